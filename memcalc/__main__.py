@@ -1,0 +1,34 @@
+"""The command line: ``python -m memcalc``."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from memcalc.errors import MemcalcError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer one question; return the exit status.
+
+    0: answered; 1: does not fit (with --check); 2: could not answer, with one line on stderr.
+    """
+    from memcalc.command import parse
+
+    try:
+        return parse(sys.argv[1:] if arguments is None else arguments)
+    except MemcalcError as error:
+        sys.stderr.write(f"memcalc: error: {error}\n")
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 2
+
+
+def run() -> NoReturn:
+    """Run as a program."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,130 @@
+"""Lines that add up to moments, moments that decide whether a device is large enough."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget", "gib", "thin"]
+
+GIB = 2**30
+COMPONENTS = ("weights", "kv_cache", "activations", "logits", "runtime")
+
+
+class Line(NamedTuple):
+    """Bytes of one tensor (or overhead) on the fullest device, and why we believe them.
+
+    `evidence` is exact (follows from shapes), measured (an engine's overhead: a range with its source) or
+    assumed (nobody has measured it for this case). `moments` names when it lives.
+    """
+
+    component: str
+    name: str
+    count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
+    bytes: int
+    formula: str
+    moments: tuple[str, ...]
+    evidence: str = "exact"
+    source: str = "derived from the tensors' shapes"
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def least_bytes(self) -> int:
+        """The lower end of the range."""
+        return self.bytes if self.low is None else self.low
+
+    @property
+    def most_bytes(self) -> int:
+        """The upper end of the range."""
+        return self.bytes if self.high is None else self.high
+
+
+class PoolBudget(NamedTuple):
+    """The fullest device of a pool of equal devices; `usable_bytes` is None where no machine was named."""
+
+    name: str
+    devices: int
+    capacity_bytes: int | None
+    usable_bytes: int | None
+    lines: tuple[Line, ...]
+    moment_names: tuple[str, ...]
+
+    def at(self, moment: str) -> int:
+        """Return the allocator's bytes at a moment: without context and communicators."""
+        return sum(line.bytes for line in self.lines if moment in line.moments)
+
+    @property
+    def moments(self) -> dict[str, int]:
+        """Bytes at every moment."""
+        return {moment: self.at(moment) for moment in self.moment_names}
+
+    @property
+    def fullest(self) -> str:
+        """The moment at which most is held."""
+        return max(self.moment_names, key=self.at)
+
+    def _living(self) -> list[Line]:
+        return [line for line in self.lines if line.component == "runtime" or self.fullest in line.moments]
+
+    @property
+    def components(self) -> dict[str, int]:
+        """Bytes of each component at the fullest moment; they add up to `total_bytes`."""
+        found: dict[str, int] = {}
+        for line in self._living():
+            found[line.component] = found.get(line.component, 0) + line.bytes
+        return found
+
+    @property
+    def total_bytes(self) -> int:
+        """The fullest moment and the runtime beside it."""
+        return sum(line.bytes for line in self._living())
+
+    @property
+    def low_bytes(self) -> int:
+        """The total with every measured range at its lower end."""
+        return sum(line.least_bytes for line in self._living())
+
+    @property
+    def high_bytes(self) -> int:
+        """The total with every measured range at its upper end."""
+        return sum(line.most_bytes for line in self._living())
+
+    @property
+    def free_bytes(self) -> int | None:
+        """What is left of the capacity."""
+        return None if self.capacity_bytes is None else self.capacity_bytes - self.total_bytes
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the total stays within utilization x capacity."""
+        return None if self.usable_bytes is None else self.total_bytes <= self.usable_bytes
+
+
+class Budget(NamedTuple):
+    """One budget a pool."""
+
+    pools: tuple[PoolBudget, ...]
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether every pool is large enough; None where no machine was named."""
+        answers = [pool.fits for pool in self.pools]
+        return None if None in answers else all(answers)
+
+
+def gib(number: int) -> str:
+    """Write bytes as GiB, without a float error in the digits shown.
+
+    >>> gib(65524246528)
+    '61.02 GiB'
+    """
+    return f"{round(number * 100 / GIB) / 100:,.2f} GiB"
+
+
+def thin(number: int) -> str:
+    """Write a whole number in groups of three.
+
+    >>> thin(32762123264)
+    '32,762,123,264'
+    """
+    return f"{number:,}"

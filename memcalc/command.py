@@ -1,0 +1,278 @@
+"""What the command line understands, and how it answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from memcalc.budget import gib, thin
+from memcalc.errors import BadInputError
+
+if TYPE_CHECKING:
+    from memcalc.budget import PoolBudget
+    from memcalc.model import Model
+    from memcalc.serving import Serving
+
+__all__ = ["parse"]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is an exception of ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing a usage text."""
+        raise BadInputError(
+            "command line", "options that `memcalc --help` lists", message, "correct the command"
+        )
+
+
+def whole_number(text: str) -> int:
+    """Parse a whole number; the plan checks its range."""
+    if not text.lstrip("-").isdigit() or not text.isascii():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def parser() -> Parser:
+    """Return the parser of all commands."""
+    top = Parser(prog="memcalc", description="How much memory a language model needs.", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
+    model = commands.add_parser("model", help="parameters and cache of a model", allow_abbrev=False)
+    model.add_argument("source", metavar="SOURCE")
+    model.add_argument("--engine", help="count the cache as this engine allocates it")
+    model.add_argument("--json", action="store_true")
+    listing = commands.add_parser("list", help="what is known", allow_abbrev=False)
+    listing.add_argument("what", choices=["models", "machines", "formats", "engines"])
+    listing.add_argument("--json", action="store_true")
+    serve = commands.add_parser("serve", help="does it fit?", allow_abbrev=False)
+    serve.add_argument("source", metavar="SOURCE")
+    serve.add_argument(
+        "--context", type=whole_number, required=True, help="tokens of a sequence, prompt and answer"
+    )
+    for name in ("prompt", "tp", "pp", "ep", "dp", "prefill-chunk"):
+        serve.add_argument(f"--{name}", type=whole_number)
+    serve.add_argument("--batch", type=whole_number, default=1)
+    for name in ("weights", "kv", "on"):
+        serve.add_argument(f"--{name}")
+    serve.add_argument("--engine", default="transformers")
+    serve.add_argument("--engine-version")
+    serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE")
+    serve.add_argument("--utilization", type=float, default=0.9)
+    for name in ("max-context", "max-batch", "check", "json"):
+        serve.add_argument(f"--{name}", action="store_true")
+    return top
+
+
+def parse(arguments: list[str]) -> int:
+    """Answer the command and return the exit status."""
+    given = parser().parse_args(arguments)
+    answer = {"model": answer_model, "list": answer_list, "serve": answer_serve}[given.command]
+    status, fields, text = answer(given)
+    sys.stdout.write(json.dumps(fields) + "\n" if given.json else text + "\n")
+    return status
+
+
+def cache_facts(model: Model, engine: str | None) -> dict[str, int]:
+    """Return the cache a token and a sequence, 16-bit, as the architecture or an engine needs it."""
+    from memcalc.model import everything
+
+    kept = everything
+    if engine is not None:
+        from memcalc.engines import engine as named
+
+        kept = named(engine).kept
+    far = 2**40  # beyond every window
+
+    def held(context: int) -> int:
+        return sum(2 * tensor.count for tensor in model.cache(1, context, kept) if tensor.kind == "cache")
+
+    states = sum(2 * tensor.count for tensor in model.cache(1, 1, kept) if tensor.kind == "state")
+    return {
+        "bytes_per_token": held(far + 1) - held(far),
+        "bytes_per_token_in_window": sum(
+            2 * tensor.count
+            for tensor in model.cache(1, 1, lambda context, _window: context)
+            if tensor.kind == "cache"
+        ),
+        "state_bytes_per_sequence": states,
+    }
+
+
+def answer_model(given: argparse.Namespace) -> tuple[int, object, str]:
+    """Answer ``memcalc model``."""
+    from memcalc.readers import read
+    from memcalc.sources import source
+
+    found = source(given.source)
+    model = read(found.fields, found.name)
+    cache = cache_facts(model, given.engine)
+    extra = {
+        "mtp_parameters": model.mtp_parameters,
+        "vision_parameters": 0,
+        "buffer_values": model.buffer_values,
+    }
+    fields = {
+        "name": model.name,
+        "model_type": model.model_type,
+        "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
+        "embedding_parameters": model.embedding_parameters,
+        "tied": model.tied,
+        "depth": model.depth,
+        "cache": cache,
+        "extra": extra,
+    }
+    text = "\n".join(
+        (
+            f"{model.name} ({model.model_type}, {model.depth} layers)",
+            f"  parameters         {thin(model.parameters)}",
+            f"  active a token     {thin(model.active_parameters)}",
+            f"  cache a token      {thin(cache['bytes_per_token'])} B (16-bit)",
+            f"  as 16-bit weights  {gib(2 * model.parameters)} = {2 * model.parameters / 1e9:,.2f} GB",
+        )
+    )
+    return 0, fields, text
+
+
+def answer_list(given: argparse.Namespace) -> tuple[int, object, str]:
+    """Answer ``memcalc list``."""
+    rows: list[dict[str, object]]
+    if given.what == "models":
+        from memcalc.sources import catalogue
+
+        rows = [{"id": name} for name in catalogue()]
+    elif given.what == "machines":
+        from memcalc.machine import devices
+
+        rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
+    elif given.what == "formats":
+        from memcalc.formats import FORMATS, KV_FORMATS
+
+        both = {**FORMATS, **KV_FORMATS}
+        rows = [
+            {"id": item.id, "bits": item.bits, "weights": item.id in FORMATS, "kv": item.id in KV_FORMATS}
+            for item in both.values()
+        ]
+    else:
+        from memcalc.engines import ENGINES, engine
+
+        rows = [{"id": name, "version": engine(name).version, "note": engine(name).note} for name in ENGINES]
+    return 0, rows, "\n".join(str(row["id"]) for row in rows)
+
+
+def pool_fields(pool: PoolBudget) -> dict[str, object]:
+    """Return a pool as the contract writes it."""
+    return {
+        "name": pool.name,
+        "devices": pool.devices,
+        "capacity_bytes": pool.capacity_bytes,
+        "usable_bytes": pool.usable_bytes,
+        "components": pool.components,
+        "moments": pool.moments,
+        "total_bytes": pool.total_bytes,
+        "low_bytes": pool.low_bytes,
+        "high_bytes": pool.high_bytes,
+        "free_bytes": pool.free_bytes,
+        "fits": pool.fits,
+    }
+
+
+def answer_serve(given: argparse.Namespace) -> tuple[int, object, str]:
+    """Answer ``memcalc serve``."""
+    from memcalc.serving import plan
+
+    options: dict[str, str] = {}
+    for item in given.engine_option:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise BadInputError("--engine-option", "KEY=VALUE", item, "write for example block_size=16")
+        options[key] = value
+    serving = plan(
+        given.source,
+        context=given.context,
+        prompt=given.prompt,
+        batch=given.batch,
+        weights=given.weights,
+        kv=given.kv,
+        on=given.on,
+        tp=given.tp,
+        pp=given.pp,
+        ep=given.ep,
+        dp=given.dp,
+        engine_name=given.engine,
+        engine_options=options,
+        prefill_chunk=given.prefill_chunk,
+        utilization=given.utilization,
+    )
+    if given.engine_version not in (None, serving.engine.version):
+        remedy = "leave --engine-version out"
+        raise BadInputError("--engine-version", serving.engine.version, given.engine_version, remedy)
+    fields = serve_fields(serving)
+    status = 1 if given.check and serving.budget.fits is False else 0
+    return status, fields, serve_text(serving, fields)
+
+
+def serve_fields(serving: Serving) -> dict[str, object]:
+    """Return a plan's answer as the contract writes it."""
+    budget, split = serving.budget, serving.split
+    return {
+        "model": serving.model.name,
+        "engine": serving.engine.id,
+        "plan": {
+            **serving.named,
+            "engine_version": serving.engine.version,
+            "engine_options": dict(serving.options),
+            "context": serving.context,
+            "prompt": serving.prompt_tokens,
+            "batch": serving.batch,
+            "prefill_chunk": serving.chunk,
+            "tp": split.tp,
+            "pp": split.pp,
+            "ep": split.ep,
+            "dp": split.dp,
+            "utilization": serving.utilization,
+        },
+        "pools": [pool_fields(pool) for pool in budget.pools],
+        "weights_file_bytes": serving.weights_file_bytes,
+        "cache_bytes": serving.cache_bytes,
+        "fits": budget.fits,
+        "max_context": serving.max_context,
+        "max_batch": serving.max_batch,
+        "model_max_context": serving.model.max_context,
+        "lines": [
+            {
+                "pool": pool.name,
+                "component": line.component,
+                "name": line.name,
+                "count": line.count,
+                "bytes": line.bytes,
+                "evidence": line.evidence,
+                "formula": line.formula,
+                "source": line.source,
+            }
+            for pool in budget.pools
+            for line in pool.lines
+        ],
+    }
+
+
+def serve_text(serving: Serving, fields: dict[str, object]) -> str:
+    """Return a plan's answer for people."""
+    rows = [f"{serving.model.name}: {serving.batch} x {thin(serving.context)} tokens, {serving.engine.id}"]
+    for pool in serving.budget.pools:
+        rows.append(f"  fullest of {pool.devices} device(s), at {pool.fullest}")
+        rows += [f"    {name:<12} {gib(size):>12}" for name, size in pool.components.items()]
+        span = f"({gib(pool.low_bytes)} to {gib(pool.high_bytes)})"
+        rows.append(f"    {'total':<12} {gib(pool.total_bytes):>12}  {span}")
+        if pool.capacity_bytes is not None and pool.usable_bytes is not None:
+            rows.append(
+                f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}  (usable: {gib(pool.usable_bytes)})"
+            )
+    if fields["fits"] is not None:
+        rows.append("  fits" if fields["fits"] else "  does not fit")
+        rows.append(
+            f"  largest context {fields['max_context']}, largest batch {fields['max_batch']} (memory alone)"
+        )
+    return "\n".join(rows)

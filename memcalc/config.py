@@ -1,0 +1,289 @@
+"""A config.json that checks its sizes and remembers which fields were read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["HARMLESS", "Config", "load"]
+
+# Fields that cannot change the bytes of a text model's weights or cache.
+HARMLESS = frozenset(
+    [
+        "architectures",
+        "auto_map",
+        "model_type",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+        "use_cache",
+        "initializer_range",
+        "id2label",
+        "label2id",
+        "rms_norm_eps",
+        "eos_token_id",
+        "bos_token_id",
+        "pad_token_id",
+        "sep_token_id",
+        "unk_token_id",
+        "tokenizer_class",
+        "hidden_act",
+        "attention_dropout",
+        "hidden_dropout",
+        "router_jitter_noise",
+        "max_position_embeddings",
+        "max_window_layers",
+        "seq_length",
+        "original_max_position_embeddings",
+        "rope_theta",
+        "rope_scaling",
+        "rope_parameters",
+        "rope_interleave",
+        "pretraining_tp",
+        "norm_topk_prob",
+        "routed_scaling_factor",
+        "scoring_func",
+        "topk_method",
+        "topk_group",
+        "n_group",
+        "router_aux_loss_coef",
+        "output_router_logits",
+        "aux_loss_alpha",
+        "seq_aux",
+        "ep_size",
+        "is_decoder",
+        "is_encoder_decoder",
+        "add_cross_attention",
+        "output_hidden_states",
+        "output_attentions",
+        "output_scores",
+        "return_dict",
+        "torchscript",
+        "pruned_heads",
+        "chunk_size_feed_forward",
+        "finetuning_task",
+        "problem_type",
+        "prefix",
+        "cross_attention_hidden_size",
+        "tie_encoder_decoder",
+        "task_specific_params",
+        "bad_words_ids",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "remove_invalid_values",
+        "exponential_decay_length_penalty",
+        "max_length",
+        "min_length",
+        "do_sample",
+        "early_stopping",
+        "num_beams",
+        "num_beam_groups",
+        "num_return_sequences",
+        "diversity_penalty",
+        "length_penalty",
+        "repetition_penalty",
+        "no_repeat_ngram_size",
+        "encoder_no_repeat_ngram_size",
+        "temperature",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "quantization_config",
+        "name_or_path",
+        "_name_or_path",
+        "_attn_implementation_autoset",
+        "prefill_chunk_size",
+        "context_window_size",
+        "kv_cache_scheme",
+        "decoder_start_token_id",
+        "layer_norm_eps",
+        "num_nextn_predict_layers",
+    ]
+)
+# Generation settings that end like a size and may be 0; they say nothing about memory.
+NOT_SIZES = frozenset(
+    [
+        "no_repeat_ngram_size",
+        "encoder_no_repeat_ngram_size",
+        "num_beams",
+        "num_beam_groups",
+        "num_return_sequences",
+        "num_hidden_layers_to_drop",
+    ]
+)
+# Counts for which 0 is an answer: no such layer.
+ZERO_ALLOWED = frozenset(["num_nextn_predict_layers", "num_mtp_layers", "max_window_layers"])
+# Sizes that an architecture may do without.
+NULL_ALLOWED = frozenset(["sliding_window", "q_lora_rank", "max_window_layers"])
+SIZE_PREFIXES = ("num_", "n_")
+SIZE_SUFFIXES = (
+    "_size",
+    "_dim",
+    "_rank",
+    "_heads",
+    "_layers",
+    "_experts",
+    "_window",
+    "_embeddings",
+    "_per_tok",
+)
+NAMES_OF_LISTS = frozenset({"mlp_only_layers"})
+
+
+def is_size(field: str) -> bool:
+    """Say whether a field of config.json is a size: a whole number >= 1.
+
+    >>> is_size("hidden_size"), is_size("rope_theta"), is_size("tie_word_embeddings")
+    (True, False, False)
+    """
+    if field in NOT_SIZES or field in NAMES_OF_LISTS or field.startswith(("tie_", "use_", "output_")):
+        return False
+    return field.startswith(SIZE_PREFIXES) or field.endswith(SIZE_SUFFIXES)
+
+
+class Config:
+    """The fields of a config.json, with the class's defaults under them.
+
+    >>> config = Config({"model_type": "llama", "hidden_size": 4096}, head_dim=128)
+    >>> config.size("hidden_size"), config.size("head_dim")
+    (4096, 128)
+    """
+
+    def __init__(self, fields: Mapping[str, object], /, **defaults: object) -> None:
+        """Check every field that is a size, read later or not.
+
+        Raises:
+            BadInputError: a size is no whole number >= 1.
+
+        """
+        self.fields = dict(fields)
+        self.values = {**defaults, **self.fields}
+        self.read: set[str] = set()
+        for field, value in self.fields.items():
+            if is_size(field):
+                check_size(field, value)
+
+    def has(self, field: str) -> bool:
+        """Say whether a field is there and not null."""
+        self.read.add(field)
+        return self.values.get(field) is not None
+
+    def size(self, field: str) -> int:
+        """Return a size.
+
+        Raises:
+            BadInputError: it is missing, or null.
+
+        """
+        self.read.add(field)
+        value = self.values.get(field)
+        if value is None:
+            missing = "null" if field in self.values else "nothing"
+            raise BadInputError(field, "a whole number >= 1", missing, "add the field to config.json")
+        check_size(field, value)
+        return value  # type: ignore[return-value]
+
+    def count(self, field: str) -> int:
+        """Return a whole number that may be 0."""
+        self.read.add(field)
+        value = self.values.get(field)
+        if type(value) is not int or value < 0:
+            raise BadInputError(field, "a whole number >= 0", value, "correct the field in config.json")
+        return value
+
+    def flag(self, field: str) -> bool:
+        """Return a field that is true or false."""
+        self.read.add(field)
+        value = self.values.get(field)
+        if not isinstance(value, bool):
+            raise BadInputError(field, "true or false", value, "correct the field in config.json")
+        return value
+
+    def whole_numbers(self, field: str) -> tuple[int, ...]:
+        """Return a list of whole numbers; null is the empty list."""
+        self.read.add(field)
+        value = self.values.get(field)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or any(type(item) is not int for item in value):
+            raise BadInputError(field, "a list of whole numbers", value, "correct the field in config.json")
+        return tuple(value)
+
+    def words(self, field: str, known: tuple[str, ...], length: int) -> tuple[str, ...] | None:
+        """Return a list of one known word a layer, or None where the field is missing or null."""
+        self.read.add(field)
+        value = self.values.get(field)
+        if value is None:
+            return None
+        if not isinstance(value, list) or len(value) != length:
+            raise BadInputError(field, f"a list of {length} words, one a layer", value, "correct config.json")
+        for item in value:
+            if item not in known:
+                remedy = "this kind of layer is not understood, so nothing is counted"
+                raise BadInputError(field, f"only {', '.join(known)}", item, remedy)
+        return tuple(value)
+
+    def refuse_unread(self) -> None:
+        """Refuse what no reader looked at and nobody knows to be harmless.
+
+        Raises:
+            BadInputError: a field says something that may change memory.
+
+        """
+        empty = (None, False, 0, "")
+        for field, value in self.fields.items():
+            known = field in self.read or field in HARMLESS
+            if not known and value not in empty and value not in ([], {}):
+                expected = f"only fields that the reader of {self.fields.get('model_type')} understands"
+                remedy = f"{field} may change memory; remove it if it cannot"
+                raise BadInputError(field, expected, value, remedy)
+
+
+def check_size(field: str, value: object) -> None:
+    """Refuse a size that is no whole number >= 1.
+
+    Raises:
+        BadInputError: it is negative, zero, a string, a float, true, or null where null means nothing.
+
+    """
+    if value is None and field in NULL_ALLOWED:
+        return
+    low = 0 if field in ZERO_ALLOWED else 1
+    if type(value) is not int or value < low:
+        null = "null" if value is None else value
+        raise BadInputError(field, f"a whole number >= {low}", null, "correct the field in config.json")
+
+
+def load(path: str) -> dict[str, object]:
+    """Return the fields of a config.json.
+
+    Raises:
+        BadInputError: the file is missing, empty, no text, no JSON, or no object.
+
+    """
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib doubles the start-up time)
+            text = file.read()
+    except OSError as error:
+        why = error.strerror or "unreadable"
+        raise BadInputError("SOURCE", "a readable file", f"{path} ({why})", "check the path") from None
+    except UnicodeDecodeError:
+        raise BadInputError("SOURCE", "a JSON text file", f"{path} (binary)", "give a config.json") from None
+    if not text.strip():
+        raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", "give the model's config.json")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        remedy = "download config.json again; it is cut or damaged"
+        raise BadInputError("SOURCE", "valid JSON", path, remedy) from None
+    if not isinstance(fields, dict):
+        kind = type(fields).__name__
+        raise BadInputError("SOURCE", "a JSON object", f"{path} (a {kind})", "give the model's config.json")
+    return fields

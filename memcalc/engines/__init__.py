@@ -1,0 +1,32 @@
+"""What an engine adds, keeps and rounds: one module an engine, loaded when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from memcalc.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from memcalc.engines.base import Engine
+
+__all__ = ["ENGINES", "engine"]
+
+ENGINES = {"transformers": ("transformers", "Transformers"), "vllm": ("vllm", "VLLM")}
+
+
+def engine(name: str) -> Engine:
+    """Return the engine of this name.
+
+    >>> engine("transformers").kept(8192, 4096)
+    4095
+
+    Raises:
+        UnknownNameError: no engine has this name.
+
+    """
+    if name not in ENGINES:
+        raise UnknownNameError("--engine", f"one of {', '.join(ENGINES)}", name, "see `memcalc list engines`")
+    module, kind = ENGINES[name]
+    found: Engine = getattr(import_module(f"memcalc.engines.{module}"), kind)()
+    return found

@@ -1,0 +1,43 @@
+"""The package's own errors: each names the field, what was expected, what was given, and what to do."""
+
+from __future__ import annotations
+
+__all__ = ["BadInputError", "MemcalcError", "UnknownNameError"]
+
+
+class MemcalcError(Exception):
+    """Anything that memcalc refuses to answer."""
+
+
+class BadInputError(MemcalcError, ValueError):
+    """A value that cannot be right, or that memcalc does not understand.
+
+    >>> str(BadInputError("--context", "a whole number >= 1", 0, "say how many tokens one sequence holds"))
+    '--context: expected a whole number >= 1, given 0; say how many tokens one sequence holds'
+    """
+
+    def __init__(self, field: str, expected: str, given: object, remedy: str) -> None:
+        """Keep the four things that a good message says."""
+        self.field, self.expected, self.given, self.remedy = field, expected, given, remedy
+        super().__init__(f"{field}: expected {expected}, given {shown(given)}; {remedy}")
+
+
+class UnknownNameError(MemcalcError, LookupError):
+    """A name that is in no record: a machine, a format, an engine, a model."""
+
+    def __init__(self, field: str, known: str, given: object, remedy: str) -> None:
+        """Keep the four things that a good message says."""
+        self.field, self.given = field, given
+        super().__init__(f"{field}: expected {known}, given {shown(given)}; {remedy}")
+
+
+def shown(given: object) -> str:
+    """Write what was given on one short line.
+
+    >>> shown("a" * 99)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...'"
+    """
+    limit = 40
+    text = given if isinstance(given, str) else repr(given)
+    text = text if len(text) <= limit else text[:limit] + "..."
+    return repr(text) if isinstance(given, str) else " ".join(text.split())

@@ -1,0 +1,98 @@
+"""Devices and machines: pools of memory, as large as a framework sees them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from memcalc.data import open_text
+from memcalc.errors import BadInputError, UnknownNameError
+
+__all__ = ["MIB", "Device", "Machine", "Pool", "devices", "machine"]
+
+MIB = 2**20
+
+
+class Device(NamedTuple):
+    """One accelerator.
+
+    `printed_mib` is what the driver's tool prints (MiB), `visible_mib` what a framework sees, where that was
+    found; the box says `nominal`. Capacity is the smaller one that is known.
+    """
+
+    id: str
+    name: str
+    nominal: str
+    printed_mib: int
+    visible_mib: int | None
+    source: str
+    date: str
+    note: str = ""
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What a framework can use."""
+        return (self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB
+
+
+class Pool(NamedTuple):
+    """Equal devices; a tensor lies on one of them."""
+
+    name: str
+    devices: int
+    capacity_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A count of equal devices. Two cards are two pools of their own, not one of twice the size."""
+
+    count: int
+    device: Device
+
+    @property
+    def pool(self) -> Pool:
+        """The accelerators' memory."""
+        return Pool("gpu", self.count, self.device.capacity_bytes)
+
+
+def devices() -> dict[str, Device]:
+    """Return the records of all devices, by id.
+
+    >>> devices()["rtx-a6000"].printed_mib, devices()["rtx-a6000-ecc"].printed_mib
+    (49140, 46068)
+
+    Raises:
+        TypeError: a record lacks its source or its date.
+
+    """
+    with open_text("machines.json") as file:
+        return {record["id"]: Device(**record) for record in json.load(file)}
+
+
+def machine(text: str) -> Machine:
+    """Return the machine that ``"COUNTx ID"`` names; a bare ID is one device.
+
+    >>> machine("2x rtx-a6000").pool
+    Pool(name='gpu', devices=2, capacity_bytes=51527024640)
+
+    Raises:
+        BadInputError: the text has another form, or the count is no whole number >= 1.
+        UnknownNameError: no record has this id.
+
+    """
+    head, _, tail = text.strip().partition("x ")
+    number, name = (
+        (head.strip(), tail.strip()) if tail and not head.strip().isalpha() else ("1", text.strip())
+    )
+    if "+" in text:
+        raise BadInputError(
+            "--on", '"COUNTx ID"', text, "host memory is used by none of these engines; leave it out"
+        )
+    if not number.isascii() or not number.isdigit() or int(number) < 1:
+        raise BadInputError("--on", 'a count >= 1, as in "2x rtx-a6000"', text, "say how many devices")
+    known = devices()
+    if name not in known:
+        raise UnknownNameError("--on", f"one of {', '.join(known)}", name, "see `memcalc list machines`")
+    return Machine(int(number), known[name])

@@ -1,0 +1,138 @@
+"""A model is a tuple of layers, and what stands before and after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from memcalc.tensor import Tensor, under
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.parts.plain import Kept, Part
+
+    Named = tuple[tuple[str, Part], ...]
+
+__all__ = ["Layer", "Model", "everything"]
+
+
+def everything(context: int, window: int | None) -> int:
+    """Keep what the architecture needs: the tokens that a window can still see, or all of them.
+
+    >>> everything(8192, None), everything(8192, 4096)
+    (8192, 4096)
+    """
+    from memcalc.tensor import least
+
+    return context if window is None else least(context, window)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Parts under the names the checkpoint gives them; `times` equal layers where that is a symbol."""
+
+    parts: Named
+    times: int = 1
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the weights of one such layer."""
+        for name, part in self.parts:
+            yield from under(name, part.weights())
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield what one such layer remembers."""
+        for name, part in self.parts:
+            yield from under(name, part.cache(batch, context, kept))
+
+
+@dataclass(frozen=True)
+class Model:
+    """Layers, the parts before and after them, and what the checkpoint carries beside the text model.
+
+    `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
+    `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
+    `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load.
+    """
+
+    name: str
+    model_type: str
+    layers: tuple[Layer, ...]
+    outside: Named = ()
+    tied: bool = False
+    max_context: int | None = None
+    rotary_positions: int | None = None
+    mtp: tuple[Layer, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return sum(layer.times for layer in self.layers)
+
+    @cached_property
+    def groups(self) -> tuple[Layer, ...]:
+        """Equal layers once, with how many there are: what counting and formulas walk."""
+        found: dict[Named, int] = {}
+        for layer in self.layers:
+            found[layer.parts] = found.get(layer.parts, 0) + layer.times
+        return tuple(Layer(parts, times) for parts, times in found.items())
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
+        for name, part in self.outside:
+            yield from under(name, part.weights())
+        for layer in self.groups:
+            for tensor in under("model.layers.{layer}", layer.weights()):
+                yield tensor._replace(layers=layer.times)
+
+    def each_weight(self) -> Iterator[Tensor]:
+        """Yield every weight under its own name, as a checkpoint's header lists them."""
+        for name, part in self.outside:
+            yield from under(name, part.weights())
+        for index, layer in enumerate(self.layers):
+            for tensor in under(f"model.layers.{index}", layer.weights()):
+                if tensor.chosen is None:
+                    yield tensor
+                else:
+                    for expert in range(tensor.experts):
+                        name = tensor.name.replace("{expert}", str(expert))
+                        yield tensor._replace(name=name, experts=1, chosen=None)
+
+    def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
+        """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
+        for layer in self.groups:
+            for tensor in under("model.layers.{layer}", layer.cache(batch, context, kept)):
+                yield tensor._replace(layers=layer.times)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers, tied ones once, buffers and multi-token prediction left out."""
+        return sum(tensor.count for tensor in self.weights() if tensor.kind != "buffer")
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token uses, the input embedding included."""
+        return sum(tensor.active for tensor in self.weights() if tensor.kind != "buffer")
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the input embedding."""
+        return sum(tensor.count for tensor in self.weights() if tensor.kind == "embedding")
+
+    @property
+    def buffer_values(self) -> int:
+        """Numbers that the checkpoint keeps beside the parameters."""
+        return sum(tensor.count for tensor in self.weights() if tensor.kind == "buffer")
+
+    @property
+    def mtp_parameters(self) -> int:
+        """Numbers of the layers for multi-token prediction, router bias included, embedding and head not."""
+        return sum(tensor.count for layer in self.mtp for tensor in layer.weights())
+
+    def stage(self, first: int, last: int) -> Model:
+        """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends."""
+        end = len(self.layers)
+        keep = {"model.embed_tokens": first == 0 or (self.tied and last == end), "model.norm": last == end}
+        outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
+        return replace(self, layers=self.layers[first:last], outside=outside)

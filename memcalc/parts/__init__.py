@@ -1,0 +1,9 @@
+"""The parts that models are made of: frozen dataclasses that yield their tensors."""
+
+from __future__ import annotations
+
+from memcalc.parts.attention import GQA, MLA
+from memcalc.parts.feedforward import MLP, MoE
+from memcalc.parts.plain import Embedding, Linear, Norm, Part
+
+__all__ = ["GQA", "MLA", "MLP", "Embedding", "Linear", "MoE", "Norm", "Part"]

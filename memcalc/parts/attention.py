@@ -1,0 +1,103 @@
+"""Attention: what it stores, and what it remembers of each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from memcalc.parts.plain import Norm, Part
+from memcalc.tensor import IN, OUT, Tensor, linear, under
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.parts.plain import Kept
+
+__all__ = ["GQA", "MLA"]
+
+
+@dataclass(frozen=True)
+class GQA(Part):
+    """Grouped-query attention: `heads` queries share `kv_heads` keys and values.
+
+    Multi-head attention is ``kv_heads == heads``, multi-query attention ``kv_heads == 1``. `window` is the
+    sliding window in tokens, or None. `qk_norm` puts an RMSNorm on every head of the queries and keys.
+    Source: Ainslie et al. 2023, arXiv:2305.13245; names as in transformers' LlamaAttention.
+
+    >>> part = GQA(width=5120, heads=64, kv_heads=8, head_dim=128)
+    >>> sum(tensor.count for tensor in part.weights())
+    94371840
+    >>> sum(tensor.count for tensor in part.cache(1, 1, lambda context, window: context))
+    2048
+    """
+
+    counted: ClassVar[str] = "attention_depth"
+    width: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int | None = None
+    qkv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: bool = False
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield four matrices, and the biases and norms that the variant has."""
+        q, kv = (self.heads, self.head_dim), (self.kv_heads, self.head_dim)
+        yield from linear("q_proj", q, self.width, bias=self.qkv_bias, split=OUT)
+        yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
+        yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
+        yield from linear("o_proj", self.width, q, bias=self.out_bias, split=IN)
+        if self.qk_norm:
+            yield from under("q_norm", Norm(self.head_dim).weights())
+            yield from under("k_norm", Norm(self.head_dim).weights())
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield one key and one value a token and KV head."""
+        tokens = kept(context, self.window)
+        for name in "keys", "values":
+            yield Tensor(name, (batch, self.kv_heads, tokens, self.head_dim), "cache", split=1)
+
+
+@dataclass(frozen=True)
+class MLA(Part):
+    """Multi-head latent attention: one latent and one rotated key a token, for all heads together.
+
+    `q_rank` is None where the queries have no low-rank form. No axis of the cache can be cut by heads, so
+    every tensor-parallel rank holds all of it.
+    Source: DeepSeek-V2, arXiv:2405.04434; names as in transformers' DeepseekV3Attention.
+
+    >>> part = MLA(width=7168, heads=128, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128, q_rank=1536)
+    >>> sum(tensor.count for tensor in part.cache(1, 1, lambda context, window: context))
+    576
+    """
+
+    counted: ClassVar[str] = "attention_depth"
+    width: int
+    heads: int
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+    q_rank: int | None = None
+    bias: bool = False
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the down- and up-projections of queries and of the key/value latent, and the output."""
+        q = (self.heads, self.nope_dim + self.rope_dim)
+        if self.q_rank is None:
+            yield from linear("q_proj", q, self.width, split=OUT)
+        else:
+            yield from linear("q_a_proj", self.q_rank, self.width, bias=self.bias)
+            yield from under("q_a_layernorm", Norm(self.q_rank).weights())
+            yield from linear("q_b_proj", q, self.q_rank, split=OUT)
+        yield from linear("kv_a_proj_with_mqa", self.kv_rank + self.rope_dim, self.width, bias=self.bias)
+        yield from under("kv_a_layernorm", Norm(self.kv_rank).weights())
+        yield from linear("kv_b_proj", (self.heads, self.nope_dim + self.value_dim), self.kv_rank, split=OUT)
+        yield from linear("o_proj", self.width, (self.heads, self.value_dim), bias=self.bias, split=IN)
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield the latent and the rotated key of every token."""
+        tokens = kept(context, None)
+        yield Tensor("latent", (batch, tokens, self.kv_rank), "cache")
+        yield Tensor("rotated_key", (batch, tokens, self.rope_dim), "cache")

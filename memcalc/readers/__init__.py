@@ -1,0 +1,85 @@
+"""config.json of a model_type -> Model: one small module a family, loaded when it is needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from memcalc.config import Config
+from memcalc.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.model import Model
+
+__all__ = ["FAMILIES", "read"]
+
+# model_type -> (module, function) and the defaults that transformers' configuration class brings
+FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
+    "llama": (
+        "dense",
+        "llama",
+        {"attention_bias": False, "mlp_bias": False, "max_position_embeddings": 2048},
+    ),
+    "qwen2": (
+        "dense",
+        "qwen2",
+        {"num_key_value_heads": 32, "sliding_window": 4096, "max_position_embeddings": 32768},
+    ),
+    "qwen3": (
+        "dense",
+        "qwen3",
+        {
+            "num_key_value_heads": 32,
+            "head_dim": 128,
+            "sliding_window": 4096,
+            "attention_bias": False,
+            "max_position_embeddings": 32768,
+        },
+    ),
+    "qwen3_moe": (
+        "qwen3_moe",
+        "qwen3_moe",
+        {
+            "num_key_value_heads": 4,
+            "attention_bias": False,
+            "decoder_sparse_step": 1,
+            "sliding_window": 4096,
+            "max_position_embeddings": 32768,
+        },
+    ),
+    "deepseek_v3": (
+        "deepseek",
+        "deepseek_v3",
+        {
+            "attention_bias": False,
+            "n_shared_experts": 1,
+            "first_k_dense_replace": 3,
+            "num_nextn_predict_layers": 0,
+            "max_position_embeddings": 4096,
+        },
+    ),
+}
+
+
+def read(fields: Mapping[str, object], name: str = "model") -> Model:
+    """Return the model that a config.json describes.
+
+    >>> read({"model_type": "llama", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+    ...       "num_attention_heads": 2, "vocab_size": 10}).parameters
+    824
+
+    Raises:
+        BadInputError: the model_type is unknown, a size is wrong, or a field is not understood.
+
+    """
+    model_type = fields.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise BadInputError("model_type", f"one of {known}", model_type, "add a reader, see CONTRIBUTING.md")
+    module, function, defaults = FAMILIES[model_type]
+    config = Config(fields, **defaults)
+    model: Model = getattr(import_module(f"memcalc.readers.{module}"), function)(config, name)
+    config.refuse_unread()
+    return model

@@ -1,0 +1,255 @@
+"""A plan for inference becomes a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from memcalc.budget import Budget, Line, PoolBudget
+from memcalc.engines import engine
+from memcalc.engines.base import Step
+from memcalc.errors import BadInputError
+from memcalc.formats import KV_FORMATS, Format, format_named, plain, quantised, tensor_bytes
+from memcalc.machine import machine
+from memcalc.solve import largest
+from memcalc.sources import scaled, source
+from memcalc.split import Split, stages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from memcalc.engines.base import Engine
+    from memcalc.formats import Rule
+    from memcalc.machine import Machine
+    from memcalc.model import Model
+    from memcalc.tensor import Tensor
+
+__all__ = ["Serving", "plan"]
+
+MILLION = 10**6
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Everything that decides how much memory an inference server needs.
+
+    >>> serving = plan("Qwen/Qwen3-32B", context=8192)
+    >>> serving.cache_bytes, serving.weights_file_bytes
+    (2147483648, 65524246528)
+    """
+
+    model: Model
+    engine: Engine
+    split: Split
+    machine: Machine | None
+    rule: Rule
+    kv: tuple[Format, Format]
+    activation: Format
+    batch: int
+    context: int
+    prompt: int | None
+    chunk: int | None
+    utilization: float
+    options: Mapping[str, int]
+    named: Mapping[str, object] = field(default_factory=dict)
+
+    def with_size(self, batch: int, context: int) -> Serving:
+        """Return the same plan for other sequences; a stated prompt stays, but not beyond the context."""
+        return replace(self, batch=batch, context=context)
+
+    @property
+    def weights_file_bytes(self) -> int:
+        """Tensor bytes of the checkpoint: the parameters in their formats, without multi-token prediction."""
+        tensors = (tensor for tensor in self.model.weights() if tensor.kind != "buffer")
+        return sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in tensors)
+
+    @property
+    def cache_bytes(self) -> int:
+        """The architecture's cache of the whole batch at this context, all devices together."""
+        return sum(self.cached(tensor) for tensor in self.model.cache(self.batch, self.context))
+
+    def cached(self, tensor: Tensor) -> int:
+        """Return the bytes of a cache tensor: keys and values may have formats of their own."""
+        is_value = tensor.name.endswith("values")
+        return tensor_bytes(tensor, self.kv[is_value])
+
+    @property
+    def usable_bytes(self) -> int | None:
+        """Utilization x capacity of one device, in whole numbers."""
+        if self.machine is None:
+            return None
+        return self.machine.device.capacity_bytes * round(self.utilization * MILLION) // MILLION
+
+    def weight_lines(self, stage: Model) -> Iterator[Line]:
+        """Yield the weights of one device of a stage."""
+        for whole in stage.weights():
+            tensor, form = self.split.on_rank(whole), self.rule(whole)
+            shape = " x ".join(map(str, tensor.stored_shape))
+            formula = f"{tensor.copies} x ({shape}) as {form.id}"
+            size = tensor_bytes(tensor, form)
+            yield Line("weights", whole.name, tensor.count, size, formula, self.engine.moments)
+
+    def cache_lines(self, stage: Model) -> Iterator[Line]:
+        """Yield the cache of one device: the prompt's after prefill, the whole context's at the end."""
+        batch = self.split.sequences(self.batch)
+        for moment, tokens in (("prefill", self.prompt_tokens), ("decode", self.context)):
+            held = self.engine.held_tokens(tokens, self.options)
+            for whole in stage.cache(batch, held, self.engine.kept):
+                tensor = self.split.on_rank(whole)
+                form = self.kv[whole.name.endswith("values")]
+                shape = " x ".join(map(str, tensor.stored_shape))
+                formula = f"{tensor.layers} x ({shape}) as {form.id}"
+                yield Line("kv_cache", whole.name, tensor.count, self.cached(tensor), formula, (moment,))
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt: all of the context if nobody says."""
+        return self.context if self.prompt is None else min(self.prompt, self.context)
+
+    def lines(self, stage: Model) -> tuple[Line, ...]:
+        """Return everything that lies on one device of a stage."""
+        step = Step(
+            stage,
+            self.split,
+            self.split.sequences(self.batch),
+            self.context,
+            self.prompt_tokens,
+            self.chunk,
+            self.activation.bits // 8,
+            None if self.machine is None else self.machine.device.capacity_bytes,
+            self.options,
+        )
+        return (*self.weight_lines(stage), *self.cache_lines(stage), *self.engine.lines(step))
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of the fullest device."""
+        devices = self.split.world if self.machine is None else self.machine.count
+        capacity = None if self.machine is None else self.machine.device.capacity_bytes
+        pools = [
+            PoolBudget("gpu", devices, capacity, self.usable_bytes, self.lines(stage), self.engine.moments)
+            for stage in stages(self.model, self.split.pp)
+        ]
+        return Budget((max(pools, key=lambda pool: pool.total_bytes),))
+
+    @property
+    def max_context(self) -> int | None:
+        """The longest context that fits with this batch, bounded by memory alone."""
+        if self.machine is None:
+            return None
+        return largest(lambda context: bool(self.with_size(self.batch, context).budget.fits))
+
+    @property
+    def max_batch(self) -> int | None:
+        """The most sequences that fit at this context, bounded by memory alone."""
+        if self.machine is None:
+            return None
+        return largest(lambda batch: bool(self.with_size(batch, self.context).budget.fits))
+
+
+def whole(name: str, value: object) -> None:
+    """Refuse what is no whole number >= 1.
+
+    Raises:
+        BadInputError: it is not.
+
+    """
+    if type(value) is not int or value < 1:
+        raise BadInputError(f"--{name}", "a whole number >= 1", value, "say how many")
+
+
+def kv_formats(text: str | None, otherwise: str) -> tuple[Format, Format]:
+    """Return the formats of keys and values from "K/V", "both" or nothing."""
+    keys, _, values = (otherwise if text is None else text).partition("/")
+    return format_named(keys, "--kv", KV_FORMATS), format_named(values or keys, "--kv", KV_FORMATS)
+
+
+def plan(
+    text: str,
+    *,
+    context: int,
+    prompt: int | None = None,
+    batch: int = 1,
+    weights: str | None = None,
+    kv: str | None = None,
+    on: str | None = None,
+    tp: int | None = None,
+    pp: int | None = None,
+    ep: int | None = None,
+    dp: int | None = None,
+    engine_name: str = "transformers",
+    engine_options: Mapping[str, str] | None = None,
+    prefill_chunk: int | None = None,
+    utilization: float = 0.9,
+) -> Serving:
+    """Return the plan for serving a model, with everything that was left open filled in.
+
+    Raises:
+        BadInputError: a number that cannot be, or ranks that the engine or the machine cannot have.
+        UnknownNameError: a model, machine, format or engine without a record.
+
+    """
+    from memcalc.readers import read
+
+    numbers = {"context": context, "batch": batch, "prompt": prompt, "prefill-chunk": prefill_chunk}
+    numbers |= {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
+    for name, value in numbers.items():
+        if value is not None or name in ("context", "batch"):
+            whole(name, value)
+    if prompt is not None and prompt > context:
+        raise BadInputError(
+            "--prompt", f"at most --context {context}", prompt, "the context holds prompt and answer"
+        )
+    if not 0 < utilization <= 1:
+        raise BadInputError(
+            "--utilization", "a share above 0 and at most 1", utilization, "0.9 is vLLM's default"
+        )
+    found = source(text)
+    model = read(found.fields, found.name)
+    chosen = engine(engine_name)
+    where = None if on is None else machine(on)
+    stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
+    ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
+    chosen.check(model, ranks)
+    stored = found.stored_as if weights is None else weights
+    form = scaled(found, stored)
+    activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
+    rule = plain(form) if form.is_plain else quantised(form, activation)
+    cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
+    options = chosen.options(engine_options or {})
+    return Serving(
+        model,
+        chosen,
+        ranks,
+        where,
+        rule,
+        cache,
+        activation,
+        batch,
+        context,
+        prompt,
+        prefill_chunk,
+        utilization,
+        options,
+        {"weights": stored, "kv": "/".join(dict.fromkeys(item.id for item in cache)), "source": found.found},
+    )
+
+
+def chosen_split(chosen: Engine, where: Machine | None, stated: Mapping[str, int]) -> Split:
+    """Return the ranks: what was said, the engine's way over the machine's devices otherwise.
+
+    Raises:
+        BadInputError: the ranks are not as many as the devices.
+
+    """
+    if where is None:
+        return Split(**stated)
+    if not {"tp", "pp", "dp"} & set(stated):
+        return replace(chosen.default_split(where.count), **stated)
+    split = Split(**stated)
+    if split.world != where.count:
+        given = f"{split.world} ranks on {where.count} devices"
+        raise BadInputError(
+            "--tp x --pp x --dp", "as many ranks as devices", given, "change --on or the ranks"
+        )
+    return split

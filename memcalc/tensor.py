@@ -1,0 +1,149 @@
+"""A tensor: a name, a shape, a kind. The arithmetic never asks what its numbers are.
+
+Whole numbers give exact counts, SymPy symbols give formulas, NumPy arrays give sweeps. Annotations say
+``int``; `least` and `ceil_div` are the only functions that look at the kind of number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["IN", "OUT", "Axis", "Tensor", "ceil_div", "count", "least", "linear", "product", "under"]
+
+Axis = int | tuple[int, int]  # (pieces, size): stored as one axis, cut between pieces only
+OUT, IN = 0, 1  # which axis of an (out, in) matrix tensor-parallel ranks share
+
+
+def _library(*numbers: object) -> str:
+    """Name the library that the numbers come from: sympy before numpy before Python's own."""
+    modules = {type(number).__module__.partition(".")[0] for number in numbers}
+    return next((name for name in ("sympy", "numpy") if name in modules), "builtins")
+
+
+def least(a: int, b: int) -> int:
+    """Return the smaller of two numbers, symbols or arrays.
+
+    >>> least(4096, 131072)
+    4096
+    """
+    match _library(a, b):
+        case "sympy":
+            from sympy import Min
+
+            return Min(a, b)
+        case "numpy":
+            from numpy import minimum
+
+            return minimum(a, b)
+        case _:
+            return min(a, b)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Return a / b rounded up, without a float anywhere.
+
+    >>> ceil_div(4, 8), ceil_div(9, 8)
+    (1, 2)
+    """
+    if _library(a, b) == "sympy":
+        from sympy import ceiling
+
+        return ceiling(a / b)
+    return -(-a // b)
+
+
+def product(axis: Axis) -> int:
+    """Return the elements of an axis; pieces are multiplied out.
+
+    >>> product(5120), product((8, 128))
+    (5120, 1024)
+    """
+    return axis[0] * axis[1] if isinstance(axis, tuple) else axis
+
+
+class Tensor(NamedTuple):
+    """Equal arrays, one for each ``{layer}`` and ``{expert}`` in the name.
+
+    `split` is the axis that tensor-parallel ranks share (None: every rank holds all of it). An axis may be
+    a pair (pieces, size): a rank that asks for half a KV head gets the whole of it, which is what engines
+    call replication of KV heads. `chosen` is how many of the `experts` one token uses. `format` is set only
+    where the architecture fixes it.
+
+    >>> values = Tensor("v_proj.weight", ((8, 128), 5120), split=0, layers=64)
+    >>> values.count, values.on_rank(tp=16).count == values.on_rank(tp=8).count
+    (335544320, True)
+    """
+
+    name: str
+    shape: tuple[Axis, ...]
+    kind: str = "matrix"
+    split: int | None = None
+    layers: int = 1
+    experts: int = 1
+    chosen: int | None = None
+    format: str | None = None
+
+    @property
+    def each(self) -> int:
+        """Elements of one of the equal arrays."""
+        total = 1
+        for axis in self.shape:
+            total = total * product(axis)
+        return total
+
+    @property
+    def copies(self) -> int:
+        """How many equal arrays there are."""
+        return self.layers * self.experts
+
+    @property
+    def count(self) -> int:  # type: ignore[override]  # the word every reader expects, and no tuple's
+        """Elements of all of them."""
+        return self.copies * self.each
+
+    @property
+    def active(self) -> int:
+        """Elements that one token uses."""
+        return self.layers * (self.experts if self.chosen is None else self.chosen) * self.each
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape as a checkpoint writes it: pieces multiplied out."""
+        return tuple(product(axis) for axis in self.shape)
+
+    def on_rank(self, tp: int = 1, ep: int = 1) -> Tensor:
+        """Return the fullest rank's share: whole experts first, then whole pieces of the split axis."""
+        experts = self.experts if self.chosen is None else ceil_div(self.experts, ep)
+        if self.split is None:
+            return self._replace(experts=experts)
+        axis = self.shape[self.split]
+        mine: Axis = (ceil_div(axis[0], tp), axis[1]) if isinstance(axis, tuple) else ceil_div(axis, tp)
+        shape = (*self.shape[: self.split], mine, *self.shape[self.split + 1 :])
+        return self._replace(experts=experts, shape=shape)
+
+
+def linear(
+    name: str, out: Axis, inp: Axis, *, bias: bool = False, split: int | None = None, kind: str = "matrix"
+) -> Iterator[Tensor]:
+    """Yield the (out, in) matrix of a linear layer, and its bias if it has one.
+
+    >>> [tensor.name for tensor in linear("q_proj", 8192, 5120, bias=True)]
+    ['q_proj.weight', 'q_proj.bias']
+    """
+    yield Tensor(f"{name}.weight", (out, inp), kind, split)
+    if bias:
+        yield Tensor(f"{name}.bias", (out,), "bias", 0 if split == OUT else None)
+
+
+def under(prefix: str, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the tensors with `prefix` before their names."""
+    for tensor in tensors:
+        yield tensor._replace(name=f"{prefix}.{tensor.name}")
+
+
+def count(tensors: Iterable[Tensor]) -> int:
+    """Return the elements of all tensors together."""
+    return sum(tensor.count for tensor in tensors)

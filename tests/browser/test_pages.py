@@ -1,0 +1,182 @@
+"""Every page of the built book, opened from its file without a network."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urldefrag
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Formulas that MathJax refused, or never saw: TeX left in the text outside of code.
+UNRENDERED = r"""() => {
+    const refused = [...document.querySelectorAll('mjx-merror, [data-mjx-error]')];
+    const bad = refused.map(e => 'error: ' + e.textContent);
+    for (const span of document.querySelectorAll('.math'))
+        if (!span.querySelector('mjx-container'))
+            bad.push('raw: ' + span.textContent);
+        else if (/\$$/.test(span.previousSibling?.data) || /^\$/.test(span.nextSibling?.data))
+            bad.push('dollar beside: ' + span.textContent);
+    const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const tex = /\\\(|\\\[|\$\$|\$[^$\n]*\\[a-z]+[^$\n]*\$|\\(frac|text|times|mathrm|sum|lceil|left|begin)\b/;
+    for (let node; (node = words.nextNode());)
+        if (tex.test(node.data) && !node.parentElement.closest('script, style, code, pre, .math, textarea'))
+            bad.push('text: ' + node.data.trim().slice(0, 80));
+    return bad;
+}"""
+
+# What lies beyond the screen, or is cut by a box that does not scroll.
+CLIPPED = r"""() => {
+    const bad = [], width = innerWidth;
+    const aside = 'dialog:not([open]), .bd-sidebar-primary, .bd-sidebar-secondary, ' +
+        '.visually-hidden, .sr-only, ' +
+        'mjx-assistive-mml, .skip-link, #pst-skip-link, script, style, option';
+    const scrolls = style => /auto|scroll/.test(style.overflowX);
+    const name = e => [e.tagName.toLowerCase(), ...e.classList].join('.') +
+        ' "' + (e.textContent || '').trim().slice(0, 40) + '"';
+    for (const element of document.body.querySelectorAll('*')) {
+        if (element.closest(aside)) continue;
+        if (!element.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+        const box = element.getBoundingClientRect();
+        if (!box.width || !box.height) continue;
+        let limit = [0, width], boxed = false;
+        for (let up = element.parentElement; up && up !== document.documentElement; up = up.parentElement) {
+            const style = getComputedStyle(up);
+            if (scrolls(style)) { boxed = true; break; }
+            if (/hidden|clip/.test(style.overflowX)) {
+                const edge = up.getBoundingClientRect();
+                limit = [Math.max(limit[0], edge.left), Math.min(limit[1], edge.right)];
+            }
+        }
+        if (!boxed && (box.right > limit[1] + 1 || box.left < limit[0] - 1))
+            bad.push(`${name(element)} ${Math.round(box.left)}..${Math.round(box.right)}`);
+    }
+    return bad;
+}"""
+FIGURES = ".bd-article img, .bd-article .cell_output svg, .bd-article figure svg"
+
+
+def test_opens_without_network_and_errors(visit, page_name):
+    page = visit(page_name)
+    assert page.noise == []
+    assert page.evaluate(UNRENDERED) == []
+
+
+def test_fits_a_phone(visit, page_name):
+    page = visit(page_name, width=390, height=844)
+    wide = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+    clipped = page.evaluate(CLIPPED)
+    assert clipped == []
+    assert wide <= 0
+    assert page.noise == []
+
+
+def luminance(pixels):
+    """Relative luminance of sRGB pixels, as WCAG defines it."""
+    part = pixels[..., :3] / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return linear @ np.array([0.2126, 0.7152, 0.0722])
+
+
+def contrast(picture):
+    """The contrast of each pixel with the colour that most pixels of the border region have."""
+    pixels = np.asarray(picture.convert("RGB"), dtype=float)
+    colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    ground = luminance(colours[counts.argmax()])
+    light = luminance(pixels)
+    return (np.maximum(light, ground) + 0.05) / (np.minimum(light, ground) + 0.05)
+
+
+def pictures(page):
+    for index, figure in enumerate(page.query_selector_all(FIGURES)):
+        if figure.is_visible():
+            yield index, Image.open(io.BytesIO(figure.screenshot()))
+
+
+def test_figures_are_legible_in_the_dark(visit, page_name):
+    light = dict(pictures(visit(page_name)))
+    if not light:
+        return
+    page = visit(page_name, dark=True)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    dark = dict(pictures(page))
+    assert light.keys() == dark.keys()
+    for index, picture in light.items():
+        # What can be read by day, at a contrast of 4.5 and more, can be read by night.
+        by_day, by_night = contrast(picture), contrast(dark[index].resize(picture.size))
+        ink = np.count_nonzero(by_day >= 4.5)
+        assert ink, f"figure {index} is too faint by day"
+        assert np.count_nonzero(by_night >= 4.5) >= 0.9 * ink, f"figure {index} fades in the dark"
+
+
+def test_entry_leads_home(visit):
+    page = visit("book/index.html")
+    home = page.title()
+    page.goto(page.url.replace("/book/index.html", "/index.html"))
+    page.wait_for_url("**/book/index.html")
+    assert page.title() == home
+    assert page.noise == []
+
+
+def test_search_finds_a_word(visit):
+    page = visit("book/index.html")
+    page.locator(".search-button, .search-button__button").locator("visible=true").first.click()
+    page.locator("input[type=search]").locator("visible=true").first.fill("memory")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=memory*")
+    page.wait_for_selector("#search-results ul.search li a")
+    found = page.locator("#search-results ul.search li a")
+    assert found.count() >= 1
+    found.first.click()
+    page.wait_for_load_state()
+    assert "search.html" not in page.url
+    assert page.noise == []
+
+
+class Addresses(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.links, self.names = [], set()
+
+    def handle_starttag(self, tag, attrs):
+        for key, value in attrs:
+            if key in {"href", "src"} and value:
+                self.links.append((tag, value))
+            if key in {"id", "name"}:
+                self.names.add(value)
+
+
+def read(path):
+    addresses = Addresses()
+    addresses.feed(path.read_text(encoding="utf-8"))
+    return addresses
+
+
+def test_links_lead_somewhere(site, page_name):
+    here = site / page_name
+    dead = []
+    for tag, link in read(here).links:
+        if re.match(r"[a-z]+:", link):
+            if tag in {"script", "img", "iframe"}:
+                dead.append(link)
+            continue
+        address, fragment = urldefrag(link)
+        target = here.parent / unquote(address.partition("?")[0]) if address else here
+        named = fragment and target.suffix == ".html"
+        if not target.is_file() or (named and unquote(fragment) not in read(target).names):
+            dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("pattern", ["*.map", "*webpack-macros.html"])
+def test_no_leftovers(site, pattern):
+    assert list(site.rglob(pattern)) == []
+
+
+def test_mathjax_is_served_from_the_book(site):
+    served = sorted(path.name for path in (site / "_static" / "mathjax").rglob("*") if path.is_file())
+    assert "tex-mml-chtml.js" in served
+    assert all(name.endswith((".js", ".woff")) for name in served)

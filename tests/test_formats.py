@@ -1,0 +1,44 @@
+"""Formats to the byte, under assumptions that are printed."""
+
+from __future__ import annotations
+
+import pytest
+
+from memcalc.formats import FORMATS, plain, quantised, stored_bytes, zero_biases
+from memcalc.readers import read
+from memcalc.serving import plan
+from memcalc.sources import source
+
+BF16 = FORMATS["bf16"]
+
+
+def test_gptq_72b_with_the_padded_mlp() -> None:
+    """The 29,696-wide checkpoint: codes, scales, zeros and index, and a 16-bit embedding and head."""
+    assert plan("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", context=1).weights_file_bytes == 41_620_750_336
+
+
+def test_gptq_72b_with_autogptqs_zero_biases() -> None:
+    """A zero bias on every quantised layer that has none of its own adds 12,124,160 bytes."""
+    model = read(source("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4").fields)
+    rule = quantised(FORMATS["gptq-int4-g128"], FORMATS["fp16"])
+    biases = stored_bytes(zero_biases(model, rule), plain(FORMATS["fp16"]))
+    assert stored_bytes(model.weights(), rule) + biases == 41_632_874_496
+
+
+def test_gptq_72b_without_padding() -> None:
+    """The same format on the model's own width."""
+    assert plan("Qwen/Qwen2.5-72B", context=1, weights="gptq-int4-g128").weights_file_bytes == 41_489_965_056
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("deepseek-ai/DeepSeek-V3", 673_150_552_416),
+        ("Qwen/Qwen3-32B-FP8", 34_322_434_048),
+        ("Qwen/Qwen3-235B-A22B-FP8", 236_416_915_456),
+        ("Qwen/Qwen3-32B", 65_524_246_528),
+    ],
+)
+def test_a_source_states_its_own_format(name: str, expected: int) -> None:
+    """Without --weights, the source's quantization_config decides; the record knows the scales' width."""
+    assert plan(name, context=1).weights_file_bytes == expected

@@ -1,0 +1,79 @@
+"""Readers and models: counts that were published, to the last number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from memcalc.readers import read
+from memcalc.sources import catalogue, source
+
+if TYPE_CHECKING:
+    from memcalc.model import Model
+
+
+def load(name: str) -> Model:
+    found = source(name)
+    return read(found.fields, found.name)
+
+
+PARAMETERS = {
+    "Qwen/Qwen3-32B": (32_762_123_264, 32_762_123_264),
+    "Qwen/Qwen2.5-72B": (72_706_203_648, 72_706_203_648),
+    "Qwen/Qwen3-235B-A22B": (235_093_634_560, 22_190_763_520),
+    "deepseek-ai/DeepSeek-V3": (671_026_404_352, 37_552_282_624),
+    "meta-llama/Llama-3.1-8B": (8_030_261_248, 8_030_261_248),
+}
+CACHE = {
+    "Qwen/Qwen3-32B": 262_144,
+    "Qwen/Qwen2.5-72B": 327_680,
+    "Qwen/Qwen3-235B-A22B": 192_512,
+    "deepseek-ai/DeepSeek-V3": 70_272,
+    "meta-llama/Llama-3.1-8B": 131_072,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_are_exact(name: str) -> None:
+    """Parameters and active parameters equal what transformers counts."""
+    model = load(name)
+    assert PARAMETERS[name] == (model.parameters, model.active_parameters)
+
+
+@pytest.mark.parametrize("name", CACHE)
+def test_a_token_leaves_exactly_this_behind(name: str) -> None:
+    """One token of one sequence at 16 bits, all layers together."""
+    assert CACHE[name] == sum(2 * tensor.count for tensor in load(name).cache(1, 1))
+
+
+def test_deepseek_keeps_its_router_bias_and_mtp_apart() -> None:
+    """58 routers of 256 corrections are buffers, and the MTP layer is no parameter of the model."""
+    model = load("deepseek-ai/DeepSeek-V3")
+    assert (model.buffer_values, model.mtp_parameters) == (58 * 256, 11_610_068_224)
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_grouped_and_single_weights_agree(name: str) -> None:
+    """Walking every tensor by its own name counts what the grouped walk counts."""
+    model = load(name)
+    each = [tensor for tensor in model.each_weight() if tensor.kind != "buffer"]
+    assert model.parameters == sum(tensor.count for tensor in each)
+    assert len(each) == len({tensor.name for tensor in each})
+
+
+def test_a_pipeline_stage_is_a_model() -> None:
+    """The stages of an untied model add up to the model."""
+    model = load("Qwen/Qwen3-32B")
+    first, last = model.stage(0, 40), model.stage(40, 64)
+    assert model.parameters == first.parameters + last.parameters
+    assert first.embedding_parameters == 777_912_320
+
+
+def test_qwen2_windows_begin_at_max_window_layers() -> None:
+    """Only layers from max_window_layers on have the window, and only if it is used."""
+    fields = dict(source("Qwen/Qwen2.5-0.5B").fields)
+    fields |= {"use_sliding_window": True, "sliding_window": 100, "max_window_layers": 20}
+    model = read(fields)
+    lengths = [tensor.shape[2] * tensor.layers for tensor in model.cache(1, 1000)]
+    assert lengths == [1000 * 20, 1000 * 20, 100 * 4, 100 * 4]

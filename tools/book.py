@@ -1,0 +1,75 @@
+"""Build the book into _build/html, from scratch, when anything that it is made of has changed.
+
+From scratch, because a page that left the table of contents must leave the site, and because a warning must
+be seen on every build. The link check is the build: `-n -W` turns each broken reference into an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import generate
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "_build"
+HOME = BUILD / "html" / "index.html"
+STAMP = BUILD / "book.stamp"
+GENERATED = BUILD / "generated"
+MADE_OF = ("_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "README.md", "CONTRIBUTING.md")
+MADE_OF_FOLDERS = ("_ext", "book", "memcalc", "notebooks", "tools")
+
+
+def fingerprint() -> str:
+    """One number for everything that the book is made of."""
+    files = [ROOT / name for name in MADE_OF]
+    for folder in MADE_OF_FOLDERS:
+        files += [path for path in (ROOT / folder).rglob("*") if not hidden(path.relative_to(ROOT))]
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(path for path in files if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(ROOT)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def hidden(path: Path) -> bool:
+    """Whether a path is a cache or a checkpoint."""
+    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
+
+
+def build() -> int:
+    """Build; the exit status of Jupyter Book."""
+    STAMP.unlink(missing_ok=True)
+    for leftover in ("html", ".doctrees", "jupyter_execute", "generated"):
+        shutil.rmtree(BUILD / leftover, ignore_errors=True)
+    (GENERATED / "static").mkdir(parents=True)
+    generate.write(generate.BUILT, GENERATED)
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [program, "build", ".", "-n", "-W", "--keep-going", "--quiet"]
+    # The version of this package, whichever environment or folder the command was started from.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout + done.stderr, file=sys.stderr)
+    return done.returncode
+
+
+def main() -> int:
+    """Build if needed, and say where to open it."""
+    now = fingerprint()
+    if not (HOME.is_file() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == now):
+        print("   building the book (some seconds)", flush=True)
+        status = build()
+        if status:
+            return status
+        STAMP.write_text(now, encoding="utf-8")
+    print(f"   open {HOME.as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
