@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a virtual environment, once: tools/environment.sh FOLDER REQUIREMENTS
-# Made again only when the requirements, pyproject.toml, the place or the Python changes.
+# Made again only when the requirements, the place or the Python change.
 set -euo pipefail
 folder=$1 requirements=$2
 
@@ -15,17 +15,27 @@ done
 "$python" -c 'import venv, ensurepip' >/dev/null 2>&1 ||
     missing "the venv module of $python (on Debian and Ubuntu: the package python3-venv)"
 
-stamp=$folder/stamp
-key=$({ cat "$requirements" pyproject.toml; pwd -P; "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; } | cksum)
-if [ -x "$folder/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$key" ]; then exit 0; fi
+# One at a time: two shells may ask for the same environment.
+mkdir -p _build
+exec 9>_build/environment.lock
+if command -v flock >/dev/null; then flock 9; fi
 
-SECONDS=0
-echo "== environment $folder (about a minute)"
-rm -rf "$folder"
-"$python" -m venv "$folder"
-"$folder/bin/python" -m pip install -qq --requirement "$requirements"
-if [ "$requirements" = requirements.txt ]; then
-    "$folder/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable .
+place=$("$python" -c 'import os, sys; print(os.getcwd(), sys.version, sys.base_prefix)')
+wanted=$({ cat "$requirements"; echo "$place"; } | cksum)
+if [ ! -x "$folder/bin/python" ] || [ "$(cat "$folder/stamp" 2>/dev/null)" != "$wanted" ]; then
+    SECONDS=0
+    echo "== environment $folder (about a minute)"
+    rm -rf "$folder"
+    "$python" -m venv "$folder"
+    "$folder/bin/python" -m pip install -qq --requirement "$requirements"
+    echo "$wanted" >"$folder/stamp"
+    echo "   ${SECONDS} s"
 fi
-echo "$key" >"$stamp"
-echo "   ${SECONDS} s"
+
+# The package itself, from this folder: again only when what is said of it changes (settings of tools stand below).
+[ "$requirements" = requirements.txt ] || exit 0
+wanted=$(sed '/^\[tool\.ruff\]/,$d' pyproject.toml | cksum)
+if [ "$(cat "$folder/package" 2>/dev/null)" != "$wanted" ]; then
+    "$folder/bin/python" -m pip install -qq --no-deps --no-build-isolation --editable .
+    echo "$wanted" >"$folder/package"
+fi

@@ -92,7 +92,8 @@ def contrast(picture):
 
 def pictures(page):
     for index, figure in enumerate(page.query_selector_all(FIGURES)):
-        if figure.is_visible():
+        box = figure.bounding_box()
+        if box and box["width"] >= 100:  # an icon on a button is no figure
             yield index, Image.open(io.BytesIO(figure.screenshot()))
 
 
