@@ -62,13 +62,28 @@ def parser() -> Parser:
     serve.add_argument("--utilization", type=float, default=0.9)
     for name in ("max-context", "max-batch", "check", "json"):
         serve.add_argument(f"--{name}", action="store_true")
+    train = commands.add_parser(
+        "train", help="parameters, gradients and optimizer states", allow_abbrev=False
+    )
+    train.add_argument("source", metavar="SOURCE")
+    train.add_argument(
+        "--seq", type=whole_number, help="tokens of a sequence; the states do not depend on it"
+    )
+    train.add_argument("--world", type=whole_number, default=1, help="ranks that share the states")
+    train.add_argument("--regime", default="bf16-mixed")
+    train.add_argument("--gradients")
+    train.add_argument("--optimizer", default="adamw", choices=["adamw"])
+    train.add_argument("--shard", type=whole_number, default=0, help="ZeRO stage")
+    train.add_argument("--json", action="store_true")
     return top
 
 
 def parse(arguments: list[str]) -> int:
     """Answer the command and return the exit status."""
     given = parser().parse_args(arguments)
-    answer = {"model": answer_model, "list": answer_list, "serve": answer_serve}[given.command]
+    answer = {"model": answer_model, "list": answer_list, "serve": answer_serve, "train": answer_train}[
+        given.command
+    ]
     status, fields, text = answer(given)
     sys.stdout.write(json.dumps(fields) + "\n" if given.json else text + "\n")
     return status
@@ -276,3 +291,49 @@ def serve_text(serving: Serving, fields: dict[str, object]) -> str:
             f"  largest context {fields['max_context']}, largest batch {fields['max_batch']} (memory alone)"
         )
     return "\n".join(rows)
+
+
+def answer_train(given: argparse.Namespace) -> tuple[int, object, str]:
+    """Answer ``memcalc train``: the states, which no batch and no sequence changes."""
+    from memcalc.readers import read
+    from memcalc.serving import whole
+    from memcalc.sources import source
+    from memcalc.training import states
+
+    if given.seq is not None:
+        whole("seq", given.seq)
+    found = source(given.source)
+    model = read(found.fields, found.name)
+    held = states(model, regime=given.regime, gradients=given.gradients, shard=given.shard, world=given.world)
+    fields = {
+        "model": model.name,
+        "plan": {
+            "regime": given.regime,
+            "gradients": given.gradients,
+            "optimizer": given.optimizer,
+            "shard": given.shard,
+            "world": given.world,
+            "counts": "states only: activations, temporaries and the runtime come on top",
+        },
+        "parameters": model.parameters,
+        "trainable_parameters": model.parameters,
+        "moments": [{"at": "step", "total_bytes": held.total_bytes, "components": held.components}],
+        "peak_at": "step",
+        "allocated_bytes": held.total_bytes,
+        "lines": [
+            {
+                "component": state.component,
+                "name": state.name,
+                "count": held.bytes_of(state) // state.bytes_per_parameter,
+                "bytes": held.bytes_of(state),
+                "evidence": "exact",
+                "formula": f"{state.bytes_per_parameter} B a parameter",
+                "source": held.source,
+            }
+            for state in held.kept
+        ],
+    }
+    rows = [f"{model.name}: AdamW, {given.regime}, ZeRO {given.shard} on {given.world} rank(s), states only"]
+    rows += [f"  {name:<12} {gib(size):>14}" for name, size in held.components.items()]
+    rows.append(f"  {'total':<12} {gib(held.total_bytes):>14}  ({held.bytes_per_parameter} B a parameter)")
+    return 0, fields, "\n".join(rows)

@@ -60,6 +60,7 @@ WORDS: dict[str, Quantity] = {
     "dp": Quantity("D", "rank", "data-parallel ranks: each serves or trains on data of its own"),
     "world": Quantity("N", "rank", "devices that share the optimizer states"),
     "parameters": Quantity(r"\Phi", "1", "trainable numbers of the model"),
+    "share": Quantity("s", "1", "parameters of which one rank keeps the states"),
     "block": Quantity("b", "token", "tokens of one block of a paged cache"),
     "prefill_chunk": Quantity("c", "token", "tokens of a prompt that are processed in one pass"),
 }

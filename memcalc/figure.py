@@ -1,0 +1,129 @@
+"""Figures: one colour a component everywhere, legible by day and by night, the same bytes on every run."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "Picture", "bars", "lines", "new", "picture"]
+
+GIB = 2**30
+# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
+COLOURS = {
+    "weights": "#0072B2",
+    "kv_cache": "#E69F00",
+    "state": "#CC79A7",
+    "activations": "#009E73",
+    "gradients": "#D55E00",
+    "optimizer": "#56B4E9",
+    "master": "#7A68B3",
+    "logits": "#B8A800",
+    "runtime": "#7F7F7F",
+    "free": "#D9D9D9",
+}
+LABELS = {"kv_cache": "KV cache", "master": "master copy"}
+INK = "#6E7781"  # grey that has contrast on white and on black
+
+STYLE = {
+    "svg.hashsalt": "memcalc",
+    "svg.fonttype": "none",  # text stays text: it can be searched and it follows the reader's font
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "legend.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+
+
+class Picture:
+    """An SVG that a notebook shows; made once, the same bytes every time."""
+
+    def __init__(self, svg: str, alt: str) -> None:
+        """Keep the drawing and what it says in words."""
+        self.svg, self.alt = svg, alt
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        """Say in words what the figure shows."""
+        return f"Figure: {self.alt}"
+
+
+def new(width: float = 7, height: float = 3) -> tuple[Figure, Axes]:
+    """Return an empty figure in the book's style; sizes in inches."""
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    return figure, axes
+
+
+def picture(figure: Figure, alt: str) -> Picture:
+    """Return a figure as SVG text without a date, and close it."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": alt})
+    plt.close(figure)
+    svg = buffer.getvalue()
+    return Picture(svg[svg.index("<svg") :], alt)
+
+
+def bars(
+    rows: Mapping[str, Mapping[str, int]], alt: str, *, capacity: Mapping[str, int] | None = None
+) -> Picture:
+    """Draw one stacked bar a row, in GiB; `capacity` is a line across its bar.
+
+    `rows` maps a label to bytes by component, as `PoolBudget.components` gives them.
+    """
+    figure, axes = new(height=0.9 + 0.55 * len(rows))
+    with mpl.rc_context(STYLE):
+        names = list(dict.fromkeys(name for parts in rows.values() for name in parts))
+        left = [0.0] * len(rows)
+        for name in names:
+            sizes = [parts.get(name, 0) / GIB for parts in rows.values()]
+            axes.barh(
+                list(rows), sizes, left=left, color=COLOURS[name], label=LABELS.get(name, name), height=0.6
+            )
+            left = [start + size for start, size in zip(left, sizes, strict=True)]
+        for index, label in enumerate(rows):
+            if capacity and label in capacity:
+                limit = capacity[label] / GIB
+                axes.plot([limit, limit], [index - 0.42, index + 0.42], color="#D55E00", linewidth=2)
+        axes.invert_yaxis()
+        axes.set_xlabel("GiB")
+        axes.tick_params(axis="y", length=0)
+        figure.legend(loc="outside upper center", ncols=len(names))
+    return picture(figure, alt)
+
+
+def lines(
+    x: Sequence[int], series: Mapping[str, Sequence[float]], alt: str, *, xlabel: str, ylabel: str = "GiB"
+) -> Picture:
+    """Draw one line a series over `x`; each line is labelled at its end, so that colour is not needed."""
+    figure, axes = new(height=3.4)
+    colours = list(COLOURS.values())
+    with mpl.rc_context(STYLE):
+        for (name, values), colour in zip(series.items(), colours, strict=False):
+            axes.plot(x, values, color=colour, linewidth=2)
+            axes.annotate(name, (x[-1], values[-1]), xytext=(6, 0), textcoords="offset points", va="center")
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+    return picture(figure, alt)
