@@ -35,22 +35,22 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def parser() -> Parser:
-    """Return the parser of all commands."""
-    top = Parser(prog="memcalc", description="How much memory a language model needs.", allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
-    model = commands.add_parser("model", help="parameters and cache of a model", allow_abbrev=False)
+def add_model(model: Parser) -> None:
+    """Add the options of ``memcalc model``."""
     model.add_argument("source", metavar="SOURCE")
     model.add_argument("--engine", help="count the cache as this engine allocates it")
-    model.add_argument("--json", action="store_true")
-    listing = commands.add_parser("list", help="what is known", allow_abbrev=False)
+
+
+def add_list(listing: Parser) -> None:
+    """Add the options of ``memcalc list``."""
     listing.add_argument("what", choices=["models", "machines", "formats", "engines"])
-    listing.add_argument("--json", action="store_true")
-    serve = commands.add_parser("serve", help="does it fit?", allow_abbrev=False)
+
+
+def add_serve(serve: Parser) -> None:
+    """Add the options of ``memcalc serve``."""
     serve.add_argument("source", metavar="SOURCE")
-    serve.add_argument(
-        "--context", type=whole_number, required=True, help="tokens of a sequence, prompt and answer"
-    )
+    tokens = "tokens of a sequence, prompt and answer"
+    serve.add_argument("--context", type=whole_number, required=True, help=tokens)
     for name in ("prompt", "tp", "pp", "ep", "dp", "prefill-chunk"):
         serve.add_argument(f"--{name}", type=whole_number)
     serve.add_argument("--batch", type=whole_number, default=1)
@@ -60,27 +60,44 @@ def parser() -> Parser:
     serve.add_argument("--engine-version")
     serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE")
     serve.add_argument("--utilization", type=float, default=0.9)
-    for name in ("max-context", "max-batch", "check", "json"):
+    for name in ("max-context", "max-batch", "check"):
         serve.add_argument(f"--{name}", action="store_true")
-    train = commands.add_parser(
-        "train", help="parameters, gradients and optimizer states", allow_abbrev=False
-    )
+
+
+def add_train(train: Parser) -> None:
+    """Add the options of ``memcalc train``."""
     train.add_argument("source", metavar="SOURCE")
-    train.add_argument(
-        "--seq", type=whole_number, help="tokens of a sequence; the states do not depend on it"
-    )
+    train.add_argument("--seq", type=whole_number, help="tokens of a sequence; states do not depend on it")
     train.add_argument("--world", type=whole_number, default=1, help="ranks that share the states")
     train.add_argument("--regime", default="bf16-mixed")
     train.add_argument("--gradients")
     train.add_argument("--optimizer", default="adamw", choices=["adamw"])
     train.add_argument("--shard", type=whole_number, default=0, help="ZeRO stage")
-    train.add_argument("--json", action="store_true")
+
+
+COMMANDS = {
+    "model": (add_model, "parameters and cache of a model"),
+    "list": (add_list, "what is known"),
+    "serve": (add_serve, "does it fit?"),
+    "train": (add_train, "parameters, gradients and optimizer states"),
+}
+
+
+def parser(asked: str | None = None) -> Parser:
+    """Return the parser of the command that was asked for, or of all of them: argparse is slow to build."""
+    top = Parser(prog="memcalc", description="How much memory a language model needs.", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
+    for name, (add, text) in COMMANDS.items():
+        if asked not in COMMANDS or asked == name:
+            command = commands.add_parser(name, help=text, allow_abbrev=False)
+            add(command)
+            command.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
     return top
 
 
 def parse(arguments: list[str]) -> int:
     """Answer the command and return the exit status."""
-    given = parser().parse_args(arguments)
+    given = parser(arguments[0] if arguments else None).parse_args(arguments)
     answer = {"model": answer_model, "list": answer_list, "serve": answer_serve, "train": answer_train}[
         given.command
     ]
@@ -240,7 +257,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
             "engine_version": serving.engine.version,
             "engine_options": dict(serving.options),
             "context": serving.context,
-            "prompt": serving.prompt_tokens,
+            "prompt": serving.prompt_of(serving.context),
             "batch": serving.batch,
             "prefill_chunk": serving.chunk,
             "tp": split.tp,

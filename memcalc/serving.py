@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from memcalc.budget import Budget, Line, PoolBudget
@@ -51,11 +52,7 @@ class Serving:
     chunk: int | None
     utilization: float
     options: Mapping[str, int]
-    named: Mapping[str, object] = field(default_factory=dict)
-
-    def with_size(self, batch: int, context: int) -> Serving:
-        """Return the same plan for other sequences; a stated prompt stays, but not beyond the context."""
-        return replace(self, batch=batch, context=context)
+    named: Mapping[str, object]
 
     @property
     def weights_file_bytes(self) -> int:
@@ -89,62 +86,63 @@ class Serving:
             size = tensor_bytes(tensor, form)
             yield Line("weights", whole.name, tensor.count, size, formula, self.engine.moments)
 
-    def cache_lines(self, stage: Model) -> Iterator[Line]:
-        """Yield the cache of one device: the prompt's after prefill, the whole context's at the end."""
-        batch = self.split.sequences(self.batch)
-        for moment, tokens in (("prefill", self.prompt_tokens), ("decode", self.context)):
+    def growing_lines(self, stage: Model, batch: int, context: int) -> Iterator[Line]:
+        """Yield what grows with the sequences on one device: the cache, and what the engine adds."""
+        mine, prompt = self.split.sequences(batch), self.prompt_of(context)
+        for moment, tokens in (("prefill", prompt), ("decode", context)):
             held = self.engine.held_tokens(tokens, self.options)
-            for whole in stage.cache(batch, held, self.engine.kept):
-                tensor = self.split.on_rank(whole)
-                form = self.kv[whole.name.endswith("values")]
+            for whole in stage.cache(mine, held, self.engine.kept):
+                tensor, form = self.split.on_rank(whole), self.kv[whole.name.endswith("values")]
                 shape = " x ".join(map(str, tensor.stored_shape))
                 formula = f"{tensor.layers} x ({shape}) as {form.id}"
                 yield Line("kv_cache", whole.name, tensor.count, self.cached(tensor), formula, (moment,))
+        element = self.activation.bits // 8
+        yield from self.engine.lines(Step(stage, self.split, mine, prompt, self.chunk, element, self.options))
 
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of the prompt: all of the context if nobody says."""
-        return self.context if self.prompt is None else min(self.prompt, self.context)
+    def prompt_of(self, context: int) -> int:
+        """Return the tokens of the prompt: all of the context if nobody says."""
+        return context if self.prompt is None else min(self.prompt, context)
 
-    def lines(self, stage: Model) -> tuple[Line, ...]:
-        """Return everything that lies on one device of a stage."""
-        step = Step(
-            stage,
-            self.split,
-            self.split.sequences(self.batch),
-            self.context,
-            self.prompt_tokens,
-            self.chunk,
-            self.activation.bits // 8,
-            None if self.machine is None else self.machine.device.capacity_bytes,
-            self.options,
-        )
-        return (*self.weight_lines(stage), *self.cache_lines(stage), *self.engine.lines(step))
+    @cached_property
+    def loaded(self) -> tuple[tuple[Model, tuple[Line, ...]], ...]:
+        """Every stage that differs from the others, with its weights on one device."""
+        different = dict.fromkeys(stages(self.model, self.split.pp))
+        return tuple((stage, tuple(self.weight_lines(stage))) for stage in different)
 
     @property
     def budget(self) -> Budget:
         """The budget of the fullest device."""
-        devices = self.split.world if self.machine is None else self.machine.count
-        capacity = None if self.machine is None else self.machine.device.capacity_bytes
-        pools = [
-            PoolBudget("gpu", devices, capacity, self.usable_bytes, self.lines(stage), self.engine.moments)
-            for stage in stages(self.model, self.split.pp)
-        ]
+        pools = [self.pool(stage, weights, self.batch, self.context) for stage, weights in self.loaded]
         return Budget((max(pools, key=lambda pool: pool.total_bytes),))
 
-    @property
+    def pool(self, stage: Model, weights: tuple[Line, ...], batch: int, context: int) -> PoolBudget:
+        """Return the budget of one device of a stage for `batch` sequences of `context` tokens."""
+        devices = self.split.world if self.machine is None else self.machine.count
+        capacity = None if self.machine is None else self.machine.device.capacity_bytes
+        lines = (*weights, *self.growing_lines(stage, batch, context))
+        return PoolBudget("gpu", devices, capacity, self.usable_bytes, lines, self.engine.moments)
+
+    def fits(self, batch: int, context: int) -> bool:
+        """Say whether every device is large enough for `batch` sequences of `context` tokens."""
+        return all(bool(self.pool(stage, weights, batch, context).fits) for stage, weights in self._summed)
+
+    @cached_property
+    def _summed(self) -> tuple[tuple[Model, tuple[Line, ...]], ...]:
+        """The loaded stages with all weights as one line: the answer of `fits` needs no more."""
+        return tuple(
+            (stage, (Line("weights", "all", 0, sum(line.bytes for line in lines), "", self.engine.moments),))
+            for stage, lines in self.loaded
+        )
+
+    @cached_property
     def max_context(self) -> int | None:
         """The longest context that fits with this batch, bounded by memory alone."""
-        if self.machine is None:
-            return None
-        return largest(lambda context: bool(self.with_size(self.batch, context).budget.fits))
+        return None if self.machine is None else largest(lambda context: self.fits(self.batch, context))
 
-    @property
+    @cached_property
     def max_batch(self) -> int | None:
         """The most sequences that fit at this context, bounded by memory alone."""
-        if self.machine is None:
-            return None
-        return largest(lambda batch: bool(self.with_size(batch, self.context).budget.fits))
+        return None if self.machine is None else largest(lambda batch: self.fits(batch, self.context))
 
 
 def whole(name: str, value: object) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memcalc.formats import Format
     from memcalc.model import Model
 
-__all__ = ["Source", "catalogue", "model", "source"]
+__all__ = ["Source", "catalogue", "load_model", "source"]
 
 RECORD_FIELDS = {"id", "config", "source", "date"}
 OPTIONAL_FIELDS = {"aliases", "note", "scale_bits"}
@@ -128,10 +128,10 @@ def source(text: str) -> Source:
     return Source(path, load(path), path)
 
 
-def model(text: str) -> Model:
+def load_model(text: str) -> Model:
     """Return the model that a source describes.
 
-    >>> model("Qwen/Qwen3-32B").parameters
+    >>> load_model("Qwen/Qwen3-32B").parameters
     32762123264
     """
     found = source(text)

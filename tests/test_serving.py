@@ -51,9 +51,9 @@ def test_qwen3_32b_fits(machine: str, engine: str) -> None:
     context, batch = serving.max_context, serving.max_batch
     assert context is not None
     assert batch is not None
-    assert serving.with_size(1, context).budget.fits
-    assert not serving.with_size(1, context + 16).budget.fits
-    assert not serving.with_size(batch + 1, 8192).budget.fits
+    assert serving.fits(1, context)
+    assert not serving.fits(1, context + 16)
+    assert not serving.fits(batch + 1, 8192)
 
 
 def test_one_npu_is_too_small_by_a_hair() -> None:

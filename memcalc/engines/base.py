@@ -28,11 +28,9 @@ class Step(NamedTuple):
     stage: Model
     split: Split
     batch: int  # sequences on this device
-    context: int
     prompt: int
     chunk: int | None
     element_bytes: int  # of an activation
-    capacity_bytes: int | None
     options: Mapping[str, int]
 
     @property
