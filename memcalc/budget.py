@@ -63,31 +63,34 @@ class PoolBudget(NamedTuple):
         """The moment at which most is held."""
         return max(self.moment_names, key=self.at)
 
-    def _living(self) -> list[Line]:
-        return [line for line in self.lines if line.component == "runtime" or self.fullest in line.moments]
+    @property
+    def at_fullest(self) -> list[Line]:
+        """The lines that live at the fullest moment, and the runtime, which always does."""
+        moment = self.fullest
+        return [line for line in self.lines if line.component == "runtime" or moment in line.moments]
 
     @property
     def components(self) -> dict[str, int]:
         """Bytes of each component at the fullest moment; they add up to `total_bytes`."""
         found: dict[str, int] = {}
-        for line in self._living():
+        for line in self.at_fullest:
             found[line.component] = found.get(line.component, 0) + line.bytes
         return found
 
     @property
     def total_bytes(self) -> int:
         """The fullest moment and the runtime beside it."""
-        return sum(line.bytes for line in self._living())
+        return sum(line.bytes for line in self.at_fullest)
 
     @property
     def low_bytes(self) -> int:
         """The total with every measured range at its lower end."""
-        return sum(line.least_bytes for line in self._living())
+        return sum(line.least_bytes for line in self.at_fullest)
 
     @property
     def high_bytes(self) -> int:
         """The total with every measured range at its upper end."""
-        return sum(line.most_bytes for line in self._living())
+        return sum(line.most_bytes for line in self.at_fullest)
 
     @property
     def free_bytes(self) -> int | None:

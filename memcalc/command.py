@@ -11,15 +11,23 @@ from memcalc.budget import gib, thin
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memcalc.budget import PoolBudget
     from memcalc.model import Model
     from memcalc.serving import Serving
+
+    Answer = tuple[int, Callable[[], object], Callable[[], str]]  # exit status, for programs, for people
 
 __all__ = ["parse"]
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is an exception of ours."""
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """Lay out help in 88 columns: asking for the terminal's width would load shutil, for every answer."""
+        return self.formatter_class(prog=self.prog, width=88)  # type: ignore[call-arg]
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing a usage text."""
@@ -102,7 +110,7 @@ def parse(arguments: list[str]) -> int:
         given.command
     ]
     status, fields, text = answer(given)
-    sys.stdout.write(json.dumps(fields) + "\n" if given.json else text + "\n")
+    sys.stdout.write((json.dumps(fields()) if given.json else text()) + "\n")
     return status
 
 
@@ -132,7 +140,7 @@ def cache_facts(model: Model, engine: str | None) -> dict[str, int]:
     }
 
 
-def answer_model(given: argparse.Namespace) -> tuple[int, object, str]:
+def answer_model(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc model``."""
     from memcalc.readers import read
     from memcalc.sources import source
@@ -165,10 +173,10 @@ def answer_model(given: argparse.Namespace) -> tuple[int, object, str]:
             f"  as 16-bit weights  {gib(2 * model.parameters)} = {2 * model.parameters / 1e9:,.2f} GB",
         )
     )
-    return 0, fields, text
+    return 0, lambda: fields, lambda: text
 
 
-def answer_list(given: argparse.Namespace) -> tuple[int, object, str]:
+def answer_list(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc list``."""
     rows: list[dict[str, object]]
     if given.what == "models":
@@ -191,7 +199,7 @@ def answer_list(given: argparse.Namespace) -> tuple[int, object, str]:
         from memcalc.engines import ENGINES, engine
 
         rows = [{"id": name, "version": engine(name).version, "note": engine(name).note} for name in ENGINES]
-    return 0, rows, "\n".join(str(row["id"]) for row in rows)
+    return 0, lambda: rows, lambda: "\n".join(str(row["id"]) for row in rows)
 
 
 def pool_fields(pool: PoolBudget) -> dict[str, object]:
@@ -211,7 +219,7 @@ def pool_fields(pool: PoolBudget) -> dict[str, object]:
     }
 
 
-def answer_serve(given: argparse.Namespace) -> tuple[int, object, str]:
+def answer_serve(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc serve``."""
     from memcalc.serving import plan
 
@@ -241,9 +249,8 @@ def answer_serve(given: argparse.Namespace) -> tuple[int, object, str]:
     if given.engine_version not in (None, serving.engine.version):
         remedy = "leave --engine-version out"
         raise BadInputError("--engine-version", serving.engine.version, given.engine_version, remedy)
-    fields = serve_fields(serving)
     status = 1 if given.check and serving.budget.fits is False else 0
-    return status, fields, serve_text(serving, fields)
+    return status, lambda: serve_fields(serving), lambda: serve_text(serving)
 
 
 def serve_fields(serving: Serving) -> dict[str, object]:
@@ -267,6 +274,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
             "utilization": serving.utilization,
         },
         "pools": [pool_fields(pool) for pool in budget.pools],
+        "kv_pool": serving.kv_pool and serving.kv_pool._asdict(),
         "weights_file_bytes": serving.weights_file_bytes,
         "cache_bytes": serving.cache_bytes,
         "fits": budget.fits,
@@ -290,7 +298,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
     }
 
 
-def serve_text(serving: Serving, fields: dict[str, object]) -> str:
+def serve_text(serving: Serving) -> str:
     """Return a plan's answer for people."""
     rows = [f"{serving.model.name}: {serving.batch} x {thin(serving.context)} tokens, {serving.engine.id}"]
     for pool in serving.budget.pools:
@@ -302,15 +310,17 @@ def serve_text(serving: Serving, fields: dict[str, object]) -> str:
             rows.append(
                 f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}  (usable: {gib(pool.usable_bytes)})"
             )
-    if fields["fits"] is not None:
-        rows.append("  fits" if fields["fits"] else "  does not fit")
-        rows.append(
-            f"  largest context {fields['max_context']}, largest batch {fields['max_batch']} (memory alone)"
-        )
+    if serving.kv_pool is not None:
+        pool_size, tokens = gib(serving.kv_pool.bytes), thin(serving.kv_pool.tokens)
+        rows.append(f"  pool for the KV cache {pool_size} a device: {tokens} tokens")
+    if serving.budget.fits is not None:
+        rows.append("  fits" if serving.budget.fits else "  does not fit")
+        longest, most = serving.max_context, serving.max_batch
+        rows.append(f"  largest context {longest}, largest batch {most} (memory alone)")
     return "\n".join(rows)
 
 
-def answer_train(given: argparse.Namespace) -> tuple[int, object, str]:
+def answer_train(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc train``: the states, which no batch and no sequence changes."""
     from memcalc.readers import read
     from memcalc.serving import whole
@@ -353,4 +363,4 @@ def answer_train(given: argparse.Namespace) -> tuple[int, object, str]:
     rows = [f"{model.name}: AdamW, {given.regime}, ZeRO {given.shard} on {given.world} rank(s), states only"]
     rows += [f"  {name:<12} {gib(size):>14}" for name, size in held.components.items()]
     rows.append(f"  {'total':<12} {gib(held.total_bytes):>14}  ({held.bytes_per_parameter} B a parameter)")
-    return 0, fields, "\n".join(rows)
+    return 0, lambda: fields, lambda: "\n".join(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInputError", "MemcalcError", "UnknownNameError"]
+__all__ = ["BadInputError", "MemcalcError", "ProofError", "UnknownNameError"]
 
 
 class MemcalcError(Exception):
@@ -29,6 +29,10 @@ class UnknownNameError(MemcalcError, LookupError):
         """Keep the four things that a good message says."""
         self.field, self.given = field, given
         super().__init__(f"{field}: expected {known}, given {shown(given)}; {remedy}")
+
+
+class ProofError(MemcalcError, ValueError):
+    """Two expressions that were said to be equal are not."""
 
 
 def shown(given: object) -> str:

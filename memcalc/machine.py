@@ -9,7 +9,7 @@ from typing import NamedTuple
 from memcalc.data import open_text
 from memcalc.errors import BadInputError, UnknownNameError
 
-__all__ = ["MIB", "Device", "Machine", "Pool", "devices", "machine"]
+__all__ = ["MIB", "Device", "Machine", "devices", "machine"]
 
 MIB = 2**20
 
@@ -36,25 +36,12 @@ class Device(NamedTuple):
         return (self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB
 
 
-class Pool(NamedTuple):
-    """Equal devices; a tensor lies on one of them."""
-
-    name: str
-    devices: int
-    capacity_bytes: int
-
-
 @dataclass(frozen=True)
 class Machine:
     """A count of equal devices. Two cards are two pools of their own, not one of twice the size."""
 
     count: int
     device: Device
-
-    @property
-    def pool(self) -> Pool:
-        """The accelerators' memory."""
-        return Pool("gpu", self.count, self.device.capacity_bytes)
 
 
 def devices() -> dict[str, Device]:
@@ -74,8 +61,9 @@ def devices() -> dict[str, Device]:
 def machine(text: str) -> Machine:
     """Return the machine that ``"COUNTx ID"`` names; a bare ID is one device.
 
-    >>> machine("2x rtx-a6000").pool
-    Pool(name='gpu', devices=2, capacity_bytes=51527024640)
+    >>> two = machine("2x rtx-a6000")
+    >>> two.count, two.device.capacity_bytes
+    (2, 51527024640)
 
     Raises:
         BadInputError: the text has another form, or the count is no whole number >= 1.

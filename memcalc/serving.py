@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import Budget, Line, PoolBudget
 from memcalc.engines import engine
@@ -17,7 +17,7 @@ from memcalc.sources import scaled, source
 from memcalc.split import Split, stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from memcalc.engines.base import Engine
     from memcalc.formats import Rule
@@ -25,9 +25,18 @@ if TYPE_CHECKING:
     from memcalc.model import Model
     from memcalc.tensor import Tensor
 
-__all__ = ["Serving", "plan"]
+__all__ = ["KVPool", "Serving", "plan"]
 
 MILLION = 10**6
+
+
+class KVPool(NamedTuple):
+    """A pool for the cache on one device: its bytes, their range, and the tokens of one sequence in it."""
+
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -89,15 +98,19 @@ class Serving:
     def growing_lines(self, stage: Model, batch: int, context: int) -> Iterator[Line]:
         """Yield what grows with the sequences on one device: the cache, and what the engine adds."""
         mine, prompt = self.split.sequences(batch), self.prompt_of(context)
-        for moment, tokens in (("prefill", prompt), ("decode", context)):
-            held = self.engine.held_tokens(tokens, self.options)
-            for whole in stage.cache(mine, held, self.engine.kept):
-                tensor, form = self.split.on_rank(whole), self.kv[whole.name.endswith("values")]
-                shape = " x ".join(map(str, tensor.stored_shape))
-                formula = f"{tensor.layers} x ({shape}) as {form.id}"
-                yield Line("kv_cache", whole.name, tensor.count, self.cached(tensor), formula, (moment,))
+        yield from self.cache_lines(stage, mine, prompt, "prefill")
+        yield from self.cache_lines(stage, mine, context, "decode")
         element = self.activation.bits // 8
         yield from self.engine.lines(Step(stage, self.split, mine, prompt, self.chunk, element, self.options))
+
+    def cache_lines(self, stage: Model, batch: int, tokens: int, moment: str) -> Iterator[Line]:
+        """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
+        held = self.engine.held_tokens(tokens, self.options)
+        for whole in stage.cache(batch, held, self.engine.kept):
+            tensor, form = self.split.on_rank(whole), self.kv[whole.name.endswith("values")]
+            shape = " x ".join(map(str, tensor.stored_shape))
+            formula = f"{tensor.layers} x ({shape}) as {form.id}"
+            yield Line("kv_cache", whole.name, tensor.count, self.cached(tensor), formula, (moment,))
 
     def prompt_of(self, context: int) -> int:
         """Return the tokens of the prompt: all of the context if nobody says."""
@@ -109,7 +122,7 @@ class Serving:
         different = dict.fromkeys(stages(self.model, self.split.pp))
         return tuple((stage, tuple(self.weight_lines(stage))) for stage in different)
 
-    @property
+    @cached_property
     def budget(self) -> Budget:
         """The budget of the fullest device."""
         pools = [self.pool(stage, weights, self.batch, self.context) for stage, weights in self.loaded]
@@ -122,9 +135,15 @@ class Serving:
         lines = (*weights, *self.growing_lines(stage, batch, context))
         return PoolBudget("gpu", devices, capacity, self.usable_bytes, lines, self.engine.moments)
 
+    def room(self, batch: int, context: int) -> int:
+        """Return the bytes that are left on the fullest device: below 0 if it is not large enough."""
+        usable = self.usable_bytes or 0
+        pools = (self.pool(stage, weights, batch, context) for stage, weights in self._summed)
+        return usable - max(pool.total_bytes for pool in pools)
+
     def fits(self, batch: int, context: int) -> bool:
         """Say whether every device is large enough for `batch` sequences of `context` tokens."""
-        return all(bool(self.pool(stage, weights, batch, context).fits) for stage, weights in self._summed)
+        return self.room(batch, context) >= 0
 
     @cached_property
     def _summed(self) -> tuple[tuple[Model, tuple[Line, ...]], ...]:
@@ -135,14 +154,49 @@ class Serving:
         )
 
     @cached_property
+    def kv_pool(self) -> KVPool | None:
+        """What is left for the cache on the fullest device, which an engine with a pool takes in advance.
+
+        Source of the law, utilization x visible = weights + activation peak + non-torch + pool: vLLM's log.
+        """
+        if self.usable_bytes is None or not self.engine.reserves:
+            return None
+        pools = [self.pool(stage, weights, 1, 1) for stage, weights in self._summed]
+        others = [[line for line in pool.at_fullest if line.component != "kv_cache"] for pool in pools]
+        size, low, high = (
+            max(0, self.usable_bytes - max(sum(getattr(line, bound) for line in lines) for lines in others))
+            for bound in ("bytes", "most_bytes", "least_bytes")
+        )
+        return KVPool(size, low, high, most(lambda tokens: size - self.cached_on_rank(tokens)))
+
+    def cached_on_rank(self, context: int) -> int:
+        """Return the bytes of one sequence's cache on the device that holds most of it."""
+        return max(
+            sum(line.bytes for line in self.cache_lines(stage, 1, context, "decode"))
+            for stage, _ in self.loaded
+        )
+
+    @cached_property
     def max_context(self) -> int | None:
         """The longest context that fits with this batch, bounded by memory alone."""
-        return None if self.machine is None else largest(lambda context: self.fits(self.batch, context))
+        return None if self.machine is None else most(lambda context: self.room(self.batch, context))
 
     @cached_property
     def max_batch(self) -> int | None:
         """The most sequences that fit at this context, bounded by memory alone."""
-        return None if self.machine is None else largest(lambda batch: self.fits(batch, self.context))
+        return None if self.machine is None else most(lambda batch: self.room(batch, self.context))
+
+
+def most(room: Callable[[int], int], far: int = 2**20) -> int:
+    """Return the largest number that leaves room; the search starts where an even slope would end.
+
+    >>> most(lambda context: 8 * 2**30 - 262144 * context)
+    32768
+    """
+    first = room(1)
+    slope = first - room(far)
+    start = 1 + first * (far - 1) // slope if slope else 1
+    return largest(lambda number: room(number) >= 0, start=start)
 
 
 def whole(name: str, value: object) -> None:

@@ -45,6 +45,7 @@ class Engine(ABC):
     id = ""
     version = ""
     note = ""
+    reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
     defaults: Mapping[str, int] = {}
 

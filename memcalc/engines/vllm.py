@@ -25,8 +25,8 @@ __all__ = ["VLLM"]
 
 GIB = 2**30
 LLM_D = "llm-d-incubation/llm-d-planner docs/empirical-vllm-memory-results.md (H100 80 GB), 2025"
-# bytes a vocabulary entry and sequence of the profile run: Qwen3-0.6B (5.56 GiB), Llama-70B (4.84 GiB)
-PEAK_LOW, PEAK_HIGH = 38.37, 39.58
+# bytes a vocabulary entry and sequence of the profile run: Qwen3-0.6B (5.56 GiB), Llama-3.3-70B (4.84 GiB)
+PEAK_LOW, PEAK_HIGH = 38.37, 39.59
 NON_TORCH_1 = "vLLM logs, one GPU: 0.03 GiB (RTX 4060, 0.7) to 0.35 GiB (RTX 3090, 0.6.4); not the H100 rows"
 NON_TORCH_N = "one GPU's range and a NCCL communicator of 0.5 to 1.6 GB (NVIDIA/nccl#964, #864, #1685)"
 
@@ -36,6 +36,7 @@ class VLLM(Engine):
 
     id = "vllm"
     version = "0.11"
+    reserves = True
     note = "options: block_size (16 tokens), max_num_seqs (1024, the profile run's sequences)"
     defaults: Mapping[str, int] = {"block_size": 16, "max_num_seqs": 1024}
 

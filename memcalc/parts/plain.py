@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Embedding", "Linear", "Norm", "Part"]
 
 
-@dataclass(frozen=True)
 class Part:
     """What a model is made of. A part without a cache remembers nothing of the tokens it has seen."""
 
