@@ -7,15 +7,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from memcalc.budget import gib, thin
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memcalc.budget import PoolBudget
     from memcalc.model import Model
-    from memcalc.serving import Serving
+    from memcalc.serving import KVPool, Serving
+    from memcalc.training import States
 
     Answer = tuple[int, Callable[[], object], Callable[[], str]]  # exit status, for programs, for people
 
@@ -26,21 +26,27 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is an exception of ours."""
 
     def _get_formatter(self) -> argparse.HelpFormatter:
-        """Lay out help in 88 columns: asking for the terminal's width would load shutil, for every answer."""
+        """Lay out help in 88 columns: add_argument asks, and looking at the terminal would load shutil."""
         return self.formatter_class(prog=self.prog, width=88)  # type: ignore[call-arg]
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing a usage text."""
         raise BadInputError(
-            "command line", "options that `memcalc --help` lists", message, "correct the command"
+            "command line", f"what `{self.prog} --help` lists", message, "correct the command"
         )
 
 
-def whole_number(text: str) -> int:
-    """Parse a whole number; the plan checks its range."""
-    if not text.lstrip("-").isdigit() or not text.isascii():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-    return int(text)
+def whole_number(text: str) -> int | str:
+    """Parse a whole number; other text stays, and is refused where the option's name is known."""
+    return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+
+
+def number(text: str) -> float | str:
+    """Parse a number, in the same way."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def add_model(model: Parser) -> None:
@@ -51,14 +57,14 @@ def add_model(model: Parser) -> None:
 
 def add_list(listing: Parser) -> None:
     """Add the options of ``memcalc list``."""
-    listing.add_argument("what", choices=["models", "machines", "formats", "engines"])
+    listing.add_argument("what", metavar="models|machines|formats|engines")
 
 
 def add_serve(serve: Parser) -> None:
     """Add the options of ``memcalc serve``."""
     serve.add_argument("source", metavar="SOURCE")
     tokens = "tokens of a sequence, prompt and answer"
-    serve.add_argument("--context", type=whole_number, required=True, help=tokens)
+    serve.add_argument("--context", type=whole_number, help=tokens)
     for name in ("prompt", "tp", "pp", "ep", "dp", "prefill-chunk"):
         serve.add_argument(f"--{name}", type=whole_number)
     serve.add_argument("--batch", type=whole_number, default=1)
@@ -67,7 +73,7 @@ def add_serve(serve: Parser) -> None:
     serve.add_argument("--engine", default="transformers")
     serve.add_argument("--engine-version")
     serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE")
-    serve.add_argument("--utilization", type=float, default=0.9)
+    serve.add_argument("--utilization", type=number, default=0.9)
     for name in ("max-context", "max-batch", "check"):
         serve.add_argument(f"--{name}", action="store_true")
 
@@ -79,11 +85,11 @@ def add_train(train: Parser) -> None:
     train.add_argument("--world", type=whole_number, default=1, help="ranks that share the states")
     train.add_argument("--regime", default="bf16-mixed")
     train.add_argument("--gradients")
-    train.add_argument("--optimizer", default="adamw", choices=["adamw"])
+    train.add_argument("--optimizer", default="adamw")
     train.add_argument("--shard", type=whole_number, default=0, help="ZeRO stage")
 
 
-COMMANDS = {
+OPTIONS = {
     "model": (add_model, "parameters and cache of a model"),
     "list": (add_list, "what is known"),
     "serve": (add_serve, "does it fit?"),
@@ -91,25 +97,36 @@ COMMANDS = {
 }
 
 
-def parser(asked: str | None = None) -> Parser:
-    """Return the parser of the command that was asked for, or of all of them: argparse is slow to build."""
+def with_options(command: Parser, name: str) -> Parser:
+    """Return the parser with all options of a command."""
+    OPTIONS[name][0](command)
+    command.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
+    command.set_defaults(command=name)
+    return command
+
+
+def understand(arguments: list[str]) -> argparse.Namespace:
+    """Return the command and its options; only the parser of the command is built, if it stands first.
+
+    Raises:
+        BadInputError: no such command, or no such option.
+
+    """
+    if arguments and arguments[0] in OPTIONS:
+        name, *rest = arguments
+        return with_options(Parser(prog=f"memcalc {name}", allow_abbrev=False), name).parse_args(rest)
     top = Parser(prog="memcalc", description="How much memory a language model needs.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
-    for name, (add, text) in COMMANDS.items():
-        if asked not in COMMANDS or asked == name:
-            command = commands.add_parser(name, help=text, allow_abbrev=False)
-            add(command)
-            command.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
-    return top
+    for name, (_, text) in OPTIONS.items():
+        with_options(commands.add_parser(name, help=text, allow_abbrev=False), name)
+    return top.parse_args(arguments)
 
 
 def parse(arguments: list[str]) -> int:
     """Answer the command and return the exit status."""
-    given = parser(arguments[0] if arguments else None).parse_args(arguments)
-    answer = {"model": answer_model, "list": answer_list, "serve": answer_serve, "train": answer_train}[
-        given.command
-    ]
-    status, fields, text = answer(given)
+    given = understand(arguments)
+    answers = {"model": answer_model, "list": answer_list, "serve": answer_serve, "train": answer_train}
+    status, fields, text = answers[given.command](given)
     sys.stdout.write((json.dumps(fields()) if given.json else text()) + "\n")
     return status
 
@@ -164,7 +181,14 @@ def answer_model(given: argparse.Namespace) -> Answer:
         "cache": cache,
         "extra": extra,
     }
-    text = "\n".join(
+    return 0, lambda: fields, lambda: model_text(model, cache)
+
+
+def model_text(model: Model, cache: Mapping[str, int]) -> str:
+    """Return a model's answer for people."""
+    from memcalc.budget import gib, thin
+
+    return "\n".join(
         (
             f"{model.name} ({model.model_type}, {model.depth} layers)",
             f"  parameters         {thin(model.parameters)}",
@@ -173,7 +197,6 @@ def answer_model(given: argparse.Namespace) -> Answer:
             f"  as 16-bit weights  {gib(2 * model.parameters)} = {2 * model.parameters / 1e9:,.2f} GB",
         )
     )
-    return 0, lambda: fields, lambda: text
 
 
 def answer_list(given: argparse.Namespace) -> Answer:
@@ -192,18 +215,28 @@ def answer_list(given: argparse.Namespace) -> Answer:
 
         both = {**FORMATS, **KV_FORMATS}
         rows = [
-            {"id": item.id, "bits": item.bits, "weights": item.id in FORMATS, "kv": item.id in KV_FORMATS}
+            {
+                "id": item.id,
+                "bits": item.bits,
+                "weights": item.id in FORMATS,
+                "kv": item.id in KV_FORMATS,
+                "note": item.note,
+                "source": item.source,
+            }
             for item in both.values()
         ]
-    else:
+    elif given.what == "engines":
         from memcalc.engines import ENGINES, engine
 
         rows = [{"id": name, "version": engine(name).version, "note": engine(name).note} for name in ENGINES]
+    else:
+        known = "models, machines, formats or engines"
+        raise UnknownNameError("memcalc list", known, given.what, "say what to list")
     return 0, lambda: rows, lambda: "\n".join(str(row["id"]) for row in rows)
 
 
-def pool_fields(pool: PoolBudget) -> dict[str, object]:
-    """Return a pool as the contract writes it."""
+def pool_fields(pool: PoolBudget, kv_pool: KVPool | None) -> dict[str, object]:
+    """Return a pool as the contract writes it, and what an engine takes in advance for the cache."""
     return {
         "name": pool.name,
         "devices": pool.devices,
@@ -216,6 +249,7 @@ def pool_fields(pool: PoolBudget) -> dict[str, object]:
         "high_bytes": pool.high_bytes,
         "free_bytes": pool.free_bytes,
         "fits": pool.fits,
+        "kv_pool": kv_pool and kv_pool._asdict(),
     }
 
 
@@ -273,8 +307,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
             "dp": split.dp,
             "utilization": serving.utilization,
         },
-        "pools": [pool_fields(pool) for pool in budget.pools],
-        "kv_pool": serving.kv_pool and serving.kv_pool._asdict(),
+        "pools": [pool_fields(pool, serving.kv_pool) for pool in budget.pools],
         "weights_file_bytes": serving.weights_file_bytes,
         "cache_bytes": serving.cache_bytes,
         "fits": budget.fits,
@@ -288,6 +321,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
                 "name": line.name,
                 "count": line.count,
                 "bytes": line.bytes,
+                "moments": line.moments,
                 "evidence": line.evidence,
                 "formula": line.formula,
                 "source": line.source,
@@ -300,6 +334,8 @@ def serve_fields(serving: Serving) -> dict[str, object]:
 
 def serve_text(serving: Serving) -> str:
     """Return a plan's answer for people."""
+    from memcalc.budget import gib, thin
+
     rows = [f"{serving.model.name}: {serving.batch} x {thin(serving.context)} tokens, {serving.engine.id}"]
     for pool in serving.budget.pools:
         rows.append(f"  fullest of {pool.devices} device(s), at {pool.fullest}")
@@ -311,8 +347,11 @@ def serve_text(serving: Serving) -> str:
                 f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}  (usable: {gib(pool.usable_bytes)})"
             )
     if serving.kv_pool is not None:
-        pool_size, tokens = gib(serving.kv_pool.bytes), thin(serving.kv_pool.tokens)
-        rows.append(f"  pool for the KV cache {pool_size} a device: {tokens} tokens")
+        left = serving.kv_pool
+        rows.append(
+            f"  pool for the KV cache {gib(left.bytes)} a device: {thin(left.tokens)} tokens"
+            f" ({thin(left.low_tokens)} to {thin(left.high_tokens)})"
+        )
     if serving.budget.fits is not None:
         rows.append("  fits" if serving.budget.fits else "  does not fit")
         longest, most = serving.max_context, serving.max_batch
@@ -323,12 +362,16 @@ def serve_text(serving: Serving) -> str:
 def answer_train(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc train``: the states, which no batch and no sequence changes."""
     from memcalc.readers import read
-    from memcalc.serving import whole
     from memcalc.sources import source
     from memcalc.training import states
 
     if given.seq is not None:
-        whole("seq", given.seq)
+        at_least_one("seq", given.seq)
+    at_least_one("world", given.world)
+    if given.optimizer != "adamw":
+        raise UnknownNameError(
+            "--optimizer", "adamw", given.optimizer, "other optimizers are not counted yet"
+        )
     found = source(given.source)
     model = read(found.fields, found.name)
     held = states(model, regime=given.regime, gradients=given.gradients, shard=given.shard, world=given.world)
@@ -336,7 +379,7 @@ def answer_train(given: argparse.Namespace) -> Answer:
         "model": model.name,
         "plan": {
             "regime": given.regime,
-            "gradients": given.gradients,
+            "gradients": held.gradients,
             "optimizer": given.optimizer,
             "shard": given.shard,
             "world": given.world,
@@ -360,7 +403,15 @@ def answer_train(given: argparse.Namespace) -> Answer:
             for state in held.kept
         ],
     }
-    rows = [f"{model.name}: AdamW, {given.regime}, ZeRO {given.shard} on {given.world} rank(s), states only"]
+    title = f"{model.name}: AdamW, {given.regime}, ZeRO {given.shard} on {given.world} rank(s), states only"
+    return 0, lambda: fields, lambda: train_text(title, held)
+
+
+def train_text(title: str, held: States) -> str:
+    """Return a training plan's answer for people."""
+    from memcalc.budget import gib
+
+    rows = [title]
     rows += [f"  {name:<12} {gib(size):>14}" for name, size in held.components.items()]
     rows.append(f"  {'total':<12} {gib(held.total_bytes):>14}  ({held.bytes_per_parameter} B a parameter)")
-    return 0, lambda: fields, lambda: "\n".join(rows)
+    return "\n".join(rows)

@@ -133,8 +133,10 @@ SIZE_SUFFIXES = (
     "_window",
     "_embeddings",
     "_per_tok",
+    "_group",
 )
 NAMES_OF_LISTS = frozenset({"mlp_only_layers"})
+MOST_LAYERS = 10_000  # layers are listed one by one: a slip of some zeros must not fill the memory
 
 
 def is_size(field: str) -> bool:
@@ -185,8 +187,8 @@ class Config:
         self.read.add(field)
         value = self.values.get(field)
         if value is None:
-            missing = "null" if field in self.values else "nothing"
-            raise BadInputError(field, "a whole number >= 1", missing, "add the field to config.json")
+            given = None if field in self.values else "nothing"
+            raise BadInputError(field, "a whole number >= 1", given, "add the field to config.json")
         check_size(field, value)
         return value  # type: ignore[return-value]
 
@@ -247,7 +249,7 @@ class Config:
 
 
 def check_size(field: str, value: object) -> None:
-    """Refuse a size that is no whole number >= 1.
+    """Refuse a size that is no whole number >= 1, and more layers than any model has.
 
     Raises:
         BadInputError: it is negative, zero, a string, a float, true, or null where null means nothing.
@@ -257,8 +259,9 @@ def check_size(field: str, value: object) -> None:
         return
     low = 0 if field in ZERO_ALLOWED else 1
     if type(value) is not int or value < low:
-        null = "null" if value is None else value
-        raise BadInputError(field, f"a whole number >= {low}", null, "correct the field in config.json")
+        raise BadInputError(field, f"a whole number >= {low}", value, "correct the field in config.json")
+    if field.endswith("_layers") and value > MOST_LAYERS:
+        raise BadInputError(field, f"at most {MOST_LAYERS} layers", value, "correct the field in config.json")
 
 
 def load(path: str) -> dict[str, object]:
@@ -269,7 +272,7 @@ def load(path: str) -> dict[str, object]:
 
     """
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (pathlib doubles the start-up time)
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 (pathlib doubles the start-up time)
             text = file.read()
     except OSError as error:
         why = error.strerror or "unreadable"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInputError", "MemcalcError", "ProofError", "UnknownNameError"]
+__all__ = ["BadInputError", "MemcalcError", "ProofError", "UnknownNameError", "at_least_one"]
 
 
 class MemcalcError(Exception):
@@ -35,13 +35,26 @@ class ProofError(MemcalcError, ValueError):
     """Two expressions that were said to be equal are not."""
 
 
-def shown(given: object) -> str:
-    """Write what was given on one short line.
+def at_least_one(name: str, value: object) -> None:
+    """Refuse what is no whole number >= 1.
 
-    >>> shown("a" * 99)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...'"
+    Raises:
+        BadInputError: it is not.
+
     """
-    limit = 40
+    if type(value) is not int or value < 1:
+        raise BadInputError(f"--{name}", "a whole number >= 1", value, "say how many")
+
+
+def shown(given: object) -> str:
+    """Write what was given on one short line, null as JSON writes it.
+
+    >>> len(shown("a" * 999)), shown(None)
+    (85, 'null')
+    """
+    if given is None:
+        return "null"
+    limit = 80
     text = given if isinstance(given, str) else repr(given)
     text = text if len(text) <= limit else text[:limit] + "..."
     return repr(text) if isinstance(given, str) else " ".join(text.split())

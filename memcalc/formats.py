@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import UnknownNameError
@@ -173,11 +174,8 @@ def tensor_bytes(tensor: Tensor, stored_as: Format) -> int:
     >>> tensor_bytes(Tensor("lm_head.weight", (151936, 5120), "head"), FORMATS["bf16"])
     1555824640
     """
-    *lead, columns = (product(axis) for axis in tensor.shape)
-    rows = 1
-    for axis in lead:
-        rows = rows * axis
-    return tensor.copies * stored_as.bytes(rows, columns)
+    *rows, columns = map(product, tensor.shape)
+    return tensor.copies * stored_as.bytes(prod(rows), columns)
 
 
 def stored_bytes(tensors: Iterable[Tensor], rule: Rule) -> int:
@@ -192,7 +190,8 @@ def stored_bytes(tensors: Iterable[Tensor], rule: Rule) -> int:
 def zero_biases(model: Model, rule: Rule) -> Iterator[Tensor]:
     """Yield the zero biases that AutoGPTQ stores for every quantised linear layer that has none of its own.
 
-    Source: QuantLinear registers a bias buffer whenever it is packed with ``bias=True``, its default.
+    Source: AutoGPTQ packed every layer with ``bias=True`` before https://github.com/AutoGPTQ/AutoGPTQ/pull/602
+    (2024-03), which no release had by 2024-10 (https://github.com/microsoft/Olive/pull/1445).
     """
     weights = list(model.weights())
     names = {tensor.name for tensor in weights}

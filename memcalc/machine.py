@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from memcalc.data import open_text
@@ -36,11 +35,10 @@ class Device(NamedTuple):
         return (self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """A count of equal devices. Two cards are two pools of their own, not one of twice the size."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
     device: Device
 
 
@@ -66,21 +64,20 @@ def machine(text: str) -> Machine:
     (2, 51527024640)
 
     Raises:
-        BadInputError: the text has another form, or the count is no whole number >= 1.
+        BadInputError: the count is 0, or something else stands beside the devices.
         UnknownNameError: no record has this id.
 
     """
-    head, _, tail = text.strip().partition("x ")
-    number, name = (
-        (head.strip(), tail.strip()) if tail and not head.strip().isalpha() else ("1", text.strip())
-    )
     if "+" in text:
         raise BadInputError(
             "--on", '"COUNTx ID"', text, "host memory is used by none of these engines; leave it out"
         )
-    if not number.isascii() or not number.isdigit() or int(number) < 1:
+    rest = text.strip().lstrip("0123456789")
+    digits = text.strip().removesuffix(rest)
+    name = rest.strip().removeprefix("x").strip() if digits else rest
+    if digits and int(digits) < 1:
         raise BadInputError("--on", 'a count >= 1, as in "2x rtx-a6000"', text, "say how many devices")
     known = devices()
     if name not in known:
         raise UnknownNameError("--on", f"one of {', '.join(known)}", name, "see `memcalc list machines`")
-    return Machine(int(number), known[name])
+    return Machine(int(digits or 1), known[name])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from memcalc.tensor import Tensor, under
@@ -74,8 +76,8 @@ class Model:
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
         found: dict[Named, int] = {}
-        for layer in self.layers:
-            found[layer.parts] = found.get(layer.parts, 0) + layer.times
+        for parts, run in groupby(self.layers, key=attrgetter("parts")):
+            found[parts] = found.get(parts, 0) + sum(layer.times for layer in run)
         return tuple(Layer(parts, times) for parts, times in found.items())
 
     def weights(self) -> Iterator[Tensor]:
@@ -83,8 +85,8 @@ class Model:
         for name, part in self.outside:
             yield from under(name, part.weights())
         for layer in self.groups:
-            for tensor in under("model.layers.{layer}", layer.weights()):
-                yield tensor._replace(layers=layer.times)
+            for tensor in layer.weights():
+                yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
 
     def each_weight(self) -> Iterator[Tensor]:
         """Yield every weight under its own name, as a checkpoint's header lists them."""
@@ -102,8 +104,8 @@ class Model:
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
         for layer in self.groups:
-            for tensor in under("model.layers.{layer}", layer.cache(batch, context, kept)):
-                yield tensor._replace(layers=layer.times)
+            for tensor in layer.cache(batch, context, kept):
+                yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
 
     @property
     def parameters(self) -> int:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data import open_text
 
-__all__ = ["Observation", "observations"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["GRADES", "ROLES", "Observation", "observations"]
+
+
+ROLES = ("calibration", "test")
+GRADES = ("A", "B")
 
 
 class Observation(NamedTuple):
     """One measured figure.
 
     `what` is the quantity, `printed` how the source writes it, `value_bytes` the same in bytes (or `value`
-    where tokens were counted). `role` tells rows that set a constant of memcalc (``calibration``) from rows
-    that only test it (``test``): no row is both. `prompt` and `context` are tokens; `moment` is when it was
-    taken.
+    where tokens were counted). `moment` is when it was taken; a ``peak`` is the largest of all moments.
+    `prompt` and `context` are tokens, `block_size` those of a block, `visible_gib` what the engine saw.
+
+    `role` tells rows that set a constant of memcalc (``calibration``) from rows that only test it
+    (``test``): no row is both. `grade` A is printed by the program or its makers, with the run described;
+    B is inferred in part: from a thread, or from other printed figures.
     """
 
     id: str
@@ -28,6 +38,7 @@ class Observation(NamedTuple):
     printed: str
     moment: str
     role: str
+    grade: str
     source: str
     date: str
     value_bytes: int | None = None
@@ -35,6 +46,7 @@ class Observation(NamedTuple):
     prompt: int | None = None
     context: int | None = None
     tp: int = 1
+    block_size: int | None = None
     visible_gib: float | None = None
     utilization: float | None = None
     note: str = ""
@@ -52,5 +64,26 @@ def observations(**wanted: object) -> tuple[Observation, ...]:
 
     """
     with open_text("observations.json") as file:
-        rows = [Observation(**row) for row in json.load(file)]
+        rows = [observation(row) for row in json.load(file)]
     return tuple(row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
+
+
+def observation(fields: Mapping[str, Any]) -> Observation:
+    """Return a row of the record, if it says where it comes from and what it is for.
+
+    Raises:
+        TypeError: it does not.
+
+    """
+    row = Observation(**fields)
+    stated = {
+        "source": row.source.startswith("https://"),
+        "date": row.date != "",
+        "role": row.role in ROLES,
+        "grade": row.grade in GRADES,
+        "value_bytes or value": (row.value_bytes is None) != (row.value is None),
+    }
+    for name, good in stated.items():
+        if not good:
+            raise TypeError(f"{row.id}: a row of the record needs its {name}")
+    return row

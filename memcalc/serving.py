@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import Budget, Line, PoolBudget
 from memcalc.engines import engine
 from memcalc.engines.base import Step
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, at_least_one
 from memcalc.formats import KV_FORMATS, Format, format_named, plain, quantised, tensor_bytes
 from memcalc.machine import machine
 from memcalc.solve import largest
@@ -17,7 +17,7 @@ from memcalc.sources import scaled, source
 from memcalc.split import Split, stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from memcalc.engines.base import Engine
     from memcalc.formats import Rule
@@ -31,15 +31,20 @@ MILLION = 10**6
 
 
 class KVPool(NamedTuple):
-    """A pool for the cache on one device: its bytes, their range, and the tokens of one sequence in it."""
+    """What an engine takes for the cache in advance on one device, and its range where parts are measured.
+
+    `tokens` are those of one sequence in whole blocks, the model's own limit aside.
+    """
 
     bytes: int
     low_bytes: int
     high_bytes: int
     tokens: int
+    low_tokens: int
+    high_tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Serving:
     """Everything that decides how much memory an inference server needs.
 
@@ -75,9 +80,12 @@ class Serving:
         return sum(self.cached(tensor) for tensor in self.model.cache(self.batch, self.context))
 
     def cached(self, tensor: Tensor) -> int:
-        """Return the bytes of a cache tensor: keys and values may have formats of their own."""
-        is_value = tensor.name.endswith("values")
-        return tensor_bytes(tensor, self.kv[is_value])
+        """Return the bytes of a cache tensor."""
+        return tensor_bytes(tensor, self.cache_format(tensor))
+
+    def cache_format(self, tensor: Tensor) -> Format:
+        """Return how a cache tensor is stored: keys and values may have formats of their own."""
+        return self.kv[tensor.name.endswith("values")]
 
     @property
     def usable_bytes(self) -> int | None:
@@ -95,22 +103,37 @@ class Serving:
             size = tensor_bytes(tensor, form)
             yield Line("weights", whole.name, tensor.count, size, formula, self.engine.moments)
 
-    def growing_lines(self, stage: Model, batch: int, context: int) -> Iterator[Line]:
-        """Yield what grows with the sequences on one device: the cache, and what the engine adds."""
+    def growing_lines(self, stage: Model, batch: int, context: int, *, named: bool = True) -> Iterator[Line]:
+        """Yield what grows with the sequences on one device: the cache, and what the engine adds.
+
+        The cache is a line for each tensor, or (not `named`) one line: that a plan fits needs no more.
+        """
         mine, prompt = self.split.sequences(batch), self.prompt_of(context)
-        yield from self.cache_lines(stage, mine, prompt, "prefill")
-        yield from self.cache_lines(stage, mine, context, "decode")
+        lines = self.cache_lines if named else self.cache_line
+        if self.prompt is None:
+            yield from lines(stage, mine, context, ("prefill", "decode"))
+        else:
+            yield from lines(stage, mine, prompt, ("prefill",))
+            yield from lines(stage, mine, context, ("decode",))
         element = self.activation.bits // 8
         yield from self.engine.lines(Step(stage, self.split, mine, prompt, self.chunk, element, self.options))
 
-    def cache_lines(self, stage: Model, batch: int, tokens: int, moment: str) -> Iterator[Line]:
+    def cache_tensors(self, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
         """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
         held = self.engine.held_tokens(tokens, self.options)
-        for whole in stage.cache(batch, held, self.engine.kept):
-            tensor, form = self.split.on_rank(whole), self.kv[whole.name.endswith("values")]
+        return map(self.split.on_rank, stage.cache(batch, held, self.engine.kept))
+
+    def cache_lines(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
+        """Yield a line for each tensor of the cache."""
+        for tensor in self.cache_tensors(stage, batch, tokens):
             shape = " x ".join(map(str, tensor.stored_shape))
-            formula = f"{tensor.layers} x ({shape}) as {form.id}"
-            yield Line("kv_cache", whole.name, tensor.count, self.cached(tensor), formula, (moment,))
+            formula = f"{tensor.layers} x ({shape}) as {self.cache_format(tensor).id}"
+            yield Line("kv_cache", tensor.name, tensor.count, self.cached(tensor), formula, moments)
+
+    def cache_line(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
+        """Yield the whole cache as one line."""
+        size = sum(map(self.cached, self.cache_tensors(stage, batch, tokens)))
+        yield Line("kv_cache", "all", 0, size, "", moments)
 
     def prompt_of(self, context: int) -> int:
         """Return the tokens of the prompt: all of the context if nobody says."""
@@ -125,89 +148,107 @@ class Serving:
     @cached_property
     def budget(self) -> Budget:
         """The budget of the fullest device."""
-        pools = [self.pool(stage, weights, self.batch, self.context) for stage, weights in self.loaded]
+        pools = [
+            self.pool((*weights, *self.growing_lines(stage, self.batch, self.context)))
+            for stage, weights in self.loaded
+        ]
         return Budget((max(pools, key=lambda pool: pool.total_bytes),))
 
-    def pool(self, stage: Model, weights: tuple[Line, ...], batch: int, context: int) -> PoolBudget:
-        """Return the budget of one device of a stage for `batch` sequences of `context` tokens."""
+    def pool(self, lines: tuple[Line, ...]) -> PoolBudget:
+        """Return the budget of one device that holds these lines."""
         devices = self.split.world if self.machine is None else self.machine.count
         capacity = None if self.machine is None else self.machine.device.capacity_bytes
-        lines = (*weights, *self.growing_lines(stage, batch, context))
         return PoolBudget("gpu", devices, capacity, self.usable_bytes, lines, self.engine.moments)
 
-    def room(self, batch: int, context: int) -> int:
-        """Return the bytes that are left on the fullest device: below 0 if it is not large enough."""
-        usable = self.usable_bytes or 0
-        pools = (self.pool(stage, weights, batch, context) for stage, weights in self._summed)
-        return usable - max(pool.total_bytes for pool in pools)
-
-    def fits(self, batch: int, context: int) -> bool:
-        """Say whether every device is large enough for `batch` sequences of `context` tokens."""
-        return self.room(batch, context) >= 0
-
     @cached_property
-    def _summed(self) -> tuple[tuple[Model, tuple[Line, ...]], ...]:
-        """The loaded stages with all weights as one line: the answer of `fits` needs no more."""
+    def _summed(self) -> tuple[tuple[Model, Line], ...]:
+        """The loaded stages with all weights as one line."""
         return tuple(
-            (stage, (Line("weights", "all", 0, sum(line.bytes for line in lines), "", self.engine.moments),))
+            (stage, Line("weights", "all", 0, sum(line.bytes for line in lines), "", self.engine.moments))
             for stage, lines in self.loaded
         )
 
+    def room(self, stage: Model, weights: Line, batch: int, context: int) -> int:
+        """Return the bytes that are left on one device of a stage: below 0 if it is not large enough."""
+        lines = (weights, *self.growing_lines(stage, batch, context, named=False))
+        return (self.usable_bytes or 0) - self.pool(lines).total_bytes
+
+    def fits(self, batch: int, context: int) -> bool:
+        """Say whether every device is large enough for `batch` sequences of `context` tokens."""
+        return all(self.room(*loaded, batch, context) >= 0 for loaded in self._summed)
+
     @cached_property
     def kv_pool(self) -> KVPool | None:
-        """What is left for the cache on the fullest device, which an engine with a pool takes in advance.
+        """What is left for the cache, which an engine with a pool takes in advance; None with others.
 
-        Source of the law, utilization x visible = weights + activation peak + non-torch + pool: vLLM's log.
+        Of several stages the one with the least counts. Source of the law, utilization x visible =
+        weights + activation peak + non-torch + pool: vLLM's log.
         """
-        if self.usable_bytes is None or not self.engine.reserves:
+        if self.machine is None or not self.engine.reserves:
             return None
-        pools = [self.pool(stage, weights, 1, 1) for stage, weights in self._summed]
-        others = [[line for line in pool.at_fullest if line.component != "kv_cache"] for pool in pools]
-        size, low, high = (
-            max(0, self.usable_bytes - max(sum(getattr(line, bound) for line in lines) for lines in others))
-            for bound in ("bytes", "most_bytes", "least_bytes")
-        )
-        return KVPool(size, low, high, most(lambda tokens: size - self.cached_on_rank(tokens)))
+        ends = ("bytes", "most_bytes", "least_bytes")  # the most of all else leaves the least
+        sizes, tokens = zip(*map(self.reserved, ends), strict=True)
+        return KVPool(*sizes, *tokens)
 
-    def cached_on_rank(self, context: int) -> int:
-        """Return the bytes of one sequence's cache on the device that holds most of it."""
-        return max(
-            sum(line.bytes for line in self.cache_lines(stage, 1, context, "decode"))
-            for stage, _ in self.loaded
+    @cached_property
+    def _beside_cache(self) -> tuple[tuple[Model, list[Line]], ...]:
+        """Each stage with what lives beside the cache on one of its devices, at the fullest moment."""
+        held = (
+            (stage, self.pool((weights, *self.growing_lines(stage, 1, 1)))) for stage, weights in self._summed
         )
+        return tuple(
+            (stage, [line for line in pool.at_fullest if line.component != "kv_cache"])
+            for stage, pool in held
+        )
+
+    def reserved(self, end: str) -> tuple[int, int]:
+        """Return the bytes and the tokens of the smallest pool, with all else at one end of its range."""
+        usable, block = self.usable_bytes or 0, self.engine.held_tokens(1, self.options)
+        sizes = [
+            (max(0, usable - sum(getattr(line, end) for line in lines)), stage)
+            for stage, lines in self._beside_cache
+        ]
+        return min(size for size, _ in sizes), block * most(partial(self.unused, *pair) for pair in sizes)
+
+    def unused(self, size: int, stage: Model, blocks: int) -> int:
+        """Return what one sequence of so many blocks leaves of a pool of this size."""
+        tokens = blocks * self.engine.held_tokens(1, self.options)
+        return size - sum(map(self.cached, self.cache_tensors(stage, 1, tokens)))
 
     @cached_property
     def max_context(self) -> int | None:
         """The longest context that fits with this batch, bounded by memory alone."""
-        return None if self.machine is None else most(lambda context: self.room(self.batch, context))
+        if self.machine is None:
+            return None
+        return most([partial(self.room, *loaded, self.batch) for loaded in self._summed])
 
     @cached_property
     def max_batch(self) -> int | None:
         """The most sequences that fit at this context, bounded by memory alone."""
-        return None if self.machine is None else most(lambda batch: self.room(batch, self.context))
+        if self.machine is None:
+            return None
+        return most([partial(self.room, *loaded, context=self.context) for loaded in self._summed])
 
 
-def most(room: Callable[[int], int], far: int = 2**20) -> int:
-    """Return the largest number that leaves room; the search starts where an even slope would end.
+def most(rooms: Iterable[Callable[[int], int]]) -> int:
+    """Return the largest number that leaves room everywhere; 0 if 1 leaves none.
 
-    >>> most(lambda context: 8 * 2**30 - 262144 * context)
+    >>> most([lambda context: 8 * 2**30 - 262144 * context, lambda context: 2**33 - context])
     32768
     """
+    found: int | None = None
+    for room in rooms:
+        if found is None or (found and room(found) < 0):
+            found = most_in(room)
+    return found or 0
+
+
+def most_in(room: Callable[[int], int], far: int = 2**20) -> int:
+    """Return the largest number that leaves room; the search starts where an even slope would end."""
     first = room(1)
     slope = first - room(far)
     start = 1 + first * (far - 1) // slope if slope else 1
     return largest(lambda number: room(number) >= 0, start=start)
-
-
-def whole(name: str, value: object) -> None:
-    """Refuse what is no whole number >= 1.
-
-    Raises:
-        BadInputError: it is not.
-
-    """
-    if type(value) is not int or value < 1:
-        raise BadInputError(f"--{name}", "a whole number >= 1", value, "say how many")
 
 
 def kv_formats(text: str | None, otherwise: str) -> tuple[Format, Format]:
@@ -247,12 +288,12 @@ def plan(
     numbers |= {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     for name, value in numbers.items():
         if value is not None or name in ("context", "batch"):
-            whole(name, value)
+            at_least_one(name, value)
     if prompt is not None and prompt > context:
         raise BadInputError(
             "--prompt", f"at most --context {context}", prompt, "the context holds prompt and answer"
         )
-    if not 0 < utilization <= 1:
+    if not is_share(utilization):
         raise BadInputError(
             "--utilization", "a share above 0 and at most 1", utilization, "0.9 is vLLM's default"
         )
@@ -285,6 +326,15 @@ def plan(
         options,
         {"weights": stored, "kv": "/".join(dict.fromkeys(item.id for item in cache)), "source": found.found},
     )
+
+
+def is_share(value: object) -> bool:
+    """Say whether a value is a number above 0 and at most 1.
+
+    >>> is_share(0.9), is_share(float("nan")), is_share("0.9")
+    (True, False, False)
+    """
+    return isinstance(value, int | float) and 0 < value <= 1
 
 
 def chosen_split(chosen: Engine, where: Machine | None, stated: Mapping[str, int]) -> Split:

@@ -19,10 +19,8 @@ def largest(fits: Callable[[int], bool], limit: int = 2**40, start: int = 1) -> 
     >>> largest(lambda context: 262144 * context <= 8 * 2**30)
     32768
     """
-    if not fits(1):
-        return 0
-    low, high, step = 1, limit + 1, 1
-    number = min(max(start, 2), limit)
+    low, high, step = 0, limit + 1, 1
+    number = min(max(start, 1), limit)
     while low < number < high:  # in strides that double, away from the start, until it lies between the two
         if fits(number):
             low, number = number, number + step

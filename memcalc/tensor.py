@@ -6,6 +6,7 @@ Whole numbers give exact counts, SymPy symbols give formulas, NumPy arrays give 
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ OUT, IN = 0, 1  # which axis of an (out, in) matrix tensor-parallel ranks share
 
 def _library(*numbers: object) -> str:
     """Name the library that the numbers come from: sympy before numpy before Python's own."""
-    modules = {type(number).__module__.partition(".")[0] for number in numbers}
+    kinds = set(map(type, numbers))
+    if kinds == {int}:
+        return "builtins"
+    modules = {kind.__module__.partition(".")[0] for kind in kinds}
     return next((name for name in ("sympy", "numpy") if name in modules), "builtins")
 
 
@@ -89,10 +93,7 @@ class Tensor(NamedTuple):
     @property
     def each(self) -> int:
         """Elements of one of the equal arrays."""
-        total = 1
-        for axis in self.shape:
-            total = total * product(axis)
-        return total
+        return prod(map(product, self.shape))
 
     @property
     def copies(self) -> int:

@@ -63,6 +63,7 @@ class States(NamedTuple):
 
     parameters: int
     kept: tuple[State, ...]
+    gradients: str
     shard: int
     world: int
     source: str
@@ -131,17 +132,16 @@ def states(
         known = f"one of {', '.join(REGIMES)}"
         raise UnknownNameError("--regime", known, regime, "see the chapter on training states")
     chosen = REGIMES[regime]
-    if gradients is not None and gradients not in GRADIENTS:
-        raise UnknownNameError("--gradients", f"one of {', '.join(GRADIENTS)}", gradients, "leave it out")
-    widths = (chosen.gradient,) if gradients is None else GRADIENTS[gradients]
-    if chosen.master is None and widths != (chosen.gradient,):
-        own = next(name for name, width in GRADIENTS.items() if width == (chosen.gradient,))
+    own = next(name for name, widths in GRADIENTS.items() if widths == (chosen.gradient,))
+    named = own if gradients is None else gradients
+    if named not in GRADIENTS:
+        raise UnknownNameError("--gradients", f"one of {', '.join(GRADIENTS)}", named, "leave it out")
+    if chosen.master is None and named != own:
         remedy = "PyTorch keeps gradients in the parameter's dtype; use bf16-mixed for others"
-        raise BadInputError("--gradients", f"{own} with {regime}", gradients, remedy)
+        raise BadInputError("--gradients", f"{own} with {regime}", named, remedy)
     if shard not in range(4):
         raise BadInputError("--shard", "a ZeRO stage: 0, 1, 2 or 3", shard, "0 shares nothing")
     if type(world) is int and world < 1:
         raise BadInputError("--world", "a whole number >= 1", world, "say how many ranks share the states")
-    if hasattr(model, "parameters"):
-        return States(model.parameters, tuple(kept(chosen, widths)), shard, world, chosen.source)
-    return States(model, tuple(kept(chosen, widths)), shard, world, chosen.source)
+    parameters = model.parameters if hasattr(model, "parameters") else model
+    return States(parameters, tuple(kept(chosen, GRADIENTS[named])), named, shard, world, chosen.source)

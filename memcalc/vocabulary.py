@@ -2,7 +2,7 @@
 
 A quantity's name is at once the dataclass field, the keyword argument, the SymPy symbol, the table column
 and the JavaScript variable. Only its LaTeX is extra. The order of the list is the order in which products
-are printed: counts, then heads and widths as textbooks write them (``2had``, ``3hf``).
+are printed: counts, then widths and heads as textbooks write them (``2had``, ``3Ehf_E``).
 """
 
 from __future__ import annotations
@@ -25,34 +25,41 @@ WORDS: dict[str, Quantity] = {
     "batch": Quantity("B", "sequence", "sequences held at once"),
     "context": Quantity("T", "token", "tokens held for one sequence, prompt and answer together"),
     "prompt": Quantity("P", "token", "tokens of one sequence that are processed in one pass before decoding"),
+    "answer": Quantity("A", "token", "tokens of one sequence that are generated after the prompt"),
     "depth": Quantity("L", "layer", "layers of the model"),
     "attention_depth": Quantity("L_A", "layer", "layers with this kind of attention"),
     "window_depth": Quantity("L_w", "layer", "layers with a sliding window"),
     "dense_depth": Quantity("L_D", "layer", "layers with a dense feed-forward part"),
     "moe_depth": Quantity("L_E", "layer", "layers with a mixture of experts"),
+    "experts": Quantity("E", "expert", "routed experts of one layer"),
+    "top_k": Quantity("k_E", "expert", "routed experts that one token uses"),
     "vocab": Quantity("V", "token", "rows of the embedding: the vocabulary, padding included"),
     # widths
     "width": Quantity("h", "1", "width of the residual stream (hidden_size)"),
+    "q_rank": Quantity("r_q", "1", "rank of the query projection (q_lora_rank)"),
+    "kv_rank": Quantity("r", "1", "rank of the key/value latent (kv_lora_rank)"),
     "heads": Quantity("a", "head", "query heads"),
     "kv_heads": Quantity("k", "head", "key/value heads"),
     "head_dim": Quantity("d", "1", "width of one head"),
     "window": Quantity("w", "token", "tokens that a sliding-window layer can see"),
     "ffn_width": Quantity("f", "1", "inner width of a dense feed-forward part (intermediate_size)"),
-    "experts": Quantity("E", "expert", "routed experts of one layer"),
-    "top_k": Quantity("k_E", "expert", "routed experts that one token uses"),
     "expert_width": Quantity("f_E", "1", "inner width of one routed expert"),
     "shared_width": Quantity("f_S", "1", "inner width of the shared experts together"),
-    "q_rank": Quantity("r_q", "1", "rank of the query projection (q_lora_rank)"),
-    "kv_rank": Quantity("r", "1", "rank of the key/value latent (kv_lora_rank)"),
     "nope_dim": Quantity("d_N", "1", "part of a query/key head that is not rotated"),
     "rope_dim": Quantity("d_R", "1", "part of a query/key head that is rotated"),
     "value_dim": Quantity("d_V", "1", "width of one value head"),
     # formats
+    "bits": Quantity("q", "bit", "bits of one stored number"),
+    "scale_bits": Quantity("q_s", "bit", "bits of one scale"),
+    "zero_bits": Quantity("q_z", "bit", "bits of one zero point"),
+    "index_bits": Quantity("q_i", "bit", "bits of one input channel's group index"),
+    "bytes_per_element": Quantity(r"\beta", "byte", "bytes of one stored number"),
     "rows": Quantity("m", "1", "rows of a matrix: its outputs"),
     "columns": Quantity("n", "1", "columns of a matrix: its inputs"),
-    "bits": Quantity("q", "bit", "bits of one stored number"),
-    "group": Quantity("g", "1", "numbers of one row that share a scale"),
-    "bytes_per_element": Quantity(r"\beta", "byte", "bytes of one stored number"),
+    "rows_per_scale": Quantity("g_m", "1", "rows of the block that shares a scale"),
+    "columns_per_scale": Quantity("g_n", "1", "columns of the block that shares a scale"),
+    "row_blocks": Quantity("b_m", "1", "blocks that share a scale, one below the other"),
+    "column_blocks": Quantity("b_n", "1", "blocks that share a scale, side by side"),
     # machines and ranks
     "tp": Quantity("t", "rank", "tensor-parallel ranks: each holds a slice of every matrix"),
     "pp": Quantity("p", "rank", "pipeline-parallel ranks: each holds some of the layers"),

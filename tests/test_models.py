@@ -77,3 +77,23 @@ def test_qwen2_windows_begin_at_max_window_layers() -> None:
     model = read(fields)
     lengths = [tensor.shape[2] * tensor.layers for tensor in model.cache(1, 1000)]
     assert lengths == [1000 * 20, 1000 * 20, 100 * 4, 100 * 4]
+
+
+@pytest.mark.parametrize(
+    ("scaling", "positions"),
+    [
+        (None, 40_960),
+        ({"rope_theta": 1e6}, 40_960),
+        ({"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}, 40_960),
+        ({"rope_type": "linear", "factor": 2}, 81_920),
+        ({"type": "dynamic", "factor": 2.0}, 81_920),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_768}, 131_072),
+        ({"rope_type": "longrope", "original_max_position_embeddings": 4096}, 45_056),
+    ],
+)
+def test_scaling_decides_how_many_positions_are_tabulated(
+    scaling: dict[str, object] | None, positions: int
+) -> None:
+    """Of Qwen3-32B's 40,960 positions; vLLM's table of sines and cosines has a row for each."""
+    fields = {**source("Qwen/Qwen3-32B").fields, "rope_scaling": scaling}
+    assert read(fields).rotary_positions == positions

@@ -1,43 +1,13 @@
-"""Serving plans against published measurements, and the machines of the notes."""
+"""Serving plans: the machines of the notes, sums that add up, searches that find the largest."""
 
 from __future__ import annotations
 
 import pytest
 
 from memcalc.serving import plan
+from memcalc.solve import largest
 
-GIB, MIB = 2**30, 2**20
-
-# QwenLM/Qwen3, docs/source/getting_started/speed_benchmark.md (H20 96 GB, transformers 4.51.3), MiB
-QWEN3_32B_BF16 = [(6144, 64_583), (14_336, 66_632), (30_720, 70_728)]
-
-
-@pytest.mark.parametrize(("prompt", "measured"), QWEN3_32B_BF16)
-def test_qwens_table_at_the_moment_decode(prompt: int, measured: int) -> None:
-    """All three rows lie within 0.1 GiB of weights and cache after 2,048 generated tokens."""
-    (pool,) = plan("Qwen/Qwen3-32B", context=prompt + 2048, prompt=prompt, on="h20-96g").budget.pools
-    assert abs(pool.at("decode") - measured * MIB) <= 0.1 * GIB
-
-
-# llm-d-incubation/llm-d-planner, docs/empirical-vllm-memory-results.md (H100 80 GB, utilization 0.9)
-VLLM_WEIGHTS = [("Qwen/Qwen3-0.6B", 1, 1.12), ("Qwen/Qwen3-32B", 1, 61.03), ("Qwen/Qwen3-32B", 2, 30.59)]
-
-
-@pytest.mark.parametrize(("name", "tp", "measured"), VLLM_WEIGHTS)
-def test_vllm_weights_a_rank(name: str, tp: int, measured: float) -> None:
-    """Weights a rank: within 0.3 %, beside the 0.005 GiB to which the log rounds."""
-    (pool,) = plan(name, context=128, tp=tp, engine_name="vllm").budget.pools
-    assert abs(pool.at("load") - measured * GIB) <= 0.003 * measured * GIB + 0.005 * GIB
-
-
-@pytest.mark.parametrize(("name", "tp"), [("Qwen/Qwen3-32B", 1), ("Qwen/Qwen3-32B", 2)])
-def test_vllm_ranges_hold_rows_that_did_not_set_them(name: str, tp: int) -> None:
-    """Activation peak (5.64 GiB) and non-torch memory of the 32B rows lie in ranges set by other rows."""
-    (pool,) = plan(name, context=128, tp=tp, engine_name="vllm").budget.pools
-    peak = next(line for line in pool.lines if line.component == "activations")
-    runtime = next(line for line in pool.lines if line.component == "runtime")
-    assert peak.least_bytes <= 5.64 * GIB <= peak.most_bytes
-    assert runtime.least_bytes <= {1: 0.14, 2: 0.54}[tp] * GIB <= runtime.most_bytes
+GIB = 2**30
 
 
 @pytest.mark.parametrize(
@@ -87,3 +57,38 @@ def test_pipeline_stages_are_sized_by_the_fullest() -> None:
     """The last of two stages holds the head, so it is the fullest one."""
     (pool,) = plan("Qwen/Qwen3-32B", context=128, pp=2).budget.pools
     assert pool.at("load") == 2 * (32 * (94_371_840 + 393_216_000 + 256 + 2 * 5120) + 777_912_320 + 5120)
+
+
+@pytest.mark.parametrize("start", [1, 2, 7, 41, 42, 43, 1000, 10**15])
+@pytest.mark.parametrize("answer", [0, 1, 2, 42, 2**40])
+def test_the_search_finds_the_same_from_everywhere(start: int, answer: int) -> None:
+    """A start only saves time."""
+    assert largest(lambda number: number <= answer, start=start) == answer
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+@pytest.mark.parametrize(("name", "split"), [("Qwen/Qwen3-32B", {"pp": 3}), ("deepseek-ai/DeepSeek-V3", {})])
+def test_the_largest_fits_on_every_stage_and_one_more_does_not(
+    name: str, split: dict[str, int], engine: str, batch: int
+) -> None:
+    """Stages differ: the one that bounds the context need not be the first, nor bound the batch."""
+    machine = "3x h100-80g" if split else "16x h20-96g"
+    serving = plan(name, context=8192, batch=batch, on=machine, engine_name=engine, **split)  # type: ignore[arg-type]
+    context, most = serving.max_context, serving.max_batch
+    assert context
+    assert most
+    assert serving.fits(batch, context)
+    assert not serving.fits(batch, context + 1)
+    assert serving.fits(most, 8192)
+    assert not serving.fits(most + 1, 8192)
+
+
+@pytest.mark.parametrize("prompt", [None, 100, 8192])
+def test_a_cache_stands_once_in_the_lines_of_a_moment(prompt: int | None) -> None:
+    """Without --prompt the cache of prefill and decode is the same, and is not listed twice."""
+    (pool,) = plan("Qwen/Qwen3-32B", context=8192, prompt=prompt).budget.pools
+    for moment in ("prefill", "decode"):
+        lines = [line for line in pool.lines if line.component == "kv_cache" and moment in line.moments]
+        tokens = prompt if moment == "prefill" and prompt else 8192
+        assert sum(line.bytes for line in lines) == 262_144 * tokens

@@ -1,7 +1,9 @@
 """Hugging Face transformers 5.23: an exact cache, a prefill peak, the last token's logits.
 
 Sources: the cache is held against transformers' own tensors (tests/oracles). The prefill peak is the law
-that closes on Qwen2.5's published table; the runtime is a range from PyTorch's issues.
+that closes on Qwen2.5's published table; the runtime is a range from PyTorch's issues, and what published
+rows show beside the derived peak: the constants equal the record's calibration rows
+(memcalc/data/observations.json), and other rows test them.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ __all__ = ["Transformers"]
 
 MIB = 2**20
 QWEN25 = "QwenLM/Qwen3@a912d23 docs/source/benchmark/speed_benchmark.rst (A100, transformers 4.46), 2024-11"
+CONTEXT_LOW, CONTEXT_HIGH = 300 * 10**6, 10**9
+ROUNDING_LOW, ROUNDING, ROUNDING_HIGH = 26, 48, 87  # MiB: least, mean and most of the calibration rows
 CONTEXT = (
     "pytorch/pytorch#107667: a CUDA context is about 300 MB with lazy loading, over 1 GB before CUDA 11.7; "
-    "+33..48 MiB of allocator rounding and workspaces, QwenLM/Qwen3 speed_benchmark.md (H20, 4.51.3)"
+    "+26..87 MiB of allocator rounding and workspaces, QwenLM/Qwen3@a912d23 speed_benchmark.rst (A100)"
 )
 
 
@@ -81,8 +85,8 @@ class Transformers(Engine):
             )
             size = logits * (step.element_bytes + 4)
             yield Line("logits", "logits of the last token", logits, size, formula, ("prefill", "decode"))
-        low, high = 300 * 10**6 + 33 * MIB, 10**9 + 195 * MIB
-        typical = 300 * 10**6 + 48 * MIB
+        low, high = CONTEXT_LOW + ROUNDING_LOW * MIB, CONTEXT_HIGH + ROUNDING_HIGH * MIB
+        typical = CONTEXT_LOW + ROUNDING * MIB
         formula = "context + workspaces + rounding"
         yield Line(
             "runtime", "CUDA context and rounding", 0, typical, formula, (), "measured", CONTEXT, low, high

@@ -1,8 +1,8 @@
 """vLLM 0.11: a paged cache in whole blocks, a profiled activation peak, a pool taken in advance.
 
 pool = utilization x visible - weights - activation peak - non-torch. The peak follows the vocabulary (the
-sampler's logits of the profile run), hardly the model's size. Source of the measured ranges: the vLLM lines
-in the observations record (H100, utilization 0.9, 1,024 sequences in the profile run).
+sampler's logits of the profile run), hardly the model's size. The measured constants equal the calibration
+rows of the record (memcalc/data/observations.json); other rows test them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ GIB = 2**30
 LLM_D = "llm-d-incubation/llm-d-planner docs/empirical-vllm-memory-results.md (H100 80 GB), 2025"
 # bytes a vocabulary entry and sequence of the profile run: Qwen3-0.6B (5.56 GiB), Llama-3.3-70B (4.84 GiB)
 PEAK_LOW, PEAK_HIGH = 38.37, 39.59
-NON_TORCH_1 = "vLLM logs, one GPU: 0.03 GiB (RTX 4060, 0.7) to 0.35 GiB (RTX 3090, 0.6.4); not the H100 rows"
-NON_TORCH_N = "one GPU's range and a NCCL communicator of 0.5 to 1.6 GB (NVIDIA/nccl#964, #864, #1685)"
+# GiB outside PyTorch's allocator: least, typical (H100, 0.11) and most, on one device and on several
+ALONE, TOGETHER = (0.03, 0.14, 0.35), (0.03, 0.54, 1.96)
+COMMUNICATOR = 500 * 10**6  # bytes that a NCCL communicator takes at least
+NON_TORCH_1 = "vLLM logs, one GPU: 0.03 GiB (RTX 4060, 0.7) to 0.35 GiB (RTX 3090, 0.6.4)"
+NON_TORCH_N = (
+    "one GPU's least and a NCCL communicator of 0.5 GB or more (NVIDIA/nccl#964, #864, #1685) "
+    "to 1.96 GiB (2 x H100, vllm-project/vllm#10909)"
+)
 
 
 class VLLM(Engine):
@@ -68,9 +74,8 @@ class VLLM(Engine):
         name = "activation peak of the profile run"
         yield Line("activations", name, entries, typical, formula, live, "measured", LLM_D, low, high)
         alone = step.split.tp * step.split.pp == 1
-        low = int(0.03 * GIB) + (0 if alone else 500 * 10**6)
-        high = int(0.35 * GIB) + (0 if alone else 1600 * 10**6)
-        typical = int(0.14 * GIB) if alone else int(0.54 * GIB)
+        low, typical, high = (int(size * GIB) for size in (ALONE if alone else TOGETHER))
+        low += 0 if alone else COMMUNICATOR
         source = NON_TORCH_1 if alone else NON_TORCH_N
         formula = "context + communicators"
         yield Line(

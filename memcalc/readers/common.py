@@ -96,15 +96,28 @@ def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer
     )
 
 
+ROPE_KINDS = ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
+
+
 def rotary_positions(config: Config, limit: int | None) -> int | None:
     """Return the positions for which an engine tabulates sines and cosines: more of them with RoPE scaling.
 
-    YaRN and llama3 state the length before scaling; linear and dynamic scaling stretch the stated one.
+    YaRN states the length before scaling and longrope tables both lengths; linear and dynamic scaling stretch
+    the stated one. Source: vllm-project/vllm, model_executor/layers/rotary_embedding, 2026-11.
+
+    Raises:
+        BadInputError: the kind of scaling is unknown, or its numbers cannot be.
+
     """
     scaling = config.values.get("rope_scaling") or config.values.get("rope_parameters")
-    if not isinstance(scaling, dict) or limit is None:
+    if scaling is None or limit is None:
         return limit
-    kind, factor = scaling.get("rope_type", scaling.get("type")), scaling.get("factor", 1)
+    if not isinstance(scaling, dict):
+        raise BadInputError("rope_scaling", "an object, or null", scaling, "correct config.json")
+    kind, factor = scaling.get("rope_type", scaling.get("type", "default")), scaling.get("factor", 1)
+    if kind not in ROPE_KINDS:
+        remedy = "this kind of scaling is not understood, so its table is not counted"
+        raise BadInputError("rope_scaling.rope_type", f"one of {', '.join(ROPE_KINDS)}", kind, remedy)
     if isinstance(factor, bool) or not isinstance(factor, int | float) or factor < 1:
         raise BadInputError("rope_scaling.factor", "a number >= 1", factor, "correct config.json")
     original = scaling.get("original_max_position_embeddings", limit)
@@ -115,5 +128,5 @@ def rotary_positions(config: Config, limit: int | None) -> int | None:
             original,
             "correct config.json",
         )
-    stretched = {"yarn": original, "linear": limit, "dynamic": limit}
-    return int(stretched[kind] * factor) if kind in stretched else limit
+    rows = {"yarn": original * factor, "linear": limit * factor, "dynamic": limit * factor}
+    return int(rows.get(kind, limit + original if kind == "longrope" else limit))

@@ -40,6 +40,7 @@ def deepseek_v3(config: Config, name: str) -> Model:
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
     sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=True)
     depth, first = config.size("num_hidden_layers"), config.count("first_k_dense_replace")
+    config.has("intermediate_size")  # the width of dense layers: needed only where there are some
     layers = [block(attention, dense(config) if index < first else sparse, width) for index in range(depth)]
     extra = (("enorm", Norm(width)), ("hnorm", Norm(width)), ("eh_proj", Linear(width, 2 * width)))
     last = (("shared_head.norm", Norm(width)),)

@@ -1,0 +1,113 @@
+"""Budgets of CPU time: what loads at start-up, what an answer costs, what an estimate and a sweep cost.
+
+Everything is CPU time, not wall time: other work on the machine (pytest's second worker) makes a program
+wait, and waiting is not counted. It still slows what runs beside it, so a figure is a ratio of medians of
+interleaved pairs, this program and a yardstick in turn; and as a median of few pairs may lie on the wrong
+side of a limit by chance, more pairs are taken before a test fails, never after it passed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from statistics import median
+
+import pytest
+
+from memcalc.command import serve_fields
+from memcalc.engines import ENGINES
+from memcalc.serving import plan
+from memcalc.sources import catalogue, load_model
+
+BARE = ("-c", "pass")
+USUAL = ("-c", "import argparse, dataclasses, json")
+HEAVY = {"sympy", "numpy", "pandas", "matplotlib", "huggingface_hub"}
+
+DEEPSEEK = ["deepseek-ai/DeepSeek-V3", "--context", "8192", "--max-context", "--max-batch"]
+ANSWERS = {
+    "model": ["model", "Qwen/Qwen3-32B"],
+    "serve": ["serve", "Qwen/Qwen3-32B", "--context", "8192", "--on", "2x rtx-a6000"],
+    "serve everything": ["serve", *DEEPSEEK, "--on", "16x h20-96g", "--tp", "16", "--engine", "vllm"],
+    "train": ["train", "Qwen/Qwen3-32B", "--seq", "4096"],
+}
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "wait4"), reason="CPU time of a child needs POSIX")
+
+
+def cpu_seconds(root, arguments):
+    """CPU time of a whole process in an empty environment."""
+    with subprocess.Popen([sys.executable, *arguments], env={}, cwd=root, stdout=subprocess.DEVNULL) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    return usage.ru_utime + usage.ru_stime
+
+
+def at_most(limit, measured):
+    """Hold (tested, yardstick) against the limit; if the medians of few samples exceed it, take more."""
+    samples = []
+    for more in (7, 14, 28):
+        samples += [measured() for _ in range(more)]
+        tested, yardstick = (median(column) for column in zip(*samples, strict=True))
+        if tested <= limit * yardstick:
+            return
+    pytest.fail(f"{tested / yardstick:.2f} x the yardstick, allowed {limit}")
+
+
+def costs_at_most(limit, root, arguments, yardstick):
+    cpu_seconds(root, arguments)  # the first run may compile
+    at_most(limit, lambda: (cpu_seconds(root, arguments), cpu_seconds(root, yardstick)))
+
+
+def test_import_loads_nothing_heavy(root):
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, memcalc; memcalc.plan; print(*sys.modules)"],
+        capture_output=True,
+        check=True,
+        cwd=root,
+        text=True,
+    )
+    assert not HEAVY & set(said.stdout.split())
+
+
+def test_import_costs_little(root):
+    costs_at_most(1.6, root, ("-c", "import memcalc"), BARE)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_at_the_shell(root, name, form):
+    costs_at_most(2, root, ("-m", "memcalc", *ANSWERS[name], *form), USUAL)
+
+
+def seconds_of(work):
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", catalogue())
+def test_a_full_estimate(name, engine):
+    """Everything that --json says, the largest context and batch too, in less than 3 ms."""
+
+    def estimate():
+        serve_fields(plan(name, context=8192, on="2x h20-96g", engine_name=engine))
+
+    at_most(0.003, lambda: (seconds_of(estimate), 1))
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-32B", "deepseek-ai/DeepSeek-V3"])
+def test_a_sweep_of_a_million_points(name):
+    numpy = pytest.importorskip("numpy")
+    model, contexts = load_model(name), numpy.arange(1, 10**6 + 1)
+
+    def sweep():
+        return sum(tensor.count for tensor in model.cache(8, contexts))
+
+    held = sweep()
+    assert held[-1] == sum(tensor.count for tensor in model.cache(8, 10**6))
+    assert held.shape == contexts.shape
+    at_most(0.1, lambda: (seconds_of(sweep), 1))
