@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book lab test lint notebooks generate oracles clean
+.PHONY: help book lab test lint notebooks generate oracles record clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -19,6 +19,7 @@ help:
 	@echo "make lab        the notebooks in JupyterLab"
 	@echo "make test       everything that can be checked on this machine"
 	@echo "make oracles    the same numbers from torch and transformers, in an environment of its own"
+	@echo "make record     write down what torch and transformers say (tests/recorded)"
 	@echo "make notebooks  execute every notebook in place (the one command that writes outputs)"
 	@echo "make generate   write the generated files again"
 	@echo "make lint       style, types, spelling"
@@ -47,6 +48,10 @@ notebooks:
 generate:
 	@$(environment)
 	@$(python) tools/generate.py
+
+record:
+	@bash tools/environment.sh .venv-oracles requirements-oracles.txt
+	@.venv-oracles/bin/python tools/record_oracles.py
 
 oracles:
 	@bash tools/environment.sh .venv-oracles requirements-oracles.txt

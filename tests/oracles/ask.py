@@ -1,0 +1,310 @@
+"""What transformers says of a config.json: its tensors, its cache, its rotary buffers.
+
+Nothing here knows memcalc: configs go in, numbers come out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from functools import cache
+from itertools import groupby
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+transformers.logging.set_verbosity_error()
+VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
+LENGTHS = (64, 128)
+# sequences x tokens at which a small model really runs; between them they end before, in and after a window
+SMALL_RUNS = ((1, 7), (2, 64), (1, 128), (3, 200))
+
+
+def config_of(fields):
+    """The configuration object; quantisation changes how weights are stored, not which there are."""
+    return AutoConfig.for_model(
+        **{key: value for key, value in fields.items() if key != "quantization_config"}
+    )
+
+
+# What the configuration object carries and no class builds anything from: released copies of one model
+# (-FP8, -Instruct) differ here, and are asked once.
+ABOUT = (
+    "architectures",
+    "auto_map",
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+    "bos_token_id",
+    "eos_token_id",
+)
+
+
+def key_of(fields):
+    """Equal texts for configs that describe one and the same model."""
+    known = config_of(fields).to_dict()
+    return json.dumps({key: value for key, value in known.items() if key not in ABOUT}, sort_keys=True)
+
+
+def on_meta(fields):
+    """The model without memory: shapes only. Equal configs are built once."""
+    return _on_meta(key_of(fields))
+
+
+@cache
+def _on_meta(text):
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config_of(json.loads(text)), dtype=torch.bfloat16)
+    model.tie_weights()
+    return model.eval()
+
+
+def accepts(fields):
+    """Whether the configuration class takes these values; it checks their types."""
+    try:
+        config_of(fields)
+    except (TypeError, ValueError, StrictDataclassError):
+        return False
+    return True
+
+
+def windows(fields):
+    """The window of each layer's cache; a layer without one has None."""
+    layers = DynamicCache(config=config_of(fields)).layers
+    return [getattr(layer, "sliding_window", None) for layer in layers]
+
+
+def in_memory(fields, dtype=torch.bfloat16):
+    """The model with random weights, ready to run; the plain loop over experts takes any width."""
+    torch.manual_seed(0)
+    config = config_of(fields)
+    return AutoModelForCausalLM.from_config(config, dtype=dtype, experts_implementation="eager").eval()
+
+
+def apart(name, shape):
+    """A fused tensor as the checkpoint stores it.
+
+    Since version 5 the class keeps the experts of a layer in two tensors: gate and up of all of them, one
+    above the other, and down. Published checkpoints store a matrix for each. That this is the spelling of
+    `save_pretrained` as well is a test of its own.
+    """
+    if name.endswith("experts.gate_up_proj"):
+        experts, rows, columns = shape
+        for expert in range(experts):
+            for half in "gate_proj", "up_proj":
+                yield name.replace("gate_up_proj", f"{expert}.{half}.weight"), (rows // 2, columns)
+    elif name.endswith("experts.down_proj"):
+        for expert in range(shape[0]):
+            yield name.replace("down_proj", f"{expert}.down_proj.weight"), shape[1:]
+    else:
+        yield name, shape
+
+
+def tensors(model):
+    """The state dict's names and shapes; a tied head is the embedding and has no entry of its own."""
+    found, seen = {}, set()
+    for name, item in model.state_dict(keep_vars=True).items():
+        if id(item) not in seen:
+            found |= dict(apart(name, tuple(item.shape)))
+        seen.add(id(item))
+    return found
+
+
+def digest(shapes):
+    """One number for all names and shapes."""
+    lines = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def in_short(shapes):
+    """How many tensors there are of each name and shape, layers and experts together."""
+    starred = (re.sub(r"\.\d+\.", ".*.", f"{name} {'x'.join(map(str, shapes[name]))}") for name in shapes)
+    return dict(Counter(starred))
+
+
+def is_expert(name):
+    """Whether a parameter holds routed experts; they lie along its first axis."""
+    return ".mlp.experts." in name
+
+
+def active(model):
+    """Parameters that one token uses: all but the experts that it does not choose."""
+    unused = 0
+    for name, item in model.named_parameters():
+        if is_expert(name):
+            unused += item[0].numel() * (item.shape[0] - model.config.num_experts_per_tok)
+    return sum(item.numel() for item in model.parameters()) - unused
+
+
+def touched(model):
+    """The same without asking the config: one token passes, and experts without a gradient were not used."""
+    model(torch.ones((1, 1), dtype=torch.long)).logits.sum().backward()
+    unused = 0
+    for name, item in model.named_parameters():
+        if is_expert(name):
+            unused += sum(part.numel() for part in item.grad if not part.any())
+    return sum(item.numel() for item in model.parameters()) - unused
+
+
+def counts(model):
+    """Parameters (tied ones once), and persistent buffers."""
+    state, parameters = model.state_dict(), dict(model.named_parameters(remove_duplicate=False))
+    return {
+        "parameters": sum(item.numel() for item in model.parameters()),
+        "active": active(model),
+        "embedding": model.get_input_embeddings().weight.numel(),
+        "tied": model.get_output_embeddings().weight is model.get_input_embeddings().weight,
+        "buffers": sum(item.numel() for name, item in state.items() if name not in parameters),
+    }
+
+
+def run(model, batch, *pieces):
+    """The cache after the tokens of all pieces, one forward pass each."""
+    held = DynamicCache(config=model.config)
+    for tokens in pieces:
+        ids = torch.zeros((batch, tokens), dtype=torch.long, device=model.device)
+        with torch.no_grad():
+            model(ids, past_key_values=held, use_cache=True, logits_to_keep=1)
+    return held
+
+
+def shapes_held(held):
+    """The shapes of keys and values, layer by layer.
+
+    Raises:
+        AssertionError: a layer holds another tensor (a number that repeats its window is none).
+
+    """
+    for layer in held.layers:
+        extra = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
+        assert extra == {"keys", "values"}, extra
+    return [(tuple(layer.keys.shape), tuple(layer.values.shape)) for layer in held.layers]
+
+
+def bytes_held(held):
+    """The bytes of all keys and values."""
+    pairs = ((layer.keys, layer.values) for layer in held.layers)
+    return sum(item.numel() * item.element_size() for pair in pairs for item in pair)
+
+
+def bytes_allocated(held):
+    """The bytes of the storages behind them: a slice keeps alive what it was cut from."""
+    pairs = ((layer.keys, layer.values) for layer in held.layers)
+    return sum(item.untyped_storage().nbytes() for pair in pairs for item in pair)
+
+
+def cache_in_short(held):
+    """What a cache holds: bytes, and the shapes of equal neighbouring layers together."""
+    spelled = (" ".join("x".join(map(str, shape)) for shape in pair) for pair in shapes_held(held))
+    return {
+        "bytes": bytes_held(held),
+        "layers": [f"{len(list(equal))} x {pair}" for pair, equal in groupby(spelled)],
+    }
+
+
+def figures(fields):
+    """Everything that is recorded of a published model. It runs on the meta device."""
+    return json.loads(_figures(key_of(fields)))
+
+
+@cache
+def _figures(text):
+    model = _on_meta(text)
+    first, second = LENGTHS
+    held = run(model, 1, first)
+    at_first = cache_in_short(held)
+    ids = torch.zeros((1, second - first), dtype=torch.long, device="meta")
+    with torch.no_grad():
+        model(ids, past_key_values=held, use_cache=True, logits_to_keep=1)
+    cached = {f"1 x {first}": at_first, f"1 x {second}": cache_in_short(held)}
+    return json.dumps({**counts(model), "tensors": digest(tensors(model)), "cache": cached})
+
+
+def small_figures(fields):
+    """Everything that is recorded of a small model, which really runs."""
+    model = in_memory(fields)
+    cached = {
+        f"{batch} x {tokens}": cache_in_short(run(model, batch, tokens)) for batch, tokens in SMALL_RUNS
+    }
+    shapes = tensors(model)
+    return {**counts(model), "tensors": digest(shapes), "in_short": in_short(shapes), "cache": cached}
+
+
+# What each type of scaling needs beside its name; heads are 128 wide, so there are 64 frequencies.
+SCALING = {
+    "default": {},
+    "linear": {"factor": 4.0},
+    "dynamic": {"factor": 4.0},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 32},
+    "longrope": {
+        "short_factor": [1.0] * 64,
+        "long_factor": [4.0] * 64,
+        "original_max_position_embeddings": 32,
+    },
+    "llama3": {
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
+    "proportional": {"partial_rotary_factor": 1.0, "factor": 4.0},
+}
+ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
+
+
+def rotary_model(model_type, kind, head_dim=128):
+    """A small model of a type whose heads are rotated in `head_dim` numbers, under a kind of scaling."""
+    fields = {
+        "model_type": model_type,
+        "vocab_size": 60,
+        "hidden_size": 256,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": head_dim,
+        "max_position_embeddings": 64,
+        "rope_parameters": {"rope_type": kind, "rope_theta": 1e6, **SCALING[kind]},
+    }
+    if model_type == "qwen3_moe":
+        fields |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    if model_type == "deepseek_v3":
+        fields |= {"qk_rope_head_dim": head_dim, "kv_lora_rank": 32, "q_lora_rank": None}
+        fields |= {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+        fields |= {"n_group": 1, "topk_group": 1}
+    return in_memory(fields)
+
+
+def rotary_buffers(model):
+    """The buffers of the model's rotary embedding, in bytes; the class keeps them out of a checkpoint."""
+    rotary = model.model.rotary_emb
+    assert not rotary.state_dict()
+    return {name: item.numel() * item.element_size() for name, item in rotary.named_buffers()}
+
+
+def rotary_attributes(model):
+    """Tensors that the rotary embedding holds beside its buffers, in bytes."""
+    rest = {key: item for key, item in vars(model.model.rotary_emb).items() if isinstance(item, torch.Tensor)}
+    return {key: item.numel() * item.element_size() for key, item in rest.items()}
+
+
+def rope():
+    """What is recorded of rotary embeddings: buffers, what a run adds to them, and the cache after it."""
+    found = {}
+    for kind in ROPE_TYPES:
+        model = rotary_model("llama", kind)
+        buffers = rotary_buffers(model)
+        held = run(model, 1, 100)  # more tokens than the model's length, so that every kind recomputes
+        after = rotary_buffers(model)
+        assert after == buffers, kind
+        found[kind] = {
+            "buffers": buffers,
+            "after_a_run": rotary_attributes(model),
+            "cache_bytes": bytes_held(held),
+        }
+    return found

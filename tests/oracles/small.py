@@ -1,0 +1,132 @@
+"""Small configs, drawn from a seed: every option that a class reads, in unpublished combinations."""
+
+from __future__ import annotations
+
+import random
+
+SEEDS = range(12)
+
+
+def small_config(model_type, seed):
+    """A config of a type; equal seeds give equal configs, on every machine."""
+    draw = random.Random(f"{model_type} {seed}")
+    return {"model_type": model_type} | DRAWN[model_type](draw)
+
+
+def stream(draw, *, head_dim_needed=False, any_width=True):
+    """Vocabulary, widths, heads; with a head_dim of its own the width need not be a multiple of the heads."""
+    heads = draw.choice((1, 2, 3, 4, 6, 12))
+    fields = {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": heads * 2 * draw.randint(4, 16),
+        "intermediate_size": draw.randint(16, 300),
+        "num_hidden_layers": draw.randint(1, 6),
+        "num_attention_heads": heads,
+        "num_key_value_heads": draw.choice([number for number in (1, 2, 3, 4, 6, 12) if heads % number == 0]),
+        "max_position_embeddings": draw.choice((512, 4096)),
+    }
+    if head_dim_needed or draw.random() < 0.6:
+        fields["head_dim"] = 2 * draw.randint(2, 20)
+        if any_width:
+            fields["hidden_size"] = draw.randint(30, 200)
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.7)
+
+
+def some(draw, **fields):
+    """Each field, or nothing: then the class's default holds."""
+    return {key: value for key, value in fields.items() if draw.random() < 0.7}
+
+
+def windows(draw, depth):
+    """A window from some layer on, or in layers that a list names, or stated and not used."""
+    fields = {"use_sliding_window": draw.random() < 0.75, "sliding_window": draw.randint(5, 150)}
+    kinds = ["full_attention", "sliding_attention"] if fields["use_sliding_window"] else ["full_attention"]
+    if draw.random() < 0.4:
+        fields["layer_types"] = [draw.choice(kinds) for _ in range(depth)]
+    return fields | some(draw, max_window_layers=draw.randint(0, depth))
+
+
+def llama(draw):
+    fields = stream(draw, any_width=False)
+    if draw.random() < 0.3:
+        del fields["num_key_value_heads"]  # the class takes the query heads
+    return fields | some(draw, attention_bias=draw.random() < 0.6, mlp_bias=draw.random() < 0.6)
+
+
+def qwen2(draw):
+    """`attention_bias` has no effect: the class always puts a bias on queries, keys and values."""
+    fields = stream(draw)
+    return (
+        fields | windows(draw, fields["num_hidden_layers"]) | some(draw, attention_bias=draw.random() < 0.5)
+    )
+
+
+def qwen3(draw):
+    fields = stream(draw, head_dim_needed=True)
+    if draw.random() < 0.2:
+        del fields["head_dim"]  # the class takes 128, whatever the width
+    biased = some(draw, attention_bias=draw.random() < 0.6)
+    return fields | windows(draw, fields["num_hidden_layers"]) | biased
+
+
+def qwen3_moe(draw):
+    """A window, if used, is in every layer here; `max_window_layers` stands in configs and is not read."""
+    fields = stream(draw)
+    depth, experts = fields["num_hidden_layers"], draw.randint(2, 9)
+    return (
+        fields
+        | {
+            "num_experts": experts,
+            "num_experts_per_tok": draw.randint(1, experts),
+            "moe_intermediate_size": draw.randint(5, 80),
+            "use_sliding_window": draw.random() < 0.5,
+            "sliding_window": draw.randint(5, 150),
+        }
+        | some(
+            draw,
+            attention_bias=draw.random() < 0.6,
+            decoder_sparse_step=draw.randint(1, 3),
+            mlp_only_layers=sorted(draw.sample(range(depth), draw.randint(0, depth // 2))),
+            max_window_layers=draw.randint(0, depth),
+            norm_topk_prob=draw.random() < 0.5,
+        )
+    )
+
+
+def deepseek_v3(draw):
+    fields = stream(draw)
+    fields.pop("head_dim", None)  # the class sets it, to the width that is rotated
+    groups, together, chosen = draw.choice((1, 2, 4)), draw.randint(2, 4), draw.randint(1, 2)
+    chosen = min(chosen, groups)
+    return (
+        fields
+        | {
+            "num_key_value_heads": fields["num_attention_heads"],
+            "q_lora_rank": draw.choice((None, draw.randint(8, 60))),
+            "kv_lora_rank": draw.randint(8, 60),
+            "qk_rope_head_dim": 2 * draw.randint(2, 9),
+            "qk_nope_head_dim": draw.randint(4, 30),
+            "v_head_dim": draw.randint(4, 30),
+            "n_routed_experts": groups * together,
+            "num_experts_per_tok": draw.randint(1, chosen * together),
+            "n_group": groups,
+            "topk_group": chosen,
+            "moe_intermediate_size": draw.randint(5, 80),
+        }
+        | some(
+            draw,
+            n_shared_experts=draw.randint(1, 3),
+            first_k_dense_replace=draw.randint(0, fields["num_hidden_layers"]),
+            attention_bias=draw.random() < 0.6,
+            num_nextn_predict_layers=draw.randint(0, 2),
+        )
+    )
+
+
+DRAWN = {
+    "llama": llama,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "qwen3_moe": qwen3_moe,
+    "deepseek_v3": deepseek_v3,
+}

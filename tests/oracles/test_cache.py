@@ -1,0 +1,86 @@
+"""What transformers keeps of the tokens seen is what memcalc says it keeps, tensor by tensor."""
+
+from __future__ import annotations
+
+import ask
+import pytest
+from small import DRAWN, SEEDS, small_config
+from test_tensors import PUBLISHED, SMALL
+
+from memcalc.engines import engine
+from memcalc.readers import read
+
+KEPT = engine("transformers").kept
+WINDOWED = [name for name, fields in SMALL.items() if fields.get("use_sliding_window")]
+
+
+def expected(fields, batch, context):
+    """The shapes memcalc gives each layer; transformers writes a latent as keys and values of one head."""
+    layers = []
+    for layer in read(fields).layers:
+        shapes = [tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)]
+        layers.append(tuple((shape[0], 1, *shape[1:]) if len(shape) == 3 else shape for shape in shapes))
+    return layers
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_caches_the_same_tensors(name):
+    """Real models and real tokens: before, in and after their windows, one to three sequences."""
+    model = ask.in_memory(SMALL[name])
+    for batch, context in ask.SMALL_RUNS:
+        held = ask.run(model, batch, context)
+        assert expected(SMALL[name], batch, context) == ask.shapes_held(held), (batch, context)
+        tensors = read(SMALL[name]).cache(batch, context, KEPT)
+        assert sum(2 * tensor.count for tensor in tensors) == ask.bytes_held(held)
+
+
+@pytest.mark.parametrize("name", [f"{kind} {seed}" for kind in DRAWN for seed in (0, 1)])
+def test_the_path_does_not_matter(name):
+    """A prompt in pieces, then one token after another, ends in the cache of all tokens at once."""
+    model = ask.in_memory(SMALL[name])
+    held = ask.run(model, 2, 40, 20, *[1] * 20)
+    assert ask.shapes_held(held) == expected(SMALL[name], 2, 80)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_full_size_models_cache_the_same_tensors(name):
+    """On the meta device: the real classes at the real sizes."""
+    said = ask.figures(PUBLISHED[name])["cache"]
+    for run, cached in said.items():
+        batch, context = map(int, run.split(" x "))
+        tensors = list(read(PUBLISHED[name]).cache(batch, context, KEPT))
+        assert sum(2 * tensor.count for tensor in tensors) == cached["bytes"], run
+        one = " ".join("x".join(map(str, shape)) for shape in expected(PUBLISHED[name], batch, context)[0])
+        assert cached["layers"] == [f"{len(read(PUBLISHED[name]).layers)} x {one}"]
+
+
+def test_deepseek_keeps_the_latent():
+    """Keys are the latent and values the rotated part, for all heads together: 576 numbers, not 40,960."""
+    said = ask.figures(PUBLISHED["deepseek-ai/DeepSeek-V3"])["cache"]["1 x 64"]
+    assert said == {"bytes": 61 * 576 * 2 * 64, "layers": ["61 x 1x1x64x512 1x1x64x64"]}
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_window_frees_memory_with_the_next_token_only(name):
+    """What is kept is a slice: after a prompt its storage still holds every token, in decoding `window`."""
+    fields = SMALL[name]
+    window = fields["sliding_window"]
+    model = ask.in_memory(fields)
+    prompt = ask.run(model, 1, 200)
+    whole = sum(2 * tensor.count for tensor in read(fields).cache(1, 200, lambda context, _window: context))
+    assert ask.bytes_allocated(prompt) == whole
+    decoded = ask.run(model, 1, 199, 1)
+    wide = read(fields).cache(1, 200, lambda context, kept: context if kept is None else min(context, kept))
+    assert ask.bytes_allocated(decoded) == sum(2 * tensor.count for tensor in wide), window
+
+
+def test_the_small_configs_have_windows_of_every_kind():
+    """In all layers, in some of them, in none although one is stated."""
+    for kind in "qwen2", "qwen3":
+        seen = [ask.windows(small_config(kind, seed)) for seed in SEEDS]
+        stated = [small_config(kind, seed)["sliding_window"] for seed in SEEDS]
+        assert any(None not in layers for layers in seen)
+        assert any(None in layers and set(layers) != {None} for layers in seen)
+        assert any(set(layers) == {None} for layers in seen)
+        assert min(stated) < 64 < max(stated) < 200
+    assert any(None not in ask.windows(small_config("qwen3_moe", seed)) for seed in SEEDS)

@@ -1,0 +1,76 @@
+"""RoPE scaling costs nothing in transformers; vLLM tabulates sines and cosines, and the table grows."""
+
+from __future__ import annotations
+
+import ask
+import pytest
+import torch
+from small import DRAWN
+
+from memcalc.readers import read
+from memcalc.sources import record
+
+MIB = 2**20
+# What a run beyond the model's length leaves beside the buffers: a third list, and one number.
+AFTER_A_RUN = {"longrope": {"long_inv_freq": 64 * 4}, "dynamic": {"max_seq_len_cached": 8}}
+
+
+@pytest.mark.parametrize("kind", ask.ROPE_TYPES)
+@pytest.mark.parametrize("model_type", DRAWN)
+def test_buffers_are_two_lists_of_frequencies(model_type, kind):
+    """Heads 128 wide have 64 frequencies in fp32, kept twice: 512 B a model, whatever the kind of scaling."""
+    model = ask.rotary_model(model_type, kind)
+    assert ask.rotary_buffers(model) == {"inv_freq": 64 * 4, "original_inv_freq": 64 * 4}
+    held = ask.run(model, 1, 100)
+    assert sum(ask.rotary_buffers(model).values()) == 512
+    assert ask.rotary_attributes(model) == AFTER_A_RUN.get(kind, {})
+    assert ask.bytes_held(held) == ask.bytes_held(ask.run(ask.rotary_model(model_type, "default"), 1, 100))
+
+
+def test_the_kinds_are_all_that_transformers_knows():
+    assert set(ask.SCALING) == set(ask.ROPE_TYPES)
+
+
+def test_narrower_heads_have_fewer_frequencies():
+    """DeepSeek-V3 rotates 64 numbers of a head."""
+    model = ask.rotary_model("deepseek_v3", "yarn", head_dim=64)
+    assert sum(ask.rotary_buffers(model).values()) == 2 * 32 * 4
+
+
+def table(positions, rotary_dim, dtype=torch.bfloat16):
+    """vLLM's `cos_sin_cache` as its class describes it: a row of cosines and sines for every position.
+
+    vLLM does not install where these tests run. This is its published arithmetic, said again with torch:
+    vllm-project/vllm, vllm/model_executor/layers/rotary_embedding/base.py (`_compute_cos_sin_cache`, rows of
+    rotary_dim numbers in the model's dtype) and yarn_scaling_rope.py (original length x factor rows), read
+    2026-11 at 04458da and 0cd5784.
+    """
+    frequencies = torch.arange(0, rotary_dim, 2, dtype=torch.float, device="meta")
+    angles = torch.outer(torch.arange(positions, dtype=torch.float, device="meta"), frequencies)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("fields", "positions", "size"),
+    [
+        ({"max_position_embeddings": 32_768, "rope_scaling": None}, 32_768, 8 * MIB),
+        (
+            {
+                "max_position_embeddings": 131_072,
+                "rope_scaling": {
+                    "rope_type": "yarn",
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 32_768,
+                },
+            },
+            131_072,
+            32 * MIB,
+        ),
+    ],
+)
+def test_the_table_of_vllm_grows_with_the_positions(fields, positions, size):
+    """Qwen3-32B: 32,768 positions x 128 x 2 B are 8 MiB, with YaRN x 4 it is 32 MiB, once for all layers."""
+    model = read(record("Qwen/Qwen3-32B").fields | fields)
+    rows = table(positions, 128)
+    assert rows.numel() * rows.element_size() == size
+    assert model.rotary_positions == rows.shape[0]

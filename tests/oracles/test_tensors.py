@@ -1,0 +1,113 @@
+"""Every tensor that memcalc lists is one of transformers' state dict, and the other way round."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import ask
+import pytest
+import torch
+from safetensors import safe_open
+from small import DRAWN, SEEDS, small_config
+
+from memcalc.config import HARMLESS, Config
+from memcalc.readers import FAMILIES, read
+from memcalc.sources import catalogue, record
+
+RECORDED = Path(__file__).resolve().parents[1] / "recorded"
+PUBLIC = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+SMALL = {f"{kind} {seed}": small_config(kind, seed) for kind in DRAWN for seed in SEEDS}
+PUBLISHED = {
+    **{name: record(name).fields for name in catalogue()},
+    **{f"{name}, public": model["config"] for name, model in PUBLIC.items()},
+}
+CONFIGS = PUBLISHED | SMALL
+WINDOWED = {"qwen2", "qwen3", "qwen3_moe"}
+SPARSE = [name for name, fields in SMALL.items() if fields["model_type"] in {"qwen3_moe", "deepseek_v3"}]
+
+
+def listed(fields):
+    """The names and shapes that memcalc lists; a name that stood twice would hide a tensor."""
+    each = [(tensor.name, tensor.stored_shape) for tensor in read(fields).each_weight()]
+    assert not [name for name, times in Counter(name for name, _ in each).items() if times > 1]
+    return dict(each)
+
+
+def test_every_reader_is_asked():
+    assert set(DRAWN) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_lists_the_tensors_of_the_state_dict(name):
+    """Name by name, shape by shape; experts that the class fuses are taken apart first (`ask.apart`)."""
+    assert listed(CONFIGS[name]) == ask.tensors(ask.on_meta(CONFIGS[name]))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_lists_the_tensors_of_a_saved_checkpoint(name, tmp_path):
+    """`save_pretrained` writes names and shapes in its own way, without `ask.apart`: one matrix an expert."""
+    ask.in_memory(SMALL[name]).save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        header = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    assert listed(SMALL[name]) == header
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_counts_the_same(name):
+    """Parameters with tied ones once, those that a token uses, the embedding, the buffers."""
+    model = read(CONFIGS[name])
+    assert {
+        "parameters": model.parameters,
+        "active": model.active_parameters,
+        "embedding": model.embedding_parameters,
+        "tied": model.tied,
+        "buffers": model.buffer_values,
+    } == ask.counts(ask.on_meta(CONFIGS[name]))
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_active_parameters_are_those_with_a_gradient(name):
+    """One token goes through a real model and back: experts that it did not use have no gradient."""
+    model = ask.in_memory(SMALL[name], torch.float32)
+    assert read(SMALL[name]).active_parameters == ask.touched(model)
+
+
+# Fields of which a class wants words, lists or mappings: an odd number says nothing there.
+NO_NUMBERS = frozenset(
+    [
+        "architectures", "auto_map", "bad_words_ids", "dtype", "finetuning_task", "hidden_act", "id2label",
+        "kv_cache_scheme", "label2id", "model_type", "name_or_path", "_name_or_path", "prefix",
+        "problem_type", "pruned_heads", "quantization_config", "rope_parameters", "rope_scaling",
+        "scoring_func", "task_specific_params", "tokenizer_class", "topk_method", "torch_dtype",
+        "transformers_version",
+    ]
+)  # fmt: skip
+
+
+def read_fields(fields):
+    """The fields that memcalc's reader looks at."""
+    module, function, defaults = FAMILIES[fields["model_type"]]
+    config = Config(fields, **defaults)
+    getattr(importlib.import_module(f"memcalc.readers.{module}"), function)(config, "any")
+    return config.read
+
+
+@pytest.mark.parametrize("model_type", DRAWN)
+def test_harmless_fields_change_nothing(model_type):
+    """What memcalc passes over without reading changes no tensor and no window of transformers."""
+    fields = next(
+        config
+        for seed in SEEDS
+        for config in [SMALL[f"{model_type} {seed}"]]
+        if config.get("use_sliding_window") or model_type not in WINDOWED
+    )
+    expected = ask.tensors(ask.on_meta(fields)), ask.windows(fields)
+    for field in sorted(HARMLESS - NO_NUMBERS - read_fields(fields)):
+        accepted = [odd for odd in (3, 0.5, True) if ask.accepts(fields | {field: odd})]
+        assert accepted, field
+        for odd in accepted:
+            changed = fields | {field: odd}
+            assert (ask.tensors(ask.on_meta(changed)), ask.windows(changed)) == expected, (field, odd)

@@ -1,0 +1,65 @@
+"""Record what the oracles say, so that it can be checked where they are not installed: tests/recorded/.
+
+`make record` runs it in the oracles' environment. `make oracles` shows that the record is what they say now.
+models.json holds configs as well: to record another model, add its config, source and date there first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "tests" / "recorded"
+
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "oracles")]
+
+
+def recordings() -> dict[str, dict[str, Any]]:
+    """Return the content of each record."""
+    ask, small = importlib.import_module("ask"), importlib.import_module("small")
+    sources = importlib.import_module("memcalc.sources")
+    versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+    drawn = {f"{kind} {seed}": small.small_config(kind, seed) for kind in small.DRAWN for seed in small.SEEDS}
+    models = {
+        "catalogue": {name: ask.figures(sources.record(name).fields) for name in sources.catalogue()},
+        "models": {
+            name: {**model, "figures": ask.figures(model["config"])} for name, model in public.items()
+        },
+        "random": {
+            name: {"config": config, "figures": ask.small_figures(config)} for name, config in drawn.items()
+        },
+        "rope": ask.rope(),
+    }
+    return {f"{name}.json": {"versions": versions, "models": content} for name, content in models.items()}
+
+
+def text(value: object, depth: int = 0) -> str:
+    """Write a record: a line for each figure; a config, and what lies deeper, on one line."""
+    if not isinstance(value, dict) or depth > 3:
+        return json.dumps(value, ensure_ascii=False)
+    pad = " " * (depth + 1)
+    lines = (
+        f"{pad}{json.dumps(key, ensure_ascii=False)}: {text(item, 4 if key == 'config' else depth + 1)}"
+        for key, item in value.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
+
+
+def main() -> None:
+    """Write the records."""
+    start = time.monotonic()
+    for name, content in recordings().items():
+        (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
+        print(f"   tests/recorded/{name}: {len(content['models'])}")
+    print(f"   {time.monotonic() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
