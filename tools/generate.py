@@ -12,11 +12,22 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import calculator
+import pages
+
 ROOT = Path(__file__).resolve().parents[1]
 Generators = Mapping[str, Callable[[], str]]
 
 COMMITTED: Generators = {}
-BUILT: Generators = {}
+BUILT: Generators = {
+    "static/calculator-data.js": calculator.javascript,
+    "static/colours.css": pages.colours,
+    "static/what_fills_a_device.svg": pages.picture,
+    "deployments.md": pages.deployments,
+    "machines.md": pages.machines,
+    "models.md": pages.models,
+    "symbols.md": pages.symbols,
+}
 """Below _build/generated: `static/` is served with the pages, the rest may be included by them."""
 
 

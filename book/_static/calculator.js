@@ -1,0 +1,172 @@
+// The calculator on the Home page. It holds no formula of its own: MEMCALC is written from memcalc's own lines
+// (calculator-data.js). What stands here is how a budget adds up: see memcalc/budget.py and memcalc/solve.py.
+"use strict";
+
+(() => {
+  const form = document.getElementById("calculator");
+  if (!form) return;
+  const MOMENTS = ["load", "prefill", "decode"];
+  const LABELS = {
+    weights: ["Weights", "../notebooks/handbook_parameters.html"],
+    kv_cache: ["KV cache", "../notebooks/handbook_kv_cache.html"],
+    activations: ["Activations", "../notebooks/qwen3_32b_on_96_gb.html"],
+    logits: ["Logits", "../notebooks/transformer_in_shapes.html"],
+    runtime: ["Runtime", "../notebooks/qwen3_32b_on_96_gb.html"],
+  };
+  const thin = (number) => number.toLocaleString("en-US");
+  const gib = (number) => (Math.round((number * 100) / 2 ** 30) / 100).toFixed(2);
+
+  const whole = (text, name) => {
+    if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(Number(text)) || Number(text) < 1)
+      throw new RangeError(`${name}: expected a whole number of 1 or more`);
+    return Number(text);
+  };
+
+  const exact = (number) => {
+    if (!Number.isSafeInteger(number)) throw new RangeError("more than 2^53 bytes: not exact here");
+    return number;
+  };
+
+  // One device of a stage: its lines, and their sums at the fullest moment.
+  const pool = (weights, stage, batch, context, bytes) => {
+    const call = (number) => MEMCALC.functions[number](batch, context, bytes);
+    const lines = stage.map((line) => ({
+      component: line.component, moments: line.moments,
+      low: call(line.low), bytes: call(line.bytes), high: call(line.high),
+    }));
+    lines.unshift({component: "weights", moments: MOMENTS, low: weights, bytes: weights, high: weights});
+    const sum = (some, key) => exact(some.reduce((total, line) => total + line[key], 0));
+    const at = (moment) => lines.filter((line) => line.moments.includes(moment));
+    const moments = Object.fromEntries(MOMENTS.map((moment) => [moment, sum(at(moment), "bytes")]));
+    const fullest = MOMENTS.reduce((most, moment) => (moments[moment] > moments[most] ? moment : most));
+    const living = lines.filter((line) => line.component === "runtime" || line.moments.includes(fullest));
+    const components = {};
+    for (const line of living) components[line.component] = (components[line.component] || 0) + line.bytes;
+    return {
+      moments, components, fullest,
+      total: sum(living, "bytes"), low: sum(living, "low"), high: sum(living, "high"),
+    };
+  };
+
+  const pools = (asked, batch, context) => {
+    const found = MEMCALC.models[asked.model].plans[asked.engine][asked.count];
+    if (found.refused) throw new RangeError(found.refused);
+    const weights = found.weights[asked.weights];
+    return found.stages.map((stage, index) =>
+      pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]));
+  };
+
+  const largest = (fits) => {
+    const holds = (number) => {
+      try { return fits(number); } catch (error) { if (error instanceof RangeError) return false; throw error; }
+    };
+    if (!holds(1)) return 0;
+    let low = 1, high = 2;
+    while (holds(high)) [low, high] = [high, 2 * high];
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (holds(middle)) low = middle; else high = middle;
+    }
+    return low;
+  };
+
+  const answer = (asked) => {
+    const batch = whole(asked.batch, "Batch"), context = whole(asked.context, "Context");
+    const stages = pools(asked, batch, context);
+    const fullest = stages.reduce((most, stage) => (stage.total > most.total ? stage : most));
+    const device = MEMCALC.devices[asked.device];
+    const fits = (sequences, tokens) =>
+      pools(asked, sequences, tokens).every((stage) => stage.total <= device.usable);
+    return {
+      ...fullest, device, fits: stages.every((stage) => stage.total <= device.usable),
+      maxContext: largest((tokens) => fits(batch, tokens)),
+      maxBatch: largest((sequences) => fits(sequences, context)),
+    };
+  };
+
+  const show = (asked, found) => {
+    const verdict = form.querySelector(".verdict"), bar = form.querySelector(".bar");
+    const count = Number(asked.count), many = count > 1 ? `, on the fullest of ${count} devices` : "";
+    verdict.textContent = found.fits
+      ? `Fits: ${gib(found.total)} GiB of ${gib(found.device.usable)} GiB${many}`
+      : `Does not fit: ${gib(found.total)} GiB, and ${gib(found.device.usable)} GiB may be used${many}`;
+    verdict.dataset.fits = found.fits;
+    const scale = Math.max(found.total, found.device.capacity);
+    bar.replaceChildren(...Object.entries(found.components).map(([name, bytes]) => {
+      const piece = document.createElement("span");
+      piece.className = name;
+      piece.style.width = `${(100 * bytes) / scale}%`;
+      piece.title = `${LABELS[name][0]}: ${gib(bytes)} GiB`;
+      return piece;
+    }));
+    form.querySelector(".line").style.left = `${(100 * found.device.capacity) / scale}%`;
+    const row = (name, bytes, kind, link) => {
+      const line = document.createElement("tr"), head = document.createElement("th");
+      line.className = kind;
+      line.dataset.bytes = bytes;
+      const text = document.createElement(link ? "a" : "span");
+      if (link) text.href = link;
+      text.textContent = name;
+      head.append(text);
+      line.append(head, ...[gib(bytes), thin(bytes)].map((content) => {
+        const field = document.createElement("td");
+        field.textContent = content;
+        return field;
+      }));
+      return line;
+    };
+    form.querySelector("tbody").replaceChildren(
+      ...Object.entries(found.components).map(([name, bytes]) => row(LABELS[name][0], bytes, name, LABELS[name][1])),
+      row(`Total, at ${found.fullest}`, found.total, "total"),
+      row("Lowest, with every measured range at its lower end", found.low, "low"),
+      row("Highest", found.high, "high"),
+      row("Device, as a framework sees it", found.device.capacity, "capacity"),
+    );
+    form.querySelector(".room").textContent =
+      `Largest context at this batch: ${thin(found.maxContext)} tokens. ` +
+      `Largest batch at this context: ${thin(found.maxBatch)}. (Memory alone.)`;
+    form.querySelector(".room").dataset.maxContext = found.maxContext;
+    form.querySelector(".room").dataset.maxBatch = found.maxBatch;
+    form.querySelector(".command").textContent =
+      `memcalc serve ${asked.model} --context ${asked.context} --batch ${asked.batch} --weights ${asked.weights} ` +
+      `--kv ${asked.kv} --engine ${asked.engine} --on "${asked.count}x ${asked.device}"`;
+  };
+
+  const update = () => {
+    const asked = Object.fromEntries(new FormData(form));
+    const problem = form.querySelector(".problem"), result = form.querySelector(".result");
+    try {
+      show(asked, answer(asked));
+      problem.textContent = "";
+      result.hidden = false;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      problem.textContent = error.message;
+      result.hidden = true;
+    }
+  };
+
+  const fill = (name, choices) => {
+    form.elements[name].replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
+  };
+  fill("model", Object.keys(MEMCALC.models).map((name) => [name, name]));
+  fill("device", Object.entries(MEMCALC.devices).map(([id, device]) => [id, device.name]));
+  fill("weights", MEMCALC.formats.map((name) => [name, name]));
+  fill("kv", Object.keys(MEMCALC.kv).map((name) => [name, name]));
+  fill("engine", MEMCALC.engines.map((name) => [name, name]));
+  fill("count", MEMCALC.counts.map((count) => [count, count]));
+  const own = () => {
+    const model = MEMCALC.models[form.elements.model.value];
+    form.elements.weights.value = model.weights;
+    form.elements.kv.value = model.kv;
+  };
+  form.elements.model.value = "Qwen/Qwen3-32B";
+  form.elements.device.value = "rtx-pro-6000-blackwell";
+  own();
+  form.elements.model.addEventListener("change", own);
+  form.addEventListener("input", update);
+  form.addEventListener("change", update);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  update();
+})();

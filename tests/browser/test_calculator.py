@@ -1,0 +1,111 @@
+"""The calculator on the Home page says what the command line says, to the byte."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+
+import pytest
+
+from memcalc.__main__ import main
+from memcalc.engines import ENGINES
+from memcalc.formats import FORMATS, KV_FORMATS
+from memcalc.machine import devices
+from memcalc.sources import catalogue
+
+HOME = "book/index.html"
+COMPONENTS = {"weights", "kv_cache", "activations", "logits", "runtime"}
+ASK = """asked => {
+    const form = document.getElementById('calculator');
+    for (const [name, value] of Object.entries(asked)) form.elements[name].value = value;
+    form.dispatchEvent(new Event('input'));
+    const rows = form.querySelectorAll('tbody tr');
+    const room = form.querySelector('.room').dataset;
+    return {
+        problem: form.querySelector('.problem').textContent,
+        hidden: form.querySelector('.result').hidden,
+        fits: form.querySelector('.verdict').dataset.fits === 'true',
+        bytes: Object.fromEntries([...rows].map(row => [row.className, Number(row.dataset.bytes)])),
+        max_context: Number(room.maxContext), max_batch: Number(room.maxBatch),
+    };
+}"""
+
+
+def plans(count):
+    """Plans of all sizes: contexts and batches are drawn evenly on a scale of doublings."""
+    draw = random.Random(20261124)
+    for _ in range(count):
+        yield {
+            "model": draw.choice(catalogue()),
+            "weights": draw.choice(list(FORMATS)),
+            "kv": draw.choice(list(KV_FORMATS)),
+            "context": str(round(2 ** draw.uniform(0, 20))),
+            "batch": str(round(2 ** draw.uniform(0, 8))),
+            "device": draw.choice(list(devices())),
+            "count": str(draw.choice((1, 2, 4, 8))),
+            "engine": draw.choice(list(ENGINES)),
+        }
+
+
+def command_line(asked):
+    """What `memcalc serve --json` answers: its exit status, its object, its error."""
+    options = ["--context", asked["context"], "--batch", asked["batch"], "--weights", asked["weights"]]
+    options += [
+        "--kv",
+        asked["kv"],
+        "--engine",
+        asked["engine"],
+        "--on",
+        f"{asked['count']}x {asked['device']}",
+    ]
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        status = main(["serve", asked["model"], *options, "--json"])
+    return status, json.loads(said.getvalue() or "null"), complained.getvalue()
+
+
+def test_equals_the_command_line(visit):
+    page = visit(HOME)
+    answered = 0
+    for asked in plans(140):
+        shown = page.evaluate(ASK, asked)
+        status, expected, complaint = command_line(asked)
+        if status == 2:
+            assert shown["hidden"], asked
+            assert shown["problem"] in complaint, asked
+            continue
+        answered += 1
+        assert shown["problem"] == "", asked
+        pool = expected["pools"][0]
+        found = {name: size for name, size in shown["bytes"].items() if name in COMPONENTS}
+        assert found == pool["components"], asked
+        for name, key in (("total", "total_bytes"), ("low", "low_bytes"), ("high", "high_bytes")):
+            assert shown["bytes"][name] == pool[key], (asked, name)
+        assert shown["bytes"]["capacity"] == pool["capacity_bytes"], asked
+        assert shown["fits"] == expected["fits"], asked
+        assert shown["max_context"] == expected["max_context"], asked
+        assert shown["max_batch"] == expected["max_batch"], asked
+    assert answered >= 100
+    assert page.noise == []
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "1e3", "many", "9007199254740993"])
+@pytest.mark.parametrize("field", ["context", "batch"])
+def test_says_what_is_wrong(visit, field, value):
+    shown = visit(HOME).evaluate(ASK, {field: value})
+    assert shown["hidden"]
+    assert "whole number" in shown["problem"]
+
+
+def test_refuses_what_is_not_exact(visit):
+    shown = visit(HOME).evaluate(ASK, {"context": "1000000000", "batch": "1000000"})
+    assert shown["hidden"]
+    assert "2^53" in shown["problem"]
+
+
+def test_begins_with_an_answer(visit):
+    page = visit(HOME)
+    assert page.locator("#calculator .verdict").inner_text().startswith("Fits")
+    assert "memcalc serve Qwen/Qwen3-32B" in page.locator("#calculator .command").inner_text()

@@ -1,0 +1,121 @@
+"""What pages show of memcalc's own records: deployments, symbols, models, machines, colours."""
+
+from __future__ import annotations
+
+from memcalc.figure import COLOURS, bars
+from memcalc.machine import devices
+from memcalc.serving import Serving, plan
+from memcalc.sources import catalogue, load_model, source
+from memcalc.table import table
+from memcalc.vocabulary import WORDS
+
+CONTEXT = 8192
+DEPLOYMENTS = (
+    ("Qwen/Qwen3-32B", "1x rtx-pro-6000-blackwell"),
+    ("Qwen/Qwen3-32B", "2x rtx-a6000"),
+    ("Qwen/Qwen3-32B", "2x rtx-a6000-ecc"),
+    ("Qwen/Qwen3-32B", "1x ascend-910b-64g"),
+    ("Qwen/Qwen3-32B", "2x ascend-910b-64g"),
+    ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "1x rtx-pro-6000-blackwell"),
+    ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "2x rtx-a6000"),
+    ("Qwen/Qwen3-235B-A22B", "8x h20-96g"),
+    ("Qwen/Qwen3-235B-A22B", "4x h20-96g"),
+    ("Qwen/Qwen3-235B-A22B-FP8", "4x h20-96g"),
+)
+
+
+def short(name: str) -> str:
+    """Return a model's name without its owner."""
+    return name.partition("/")[2]
+
+
+def planned() -> dict[tuple[str, str], Serving]:
+    """Return the plan of every deployment: vLLM, one sequence, utilization 0.9."""
+    return {(name, on): plan(name, context=CONTEXT, on=on, engine_name="vllm") for name, on in DEPLOYMENTS}
+
+
+def deployments() -> str:
+    """Return the table of deployments as Markdown."""
+    rows = [
+        {
+            "model": short(name),
+            "format": f"`{serving.named['weights']}`",
+            "machine": f"`{on}`",
+            "one device needs, GiB": serving.budget.pools[0].total_bytes / 2**30,
+            "may use, GiB": (serving.usable_bytes or 0) / 2**30,
+            "fits": "**yes**" if serving.budget.fits else "no",
+            "largest context, tokens": serving.max_context or None,
+        }
+        for (name, on), serving in planned().items()
+    ]
+    return f"{table(rows)!r}\n"
+
+
+def picture() -> str:
+    """Return the picture of what fills one device."""
+    some = {
+        f"{short(name)}\n{on}": serving
+        for (name, on), serving in planned().items()
+        if not on.startswith("1x ascend") and not on.endswith("-ecc")
+    }
+    capacity = {
+        label: serving.machine.device.capacity_bytes for label, serving in some.items() if serving.machine
+    }
+    rows = {label: serving.budget.pools[0].components for label, serving in some.items()}
+    return bars(
+        rows, "What fills one device: weights first, then what the engine takes.", capacity=capacity
+    ).svg
+
+
+def colours() -> str:
+    """Return the colours of components as a style sheet."""
+    rules = [
+        f"#calculator .bar .{name}, #calculator tr.{name} th::before {{ background: {colour}; }}"
+        for name, colour in COLOURS.items()
+    ]
+    return "\n".join(rules) + "\n"
+
+
+def symbols() -> str:
+    """Return the table of every quantity as Markdown."""
+    rows = [
+        {
+            "letter": f"${found.latex}$",
+            "name in code": f"`{name}`",
+            "unit": found.unit,
+            "meaning": found.meaning,
+        }
+        for name, found in WORDS.items()
+    ]
+    return f"{table(rows)!r}\n"
+
+
+def models() -> str:
+    """Return the table of catalogue models as Markdown."""
+    rows = [
+        {
+            "model": f"`{name}`",
+            "parameters": model.parameters,
+            "cache, B a token": sum(2 * part.count for part in model.cache(1, 1)),
+            "config.json from": source(name).found,
+        }
+        for name in catalogue()
+        for model in [load_model(name)]
+    ]
+    return f"{table(rows)!r}\n"
+
+
+def machines() -> str:
+    """Return the table of devices as Markdown."""
+    rows = [
+        {
+            "device": f"`{item.id}`",
+            "name": item.name,
+            "on the box": item.nominal,
+            "driver prints, MiB": item.printed_mib,
+            "framework sees, MiB": item.visible_mib,
+            "source": f"{item.source}, {item.date}",
+        }
+        for item in devices().values()
+    ]
+    return f"{table(rows)!r}\n"
