@@ -202,7 +202,7 @@ class Formula:
     def substituted(self, **numbers: int) -> Shown:
         """Return the formula, the numbers put in, and the result, side by side."""
         put_in = to_latex(self.expression, self.whole(numbers))
-        return Shown(f"{self.latex} = {put_in} = {thin(self.value(**numbers))}")
+        return Shown((self.latex, put_in, thin(self.value(**numbers))))
 
     def sweep(self, **arrays: Any) -> Any:
         """Return the values for whole arrays of numbers, as 64-bit integers.
@@ -245,12 +245,23 @@ class Formula:
 
 
 class Shown(NamedTuple):
-    """Something that a notebook shows as mathematics."""
+    """Equal expressions that a notebook shows as mathematics: side by side, or below each other if long."""
 
-    latex: str
+    sides: tuple[str, ...]
+    conditions: str = ""
+
+    @property
+    def latex(self) -> str:
+        """All sides on one line."""
+        return " = ".join(self.sides) + self.conditions
 
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.latex}$"
+        if printed_length(self.latex) <= LINE:
+            return f"$\\displaystyle {self.latex}$"
+        first, *rest = self.sides
+        lines = [f"& {first}", *(f"&= {side}" for side in rest)]
+        lines[-1] += self.conditions
+        return "$\\displaystyle \\begin{aligned} " + r" \\ ".join(lines) + " \\end{aligned}$"
 
     def __repr__(self) -> str:
         """Return the LaTeX."""
@@ -259,6 +270,18 @@ class Shown(NamedTuple):
 
 class Proof(Shown):
     """An equation that SymPy has proved."""
+
+
+LINE = 56  # characters of a formula that fit beside each other on a page
+
+
+def printed_length(latex: str) -> int:
+    r"""Return about how many characters are printed: a command is one.
+
+    >>> printed_length(r"4 \cdot 1{,}024 = 4{,}096")
+    13
+    """
+    return len(re.sub(r"\\[A-Za-z]+|\\ ", "x", latex).translate(str.maketrans("", "", " {}_^")))
 
 
 def plain(thing: object) -> Any:
@@ -330,7 +353,7 @@ def prove(left: object, right: object, **where: object) -> Proof:
         raise ProofError(f"{to_latex(one)} is not {to_latex(other)}: they differ by {to_latex(difference)}")
     conditions = [f"{letter(symbol(name))} = {to_latex(plain(value))}" for name, value in where.items()]
     suffix = rf" \quad ({', '.join(conditions)})" if conditions else ""
-    return Proof(f"{to_latex(left)} = {to_latex(right)}{suffix}")
+    return Proof((to_latex(left), to_latex(right)), suffix)
 
 
 # How a formula is worked out: one walk over the expression, and three kinds of arithmetic to walk it with.

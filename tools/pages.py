@@ -41,9 +41,9 @@ def deployments() -> str:
             "model": short(name),
             "format": f"`{serving.named['weights']}`",
             "machine": f"`{on}`",
-            "one device needs, GiB": serving.budget.pools[0].total_bytes / 2**30,
-            "may use, GiB": (serving.usable_bytes or 0) / 2**30,
             "fits": "**yes**" if serving.budget.fits else "no",
+            "needs, GiB": serving.budget.pools[0].total_bytes / 2**30,
+            "may use, GiB": (serving.usable_bytes or 0) / 2**30,
             "largest context, tokens": serving.max_context or None,
         }
         for (name, on), serving in planned().items()

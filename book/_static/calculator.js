@@ -118,8 +118,8 @@
     form.querySelector("tbody").replaceChildren(
       ...Object.entries(found.components).map(([name, bytes]) => row(LABELS[name][0], bytes, name, LABELS[name][1])),
       row(`Total, at ${found.fullest}`, found.total, "total"),
-      row("Lowest, with every measured range at its lower end", found.low, "low"),
-      row("Highest", found.high, "high"),
+      row("Lowest of the range", found.low, "low"),
+      row("Highest of the range", found.high, "high"),
       row("Device, as a framework sees it", found.device.capacity, "capacity"),
     );
     form.querySelector(".room").textContent =
