@@ -87,8 +87,9 @@ def read_back(latex):
     text = latex.replace("{,}", "").replace(r"\cdot", "*").replace(r"\min", "min")
     text = text.replace(r"\left\lceil", "ceil(").replace(r"\right\rceil", ")")
     text = re.sub(r"\^\{?(\d+)\}?", r"**\1", text)
-    while r"\frac" in text:
-        text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"Fraction(\1, \2)", text)
+    before = ""
+    while before != text:  # quotients in quotients; what cannot be read is no Python either
+        before, text = text, re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"Fraction(\1, \2)", text)
     return eval(text, {"ceil": math.ceil, "Fraction": Fraction})
 
 
