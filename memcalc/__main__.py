@@ -23,6 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 2
+    except OSError as error:  # the answer could not be written
+        sys.stderr.write(
+            f"memcalc: error: output: expected room to write, given {error.strerror}; free some\n"
+        )
+        return 2
 
 
 def run() -> NoReturn:

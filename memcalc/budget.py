@@ -75,7 +75,7 @@ class PoolBudget(NamedTuple):
         found: dict[str, int] = {}
         for line in self.at_fullest:
             found[line.component] = found.get(line.component, 0) + line.bytes
-        return found
+        return {name: found[name] for name in sorted(found, key=COMPONENTS.index)}
 
     @property
     def total_bytes(self) -> int:
@@ -118,10 +118,21 @@ class Budget(NamedTuple):
 def gib(number: int) -> str:
     """Write bytes as GiB, without a float error in the digits shown.
 
-    >>> gib(65524246528)
-    '61.02 GiB'
+    >>> gib(65524246528), gb(65524246528)
+    ('61.02 GiB', '65.52 GB')
     """
-    return f"{round(number * 100 / GIB) / 100:,.2f} GiB"
+    return f"{hundredths(number, GIB)} GiB"
+
+
+def gb(number: int) -> str:
+    """Write bytes as GB of 10^9, in the same way."""
+    return f"{hundredths(number, 10**9)} GB"
+
+
+def hundredths(number: int, unit: int) -> str:
+    """Write a quotient with two decimals, rounded half up: whole numbers only, however large."""
+    whole, rest = divmod((200 * number + unit) // (2 * unit), 100)
+    return f"{whole:,}.{rest:02}"
 
 
 def thin(number: int) -> str:

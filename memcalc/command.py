@@ -49,9 +49,13 @@ def number(text: str) -> float | str:
         return text
 
 
+SOURCE = "a catalogue name, the path of a config.json, or its folder"
+OPTION = "see `memcalc list engines --json`"
+
+
 def add_model(model: Parser) -> None:
     """Add the options of ``memcalc model``."""
-    model.add_argument("source", metavar="SOURCE")
+    model.add_argument("source", metavar="SOURCE", help=SOURCE)
     model.add_argument("--engine", help="count the cache as this engine allocates it")
 
 
@@ -62,30 +66,39 @@ def add_list(listing: Parser) -> None:
 
 def add_serve(serve: Parser) -> None:
     """Add the options of ``memcalc serve``."""
-    serve.add_argument("source", metavar="SOURCE")
-    tokens = "tokens of a sequence, prompt and answer"
-    serve.add_argument("--context", type=whole_number, help=tokens)
-    for name in ("prompt", "tp", "pp", "ep", "dp", "prefill-chunk"):
-        serve.add_argument(f"--{name}", type=whole_number)
-    serve.add_argument("--batch", type=whole_number, default=1)
-    for name in ("weights", "kv", "on"):
-        serve.add_argument(f"--{name}")
-    serve.add_argument("--engine", default="transformers")
-    serve.add_argument("--engine-version")
-    serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE")
-    serve.add_argument("--utilization", type=number, default=0.9)
-    for name in ("max-context", "max-batch", "check"):
-        serve.add_argument(f"--{name}", action="store_true")
+    serve.add_argument("source", metavar="SOURCE", help=SOURCE)
+    numbers = {
+        "context": "tokens of a sequence at the end, prompt and answer",
+        "prompt": "tokens of the prompt among them (default: all)",
+        "tp": "tensor-parallel ranks",
+        "pp": "pipeline stages",
+        "ep": "ranks that share the experts, of tp x dp",
+        "dp": "data-parallel ranks",
+        "prefill-chunk": "tokens of the prompt in one pass (default: the engine's way)",
+    }
+    for name, text in numbers.items():
+        serve.add_argument(f"--{name}", type=whole_number, metavar="N", help=text)
+    serve.add_argument("--batch", type=whole_number, default=1, metavar="N", help="sequences at once (1)")
+    serve.add_argument("--weights", metavar="FORMAT", help="default: what the source says of itself")
+    serve.add_argument("--kv", metavar="FORMAT", help="of the cache, or K/V for one each (default: 16-bit)")
+    serve.add_argument("--on", metavar="MACHINE", help='"COUNTx ID", as in "2x rtx-a6000"')
+    serve.add_argument("--engine", default="transformers", help="transformers (default) or vllm")
+    serve.add_argument("--engine-version", metavar="V", help="refused unless it is the one that is modelled")
+    serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help=OPTION)
+    serve.add_argument("--utilization", type=number, default=0.9, help="share of the device to use (0.9)")
+    for name in ("max-context", "max-batch"):
+        serve.add_argument(f"--{name}", action="store_true", help="always answered where --on is given")
+    serve.add_argument("--check", action="store_true", help="exit status 1 if it does not fit")
 
 
 def add_train(train: Parser) -> None:
     """Add the options of ``memcalc train``."""
-    train.add_argument("source", metavar="SOURCE")
+    train.add_argument("source", metavar="SOURCE", help=SOURCE)
     train.add_argument("--seq", type=whole_number, help="tokens of a sequence; states do not depend on it")
     train.add_argument("--world", type=whole_number, default=1, help="ranks that share the states")
-    train.add_argument("--regime", default="bf16-mixed")
-    train.add_argument("--gradients")
-    train.add_argument("--optimizer", default="adamw")
+    train.add_argument("--regime", default="bf16-mixed", help="pure-bf16, bf16-mixed (default), amp or fp32")
+    train.add_argument("--gradients", help="bf16, fp32 or bf16+fp32 (default: the regime's)")
+    train.add_argument("--optimizer", default="adamw", help="adamw")
     train.add_argument("--shard", type=whole_number, default=0, help="ZeRO stage")
 
 
@@ -186,15 +199,17 @@ def answer_model(given: argparse.Namespace) -> Answer:
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:
     """Return a model's answer for people."""
-    from memcalc.budget import gib, thin
+    from memcalc.budget import gb, gib, thin
 
+    far, near = cache["bytes_per_token"], cache["bytes_per_token_in_window"]
+    window = "" if far == near else f", {thin(near)} B while every window still grows"
     return "\n".join(
         (
             f"{model.name} ({model.model_type}, {model.depth} layers)",
             f"  parameters         {thin(model.parameters)}",
             f"  active a token     {thin(model.active_parameters)}",
-            f"  cache a token      {thin(cache['bytes_per_token'])} B (16-bit)",
-            f"  as 16-bit weights  {gib(2 * model.parameters)} = {2 * model.parameters / 1e9:,.2f} GB",
+            f"  cache a token      {thin(far)} B (16-bit){window}",
+            f"  as 16-bit weights  {gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
         )
     )
 
@@ -283,6 +298,8 @@ def answer_serve(given: argparse.Namespace) -> Answer:
     if given.engine_version not in (None, serving.engine.version):
         remedy = "leave --engine-version out"
         raise BadInputError("--engine-version", serving.engine.version, given.engine_version, remedy)
+    if given.check and serving.budget.fits is None:
+        raise BadInputError("--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"')
     status = 1 if given.check and serving.budget.fits is False else 0
     return status, lambda: serve_fields(serving), lambda: serve_text(serving)
 
@@ -353,10 +370,22 @@ def serve_text(serving: Serving) -> str:
             f" ({thin(left.low_tokens)} to {thin(left.high_tokens)})"
         )
     if serving.budget.fits is not None:
-        rows.append("  fits" if serving.budget.fits else "  does not fit")
-        longest, most = serving.max_context, serving.max_batch
-        rows.append(f"  largest context {longest}, largest batch {most} (memory alone)")
+        rows.append(f"  {verdict(serving)}")
+        limit = serving.model.max_context
+        own = "" if limit is None else f"; the model's own limit is {thin(limit)} tokens"
+        longest, most = thin(serving.max_context or 0), thin(serving.max_batch or 0)
+        rows.append(f"  largest context {longest}, largest batch {most} (memory alone{own})")
     return "\n".join(rows)
+
+
+def verdict(serving: Serving) -> str:
+    """Return whether a plan fits, and whether the ranges of what was measured leave a doubt."""
+    pools = serving.budget.pools
+    if not serving.budget.fits:
+        least = all(pool.low_bytes <= (pool.usable_bytes or 0) for pool in pools)
+        return "does not fit" + ("; with every range at its lower end it does" if least else "")
+    most = all(pool.high_bytes <= (pool.usable_bytes or 0) for pool in pools)
+    return "fits" if most else "fits; with every range at its upper end it does not"
 
 
 def answer_train(given: argparse.Namespace) -> Answer:

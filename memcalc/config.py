@@ -187,8 +187,10 @@ class Config:
         self.read.add(field)
         value = self.values.get(field)
         if value is None:
-            given = None if field in self.values else "nothing"
-            raise BadInputError(field, "a whole number >= 1", given, "add the field to config.json")
+            remedy = "add the field to config.json"
+            if "text_config" in self.fields:
+                remedy = "this config nests a text model: give its text_config as a file of its own"
+            raise BadInputError(field, "a whole number >= 1", None, remedy)
         check_size(field, value)
         return value  # type: ignore[return-value]
 
@@ -264,6 +266,21 @@ def check_size(field: str, value: object) -> None:
         raise BadInputError(field, f"at most {MOST_LAYERS} layers", value, "correct the field in config.json")
 
 
+def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the fields of a JSON object.
+
+    Raises:
+        BadInputError: a field stands there twice, and nobody knows which one holds.
+
+    """
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadInputError(twice, "each field once", "the field twice", "remove one of the two")
+    return fields
+
+
 def load(path: str) -> dict[str, object]:
     """Return the fields of a config.json.
 
@@ -282,7 +299,9 @@ def load(path: str) -> dict[str, object]:
     if not text.strip():
         raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", "give the model's config.json")
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, object_pairs_hook=without_duplicates)
+    except BadInputError:
+        raise
     except (ValueError, RecursionError):
         remedy = "download config.json again; it is cut or damaged"
         raise BadInputError("SOURCE", "valid JSON", path, remedy) from None

@@ -21,6 +21,7 @@ class Device(NamedTuple):
     """
 
     id: str
+    vendor: str
     name: str
     nominal: str
     printed_mib: int
@@ -74,10 +75,11 @@ def machine(text: str) -> Machine:
         )
     rest = text.strip().lstrip("0123456789")
     digits = text.strip().removesuffix(rest)
-    name = rest.strip().removeprefix("x").strip() if digits else rest
-    if digits and int(digits) < 1:
-        raise BadInputError("--on", 'a count >= 1, as in "2x rtx-a6000"', text, "say how many devices")
+    name = rest.strip().lower().removeprefix("x").strip() if digits else rest.lower()
+    if digits and not 1 <= len(digits.lstrip("0")) < 10:
+        expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
+        raise BadInputError("--on", expected, text, "say how many devices")
     known = devices()
     if name not in known:
-        raise UnknownNameError("--on", f"one of {', '.join(known)}", name, "see `memcalc list machines`")
+        raise UnknownNameError("--on", f"one of {', '.join(known)}", text, "see `memcalc list machines`")
     return Machine(int(digits or 1), known[name])

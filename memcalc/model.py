@@ -82,6 +82,14 @@ class Model:
 
     def weights(self) -> Iterator[Tensor]:
         """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
+        yield from self._grouped
+
+    @cached_property
+    def _grouped(self) -> tuple[Tensor, ...]:
+        """The weights, listed once: a plan walks them several times."""
+        return tuple(self._walk())
+
+    def _walk(self) -> Iterator[Tensor]:
         for name, part in self.outside:
             yield from under(name, part.weights())
         for layer in self.groups:
@@ -106,6 +114,15 @@ class Model:
         for layer in self.groups:
             for tensor in layer.cache(batch, context, kept):
                 yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
+
+    @property
+    def logits_width(self) -> int | None:
+        """Numbers that the head gives for one token; None for a pipeline stage without a head."""
+        parts = dict(self.outside)
+        if "model.norm" not in parts:  # the final norm stands before the head, tied or not
+            return None
+        head = parts.get("lm_head", parts.get("model.embed_tokens"))
+        return None if head is None else head.vocab  # type: ignore[attr-defined]
 
     @property
     def parameters(self) -> int:

@@ -44,6 +44,19 @@ class KVPool(NamedTuple):
     high_tokens: int
 
 
+class Loaded(NamedTuple):
+    """One stage, its weights on one device, and what the engine needs beside them whatever is asked."""
+
+    stage: Model
+    weights: tuple[Line, ...]
+    beside: tuple[Line, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights on one device."""
+        return sum(line.bytes for line in self.weights)
+
+
 @dataclass(frozen=True, eq=False)
 class Serving:
     """Everything that decides how much memory an inference server needs.
@@ -115,8 +128,12 @@ class Serving:
         else:
             yield from lines(stage, mine, prompt, ("prefill",))
             yield from lines(stage, mine, context, ("decode",))
-        element = self.activation.bits // 8
-        yield from self.engine.lines(Step(stage, self.split, mine, prompt, self.chunk, element, self.options))
+        yield from self.engine.growing_lines(self.step(stage), mine, prompt)
+
+    def step(self, stage: Model) -> Step:
+        """Return what the engine is told of one device."""
+        device, element = self.machine and self.machine.device, self.activation.bits // 8
+        return Step(stage, self.split, self.rule, device, self.chunk, element, self.options)
 
     def cache_tensors(self, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
         """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
@@ -140,17 +157,21 @@ class Serving:
         return context if self.prompt is None else min(self.prompt, context)
 
     @cached_property
-    def loaded(self) -> tuple[tuple[Model, tuple[Line, ...]], ...]:
-        """Every stage that differs from the others, with its weights on one device."""
-        different = dict.fromkeys(stages(self.model, self.split.pp))
-        return tuple((stage, tuple(self.weight_lines(stage))) for stage in different)
+    def loaded(self) -> tuple[Loaded, ...]:
+        """Every stage that differs from the others, with what one of its devices always holds."""
+        return tuple(
+            Loaded(
+                stage, tuple(self.weight_lines(stage)), tuple(self.engine.constant_lines(self.step(stage)))
+            )
+            for stage in dict.fromkeys(stages(self.model, self.split.pp))
+        )
 
     @cached_property
     def budget(self) -> Budget:
         """The budget of the fullest device."""
         pools = [
-            self.pool((*weights, *self.growing_lines(stage, self.batch, self.context)))
-            for stage, weights in self.loaded
+            self.pool((*weights, *beside, *self.growing_lines(stage, self.batch, self.context)))
+            for stage, weights, beside in self.loaded
         ]
         return Budget((max(pools, key=lambda pool: pool.total_bytes),))
 
@@ -161,21 +182,21 @@ class Serving:
         return PoolBudget("gpu", devices, capacity, self.usable_bytes, lines, self.engine.moments)
 
     @cached_property
-    def _summed(self) -> tuple[tuple[Model, Line], ...]:
+    def _summed(self) -> tuple[Loaded, ...]:
         """The loaded stages with all weights as one line."""
         return tuple(
-            (stage, Line("weights", "all", 0, sum(line.bytes for line in lines), "", self.engine.moments))
-            for stage, lines in self.loaded
+            one._replace(weights=(Line("weights", "all", 0, one.weight_bytes, "", self.engine.moments),))
+            for one in self.loaded
         )
 
-    def room(self, stage: Model, weights: Line, batch: int, context: int) -> int:
+    def room(self, one: Loaded, batch: int, context: int) -> int:
         """Return the bytes that are left on one device of a stage: below 0 if it is not large enough."""
-        lines = (weights, *self.growing_lines(stage, batch, context, named=False))
+        lines = (*one.weights, *one.beside, *self.growing_lines(one.stage, batch, context, named=False))
         return (self.usable_bytes or 0) - self.pool(lines).total_bytes
 
     def fits(self, batch: int, context: int) -> bool:
         """Say whether every device is large enough for `batch` sequences of `context` tokens."""
-        return all(self.room(*loaded, batch, context) >= 0 for loaded in self._summed)
+        return all(self.room(one, batch, context) >= 0 for one in self._summed)
 
     @cached_property
     def kv_pool(self) -> KVPool | None:
@@ -194,7 +215,8 @@ class Serving:
     def _beside_cache(self) -> tuple[tuple[Model, list[Line]], ...]:
         """Each stage with what lives beside the cache on one of its devices, at the fullest moment."""
         held = (
-            (stage, self.pool((weights, *self.growing_lines(stage, 1, 1)))) for stage, weights in self._summed
+            (stage, self.pool((*weights, *beside, *self.growing_lines(stage, 1, 1))))
+            for stage, weights, beside in self._summed
         )
         return tuple(
             (stage, [line for line in pool.at_fullest if line.component != "kv_cache"])
@@ -220,14 +242,14 @@ class Serving:
         """The longest context that fits with this batch, bounded by memory alone."""
         if self.machine is None:
             return None
-        return most([partial(self.room, *loaded, self.batch) for loaded in self._summed])
+        return most([partial(self.room, one, self.batch) for one in self._summed])
 
     @cached_property
     def max_batch(self) -> int | None:
         """The most sequences that fit at this context, bounded by memory alone."""
         if self.machine is None:
             return None
-        return most([partial(self.room, *loaded, context=self.context) for loaded in self._summed])
+        return most([partial(self.room, one, context=self.context) for one in self._summed])
 
 
 def most(rooms: Iterable[Callable[[int], int]]) -> int:
@@ -303,13 +325,17 @@ def plan(
     where = None if on is None else machine(on)
     stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
-    chosen.check(model, ranks)
     stored = found.stored_as if weights is None else weights
     form = scaled(found, stored)
     activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
     rule = plain(form) if form.is_plain else quantised(form, activation)
+    if weights is None and found.kept_out:
+        refuse_exceptions(model, rule, found.kept_out)
+    if kv is None:
+        refuse_stated_cache(found.fields)
+    chosen.check(model, ranks, rule)
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
-    options = chosen.options(engine_options or {})
+    options = chosen.options(engine_options or {}, where and where.device)
     return Serving(
         model,
         chosen,
@@ -324,8 +350,57 @@ def plan(
         prefill_chunk,
         utilization,
         options,
-        {"weights": stored, "kv": "/".join(dict.fromkeys(item.id for item in cache)), "source": found.found},
+        {
+            "weights": stored,
+            "kv": "/".join(dict.fromkeys(item.id for item in cache)),
+            "activations": activation.id,
+            "source": found.found,
+        },
     )
+
+
+def refuse_exceptions(model: Model, rule: Rule, kept_out: Iterable[str]) -> None:
+    """Refuse a name of a module that the source keeps in 16 bits and the format's rule would quantise.
+
+    Raises:
+        BadInputError: the names say something else than the rule.
+
+    """
+    modules = {tensor.name.rpartition(".")[0] for tensor in model.weights() if not rule(tensor).is_plain}
+    for name in kept_out:
+        words = [
+            ("{layer}" if before == "layers" else "{expert}" if before == "experts" else word)
+            if word.isdigit()
+            else word
+            for before, word in zip(["", *name.split(".")], name.split("."), strict=False)
+        ]
+        pattern = ".".join(words)
+        hit = next((one for one in modules if f".{pattern}." in f".{one}."), None)
+        if hit is not None or "*" in name or ":" in name:
+            field, expected = (
+                "quantization_config.modules_to_not_convert",
+                "only what stays in 16 bits anyway",
+            )
+            remedy = "lists that split a format by name are not understood; say --weights to leave it aside"
+            raise BadInputError(field, expected, name, remedy)
+
+
+def refuse_stated_cache(fields: Mapping[str, object]) -> None:
+    """Refuse a cache format that the source states: it decides nothing until somebody says --kv.
+
+    Raises:
+        BadInputError: the config, or its quantization_config, has a kv_cache_scheme.
+
+    """
+    stated = fields.get("quantization_config")
+    schemes = [
+        fields.get("kv_cache_scheme"),
+        stated.get("kv_cache_scheme") if isinstance(stated, dict) else None,
+    ]
+    for scheme in schemes:
+        if scheme:
+            remedy = "say --kv, for example --kv fp8 or --kv bf16"
+            raise BadInputError("kv_cache_scheme", "nothing, or --kv beside it", scheme, remedy)
 
 
 def is_share(value: object) -> bool:
@@ -334,7 +409,7 @@ def is_share(value: object) -> bool:
     >>> is_share(0.9), is_share(float("nan")), is_share("0.9")
     (True, False, False)
     """
-    return isinstance(value, int | float) and 0 < value <= 1
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def chosen_split(chosen: Engine, where: Machine | None, stated: Mapping[str, int]) -> Split:

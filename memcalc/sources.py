@@ -33,37 +33,85 @@ class Source(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """The 16- or 32-bit format of activations and of everything that is not quantised."""
+        """The 16- or 32-bit format of activations and of everything that is not quantised.
+
+        Raises:
+            BadInputError: it is another one, or `dtype` and `torch_dtype` contradict each other.
+
+        """
         names = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-        value = self.fields.get("torch_dtype", self.fields.get("dtype"))
-        if value is None:
+        stated = [self.fields[name] for name in ("dtype", "torch_dtype") if self.fields.get(name) is not None]
+        if not stated:
             return "bf16"
-        if value not in names:
-            raise BadInputError("torch_dtype", f"one of {', '.join(names)}", value, "say --weights and --kv")
-        return names[str(value)]
+        value = stated[0]
+        if not isinstance(value, str) or value not in names:
+            expected = f"one of {', '.join(names)}"
+            raise BadInputError("torch_dtype", expected, value, "correct the field in config.json")
+        if stated[-1] != value:
+            raise BadInputError("torch_dtype", f"{value}, as dtype says", stated[-1], "remove one of the two")
+        return names[value]
 
     @property
     def stored_as(self) -> str:
         """The format that the source itself states: its quantization_config, else its dtype.
 
         Raises:
-            BadInputError: the quantization_config is not understood.
+            BadInputError: the quantization_config is not understood, or says more than the format does.
 
         """
         stated = self.fields.get("quantization_config")
         if stated is None:
             return self.dtype
-        method = stated.get("quant_method") if isinstance(stated, dict) else None
-        if isinstance(stated, dict) and method == "gptq":
+        if not isinstance(stated, dict):
+            raise BadInputError("quantization_config", "an object", stated, "correct it, or say --weights")
+        method = str(stated.get("quant_method"))
+        if method == "gptq":
             name = f"gptq-int{stated.get('bits')}-g{stated.get('group_size')}"
-        elif isinstance(stated, dict) and method == "fp8" and stated.get("weight_block_size") == [128, 128]:
+        elif method == "fp8" and stated.get("weight_block_size") == [128, 128]:
             name = "fp8-block128"
         else:
             name = f"quant_method {method}"
         if name not in FORMATS:
             known = "gptq-int4-g128 or fp8-block128"
             raise BadInputError("quantization_config", known, name, "say --weights with a known format")
+        for field, value in stated.items():
+            if value and field not in UNDERSTOOD[method]:
+                remedy = "it may change what is stored how; say --weights to leave it aside"
+                raise BadInputError(f"quantization_config.{field}", "nothing", value, remedy)
         return name
+
+    @property
+    def kept_out(self) -> tuple[str, ...]:
+        """Names of modules that the source's quantization_config keeps in 16 bits.
+
+        Raises:
+            BadInputError: they are no list of names.
+
+        """
+        stated = self.fields.get("quantization_config")
+        names = stated.get("modules_to_not_convert") if isinstance(stated, dict) else None
+        if names is None:
+            return ()
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            field = "quantization_config.modules_to_not_convert"
+            raise BadInputError(field, "a list of names", names, "correct it, or say --weights")
+        return tuple(names)
+
+
+# What a quantization_config may say without changing which bytes are stored.
+UNDERSTOOD = {
+    "gptq": frozenset(
+        [
+            "quant_method", "bits", "group_size", "desc_act", "sym", "damp_percent", "static_groups",
+            "true_sequential", "model_name_or_path", "model_file_base_name", "checkpoint_format", "dataset",
+            "tokenizer", "batch_size", "backend", "use_exllama", "exllama_config", "max_input_length",
+            "cache_block_outputs", "use_cuda_fp16", "model_seqlen", "block_name_to_quantize",
+            "module_name_preceding_first_block", "pad_token_id", "disable_exllama",
+        ]
+    ),
+    "fp8": frozenset(["quant_method", "fmt", "activation_scheme", "weight_block_size", "scale_fmt"])
+    | {"modules_to_not_convert"},
+}  # fmt: skip
 
 
 def catalogue() -> list[str]:
@@ -120,6 +168,8 @@ def source(text: str) -> Source:
     if name is not None:
         return record(name)
     path = os.path.join(text, "config.json") if os.path.isdir(text) else text  # noqa: PTH112, PTH118
+    if path != text and not os.path.exists(path):  # noqa: PTH110
+        raise BadInputError("SOURCE", "a folder that holds a config.json", text, "download the model's")
     if not os.path.exists(path) and not text.endswith(".json"):  # noqa: PTH110
         known = "a catalogue name, or the path of a config.json"
         raise UnknownNameError(

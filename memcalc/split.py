@@ -75,6 +75,9 @@ def stages(model: Model, pp: int) -> Iterator[Model]:
     depth = len(model.layers)
     if pp > depth:
         raise BadInputError("--pp", f"at most the model's {depth} layers", pp, "use fewer pipeline stages")
+    if pp == 1:
+        yield model
+        return
     share, rest = divmod(depth, pp)
     counts = [share] * pp
     for step in range(rest):

@@ -52,7 +52,7 @@ def ceil_div(a: int, b: int) -> int:
     >>> ceil_div(4, 8), ceil_div(9, 8)
     (1, 2)
     """
-    if _library(a, b) == "sympy":
+    if not (type(a) is type(b) is int) and _library(a, b) == "sympy":  # whole numbers are by far the most
         from sympy import ceiling
 
         return ceiling(a / b)

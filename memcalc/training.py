@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def states(
         raise BadInputError("--gradients", f"{own} with {regime}", named, remedy)
     if shard not in range(4):
         raise BadInputError("--shard", "a ZeRO stage: 0, 1, 2 or 3", shard, "0 shares nothing")
-    if type(world) is int and world < 1:
-        raise BadInputError("--world", "a whole number >= 1", world, "say how many ranks share the states")
     parameters = model.parameters if hasattr(model, "parameters") else model
+    for name, value in (("world", world), ("parameters", parameters)):
+        if isinstance(value, int | float | str):  # a symbol or an array is not asked
+            at_least_one(name, value)
     return States(parameters, tuple(kept(chosen, GRADIENTS[named])), named, shard, world, chosen.source)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memcalc.__main__ import main
 from memcalc.sources import source
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QWEN3 = source("Qwen/Qwen3-32B").fields
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True}
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -116,6 +122,8 @@ def test_a_broken_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: 
         {"attention_bias": None},
         {"num_hidden_layers": 10**9},
         {"rope_scaling": "yarn"},
+        {"rope_scaling": {"rope_type": "yarn", "factor": 1e308}},
+        {"rope_scaling": {"rope_type": "yarn", "factor": float("nan")}},
         {"rope_scaling": {"rope_type": "holographic", "factor": 4.0}},
         {"rope_scaling": {"rope_type": "yarn", "factor": "4"}},
         {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 0}},
@@ -152,6 +160,9 @@ def test_what_is_not_understood_is_refused(
         ["--context", "8", "--utilization", "most"],
         ["--context", "8", "--tp", "two"],
         ["--context", "8.0"],
+        ["--context", "8", "--check"],
+        ["--context", "8", "--on", "9" * 5000 + "x rtx-a6000"],
+        ["--context", "8", "--engine", "vllm", "--engine-option", "block_size=" + "9" * 5000],
         [],
         ["--context", "8", "--engine-option", "block_size"],
     ],
@@ -228,3 +239,99 @@ def test_lines_add_up_to_the_components(capsys: pytest.CaptureFixture[str]) -> N
             sums[line["component"]] = sums.get(line["component"], 0) + line["bytes"]
     assert sums == pool["components"]
     assert sum(sums.values()) == pool["total_bytes"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"torch_dtype": "auto"},
+        {"torch_dtype": ["bfloat16"]},
+        {"torch_dtype": "bfloat16", "dtype": "float32"},
+        {"quantization_config": "gptq"},
+        {"quantization_config": {"quant_method": "awq", "bits": 4}},
+        {"quantization_config": GPTQ | {"bits": 3}},
+        {"quantization_config": GPTQ | {"lm_head": True}},
+        {"quantization_config": GPTQ | {"dynamic": {"+:.*": {"bits": 8}}}},
+        {"quantization_config": GPTQ | {"modules_to_not_convert": ["q_proj"]}},
+        {"quantization_config": FP8 | {"ignored_layers": ["lm_head"]}},
+        {"quantization_config": FP8 | {"modules_to_not_convert": ["model.layers.0.mlp.up_proj"]}},
+        {"quantization_config": FP8 | {"modules_to_not_convert": ["self_attn"]}},
+        {"quantization_config": FP8 | {"modules_to_not_convert": 7}},
+        {"quantization_config": FP8 | {"kv_cache_scheme": {"num_bits": 8}}},
+        {"kv_cache_scheme": "FP8"},
+    ],
+)
+def test_how_it_is_stored_is_never_guessed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, changed: dict[str, object]
+) -> None:
+    """A dtype or a quantization_config that says more than the known formats is refused."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**QWEN3, **changed}))
+    said = refusal(capsys, "serve", str(path), "--context", "8")
+    assert any(word in said for word in ("torch_dtype", "quantization_config", "kv_cache_scheme"))
+
+
+def test_names_of_what_stays_in_16_bits_anyway_are_no_exceptions(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Published FP8 checkpoints list their norms and their head."""
+    path = tmp_path / "config.json"
+    kept_out = ["lm_head", "model.layers.0.input_layernorm", "model.layers.63.post_attention_layernorm"]
+    fields = QWEN3 | {"quantization_config": FP8 | {"modules_to_not_convert": kept_out}}
+    path.write_text(json.dumps(fields))
+    assert answer(capsys, "serve", str(path), "--context", "8")["weights_file_bytes"] == 34_326_243_328
+
+
+def test_a_field_that_stands_twice_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Nobody knows which of the two holds."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(QWEN3)[:-1] + ', "hidden_size": 4096}')
+    assert "hidden_size" in refusal(capsys, "model", str(path))
+
+
+def test_a_folder_without_a_config_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It says that the folder has none."""
+    assert "a folder that holds a config.json" in refusal(capsys, "model", str(tmp_path))
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=4,
+)
+NESTED = {
+    "rope_scaling": ["rope_type", "type", "factor", "original_max_position_embeddings"],
+    "quantization_config": ["quant_method", "bits", "group_size", "weight_block_size", "lm_head"],
+}
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    data=st.data(), name=st.sampled_from(["Qwen/Qwen3-32B", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-30B-A3B"])
+)
+def test_no_config_ends_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str
+) -> None:
+    """Whatever stands in a field: an answer, or one line and exit status 2."""
+    fields = dict(source(name).fields)
+    field = data.draw(st.sampled_from([*sorted(fields), *NESTED]))
+    fields[field] = data.draw(ODD)
+    if field in NESTED and data.draw(st.booleans()):
+        key = data.draw(st.sampled_from(NESTED[field]))
+        fields[field] = {
+            "rope_type": "yarn",
+            "quant_method": "gptq",
+            "bits": 4,
+            "group_size": 128,
+            key: data.draw(ODD),
+        }
+    path = tmp_path_factory.getbasetemp() / "odd.json"
+    path.write_text(json.dumps(fields))
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        status = main(
+            ["serve", str(path), "--context", "8", "--on", "h100-80g", "--engine", "vllm", "--json"]
+        )
+    assert status in (0, 2)
+    assert bool(said.getvalue()) == (status == 0)
+    assert complained.getvalue().count("\n") == (status == 2)

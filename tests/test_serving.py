@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from memcalc.errors import MemcalcError
 from memcalc.serving import plan
 from memcalc.solve import largest
 
@@ -51,6 +52,66 @@ def test_kv_heads_are_replicated_beyond_their_number() -> None:
         for tp in (1, 2, 4, 8)
     ]
     assert [sizes[0], sizes[0] // 2, sizes[0] // 4, sizes[0] // 4] == sizes
+
+
+@pytest.mark.parametrize(
+    ("device", "seqs", "tokens"),
+    [("h100-80g", 1024, 8192), ("h20-96g", 1024, 8192), ("a100-80g", 256, 2048), ("rtx-a6000", 256, 2048)],
+)
+def test_vllm_tries_as_many_sequences_as_the_device_lets_it(device: str, seqs: int, tokens: int) -> None:
+    """From 70 GiB on 1,024, on smaller devices and on an A100 256; what is said holds anywhere."""
+    serving = plan("Qwen/Qwen3-0.6B", context=1, on=device, engine_name="vllm")
+    assert (serving.options["max_num_seqs"], serving.options["max_num_batched_tokens"]) == (seqs, tokens)
+    said = plan(
+        "Qwen/Qwen3-0.6B", context=1, on=device, engine_name="vllm", engine_options={"max_num_seqs": "7"}
+    )
+    assert said.options["max_num_seqs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "ranks", "fits"),
+    [
+        ("Qwen/Qwen3-235B-A22B-FP8", None, {"tp": 4}, True),
+        ("Qwen/Qwen3-235B-A22B-FP8", None, {"tp": 8}, False),  # 1536 / 8 = 192: a block and a half
+        ("Qwen/Qwen3-235B-A22B-FP8", None, {"tp": 8, "ep": 8}, True),  # experts whole
+        ("Qwen/Qwen3-30B-A3B", "fp8-block128", {"tp": 4}, False),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", None, {"tp": 8}, True),  # padded for this
+        ("Qwen/Qwen2.5-72B", "gptq-int4-g128", {"tp": 2}, False),  # 29568 / 2 = 115.5 groups
+    ],
+)
+def test_ranks_do_not_cut_the_blocks_of_a_format(
+    name: str, weights: str | None, ranks: dict[str, int], *, fits: bool
+) -> None:
+    """Published refusals: vllm-project/vllm#17569 and #25292, QwenLM/Qwen3#578."""
+    asked = {"context": 8, "weights": weights, "engine_name": "vllm", **ranks}
+    if fits:
+        assert plan(name, **asked).split.tp == ranks["tp"]  # type: ignore[arg-type]
+    else:
+        with pytest.raises(MemcalcError, match="whole blocks of 128"):
+            plan(name, **asked)  # type: ignore[arg-type]
+
+
+def test_mla_keeps_16_bit_copies_of_a_quantised_projection() -> None:
+    """61 layers x 128 heads x (128 + 128) x 512 x 2 B; a 16-bit one is used as it is."""
+
+    def copies(weights: str | None) -> int:
+        (pool,) = plan(
+            "deepseek-ai/DeepSeek-V3", context=8, weights=weights, engine_name="vllm", tp=8
+        ).budget.pools
+        return sum(line.bytes for line in pool.lines if line.name.endswith("16-bit copies"))
+
+    assert copies(None) == 61 * (128 // 8) * 256 * 512 * 2
+    assert copies("bf16") == 0
+
+
+def test_only_the_stage_with_the_head_makes_logits() -> None:
+    """The first stage has the embedding and no head: its peak is that of the tokens of a pass."""
+    serving = plan("Qwen/Qwen3-32B", context=8, engine_name="vllm", pp=4)
+    peaks = [
+        next(line.bytes for line in one.beside if line.component == "activations") for one in serving.loaded
+    ]
+    assert peaks[0] == peaks[1] == 8192 * 3 * (25_600 + 5_120) * 2
+    assert peaks[-1] > 3 * peaks[0]
 
 
 def test_pipeline_stages_are_sized_by_the_fullest() -> None:

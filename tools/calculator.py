@@ -11,18 +11,17 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from memcalc.engines import ENGINES
+from memcalc.engines import ENGINES, engine
 from memcalc.errors import BadInputError
 from memcalc.formats import FORMATS, KV_FORMATS, Format
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.machine import devices
-from memcalc.serving import Serving, plan
+from memcalc.serving import Loaded, Serving, plan
 from memcalc.sources import catalogue
 
 if TYPE_CHECKING:
     from memcalc.budget import Line
     from memcalc.machine import Device
-    from memcalc.model import Model
 
 COUNTS = (1, 2, 4, 8)
 ARGUMENTS = ("batch", "context", "bytes_per_element")
@@ -50,10 +49,16 @@ def _printed(expression: Any) -> str:
     return to_javascript("", expression, arguments=ARGUMENTS)
 
 
-def moving(serving: Serving, stage: Model) -> list[Line]:
-    """Return the lines that grow with the sequences, with letters in them."""
+def moving(serving: Serving, one: Loaded) -> list[Line]:
+    """Return what a device holds beside its weights, with letters in what grows with the sequences."""
     letters = replace(serving, kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
-    return list(letters.growing_lines(stage, symbol("batch"), symbol("context")))
+    beside = [line for line in one.beside if line.component != "weights"]
+    return [*beside, *letters.growing_lines(one.stage, symbol("batch"), symbol("context"))]
+
+
+def weight_bytes(one: Loaded) -> int:
+    """Return the weights of one device, and what the engine keeps of them besides."""
+    return one.weight_bytes + sum(line.bytes for line in one.beside if line.component == "weights")
 
 
 def line_fields(line: Line, functions: Functions) -> dict[str, object]:
@@ -70,31 +75,47 @@ def line_fields(line: Line, functions: Functions) -> dict[str, object]:
     }
 
 
-def on_devices(name: str, engine: str, count: int, functions: Functions) -> dict[str, object]:
-    """Return what one model needs on so many devices: its stages, or why the engine cannot."""
-    ranks = {"tp": count} if engine == "vllm" else {"pp": count}
-    try:
-        serving = plan(name, context=1, engine_name=engine, **ranks)  # type: ignore[arg-type]
-    except BadInputError as error:
-        return {"refused": str(error)}
-    stages = [stage for stage, _ in serving.loaded]
-    weights = {
-        form: [
-            sum(line.bytes for line in lines)
-            for _, lines in plan(name, context=1, engine_name=engine, weights=form, **ranks).loaded  # type: ignore[arg-type]
-        ]
-        for form in FORMATS
-    }
-    return {
-        "stages": [[line_fields(line, functions) for line in moving(serving, stage)] for stage in stages],
-        "weights": weights,
-    }
+def refusal(error: BadInputError) -> dict[str, object]:
+    """Return why an engine cannot, without the option's name: the page has fields instead."""
+    return {"expected": error.expected, "given": str(error.given)}
+
+
+def on_devices(name: str, engine_name: str, count: int, functions: Functions) -> dict[str, object]:
+    """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
+    stages: dict[int, object] = {}
+    weights: dict[str, object] = {}
+    for form in FORMATS:
+        try:
+            for kind, device in enumerate(KINDS.values()):
+                on = f"{count}x {device.id}"
+                serving = plan(name, context=1, engine_name=engine_name, weights=form, on=on)
+                stages[kind] = [
+                    [line_fields(line, functions) for line in moving(serving, one)] for one in serving.loaded
+                ]
+                weights[form] = [weight_bytes(one) for one in serving.loaded]
+        except BadInputError as error:
+            weights[form] = refusal(error)
+    return {"stages": stages, "weights": weights}
+
+
+def kind_of(device: Device) -> str:
+    """Return what engines look at in a device; devices of one kind share their formulas."""
+    return json.dumps([dict(engine(name).defaults_on(device)) for name in ENGINES])
+
+
+KINDS = {kind_of(device): device for device in devices().values()}
 
 
 def device_fields(device: Device) -> dict[str, object]:
     """Return what the page says of a device; `usable` is what utilization 0.9 leaves."""
     one = plan(catalogue()[0], context=1, on=f"1x {device.id}")
-    return {"name": device.name, "capacity": device.capacity_bytes, "usable": one.usable_bytes}
+    return {
+        "name": device.name,
+        "capacity": device.capacity_bytes,
+        "seen": device.visible_mib is not None,
+        "usable": one.usable_bytes,
+        "kind": list(KINDS).index(kind_of(device)),
+    }
 
 
 def javascript() -> str:
@@ -103,11 +124,13 @@ def javascript() -> str:
     models = {}
     for name in catalogue():
         serving = plan(name, context=1)
-        plans = {
-            engine: {count: on_devices(name, engine, count, functions) for count in COUNTS}
-            for engine in ENGINES
+        plans = {id_: {count: on_devices(name, id_, count, functions) for count in COUNTS} for id_ in ENGINES}
+        models[name] = {
+            "limit": serving.model.max_context,
+            "weights": serving.named["weights"],
+            "kv": serving.kv[0].id,
+            "plans": plans,
         }
-        models[name] = {"weights": serving.named["weights"], "kv": serving.kv[0].id, "plans": plans}
     data = {
         "models": models,
         "devices": {item.id: device_fields(item) for item in devices().values()},

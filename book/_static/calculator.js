@@ -18,7 +18,7 @@
 
   const whole = (text, name) => {
     if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(Number(text)) || Number(text) < 1)
-      throw new RangeError(`${name}: expected a whole number of 1 or more`);
+      throw new RangeError(`${name}: expected a whole number of 1 or more, given "${text}"; write digits only`);
     return Number(text);
   };
 
@@ -41,7 +41,10 @@
     const fullest = MOMENTS.reduce((most, moment) => (moments[moment] > moments[most] ? moment : most));
     const living = lines.filter((line) => line.component === "runtime" || line.moments.includes(fullest));
     const components = {};
-    for (const line of living) components[line.component] = (components[line.component] || 0) + line.bytes;
+    for (const name of Object.keys(LABELS)) {
+      const own = living.filter((line) => line.component === name);
+      if (own.length) components[name] = sum(own, "bytes");
+    }
     return {
       moments, components, fullest,
       total: sum(living, "bytes"), low: sum(living, "low"), high: sum(living, "high"),
@@ -50,9 +53,11 @@
 
   const pools = (asked, batch, context) => {
     const found = MEMCALC.models[asked.model].plans[asked.engine][asked.count];
-    if (found.refused) throw new RangeError(found.refused);
     const weights = found.weights[asked.weights];
-    return found.stages.map((stage, index) =>
+    if (weights.expected)
+      throw new RangeError(`Number of devices: expected ${weights.expected}, given ${weights.given}; ` +
+        "choose another number, format or engine");
+    return found.stages[MEMCALC.devices[asked.device].kind].map((stage, index) =>
       pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]));
   };
 
@@ -87,8 +92,9 @@
   const show = (asked, found) => {
     const verdict = form.querySelector(".verdict"), bar = form.querySelector(".bar");
     const count = Number(asked.count), many = count > 1 ? `, on the fullest of ${count} devices` : "";
+    const unsure = found.fits && found.high > found.device.usable ? "; at the highest of the range it does not" : "";
     verdict.textContent = found.fits
-      ? `Fits: ${gib(found.total)} GiB of ${gib(found.device.usable)} GiB${many}`
+      ? `Fits: ${gib(found.total)} GiB of ${gib(found.device.usable)} GiB${many}${unsure}`
       : `Does not fit: ${gib(found.total)} GiB, and ${gib(found.device.usable)} GiB may be used${many}`;
     verdict.dataset.fits = found.fits;
     const scale = Math.max(found.total, found.device.capacity);
@@ -120,11 +126,13 @@
       row(`Total, at ${found.fullest}`, found.total, "total"),
       row("Lowest of the range", found.low, "low"),
       row("Highest of the range", found.high, "high"),
-      row("Device, as a framework sees it", found.device.capacity, "capacity"),
+      row(found.device.seen ? "Device, as a framework sees it" : "Device, as its driver prints it: a framework sees a little less",
+        found.device.capacity, "capacity"),
     );
     form.querySelector(".room").textContent =
       `Largest context at this batch: ${thin(found.maxContext)} tokens. ` +
-      `Largest batch at this context: ${thin(found.maxBatch)}. (Memory alone.)`;
+      `Largest batch at this context: ${thin(found.maxBatch)}. (Memory alone; ` +
+      `the model's own limit is ${thin(MEMCALC.models[asked.model].limit)} tokens.)`;
     form.querySelector(".room").dataset.maxContext = found.maxContext;
     form.querySelector(".room").dataset.maxBatch = found.maxBatch;
     form.querySelector(".command").textContent =
@@ -134,6 +142,7 @@
 
   const update = () => {
     const asked = Object.fromEntries(new FormData(form));
+    for (const name of ["context", "batch"]) asked[name] = asked[name].replace(/[,\s]/g, "");
     const problem = form.querySelector(".problem"), result = form.querySelector(".result");
     try {
       show(asked, answer(asked));

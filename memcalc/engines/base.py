@@ -7,36 +7,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.parts import GQA, MLA, MoE
-from memcalc.tensor import ceil_div
+from memcalc.tensor import OUT, ceil_div, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from memcalc.budget import Line
+    from memcalc.formats import Rule
+    from memcalc.machine import Device
     from memcalc.model import Model
     from memcalc.parts import Part
     from memcalc.split import Split
 
-__all__ = ["Engine", "Step", "pass_width"]
+__all__ = ["Engine", "Step", "cuda_evidence", "pass_width", "refuse_cut_blocks", "refuse_uneven"]
 
 GIB = 2**30
 
 
 class Step(NamedTuple):
-    """One device's share of the work: the stage it holds and what it is asked to do."""
+    """One device's share of the work: the stage it holds, and how it goes about it."""
 
     stage: Model
     split: Split
-    batch: int  # sequences on this device
-    prompt: int
+    rule: Rule  # the format of each weight
+    device: Device | None
     chunk: int | None
     element_bytes: int  # of an activation
     options: Mapping[str, int]
 
-    @property
-    def tokens_a_pass(self) -> int:
-        """Tokens of all sequences that one prefill pass takes together."""
-        return self.batch * (self.prompt if self.chunk is None else min(self.prompt, self.chunk))
+    def tokens_a_pass(self, batch: int, prompt: int) -> int:
+        """Return the tokens of all sequences that one prefill pass takes together."""
+        return batch * (prompt if self.chunk is None else min(prompt, self.chunk))
 
 
 class Engine(ABC):
@@ -49,7 +50,12 @@ class Engine(ABC):
     moments = ("load", "prefill", "decode")
     defaults: Mapping[str, int] = {}
 
-    def options(self, given: Mapping[str, str]) -> dict[str, int]:
+    def defaults_on(self, device: Device | None) -> Mapping[str, int]:
+        """Return the options that hold if nobody says otherwise; some engines look at the device first."""
+        del device
+        return self.defaults
+
+    def options(self, given: Mapping[str, str], device: Device | None = None) -> dict[str, int]:
         """Return the engine's options, checked.
 
         Raises:
@@ -65,19 +71,19 @@ class Engine(ABC):
                     else f"none: {self.id} has no options"
                 )
                 raise UnknownNameError("--engine-option", known, key, "leave it out")
-            if not (value.isascii() and value.isdigit() and int(value) >= 1):
-                raise BadInputError(
-                    f"--engine-option {key}", "a whole number >= 1", value, "correct the value"
-                )
-        return {**self.defaults, **{key: int(value) for key, value in given.items()}}
+            digits = value.lstrip("0") if value.isascii() and value.isdigit() else ""
+            if not 1 <= len(digits) < 10:
+                expected = "a whole number from 1 to 999999999"
+                raise BadInputError(f"--engine-option {key}", expected, value, "correct the value")
+        return {**self.defaults_on(device), **{key: int(value) for key, value in given.items()}}
 
     @abstractmethod
     def default_split(self, devices: int) -> Split:
         """Return how the engine uses `devices` if nobody says."""
 
     @abstractmethod
-    def check(self, model: Model, split: Split) -> None:
-        """Refuse a split that the engine cannot make."""
+    def check(self, model: Model, split: Split, rule: Rule) -> None:
+        """Refuse a split that the engine cannot make of these weights in these formats."""
 
     @abstractmethod
     def kept(self, context: int, window: int | None) -> int:
@@ -89,8 +95,13 @@ class Engine(ABC):
         return tokens
 
     @abstractmethod
-    def lines(self, step: Step) -> Iterator[Line]:
-        """Yield what the engine needs beside weights and cache."""
+    def constant_lines(self, step: Step) -> Iterator[Line]:
+        """Yield what the engine needs beside the weights, however many tokens it holds."""
+
+    def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
+        """Yield what the engine needs beside the cache for `batch` sequences on one device."""
+        del step, batch, prompt
+        yield from ()
 
 
 def refuse_uneven(model: Model, split: Split, engine: str, *, replicates: bool) -> None:
@@ -116,6 +127,34 @@ def refuse_uneven(model: Model, split: Split, engine: str, *, replicates: bool) 
             if isinstance(part, MoE) and part.experts % split.ep:
                 expected = f"a divisor of the model's {part.experts} experts"
                 raise BadInputError("--ep", expected, split.ep, f"{engine} deals experts out evenly")
+
+
+def cuda_evidence(step: Step) -> str:
+    """Return what a CUDA figure is worth on the step's device: measured there, assumed elsewhere."""
+    return "measured" if step.device is None or step.device.vendor == "NVIDIA" else "assumed"
+
+
+def refuse_cut_blocks(model: Model, split: Split, rule: Rule, engine: str) -> None:
+    """Refuse ranks that would cut through the blocks of a quantised matrix.
+
+    Source: vllm-project/vllm#17569 (Qwen3-235B-A22B-FP8 at TP 8); model_executor/layers/quantization.
+
+    Raises:
+        BadInputError: a rank's rows or columns are no multiple of the block that shares a scale.
+
+    """
+    for tensor in model.weights() if split.tp > 1 else ():
+        form = rule(tensor)
+        if form.is_plain or tensor.split is None:
+            continue
+        mine = split.on_rank(tensor)
+        block = form.rows_per_scale if tensor.split == OUT else form.columns_per_scale
+        size = product(mine.shape[tensor.split])
+        if size % (block or 1):
+            expected = f"ranks whose share of {tensor.name} is whole blocks of {block}"
+            given = f"{split.tp}, a share of {size}"
+            remedy = f"{engine} does not cut the blocks of {form.id}; use fewer ranks, or --ep for experts"
+            raise BadInputError("--tp", expected, given, remedy)
 
 
 def _widths(part: Part, split: Split) -> dict[str, int]:

@@ -118,8 +118,8 @@ def rotary_positions(config: Config, limit: int | None) -> int | None:
     if kind not in ROPE_KINDS:
         remedy = "this kind of scaling is not understood, so its table is not counted"
         raise BadInputError("rope_scaling.rope_type", f"one of {', '.join(ROPE_KINDS)}", kind, remedy)
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or factor < 1:
-        raise BadInputError("rope_scaling.factor", "a number >= 1", factor, "correct config.json")
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= 2**20:
+        raise BadInputError("rope_scaling.factor", "a number from 1 to 2^20", factor, "correct config.json")
     original = scaling.get("original_max_position_embeddings", limit)
     if type(original) is not int or original < 1:
         raise BadInputError(
