@@ -83,7 +83,7 @@ class Serving:
 
     @property
     def weights_file_bytes(self) -> int:
-        """Tensor bytes of the checkpoint: the parameters in their formats, without multi-token prediction."""
+        """Tensor bytes of the checkpoint: parameters in their formats; no MTP, no zero biases of AutoGPTQ."""
         tensors = (tensor for tensor in self.model.weights() if tensor.kind != "buffer")
         return sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in tensors)
 

@@ -97,7 +97,8 @@ def test_qwens_table_at_the_moment_decode(row, residual):
 
 def test_rounding_and_workspaces_are_set_by_eight_rows(residual):
     """Least, mean and most of what Qwen2.5's table shows beside the peak for 0.5B and 7B."""
-    beside = [residual(row) / MIB for row in observations(engine="transformers", role="calibration")]
+    rows = observations(engine="transformers", role="calibration")
+    beside = [residual(row) / MIB for row in rows if "GPTQ" not in row.model]
     constants = [transformers.ROUNDING_LOW, transformers.ROUNDING, transformers.ROUNDING_HIGH]
     assert len(beside) == 8
     assert [round(number) for number in (min(beside), mean(beside), max(beside))] == constants
@@ -114,9 +115,9 @@ def test_the_law_of_the_prefill_peak_holds_for_rows_that_did_not_set_it(row, res
     "row", observations(model="Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4"), ids=lambda row: row.id
 )
 def test_the_72b_rows_carry_a_residual_that_nothing_here_explains(row, residual):
-    """GPTQ-Int4 on one A100: 0.4 to 0.6 GiB above the derived peak, at both lengths; on two GPUs more."""
+    """GPTQ-Int4 on one A100: 479 MiB above the derived peak, at both lengths; on two GPUs more."""
     if row.hardware.startswith("1 x"):
-        assert 0.4 * GIB <= residual(row) <= 0.6 * GIB
+        assert transformers.QUANTISED_HIGH - 1 <= residual(row) / MIB < transformers.QUANTISED_HIGH + 1
     else:
         assert residual(row) > 0.6 * GIB
     assert FORMATS["gptq-int4-g128"].index_bits == 32
