@@ -82,14 +82,14 @@ def refusal(error: BadInputError) -> dict[str, object]:
 
 def on_devices(name: str, engine_name: str, count: int, functions: Functions) -> dict[str, object]:
     """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
-    stages: dict[int, object] = {}
+    stages: dict[str, object] = {}
     weights: dict[str, object] = {}
     for form in FORMATS:
         try:
             for kind, device in enumerate(KINDS.values()):
                 on = f"{count}x {device.id}"
                 serving = plan(name, context=1, engine_name=engine_name, weights=form, on=on)
-                stages[kind] = [
+                stages[f"{kind} plain" if FORMATS[form].is_plain else f"{kind} quantised"] = [
                     [line_fields(line, functions) for line in moving(serving, one)] for one in serving.loaded
                 ]
                 weights[form] = [weight_bytes(one) for one in serving.loaded]
@@ -134,7 +134,7 @@ def javascript() -> str:
     data = {
         "models": models,
         "devices": {item.id: device_fields(item) for item in devices().values()},
-        "formats": list(FORMATS),
+        "formats": {item.id: "plain" if item.is_plain else "quantised" for item in FORMATS.values()},
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
         "engines": list(ENGINES),
         "counts": COUNTS,

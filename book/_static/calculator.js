@@ -57,7 +57,8 @@
     if (weights.expected)
       throw new RangeError(`Number of devices: expected ${weights.expected}, given ${weights.given}; ` +
         "choose another number, format or engine");
-    return found.stages[MEMCALC.devices[asked.device].kind].map((stage, index) =>
+    const kind = `${MEMCALC.devices[asked.device].kind} ${MEMCALC.formats[asked.weights]}`;
+    return found.stages[kind].map((stage, index) =>
       pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]));
   };
 
@@ -160,7 +161,7 @@
   };
   fill("model", Object.keys(MEMCALC.models).map((name) => [name, name]));
   fill("device", Object.entries(MEMCALC.devices).map(([id, device]) => [id, device.name]));
-  fill("weights", MEMCALC.formats.map((name) => [name, name]));
+  fill("weights", Object.keys(MEMCALC.formats).map((name) => [name, name]));
   fill("kv", Object.keys(MEMCALC.kv).map((name) => [name, name]));
   fill("engine", MEMCALC.engines.map((name) => [name, name]));
   fill("count", MEMCALC.counts.map((count) => [count, count]));
