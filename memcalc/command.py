@@ -226,14 +226,15 @@ def answer_list(given: argparse.Namespace) -> Answer:
 
         rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
     elif given.what == "formats":
-        from memcalc.formats import FORMATS, KV_FORMATS
+        from memcalc.formats import FORMATS, KV_FORMATS, MORE_FORMATS
 
-        both = {**FORMATS, **KV_FORMATS}
+        weights = {**FORMATS, **MORE_FORMATS}
+        both = {**KV_FORMATS, **weights}
         rows = [
             {
                 "id": item.id,
                 "bits": item.bits,
-                "weights": item.id in FORMATS,
+                "weights": item.id in weights,
                 "kv": item.id in KV_FORMATS,
                 "note": item.note,
                 "source": item.source,
@@ -354,6 +355,9 @@ def serve_text(serving: Serving) -> str:
     from memcalc.budget import gib, thin
 
     rows = [f"{serving.model.name}: {serving.batch} x {thin(serving.context)} tokens, {serving.engine.id}"]
+    unmatched = serving.named["unmatched"]
+    if unmatched:
+        rows.append(f"  names in quantization_config that match no module: {unmatched}")
     for pool in serving.budget.pools:
         rows.append(f"  fullest of {pool.devices} device(s), at {pool.fullest}")
         rows += [f"    {name:<12} {gib(size):>12}" for name, size in pool.components.items()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "KV_FORMATS",
+    "MORE_FORMATS",
     "Format",
     "Piece",
     "format_named",
@@ -41,8 +43,10 @@ class Piece(NamedTuple):
 class Format:
     """Codes of `bits` each; per block of rows x columns a scale (and a zero point) beside them.
 
-    `columns_per_scale` None means that no scale is stored. `index_bits` are spent once for every input
-    channel (GPTQ's g_idx). A block that the matrix does not fill is stored whole.
+    `rows_per_scale` and `columns_per_scale` None mean all of the matrix: a scale a row, or one a matrix. With
+    `flat`, blocks of `columns_per_scale` numbers run on from one row into the next. `scales_per_scale` scales
+    share one of 32 bits (double quantisation). `index_bits` are spent once for every input channel (GPTQ's
+    g_idx), `matrix_bits` once for every matrix. A block that the matrix does not fill is stored whole.
 
     >>> FORMATS["gptq-int4-g128"].bytes(rows=8192, columns=8192)
     34897920
@@ -52,29 +56,45 @@ class Format:
 
     id: str
     bits: int
-    rows_per_scale: int = 1
+    rows_per_scale: int | None = 1
     columns_per_scale: int | None = None
     scale_bits: int = 0
     zero_bits: int = 0
     index_bits: int = 0
+    matrix_bits: int = 0
+    scales_per_scale: int | None = None
+    flat: bool = False
+    kinds: frozenset[str] = frozenset({"matrix", "expert", "shared"})
     note: str = ""
     source: str = ""
 
     @property
     def is_plain(self) -> bool:
         """True if every number is stored by itself."""
-        return self.columns_per_scale is None
+        return not (self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits)
+
+    def blocks(self, rows: int, columns: int) -> int:
+        """Return how many blocks of a matrix have a scale of their own."""
+        if self.flat:
+            return ceil_div(rows * columns, self.columns_per_scale or 1)
+        below = 1 if self.rows_per_scale is None else ceil_div(rows, self.rows_per_scale)
+        beside = 1 if self.columns_per_scale is None else ceil_div(columns, self.columns_per_scale)
+        return below * beside
 
     def pieces(self, rows: int, columns: int) -> Iterator[Piece]:
         """Yield the arrays that a matrix of `rows` outputs and `columns` inputs becomes, in bits."""
         yield Piece("codes", self.bits * rows * columns)
-        if self.columns_per_scale is not None:
-            blocks = ceil_div(rows, self.rows_per_scale) * ceil_div(columns, self.columns_per_scale)
+        if self.scale_bits:
+            blocks = self.blocks(rows, columns)
             yield Piece("scales", self.scale_bits * blocks)
-            if self.zero_bits:
-                yield Piece("zero points", self.zero_bits * blocks)
+            if self.scales_per_scale is not None:
+                yield Piece("scales of scales", 32 * ceil_div(blocks, self.scales_per_scale))
+        if self.zero_bits:
+            yield Piece("zero points", self.zero_bits * self.blocks(rows, columns))
         if self.index_bits:
             yield Piece("group index", self.index_bits * columns)
+        if self.matrix_bits:
+            yield Piece("once a matrix", self.matrix_bits)
 
     def bytes(self, rows: int, columns: int) -> int:
         """Return the bytes of a matrix: each array rounded up to whole bytes."""
@@ -112,6 +132,94 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+_COMPRESSED = "https://github.com/vllm-project/compressed-tensors, compressors and QuantizationArgs, 2026-11"
+_BITSANDBYTES = "https://github.com/bitsandbytes-foundation/bitsandbytes, functional.py quantize_4bit, 0.50.2"
+_SCALE_16 = "scales in the model's 16-bit dtype"
+EVERY_MATRIX = frozenset({"matrix", "expert", "shared", "embedding", "head"})
+MORE_FORMATS: dict[str, Format] = {
+    record.id: record
+    for record in (
+        Format("fp8", 8, None, None, 32, note="e4m3 codes and one fp32 scale a matrix", source=_COMPRESSED),
+        Format(
+            "fp8-channel", 8, 1, None, 16, note=f"e4m3 codes, a scale a row; {_SCALE_16}", source=_COMPRESSED
+        ),
+        Format("w8a8", 8, 1, None, 16, note=f"int8 codes, a scale a row; {_SCALE_16}", source=_COMPRESSED),
+        Format(
+            "int8", 8, 1, None, 32, note="LLM.int8: int8 codes, an fp32 scale a row", source=_BITSANDBYTES
+        ),
+        Format(
+            "nf4",
+            4,
+            columns_per_scale=64,
+            scale_bits=32,
+            matrix_bits=16 * 32,
+            flat=True,
+            note="4-bit codes, an fp32 absmax for 64 of them; a table of 16 fp32 codes a matrix",
+            source=_BITSANDBYTES,
+        ),
+        Format(
+            "nf4-dq",
+            4,
+            columns_per_scale=64,
+            scale_bits=8,
+            matrix_bits=(16 + 256) * 32,
+            scales_per_scale=256,
+            flat=True,
+            note="as nf4, its absmax in 8 bits and an fp32 for 256 of those; two tables a matrix",
+            source=_BITSANDBYTES,
+        ),
+        Format(
+            "mxfp4",
+            4,
+            columns_per_scale=32,
+            scale_bits=8,
+            note="e2m1 codes, a power of two in 8 bits for 32 of them",
+            source="https://github.com/openai/gpt-oss, README: MXFP4 on the experts; OCP MX v1.0, 2023-09",
+        ),
+        Format(
+            "nvfp4",
+            4,
+            columns_per_scale=16,
+            scale_bits=8,
+            matrix_bits=2 * 32,
+            note="e2m1 codes, an fp8 scale for 16 of them; weight_scale_2 and input_scale in fp32 a matrix",
+            source="https://github.com/NVIDIA/TensorRT-Model-Optimizer, export of NVFP4, 2026-11",
+        ),
+    )
+}
+MORE_FORMATS["fp4"] = replace(MORE_FORMATS["nf4"], id="fp4")
+MORE_FORMATS["fp4-dq"] = replace(MORE_FORMATS["nf4-dq"], id="fp4-dq")
+FAMILIES = "gptq-intB-gG, awq-intB-gG, intB-gG or mlx-Bbit-gG"  # B bits; G numbers share a scale, c: a row
+_AWQ = "https://github.com/casper-hansen/AutoAWQ, WQLinear_GEMM qweight, qzeros, scales, 2024"
+_MLX = "https://github.com/ml-explore/mlx, mlx.core.quantize (affine), 2026-11"
+
+
+def of_family(name: str) -> Format | None:
+    """Return the format that a name with bits and a group spells; None if it is none.
+
+    >>> of_family("awq-int4-g128").bytes(rows=8192, columns=8192)
+    34865152
+    >>> of_family("mlx-4bit-g64").bytes(rows=64, columns=64)
+    2304
+    """
+    found = re.fullmatch(r"(gptq-int|awq-int|int|mlx-)([234568])(?:bit)?-g(c|[1-9][0-9]{0,5})", name)
+    if found is None or (found[1] == "mlx-") != ("bit-" in name):
+        return None
+    kind, bits = found[1], int(found[2])
+    form = Format(name, bits, 1, None if found[3] == "c" else int(found[3]), scale_bits=16)
+    match kind, bits:
+        case "gptq-int", 2 | 3 | 4 | 8:
+            return replace(form, zero_bits=bits, index_bits=32, source=_GPTQ)
+        case "awq-int", 4 | 8:
+            return replace(form, zero_bits=bits, source=_AWQ)
+        case "int", 4 | 8:
+            return replace(form, note=_SCALE_16, source=_COMPRESSED)
+        case "mlx-", _:
+            note = "a 16-bit scale and a 16-bit bias for a group; embedding and head too"
+            return replace(form, zero_bits=16, kinds=EVERY_MATRIX, note=note, source=_MLX)
+    return None
+
+
 KV_FORMATS: dict[str, Format] = {
     record.id: record
     for record in (
@@ -124,7 +232,7 @@ KV_FORMATS: dict[str, Format] = {
 
 
 def format_named(name: str, field: str = "--weights", known: dict[str, Format] = FORMATS) -> Format:
-    """Return the record of a format.
+    """Return the record of a format; those of weights may be named by bits and group.
 
     >>> format_named("fp8-block128").scale_bits
     32
@@ -133,12 +241,13 @@ def format_named(name: str, field: str = "--weights", known: dict[str, Format] =
         UnknownNameError: no record has this name.
 
     """
-    if name not in known:
-        raise UnknownNameError(field, f"one of {', '.join(known)}", name, "see `memcalc list formats`")
-    return known[name]
-
-
-QUANTISED_KINDS = frozenset({"matrix", "expert", "shared"})
+    weights = known is FORMATS
+    found = known.get(name) or (weights and (MORE_FORMATS.get(name) or of_family(name))) or None
+    if found is None:
+        expected = f"one of {', '.join([*known, *(MORE_FORMATS if weights else ())])}"
+        expected += f", or {FAMILIES}" if weights else ""
+        raise UnknownNameError(field, expected, name, "see `memcalc list formats`")
+    return found
 
 
 def plain(rest: Format) -> Rule:
@@ -147,7 +256,7 @@ def plain(rest: Format) -> Rule:
     >>> plain(FORMATS["bf16"])(Tensor("lm_head.weight", (10, 10), "head")).id
     'bf16'
     """
-    return lambda tensor: FORMATS[tensor.format] if tensor.format else rest
+    return lambda tensor: format_named(tensor.format) if tensor.format else rest
 
 
 def quantised(matrices: Format, rest: Format) -> Rule:
@@ -162,8 +271,8 @@ def quantised(matrices: Format, rest: Format) -> Rule:
 
     def rule(tensor: Tensor) -> Format:
         if tensor.format:
-            return FORMATS[tensor.format]
-        return matrices if tensor.kind in QUANTISED_KINDS and len(tensor.shape) > 1 else rest
+            return format_named(tensor.format)
+        return matrices if tensor.kind in matrices.kinds and len(tensor.shape) > 1 else rest
 
     return rule
 

@@ -111,7 +111,7 @@ def lift(model: Model) -> Lifted:
         return letter(name, group.times)
 
     outside = named(model.outside)
-    layers = tuple(Layer(named(group.parts), times(group)) for group in model.groups)
+    layers = tuple(Layer(named(group.parts), times(group), group.formats) for group in model.groups)
     return Lifted(Model(model.name, model.model_type, layers, outside, model.tied), numbers)
 
 

@@ -33,15 +33,22 @@ def everything(context: int, window: int | None) -> int:
 
 @dataclass(frozen=True)
 class Layer:
-    """Parts under the names the checkpoint gives them; `times` equal layers where that is a symbol."""
+    """Parts under the names the checkpoint gives them; `times` equal layers where that is a symbol.
+
+    `formats` are tensors of the layer that a checkpoint stores in another format than their kind.
+    """
 
     parts: Named
     times: int = 1
+    formats: tuple[tuple[str, str], ...] = ()
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the weights of one such layer."""
+        stored = dict(self.formats)
         for name, part in self.parts:
-            yield from under(name, part.weights())
+            for tensor in under(name, part.weights()):
+                form = stored.get(tensor.name)
+                yield tensor if form is None else tensor._replace(format=form)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield what one such layer remembers."""
@@ -75,10 +82,10 @@ class Model:
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
-        found: dict[Named, int] = {}
-        for parts, run in groupby(self.layers, key=attrgetter("parts")):
-            found[parts] = found.get(parts, 0) + sum(layer.times for layer in run)
-        return tuple(Layer(parts, times) for parts, times in found.items())
+        found: dict[tuple[Named, tuple[tuple[str, str], ...]], int] = {}
+        for alike, run in groupby(self.layers, key=attrgetter("parts", "formats")):
+            found[alike] = found.get(alike, 0) + sum(layer.times for layer in run)
+        return tuple(Layer(parts, times, formats) for (parts, formats), times in found.items())
 
     def weights(self) -> Iterator[Tensor]:
         """Yield every weight, equal layers together (``{layer}`` stands in the name)."""

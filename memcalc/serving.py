@@ -13,7 +13,7 @@ from memcalc.errors import BadInputError, at_least_one
 from memcalc.formats import KV_FORMATS, Format, format_named, plain, quantised, tensor_bytes
 from memcalc.machine import machine
 from memcalc.solve import largest
-from memcalc.sources import scaled, source
+from memcalc.sources import source
 from memcalc.split import Split, stages
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from memcalc.formats import Rule
     from memcalc.machine import Machine
     from memcalc.model import Model
+    from memcalc.sources import Source
     from memcalc.tensor import Tensor
 
 __all__ = ["KVPool", "Serving", "plan"]
@@ -325,12 +326,17 @@ def plan(
     where = None if on is None else machine(on)
     stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
-    stored = found.stored_as if weights is None else weights
-    form = scaled(found, stored)
     activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
+    unmatched: tuple[str, ...] = ()
+    form = format_named(found.dtype if weights is None else weights)
+    own = found.scheme if weights is None or weights == stated_name(found) else None
+    if own is not None:
+        form = own.format
+        if own.kept_out:
+            from memcalc.quantization import keep_out
+
+            model, unmatched = keep_out(model, own.kept_out, own, activation)
     rule = plain(form) if form.is_plain else quantised(form, activation)
-    if weights is None and found.kept_out:
-        refuse_exceptions(model, rule, found.kept_out)
     if kv is None:
         refuse_stated_cache(found.fields)
     chosen.check(model, ranks, rule)
@@ -351,7 +357,8 @@ def plan(
         utilization,
         options,
         {
-            "weights": stored,
+            "weights": form.id,
+            "unmatched": list(unmatched),
             "kv": "/".join(dict.fromkeys(item.id for item in cache)),
             "activations": activation.id,
             "source": found.found,
@@ -359,30 +366,12 @@ def plan(
     )
 
 
-def refuse_exceptions(model: Model, rule: Rule, kept_out: Iterable[str]) -> None:
-    """Refuse a name of a module that the source keeps in 16 bits and the format's rule would quantise.
-
-    Raises:
-        BadInputError: the names say something else than the rule.
-
-    """
-    modules = {tensor.name.rpartition(".")[0] for tensor in model.weights() if not rule(tensor).is_plain}
-    for name in kept_out:
-        words = [
-            ("{layer}" if before == "layers" else "{expert}" if before == "experts" else word)
-            if word.isdigit()
-            else word
-            for before, word in zip(["", *name.split(".")], name.split("."), strict=False)
-        ]
-        pattern = ".".join(words)
-        hit = next((one for one in modules if f".{pattern}." in f".{one}."), None)
-        if hit is not None or "*" in name or ":" in name:
-            field, expected = (
-                "quantization_config.modules_to_not_convert",
-                "only what stays in 16 bits anyway",
-            )
-            remedy = "lists that split a format by name are not understood; say --weights to leave it aside"
-            raise BadInputError(field, expected, name, remedy)
+def stated_name(found: Source) -> str | None:
+    """Return the format that the source states, if it is understood: naming it means the same checkpoint."""
+    try:
+        return found.stored_as
+    except BadInputError:
+        return None
 
 
 def refuse_stated_cache(fields: Mapping[str, object]) -> None:

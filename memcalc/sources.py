@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.config import load
 from memcalc.data import folder, open_text
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.formats import FORMATS, format_named
 from memcalc.readers import read
 
 if TYPE_CHECKING:
-    from memcalc.formats import Format
     from memcalc.model import Model
+    from memcalc.quantization import Scheme
 
 __all__ = ["Source", "catalogue", "load_model", "source"]
 
@@ -59,59 +58,26 @@ class Source(NamedTuple):
             BadInputError: the quantization_config is not understood, or says more than the format does.
 
         """
-        stated = self.fields.get("quantization_config")
-        if stated is None:
-            return self.dtype
-        if not isinstance(stated, dict):
-            raise BadInputError("quantization_config", "an object", stated, "correct it, or say --weights")
-        method = str(stated.get("quant_method"))
-        if method == "gptq":
-            name = f"gptq-int{stated.get('bits')}-g{stated.get('group_size')}"
-        elif method == "fp8" and stated.get("weight_block_size") == [128, 128]:
-            name = "fp8-block128"
-        else:
-            name = f"quant_method {method}"
-        if name not in FORMATS:
-            known = "gptq-int4-g128 or fp8-block128"
-            raise BadInputError("quantization_config", known, name, "say --weights with a known format")
-        for field, value in stated.items():
-            if value and field not in UNDERSTOOD[method]:
-                remedy = "it may change what is stored how; say --weights to leave it aside"
-                raise BadInputError(f"quantization_config.{field}", "nothing", value, remedy)
-        return name
+        found = self.scheme
+        return self.dtype if found is None else found.format.id
 
     @property
-    def kept_out(self) -> tuple[str, ...]:
-        """Names of modules that the source's quantization_config keeps in 16 bits.
+    def scheme(self) -> Scheme | None:
+        """What the source's quantization_config says; None where it has none.
 
         Raises:
-            BadInputError: they are no list of names.
+            BadInputError: it is not understood.
 
         """
-        stated = self.fields.get("quantization_config")
-        names = stated.get("modules_to_not_convert") if isinstance(stated, dict) else None
-        if names is None:
-            return ()
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            field = "quantization_config.modules_to_not_convert"
-            raise BadInputError(field, "a list of names", names, "correct it, or say --weights")
-        return tuple(names)
+        stated = self.fields.get("quantization_config", self.fields.get("quantization"))
+        if stated is None:
+            return None
+        from memcalc.quantization import scheme
 
-
-# What a quantization_config may say without changing which bytes are stored.
-UNDERSTOOD = {
-    "gptq": frozenset(
-        [
-            "quant_method", "bits", "group_size", "desc_act", "sym", "damp_percent", "static_groups",
-            "true_sequential", "model_name_or_path", "model_file_base_name", "checkpoint_format", "dataset",
-            "tokenizer", "batch_size", "backend", "use_exllama", "exllama_config", "max_input_length",
-            "cache_block_outputs", "use_cuda_fp16", "model_seqlen", "block_name_to_quantize",
-            "module_name_preceding_first_block", "pad_token_id", "disable_exllama",
-        ]
-    ),
-    "fp8": frozenset(["quant_method", "fmt", "activation_scheme", "weight_block_size", "scale_fmt"])
-    | {"modules_to_not_convert"},
-}  # fmt: skip
+        found = scheme(stated)
+        if self.scale_bits is None:
+            return found
+        return found._replace(format=replace(found.format, scale_bits=self.scale_bits))
 
 
 def catalogue() -> list[str]:
@@ -175,7 +141,11 @@ def source(text: str) -> Source:
         raise UnknownNameError(
             "SOURCE", known, text, "see `memcalc list models`, or download its config.json"
         )
-    return Source(path, load(path), path)
+    fields = load(path)
+    beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")  # noqa: PTH118, PTH120
+    if "quantization_config" not in fields and os.path.exists(beside):  # noqa: PTH110
+        fields["quantization_config"] = load(beside).get("quantization")  # NVIDIA's checkpoints say it there
+    return Source(path, fields, path)
 
 
 def load_model(text: str) -> Model:
@@ -186,11 +156,3 @@ def load_model(text: str) -> Model:
     """
     found = source(text)
     return read(found.fields, found.name)
-
-
-def scaled(found: Source, name: str, field: str = "--weights") -> Format:
-    """Return a format, with the width of scales that the checkpoint's record states."""
-    chosen = format_named(name, field)
-    if found.scale_bits is None or name != found.stored_as or chosen.is_plain:
-        return chosen
-    return replace(chosen, scale_bits=found.scale_bits)

@@ -53,6 +53,8 @@ WORDS: dict[str, Quantity] = {
     "scale_bits": Quantity("q_s", "bit", "bits of one scale"),
     "zero_bits": Quantity("q_z", "bit", "bits of one zero point"),
     "index_bits": Quantity("q_i", "bit", "bits of one input channel's group index"),
+    "matrix_bits": Quantity("q_1", "bit", "bits that are stored once a matrix"),
+    "scales_per_scale": Quantity("g_s", "1", "scales that share a scale of their own"),
     "bytes_per_element": Quantity(r"\beta", "byte", "bytes of one stored number"),
     "rows": Quantity("m", "1", "rows of a matrix: its outputs"),
     "columns": Quantity("n", "1", "columns of a matrix: its inputs"),

@@ -1,0 +1,160 @@
+"""A quantization_config decides the bytes: methods, groups, and lists of what stays in 16 bits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from memcalc.formats import format_named
+from memcalc.quantization import scheme
+from memcalc.serving import plan
+from memcalc.sources import source
+
+QWEN3 = source("Qwen/Qwen3-32B").fields
+MATRICES = 31_205_621_760  # of Qwen3-32B's layers
+REST = 2 * (32_762_123_264 - MATRICES)
+FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+
+
+def stored(tmp_path, stated, **changed):
+    """The plan of Qwen3-32B with a quantization_config."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(QWEN3 | changed | {"quantization_config": stated}))
+    return plan(str(path), context=8)
+
+
+GROUP = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}
+
+
+@pytest.mark.parametrize(
+    ("stated", "bytes_of_matrices"),
+    [
+        ({"quant_method": "gptq", "bits": 8, "group_size": -1, "sym": False}, None),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}, 16_212_295_680),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": GROUP}}},
+            MATRICES * 9 // 16,
+        ),
+        ({"bits": 4, "group_size": 64}, None),
+        ({"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}, None),
+    ],
+    ids=lambda value: None,
+)
+def test_a_method_is_a_format(tmp_path, stated, bytes_of_matrices):
+    """What the config states is the format of that name."""
+    serving = stored(tmp_path, stated)
+    named = plan("Qwen/Qwen3-32B", context=8, weights=serving.named["weights"])
+    assert serving.weights_file_bytes == named.weights_file_bytes
+    if bytes_of_matrices is not None:
+        assert serving.weights_file_bytes == bytes_of_matrices + REST
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "nf4"),
+        (
+            {
+                "quant_method": "bitsandbytes",
+                "load_in_4bit": True,
+                "bnb_4bit_quant_type": "nf4",
+                "bnb_4bit_use_double_quant": True,
+            },
+            "nf4-dq",
+        ),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "fp4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}, "mxfp4"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "gptq-int4-gc"),
+    ],
+)
+def test_a_method_has_its_name(stated, name):
+    assert scheme(stated).format.id == name
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("nf4", 4.5), ("nf4-dq", 4.126953125), ("mxfp4", 4.25), ("nvfp4", 4.5)]
+)
+def test_bits_a_number(name, bits):
+    """Published: 4.5 and 4.127 bits for NF4 without and with double quantisation, 4.25 for MXFP4."""
+    form = format_named(name)
+    assert 8 * form.bytes(2**14, 2**14) - form.matrix_bits == bits * 2**28
+
+
+def test_tables_of_codes_are_stored_once_a_matrix():
+    """bitsandbytes keeps 16 fp32 codes, and 256 more with double quantisation."""
+    assert [format_named(name).matrix_bits // 8 for name in ("nf4", "nf4-dq")] == [64, 64 + 1024]
+
+
+UP = 5120 * 25_600  # numbers of one up_proj
+
+
+@pytest.mark.parametrize(
+    ("entries", "matrices"),
+    [
+        (["lm_head", "model.embed_tokens", "input_layernorm"], 0),
+        (["model.layers.0.mlp.up_proj", "model.layers.63.mlp.up_proj"], 2),
+        (["mlp.up_proj"], 64),
+        (["up_proj"], 64),
+        (["model.layers.7.mlp.up_proj*"], 1),
+        (["model.layers.*.mlp.up_proj"], 64),
+        (["re:.*mlp.up_proj.*"], 64),
+        (["re:model.layers.1\\d.mlp.up_proj"], 10),
+        (["language_model.model.layers.5.mlp.up_proj"], 1),
+    ],
+)
+def test_a_list_keeps_modules_in_16_bits(tmp_path, entries, matrices):
+    """By name, by layer, by pattern: each matrix costs two bytes a number instead of one and its scales."""
+    none = stored(tmp_path, FP8)
+    some = stored(tmp_path, FP8 | {"modules_to_not_convert": entries})
+    difference = matrices * (2 * UP - format_named("fp8-block128").bytes(25_600, 5120))
+    assert some.weights_file_bytes == none.weights_file_bytes + difference
+    assert some.named["unmatched"] == []
+    assert (
+        sum(line.count for line in some.budget.pools[0].lines if line.component == "weights")
+        == 32_762_123_264
+    )
+
+
+def test_what_matches_nothing_is_reported(tmp_path):
+    found = stored(
+        tmp_path, FP8 | {"modules_to_not_convert": ["mlp.side_proj", "model.layers.99.mlp", "lm_head"]}
+    )
+    assert found.named["unmatched"] == ["mlp.side_proj", "model.layers.99.mlp"]
+
+
+CHECKPOINTS = {  # derived from shapes under the assumptions that the formats' notes state
+    ("Qwen/Qwen3-32B", "awq-int4-g128"): 19_325_298_688,
+    ("Qwen/Qwen3-30B-A3B", "gptq-int4-g128"): 16_924_176_384,
+    ("Qwen/Qwen3-235B-A22B", "gptq-int4-g128"): 124_531_203_072,
+    ("Qwen/Qwen2.5-72B", "gptq-int4-g128"): 41_489_965_056,
+    ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "awq-int4-g128"): 41_595_518_976,
+}
+
+
+@pytest.mark.parametrize(("name", "form"), CHECKPOINTS)
+def test_checkpoints_of_other_formats(name, form):
+    assert plan(name, context=1, weights=form).weights_file_bytes == CHECKPOINTS[name, form]
+
+
+def test_mlx_quantises_embedding_and_head_too(tmp_path):
+    """Published total_size of Qwen3-14B-MLX-4bit: github.com/root-hypercube/qwen3-mlx@30b5402."""
+    shape = {
+        "hidden_size": 5120,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 40,
+        "intermediate_size": 17_408,
+    }
+    serving = stored(tmp_path, {"bits": 4, "group_size": 64}, **shape, max_window_layers=40)
+    assert serving.model.parameters == 14_768_307_200
+    assert serving.weights_file_bytes == 8_307_783_680
+
+
+def test_nvidia_says_it_in_a_file_of_its_own(tmp_path):
+    """hf_quant_config.json beside the config.json, which says nothing itself."""
+    said = {"quantization": {"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}}
+    (tmp_path / "config.json").write_text(json.dumps(QWEN3))
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(said))
+    assert plan(str(tmp_path), context=1).named["weights"] == "nvfp4"
