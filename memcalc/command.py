@@ -167,7 +167,7 @@ def answer_model(given: argparse.Namespace) -> Answer:
     cache = cache_facts(model, given.engine)
     extra = {
         "mtp_parameters": model.mtp_parameters,
-        "vision_parameters": 0,
+        "vision_parameters": model.vision_parameters,
         "buffer_values": model.buffer_values,
     }
     fields = {

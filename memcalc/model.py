@@ -55,7 +55,8 @@ class Model:
 
     `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
     `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
-    `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load.
+    `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
+    `vision` what stands beside the text model to read pictures: neither is part of `weights`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Model:
     max_context: int | None = None
     rotary_positions: int | None = None
     mtp: tuple[Layer, ...] = ()
+    vision: tuple[Layer, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -89,7 +91,7 @@ class Model:
                 yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
 
     def each_weight(self) -> Iterator[Tensor]:
-        """Yield every weight under its own name, as a checkpoint's header lists them."""
+        """Yield every weight under its own name; how a checkpoint spells it stands in `memcalc.names`."""
         for name, part in self.outside:
             yield from under(name, part.weights())
         for index, layer in enumerate(self.layers):
@@ -131,6 +133,17 @@ class Model:
     def mtp_parameters(self) -> int:
         """Numbers of the layers for multi-token prediction, router bias included, embedding and head not."""
         return sum(tensor.count for layer in self.mtp for tensor in layer.weights())
+
+    def vision_weights(self) -> Iterator[Tensor]:
+        """Yield the weights of the vision tower and of its projection, equal layers together."""
+        for layer in self.vision:
+            for tensor in layer.weights():
+                yield tensor._replace(layers=layer.times)
+
+    @property
+    def vision_parameters(self) -> int:
+        """Parameters that stand beside the text model to read pictures."""
+        return sum(tensor.count for tensor in self.vision_weights())
 
     def stage(self, first: int, last: int) -> Model:
         """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends."""
