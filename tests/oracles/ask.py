@@ -80,10 +80,10 @@ def _on_meta(text):
 
 
 def accepts(fields):
-    """Whether the configuration class takes these values; it checks their types."""
+    """Whether a model can be built with these values: types are checked, dropouts are shares."""
     try:
-        config_of(fields)
-    except (TypeError, ValueError, StrictDataclassError):
+        on_meta(fields)
+    except (TypeError, ValueError, StrictDataclassError, ZeroDivisionError):
         return False
     return True
 
@@ -282,6 +282,20 @@ SCALING = {
 ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
 
 
+# What a class needs beside widths and heads to be built, where its defaults are too large.
+FEW_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
+GROUPS = {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, **FEW_EXPERTS}
+NEEDED = {
+    "qwen3_moe": {"num_experts": 4, **FEW_EXPERTS},
+    "deepseek_v3": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
+    "kimi_k2": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
+    "mixtral": {"num_local_experts": 4},
+    "gpt_oss": {"num_local_experts": 4},
+    "glm4_moe": {**GROUPS, "partial_rotary_factor": 1.0},
+    "phi3": {"pad_token_id": 0},
+}
+
+
 def rotary_model(model_type, kind, head_dim=128):
     """A small model of a type whose heads are rotated in `head_dim` numbers, under a kind of scaling."""
     fields = {
@@ -295,13 +309,10 @@ def rotary_model(model_type, kind, head_dim=128):
         "head_dim": head_dim,
         "max_position_embeddings": 64,
         "rope_parameters": {"rope_type": kind, "rope_theta": 1e6, **SCALING[kind]},
+        **NEEDED.get(model_type, {}),
     }
-    if model_type == "qwen3_moe":
-        fields |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
-    if model_type == "deepseek_v3":
-        fields |= {"qk_rope_head_dim": head_dim, "kv_lora_rank": 32, "q_lora_rank": None}
-        fields |= {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
-        fields |= {"n_group": 1, "topk_group": 1}
+    if KNOWN_AS.get(model_type, model_type) == "deepseek_v3":
+        fields["qk_rope_head_dim"] = head_dim
     return in_memory(fields)
 
 

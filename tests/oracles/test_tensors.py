@@ -82,7 +82,8 @@ def test_active_parameters_are_those_with_a_gradient(name):
 # Fields of which a class wants words, lists or mappings: an odd number says nothing there.
 NO_NUMBERS = frozenset(
     [
-        "architectures", "auto_map", "bad_words_ids", "dtype", "finetuning_task", "hidden_act", "id2label",
+        "architectures", "auto_map", "bad_words_ids", "dtype", "finetuning_task", "hidden_act",
+        "hidden_activation", "id2label",
         "kv_cache_scheme", "label2id", "model_type", "name_or_path", "_name_or_path", "prefix",
         "problem_type", "pruned_heads", "quantization_config", "rope_parameters", "rope_scaling",
         "scoring_func", "task_specific_params", "tokenizer_class", "topk_method", "torch_dtype",
