@@ -188,15 +188,21 @@ def model_text(model: Model, cache: Mapping[str, int]) -> str:
     """Return a model's answer for people."""
     from memcalc.budget import gib, thin
 
-    return "\n".join(
-        (
-            f"{model.name} ({model.model_type}, {model.depth} layers)",
-            f"  parameters         {thin(model.parameters)}",
-            f"  active a token     {thin(model.active_parameters)}",
-            f"  cache a token      {thin(cache['bytes_per_token'])} B (16-bit)",
-            f"  as 16-bit weights  {gib(2 * model.parameters)} = {2 * model.parameters / 1e9:,.2f} GB",
+    after, before = cache["bytes_per_token"], cache["bytes_per_token_in_window"]
+    rows = [
+        f"{model.name} ({model.model_type}, {model.depth} layers)",
+        f"  parameters         {thin(model.parameters)}",
+        f"  active a token     {thin(model.active_parameters)}",
+        f"  cache a token      {thin(after)} B (16-bit)",
+        f"  as 16-bit weights  {gib(2 * model.parameters)} = {2 * model.parameters / 1e9:,.2f} GB",
+    ]
+    if before != after:
+        rows[3] += f", {thin(before)} B until its windows are full"
+    if model.vision_parameters:
+        rows.insert(
+            2, f"  beside them        {thin(model.vision_parameters)} that see, in no other figure here"
         )
-    )
+    return "\n".join(rows)
 
 
 def answer_list(given: argparse.Namespace) -> Answer:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.tensor import Tensor, ceil_div, product
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator
 
     from memcalc.model import Model
@@ -83,6 +84,12 @@ class Format:
 
 _SAFETENSORS = "https://github.com/huggingface/safetensors (dtype widths), 2026-11"
 _DEEPSEEK = "arXiv:2412.19437, section 3.3: one scale a 128 x 128 block, 2024-12"
+_OCP = (
+    "Open Compute Project, OCP Microscaling Formats (MX) v1.0, section 5: an E8M0 scale for 32 codes, 2023-09"
+)
+_COMPRESSED = (
+    "https://github.com/vllm-project/compressed-tensors, pack-quantized: weight_packed, weight_scale, 2026-11"
+)
 _GPTQ = "https://github.com/AutoGPTQ/AutoGPTQ, QuantLinear buffers qweight, scales, qzeros, g_idx, 2024"
 
 FORMATS: dict[str, Format] = {
@@ -109,6 +116,22 @@ FORMATS: dict[str, Format] = {
             index_bits=32,
             note="4-bit codes; per 128 inputs a 16-bit scale and a 4-bit zero; embedding, head, norms 16-bit",
             source=_GPTQ,
+        ),
+        Format(
+            "int4-g32",
+            4,
+            columns_per_scale=32,
+            scale_bits=16,
+            note="4-bit codes; per 32 inputs a 16-bit scale; embedding, head, norms 16-bit",
+            source=_COMPRESSED,
+        ),
+        Format(
+            "mxfp4",
+            4,
+            columns_per_scale=32,
+            scale_bits=8,
+            note="e2m1 codes; per 32 inputs an 8-bit scale (a power of two); embedding, head, norms 16-bit",
+            source=_OCP,
         ),
     )
 }
@@ -150,22 +173,49 @@ def plain(rest: Format) -> Rule:
     return lambda tensor: FORMATS[tensor.format] if tensor.format else rest
 
 
-def quantised(matrices: Format, rest: Format) -> Rule:
+def quantised(matrices: Format, rest: Format, left_out: Iterable[str] = ()) -> Rule:
     """Return the rule of quantised checkpoints: linear layers in `matrices`, all else in `rest`.
 
-    Embedding, head, router, norms and biases keep the 16-bit format: what calculators forget.
+    Embedding, head, router, norms and biases keep the 16-bit format: what calculators forget. So does what
+    the checkpoint's own list leaves out (see `pattern`).
 
     >>> rule = quantised(FORMATS["gptq-int4-g128"], FORMATS["bf16"])
     >>> rule(Tensor("q_proj.weight", (10, 10))).id, rule(Tensor("lm_head.weight", (10, 10), "head")).id
     ('gptq-int4-g128', 'bf16')
     """
+    patterns = [pattern(entry) for entry in left_out]
 
     def rule(tensor: Tensor) -> Format:
         if tensor.format:
             return FORMATS[tensor.format]
-        return matrices if tensor.kind in QUANTISED_KINDS and len(tensor.shape) > 1 else rest
+        quantisable = tensor.kind in QUANTISED_KINDS and len(tensor.shape) > 1
+        return matrices if quantisable and not any(one.match(tensor.name) for one in patterns) else rest
 
     return rule
+
+
+def pattern(entry: str) -> re.Pattern[str]:
+    """Return what an entry of a list of modules to leave matches: a name, or ``re:`` and a pattern.
+
+    >>> bool(pattern("model.layers.*.self_attn").match("model.layers.{layer}.self_attn.q_proj.weight"))
+    True
+
+    Raises:
+        BadInputError: the entry is for a single layer, or is no pattern.
+
+    """
+    import re
+
+    if re.search(r"layers\\?\.\d", entry):
+        remedy = "equal layers are counted together; say --weights with a known format"
+        raise BadInputError("quantization_config", "entries that hold for all layers", entry, remedy)
+    try:
+        if entry.startswith("re:"):
+            return re.compile(entry.removeprefix("re:"))
+        return re.compile(re.escape(entry).replace(r"\*", "[^.]+") + r"(\.|$)")
+    except re.error:
+        remedy = "correct config.json"
+        raise BadInputError("quantization_config", "names, or re: and a pattern", entry, remedy) from None
 
 
 def tensor_bytes(tensor: Tensor, stored_as: Format) -> int:

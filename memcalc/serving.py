@@ -307,7 +307,7 @@ def plan(
     stored = found.stored_as if weights is None else weights
     form = scaled(found, stored)
     activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
-    rule = plain(form) if form.is_plain else quantised(form, activation)
+    rule = plain(form) if form.is_plain else quantised(form, activation, found.left_out(stored))
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
     options = chosen.options(engine_options or {})
     return Serving(

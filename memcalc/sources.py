@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.config import load
 from memcalc.data import folder, open_text
@@ -31,16 +31,28 @@ class Source(NamedTuple):
     found: str
     scale_bits: int | None = None
 
+    def stated(self, field: str) -> object:
+        """Return a field, or the text model's where a model that sees says it there."""
+        text = self.fields.get("text_config")
+        inside = text.get(field) if isinstance(text, dict) else None
+        return self.fields.get(field, inside)
+
     @property
     def dtype(self) -> str:
         """The 16- or 32-bit format of activations and of everything that is not quantised."""
         names = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-        value = self.fields.get("torch_dtype", self.fields.get("dtype"))
+        value = self.stated("torch_dtype") or self.stated("dtype")
         if value is None:
             return "bf16"
         if value not in names:
             raise BadInputError("torch_dtype", f"one of {', '.join(names)}", value, "say --weights and --kv")
         return names[str(value)]
+
+    @property
+    def quantization(self) -> dict[str, Any]:
+        """The source's quantization_config; an empty one if it has none, or none that is an object."""
+        found = self.stated("quantization_config")
+        return found if isinstance(found, dict) else {}
 
     @property
     def stored_as(self) -> str:
@@ -50,20 +62,42 @@ class Source(NamedTuple):
             BadInputError: the quantization_config is not understood.
 
         """
-        stated = self.fields.get("quantization_config")
-        if stated is None:
+        if self.stated("quantization_config") is None:
             return self.dtype
-        method = stated.get("quant_method") if isinstance(stated, dict) else None
-        if isinstance(stated, dict) and method == "gptq":
-            name = f"gptq-int{stated.get('bits')}-g{stated.get('group_size')}"
-        elif isinstance(stated, dict) and method == "fp8" and stated.get("weight_block_size") == [128, 128]:
-            name = "fp8-block128"
-        else:
-            name = f"quant_method {method}"
+        name = method_format(self.quantization)
         if name not in FORMATS:
-            known = "gptq-int4-g128 or fp8-block128"
+            known = "gptq-int4-g128, fp8-block128, int4-g32 or mxfp4"
             raise BadInputError("quantization_config", known, name, "say --weights with a known format")
         return name
+
+    def left_out(self, name: str) -> tuple[str, ...]:
+        """Return what the source's own list leaves in 16 bits, if `name` is the format that it states."""
+        if name != method_format(self.quantization):
+            return ()
+        lists = {"mxfp4": "modules_to_not_convert", "int4-g32": "ignore"}
+        found = self.quantization.get(lists.get(name, ""))
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def method_format(stated: dict[str, Any]) -> str:
+    """Return the name of the format of a quantization_config, or its method if it is not understood.
+
+    >>> method_format({"quant_method": "gptq", "bits": 4, "group_size": 128})
+    'gptq-int4-g128'
+    """
+    method = stated.get("quant_method")
+    if method == "gptq":
+        return f"gptq-int{stated.get('bits')}-g{stated.get('group_size')}"
+    if method == "fp8" and stated.get("weight_block_size") == [128, 128]:
+        return "fp8-block128"
+    if method == "mxfp4":
+        return "mxfp4"
+    if method == "compressed-tensors" and stated.get("format") == "pack-quantized":
+        match list(stated.get("config_groups", {}).values()):
+            case [{"targets": ["Linear"], "weights": {"type": "int", "strategy": "group", **how}}]:
+                zeros = "" if how.get("symmetric") else "-asymmetric"
+                return f"int{how.get('num_bits')}-g{how.get('group_size')}{zeros}"
+    return f"quant_method {method}"
 
 
 def catalogue() -> list[str]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
 
+from memcalc.errors import BadInputError
 from memcalc.formats import FORMATS, plain, quantised, stored_bytes, zero_biases
 from memcalc.readers import read
 from memcalc.serving import plan
 from memcalc.sources import source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BF16 = FORMATS["bf16"]
 
@@ -37,8 +44,42 @@ def test_gptq_72b_without_padding() -> None:
         ("Qwen/Qwen3-32B-FP8", 34_322_434_048),
         ("Qwen/Qwen3-235B-A22B-FP8", 236_416_915_456),
         ("Qwen/Qwen3-32B", 65_524_246_528),
+        ("openai/gpt-oss-120b", 65_248_815_744),  # its own list leaves all but the experts in 16 bits
+        ("moonshotai/Kimi-K2.5", 594_205_259_776),  # likewise, and said inside text_config
     ],
 )
 def test_a_source_states_its_own_format(name: str, expected: int) -> None:
     """Without --weights, the source's quantization_config decides; the record knows the scales' width."""
     assert plan(name, context=1).weights_file_bytes == expected
+
+
+def test_a_list_of_exceptions_is_the_checkpoints_own() -> None:
+    """Where another format is asked for, the list of the published one says nothing."""
+    model = read(source("openai/gpt-oss-120b").fields)
+    everything = stored_bytes(model.weights(), quantised(FORMATS["int4-g32"], BF16))
+    assert plan("openai/gpt-oss-120b", context=1, weights="int4-g32").weights_file_bytes == everything
+
+
+@pytest.mark.parametrize("entry", ["model.layers.3.mlp", r"re:model\.layers\.3\.mlp.*", "re:("])
+def test_an_exception_that_cannot_be_counted_is_refused(entry: str) -> None:
+    """Equal layers are counted together: what holds for one of them only is not silently passed over."""
+    with pytest.raises(BadInputError, match="quantization_config"):
+        quantised(FORMATS["mxfp4"], BF16, [entry])
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"symmetric": False}, "int4-g32-asymmetric"),
+        ({"num_bits": 8}, "int8-g32"),
+        ({"strategy": "channel"}, "quant_method compressed-tensors"),
+    ],
+)
+def test_another_way_of_packing_is_refused(changed: dict[str, object], named: str, tmp_path: Path) -> None:
+    """compressed-tensors is a method with many formats; one is known."""
+    fields = json.loads(json.dumps(source("moonshotai/Kimi-K2.5").fields))
+    fields["text_config"]["quantization_config"]["config_groups"]["group_0"]["weights"] |= changed
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(BadInputError, match=named):
+        plan(str(path), context=1)
