@@ -350,6 +350,8 @@ def test_parts_are_what_textbooks_say():
             "gptq-int4-g128",
             ceiling(m * n / 2) + 2 * m * ceiling(n / 128) + ceiling(m * ceiling(n / 128) / 2) + 4 * n,
         ),
+        ("int4-g32", ceiling(m * n / 2) + 2 * m * ceiling(n / 32)),
+        ("mxfp4", ceiling(m * n / 2) + m * ceiling(n / 32)),
     ],
 )
 def test_the_bytes_of_a_matrix(form, expected):
