@@ -79,6 +79,8 @@ class Format:
 
     def bytes(self, rows: int, columns: int) -> int:
         """Return the bytes of a matrix: each array rounded up to whole bytes."""
+        if self.is_plain:
+            return ceil_div(self.bits * rows * columns, 8)
         return sum(ceil_div(piece.bits, 8) for piece in self.pieces(rows, columns))
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from memcalc.parts.plain import Part
 from memcalc.tensor import Tensor, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memcalc.parts.plain import Kept, Part
+    from memcalc.parts.plain import Kept
 
     Named = tuple[tuple[str, Part], ...]
 
@@ -45,8 +44,13 @@ class Layer:
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield what one such layer remembers."""
-        for name, part in self.parts:
+        for name, part in self.remembering:
             yield from under(name, part.cache(batch, context, kept))
+
+    @cached_property
+    def remembering(self) -> Named:
+        """The parts that have a cache at all."""
+        return tuple((name, part) for name, part in self.parts if type(part).cache is not Part.cache)
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,15 @@ class Model:
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
+        shared: dict[
+            int, tuple[Named, int]
+        ] = {}  # readers use one object for equal layers: no need to compare
+        for layer in self.layers:
+            parts, times = shared.get(id(layer.parts), (layer.parts, 0))
+            shared[id(layer.parts)] = parts, times + layer.times
         found: dict[Named, int] = {}
-        for parts, run in groupby(self.layers, key=attrgetter("parts")):
-            found[parts] = found.get(parts, 0) + sum(layer.times for layer in run)
+        for parts, times in shared.values():
+            found[parts] = found.get(parts, 0) + times
         return tuple(Layer(parts, times) for parts, times in found.items())
 
     def weights(self) -> Iterator[Tensor]:
@@ -106,8 +116,10 @@ class Model:
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
         for layer in self.groups:
-            for tensor in layer.cache(batch, context, kept):
-                yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
+            for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
+                for tensor in part.cache(batch, context, kept):
+                    full = f"model.layers.{{layer}}.{name}.{tensor.name}"
+                    yield tensor._replace(name=full, layers=layer.times)
 
     @property
     def parameters(self) -> int:

@@ -303,7 +303,7 @@ def test_a_tower_that_contradicts_itself_is_refused(changed: dict[str, object]) 
 
 
 def test_where_nothing_grows_the_context_has_no_end(tmp_path: Path) -> None:
-    """Mistral-7B-v0.1 has a window in every layer, so that vLLM's cache stops growing; without it, it does."""
+    """Mistral-7B-v0.1 has a window in every layer, so that vLLM's cache stops growing."""
 
     def longest(source: str, on: str) -> int:
         return plan(source, context=16, engine_name="vllm", on=on).max_context or 0

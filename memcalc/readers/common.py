@@ -9,10 +9,13 @@ from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLP, Embedding, Linear, MoE, Norm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeVar
 
     from memcalc.config import Config
     from memcalc.parts import Part
+
+    Kind = TypeVar("Kind")
 
 __all__ = [
     "after_dense",
@@ -26,6 +29,7 @@ __all__ = [
     "rotated",
     "routed",
     "scaled_positions",
+    "stack",
     "used_window",
     "windows",
 ]
@@ -163,13 +167,21 @@ def block(attention: Part, mlp: Part, width: int, norms: Sequence[str] = NORMS) 
     return Layer((("self_attn", attention), ("mlp", mlp), *((name, Norm(width)) for name in norms)))
 
 
+def stack(kinds: Iterable[Kind], layer: Callable[[Kind], Layer]) -> list[Layer]:
+    """Return the layer of each kind; equal kinds are one object, made once."""
+    listed = list(kinds)
+    made = {kind: layer(kind) for kind in dict.fromkeys(listed)}
+    return [made[kind] for kind in listed]
+
+
 def after_dense(config: Config, attention: Part, sparse: MoE) -> list[Layer]:
     """Return the layers of a model whose first `first_k_dense_replace` are dense and the others sparse."""
     depth, first = config.size("num_hidden_layers"), config.count("first_k_dense_replace")
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
-    number, width = min(first, depth), sparse.width
-    before = [block(attention, dense(config), width)] * number if number else []
-    return before + [block(attention, sparse, width)] * (depth - number)
+    return stack(
+        (index < first for index in range(depth)),
+        lambda plain: block(attention, dense(config) if plain else sparse, sparse.width),
+    )
 
 
 def predictors(config: Config, attention: Part, sparse: MoE) -> tuple[Layer, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.readers.common import block, decoder, dense, gqa, refuse_broken_heads, rotated, windows
+from memcalc.readers.common import block, decoder, dense, gqa, refuse_broken_heads, rotated, stack, windows
 
 if TYPE_CHECKING:
     from memcalc.config import Config
@@ -27,8 +27,8 @@ def qwen2(config: Config, name: str) -> Model:
     """Read Qwen2 and Qwen2.5: a bias on q, k and v, always; `attention_bias` has no effect there."""
     config.has("attention_bias")
     width = config.size("hidden_size")
-    layers = (
-        block(gqa(config, window=window, qkv_bias=True), dense(config), width) for window in windows(config)
+    layers = stack(
+        windows(config), lambda window: block(gqa(config, window=window, qkv_bias=True), dense(config), width)
     )
     return decoder(config, name, layers)
 
@@ -36,9 +36,9 @@ def qwen2(config: Config, name: str) -> Model:
 def qwen3(config: Config, name: str) -> Model:
     """Read Qwen3: a norm on every query and key head, and its own head_dim."""
     biased, width = config.flag("attention_bias"), config.size("hidden_size")
-    layers = (
-        block(gqa(config, window=window, biased=biased, qk_norm=True), dense(config), width)
-        for window in windows(config)
+    layers = stack(
+        windows(config),
+        lambda window: block(gqa(config, window=window, biased=biased, qk_norm=True), dense(config), width),
     )
     return decoder(config, name, layers)
 

@@ -18,6 +18,7 @@ from memcalc.readers.common import (
     refuse_broken_heads,
     rope_fields,
     scaled_positions,
+    stack,
 )
 from memcalc.readers.seeing import seeing, tower
 
@@ -32,13 +33,13 @@ def gemma(config: Config, name: str, found: tuple[int | None, ...], *, qk_norm: 
     refuse_broken_heads(config)
     config.restates("cache_implementation", "hybrid")  # what the class does anyway
     biased, width = config.flag("attention_bias"), config.size("hidden_size")
-    layers = {
-        window: block(
+    layers = stack(
+        found,
+        lambda window: block(
             gqa(config, window=window, biased=biased, qk_norm=qk_norm), dense(config), width, SANDWICH
-        )
-        for window in dict.fromkeys(found)
-    }
-    return decoder(config, name, [layers[window] for window in found])
+        ),
+    )
+    return decoder(config, name, layers)
 
 
 def gemma2(config: Config, name: str) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.readers.common import block, decoder, dense, gqa, routed, used_window
+from memcalc.readers.common import block, decoder, dense, gqa, routed, stack, used_window
 
 if TYPE_CHECKING:
     from memcalc.config import Config
@@ -19,8 +19,8 @@ def qwen3_moe(config: Config, name: str) -> Model:
     plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
     width, sparse = config.size("hidden_size"), routed(config, "num_experts")
-    layers = (
-        block(attention, dense(config) if index in plain or (index + 1) % step else sparse, width)
-        for index in range(config.size("num_hidden_layers"))
+    layers = stack(
+        (index in plain or (index + 1) % step > 0 for index in range(config.size("num_hidden_layers"))),
+        lambda is_plain: block(attention, dense(config) if is_plain else sparse, width),
     )
     return decoder(config, name, layers)
