@@ -180,7 +180,7 @@ def answer_model(given: argparse.Namespace) -> Answer:
     cache = cache_facts(model, given.engine)
     extra = {
         "mtp_parameters": model.mtp_parameters,
-        "vision_parameters": 0,
+        "vision_parameters": model.vision_parameters,
         "buffer_values": model.buffer_values,
     }
     fields = {
@@ -203,15 +203,18 @@ def model_text(model: Model, cache: Mapping[str, int]) -> str:
 
     far, near = cache["bytes_per_token"], cache["bytes_per_token_in_window"]
     window = "" if far == near else f", {thin(near)} B while every window still grows"
-    return "\n".join(
-        (
-            f"{model.name} ({model.model_type}, {model.depth} layers)",
-            f"  parameters         {thin(model.parameters)}",
-            f"  active a token     {thin(model.active_parameters)}",
-            f"  cache a token      {thin(far)} B (16-bit){window}",
-            f"  as 16-bit weights  {gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
+    rows = [
+        f"{model.name} ({model.model_type}, {model.depth} layers)",
+        f"  parameters         {thin(model.parameters)}",
+        f"  active a token     {thin(model.active_parameters)}",
+        f"  cache a token      {thin(far)} B (16-bit){window}",
+        f"  as 16-bit weights  {gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
+    ]
+    if model.vision_parameters:
+        rows.insert(
+            2, f"  beside them        {thin(model.vision_parameters)} that see, in no other figure here"
         )
-    )
+    return "\n".join(rows)
 
 
 def answer_list(given: argparse.Namespace) -> Answer:

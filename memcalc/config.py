@@ -105,11 +105,44 @@ HARMLESS = frozenset(
         "decoder_start_token_id",
         "layer_norm_eps",
         "num_nextn_predict_layers",
+        "embd_pdrop",
+        "resid_pdrop",
+        "hidden_activation",
+        "final_logit_softcapping",
+        "attn_logit_softcapping",
+        "query_pre_attn_scalar",
+        "rope_local_base_freq",
+        "swiglu_alpha",
+        "swiglu_limit",
+        "initial_context_length",
+        "attention_sink_size",
+        "tf_legacy_loss",
+        "use_bfloat16",
+        "return_dict_in_generate",
+        "_attn_implementation",
+        "ignore_index",
+        "image_token_index",
+        "boi_token_index",
+        "eoi_token_index",
+        "image_token_id",
+        "video_token_id",
+        "boi_token_id",
+        "eoi_token_id",
+        "vision_start_token_id",
+        "vision_end_token_id",
+        "media_placeholder_token_id",
+        "video_placeholder",
+        "use_unified_vision_chunk",
+        "mm_tokens_per_image",
+        "projector_hidden_act",
+        "projector_ln_eps",
     ]
 )
-# Generation settings that end like a size and may be 0; they say nothing about memory.
+# What ends like a size and may be 0 or null: generation settings, and what no decoder has.
 NOT_SIZES = frozenset(
     [
+        "cross_attention_hidden_size",
+        "pruned_heads",
         "no_repeat_ngram_size",
         "encoder_no_repeat_ngram_size",
         "num_beams",
@@ -135,7 +168,7 @@ SIZE_SUFFIXES = (
     "_per_tok",
     "_group",
 )
-NAMES_OF_LISTS = frozenset({"mlp_only_layers"})
+NAMES_OF_LISTS = frozenset({"mlp_only_layers", "merge_kernel_size"})
 MOST_LAYERS = 10_000  # layers are listed one by one: a slip of some zeros must not fill the memory
 
 
@@ -194,6 +227,10 @@ class Config:
         check_size(field, value)
         return value  # type: ignore[return-value]
 
+    def optional(self, field: str) -> int | None:
+        """Return a size that an architecture may do without: None where it is missing or null."""
+        return self.size(field) if self.has(field) else None
+
     def count(self, field: str) -> int:
         """Return a whole number that may be 0."""
         self.read.add(field)
@@ -209,6 +246,25 @@ class Config:
         if not isinstance(value, bool):
             raise BadInputError(field, "true or false", value, "correct the field in config.json")
         return value
+
+    def mapping(self, field: str) -> dict[str, object]:
+        """Return an object of further fields, such as the text model's of a model that sees."""
+        self.read.add(field)
+        value = self.values.get(field)
+        if not isinstance(value, dict):
+            raise BadInputError(field, "an object", value, "add the object to config.json")
+        return value
+
+    def restates(self, field: str, *expected: object) -> None:
+        """Check a field that says again what another one has said, or that has one known meaning.
+
+        Raises:
+            BadInputError: it says something else.
+
+        """
+        if self.has(field) and self.values[field] not in expected:
+            remedy = "correct config.json; with another meaning the field is not understood"
+            raise BadInputError(field, " or ".join(map(str, expected)), self.values[field], remedy)
 
     def whole_numbers(self, field: str) -> tuple[int, ...]:
         """Return a list of whole numbers; null is the empty list."""

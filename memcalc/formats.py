@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,7 +69,7 @@ class Format:
     note: str = ""
     source: str = ""
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """True if every number is stored by itself."""
         return not (self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits)
@@ -98,6 +99,8 @@ class Format:
 
     def bytes(self, rows: int, columns: int) -> int:
         """Return the bytes of a matrix: each array rounded up to whole bytes."""
+        if self.is_plain:  # most tensors: no need to list their one array
+            return ceil_div(self.bits * rows * columns, 8)
         return sum(ceil_div(piece.bits, 8) for piece in self.pieces(rows, columns))
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from memcalc.parts.plain import Part
 from memcalc.tensor import Tensor, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memcalc.parts.plain import Kept, Part
+    from memcalc.parts.plain import Kept
 
     Named = tuple[tuple[str, Part], ...]
+    Formats = tuple[tuple[str, str], ...]
 
 __all__ = ["Layer", "Model", "everything"]
 
@@ -52,8 +52,13 @@ class Layer:
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield what one such layer remembers."""
-        for name, part in self.parts:
+        for name, part in self.remembering:
             yield from under(name, part.cache(batch, context, kept))
+
+    @cached_property
+    def remembering(self) -> Named:
+        """The parts that have a cache at all."""
+        return tuple((name, part) for name, part in self.parts if type(part).cache is not Part.cache)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Model:
 
     `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
     `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
-    `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load.
+    `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
+    `vision` what stands beside the text model to read pictures: neither is part of `weights`.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Model:
     max_context: int | None = None
     rotary_positions: int | None = None
     mtp: tuple[Layer, ...] = ()
+    vision: tuple[Layer, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -82,9 +89,14 @@ class Model:
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
-        found: dict[tuple[Named, tuple[tuple[str, str], ...]], int] = {}
-        for alike, run in groupby(self.layers, key=attrgetter("parts", "formats")):
-            found[alike] = found.get(alike, 0) + sum(layer.times for layer in run)
+        shared: dict[tuple[int, Formats], tuple[Named, int]] = {}
+        for layer in self.layers:  # readers use one object for equal layers: no need to compare
+            alike = id(layer.parts), layer.formats
+            parts, times = shared.get(alike, (layer.parts, 0))
+            shared[alike] = parts, times + layer.times
+        found: dict[tuple[Named, Formats], int] = {}
+        for (_, formats), (parts, times) in shared.items():
+            found[parts, formats] = found.get((parts, formats), 0) + times
         return tuple(Layer(parts, times, formats) for (parts, formats), times in found.items())
 
     def weights(self) -> Iterator[Tensor]:
@@ -104,7 +116,7 @@ class Model:
                 yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
 
     def each_weight(self) -> Iterator[Tensor]:
-        """Yield every weight under its own name, as a checkpoint's header lists them."""
+        """Yield every weight under its own name; how a checkpoint spells it stands in `memcalc.names`."""
         for name, part in self.outside:
             yield from under(name, part.weights())
         for index, layer in enumerate(self.layers):
@@ -119,8 +131,10 @@ class Model:
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
         for layer in self.groups:
-            for tensor in layer.cache(batch, context, kept):
-                yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
+            for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
+                for tensor in part.cache(batch, context, kept):
+                    full = f"model.layers.{{layer}}.{name}.{tensor.name}"
+                    yield tensor._replace(name=full, layers=layer.times)
 
     @property
     def logits_width(self) -> int | None:
@@ -155,6 +169,17 @@ class Model:
     def mtp_parameters(self) -> int:
         """Numbers of the layers for multi-token prediction, router bias included, embedding and head not."""
         return sum(tensor.count for layer in self.mtp for tensor in layer.weights())
+
+    def vision_weights(self) -> Iterator[Tensor]:
+        """Yield the weights of the vision tower and of its projection, equal layers together."""
+        for layer in self.vision:
+            for tensor in layer.weights():
+                yield tensor._replace(layers=layer.times)
+
+    @property
+    def vision_parameters(self) -> int:
+        """Parameters that stand beside the text model to read pictures."""
+        return sum(tensor.count for tensor in self.vision_weights())
 
     def stage(self, first: int, last: int) -> Model:
         """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.formats import Format, format_named
+from memcalc.names import SPELLINGS, Spelling, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -235,15 +237,17 @@ class Pattern(NamedTuple):
         """True if it is a regular expression."""
         return self.entry.startswith("re:")
 
-    def matches(self, module: str) -> bool:
-        """Say whether it means a module, or one that holds it; names may begin anywhere."""
-        if self.is_expression:
-            return re.match(self.entry[3:], module.replace("{layer}", str(self.layer or 0))) is not None
-        words = module.split(".")
-        paths = [".".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)]
-        if "*" in self.template:
-            return any(fnmatchcase(path, self.template) for path in paths if module.startswith(path))
-        return self.template in paths
+
+@cache
+def means(pattern: Pattern, module: str) -> bool:
+    """Say whether a pattern means a module, or one that holds it; names may begin anywhere."""
+    if pattern.is_expression:
+        return re.match(pattern.entry[3:], module.replace("{layer}", str(pattern.layer or 0))) is not None
+    words = module.split(".")
+    paths = [".".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)]
+    if "*" in pattern.template:
+        return any(fnmatchcase(path, pattern.template) for path in paths if module.startswith(path))
+    return pattern.template in paths
 
 
 def patterns(entry: str, depth: int) -> list[Pattern]:
@@ -274,29 +278,38 @@ def keep_out(
         BadInputError: an entry is no pattern, or names what stands outside the layers and would be quantised.
 
     """
+    words = tuple(SPELLINGS.get(model.model_type, Spelling({})).words.items())
     alike: dict[tuple[str, int | None], list[Pattern]] = {}  # many entries differ in their layer alone
     for entry in dict.fromkeys(entries):
         for one in patterns(entry, len(model.layers)):
             alike.setdefault((one.template, one.layer if one.is_expression else None), []).append(one)
     used: set[str] = set()
     for name, part in model.outside:
-        hits = {one.entry for same in alike.values() if same[0].matches(name) for one in same}
+        hits = {one.entry for same in alike.values() if means(same[0], name) for one in same}
         if hits and getattr(part, "kind", "norm") in kept.format.kinds:
             raise BadInputError(FIELD, f"{name} in {kept.format.id}", min(hits), ASIDE)
         used |= hits
-    meant: dict[object, dict[str, set[int | None]]] = {}
+    meant: dict[int, dict[str, set[int | None]]] = {}
     layers: list[Layer] = []
+    stored: dict[tuple[int, int | None], Layer] = {}
+    numbered = {one.layer for every in alike.values() for one in every}
     for index, layer in enumerate(model.layers):
-        if layer.parts not in meant:
-            found = meant[layer.parts] = {}
+        if id(layer.parts) not in meant:  # readers use one object for equal layers
+            found = meant[id(layer.parts)] = {}
             for tensor in layer.weights():
-                same = [
-                    one for all_ in alike.values() if all_[0].matches(module_of(tensor.name)) for one in all_
-                ]
+                module = module_of(tensor.name)
+                spellings = {module, spelled(f"{module}.", words).removesuffix(".")}
+                groups = (every for every in alike.values() if any(means(every[0], one) for one in spellings))
+                same = [one for every in groups for one in every]
                 found[tensor.name] = {one.layer for one in same}
                 used |= {one.entry for one in same if (one.layer or 0) < len(model.layers)}
-        out = tuple((name, rest.id) for name, which in meant[layer.parts].items() if which & {None, index})
-        layers.append(replace(layer, formats=out) if out else layer)
+        found = meant[id(layer.parts)]
+        own = index in numbered  # else the layer is stored as all that are alike
+        alone = id(layer.parts), index if own else None
+        if alone not in stored:
+            out = tuple((name, rest.id) for name, which in found.items() if which & {None, index})
+            stored[alone] = replace(layer, formats=out) if out else layer
+        layers.append(stored[alone])
     entries = dict.fromkeys(one.entry for same in alike.values() for one in same)
     return replace(model, layers=tuple(layers)), tuple(entry for entry in entries if entry not in used)
 

@@ -267,10 +267,11 @@ def most(rooms: Iterable[Callable[[int], int]]) -> int:
 
 
 def most_in(room: Callable[[int], int], far: int = 2**20) -> int:
-    """Return the largest number that leaves room; the search starts where an even slope would end."""
-    first = room(1)
-    slope = first - room(far)
-    start = 1 + first * (far - 1) // slope if slope else 1
+    """Return the largest number that leaves room; the search starts where the slope beyond windows ends."""
+    there = room(far)
+    slope = there - room(2 * far)
+    even = far * far if there >= 0 else 1  # windows in all layers: more tokens take no more memory
+    start = far + there * far // slope if slope else even
     return largest(lambda number: room(number) >= 0, start=start)
 
 

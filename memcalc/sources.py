@@ -30,6 +30,13 @@ class Source(NamedTuple):
     found: str
     scale_bits: int | None = None
 
+    def stated(self, field: str) -> object:
+        """Return a field, or the text model's where a model that sees says it there."""
+        text = self.fields.get("text_config")
+        inside = text.get(field) if isinstance(text, dict) else None
+        own = self.fields.get(field)
+        return inside if own is None else own
+
     @property
     def dtype(self) -> str:
         """The 16- or 32-bit format of activations and of everything that is not quantised.
@@ -39,7 +46,7 @@ class Source(NamedTuple):
 
         """
         names = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-        stated = [self.fields[name] for name in ("dtype", "torch_dtype") if self.fields.get(name) is not None]
+        stated = [value for name in ("dtype", "torch_dtype") if (value := self.stated(name)) is not None]
         if not stated:
             return "bf16"
         value = stated[0]
@@ -69,7 +76,7 @@ class Source(NamedTuple):
             BadInputError: it is not understood.
 
         """
-        stated = self.fields.get("quantization_config", self.fields.get("quantization"))
+        stated = self.stated("quantization_config") or self.stated("quantization")
         if stated is None:
             return None
         from memcalc.quantization import scheme

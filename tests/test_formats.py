@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.formats import FORMATS, plain, quantised, stored_bytes, zero_biases
+from memcalc.formats import FORMATS, format_named, plain, quantised, stored_bytes, zero_biases
 from memcalc.readers import read
 from memcalc.serving import plan
 from memcalc.sources import source
@@ -37,8 +37,23 @@ def test_gptq_72b_without_padding() -> None:
         ("Qwen/Qwen3-32B-FP8", 34_322_434_048),
         ("Qwen/Qwen3-235B-A22B-FP8", 236_416_915_456),
         ("Qwen/Qwen3-32B", 65_524_246_528),
+        ("openai/gpt-oss-120b", 65_248_815_744),  # its own list leaves all but the experts in 16 bits
+        ("moonshotai/Kimi-K2.5", 594_205_259_776),  # likewise, and said inside text_config
     ],
 )
 def test_a_source_states_its_own_format(name: str, expected: int) -> None:
     """Without --weights, the source's quantization_config decides; the record knows the scales' width."""
     assert plan(name, context=1).weights_file_bytes == expected
+
+
+def test_a_list_of_exceptions_is_the_checkpoints_own() -> None:
+    """Where another format is asked for, the list of the published one says nothing."""
+    model = read(source("openai/gpt-oss-120b").fields)
+    everything = stored_bytes(model.weights(), quantised(format_named("int4-g32"), BF16))
+    assert plan("openai/gpt-oss-120b", context=1, weights="int4-g32").weights_file_bytes == everything
+
+
+def test_entries_in_a_familys_own_words_are_understood() -> None:
+    """gpt-oss calls its router what the ledger calls a gate."""
+    assert plan("openai/gpt-oss-120b", context=1).named["unmatched"] == []
+    assert plan("moonshotai/Kimi-K2.5", context=1).named["unmatched"] == []

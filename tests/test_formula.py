@@ -19,7 +19,7 @@ from sympy import Rational, ceiling, floor
 
 from memcalc import parts
 from memcalc.errors import BadInputError, ProofError
-from memcalc.formats import FORMATS, Format, plain, quantised, stored_bytes
+from memcalc.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, stored_bytes
 from memcalc.formula import (
     Formula,
     derive,
@@ -350,15 +350,30 @@ def test_parts_are_what_textbooks_say():
             "gptq-int4-g128",
             ceiling(m * n / 2) + 2 * m * ceiling(n / 128) + ceiling(m * ceiling(n / 128) / 2) + 4 * n,
         ),
+        ("int4-g32", ceiling(m * n / 2) + 2 * m * ceiling(n / 32)),
+        ("mxfp4", ceiling(m * n / 2) + m * ceiling(n / 32)),
+        ("nvfp4", ceiling(m * n / 2) + m * ceiling(n / 16) + 8),
+        ("fp8", m * n + 4),
+        ("fp8-channel", m * n + 2 * m),
+        ("w8a8", m * n + 2 * m),
+        ("int8", m * n + 4 * m),
+        ("nf4", ceiling(m * n / 2) + 4 * ceiling(m * n / 64) + 64),
+        ("fp4", ceiling(m * n / 2) + 4 * ceiling(m * n / 64) + 64),
+        *(
+            (name, ceiling(m * n / 2) + ceiling(m * n / 64) + 4 * ceiling(ceiling(m * n / 64) / 256) + 1088)
+            for name in ("nf4-dq", "fp4-dq")
+        ),
+        ("awq-int4-g128", ceiling(m * n / 2) + 2 * m * ceiling(n / 128) + ceiling(m * ceiling(n / 128) / 2)),
+        ("mlx-4bit-g64", ceiling(m * n / 2) + 4 * m * ceiling(n / 64)),
     ],
 )
 def test_the_bytes_of_a_matrix(form, expected):
-    prove(FORMATS[form].bytes(rows=m, columns=n), expected)
+    prove(format_named(form).bytes(rows=m, columns=n), expected)
 
 
 def test_every_weight_format_has_its_formula():
     tested = test_the_bytes_of_a_matrix.pytestmark[0].args[1]
-    assert {form for form, _ in tested} == set(FORMATS)
+    assert {form for form, _ in tested} >= {*FORMATS, *MORE_FORMATS}
 
 
 def test_the_states_of_zero():

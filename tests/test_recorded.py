@@ -13,6 +13,7 @@ import pytest
 
 from memcalc.engines import engine
 from memcalc.model import everything
+from memcalc.names import header
 from memcalc.readers import FAMILIES, read
 from memcalc.serving import plan
 from memcalc.sources import catalogue, record
@@ -59,11 +60,12 @@ def cached(model, run):
 
 @pytest.mark.parametrize(("config", "figures"), CASES)
 def test_equals_what_transformers_said(config, figures):
-    """Counts, every tensor's name and shape, and every layer's cache."""
+    """Counts, every tensor's name and shape as the family's checkpoints have them, every layer's cache."""
     model = read(config, "recorded")
-    lines = [f"{tensor.name} {spelled(tensor.stored_shape)}" for tensor in model.each_weight()]
+    lines = [f"{name} {spelled(shape)}" for name, shape in header(model).items()]
     said = {
         "parameters": model.parameters,
+        "vision": model.vision_parameters,
         "active": model.active_parameters,
         "embedding": model.embedding_parameters,
         "tied": model.tied,

@@ -153,7 +153,7 @@ def rotary_table(step: Step) -> Iterator[Line]:
     positions = step.stage.rotary_positions
     for part in (part for layer in step.stage.groups for _, part in layer.parts):
         if isinstance(part, GQA | MLA) and positions is not None:
-            width = part.head_dim if isinstance(part, GQA) else part.rope_dim
+            width = part.rope_dim or part.head_dim if isinstance(part, GQA) else part.rope_dim
             size = positions * width * step.element_bytes
             formula = f"{positions} positions x {width} x {step.element_bytes} B"
             source = "vllm-project/vllm model_executor/layers/rotary_embedding, cos_sin_cache, 2026-11"

@@ -22,7 +22,10 @@ class GQA(Part):
 
     Multi-head attention is ``kv_heads == heads``, multi-query attention ``kv_heads == 1``. `window` is the
     sliding window in tokens, or None. `qk_norm` puts an RMSNorm on every head of the queries and keys.
-    Source: Ainslie et al. 2023, arXiv:2305.13245; names as in transformers' LlamaAttention.
+    `sinks` adds a logit a query head to which attention may go instead of a token. `rope_dim` is how many
+    numbers of a head are rotated, None for all of them.
+    Source: Ainslie et al. 2023, arXiv:2305.13245; names as in transformers' LlamaAttention and
+    GptOssAttention.
 
     >>> part = GQA(width=5120, heads=64, kv_heads=8, head_dim=128)
     >>> sum(tensor.count for tensor in part.weights())
@@ -40,9 +43,11 @@ class GQA(Part):
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: bool = False
+    sinks: bool = False
+    rope_dim: int | None = None
 
     def weights(self) -> Iterator[Tensor]:
-        """Yield four matrices, and the biases and norms that the variant has."""
+        """Yield four matrices, and the biases, norms and sinks that the variant has."""
         q, kv = (self.heads, self.head_dim), (self.kv_heads, self.head_dim)
         yield from linear("q_proj", q, self.width, bias=self.qkv_bias, split=OUT)
         yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
@@ -51,6 +56,8 @@ class GQA(Part):
         if self.qk_norm:
             yield from under("q_norm", Norm(self.head_dim).weights())
             yield from under("k_norm", Norm(self.head_dim).weights())
+        if self.sinks:
+            yield Tensor("sinks", (self.heads,), "bias", split=0)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield one key and one value a token and KV head."""

@@ -42,7 +42,8 @@ class MLP(Part):
 class MoE(Part):
     """A mixture of experts: a router, `experts` of which a token uses `top_k`, and shared experts.
 
-    `score_bias` is the router's correction that DeepSeek-V3 keeps as a buffer, not as a parameter.
+    `score_bias` is the router's correction that DeepSeek-V3 keeps as a buffer, not as a parameter. `bias` is
+    on the router and on every matrix of the routed experts, as in gpt-oss.
     Source: DeepSeek-V3, arXiv:2412.19437; names as in Qwen3's and DeepSeek's checkpoints.
 
     >>> part = MoE(width=4096, expert_width=1536, experts=128, top_k=8)
@@ -57,13 +58,15 @@ class MoE(Part):
     top_k: int
     shared_width: int | None = None
     score_bias: bool = False
+    bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the router, every expert, and the shared experts."""
-        yield from linear("gate", self.experts, self.width, kind="router")
+        yield from linear("gate", self.experts, self.width, bias=self.bias, kind="router")
         if self.score_bias:
             yield Tensor("gate.e_score_correction_bias", (self.experts,), "buffer")
-        for tensor in under("experts.{expert}", MLP(self.width, self.expert_width, kind="expert").weights()):
+        expert = MLP(self.width, self.expert_width, bias=self.bias, kind="expert")
+        for tensor in under("experts.{expert}", expert.weights()):
             yield tensor._replace(experts=self.experts, chosen=self.top_k)
         if self.shared_width is not None:
             yield from under("shared_experts", MLP(self.width, self.shared_width, kind="shared").weights())

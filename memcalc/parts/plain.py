@@ -32,17 +32,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Norm(Part):
-    """RMSNorm: one weight for each number of the stream.
+    """RMSNorm: one weight for each number of the stream; with `bias` it is a LayerNorm.
 
     >>> [tensor.count for tensor in Norm(width=5120).weights()]
     [5120]
     """
 
     width: int
+    bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
-        """Yield the scale."""
+        """Yield the scale, and the shift of a LayerNorm."""
         yield Tensor("weight", (self.width,), "norm")
+        if self.bias:
+            yield Tensor("bias", (self.width,), "bias")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Embedding(Part):
 
 @dataclass(frozen=True)
 class Linear(Part):
-    """One matrix that every rank holds whole (the projection of a multi-token-prediction layer).
+    """One matrix that every rank holds whole (a projection into the stream of the text model).
 
     >>> [tensor.stored_shape for tensor in Linear(rows=7168, columns=14336).weights()]
     [(7168, 14336)]
@@ -72,7 +75,10 @@ class Linear(Part):
 
     rows: int
     columns: int
+    bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
-        """Yield the matrix."""
+        """Yield the matrix, and its bias if it has one."""
         yield Tensor("weight", (self.rows, self.columns))
+        if self.bias:
+            yield Tensor("bias", (self.rows,), "bias")

@@ -5,6 +5,7 @@ Nothing here knows memcalc: configs go in, numbers come out.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -15,8 +16,10 @@ from itertools import groupby
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
+from transformers.core_model_loading import revert_weight_conversion
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 transformers.logging.set_verbosity_error()
 VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -25,11 +28,22 @@ LENGTHS = (64, 128)
 SMALL_RUNS = ((1, 7), (2, 64), (1, 128), (3, 200))
 
 
+# Kimi-K2's config.json names DeepseekV3ForCausalLM as its class; transformers knows no type of that name.
+# Inside of kimi_k25 its own configuration class makes the same replacement.
+KNOWN_AS = {"kimi_k2": "deepseek_v3"}
+
+
 def config_of(fields):
     """The configuration object; quantisation changes how weights are stored, not which there are."""
-    return AutoConfig.for_model(
-        **{key: value for key, value in fields.items() if key != "quantization_config"}
-    )
+    known = {key: value for key, value in fields.items() if key != "quantization_config"}
+    known["model_type"] = KNOWN_AS.get(known["model_type"], known["model_type"])
+    return AutoConfig.for_model(**copy.deepcopy(known))  # some classes change the objects that they are given
+
+
+def class_of(config):
+    """The class that writes text; one that sees as well, where no other one knows the config."""
+    known = AutoModelForCausalLM._model_mapping.keys()
+    return AutoModelForCausalLM if type(config) in known else AutoModelForImageTextToText
 
 
 # What the configuration object carries and no class builds anything from: released copies of one model
@@ -59,16 +73,17 @@ def on_meta(fields):
 @cache
 def _on_meta(text):
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config_of(json.loads(text)), dtype=torch.bfloat16)
+        config = config_of(json.loads(text))
+        model = class_of(config).from_config(config, dtype=torch.bfloat16)
     model.tie_weights()
     return model.eval()
 
 
 def accepts(fields):
-    """Whether the configuration class takes these values; it checks their types."""
+    """Whether a model can be built with these values: types are checked, dropouts are shares."""
     try:
-        config_of(fields)
-    except (TypeError, ValueError, StrictDataclassError):
+        on_meta(fields)
+    except (TypeError, ValueError, StrictDataclassError, ZeroDivisionError):
         return False
     return True
 
@@ -83,36 +98,38 @@ def in_memory(fields, dtype=torch.bfloat16):
     """The model with random weights, ready to run; the plain loop over experts takes any width."""
     torch.manual_seed(0)
     config = config_of(fields)
-    return AutoModelForCausalLM.from_config(config, dtype=dtype, experts_implementation="eager").eval()
+    return class_of(config).from_config(config, dtype=dtype, experts_implementation="eager").eval()
 
 
-def apart(name, shape):
-    """A fused tensor as the checkpoint stores it.
+# Where the classes that see keep what sees, and its projection into the text model's stream.
+SEEING = ("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.")
+# In version 5.23 kimi_k25's rules go too far backwards: names of the vision tower appear in the text model.
+# The rules forwards, which read published checkpoints, show what is meant.
+MISSPELLED = {
+    "language_model.model.blocks.": "language_model.model.layers.",
+    "vision_tower.encoder.patch_embed.": "vision_tower.patch_embed.",
+    "model.mm_projector.": "mm_projector.",
+}
 
-    Since version 5 the class keeps the experts of a layer in two tensors: gate and up of all of them, one
-    above the other, and down. Published checkpoints store a matrix for each. That this is the spelling of
-    `save_pretrained` as well is a test of its own.
-    """
-    if name.endswith("experts.gate_up_proj"):
-        experts, rows, columns = shape
-        for expert in range(experts):
-            for half in "gate_proj", "up_proj":
-                yield name.replace("gate_up_proj", f"{expert}.{half}.weight"), (rows // 2, columns)
-    elif name.endswith("experts.down_proj"):
-        for expert in range(shape[0]):
-            yield name.replace("down_proj", f"{expert}.down_proj.weight"), shape[1:]
-    else:
-        yield name, shape
+
+def as_published(name):
+    """A name as published checkpoints spell it, where transformers would write another."""
+    for wrong, right in MISSPELLED.items():
+        if name.startswith(wrong):
+            return name.replace(wrong, right, 1)
+    return name
 
 
 def tensors(model):
-    """The state dict's names and shapes; a tied head is the embedding and has no entry of its own."""
-    found, seen = {}, set()
-    for name, item in model.state_dict(keep_vars=True).items():
-        if id(item) not in seen:
-            found |= dict(apart(name, tuple(item.shape)))
-        seen.add(id(item))
-    return found
+    """Names and shapes as the class writes them into a checkpoint; a tied head has no entry of its own.
+
+    Since version 5 a class may hold other tensors than published checkpoints do: the experts of a layer in
+    two, the layers of a text model under another name. Its own rules take them apart again. That this is what
+    `save_pretrained` writes is a test of its own.
+    """
+    state = remove_tied_weights_from_state_dict(model.state_dict(), model)
+    written = revert_weight_conversion(model, state)
+    return {as_published(name): tuple(item.shape) for name, item in written.items()}
 
 
 def digest(shapes):
@@ -127,6 +144,11 @@ def in_short(shapes):
     return dict(Counter(starred))
 
 
+def text_parameters(model):
+    """Names and parameters, tied ones once, without the vision tower and its projection."""
+    return [(name, item) for name, item in model.named_parameters() if not name.startswith(SEEING)]
+
+
 def is_expert(name):
     """Whether a parameter holds routed experts; they lie along its first axis."""
     return ".mlp.experts." in name
@@ -134,28 +156,31 @@ def is_expert(name):
 
 def active(model):
     """Parameters that one token uses: all but the experts that it does not choose."""
-    unused = 0
-    for name, item in model.named_parameters():
+    unused, parameters = 0, text_parameters(model)
+    for name, item in parameters:
         if is_expert(name):
-            unused += item[0].numel() * (item.shape[0] - model.config.num_experts_per_tok)
-    return sum(item.numel() for item in model.parameters()) - unused
+            chosen = model.config.get_text_config().num_experts_per_tok
+            unused += item[0].numel() * (item.shape[0] - chosen)
+    return sum(item.numel() for _, item in parameters) - unused
 
 
 def touched(model):
     """The same without asking the config: one token passes, and experts without a gradient were not used."""
     model(torch.ones((1, 1), dtype=torch.long)).logits.sum().backward()
-    unused = 0
-    for name, item in model.named_parameters():
+    unused, parameters = 0, text_parameters(model)
+    for name, item in parameters:
         if is_expert(name):
             unused += sum(part.numel() for part in item.grad if not part.any())
-    return sum(item.numel() for item in model.parameters()) - unused
+    return sum(item.numel() for _, item in parameters) - unused
 
 
 def counts(model):
-    """Parameters (tied ones once), and persistent buffers."""
+    """Parameters of the text model (tied ones once) and of what sees, and persistent buffers."""
     state, parameters = model.state_dict(), dict(model.named_parameters(remove_duplicate=False))
+    text = sum(item.numel() for _, item in text_parameters(model))
     return {
-        "parameters": sum(item.numel() for item in model.parameters()),
+        "parameters": text,
+        "vision": sum(item.numel() for item in model.parameters()) - text,
         "active": active(model),
         "embedding": model.get_input_embeddings().weight.numel(),
         "tied": model.get_output_embeddings().weight is model.get_input_embeddings().weight,
@@ -257,6 +282,20 @@ SCALING = {
 ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
 
 
+# What a class needs beside widths and heads to be built, where its defaults are too large.
+FEW_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
+GROUPS = {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, **FEW_EXPERTS}
+NEEDED = {
+    "qwen3_moe": {"num_experts": 4, **FEW_EXPERTS},
+    "deepseek_v3": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
+    "kimi_k2": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
+    "mixtral": {"num_local_experts": 4},
+    "gpt_oss": {"num_local_experts": 4},
+    "glm4_moe": {**GROUPS, "partial_rotary_factor": 1.0},
+    "phi3": {"pad_token_id": 0},
+}
+
+
 def rotary_model(model_type, kind, head_dim=128):
     """A small model of a type whose heads are rotated in `head_dim` numbers, under a kind of scaling."""
     fields = {
@@ -270,13 +309,10 @@ def rotary_model(model_type, kind, head_dim=128):
         "head_dim": head_dim,
         "max_position_embeddings": 64,
         "rope_parameters": {"rope_type": kind, "rope_theta": 1e6, **SCALING[kind]},
+        **NEEDED.get(model_type, {}),
     }
-    if model_type == "qwen3_moe":
-        fields |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
-    if model_type == "deepseek_v3":
-        fields |= {"qk_rope_head_dim": head_dim, "kv_lora_rank": 32, "q_lora_rank": None}
-        fields |= {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
-        fields |= {"n_group": 1, "topk_group": 1}
+    if KNOWN_AS.get(model_type, model_type) == "deepseek_v3":
+        fields["qk_rope_head_dim"] = head_dim
     return in_memory(fields)
 
 

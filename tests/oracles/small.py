@@ -123,10 +123,140 @@ def deepseek_v3(draw):
     )
 
 
+def kinds(draw, depth):
+    """A kind of attention a layer, or nothing: then the class's pattern holds."""
+    return some(
+        draw, layer_types=[draw.choice(("full_attention", "sliding_attention")) for _ in range(depth)]
+    )
+
+
+def mistral(draw):
+    """A window is in every layer; if nothing is said it is 4096 tokens."""
+    return stream(draw) | some(draw, sliding_window=draw.choice((None, draw.randint(5, 150))))
+
+
+def phi3(draw):
+    """Half of the heads' numbers may be rotated; the class takes no other scaling than longrope."""
+    fields = stream(draw) | {"pad_token_id": 0}  # the class has one beyond a small vocabulary
+    if draw.random() < 0.3:
+        del fields["num_key_value_heads"]
+    share = some(draw, partial_rotary_factor=draw.choice((0.5, 1.0)))
+    return fields | share | some(draw, sliding_window=draw.choice((None, draw.randint(5, 150))))
+
+
+def mixtral(draw):
+    """`intermediate_size` is an expert's width."""
+    experts = draw.randint(2, 9)
+    fields = stream(draw) | {"num_local_experts": experts, "num_experts_per_tok": draw.randint(1, experts)}
+    return fields | some(draw, sliding_window=draw.choice((None, draw.randint(5, 150))))
+
+
+def gemma2(draw):
+    """The class demands a width that the heads divide, whatever their own width."""
+    fields = stream(draw, head_dim_needed=True, any_width=False)
+    return (
+        fields
+        | kinds(draw, fields["num_hidden_layers"])
+        | {"sliding_window": draw.randint(5, 150)}
+        | some(draw, attention_bias=draw.random() < 0.6)
+    )
+
+
+def gemma3_text(draw):
+    """As Gemma 2, with another pattern, which may be stated."""
+    return gemma2(draw) | some(draw, sliding_window_pattern=draw.randint(2, 4))
+
+
+def gemma3(draw):
+    """Whether the head is tied is said outside; what the text model says has no effect."""
+    heads, patch = draw.choice((1, 2, 3)), draw.randint(2, 5)
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": heads * draw.randint(4, 20),
+        "intermediate_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "image_size": patch * draw.randint(16, 20) + draw.randint(0, 1),
+        "patch_size": patch,
+        "vision_use_head": False,
+    }
+    text = gemma3_text(draw) | some(draw, model_type="gemma3_text")
+    fields = {"text_config": text, "vision_config": vision | some(draw, num_channels=draw.randint(1, 4))}
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
+def gpt_oss(draw):
+    """`intermediate_size` is an expert's width."""
+    experts, fields = draw.randint(2, 9), stream(draw)
+    return (
+        fields
+        | kinds(draw, fields["num_hidden_layers"])
+        | {"num_local_experts": experts, "num_experts_per_tok": draw.randint(1, experts)}
+        | {"head_dim": 2 * draw.randint(2, 20), "sliding_window": draw.randint(5, 150)}
+        | some(draw, attention_bias=draw.random() < 0.6)
+    )
+
+
+def glm4_moe(draw):
+    """The groups of experts as in DeepSeek-V3; half of the heads' numbers are rotated if nothing is said."""
+    fields = stream(draw)
+    fields["head_dim"] = 4 * draw.randint(1, 10)
+    groups, together = draw.choice((1, 2, 4)), draw.randint(2, 4)
+    chosen = min(draw.randint(1, 2), groups)
+    return (
+        fields
+        | {
+            "n_routed_experts": groups * together,
+            "num_experts_per_tok": draw.randint(1, chosen * together),
+            "n_group": groups,
+            "topk_group": chosen,
+            "moe_intermediate_size": draw.randint(5, 80),
+        }
+        | some(
+            draw,
+            n_shared_experts=draw.randint(1, 3),
+            first_k_dense_replace=draw.randint(0, fields["num_hidden_layers"]),
+            attention_bias=draw.random() < 0.6,
+            use_qk_norm=draw.random() < 0.6,
+            num_nextn_predict_layers=draw.randint(0, 2),
+            partial_rotary_factor=draw.choice((0.5, 1.0)),
+        )
+    )
+
+
+def kimi_k25(draw):
+    """The fields of the vision tower as transformers names them; its own class has others."""
+    heads = draw.choice((1, 2, 3))
+    vision = {
+        "hidden_size": heads * 4 * draw.randint(2, 8),
+        "intermediate_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "patch_size": draw.randint(2, 5),
+        "pos_emb_height": draw.randint(2, 9),
+        "pos_emb_width": draw.randint(2, 9),
+        "merge_kernel_size": [draw.randint(1, 3), draw.randint(1, 3)],
+    }
+    text = deepseek_v3(draw) | {"model_type": draw.choice(("deepseek_v3", "kimi_k2"))}
+    text["q_lora_rank"] = draw.randint(8, 60)  # without one, transformers 5.23 cannot write a checkpoint
+    fields = {"text_config": text, "vision_config": vision, "projection_hidden_size": vision["hidden_size"]}
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
 DRAWN = {
     "llama": llama,
     "qwen2": qwen2,
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
     "deepseek_v3": deepseek_v3,
+    "kimi_k2": deepseek_v3,
+    "kimi_k25": kimi_k25,
+    "mistral": mistral,
+    "mixtral": mixtral,
+    "phi3": phi3,
+    "gemma2": gemma2,
+    "gemma3_text": gemma3_text,
+    "gemma3": gemma3,
+    "gpt_oss": gpt_oss,
+    "glm4_moe": glm4_moe,
 }

@@ -15,8 +15,17 @@ MIB = 2**20
 AFTER_A_RUN = {"longrope": {"long_inv_freq": 64 * 4}, "dynamic": {"max_seq_len_cached": 8}}
 
 
-@pytest.mark.parametrize("kind", ask.ROPE_TYPES)
-@pytest.mark.parametrize("model_type", DRAWN)
+# Those that see have the rotation of the text model inside, and Gemma 3 has two of them: a test of its own.
+ONE_ROTATION = [kind for kind in DRAWN if kind not in {"gemma3", "gemma3_text", "kimi_k25"}]
+TAKEN = [
+    (model_type, kind)
+    for model_type in ONE_ROTATION
+    for kind in ask.ROPE_TYPES
+    if model_type != "phi3" or kind in {"default", "longrope"}  # its configuration refuses the others
+]
+
+
+@pytest.mark.parametrize(("model_type", "kind"), TAKEN)
 def test_buffers_are_two_lists_of_frequencies(model_type, kind):
     """Heads 128 wide have 64 frequencies in fp32, kept twice: 512 B a model, whatever the kind of scaling."""
     model = ask.rotary_model(model_type, kind)
@@ -25,6 +34,27 @@ def test_buffers_are_two_lists_of_frequencies(model_type, kind):
     assert sum(ask.rotary_buffers(model).values()) == 512
     assert ask.rotary_attributes(model) == AFTER_A_RUN.get(kind, {})
     assert ask.bytes_held(held) == ask.bytes_held(ask.run(ask.rotary_model(model_type, "default"), 1, 100))
+
+
+def test_half_a_head_has_half_as_many_frequencies():
+    """GLM-4.5 rotates 64 numbers of 128, and memcalc reads the same."""
+    fields = record("zai-org/GLM-4.5-Air").fields
+    rotary = ask.on_meta(fields).model.rotary_emb
+    [part] = {part for layer in read(fields).layers for name, part in layer.parts if name == "self_attn"}
+    assert rotary.inv_freq.numel() == part.rope_dim // 2 == 32
+
+
+def test_gemma_3_rotates_each_kind_of_layer_in_its_own_way():
+    """Two lists for layers with a window, two for those without; memcalc counts two tables."""
+    fields = record("google/gemma-3-27b-it").fields
+    rotary = ask.on_meta(fields).model.language_model.rotary_emb
+    lists = {name: item.numel() for name, item in rotary.named_buffers()}
+    assert lists == {
+        f"{kind}_attention_{which}": 64
+        for kind in ("sliding", "full")
+        for which in ("inv_freq", "original_inv_freq")
+    }
+    assert read(fields).rotary_positions == 131_072 + 8 * 131_072
 
 
 def test_the_kinds_are_all_that_transformers_knows():

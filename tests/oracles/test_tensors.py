@@ -14,6 +14,7 @@ from safetensors import safe_open
 from small import DRAWN, SEEDS, small_config
 
 from memcalc.config import HARMLESS, Config
+from memcalc.names import header
 from memcalc.readers import FAMILIES, read
 from memcalc.sources import catalogue, record
 
@@ -26,14 +27,15 @@ PUBLISHED = {
 }
 CONFIGS = PUBLISHED | SMALL
 WINDOWED = {"qwen2", "qwen3", "qwen3_moe"}
-SPARSE = [name for name, fields in SMALL.items() if fields["model_type"] in {"qwen3_moe", "deepseek_v3"}]
+SPARSE = [name for name, fields in SMALL.items() if read(fields).active_parameters < read(fields).parameters]
 
 
 def listed(fields):
     """The names and shapes that memcalc lists; a name that stood twice would hide a tensor."""
-    each = [(tensor.name, tensor.stored_shape) for tensor in read(fields).each_weight()]
-    assert not [name for name, times in Counter(name for name, _ in each).items() if times > 1]
-    return dict(each)
+    model = read(fields)
+    each = Counter(tensor.name for tensor in model.each_weight())
+    assert not [name for name, times in each.items() if times > 1]
+    return header(model)
 
 
 def test_every_reader_is_asked():
@@ -42,17 +44,18 @@ def test_every_reader_is_asked():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_lists_the_tensors_of_the_state_dict(name):
-    """Name by name, shape by shape; experts that the class fuses are taken apart first (`ask.apart`)."""
+    """Name by name, shape by shape; the class's own rules write them as checkpoints do (`ask.tensors`)."""
     assert listed(CONFIGS[name]) == ask.tensors(ask.on_meta(CONFIGS[name]))
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_lists_the_tensors_of_a_saved_checkpoint(name, tmp_path):
-    """`save_pretrained` writes names and shapes in its own way, without `ask.apart`: one matrix an expert."""
+    """`save_pretrained` writes names and shapes by itself, without `ask.tensors`: one matrix an expert."""
     ask.in_memory(SMALL[name]).save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
-        header = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    assert listed(SMALL[name]) == header
+        keys = list(file.keys())
+        written = {ask.as_published(key): tuple(file.get_slice(key).get_shape()) for key in keys}
+    assert listed(SMALL[name]) == written
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -61,6 +64,7 @@ def test_counts_the_same(name):
     model = read(CONFIGS[name])
     assert {
         "parameters": model.parameters,
+        "vision": model.vision_parameters,
         "active": model.active_parameters,
         "embedding": model.embedding_parameters,
         "tied": model.tied,
@@ -78,7 +82,8 @@ def test_active_parameters_are_those_with_a_gradient(name):
 # Fields of which a class wants words, lists or mappings: an odd number says nothing there.
 NO_NUMBERS = frozenset(
     [
-        "architectures", "auto_map", "bad_words_ids", "dtype", "finetuning_task", "hidden_act", "id2label",
+        "architectures", "auto_map", "bad_words_ids", "dtype", "finetuning_task", "hidden_act",
+        "hidden_activation", "id2label",
         "kv_cache_scheme", "label2id", "model_type", "name_or_path", "_name_or_path", "prefix",
         "problem_type", "pruned_heads", "quantization_config", "rope_parameters", "rope_scaling",
         "scoring_func", "task_specific_params", "tokenizer_class", "topk_method", "torch_dtype",

@@ -1,0 +1,147 @@
+"""Names of tensors: canonical ones, and how each family's checkpoints spell them.
+
+The ledger lists every tensor by itself, under one name whatever the family: ``mlp.experts.7.gate_proj``. A
+checkpoint may have other words for it, and may store several in one: their outputs stand one below the other,
+and experts lie along an axis of their own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.tensor import under
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from memcalc.model import Model
+    from memcalc.tensor import Tensor
+
+__all__ = ["SPELLINGS", "Spelling", "header"]
+
+
+class Spelling(NamedTuple):
+    """Canonical beginnings of names, or of what follows a dot in them, and the family's own words.
+
+    Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first.
+    """
+
+    words: Mapping[str, str]
+    turned: tuple[str, ...] = ()
+
+
+VISION = "vision_tower.layers.{layer}."
+TEXT = {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
+SPELLINGS: dict[str, Spelling] = {
+    "phi3": Spelling(
+        {
+            **{f"self_attn.{letter}_proj.": "self_attn.qkv_proj." for letter in "qkv"},
+            **{f"mlp.{half}_proj.": "mlp.gate_up_proj." for half in ("gate", "up")},
+        }
+    ),
+    "mixtral": Spelling(
+        {"mlp.": "block_sparse_moe.", "gate_proj.": "w1.", "down_proj.": "w2.", "up_proj.": "w3."}
+    ),
+    "gpt_oss": Spelling(  # its rows of gate and up take turns, which no shape shows
+        {
+            "mlp.gate.": "mlp.router.",
+            "experts.{expert}.gate_proj.weight": "experts.gate_up_proj",
+            "experts.{expert}.up_proj.weight": "experts.gate_up_proj",
+            "experts.{expert}.down_proj.weight": "experts.down_proj",
+            "experts.{expert}.gate_proj.bias": "experts.gate_up_proj_bias",
+            "experts.{expert}.up_proj.bias": "experts.gate_up_proj_bias",
+            "experts.{expert}.down_proj.bias": "experts.down_proj_bias",
+        },
+        turned=("experts.gate_up_proj", "experts.down_proj"),
+    ),
+    "gemma3": Spelling(
+        {
+            **TEXT,
+            "vision_tower.patches.": "vision_tower.embeddings.patch_embedding.",
+            "vision_tower.positions.": "vision_tower.embeddings.position_embedding.",
+            "vision_tower.norm.": "vision_tower.post_layernorm.",
+            f"{VISION}self_attn.o_proj.": f"{VISION}self_attn.out_proj.",
+            f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc1.",
+            f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc2.",
+            f"{VISION}input_layernorm.": f"{VISION}layer_norm1.",
+            f"{VISION}post_attention_layernorm.": f"{VISION}layer_norm2.",
+            "vision_tower.layers.": "vision_tower.encoder.layers.",
+            "multi_modal_projector.weight": "multi_modal_projector.mm_input_projection_weight",
+        }
+    ),
+    "kimi_k25": Spelling(
+        {
+            **TEXT,
+            "vision_tower.patches.": "vision_tower.patch_embed.proj.",
+            "vision_tower.positions.": "vision_tower.patch_embed.pos_emb.",
+            "vision_tower.norm.": "vision_tower.encoder.final_layernorm.",
+            **{f"{VISION}self_attn.{letter}_proj.": f"{VISION}wqkv." for letter in "qkv"},
+            f"{VISION}self_attn.o_proj.": f"{VISION}wo.",
+            f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc0.",
+            f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc1.",
+            f"{VISION}input_layernorm.": f"{VISION}norm0.",
+            f"{VISION}post_attention_layernorm.": f"{VISION}norm1.",
+            "vision_tower.layers.": "vision_tower.encoder.blocks.",
+            "mm_projector.in_proj.": "mm_projector.proj.0.",
+            "mm_projector.out_proj.": "mm_projector.proj.2.",
+        }
+    ),
+}
+
+
+def header(model: Model) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every tensor of the checkpoint as the family spells it, vision tower too.
+
+    >>> from memcalc.readers import read
+    >>> small = {"model_type": "phi3", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+    ...          "num_attention_heads": 2, "vocab_size": 10}
+    >>> header(read(small))["model.layers.0.self_attn.qkv_proj.weight"]
+    (24, 8)
+    """
+    spelling = SPELLINGS.get(model.model_type, Spelling({}))
+    found: dict[str, tuple[int, ...]] = {}
+    for layer, tensor in stored(model):
+        name = spelled(tensor.name, tuple(spelling.words.items())).replace("{layer}", str(layer))
+        together = tensor.chosen is not None and "{expert}" not in name
+        shape = (tensor.experts, *tensor.stored_shape) if together else tensor.stored_shape
+        experts = range(tensor.experts) if "{expert}" in name else (0,)
+        for expert in experts:
+            one = name.replace("{expert}", str(expert))
+            found[one] = joined(found[one], shape, int(together)) if one in found else shape
+    return {name: turned(shape) if name.endswith(spelling.turned) else shape for name, shape in found.items()}
+
+
+def stored(model: Model) -> Iterator[tuple[int, Tensor]]:
+    """Yield every tensor of the checkpoint with its layer's number, the experts of a layer together."""
+    for name, part in model.outside:
+        yield from ((0, tensor) for tensor in under(name, part.weights()))
+    for index, layer in enumerate(model.layers):
+        yield from ((index, tensor) for tensor in under("model.layers.{layer}", layer.weights()))
+    for layer in model.vision:
+        yield from ((index, tensor) for index in range(layer.times) for tensor in layer.weights())
+
+
+@cache
+def spelled(name: str, words: tuple[tuple[str, str], ...]) -> str:
+    """Return a name in a family's own words.
+
+    >>> spelled("model.layers.{layer}.mlp.gate.weight", (("mlp.gate.", "mlp.router."),))
+    'model.layers.{layer}.mlp.router.weight'
+    """
+    for ours, theirs in words:
+        if name.startswith(ours):
+            name = theirs + name.removeprefix(ours)
+        else:
+            name = name.replace(f".{ours}", f".{theirs}")
+    return name
+
+
+def joined(one: tuple[int, ...], other: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Return the shape of two arrays, one below the other along an axis."""
+    return (*one[:axis], one[axis] + other[axis], *one[axis + 1 :])
+
+
+def turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape with inputs before outputs."""
+    return (*shape[:-2], shape[-1], shape[-2])

@@ -1,0 +1,20 @@
+"""Mixtral. Held against transformers 5.23 in tests/oracles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.readers.common import block, decoder, gqa, routed
+
+if TYPE_CHECKING:
+    from memcalc.config import Config
+    from memcalc.model import Model
+
+__all__ = ["mixtral"]
+
+
+def mixtral(config: Config, name: str) -> Model:
+    """Read Mixtral: Mistral's attention, and experts in every layer."""
+    attention = gqa(config, window=config.optional("sliding_window"))
+    layer = block(attention, routed(config, "num_local_experts", "intermediate_size"), attention.width)
+    return decoder(config, name, [layer] * config.size("num_hidden_layers"))
