@@ -356,6 +356,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
 def serve_text(serving: Serving) -> str:
     """Return a plan's answer for people."""
     from memcalc.budget import gib, thin
+    from memcalc.solve import LIMIT
 
     rows = [f"{serving.model.name}: {serving.batch} x {thin(serving.context)} tokens, {serving.engine.id}"]
     unmatched = serving.named["unmatched"]
@@ -380,7 +381,8 @@ def serve_text(serving: Serving) -> str:
         rows.append(f"  {verdict(serving)}")
         limit = serving.model.max_context
         own = "" if limit is None else f"; the model's own limit is {thin(limit)} tokens"
-        longest, most = thin(serving.max_context or 0), thin(serving.max_batch or 0)
+        longest = "any" if serving.max_context == LIMIT else thin(serving.max_context or 0)
+        most = thin(serving.max_batch or 0)
         rows.append(f"  largest context {longest}, largest batch {most} (memory alone{own})")
     return "\n".join(rows)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["largest"]
+__all__ = ["LIMIT", "largest"]
+
+LIMIT = 2**40  # where a search ends: with windows in all layers more tokens need no more memory
 
 
-def largest(fits: Callable[[int], bool], limit: int = 2**40, start: int = 1) -> int:
+def largest(fits: Callable[[int], bool], limit: int = LIMIT, start: int = 1) -> int:
     """Return the largest whole number for which `fits` is true, 0 if not even 1 fits, `limit` at most.
 
     `fits` must not become true again after it was false: more tokens never need less memory. A good `start`

@@ -17,6 +17,7 @@ from memcalc.formats import FORMATS, KV_FORMATS, Format
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.machine import devices
 from memcalc.serving import Loaded, Serving, plan
+from memcalc.solve import LIMIT
 from memcalc.sources import catalogue
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def javascript() -> str:
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
         "engines": list(ENGINES),
         "counts": COUNTS,
+        "limit": LIMIT,
     }
     return (
         "// Written by tools/calculator.py from memcalc's own lines: change them there.\n"

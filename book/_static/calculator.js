@@ -68,7 +68,8 @@
     };
     if (!holds(1)) return 0;
     let low = 1, high = 2;
-    while (holds(high)) [low, high] = [high, 2 * high];
+    while (high <= MEMCALC.limit && holds(high)) [low, high] = [high, 2 * high];
+    high = Math.min(high, MEMCALC.limit + 1);
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
       if (holds(middle)) low = middle; else high = middle;
@@ -131,7 +132,7 @@
         found.device.capacity, "capacity"),
     );
     form.querySelector(".room").textContent =
-      `Largest context at this batch: ${thin(found.maxContext)} tokens. ` +
+      `Largest context at this batch: ${found.maxContext === MEMCALC.limit ? "any number of" : thin(found.maxContext)} tokens. ` +
       `Largest batch at this context: ${thin(found.maxBatch)}. (Memory alone; ` +
       `the model's own limit is ${thin(MEMCALC.models[asked.model].limit)} tokens.)`;
     form.querySelector(".room").dataset.maxContext = found.maxContext;
