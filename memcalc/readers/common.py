@@ -248,6 +248,7 @@ def scaled_positions(config: Config, scaling: dict[str, Any], limit: int) -> int
 
     """
     kind, factor = scaling.get("rope_type", scaling.get("type", "default")), scaling.get("factor", 1)
+    kind = "longrope" if kind == "su" else kind  # its name in Phi-3's first configs
     if kind not in ROPE_KINDS:
         remedy = "this kind of scaling is not understood, so its table is not counted"
         raise BadInputError("rope_scaling.rope_type", f"one of {', '.join(ROPE_KINDS)}", kind, remedy)

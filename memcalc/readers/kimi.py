@@ -7,6 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from memcalc.config import Config
+from memcalc.errors import BadInputError
 from memcalc.parts import Linear, Norm, Positions
 from memcalc.readers.seeing import seeing, tower
 
@@ -44,6 +45,10 @@ def moonvit(config: Config) -> tuple[Layer, ...]:
     """Read MoonViT, and the two matrices that make one vector of a few neighbouring patches.
 
     The positions in time are computed, not learned: no tensor holds them.
+
+    Raises:
+        BadInputError: a field contradicts another, or it is not said how many patches are joined.
+
     """
     fields = config.mapping("vision_config")
     fields = {**fields, "model_type": fields.get("model_type") or "kimi_k25_vision"}
@@ -55,8 +60,11 @@ def moonvit(config: Config) -> tuple[Layer, ...]:
         vision.restates(theirs, vision.values.get(ours))
     for field, known in KINDS.items():
         vision.restates(field, known)
-    width = vision.size("hidden_size")
-    merged = width * prod(vision.whole_numbers("merge_kernel_size"))
+    width, joined = vision.size("hidden_size"), vision.whole_numbers("merge_kernel_size")
+    if len(joined) != 2 or min(joined) < 1:
+        remedy = "say how many patches become one, below each other and side by side"
+        raise BadInputError("merge_kernel_size", "two whole numbers >= 1", list(joined), remedy)
+    merged = width * prod(joined)
     projection = (
         ("mm_projector.pre_norm", Norm(config.size("projection_hidden_size"), bias=True)),
         ("mm_projector.in_proj", Linear(merged, merged, bias=True)),

@@ -54,7 +54,8 @@ def test_gemma_3_rotates_each_kind_of_layer_in_its_own_way():
         for kind in ("sliding", "full")
         for which in ("inv_freq", "original_inv_freq")
     }
-    assert read(fields).rotary_positions == 131_072 + 8 * 131_072
+    limit = fields["text_config"]["max_position_embeddings"]
+    assert read(fields).rotary_positions == limit + 8 * limit
 
 
 def test_the_kinds_are_all_that_transformers_knows():
