@@ -371,6 +371,9 @@ def serve_text(serving: Serving) -> str:
             rows.append(
                 f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}  (usable: {gib(pool.usable_bytes)})"
             )
+    if serving.model.vision_parameters:
+        beside = thin(serving.model.vision_parameters)
+        rows.append(f"  the text model alone: {beside} parameters that see come on top")
     if serving.kv_pool is not None:
         left = serving.kv_pool
         rows.append(

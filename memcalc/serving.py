@@ -360,6 +360,7 @@ def plan(
         {
             "weights": form.id,
             "unmatched": list(unmatched),
+            "parameters_not_counted": model.vision_parameters,
             "kv": "/".join(dict.fromkeys(item.id for item in cache)),
             "activations": activation.id,
             "source": found.found,

@@ -64,6 +64,16 @@ def test_a_mark_before_the_text_is_no_damage(capsys: pytest.CaptureFixture[str],
     assert answer(capsys, "model", str(path))["parameters"] == 32_762_123_264
 
 
+def test_a_plan_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """A vision tower is named where its text model is planned."""
+    asked = ["serve", "google/gemma-3-27b-it", "--context", "8"]
+    seen = answer(capsys, "model", asked[1])["extra"]["vision_parameters"]  # type: ignore[index]
+    assert seen > 0
+    assert answer(capsys, *asked)["plan"]["parameters_not_counted"] == seen  # type: ignore[index]
+    assert main(asked) == 0
+    assert f"{seen:,} parameters that see" in capsys.readouterr().out
+
+
 def test_check_says_whether_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 1 only with --check, and only if it does not fit."""
     plan = ["serve", "Qwen/Qwen3-32B", "--context", "8192", "--on", "ascend-910b-64g"]

@@ -13,15 +13,19 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 QUIET = ["--log-level=40"]  # a kernel of this machine's own needs no warning about encryption
 COLUMNS = 79
+LINES = 12
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {
     "file_extension": ".py",
@@ -67,15 +71,16 @@ def execute_all(paths: list[Path]) -> None:
             print(f"   {path.relative_to(ROOT)} {seconds:.1f} s", flush=True)
 
 
-def long_lines(path: Path) -> list[str]:
-    """The lines of code which do not fit on paper."""
-    return [
-        f"{path.relative_to(ROOT)}: {line.strip()}"
-        for cell in nbformat.read(path, as_version=4).cells
-        if cell.cell_type == "code"
-        for line in cell.source.splitlines()
-        if len(line) > COLUMNS
-    ]
+def untidy(path: Path) -> Iterator[str]:
+    """What a page should not have: wide lines (cut in print), long cells, an end that asserts nothing."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for cell in cells:
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        if len(lines) > LINES:
+            yield f"a cell of more than {LINES} lines: {lines[0]}"
+        yield from (f"longer than {COLUMNS} columns: {line.strip()}" for line in lines if len(line) > COLUMNS)
+    if not cells or "assert" not in cells[-1].source:
+        yield "the last code cell asserts nothing"
 
 
 def check() -> int:
@@ -89,16 +94,16 @@ def check() -> int:
         for path in paths
         if path.read_text(encoding="utf-8") != normalised(nbformat.read(path, as_version=4))
     ]
-    long = [name for path in paths for name in long_lines(path)]
-    for name in long:
-        print(f"{name} is longer than {COLUMNS} columns: cut in print, scrolls on a phone", file=sys.stderr)
+    faults = [f"{path.relative_to(ROOT)}: {fault}" for path in paths for fault in untidy(path)]
+    for fault in faults:
+        print(fault, file=sys.stderr)
     for path in foreign:
         print(f"{path.relative_to(ROOT)} was not written by: make notebooks", file=sys.stderr)
     pytest = ["-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
     # A notebook is one worker's; warnings of Jupyter about itself are not ours.
     quietly = ["-n", "2", "--dist", "loadfile", "-W", "default"]
     status = subprocess.run([sys.executable, *pytest, *quietly, *paths], cwd=ROOT, check=False).returncode
-    return 1 if foreign or long or status else 0
+    return 1 if foreign or faults or status else 0
 
 
 def main(arguments: list[str]) -> int:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "read"]
 
+DEEPSEEK: dict[str, object] = {
+    "attention_bias": False,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 3,
+    "num_nextn_predict_layers": 0,
+    "max_position_embeddings": 4096,
+}
 # model_type -> (module, function) and the defaults that transformers' configuration class brings
 FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
     "llama": (
@@ -52,24 +59,12 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
     "deepseek_v3": (
         "deepseek",
         "deepseek_v3",
-        {
-            "attention_bias": False,
-            "n_shared_experts": 1,
-            "first_k_dense_replace": 3,
-            "num_nextn_predict_layers": 0,
-            "max_position_embeddings": 4096,
-        },
+        DEEPSEEK,
     ),
     "kimi_k2": (
         "deepseek",
         "deepseek_v3",
-        {
-            "attention_bias": False,
-            "n_shared_experts": 1,
-            "first_k_dense_replace": 3,
-            "num_nextn_predict_layers": 0,
-            "max_position_embeddings": 4096,
-        },
+        DEEPSEEK,
     ),
     "kimi_k25": ("kimi", "kimi_k25", {"tie_word_embeddings": True, "projection_hidden_size": 1152}),
     "mistral": (
