@@ -96,7 +96,7 @@ def models() -> str:
         {
             "model": f"`{name}`",
             "parameters": model.parameters,
-            "cache, B a token": sum(2 * part.count for part in model.cache(1, 1)),
+            "cache, B a token (windows not full)": sum(2 * part.count for part in model.cache(1, 1)),
             "config.json from": source(name).found,
         }
         for name in catalogue()
