@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 __all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget", "gib", "thin"]
@@ -14,7 +16,8 @@ class Line(NamedTuple):
     """Bytes of one tensor (or overhead) on the fullest device, and why we believe them.
 
     `evidence` is exact (follows from shapes), measured (an engine's overhead: a range with its source) or
-    assumed (nobody has measured it for this case). `moments` names when it lives.
+    assumed (nobody has measured it for this case). `moments` names when it lives. What is `outside` the share
+    of a device that an engine takes comes on top of it.
     """
 
     component: str
@@ -27,6 +30,7 @@ class Line(NamedTuple):
     source: str = "derived from the tensors' shapes"
     low: int | None = None
     high: int | None = None
+    outside: bool = False
 
     @property
     def least_bytes(self) -> int:
@@ -39,7 +43,8 @@ class Line(NamedTuple):
         return self.bytes if self.high is None else self.high
 
 
-class PoolBudget(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class PoolBudget:
     """The fullest device of a pool of equal devices; `usable_bytes` is None where no machine was named."""
 
     name: str
@@ -51,19 +56,23 @@ class PoolBudget(NamedTuple):
 
     def at(self, moment: str) -> int:
         """Return the allocator's bytes at a moment: without context and communicators."""
-        return sum(line.bytes for line in self.lines if moment in line.moments)
+        return self.moments[moment]
 
-    @property
+    @cached_property
     def moments(self) -> dict[str, int]:
         """Bytes at every moment."""
-        return {moment: self.at(moment) for moment in self.moment_names}
+        sizes = dict.fromkeys(self.moment_names, 0)
+        for line in self.lines:
+            for moment in line.moments:
+                sizes[moment] += line.bytes
+        return sizes
 
-    @property
+    @cached_property
     def fullest(self) -> str:
         """The moment at which most is held."""
-        return max(self.moment_names, key=self.at)
+        return max(self.moment_names, key=self.moments.__getitem__)
 
-    @property
+    @cached_property
     def at_fullest(self) -> list[Line]:
         """The lines that live at the fullest moment, and the runtime, which always does."""
         moment = self.fullest
@@ -98,9 +107,21 @@ class PoolBudget(NamedTuple):
         return None if self.capacity_bytes is None else self.capacity_bytes - self.total_bytes
 
     @property
+    def share_bytes(self) -> int:
+        """What the engine's share has to hold: the total without what comes on top of it."""
+        return sum(line.bytes for line in self.at_fullest if not line.outside)
+
+    @property
+    def room_bytes(self) -> int | None:
+        """What is left of the share, or of the whole device if that is less; below 0 it is too small."""
+        if self.usable_bytes is None or self.capacity_bytes is None:
+            return None
+        return min(self.usable_bytes - self.share_bytes, self.capacity_bytes - self.total_bytes)
+
+    @property
     def fits(self) -> bool | None:
-        """Whether the total stays within utilization x capacity."""
-        return None if self.usable_bytes is None else self.total_bytes <= self.usable_bytes
+        """Whether the share stays within utilization x capacity, and everything within the device."""
+        return None if self.room_bytes is None else self.room_bytes >= 0
 
 
 class Budget(NamedTuple):

@@ -82,8 +82,8 @@ def add_serve(serve: Parser) -> None:
     serve.add_argument("--weights", metavar="FORMAT", help="default: what the source says of itself")
     serve.add_argument("--kv", metavar="FORMAT", help="of the cache, or K/V for one each (default: 16-bit)")
     serve.add_argument("--on", metavar="MACHINE", help='"COUNTx ID", as in "2x rtx-a6000"')
-    serve.add_argument("--engine", default="transformers", help="transformers (default) or vllm")
-    serve.add_argument("--engine-version", metavar="V", help="refused unless it is the one that is modelled")
+    serve.add_argument("--engine", default="transformers", help="transformers (default), vllm or sglang")
+    serve.add_argument("--engine-version", metavar="V", help=f"{OPTION}: versions and the default")
     serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help=OPTION)
     serve.add_argument("--utilization", type=number, default=0.9, help="share of the device to use (0.9)")
     for name in ("max-context", "max-batch"):
@@ -247,7 +247,16 @@ def answer_list(given: argparse.Namespace) -> Answer:
     elif given.what == "engines":
         from memcalc.engines import ENGINES, engine
 
-        rows = [{"id": name, "version": engine(name).version, "note": engine(name).note} for name in ENGINES]
+        rows = [
+            {
+                "id": one.id,
+                "version": one.version,
+                "versions": list(dict.fromkeys(begins for begins, _ in one.versions)),
+                "options": dict(one.defaults),
+                "note": one.note,
+            }
+            for one in map(engine, ENGINES)
+        ]
     else:
         known = "models, machines, formats or engines"
         raise UnknownNameError("memcalc list", known, given.what, "say what to list")
@@ -295,13 +304,11 @@ def answer_serve(given: argparse.Namespace) -> Answer:
         ep=given.ep,
         dp=given.dp,
         engine_name=given.engine,
+        engine_version=given.engine_version,
         engine_options=options,
         prefill_chunk=given.prefill_chunk,
         utilization=given.utilization,
     )
-    if given.engine_version not in (None, serving.engine.version):
-        remedy = "leave --engine-version out"
-        raise BadInputError("--engine-version", serving.engine.version, given.engine_version, remedy)
     if given.check and serving.budget.fits is None:
         raise BadInputError("--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"')
     status = 1 if given.check and serving.budget.fits is False else 0
@@ -316,7 +323,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
         "engine": serving.engine.id,
         "plan": {
             **serving.named,
-            "engine_version": serving.engine.version,
+            "engine_version": serving.engine.release,
             "engine_options": dict(serving.options),
             "context": serving.context,
             "prompt": serving.prompt_of(serving.context),

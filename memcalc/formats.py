@@ -24,6 +24,7 @@ __all__ = [
     "MORE_FORMATS",
     "Format",
     "Piece",
+    "array_bytes",
     "format_named",
     "plain",
     "quantised",
@@ -288,6 +289,16 @@ def tensor_bytes(tensor: Tensor, stored_as: Format) -> int:
     """
     *rows, columns = map(product, tensor.shape)
     return tensor.copies * stored_as.bytes(prod(rows), columns)
+
+
+def array_bytes(tensor: Tensor, stored_as: Format) -> list[int]:
+    """Return the bytes of each array that one of the equal tensors becomes.
+
+    >>> array_bytes(Tensor("q_proj.weight", (8192, 8192)), FORMATS["gptq-int4-g128"])
+    [33554432, 1048576, 262144, 32768]
+    """
+    *rows, columns = map(product, tensor.shape)
+    return [ceil_div(piece.bits, 8) for piece in stored_as.pieces(prod(rows), columns)]
 
 
 def stored_bytes(tensors: Iterable[Tensor], rule: Rule) -> int:

@@ -17,7 +17,8 @@ class Device(NamedTuple):
     """One accelerator.
 
     `printed_mib` is what the driver's tool prints (MiB), `visible_mib` what a framework sees, where that was
-    found; the box says `nominal`. Capacity is the smaller one that is known.
+    found; the box says `nominal`. Capacity is the smaller one that is known. `capability` is CUDA's name of
+    the generation, where there is one.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Device(NamedTuple):
     source: str
     date: str
     note: str = ""
+    capability: str | None = None  # https://developer.nvidia.com/cuda-gpus, 2026-11
 
     @property
     def capacity_bytes(self) -> int:
@@ -62,7 +64,7 @@ def machine(text: str) -> Machine:
 
     >>> two = machine("2x rtx-a6000")
     >>> two.count, two.device.capacity_bytes
-    (2, 51527024640)
+    (2, 51044679680)
 
     Raises:
         BadInputError: the count is 0, or something else stands beside the devices.

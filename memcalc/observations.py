@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data import open_text
@@ -15,6 +16,8 @@ __all__ = ["GRADES", "ROLES", "Observation", "observations"]
 
 ROLES = ("calibration", "test")
 GRADES = ("A", "B")
+# vLLM's (to 0.8) and SGLang's GB are GiB, and Qwen's columns say GB and mean GiB
+UNITS = (("GiB", 2**30), ("MiB", 2**20), ("GB", 10**9))
 
 
 class Observation(NamedTuple):
@@ -22,7 +25,11 @@ class Observation(NamedTuple):
 
     `what` is the quantity, `printed` how the source writes it, `value_bytes` the same in bytes (or `value`
     where tokens were counted). `moment` is when it was taken; a ``peak`` is the largest of all moments.
-    `prompt` and `context` are tokens, `block_size` those of a block, `visible_gib` what the engine saw.
+    `prompt` and `context` are tokens, `block_size` those of a block, `visible_gib` what the engine saw;
+    `tokens` are those that share a measured size. `on` is the machine as ``--on`` has it, where the record of
+    machines holds it. `shape` is the catalogue model that has the shapes of `model`, if that is not one
+    itself, and `weights` the format of its matrices, if the record does not say it. `seqs`, `batched_tokens`
+    and `eager` are the server's options, where they are not its defaults.
 
     `role` tells rows that set a constant of memcalc (``calibration``) from rows that only test it
     (``test``): no row is both. `grade` A is printed by the program or its makers, with the run described;
@@ -43,13 +50,34 @@ class Observation(NamedTuple):
     date: str
     value_bytes: int | None = None
     value: int | None = None
+    shape: str | None = None
+    weights: str | None = None
+    kv: str | None = None
+    on: str | None = None
+    tokens: int | None = None
+    seqs: int | None = None
+    batched_tokens: int | None = None
+    eager: bool | None = None
     prompt: int | None = None
     context: int | None = None
     tp: int = 1
+    pp: int = 1
     block_size: int | None = None
     visible_gib: float | None = None
     utilization: float | None = None
     note: str = ""
+
+    @property
+    def printed_to(self) -> int:
+        """Half a unit of the last printed digit, in bytes; what is quoted in full is exact to a byte.
+
+        >>> observations(id="qwen2.5-7b-bf16-6144")[0].printed_to  # 0.005 GiB
+        5368709
+        """
+        found = re.match(r"[-+0-9.,]+", self.printed.replace(",", ""))
+        unit = next((size for name, size in UNITS if name in self.printed), 1)
+        decimals = len(found[0].partition(".")[2]) if found else 0
+        return int(unit / 10**decimals / 2) // (self.tokens or 1)
 
 
 def observations(**wanted: object) -> tuple[Observation, ...]:

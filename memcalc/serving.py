@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import Budget, Line, PoolBudget
 from memcalc.engines import engine
-from memcalc.engines.base import Step
+from memcalc.engines.base import Step, pass_width
 from memcalc.errors import BadInputError, at_least_one
 from memcalc.formats import KV_FORMATS, Format, format_named, plain, quantised, tensor_bytes
 from memcalc.machine import machine
@@ -102,11 +102,15 @@ class Serving:
         return self.kv[tensor.name.endswith("values")]
 
     @property
+    def share(self) -> tuple[int, int]:
+        """Utilization as a fraction of whole numbers."""
+        return round(self.utilization * MILLION), MILLION
+
+    @property
     def usable_bytes(self) -> int | None:
         """Utilization x capacity of one device, in whole numbers."""
-        if self.machine is None:
-            return None
-        return self.machine.device.capacity_bytes * round(self.utilization * MILLION) // MILLION
+        above, below = self.share
+        return None if self.machine is None else self.machine.device.capacity_bytes * above // below
 
     def weight_lines(self, stage: Model) -> Iterator[Line]:
         """Yield the weights of one device of a stage."""
@@ -129,17 +133,33 @@ class Serving:
         else:
             yield from lines(stage, mine, prompt, ("prefill",))
             yield from lines(stage, mine, context, ("decode",))
+        if self.engine.copies_cache():
+            for line in lines(stage, mine, context, ("decode",)):
+                yield line._replace(name=f"{line.name}, of the step before")
         yield from self.engine.growing_lines(self.step(stage), mine, prompt)
 
     def step(self, stage: Model) -> Step:
         """Return what the engine is told of one device."""
-        device, element = self.machine and self.machine.device, self.activation.bits // 8
-        return Step(stage, self.split, self.rule, device, self.chunk, element, self.options)
+        found = self._steps.get(id(stage))
+        if found is None:
+            device, element = self.machine and self.machine.device, self.activation.bits // 8
+            forms = {form.id: form for form in map(self.rule, stage.weights())}
+            parts = dict.fromkeys(part for layer in stage.groups for _, part in layer.parts)
+            widths = {part: pass_width(part, self.split) for part in parts}
+            told = (device, self.chunk, element, self.options, self.share, forms, widths)
+            found = Step(stage, self.split, self.rule, *told)
+            self._steps[id(stage)] = found
+        return found
+
+    @cached_property
+    def _steps(self) -> dict[int, Step]:
+        """What was told already: a search asks for the same device a hundred times."""
+        return {}
 
     def cache_tensors(self, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
         """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
         held = self.engine.held_tokens(tokens, self.options)
-        return map(self.split.on_rank, stage.cache(batch, held, self.engine.kept))
+        return map(self.split.on_rank, stage.cache(batch, held, self.engine.keeps(self.options)))
 
     def cache_lines(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
         """Yield a line for each tensor of the cache."""
@@ -193,7 +213,7 @@ class Serving:
     def room(self, one: Loaded, batch: int, context: int) -> int:
         """Return the bytes that are left on one device of a stage: below 0 if it is not large enough."""
         lines = (*one.weights, *one.beside, *self.growing_lines(one.stage, batch, context, named=False))
-        return (self.usable_bytes or 0) - self.pool(lines).total_bytes
+        return self.pool(lines).room_bytes or 0
 
     def fits(self, batch: int, context: int) -> bool:
         """Say whether every device is large enough for `batch` sequences of `context` tokens."""
@@ -228,7 +248,7 @@ class Serving:
         """Return the bytes and the tokens of the smallest pool, with all else at one end of its range."""
         usable, block = self.usable_bytes or 0, self.engine.held_tokens(1, self.options)
         sizes = [
-            (max(0, usable - sum(getattr(line, end) for line in lines)), stage)
+            (max(0, usable - sum(getattr(line, end) for line in lines if not line.outside)), stage)
             for stage, lines in self._beside_cache
         ]
         return min(size for size, _ in sizes), block * most(partial(self.unused, *pair) for pair in sizes)
@@ -282,7 +302,7 @@ def kv_formats(text: str | None, otherwise: str) -> tuple[Format, Format]:
 
 
 def plan(
-    text: str,
+    text: str | Source,
     *,
     context: int,
     prompt: int | None = None,
@@ -295,6 +315,7 @@ def plan(
     ep: int | None = None,
     dp: int | None = None,
     engine_name: str = "transformers",
+    engine_version: str | None = None,
     engine_options: Mapping[str, str] | None = None,
     prefill_chunk: int | None = None,
     utilization: float = 0.9,
@@ -303,7 +324,7 @@ def plan(
 
     Raises:
         BadInputError: a number that cannot be, or ranks that the engine or the machine cannot have.
-        UnknownNameError: a model, machine, format or engine without a record.
+        UnknownNameError: a model, machine, format, engine or version without a record.
 
     """
     from memcalc.readers import read
@@ -321,9 +342,9 @@ def plan(
         raise BadInputError(
             "--utilization", "a share above 0 and at most 1", utilization, "0.9 is vLLM's default"
         )
-    found = source(text)
+    found = source(text) if isinstance(text, str) else text
     model = read(found.fields, found.name)
-    chosen = engine(engine_name)
+    chosen = engine(engine_name, engine_version)
     where = None if on is None else machine(on)
     stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
@@ -342,7 +363,7 @@ def plan(
         refuse_stated_cache(found.fields)
     chosen.check(model, ranks, rule)
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
-    options = chosen.options(engine_options or {}, where and where.device)
+    options = chosen.options(engine_options or {}, where and where.device, context)
     return Serving(
         model,
         chosen,

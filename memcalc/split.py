@@ -54,6 +54,8 @@ class Split:
 
     def on_rank(self, tensor: Tensor) -> Tensor:
         """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
+        if self.tp == self.ep == 1:
+            return tensor
         if tensor.chosen is None or self.ep == 1:
             return tensor.on_rank(tp=self.tp)
         return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)

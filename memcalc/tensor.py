@@ -142,7 +142,7 @@ def linear(
 def under(prefix: str, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield the tensors with `prefix` before their names."""
     for tensor in tensors:
-        yield tensor._replace(name=f"{prefix}.{tensor.name}")
+        yield Tensor(f"{prefix}.{tensor.name}", *tensor[1:])  # half the time of _replace
 
 
 def count(tensors: Iterable[Tensor]) -> int:

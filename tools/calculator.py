@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.engines import ENGINES, engine
+from memcalc.engines.transformers import is_new
 from memcalc.errors import BadInputError
 from memcalc.formats import FORMATS, KV_FORMATS, Format
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
@@ -28,21 +29,29 @@ COUNTS = (1, 2, 4, 8)
 ARGUMENTS = ("batch", "context", "bytes_per_element")
 
 
-class Functions:
-    """Every formula once, under a number; equal text is one function."""
+class Written:
+    """Every text once, under a number: equal functions, lines and stages are written once."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self.numbers: dict[str, int] = {}
 
-    def number(self, expression: Any) -> int:
-        """Return the number of a formula's function."""
-        return self.numbers.setdefault(_printed(expression), len(self.numbers))
+    def number(self, text: str) -> int:
+        """Return the number of a text."""
+        return self.numbers.setdefault(text, len(self.numbers))
 
     @property
     def text(self) -> str:
-        """All functions as a JavaScript array."""
+        """All texts as a JavaScript array."""
         return "[\n" + ",\n".join(self.numbers) + "\n]"
+
+
+class Page(NamedTuple):
+    """What many plans share: functions of batch, context and bytes; lines of a budget; stages of lines."""
+
+    functions: Written
+    lines: Written
+    stages: Written
 
 
 @cache
@@ -62,18 +71,19 @@ def weight_bytes(one: Loaded) -> int:
     return one.weight_bytes + sum(line.bytes for line in one.beside if line.component == "weights")
 
 
-def line_fields(line: Line, functions: Functions) -> dict[str, object]:
-    """Return a growing line as the page reads it."""
+def line_number(line: Line, page: Page) -> int:
+    """Return the number of a growing line as the page reads it."""
     sizes = (line.least_bytes, line.bytes, line.most_bytes)
-    low, size, high = (functions.number(number) for number in sizes)
-    return {
+    low, size, high = (page.functions.number(_printed(number)) for number in sizes)
+    fields = {
         "component": line.component,
-        "name": line.name,
         "moments": line.moments,
         "low": low,
         "bytes": size,
         "high": high,
+        "outside": line.outside,
     }
+    return page.lines.number(json.dumps(fields))
 
 
 def refusal(error: BadInputError) -> dict[str, object]:
@@ -81,7 +91,7 @@ def refusal(error: BadInputError) -> dict[str, object]:
     return {"expected": error.expected, "given": str(error.given)}
 
 
-def on_devices(name: str, engine_name: str, count: int, functions: Functions) -> dict[str, object]:
+def on_devices(name: str, engine_name: str, count: int, page: Page) -> dict[str, object]:
     """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
@@ -90,8 +100,9 @@ def on_devices(name: str, engine_name: str, count: int, functions: Functions) ->
             for kind, device in enumerate(KINDS.values()):
                 on = f"{count}x {device.id}"
                 serving = plan(name, context=1, engine_name=engine_name, weights=form, on=on)
-                stages[f"{kind} plain" if FORMATS[form].is_plain else f"{kind} quantised"] = [
-                    [line_fields(line, functions) for line in moving(serving, one)] for one in serving.loaded
+                stages[f"{kind} {family(form)}"] = [
+                    page.stages.number(json.dumps([line_number(line, page) for line in moving(serving, one)]))
+                    for one in serving.loaded
                 ]
                 weights[form] = [weight_bytes(one) for one in serving.loaded]
         except BadInputError as error:
@@ -99,9 +110,14 @@ def on_devices(name: str, engine_name: str, count: int, functions: Functions) ->
     return {"stages": stages, "weights": weights}
 
 
+def family(form: str) -> str:
+    """Return the formats that share their growing lines with this one."""
+    return "plain" if FORMATS[form].is_plain else form
+
+
 def kind_of(device: Device) -> str:
     """Return what engines look at in a device; devices of one kind share their formulas."""
-    return json.dumps([dict(engine(name).defaults_on(device)) for name in ENGINES])
+    return json.dumps([is_new(device), *(dict(engine(name).defaults_on(device, 1)) for name in ENGINES)])
 
 
 KINDS = {kind_of(device): device for device in devices().values()}
@@ -121,11 +137,11 @@ def device_fields(device: Device) -> dict[str, object]:
 
 def javascript() -> str:
     """Return the calculator's data and functions."""
-    functions = Functions()
+    page = Page(Written(), Written(), Written())
     models = {}
     for name in catalogue():
         serving = plan(name, context=1)
-        plans = {id_: {count: on_devices(name, id_, count, functions) for count in COUNTS} for id_ in ENGINES}
+        plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in ENGINES}
         models[name] = {
             "limit": serving.model.max_context,
             "weights": serving.named["weights"],
@@ -135,7 +151,7 @@ def javascript() -> str:
     data = {
         "models": models,
         "devices": {item.id: device_fields(item) for item in devices().values()},
-        "formats": {item.id: "plain" if item.is_plain else "quantised" for item in FORMATS.values()},
+        "formats": {name: family(name) for name in FORMATS},
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
         "engines": list(ENGINES),
         "counts": COUNTS,
@@ -145,5 +161,6 @@ def javascript() -> str:
         "// Written by tools/calculator.py from memcalc's own lines: change them there.\n"
         f'"use strict";\nconst MEMCALC = (() => {{\n{JAVASCRIPT}'
         f"const data = {json.dumps(data, separators=(',', ':'))};\n"
-        f"data.functions = {functions.text};\nreturn data;\n}})();\n"
+        f"data.functions = {page.functions.text};\ndata.lines = {page.lines.text};\n"
+        f"data.stages = {page.stages.text};\nreturn data;\n}})();\n"
     )

@@ -30,11 +30,11 @@
   // One device of a stage: its lines, and their sums at the fullest moment.
   const pool = (weights, stage, batch, context, bytes) => {
     const call = (number) => MEMCALC.functions[number](batch, context, bytes);
-    const lines = stage.map((line) => ({
+    const lines = MEMCALC.stages[stage].map((number) => MEMCALC.lines[number]).map((line) => ({
       component: line.component, moments: line.moments,
-      low: call(line.low), bytes: call(line.bytes), high: call(line.high),
+      low: call(line.low), bytes: call(line.bytes), high: call(line.high), outside: line.outside,
     }));
-    lines.unshift({component: "weights", moments: MOMENTS, low: weights, bytes: weights, high: weights});
+    lines.unshift({component: "weights", moments: MOMENTS, low: weights, bytes: weights, high: weights, outside: false});
     const sum = (some, key) => exact(some.reduce((total, line) => total + line[key], 0));
     const at = (moment) => lines.filter((line) => line.moments.includes(moment));
     const moments = Object.fromEntries(MOMENTS.map((moment) => [moment, sum(at(moment), "bytes")]));
@@ -46,7 +46,7 @@
       if (own.length) components[name] = sum(own, "bytes");
     }
     return {
-      moments, components, fullest,
+      moments, components, fullest, share: sum(living.filter((line) => !line.outside), "bytes"),
       total: sum(living, "bytes"), low: sum(living, "low"), high: sum(living, "high"),
     };
   };
@@ -63,19 +63,22 @@
   };
 
   const largest = (fits) => {
-    const holds = (number) => {
+    const enough = (number) => {
       try { return fits(number); } catch (error) { if (error instanceof RangeError) return false; throw error; }
     };
-    if (!holds(1)) return 0;
+    if (!enough(1)) return 0;
     let low = 1, high = 2;
-    while (high <= MEMCALC.limit && holds(high)) [low, high] = [high, 2 * high];
+    while (high <= MEMCALC.limit && enough(high)) [low, high] = [high, 2 * high];
     high = Math.min(high, MEMCALC.limit + 1);
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
-      if (holds(middle)) low = middle; else high = middle;
+      if (enough(middle)) low = middle; else high = middle;
     }
     return low;
   };
+
+  // The engine's share must hold what is in it, and the device everything.
+  const holds = (stage, device) => stage.share <= device.usable && stage.total <= device.capacity;
 
   const answer = (asked) => {
     const batch = whole(asked.batch, "Batch"), context = whole(asked.context, "Context");
@@ -83,9 +86,9 @@
     const fullest = stages.reduce((most, stage) => (stage.total > most.total ? stage : most));
     const device = MEMCALC.devices[asked.device];
     const fits = (sequences, tokens) =>
-      pools(asked, sequences, tokens).every((stage) => stage.total <= device.usable);
+      pools(asked, sequences, tokens).every((stage) => holds(stage, device));
     return {
-      ...fullest, device, fits: stages.every((stage) => stage.total <= device.usable),
+      ...fullest, device, fits: stages.every((stage) => holds(stage, device)),
       maxContext: largest((tokens) => fits(batch, tokens)),
       maxBatch: largest((sequences) => fits(sequences, context)),
     };

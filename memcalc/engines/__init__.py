@@ -12,21 +12,27 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "engine"]
 
-ENGINES = {"transformers": ("transformers", "Transformers"), "vllm": ("vllm", "VLLM")}
+ENGINES = {
+    "transformers": ("transformers", "Transformers"),
+    "vllm": ("vllm", "VLLM"),
+    "sglang": ("sglang", "SGLang"),
+}
 
 
-def engine(name: str) -> Engine:
-    """Return the engine of this name.
+def engine(name: str, version: str | None = None) -> Engine:
+    """Return the engine of this name, with the laws of a version.
 
     >>> engine("transformers").kept(8192, 4096)
     4095
+    >>> engine("transformers", "4.46.0").version
+    '4.46'
 
     Raises:
-        UnknownNameError: no engine has this name.
+        UnknownNameError: no engine has this name, or no law is known for the version.
 
     """
     if name not in ENGINES:
         raise UnknownNameError("--engine", f"one of {', '.join(ENGINES)}", name, "see `memcalc list engines`")
     module, kind = ENGINES[name]
-    found: Engine = getattr(import_module(f"memcalc.engines.{module}"), kind)()
+    found: Engine = getattr(import_module(f"memcalc.engines.{module}"), kind)(version)
     return found

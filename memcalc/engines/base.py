@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.parts import GQA, MLA, MoE
-from memcalc.tensor import OUT, ceil_div, product
+from memcalc.tensor import OUT, ceil_div, least, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from memcalc.budget import Line
-    from memcalc.formats import Rule
+    from memcalc.formats import Format, Rule
     from memcalc.machine import Device
     from memcalc.model import Model
     from memcalc.parts import Part
+    from memcalc.parts.plain import Kept
     from memcalc.split import Split
 
 __all__ = ["Engine", "Step", "cuda_evidence", "pass_width", "refuse_cut_blocks", "refuse_uneven"]
@@ -34,35 +35,57 @@ class Step(NamedTuple):
     chunk: int | None
     element_bytes: int  # of an activation
     options: Mapping[str, int]
+    share: tuple[int, int]  # of the device that the engine takes: a fraction
+    forms: Mapping[str, Format]  # of the stage's weights, by id
+    widths: Mapping[Part, int]  # numbers that a token needs at once in each part
 
     def tokens_a_pass(self, batch: int, prompt: int) -> int:
         """Return the tokens of all sequences that one prefill pass takes together."""
-        return batch * (prompt if self.chunk is None else min(prompt, self.chunk))
+        return batch * (prompt if self.chunk is None else least(prompt, self.chunk))
 
 
 class Engine(ABC):
     """An engine's rules; each subclass states its version and its sources."""
 
     id = ""
-    version = ""
+    version = ""  # the law that holds if nobody says another one
+    versions: tuple[tuple[str, str], ...] = ()  # how versions begin, and the law that they follow
     note = ""
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
     defaults: Mapping[str, int] = {}
 
-    def defaults_on(self, device: Device | None) -> Mapping[str, int]:
+    def __init__(self, version: str | None = None) -> None:
+        """Take the law of a version.
+
+        Raises:
+            UnknownNameError: no law is known for this version.
+
+        """
+        self.release = self.version if version is None else version
+        for begins, law in self.versions if version is not None else ():
+            if f"{version}.".startswith(f"{begins}."):
+                self.version = law
+                return
+        if version is not None:
+            known = ", ".join(dict.fromkeys(begins for begins, _ in self.versions))
+            expected = f"a version that begins with {known}"
+            raise UnknownNameError("--engine-version", expected, version, f"leave it out for {self.version}")
+
+    def defaults_on(self, device: Device | None, context: int) -> Mapping[str, int]:
         """Return the options that hold if nobody says otherwise; some engines look at the device first."""
-        del device
+        del device, context
         return self.defaults
 
-    def options(self, given: Mapping[str, str], device: Device | None = None) -> dict[str, int]:
-        """Return the engine's options, checked.
+    def options(self, given: Mapping[str, str], device: Device | None, context: int) -> dict[str, int]:
+        """Return the engine's options, checked: whole numbers, or true and false.
 
         Raises:
             UnknownNameError: the engine has no such option.
-            BadInputError: the value is no whole number >= 1.
+            BadInputError: the value is no whole number >= 1, or neither true nor false.
 
         """
+        found: dict[str, int] = {}
         for key, value in given.items():
             if key not in self.defaults:
                 known = (
@@ -71,11 +94,10 @@ class Engine(ABC):
                     else f"none: {self.id} has no options"
                 )
                 raise UnknownNameError("--engine-option", known, key, "leave it out")
-            digits = value.lstrip("0") if value.isascii() and value.isdigit() else ""
-            if not 1 <= len(digits) < 10:
-                expected = "a whole number from 1 to 999999999"
-                raise BadInputError(f"--engine-option {key}", expected, value, "correct the value")
-        return {**self.defaults_on(device), **{key: int(value) for key, value in given.items()}}
+            found[key] = option_value(
+                f"--engine-option {key}", value, flag=self.defaults[key] in (True, False)
+            )
+        return {**self.defaults_on(device, context), **found}
 
     @abstractmethod
     def default_split(self, devices: int) -> Split:
@@ -88,6 +110,15 @@ class Engine(ABC):
     @abstractmethod
     def kept(self, context: int, window: int | None) -> int:
         """Return the tokens a layer keeps of `context`; `window` is None for full attention."""
+
+    def copies_cache(self) -> bool:
+        """Say whether a step's new cache stands beside the old one."""
+        return False
+
+    def keeps(self, options: Mapping[str, int]) -> Kept:
+        """Return the rule for windows under these options."""
+        del options
+        return self.kept
 
     def held_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
         """Return the tokens for which memory is taken: the engine's rounding."""
@@ -102,6 +133,23 @@ class Engine(ABC):
         """Yield what the engine needs beside the cache for `batch` sequences on one device."""
         del step, batch, prompt
         yield from ()
+
+
+def option_value(field: str, value: str, *, flag: bool) -> int:
+    """Return an option's value from its text.
+
+    Raises:
+        BadInputError: a flag is neither true nor false, or a number is none from 1 to 999999999.
+
+    """
+    if flag:
+        if value not in ("true", "false"):
+            raise BadInputError(field, "true or false", value, "correct the value")
+        return value == "true"
+    digits = value.lstrip("0") if value.isascii() and value.isdigit() else ""
+    if not 1 <= len(digits) < 10:
+        raise BadInputError(field, "a whole number from 1 to 999999999", value, "correct the value")
+    return int(value)
 
 
 def refuse_uneven(model: Model, split: Split, engine: str, *, replicates: bool) -> None:

@@ -1,0 +1,203 @@
+"""Predictions beside measurements: one function predicts every row of the record."""
+
+from __future__ import annotations
+
+from functools import cache
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.engines.transformers import LEFT_HIGH, LEFT_LOW, MIB
+from memcalc.serving import Serving, plan
+from memcalc.split import stages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from memcalc.budget import Line, PoolBudget
+    from memcalc.observations import Observation
+
+__all__ = ["FAMILIES", "Family", "Prediction", "Score", "family", "predict", "scores", "serving_of"]
+
+FAMILIES = {
+    "weights_bytes_per_rank": "weights a rank",
+    "kv_bytes_per_token": "KV cache a token",
+    "kv_needed_one_request": "KV cache a request",
+    "memory": "total used",
+    "kv_bytes_per_rank": "pool for the KV cache",
+    "activation_peak_bytes": "activation peak",
+    "non_torch_bytes": "outside the allocator",
+    "graph_bytes": "CUDA graphs",
+}
+
+
+class Prediction(NamedTuple):
+    """Bytes, and the ends of their range; both are the bytes where nothing measured is part of them."""
+
+    bytes: int
+    low: int
+    high: int
+
+
+class Score(NamedTuple):
+    """A row of the record beside its prediction."""
+
+    row: Observation
+    predicted: Prediction
+
+    @property
+    def off(self) -> int:
+        """Measured less predicted bytes."""
+        return (self.row.value_bytes or 0) - self.predicted.bytes
+
+    @property
+    def error(self) -> float:
+        """The same as a share of what was measured."""
+        return self.off / (self.row.value_bytes or 1)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measurement lies in the range, as precisely as it was printed."""
+        step = self.row.printed_to
+        return self.predicted.low - step <= (self.row.value_bytes or 0) <= self.predicted.high + step
+
+
+class Family(NamedTuple):
+    """What the rows of one kind say together: median, 90th percentile and worst error, the share inside."""
+
+    name: str
+    engine: str
+    rows: int
+    median_error: float
+    p90_error: float
+    inside: float
+    worst: Score
+
+
+@cache
+def serving_of(row: Observation) -> Serving:
+    """Return the plan that a row was measured with."""
+    stated = {
+        "block_size": row.block_size,
+        "max_num_seqs": row.seqs,
+        "max_num_batched_tokens": row.batched_tokens,
+        "enforce_eager": None if row.eager is None else str(row.eager).lower(),
+    }
+    options = {name: str(value) for name, value in stated.items() if value is not None}
+    return plan(
+        row.shape or row.model,
+        context=row.context or 1,
+        prompt=row.prompt,
+        weights=row.weights,
+        kv=row.kv,
+        on=row.on,
+        tp=row.tp,
+        pp=row.pp,
+        engine_name=row.engine,
+        engine_version=row.version,
+        engine_options=options,
+        utilization=row.utilization or 0.9,
+    )
+
+
+def predict(row: Observation) -> Prediction:
+    """Return what memcalc says of the quantity, the plan and the moment of a row.
+
+    >>> from memcalc.observations import observations
+    >>> (row,) = observations(id="qwen3-32b-bf16-6144")
+    >>> row.value_bytes // 2**20, predict(row).bytes // 2**20
+    (64583, 64569)
+
+    Raises:
+        KeyError: no prediction of this quantity is known.
+
+    """
+    serving = serving_of(row)
+    if row.what in LINES:
+        (pool,) = serving.budget.pools
+        return span(filter(LINES[row.what], pool.lines))
+    return WHOLE[row.what](serving, row)
+
+
+def total_used(serving: Serving, row: Observation) -> Prediction:
+    """Return what the allocators of all devices hold at the row's moment."""
+    return together([device_bytes(one, row.moment) for one in devices(serving)])
+
+
+def bytes_per_token(serving: Serving, row: Observation) -> Prediction:
+    """Return the cache of the row's tokens, as one sequence, for each of them."""
+    tokens = row.tokens or 1
+    size = sum(map(serving.cached, serving.cache_tensors(serving.model, 1, tokens))) // tokens
+    return Prediction(size, size, size)
+
+
+def pool_bytes(serving: Serving, row: Observation) -> Prediction:
+    """Return what the engine takes for the cache in advance.
+
+    Raises:
+        KeyError: the row names no machine, or an engine that takes nothing.
+
+    """
+    if serving.kv_pool is None:
+        raise KeyError(row.id)
+    return Prediction(*serving.kv_pool[:3])
+
+
+LINES: dict[str, Callable[[Line], bool]] = {
+    "weights_bytes_per_rank": lambda line: "load" in line.moments or line.name == "taken while loading",
+    "kv_needed_one_request": lambda line: line.component == "kv_cache",
+    "activation_peak_bytes": lambda line: line.component == "activations",
+    "non_torch_bytes": lambda line: line.name.startswith("outside PyTorch's allocator"),
+    "graph_bytes": lambda line: line.name == "CUDA graphs",
+}
+WHOLE: dict[str, Callable[[Serving, Observation], Prediction]] = {
+    "memory": total_used,
+    "kv_bytes_per_token": bytes_per_token,
+    "kv_bytes_per_rank": pool_bytes,
+}
+
+
+def span(lines: Iterable[Line]) -> Prediction:
+    """Return the sum of lines, and of the ends of their ranges."""
+    held = list(lines)
+    return Prediction(
+        sum(line.bytes for line in held),
+        sum(line.least_bytes for line in held),
+        sum(line.most_bytes for line in held),
+    )
+
+
+def devices(serving: Serving) -> Iterable[PoolBudget]:
+    """Yield the budget of one device of every stage."""
+    loaded = {one.stage: one for one in serving.loaded}
+    for stage in stages(serving.model, serving.split.pp):
+        _, weights, beside = loaded[stage]
+        yield serving.pool((*weights, *beside, *serving.growing_lines(stage, serving.batch, serving.context)))
+
+
+def device_bytes(pool: PoolBudget, moment: str) -> Prediction:
+    """Return the allocator's bytes of a device at a moment; the peak is the fullest one.
+
+    What is left beside everything derived is part of the runtime's range, though it is the allocator's.
+    """
+    at = pool.fullest if moment == "peak" else moment
+    held = span(line for line in pool.lines if at in line.moments)
+    return Prediction(held.bytes, held.low + LEFT_LOW * MIB, held.high + LEFT_HIGH * MIB)
+
+
+def together(parts: Iterable[Prediction]) -> Prediction:
+    """Return the sum of predictions."""
+    return Prediction(*(sum(ends) for ends in zip(*parts, strict=True)))
+
+
+def scores(rows: Iterable[Observation]) -> list[Score]:
+    """Return every row with a known prediction beside it."""
+    return [Score(row, predict(row)) for row in rows if row.what in FAMILIES]
+
+
+def family(name: str, engine: str, held: list[Score]) -> Family:
+    """Return what the scores of one kind say together."""
+    errors = sorted(abs(score.error) for score in held)
+    p90 = quantiles(errors, n=10)[-1] if len(errors) > 1 else errors[0]
+    share = sum(score.inside for score in held) / len(held)
+    worst = max(held, key=lambda score: abs(score.error))
+    return Family(name, engine, len(held), median(errors), p90, share, worst)
