@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARITHMETIC",
+    "NONE",
     "PRICE",
     "SECTIONS",
     "VERDICTS",
@@ -37,6 +38,7 @@ VERDICTS = {  # each with a mark that needs no colour
 }
 SECTIONS = ("GPU servers", "KTransformers", "Ascend", "RoPE", "Inference", "72B", "Training")
 ARITHMETIC = "arithmetic"  # the source of what is computed from shapes and sourced records
+NONE = "none"  # the source of a price, which is the notes' own, and of an opinion
 PRICE = "CNY"
 UNITS = {"": 1, "GB": 10**9, "GiB": 2**30, PRICE: 1}
 
@@ -46,7 +48,7 @@ class Claim(NamedTuple):
 
     `quote` is verbatim and occurs once in the notes. `low` and `high` are the claim's own figure in its
     `unit`, where it has one; None is an open end. `article` is what the notes take it from: the id of a
-    `Citation`. `source` is an address, with its `date`, or ``arithmetic``.
+    `Citation`. `source` is an address, with its `date`, or ``arithmetic``; prices and opinions have none.
 
     >>> eight = next(claim for claim in claims() if claim.id == "total-8k")
     >>> eight.stated, eight.agrees(62 * 10**9), eight.agrees(46_650_000_000)
@@ -88,7 +90,12 @@ class Claim(NamedTuple):
     @property
     def cited(self) -> str:
         """The source as Markdown."""
-        return self.source if self.source == ARITHMETIC else f"{label(self.source)}, {self.date}"
+        return f"{label(self.source)}, {self.date}" if self.date else self.source
+
+    @property
+    def is_exempt(self) -> bool:
+        """True for a price and for an opinion: there is nothing to compute and nothing to look up."""
+        return self.unit == PRICE or self.verdict == "opinion"
 
     @property
     def shown(self) -> str:
@@ -105,7 +112,7 @@ class Claim(NamedTuple):
             "verdict": self.mark,
             "the notes, and in English": f"{self.shown}<br>*{self.english}*",
             "computed here": computed or "–",
-            "why, and source": f"{self.why} ({self.cited})",
+            "why, and source": self.why if self.is_exempt else f"{self.why} ({self.cited})",
         }
 
 
@@ -170,8 +177,9 @@ def claim(fields: dict[str, Any]) -> Claim:
         "unit": found.unit in UNITS,
         "english": found.english != "",
         "why": found.why != "",
-        "source": found.source == ARITHMETIC or found.source.startswith("https://"),
-        "date": found.source == ARITHMETIC or re.fullmatch(r"\d{4}-\d\d", found.date) is not None,
+        "source": found.source == (NONE if found.is_exempt else ARITHMETIC)
+        or found.source.startswith("https://"),
+        "date": re.fullmatch(r"\d{4}-\d\d" if "://" in found.source else "", found.date) is not None,
     }
     for name, good in stated.items():
         if not good:
