@@ -8,8 +8,10 @@ import pytest
 
 from memcalc import observations as module
 from memcalc.__main__ import main
+from memcalc.formats import tensor_bytes
 from memcalc.observations import observations
 from memcalc.serving import plan
+from memcalc.sources import load_model
 
 GIB = 2**30
 PRINTED = 0.005 * GIB  # logs print two decimals
@@ -40,6 +42,29 @@ def test_a_row_without_a_source_does_not_load(monkeypatch, tmp_path, broken):
     monkeypatch.setattr(module, "open_text", lambda _name: path.open())
     with pytest.raises(TypeError, match=next(iter(broken))):
         observations()
+
+
+def test_what_an_expert_and_a_token_of_kimi_k2_5_cost_on_the_gpu():
+    """4 more experts of each layer and 32,768 more tokens: 8.25 GB derived, 8 between two rounded figures."""
+    few, many = observations(model="moonshotai/Kimi-K2.5")
+    longer = [plan(few.model, context=row.context) for row in (few, many)]
+    expert = next(w for w in longer[0].model.weights() if w.kind == "expert").experts
+    experts = sum(tensor_bytes(w, longer[0].rule(w)) for w in longer[0].model.weights() if w.kind == "expert")
+    derived = 4 * experts // expert + longer[1].cache_bytes - longer[0].cache_bytes
+    assert round(derived / 1e9, 2) == 8.25
+    assert abs(many.value_bytes - few.value_bytes - derived) <= 10**9
+
+
+def test_weights_of_deepseek_r1_on_sixteen_npus_are_four_percent_more_than_their_tensors():
+    (row,) = observations(engine="vllm-ascend")
+    share = plan(row.model, context=row.context, weights="w8a8").weights_file_bytes / 16
+    assert row.role == "test"
+    assert 1.03 < row.value_bytes / share < 1.05
+
+
+def test_the_file_of_deepseek_r1_in_q4_k_m_has_nearly_five_bits_a_parameter():
+    (row,) = observations(what="file_bytes")
+    assert 4.8 < 8 * row.value_bytes / load_model(row.model).parameters < 4.85
 
 
 @pytest.mark.parametrize(
