@@ -137,6 +137,7 @@ HARMLESS = frozenset(
         "mm_tokens_per_image",
         "projector_hidden_act",
         "projector_ln_eps",
+        "projection_layer_norm_eps",
     ]
 )
 # What ends like a size and may be 0 or null: generation settings, and what no decoder has.
