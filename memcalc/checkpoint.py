@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.formats import Format, format_named, plain, quantised
-from memcalc.names import family_name, listed, stored_shape
+from memcalc.names import as_found, family_name, listed, stored_shape
 from memcalc.readers import read
 from memcalc.safetensors import BITS
 from memcalc.tensor import ceil_div
@@ -373,7 +373,7 @@ def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Heade
     if scheme is not None:
         model = kept_out(model, scheme, rest)
     rule = plain(rest) if scheme is None else quantised(scheme.format, rest)
-    everything = listed(model)
+    everything = {as_found(model, name, header.tensors): one for name, one in listed(model).items()}
     there = {one.part for name, one in everything.items() if one.part == "text" or name in header.tensors}
     endings = {name.rpartition(".")[2] for name in header.tensors}
     expected = Expected({}, {})

@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.tensor import under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from memcalc.model import Model
     from memcalc.tensor import Tensor
 
-__all__ = ["SPELLINGS", "Listed", "Spelling", "family_name", "header", "listed", "stored_shape"]
+__all__ = ["SPELLINGS", "Listed", "Spelling", "as_found", "family_name", "header", "listed", "stored_shape"]
 
 
 class Spelling(NamedTuple):
     """Canonical beginnings of names, or of what follows a dot in them, and the family's own words.
 
-    Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first.
+    Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first. `also`
+    are beginnings, in the family's words, that some checkpoints of it write in another way.
     """
 
     words: Mapping[str, str]
     turned: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = ()
 
 
 VISION = "vision_tower.layers.{layer}."
@@ -68,7 +70,10 @@ SPELLINGS: dict[str, Spelling] = {
             f"{VISION}post_attention_layernorm.": f"{VISION}layer_norm2.",
             "vision_tower.layers.": "vision_tower.encoder.layers.",
             "multi_modal_projector.weight": "multi_modal_projector.mm_input_projection_weight",
-        }
+        },
+        # Before version 5 transformers had a level more: index of https://github.com/Ibtasam-98/medgemma-27b-it,
+        # commit 2488902, 2026-11.
+        also=(("vision_tower.", "vision_tower.vision_model."),),
     ),
     "kimi_k25": Spelling(
         {
@@ -151,6 +156,21 @@ def listed(model: Model) -> dict[str, Listed]:
             whole = joined(found[one].shape, shape, int(together)) if one in found else shape
             found[one] = Listed(whole, part, tensor)
     return found
+
+
+def as_found(model: Model, name: str, there: Container[str]) -> str:
+    """Return the name of a tensor as a checkpoint has it, where the family's checkpoints differ.
+
+    >>> from memcalc.sources import load_model
+    >>> name, other = "vision_tower.norm.weight", "vision_tower.vision_model.norm.weight"
+    >>> as_found(load_model("google/gemma-3-27b-it"), name, {other}) == other
+    True
+    """
+    for ours, theirs in spelling(model).also:
+        other = theirs + name.removeprefix(ours)
+        if name.startswith(ours) and other in there:
+            return other
+    return name
 
 
 def stored(model: Model) -> Iterator[tuple[int, str, Tensor]]:

@@ -11,6 +11,8 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
+from memcalc.names import header
+from memcalc.readers import read
 from memcalc.serving import plan
 from memcalc.sources import source
 
@@ -39,11 +41,11 @@ NORMS = ("input_layernorm", "post_attention_layernorm")
 
 def write(path, tensors, cut=0):
     """A safetensors file whose numbers are a hole; `cut` bytes are missing at its end."""
-    header, end = {"__metadata__": {"format": "pt"}}, 0
+    entries, end = {"__metadata__": {"format": "pt"}}, 0
     for name, (dtype, *shape) in tensors.items():
         begin, end = end, end + SIZES[dtype] * prod(shape)
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries).encode()
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end - cut)
@@ -358,11 +360,10 @@ def test_a_checkpoint_as_its_tool_writes_it_is_equal(checkpoint, answer, name):
     folder = checkpoint(fields, tensors)
     said = answer("model", folder)
     assert said["differences"] == []
-    header = said["header"]
     size = sum(SIZES[dtype] * prod(shape) for dtype, *shape in tensors.values())
-    assert header == {"tensors": len(tensors), "bytes": size, "ledger_bytes": size, "files": 1}
+    assert said["header"] == {"tensors": len(tensors), "bytes": size, "ledger_bytes": size, "files": 1}
     planned = answer("serve", folder, "--context", 8)
-    assert planned["header"] == header
+    assert planned["header"] == said["header"]
     assert planned["differences"] == []
     assert planned["weights_file_bytes"] == size - beside
 
@@ -447,10 +448,10 @@ def test_the_header_says_how_wide_scales_are(checkpoint, capsys, scale, width):
     """Without a header the record's assumption holds, and is said."""
     folder = checkpoint(*fp8(scale))
     scales = 2 * sum(-(-out // 128) * -(-inp // 128) for out, inp in MATRICES.values())
-    header = plan(str(folder), context=8)
+    known = plan(str(folder), context=8)
     alone = plan(str(folder / "config.json"), context=8)
-    assert alone.weights_file_bytes - header.weights_file_bytes == (4 - width) * scales
-    assert (header.named["assumed"], alone.named["assumed"]) == ("", "scales of 32 bits")
+    assert alone.weights_file_bytes - known.weights_file_bytes == (4 - width) * scales
+    assert (known.named["assumed"], alone.named["assumed"]) == ("", "scales of 32 bits")
     assert main(["serve", str(folder / "config.json"), "--context", "8"]) == 0
     assert "derived, under these assumptions: scales of 32 bits" in capsys.readouterr().out
     assert main(["serve", str(folder), "--context", "8"]) == 0
@@ -478,6 +479,32 @@ def test_modules_in_16_bits_are_expected_so(checkpoint, answer):
     del tensors[f"{kept}.weight_scale_inv"]
     tensors[f"{kept}.weight"] = ("BF16", 256, 384)
     assert answer("model", checkpoint(fields, tensors))["differences"] == []
+
+
+def test_a_vision_tower_under_its_older_name(tmp_path, answer):
+    """Published Gemma 3 has a level that version 5 of transformers leaves out; as a whole it may be missing."""
+    vision = {
+        "hidden_size": 8,
+        "intermediate_size": 9,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+        "vision_use_head": False,
+    }
+    text = {key: value for key, value in CONFIG.items() if key != "torch_dtype"}
+    fields = {"model_type": "gemma3", "torch_dtype": "bfloat16"}
+    fields |= {"text_config": text, "vision_config": vision}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    new = {name: ("BF16", *shape) for name, shape in header(read(fields)).items()}
+    older = {
+        name.replace("vision_tower.", "vision_tower.vision_model."): entry for name, entry in new.items()
+    }
+    alone = {name: entry for name, entry in new.items() if name.startswith("language_model.")}
+    assert len(new) == len(older) > len(alone) > 0
+    for tensors in (new, older, alone):
+        write(tmp_path / "model.safetensors", tensors)
+        assert answer("model", tmp_path)["differences"] == []
 
 
 def test_a_tool_that_nobody_confirmed_is_not_compared(checkpoint, answer, capsys):
@@ -556,6 +583,57 @@ def test_an_index_alone_gives_names_and_a_sum(tmp_path, answer, capsys):
         "model.extra": "unexpected",
         "metadata.total_size": "bytes",
     }
+
+
+DIMENSIONS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
+INDEXES = {  # model_type, dimensions, what else matters; names and total_size of the index, read 2026-11
+    "fetchwiki/deepcogito-cogito-v1-preview-qwen-14B@3ebd2c0": (
+        "qwen2",
+        (5120, 13_824, 48, 40, 8, 151_665),
+        {},
+        (579, 29_531_895_808),
+    ),
+    "fetchwiki/mistralai-Devstral-Small-2507@bc3721c": (
+        "mistral",
+        (5120, 32_768, 40, 32, 8, 131_072),
+        {"head_dim": 128, "sliding_window": None},
+        (363, 47_144_806_400),
+    ),
+    "tbressers/WizardLM-2-8x22B@714c46d": (
+        "mixtral",
+        (6144, 16_384, 56, 48, 8, 32_000),
+        {"num_local_experts": 8, "num_experts_per_tok": 2},
+        (1739, 281_241_268_224),
+    ),
+    "root-hypercube/qwen3-mlx@3bdd51a": (
+        "qwen3",
+        (2048, 6144, 28, 16, 8, 151_936),
+        {"head_dim": 128, "tie_word_embeddings": True},
+        (310, 3_441_149_952),
+    ),
+}
+
+
+@pytest.mark.parametrize("repository", INDEXES)
+def test_published_indexes(tmp_path, answer, repository):
+    """Their numbers of tensors and bytes, from indexes on GitHub; one alone states no shapes to compare."""
+    model_type, dimensions, more, published = INDEXES[repository]
+    fields = {"model_type": model_type, "torch_dtype": "bfloat16", **more}
+    fields |= dict(zip(DIMENSIONS, dimensions, strict=True))
+    names = header(read(fields))
+    index = {"metadata": {"total_size": published[1]}, "weight_map": dict.fromkeys(names, "a.safetensors")}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    said = answer("model", tmp_path)
+    assert said["differences"] == []
+    assert (said["header"]["tensors"], said["header"]["ledger_bytes"]) == published
 
 
 def test_an_index_that_states_another_sum_than_its_shards(tmp_path, answer, capsys):
