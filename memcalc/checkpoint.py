@@ -340,7 +340,7 @@ def scale_bits(header: Header) -> int | None:
         for name, tensor in header.tensors.items()
         if tensor is not None and name.endswith(SCALES)
     }
-    return widths.pop() if len(widths) == 1 else None
+    return widths.pop() if len(widths) == 1 and widths <= set(FLOATS) else None
 
 
 def check(source: Source) -> Check | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import time
 from math import prod
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
@@ -482,7 +486,7 @@ def test_modules_in_16_bits_are_expected_so(checkpoint, answer):
 
 
 def test_a_vision_tower_under_its_older_name(tmp_path, answer):
-    """Published Gemma 3 has a level that version 5 of transformers leaves out; as a whole it may be missing."""
+    """Published Gemma 3 has a level more than version 5 of transformers writes; the tower may be left out."""
     vision = {
         "hidden_size": 8,
         "intermediate_size": 9,
@@ -726,6 +730,45 @@ def test_a_damaged_file_is_refused(tmp_path, refusal, content, says):
     (tmp_path / "model.safetensors").write_bytes(content)
     assert says in refusal(tmp_path)
     assert says in refusal(tmp_path / "model.safetensors")
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from([*SIZES]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_no_header_ends_in_a_traceback(tmp_path_factory, data):
+    """Whatever stands in it: an answer, or one line and exit status 2."""
+    fields, tensors = fp8()
+    folder = tmp_path_factory.getbasetemp() / "odd"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG | fields))
+    write(folder / "model.safetensors", tensors)
+    content = (folder / "model.safetensors").read_bytes()
+    entries = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    name = data.draw(st.sampled_from([*entries]))
+    field = data.draw(st.sampled_from(["dtype", "shape", "data_offsets", None]))
+    entries[name] = data.draw(ODD) if field is None else {**entries[name], field: data.draw(ODD)}
+    (folder / "model.safetensors").write_bytes(header_bytes(entries, data.draw(st.integers(0, 9))))
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+        status = main(["serve", str(folder), "--context", "8", "--json"])
+    assert status in (0, 2)
+    assert bool(said.getvalue()) == (status == 0)
+    assert complained.getvalue().count("\n") == (status == 2)
+
+
+@pytest.mark.parametrize("dtype", ["F64", "U8", "F8_E4M3", "BOOL"])
+def test_scales_of_another_kind_are_differences(checkpoint, answer, monkeypatch, dtype):
+    monkeypatch.setitem(SIZES, "F64", 8)
+    monkeypatch.setitem(SIZES, "BOOL", 1)
+    found = answer("serve", checkpoint(*fp8(dtype)), "--context", 8)["differences"]
+    assert {item["kind"] for item in found} == {"dtype"}
+    assert sum(item["count"] for item in found) == COUNT
 
 
 def test_a_good_header_of_one_tensor_is_read(tmp_path, answer):
