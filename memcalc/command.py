@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memcalc.budget import PoolBudget
+    from memcalc.checkpoint import Check
     from memcalc.model import Model
     from memcalc.serving import KVPool, Serving
+    from memcalc.sources import Source
     from memcalc.training import States
 
     Answer = tuple[int, Callable[[], object], Callable[[], str]]  # exit status, for programs, for people
@@ -49,7 +51,7 @@ def number(text: str) -> float | str:
         return text
 
 
-SOURCE = "a catalogue name, the path of a config.json, or its folder"
+SOURCE = "a catalogue name, a config.json, its folder, a safetensors file or index, or a Hub repository"
 OPTION = "see `memcalc list engines --json`"
 
 
@@ -193,8 +195,30 @@ def answer_model(given: argparse.Namespace) -> Answer:
         "depth": model.depth,
         "cache": cache,
         "extra": extra,
+        **header_fields(compared := header_check(found)),
     }
-    return 0, lambda: fields, lambda: model_text(model, cache)
+    return 0, lambda: fields, lambda: "\n".join([model_text(model, cache), *header_text(compared)])
+
+
+def header_check(found: Source) -> Check | None:
+    """Compare the header of a source with the ledger; most sources have none, and load nothing for it."""
+    if found.header is None:
+        return None
+    from memcalc.checkpoint import check
+
+    return check(found)
+
+
+def header_fields(compared: Check | None) -> dict[str, object]:
+    """Return what an answer says of a header, and in what the ledger differs from it."""
+    if compared is None:
+        return {"header": None, "differences": []}
+    return {"header": compared.fields, "differences": [one._asdict() for one in compared.differences]}
+
+
+def header_text(compared: Check | None) -> list[str]:
+    """Return the same for people."""
+    return [] if compared is None else [f"  {compared.text}"]
 
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:
@@ -312,7 +336,12 @@ def answer_serve(given: argparse.Namespace) -> Answer:
     if given.check and serving.budget.fits is None:
         raise BadInputError("--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"')
     status = 1 if given.check and serving.budget.fits is False else 0
-    return status, lambda: serve_fields(serving), lambda: serve_text(serving)
+    compared = header_check(serving.source)
+    return (
+        status,
+        lambda: serve_fields(serving) | header_fields(compared),
+        lambda: "\n".join([serve_text(serving), *header_text(compared)]),
+    )
 
 
 def serve_fields(serving: Serving) -> dict[str, object]:
@@ -369,6 +398,8 @@ def serve_text(serving: Serving) -> str:
     unmatched = serving.named["unmatched"]
     if unmatched:
         rows.append(f"  names in quantization_config that match no module: {unmatched}")
+    if serving.named["assumed"]:
+        rows.append(f"  derived, under these assumptions: {serving.named['assumed']}")
     for pool in serving.budget.pools:
         rows.append(f"  fullest of {pool.devices} device(s), at {pool.fullest}")
         rows += [f"    {name:<12} {gib(size):>12}" for name, size in pool.components.items()]

@@ -96,6 +96,7 @@ HARMLESS = frozenset(
         "top_p",
         "typical_p",
         "quantization_config",
+        "quantization",
         "name_or_path",
         "_name_or_path",
         "_attn_implementation_autoset",
@@ -136,6 +137,7 @@ HARMLESS = frozenset(
         "mm_tokens_per_image",
         "projector_hidden_act",
         "projector_ln_eps",
+        "projection_layer_norm_eps",
     ]
 )
 # What ends like a size and may be 0 or null: generation settings, and what no decoder has.
@@ -337,8 +339,8 @@ def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-def load(path: str) -> dict[str, object]:
-    """Return the fields of a config.json.
+def load(path: str, what: str = "config.json") -> dict[str, object]:
+    """Return the fields of a config.json, or of another file (`what`) with a JSON object.
 
     Raises:
         BadInputError: the file is missing, empty, no text, no JSON, or no object.
@@ -351,17 +353,17 @@ def load(path: str) -> dict[str, object]:
         why = error.strerror or "unreadable"
         raise BadInputError("SOURCE", "a readable file", f"{path} ({why})", "check the path") from None
     except UnicodeDecodeError:
-        raise BadInputError("SOURCE", "a JSON text file", f"{path} (binary)", "give a config.json") from None
+        raise BadInputError("SOURCE", "a JSON text file", f"{path} (binary)", f"give a {what}") from None
     if not text.strip():
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", "give the model's config.json")
+        raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", f"give the model's {what}")
     try:
         fields = json.loads(text, object_pairs_hook=without_duplicates)
     except BadInputError:
         raise
     except (ValueError, RecursionError):
-        remedy = "download config.json again; it is cut or damaged"
+        remedy = f"download {what} again; it is cut or damaged"
         raise BadInputError("SOURCE", "valid JSON", path, remedy) from None
     if not isinstance(fields, dict):
         kind = type(fields).__name__
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (a {kind})", "give the model's config.json")
+        raise BadInputError("SOURCE", "a JSON object", f"{path} (a {kind})", f"give the model's {what}")
     return fields

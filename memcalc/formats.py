@@ -49,6 +49,7 @@ class Format:
     `flat`, blocks of `columns_per_scale` numbers run on from one row into the next. `scales_per_scale` scales
     share one of 32 bits (double quantisation). `index_bits` are spent once for every input channel (GPTQ's
     g_idx), `matrix_bits` once for every matrix. A block that the matrix does not fill is stored whole.
+    `assumed` is in what checkpoints of this format differ, so that only a header tells.
 
     >>> FORMATS["gptq-int4-g128"].bytes(rows=8192, columns=8192)
     34897920
@@ -69,11 +70,21 @@ class Format:
     kinds: frozenset[str] = frozenset({"matrix", "expert", "shared"})
     note: str = ""
     source: str = ""
+    assumed: str = ""
 
     @cached_property
     def is_plain(self) -> bool:
         """True if every number is stored by itself."""
         return not (self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits)
+
+    @property
+    def assumption(self) -> str:
+        """What the bytes assume of a checkpoint whose header nobody has read; nothing for most formats.
+
+        >>> FORMATS["fp8-block128"].assumption
+        'scales of 32 bits'
+        """
+        return self.assumed.format(scale_bits=self.scale_bits)
 
     def blocks(self, rows: int, columns: int) -> int:
         """Return how many blocks of a matrix have a scale of their own."""
@@ -107,6 +118,8 @@ class Format:
 
 _SAFETENSORS = "https://github.com/huggingface/safetensors (dtype widths), 2026-11"
 _DEEPSEEK = "arXiv:2412.19437, section 3.3: one scale a 128 x 128 block, 2024-12"
+_SCALE = "scales of {scale_bits} bits"
+_NO_BIASES = "no zero biases, which older tools add to every module"
 _GPTQ = "https://github.com/AutoGPTQ/AutoGPTQ, QuantLinear buffers qweight, scales, qzeros, g_idx, 2024"
 
 FORMATS: dict[str, Format] = {
@@ -123,6 +136,7 @@ FORMATS: dict[str, Format] = {
             scale_bits=32,
             note="e4m3 codes and one fp32 scale for 128 x 128 of them; embedding, head, norms, router 16-bit",
             source=_DEEPSEEK,
+            assumed=_SCALE,
         ),
         Format(
             "gptq-int4-g128",
@@ -133,6 +147,7 @@ FORMATS: dict[str, Format] = {
             index_bits=32,
             note="4-bit codes; per 128 inputs a 16-bit scale and a 4-bit zero; embedding, head, norms 16-bit",
             source=_GPTQ,
+            assumed=_NO_BIASES,
         ),
     )
 }
@@ -143,11 +158,36 @@ EVERY_MATRIX = frozenset({"matrix", "expert", "shared", "embedding", "head"})
 MORE_FORMATS: dict[str, Format] = {
     record.id: record
     for record in (
-        Format("fp8", 8, None, None, 32, note="e4m3 codes and one fp32 scale a matrix", source=_COMPRESSED),
         Format(
-            "fp8-channel", 8, 1, None, 16, note=f"e4m3 codes, a scale a row; {_SCALE_16}", source=_COMPRESSED
+            "fp8",
+            8,
+            None,
+            None,
+            32,
+            note="e4m3 codes and one fp32 scale a matrix",
+            source=_COMPRESSED,
+            assumed=_SCALE,
         ),
-        Format("w8a8", 8, 1, None, 16, note=f"int8 codes, a scale a row; {_SCALE_16}", source=_COMPRESSED),
+        Format(
+            "fp8-channel",
+            8,
+            1,
+            None,
+            16,
+            note=f"e4m3 codes, a scale a row; {_SCALE_16}",
+            source=_COMPRESSED,
+            assumed=_SCALE,
+        ),
+        Format(
+            "w8a8",
+            8,
+            1,
+            None,
+            16,
+            note=f"int8 codes, a scale a row; {_SCALE_16}",
+            source=_COMPRESSED,
+            assumed=_SCALE,
+        ),
         Format(
             "int8", 8, 1, None, 32, note="LLM.int8: int8 codes, an fp32 scale a row", source=_BITSANDBYTES
         ),
@@ -213,11 +253,11 @@ def of_family(name: str) -> Format | None:
     form = Format(name, bits, 1, None if found[3] == "c" else int(found[3]), scale_bits=16)
     match kind, bits:
         case "gptq-int", 2 | 3 | 4 | 8:
-            return replace(form, zero_bits=bits, index_bits=32, source=_GPTQ)
+            return replace(form, zero_bits=bits, index_bits=32, source=_GPTQ, assumed=_NO_BIASES)
         case "awq-int", 4 | 8:
             return replace(form, zero_bits=bits, source=_AWQ)
         case "int", 4 | 8:
-            return replace(form, note=_SCALE_16, source=_COMPRESSED)
+            return replace(form, note=_SCALE_16, source=_COMPRESSED, assumed=_SCALE)
         case "mlx-", _:
             note = "a 16-bit scale and a 16-bit bias for a group; embedding and head too"
             return replace(form, zero_bits=16, kinds=EVERY_MATRIX, note=note, source=_MLX)

@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.tensor import under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from memcalc.model import Model
     from memcalc.tensor import Tensor
 
-__all__ = ["SPELLINGS", "Spelling", "header"]
+__all__ = ["SPELLINGS", "Listed", "Spelling", "as_found", "family_name", "header", "listed", "stored_shape"]
 
 
 class Spelling(NamedTuple):
     """Canonical beginnings of names, or of what follows a dot in them, and the family's own words.
 
-    Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first.
+    Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first. `also`
+    are beginnings, in the family's words, that some checkpoints of it write in another way.
     """
 
     words: Mapping[str, str]
     turned: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = ()
 
 
 VISION = "vision_tower.layers.{layer}."
@@ -68,7 +70,10 @@ SPELLINGS: dict[str, Spelling] = {
             f"{VISION}post_attention_layernorm.": f"{VISION}layer_norm2.",
             "vision_tower.layers.": "vision_tower.encoder.layers.",
             "multi_modal_projector.weight": "multi_modal_projector.mm_input_projection_weight",
-        }
+        },
+        # Before version 5 transformers had a level more: index of https://github.com/Ibtasam-98/medgemma-27b-it,
+        # commit 2488902, 2026-11.
+        also=(("vision_tower.", "vision_tower.vision_model."),),
     ),
     "kimi_k25": Spelling(
         {
@@ -90,6 +95,17 @@ SPELLINGS: dict[str, Spelling] = {
 }
 
 
+class Listed(NamedTuple):
+    """One tensor of a checkpoint: its shape with outputs first, whose it is, and the ledger's own tensor.
+
+    `part` is "text", "mtp" or "vision": the last two may be left out of a checkpoint as a whole.
+    """
+
+    shape: tuple[int, ...]
+    part: str
+    tensor: Tensor
+
+
 def header(model: Model) -> dict[str, tuple[int, ...]]:
     """Return name and shape of every tensor of the checkpoint as the family spells it, vision tower too.
 
@@ -99,27 +115,73 @@ def header(model: Model) -> dict[str, tuple[int, ...]]:
     >>> header(read(small))["model.layers.0.self_attn.qkv_proj.weight"]
     (24, 8)
     """
-    spelling = SPELLINGS.get(model.model_type, Spelling({}))
-    found: dict[str, tuple[int, ...]] = {}
-    for layer, tensor in stored(model):
-        name = spelled(tensor.name, tuple(spelling.words.items())).replace("{layer}", str(layer))
+    return {
+        name: stored_shape(model, name, one.shape) for name, one in listed(model).items() if one.part != "mtp"
+    }
+
+
+def stored_shape(model: Model, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an unquantised tensor as the family stores it: of some, inputs come first."""
+    return turned(shape) if name.endswith(spelling(model).turned) else shape
+
+
+def spelling(model: Model) -> Spelling:
+    """Return how the family of a model spells names."""
+    return SPELLINGS.get(model.model_type, Spelling({}))
+
+
+def family_name(model: Model, name: str) -> str:
+    """Return a canonical name in the words of the model's family.
+
+    >>> from memcalc.sources import load_model
+    >>> family_name(load_model("google/gemma-3-27b-it"), "model.norm.weight")
+    'language_model.model.norm.weight'
+    """
+    return spelled(name, tuple(spelling(model).words.items()))
+
+
+def listed(model: Model) -> dict[str, Listed]:
+    """Return every tensor of the checkpoint by the family's name, what was joined in one as one.
+
+    The layers for multi-token prediction stand behind the others, as in DeepSeek-V3's and GLM-4.5's files.
+    """
+    found: dict[str, Listed] = {}
+    for layer, part, tensor in stored(model):
+        name = family_name(model, tensor.name).replace("{layer}", str(layer))
         together = tensor.chosen is not None and "{expert}" not in name
         shape = (tensor.experts, *tensor.stored_shape) if together else tensor.stored_shape
         experts = range(tensor.experts) if "{expert}" in name else (0,)
         for expert in experts:
             one = name.replace("{expert}", str(expert))
-            found[one] = joined(found[one], shape, int(together)) if one in found else shape
-    return {name: turned(shape) if name.endswith(spelling.turned) else shape for name, shape in found.items()}
+            whole = joined(found[one].shape, shape, int(together)) if one in found else shape
+            found[one] = Listed(whole, part, tensor)
+    return found
 
 
-def stored(model: Model) -> Iterator[tuple[int, Tensor]]:
-    """Yield every tensor of the checkpoint with its layer's number, the experts of a layer together."""
+def as_found(model: Model, name: str, there: Container[str]) -> str:
+    """Return the name of a tensor as a checkpoint has it, where the family's checkpoints differ.
+
+    >>> from memcalc.sources import load_model
+    >>> name, other = "vision_tower.norm.weight", "vision_tower.vision_model.norm.weight"
+    >>> as_found(load_model("google/gemma-3-27b-it"), name, {other}) == other
+    True
+    """
+    for ours, theirs in spelling(model).also:
+        other = theirs + name.removeprefix(ours)
+        if name.startswith(ours) and other in there:
+            return other
+    return name
+
+
+def stored(model: Model) -> Iterator[tuple[int, str, Tensor]]:
+    """Yield every tensor of the checkpoint: its layer's number, its part, experts of a layer together."""
     for name, part in model.outside:
-        yield from ((0, tensor) for tensor in under(name, part.weights()))
-    for index, layer in enumerate(model.layers):
-        yield from ((index, tensor) for tensor in under("model.layers.{layer}", layer.weights()))
+        yield from ((0, "text", tensor) for tensor in under(name, part.weights()))
+    for index, layer in enumerate((*model.layers, *model.mtp)):
+        whose = "text" if index < len(model.layers) else "mtp"
+        yield from ((index, whose, tensor) for tensor in under("model.layers.{layer}", layer.weights()))
     for layer in model.vision:
-        yield from ((index, tensor) for index in range(layer.times) for tensor in layer.weights())
+        yield from ((index, "vision", tensor) for index in range(layer.times) for tensor in layer.weights())
 
 
 @cache

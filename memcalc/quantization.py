@@ -24,10 +24,15 @@ ASIDE = "say --weights to leave it aside"
 
 
 class Scheme(NamedTuple):
-    """A format, and the names of modules that keep the 16-bit one."""
+    """A format, the names of modules that keep the 16-bit one, and who stores it so.
+
+    `method` is the quantization_config's, `layout` what it says beside it of the arrays (compressed-tensors).
+    """
 
     format: Format
     kept_out: tuple[str, ...]
+    method: str = ""
+    layout: str = ""
 
 
 def scheme(stated: object) -> Scheme:
@@ -54,7 +59,9 @@ def scheme(stated: object) -> Scheme:
     for name, value in stated.items():
         if value and name not in known:
             raise BadInputError(f"{FIELD}.{name}", "nothing", value, f"it may change what is stored; {ASIDE}")
-    return Scheme(chosen, tuple(entry for name in fields for entry in names_in(name, fields[name])))
+    kept_out = tuple(entry for name in fields for entry in names_in(name, fields[name]))
+    layout = stated.get("format")
+    return Scheme(chosen, kept_out, method, layout if isinstance(layout, str) else "")
 
 
 def names_in(field: str, value: object) -> Iterator[str]:

@@ -81,6 +81,7 @@ class Serving:
     utilization: float
     options: Mapping[str, int]
     named: Mapping[str, object]
+    source: Source
 
     @property
     def weights_file_bytes(self) -> int:
@@ -380,12 +381,14 @@ def plan(
         options,
         {
             "weights": form.id,
+            "assumed": "" if own is not None and found.header is not None else form.assumption,
             "unmatched": list(unmatched),
             "parameters_not_counted": model.vision_parameters,
             "kv": "/".join(dict.fromkeys(item.id for item in cache)),
             "activations": activation.id,
             "source": found.found,
         },
+        found,
     )
 
 

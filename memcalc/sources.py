@@ -1,4 +1,4 @@
-"""Where a model comes from: the catalogue, a config.json, or a folder that holds one."""
+"""Where a model comes from: the catalogue, a config.json, a folder, a safetensors header, the Hub."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from memcalc.readers import read
 if TYPE_CHECKING:
     from memcalc.model import Model
     from memcalc.quantization import Scheme
+    from memcalc.safetensors import Header
 
 __all__ = ["Source", "catalogue", "load_model", "source"]
 
@@ -23,12 +24,16 @@ OPTIONAL_FIELDS = {"aliases", "note", "scale_bits"}
 
 
 class Source(NamedTuple):
-    """A model's name and config.json, where it was found, and what its record says of its storage."""
+    """A model's name and config.json, where it was found, and what is known of its storage.
+
+    `scale_bits` is what a record of the catalogue says; `header` is None where only the config.json is known.
+    """
 
     name: str
     fields: dict[str, object]
     found: str
     scale_bits: int | None = None
+    header: Header | None = None
 
     def stated(self, field: str) -> object:
         """Return a field, or the text model's where a model that sees says it there."""
@@ -81,10 +86,12 @@ class Source(NamedTuple):
             return None
         from memcalc.quantization import scheme
 
-        found = scheme(stated)
-        if self.scale_bits is None:
-            return found
-        return found._replace(format=replace(found.format, scale_bits=self.scale_bits))
+        found, bits = scheme(stated), self.scale_bits
+        if self.header is not None and found.format.scale_bits:
+            from memcalc.checkpoint import scale_bits
+
+            bits = scale_bits(self.header)
+        return found if bits is None else found._replace(format=replace(found.format, scale_bits=bits))
 
 
 def catalogue() -> list[str]:
@@ -93,7 +100,7 @@ def catalogue() -> list[str]:
     >>> "Qwen/Qwen3-32B" in catalogue()
     True
     """
-    names = sorted(os.listdir(folder("models")))  # noqa: PTH208
+    names = sorted(os.listdir(folder("models")))
     return [name.removesuffix(".json").replace("__", "/") for name in names if name.endswith(".json")]
 
 
@@ -127,32 +134,94 @@ def named(text: str) -> str | None:
 
 
 def source(text: str) -> Source:
-    """Return the source that `text` names: a catalogue name, a config.json, or its folder.
+    """Return the source that `text` names.
+
+    A catalogue name; a config.json; a folder with one, whose model.safetensors or index is read too; one of
+    these two files, beside a config.json; or else a repository of the Hub.
 
     >>> source("Qwen/Qwen3-32B").stored_as
     'bf16'
 
     Raises:
-        BadInputError: a file that cannot be read as a config.json.
-        UnknownNameError: neither a catalogue name nor a path.
+        BadInputError: a file that cannot be read, or a repository that cannot be reached.
+        UnknownNameError: neither a catalogue name nor a path nor the name of a repository.
 
     """
     name = named(text)
     if name is not None:
         return record(name)
-    path = os.path.join(text, "config.json") if os.path.isdir(text) else text  # noqa: PTH112, PTH118
-    if path != text and not os.path.exists(path):  # noqa: PTH110
-        raise BadInputError("SOURCE", "a folder that holds a config.json", text, "download the model's")
-    if not os.path.exists(path) and not text.endswith(".json"):  # noqa: PTH110
-        known = "a catalogue name, or the path of a config.json"
-        raise UnknownNameError(
-            "SOURCE", known, text, "see `memcalc list models`, or download its config.json"
-        )
+    if os.path.isdir(text):
+        from memcalc.safetensors import beside
+
+        return on_disk(text, text, beside(text, os.listdir(text)))
+    if text.endswith((".safetensors", ".safetensors.index.json")):
+        return on_disk(text, os.path.dirname(text), whole(text))
+    if text.endswith(".gguf"):
+        raise BadInputError("SOURCE", "a model that can be read", text, "GGUF files are not understood yet")
+    if os.path.exists(text) or text.endswith(".json"):
+        return Source(text, described(text), text)
+    if is_repository(text):
+        from memcalc.hub import repository
+
+        return repository(text)
+    known = "a catalogue name, a path, or owner/name of a Hub repository"
+    raise UnknownNameError("SOURCE", known, text, "see `memcalc list models`, or download its config.json")
+
+
+def on_disk(text: str, folder: str, weights: str | None) -> Source:
+    """Return the source whose config.json lies in a folder, and whose header is read from a file beside it.
+
+    Raises:
+        BadInputError: there is no config.json, or one of the two files cannot be read.
+
+    """
+    path = os.path.join(folder, "config.json")
+    if not os.path.exists(path):
+        expected = "a folder that holds a config.json" if text == folder else "a config.json beside it"
+        raise BadInputError("SOURCE", expected, text, "download the model's")
+    fields = described(path)
+    if weights is None:
+        return Source(path, fields, path)
+    from memcalc.safetensors import read as read_header
+
+    return Source(path, fields, weights, header=read_header(weights))
+
+
+def described(path: str) -> dict[str, object]:
+    """Return the fields of a config.json, with the quantisation that NVIDIA states in a file beside it."""
     fields = load(path)
-    beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")  # noqa: PTH118, PTH120
-    if "quantization_config" not in fields and os.path.exists(beside):  # noqa: PTH110
-        fields["quantization_config"] = load(beside).get("quantization")  # NVIDIA's checkpoints say it there
-    return Source(path, fields, path)
+    beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")
+    if "quantization_config" not in fields and os.path.exists(beside):
+        fields["quantization_config"] = load(beside, "hf_quant_config.json").get("quantization")
+    return fields
+
+
+def whole(path: str) -> str:
+    """Return the path of a whole checkpoint.
+
+    Raises:
+        BadInputError: it is one shard of several.
+
+    """
+    import re
+
+    name = os.path.basename(path)
+    shard = re.search(r"-(\d+)-of-(\d+)\.safetensors$", name)
+    if shard is not None and int(shard[2]) > 1:
+        remedy = "give the index, model.safetensors.index.json"
+        raise BadInputError("SOURCE", "a whole checkpoint", f"{name}, one shard of {int(shard[2])}", remedy)
+    return path
+
+
+def is_repository(text: str) -> bool:
+    """Say whether a text may be a repository of the Hub: owner/name.
+
+    >>> is_repository("Qwen/Qwen3-4B"), is_repository("models/"), is_repository("a/b/c")
+    (True, False, False)
+    """
+    import re
+
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", text, re.ASCII) is not None
 
 
 def load_model(text: str) -> Model:

@@ -52,6 +52,7 @@ def gemma3_text(config: Config, name: str) -> Model:
 
     Layers with a window are rotated in their own way, so that each kind has its own table of sines.
     """
+    config.has("_sliding_window_pattern")  # transformers writes down what it sets itself, and reads it never
     found = patterned(config, config.size("sliding_window_pattern"))
     model = gemma(config, name, found, qk_norm=True)
     if model.max_context is None:
