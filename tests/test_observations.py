@@ -14,8 +14,11 @@ from memcalc.formats import FORMATS
 from memcalc.observations import observations
 from memcalc.parts import GQA
 from memcalc.serving import plan
+from memcalc.sources import load_model
+from memcalc.split import Split
 
 GIB, MIB = 2**30, 2**20
+KIMI = load_model("moonshotai/Kimi-K2-Instruct")  # its config has the widths of Kimi-K2-Thinking's
 PRINTED = 0.005 * GIB  # logs print two decimals
 
 # PyPI package litgpt 0.5.13, litgpt/config.py, in the field names of transformers
@@ -210,6 +213,17 @@ def test_bytes_a_token_of_the_pool_are_exact():
             size = plan(tokens.model, context=tokens.value, engine_name="vllm").cache_bytes
         assert tokens.value % tokens.block_size == 0
         assert f"{size / GIB:.2f} GiB" == pool.printed
+
+
+def test_every_rank_holds_the_whole_latent():
+    """Kimi-K2-Thinking at TP 8: 70,272 bytes a token on each rank; shared tokens are eight times as many."""
+    token = 2 * sum(Split(tp=8).on_rank(tensor).count for tensor in KIMI.cache(1, 1))
+    (pool,) = observations(id="kimi-k2-thinking-tp8-pool")
+    (tokens,) = observations(id="kimi-k2-thinking-tp8-tokens")
+    (shared,) = observations(id="kimi-k2-thinking-tp8-dcp8-tokens")
+    assert token == 70_272
+    assert f"{tokens.value * token / GIB:.2f} GiB" == pool.printed
+    assert f"{shared.value // 8 * token / GIB:.2f} GiB" == pool.printed
 
 
 def test_the_tokens_of_a_pool_are_whole_blocks_that_fit():
