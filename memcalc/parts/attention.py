@@ -117,7 +117,7 @@ class Indexer(Part):
     It stands beside MLA and takes the queries' latent (`q_rank` numbers). Attention then reads the latents of
     the chosen tokens, but keeps those of all: the indexer adds to the cache and saves nothing of it. Engines
     hold it whole on every tensor-parallel rank. The matrix that weighs its heads counts as a router: it, too,
-    decides what is looked at, and checkpoints leave it in 16 bits. vLLM keeps the key in FP8 with an fp32 scale,
+    decides what is looked at, and checkpoints leave it in 16 bits. vLLM keeps the key in FP8 with a scale,
     132 bytes for 128 numbers; here it is a cache tensor like any other.
     Source: deepseek-ai/DeepSeek-V3.2-Exp; names as in transformers' DeepseekV32Indexer; not cut and in part
     not quantised: vllm-project/vllm, model_executor/models/deepseek_v2.py, class Indexer, 2026-11.
