@@ -6,8 +6,10 @@ from functools import cache
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.engines import ENGINES
 from memcalc.engines.transformers import LEFT_HIGH, LEFT_LOW, MIB
 from memcalc.serving import Serving, plan
+from memcalc.sources import named
 from memcalc.split import stages
 
 if TYPE_CHECKING:
@@ -16,7 +18,17 @@ if TYPE_CHECKING:
     from memcalc.budget import Line, PoolBudget
     from memcalc.observations import Observation
 
-__all__ = ["FAMILIES", "Family", "Prediction", "Score", "family", "predict", "scores", "serving_of"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Prediction",
+    "Score",
+    "family",
+    "predict",
+    "predictable",
+    "scores",
+    "serving_of",
+]
 
 FAMILIES = {
     "weights_bytes_per_rank": "weights a rank",
@@ -189,9 +201,20 @@ def together(parts: Iterable[Prediction]) -> Prediction:
     return Prediction(*(sum(ends) for ends in zip(*parts, strict=True)))
 
 
+def predictable(row: Observation) -> bool:
+    """Say whether a row states enough: an engine and a quantity that are known, and a machine for a pool."""
+    stated = row.what != "kv_bytes_per_rank" or row.on is not None
+    return (
+        row.engine in ENGINES
+        and row.what in FAMILIES
+        and stated
+        and named(row.shape or row.model) is not None
+    )
+
+
 def scores(rows: Iterable[Observation]) -> list[Score]:
-    """Return every row with a known prediction beside it."""
-    return [Score(row, predict(row)) for row in rows if row.what in FAMILIES]
+    """Return every row that can be predicted with its prediction beside it."""
+    return [Score(row, predict(row)) for row in rows if predictable(row)]
 
 
 def family(name: str, engine: str, held: list[Score]) -> Family:

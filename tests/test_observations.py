@@ -12,8 +12,10 @@ from memcalc.formats import tensor_bytes
 from memcalc.observations import observations
 from memcalc.serving import plan
 from memcalc.sources import load_model
+from memcalc.split import Split
 
 GIB = 2**30
+KIMI = load_model("moonshotai/Kimi-K2-Instruct")  # its config has the widths of Kimi-K2-Thinking's
 PRINTED = 0.005 * GIB  # logs print two decimals
 
 
@@ -65,6 +67,17 @@ def test_weights_of_deepseek_r1_on_sixteen_npus_are_four_percent_more_than_their
 def test_the_file_of_deepseek_r1_in_q4_k_m_has_nearly_five_bits_a_parameter():
     (row,) = observations(what="file_bytes")
     assert 4.8 < 8 * row.value_bytes / load_model(row.model).parameters < 4.85
+
+
+def test_every_rank_holds_the_whole_latent():
+    """Kimi-K2-Thinking at TP 8: 70,272 bytes a token on each rank; shared tokens are eight times as many."""
+    token = 2 * sum(Split(tp=8).on_rank(tensor).count for tensor in KIMI.cache(1, 1))
+    (pool,) = observations(id="kimi-k2-thinking-tp8-pool")
+    (tokens,) = observations(id="kimi-k2-thinking-tp8-tokens")
+    (shared,) = observations(id="kimi-k2-thinking-tp8-dcp8-tokens")
+    assert token == 70_272
+    assert f"{tokens.value * token / GIB:.2f} GiB" == pool.printed
+    assert f"{shared.value // 8 * token / GIB:.2f} GiB" == pool.printed
 
 
 @pytest.mark.parametrize(
