@@ -90,6 +90,20 @@ class Serving:
         return sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in tensors)
 
     @property
+    def file_beside(self) -> dict[str, int]:
+        """Tensor bytes that the checkpoint has beside the text model, and that engines do not load by default.
+
+        Layers for multi-token prediction without their copies of embedding and head, the vision tower in 16 bits,
+        buffers such as a router's bias in 32.
+        """
+        mtp = (tensor for layer in self.model.mtp for tensor in layer.weights())
+        return {
+            "mtp": sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in mtp),
+            "vision": self.model.vision_parameters * self.activation.bits // 8,
+            "buffers": 4 * self.model.buffer_values,
+        }
+
+    @property
     def cache_bytes(self) -> int:
         """The architecture's cache of the whole batch at this context, all devices together."""
         return sum(self.cached(tensor) for tensor in self.model.cache(self.batch, self.context))
