@@ -60,6 +60,7 @@ def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
     first = config.count("first_k_dense_replace")
     stated = ["dense"] * first + ["sparse"] * (model.depth - first)
     config.restates("mlp_layer_types", stated)
+    config.restates("layer_types", ["indexed_attention"] * model.depth)
     rank, width = config.size("q_lora_rank"), config.size("hidden_size")
     indexer = Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
 
