@@ -83,10 +83,11 @@ def add_serve(serve: Parser) -> None:
     serve.add_argument("--batch", type=whole_number, default=1, metavar="N", help="sequences at once (1)")
     serve.add_argument("--weights", metavar="FORMAT", help="default: what the source says of itself")
     serve.add_argument("--kv", metavar="FORMAT", help="of the cache, or K/V for one each (default: 16-bit)")
-    serve.add_argument("--on", metavar="MACHINE", help='"COUNTx ID", as in "2x rtx-a6000"')
+    serve.add_argument("--on", metavar="MACHINE", help='"COUNTx ID", and "+ 512GiB host"')
     serve.add_argument("--engine", default="transformers", help="transformers (default), vllm or sglang")
     serve.add_argument("--engine-version", metavar="V", help=f"{OPTION}: versions and the default")
     serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help=OPTION)
+    serve.add_argument("--offload", metavar="RULE", help="which weights lie in host memory (see --engine)")
     serve.add_argument("--utilization", type=number, default=0.9, help="share of the device to use (0.9)")
     for name in ("max-context", "max-batch"):
         serve.add_argument(f"--{name}", action="store_true", help="always answered where --on is given")
@@ -249,9 +250,10 @@ def answer_list(given: argparse.Namespace) -> Answer:
 
         rows = [{"id": name} for name in catalogue()]
     elif given.what == "machines":
-        from memcalc.machine import devices
+        from memcalc.machine import devices, servers
 
         rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
+        rows += [item._asdict() for item in servers().values()]
     elif given.what == "formats":
         from memcalc.formats import FORMATS, KV_FORMATS, MORE_FORMATS
 
@@ -277,6 +279,7 @@ def answer_list(given: argparse.Namespace) -> Answer:
                 "version": one.version,
                 "versions": list(dict.fromkeys(begins for begins, _ in one.versions)),
                 "options": dict(one.defaults),
+                "offloads": list(one.offloads),
                 "note": one.note,
             }
             for one in map(engine, ENGINES)
@@ -332,6 +335,7 @@ def answer_serve(given: argparse.Namespace) -> Answer:
         engine_options=options,
         prefill_chunk=given.prefill_chunk,
         utilization=given.utilization,
+        offload=given.offload,
     )
     if given.check and serving.budget.fits is None:
         raise BadInputError("--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"')
@@ -363,8 +367,11 @@ def serve_fields(serving: Serving) -> dict[str, object]:
             "ep": split.ep,
             "dp": split.dp,
             "utilization": serving.utilization,
+            "offload": serving.offload,
         },
-        "pools": [pool_fields(pool, serving.kv_pool) for pool in budget.pools],
+        "pools": [
+            pool_fields(pool, serving.kv_pool if pool.name == "gpu" else None) for pool in budget.pools
+        ],
         "weights_file_bytes": serving.weights_file_bytes,
         "file_bytes_beside": serving.file_beside,
         "cache_bytes": serving.cache_bytes,
@@ -402,7 +409,8 @@ def serve_text(serving: Serving) -> str:
     if serving.named["assumed"]:
         rows.append(f"  derived, under these assumptions: {serving.named['assumed']}")
     for pool in serving.budget.pools:
-        rows.append(f"  fullest of {pool.devices} device(s), at {pool.fullest}")
+        where = "host memory" if pool.name == "host" else f"fullest of {pool.devices} device(s)"
+        rows.append(f"  {where}, at {pool.fullest}")
         rows += [f"    {name:<12} {gib(size):>12}" for name, size in pool.components.items()]
         span = f"({gib(pool.low_bytes)} to {gib(pool.high_bytes)})"
         rows.append(f"    {'total':<12} {gib(pool.total_bytes):>12}  {span}")

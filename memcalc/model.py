@@ -35,20 +35,25 @@ def everything(context: int, window: int | None) -> int:
 class Layer:
     """Parts under the names the checkpoint gives them; `times` equal layers where that is a symbol.
 
-    `formats` are tensors of the layer that a checkpoint stores in another format than their kind.
+    `formats` are tensors of the layer that a checkpoint stores in another format than their kind, `pools`
+    those that lie in other memory than the devices', and the caches of parts that do.
     """
 
     parts: Named
     times: int = 1
     formats: tuple[tuple[str, str], ...] = ()
+    pools: tuple[tuple[str, str], ...] = ()
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the weights of one such layer."""
-        stored = dict(self.formats)
+        stored, held = dict(self.formats), dict(self.pools)
         for name, part in self.parts:
             for tensor in under(name, part.weights()):
-                form = stored.get(tensor.name)
-                yield tensor if form is None else tensor._replace(format=form)
+                form, pool = stored.get(tensor.name), held.get(tensor.name)
+                if form is None and pool is None:
+                    yield tensor
+                else:
+                    yield tensor._replace(format=form or tensor.format, pool=pool or tensor.pool)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield what one such layer remembers."""
@@ -80,6 +85,7 @@ class Model:
     rotary_positions: int | None = None
     mtp: tuple[Layer, ...] = ()
     vision: tuple[Layer, ...] = ()
+    outside_pools: tuple[tuple[str, str], ...] = ()
 
     @property
     def depth(self) -> int:
@@ -89,15 +95,15 @@ class Model:
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
-        shared: dict[tuple[int, Formats], tuple[Named, int]] = {}
+        shared: dict[tuple[int, Formats, Formats], tuple[Named, int]] = {}
         for layer in self.layers:  # readers use one object for equal layers: no need to compare
-            alike = id(layer.parts), layer.formats
+            alike = id(layer.parts), layer.formats, layer.pools
             parts, times = shared.get(alike, (layer.parts, 0))
             shared[alike] = parts, times + layer.times
-        found: dict[tuple[Named, Formats], int] = {}
-        for (_, formats), (parts, times) in shared.items():
-            found[parts, formats] = found.get((parts, formats), 0) + times
-        return tuple(Layer(parts, times, formats) for (parts, formats), times in found.items())
+        found: dict[tuple[Named, Formats, Formats], int] = {}
+        for (_, formats, pools), (parts, times) in shared.items():
+            found[parts, formats, pools] = found.get((parts, formats, pools), 0) + times
+        return tuple(Layer(parts, times, *rest) for (parts, *rest), times in found.items())
 
     def weights(self) -> Iterator[Tensor]:
         """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
@@ -109,8 +115,11 @@ class Model:
         return tuple(self._walk())
 
     def _walk(self) -> Iterator[Tensor]:
+        held = dict(self.outside_pools)
         for name, part in self.outside:
-            yield from under(name, part.weights())
+            pool = held.get(name)
+            for tensor in under(name, part.weights()):
+                yield tensor if pool is None else tensor._replace(pool=pool)
         for layer in self.groups:
             for tensor in layer.weights():
                 yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
@@ -131,10 +140,12 @@ class Model:
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
         for layer in self.groups:
+            held = dict(layer.pools)
             for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
                 for tensor in part.cache(batch, context, kept):
                     full = f"model.layers.{{layer}}.{name}.{tensor.name}"
-                    yield tensor._replace(name=full, layers=layer.times)
+                    pool = held.get(name, tensor.pool)
+                    yield tensor._replace(name=full, layers=layer.times, pool=pool)
 
     @property
     def logits_width(self) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.budget import Budget, Line, PoolBudget
 from memcalc.engines import engine
 from memcalc.engines.base import Step, pass_width
-from memcalc.errors import BadInputError, at_least_one
+from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.formats import KV_FORMATS, Format, format_named, plain, quantised, tensor_bytes
 from memcalc.machine import machine
 from memcalc.solve import largest
@@ -80,6 +80,7 @@ class Serving:
     chunk: int | None
     utilization: float
     options: Mapping[str, int]
+    offload: str | None
     named: Mapping[str, object]
     source: Source
 
@@ -127,14 +128,16 @@ class Serving:
         above, below = self.share
         return None if self.machine is None else self.machine.device.capacity_bytes * above // below
 
-    def weight_lines(self, stage: Model) -> Iterator[Line]:
-        """Yield the weights of one device of a stage."""
+    def weight_lines(self, stage: Model, pool: str = "gpu") -> Iterator[Line]:
+        """Yield the weights of one device of a stage, or those in the host's memory, which nobody cuts."""
         for whole in stage.weights():
-            tensor, form = self.split.on_rank(whole), self.rule(whole)
-            shape = " x ".join(map(str, tensor.stored_shape))
-            formula = f"{tensor.copies} x ({shape}) as {form.id}"
-            size = tensor_bytes(tensor, form)
-            yield Line("weights", whole.name, tensor.count, size, formula, self.engine.moments)
+            for place in self.engine.places(self.model, whole, self.rule, self.options, self.offload):
+                if place.pool == pool:
+                    tensor = self.split.on_rank(place.tensor) if pool == "gpu" else place.tensor
+                    shape = " x ".join(map(str, tensor.stored_shape))
+                    formula = f"{tensor.copies} x ({shape}) as {place.form.id}"
+                    size = tensor_bytes(tensor, place.form)
+                    yield Line("weights", whole.name, tensor.count, size, formula, self.engine.moments)
 
     def growing_lines(self, stage: Model, batch: int, context: int, *, named: bool = True) -> Iterator[Line]:
         """Yield what grows with the sequences on one device: the cache, and what the engine adds.
@@ -174,7 +177,8 @@ class Serving:
     def cache_tensors(self, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
         """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
         held = self.engine.held_tokens(tokens, self.options)
-        return map(self.split.on_rank, stage.cache(batch, held, self.engine.keeps(self.options)))
+        cache = stage.cache(batch, held, self.engine.keeps(self.options))
+        return map(self.split.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
 
     def cache_lines(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
         """Yield a line for each tensor of the cache."""
@@ -209,7 +213,17 @@ class Serving:
             self.pool((*weights, *beside, *self.growing_lines(stage, self.batch, self.context)))
             for stage, weights, beside in self.loaded
         ]
-        return Budget((max(pools, key=lambda pool: pool.total_bytes),))
+        fullest = max(pools, key=lambda pool: pool.total_bytes)
+        return Budget((fullest,) if self.host is None else (fullest, self.host))
+
+    @cached_property
+    def host(self) -> PoolBudget | None:
+        """The budget of the host's memory, which all devices share; None with engines that do not use it."""
+        if not self.engine.offloads:
+            return None
+        lines = (*self.weight_lines(self.model, "host"), *self.engine.host_lines(self.model))
+        size = None if self.machine is None else self.machine.host_bytes
+        return PoolBudget("host", 1, size, size, lines, self.engine.moments)
 
     def pool(self, lines: tuple[Line, ...]) -> PoolBudget:
         """Return the budget of one device that holds these lines."""
@@ -231,8 +245,13 @@ class Serving:
         return self.pool(lines).room_bytes or 0
 
     def fits(self, batch: int, context: int) -> bool:
-        """Say whether every device is large enough for `batch` sequences of `context` tokens."""
-        return all(self.room(one, batch, context) >= 0 for one in self._summed)
+        """Say whether devices and host are large enough for `batch` sequences of `context` tokens."""
+        return self.host_holds and all(self.room(one, batch, context) >= 0 for one in self._summed)
+
+    @property
+    def host_holds(self) -> bool:
+        """Whether the host's memory is large enough, as far as anybody said how large it is."""
+        return self.host is None or self.host.fits is not False
 
     @cached_property
     def kv_pool(self) -> KVPool | None:
@@ -278,13 +297,13 @@ class Serving:
         """The longest context that fits with this batch, bounded by memory alone."""
         if self.machine is None:
             return None
-        return most([partial(self.room, one, self.batch) for one in self._summed])
+        return most([partial(self.room, one, self.batch) for one in self._summed]) if self.host_holds else 0
 
     @cached_property
     def max_batch(self) -> int | None:
         """The most sequences that fit at this context, bounded by memory alone."""
-        if self.machine is None:
-            return None
+        if self.machine is None or not self.host_holds:
+            return None if self.machine is None else 0
         return most([partial(self.room, one, context=self.context) for one in self._summed])
 
 
@@ -334,6 +353,7 @@ def plan(
     engine_options: Mapping[str, str] | None = None,
     prefill_chunk: int | None = None,
     utilization: float = 0.9,
+    offload: str | None = None,
 ) -> Serving:
     """Return the plan for serving a model, with everything that was left open filled in.
 
@@ -367,6 +387,8 @@ def plan(
     chosen.check(model, ranks, rule)
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
     options = chosen.options(engine_options or {}, where and where.device, context)
+    offload = offload_rule(chosen, where, offload)
+    model = chosen.spread(model, options, offload)
     return Serving(
         model,
         chosen,
@@ -381,6 +403,7 @@ def plan(
         prefill_chunk,
         utilization,
         options,
+        offload,
         {
             "weights": stored.format.id,
             "assumed": "" if stored.own and found.header is not None else stored.format.assumption,
@@ -392,6 +415,25 @@ def plan(
         },
         found,
     )
+
+
+def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> str | None:
+    """Return the rule that puts weights into the host's memory.
+
+    Raises:
+        BadInputError: host memory is named, and the engine does not use it.
+        UnknownNameError: the engine has no rule of this name.
+
+    """
+    if named is not None and named not in chosen.offloads:
+        known = (
+            f"one of {', '.join(chosen.offloads)}" if chosen.offloads else f"none: {chosen.id} has no rules"
+        )
+        raise UnknownNameError("--offload", known, named, "see `memcalc list engines --json`")
+    if where is not None and where.host_bytes is not None and not chosen.offloads:
+        remedy = f"{chosen.id} does not use host memory; leave it out"
+        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
+    return next(iter(chosen.offloads), None) if named is None else named
 
 
 class Stored(NamedTuple):

@@ -74,7 +74,7 @@ class Tensor(NamedTuple):
     `split` is the axis that tensor-parallel ranks share (None: every rank holds all of it). An axis may be
     a pair (pieces, size): a rank that asks for half a KV head gets the whole of it, which is what engines
     call replication of KV heads. `chosen` is how many of the `experts` one token uses. `format` is set only
-    where the architecture fixes it.
+    where the architecture fixes it, `pool` is the memory that holds it.
 
     >>> values = Tensor("v_proj.weight", ((8, 128), 5120), split=0, layers=64)
     >>> values.count, values.on_rank(tp=16).count == values.on_rank(tp=8).count
@@ -89,6 +89,7 @@ class Tensor(NamedTuple):
     experts: int = 1
     chosen: int | None = None
     format: str | None = None
+    pool: str = "gpu"
 
     @property
     def each(self) -> int:

@@ -16,6 +16,9 @@ ENGINES = {
     "transformers": ("transformers", "Transformers"),
     "vllm": ("vllm", "VLLM"),
     "sglang": ("sglang", "SGLang"),
+    "ktransformers": ("ktransformers", "KTransformers"),
+    "vllm-ascend": ("ascend", "VLLMAscend"),
+    "mindie": ("ascend", "MindIE"),
 }
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from memcalc.parts import Part
     from memcalc.parts.plain import Kept
     from memcalc.split import Split
+    from memcalc.tensor import Tensor
 
-__all__ = ["Engine", "Step", "cuda_evidence", "pass_width", "refuse_cut_blocks", "refuse_uneven"]
+__all__ = ["Engine", "Place", "Step", "cuda_evidence", "pass_width", "refuse_cut_blocks", "refuse_uneven"]
 
 GIB = 2**30
 
@@ -44,6 +45,14 @@ class Step(NamedTuple):
         return batch * (prompt if self.chunk is None else least(prompt, self.chunk))
 
 
+class Place(NamedTuple):
+    """Where a weight, or a copy of it, lies: the pool, how many arrays of what shape, and in which format."""
+
+    pool: str
+    tensor: Tensor
+    form: Format
+
+
 class Engine(ABC):
     """An engine's rules; each subclass states its version and its sources."""
 
@@ -53,6 +62,9 @@ class Engine(ABC):
     note = ""
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
+    offloads: tuple[
+        str, ...
+    ] = ()  # names of rules that put weights into the host's memory; the first is the default
     defaults: Mapping[str, int] = {}
 
     def __init__(self, version: str | None = None) -> None:
@@ -94,9 +106,7 @@ class Engine(ABC):
                     else f"none: {self.id} has no options"
                 )
                 raise UnknownNameError("--engine-option", known, key, "leave it out")
-            found[key] = option_value(
-                f"--engine-option {key}", value, flag=self.defaults[key] in (True, False)
-            )
+            found[key] = option_value(f"--engine-option {key}", value, self.defaults[key])
         return {**self.defaults_on(device, context), **found}
 
     @abstractmethod
@@ -110,6 +120,23 @@ class Engine(ABC):
     @abstractmethod
     def kept(self, context: int, window: int | None) -> int:
         """Return the tokens a layer keeps of `context`; `window` is None for full attention."""
+
+    def places(
+        self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
+    ) -> Iterator[Place]:
+        """Yield where a weight lies; with most engines once, as the checkpoint stores it."""
+        del model, options, offload
+        yield Place(tensor.pool, tensor, rule(tensor))
+
+    def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
+        """Return the model with its tensors in the pools that hold them."""
+        del options, offload
+        return model
+
+    def host_lines(self, model: Model) -> Iterator[Line]:
+        """Yield what the engine needs in the host's memory beside weights."""
+        del model
+        yield from ()
 
     def copies_cache(self) -> bool:
         """Say whether a step's new cache stands beside the old one."""
@@ -135,20 +162,21 @@ class Engine(ABC):
         yield from ()
 
 
-def option_value(field: str, value: str, *, flag: bool) -> int:
-    """Return an option's value from its text.
+def option_value(field: str, value: str, otherwise: int) -> int:
+    """Return an option's value from its text; the default says whether it is a flag, and whether it may be 0.
 
     Raises:
-        BadInputError: a flag is neither true nor false, or a number is none from 1 to 999999999.
+        BadInputError: a flag is neither true nor false, or a number is none from 1 (or 0) to 999999999.
 
     """
-    if flag:
+    if isinstance(otherwise, bool):
         if value not in ("true", "false"):
             raise BadInputError(field, "true or false", value, "correct the value")
         return value == "true"
-    digits = value.lstrip("0") if value.isascii() and value.isdigit() else ""
-    if not 1 <= len(digits) < 10:
-        raise BadInputError(field, "a whole number from 1 to 999999999", value, "correct the value")
+    digits = value.lstrip("0") if value.isascii() and value.isdigit() else "-"
+    least = 0 if otherwise == 0 else 1
+    if digits == "-" or not least <= len(digits) < 10:
+        raise BadInputError(field, f"a whole number from {least} to 999999999", value, "correct the value")
     return int(value)
 
 
