@@ -23,6 +23,7 @@ __all__ = [
     "Family",
     "Prediction",
     "Score",
+    "by_kind",
     "family",
     "predict",
     "predictable",
@@ -30,11 +31,14 @@ __all__ = [
     "serving_of",
 ]
 
+GIB = 2**30
+SEVERAL = "memory of several"
 FAMILIES = {
     "weights_bytes_per_rank": "weights a rank",
     "kv_bytes_per_token": "KV cache a token",
     "kv_needed_one_request": "KV cache a request",
     "memory": "total used",
+    SEVERAL: "total used, several GPUs",
     "kv_bytes_per_rank": "pool for the KV cache",
     "activation_peak_bytes": "activation peak",
     "non_torch_bytes": "outside the allocator",
@@ -67,10 +71,51 @@ class Score(NamedTuple):
         return self.off / (self.row.value_bytes or 1)
 
     @property
+    def kind(self) -> str:
+        """The family's word: the quantity, with sums over the stages of several devices apart."""
+        return SEVERAL if self.row.what == "memory" and self.row.pp > 1 else self.row.what
+
+    @property
+    def has_range(self) -> bool:
+        """Whether something that was only measured is part of the prediction."""
+        return self.predicted.low < self.predicted.high
+
+    @property
     def inside(self) -> bool:
         """Whether the measurement lies in the range, as precisely as it was printed."""
         step = self.row.printed_to
         return self.predicted.low - step <= (self.row.value_bytes or 0) <= self.predicted.high + step
+
+    def shown(self, size: int) -> str:
+        """Return bytes in the unit that the row's source prints.
+
+        >>> from memcalc.observations import observations
+        >>> (score,) = scores(observations(id="qwen3-32b-bf16-6144"))
+        >>> score.shown(score.predicted.bytes)
+        '64,570 MiB'
+        """
+        if self.row.what == "kv_bytes_per_token":
+            return f"{size:,} B"
+        return f"{size / MIB:,.0f} MiB" if "MiB" in self.row.printed else f"{size / GIB:,.3f} GiB"
+
+    @property
+    def cells(self) -> dict[str, object]:
+        """The row of a table: what was printed, what is predicted, how far apart, and how to find the source."""
+        row, (_, low, high) = self.row, self.predicted
+        ends = f"{self.shown(low)} to {self.shown(high)}" if self.has_range else None
+        return {
+            "row, and source": f"[{row.id}]({row.source})",
+            "model": row.model,
+            "version": f"{row.engine} {row.version}",
+            "hardware": row.hardware,
+            "moment": row.moment,
+            "printed": row.printed,
+            "predicted": self.shown(self.predicted.bytes),
+            "range": ends,
+            "off, %": 100 * self.error,
+            "in range": self.inside,
+            "role": row.role,
+        }
 
 
 class Family(NamedTuple):
@@ -215,6 +260,14 @@ def predictable(row: Observation) -> bool:
 def scores(rows: Iterable[Observation]) -> list[Score]:
     """Return every row that can be predicted with its prediction beside it."""
     return [Score(row, predict(row)) for row in rows if predictable(row)]
+
+
+def by_kind(held: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
+    """Return the scores by engine and kind, the families that are judged together."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in held:
+        found.setdefault((score.row.engine, score.kind), []).append(score)
+    return found
 
 
 def family(name: str, engine: str, held: list[Score]) -> Family:
