@@ -132,7 +132,7 @@ def observation(fields: Mapping[str, Any]) -> Observation:
 
 
 class LeftOut(NamedTuple):
-    """Published figures that are no rows of the record: where they stand, what they are, how many, and why."""
+    """Published figures that are no rows of the record: where they stand, what, how many, and why."""
 
     source: str
     what: str

@@ -71,6 +71,11 @@ class Score(NamedTuple):
         return self.off / (self.row.value_bytes or 1)
 
     @property
+    def percent(self) -> float:
+        """The error in hundredths, with two decimals and without a minus before zero."""
+        return round(100 * self.error, 2) + 0.0
+
+    @property
     def kind(self) -> str:
         """The family's word: the quantity, with sums over the stages of several devices apart."""
         return SEVERAL if self.row.what == "memory" and self.row.pp > 1 else self.row.what
@@ -100,22 +105,27 @@ class Score(NamedTuple):
 
     @property
     def cells(self) -> dict[str, object]:
-        """The row of a table: what was printed, what is predicted, how far apart, and how to find the source."""
+        """The row of a table: how far off, what was printed, what is predicted, and where it was read."""
         row, (_, low, high) = self.row, self.predicted
-        ends = f"{self.shown(low)} to {self.shown(high)}" if self.has_range else None
+        ends = unbroken(f"{self.shown(low).partition(' ')[0]} to {self.shown(high)}")
         return {
-            "row, and source": f"[{row.id}]({row.source})",
             "model": row.model,
+            "off, %": self.percent,
+            "in range": self.inside,
+            "printed": row.printed.partition(" (its column says")[0].replace(" GiB", unbroken(" GiB")),
+            "predicted": unbroken(self.shown(self.predicted.bytes)),
+            "range": ends if self.has_range else None,
             "version": f"{row.engine} {row.version}",
             "hardware": row.hardware,
             "moment": row.moment,
-            "printed": row.printed,
-            "predicted": self.shown(self.predicted.bytes),
-            "range": ends,
-            "off, %": 100 * self.error,
-            "in range": self.inside,
             "role": row.role,
+            "row, and source": f"[`{row.id}`]({row.source})",
         }
+
+
+def unbroken(text: str) -> str:
+    """Return text that stays on one line of a narrow column."""
+    return text.replace(" ", "\u00a0")
 
 
 class Family(NamedTuple):

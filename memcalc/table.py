@@ -65,5 +65,13 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     | :--- | ---: |
     | weights | 61.02 |
     | cache | 2.00 |
+    >>> table([{"GiB": 2.0}], folded="1 row")
+    <details><summary>1 row</summary>
+    <BLANKLINE>
+    | GiB |
+    | ---: |
+    | 2.00 |
+    <BLANKLINE>
+    </details>
     """
     return Table(rows, folded)
