@@ -23,7 +23,7 @@ def held() -> dict[tuple[str, str], list[Score]]:
 # engine, quantity: rows, then the largest median, 90th percentile (%) and the least share in range (%)
 LIMITS = {
     ("transformers", "memory"): (114, 0.05, 1.5, 90),
-    ("transformers", "memory of several"): (20, 1.6, 15, 0),
+    ("transformers", "memory of several"): (20, 1.2, 11, 40),
     ("vllm", "weights_bytes_per_rank"): (49, 0.02, 0.2, 0),
     ("vllm", "kv_bytes_per_token"): (39, 0.01, 0.1, 0),
     ("vllm", "kv_needed_one_request"): (1, 0.01, 0.01, 100),
@@ -236,8 +236,22 @@ def test_what_cannot_be_predicted_is_little_and_known():
 
 
 def test_ranges_contain_what_was_measured(held):
-    """Nine tenths of the test rows that have a range; sums over several GPUs are explained by nobody."""
-    rows = [score for (_, kind), found in held.items() if kind != "memory of several" for score in found]
-    ranged = [score for score in rows if score.has_range]
-    assert len(ranged) > 280
+    """Nine tenths of the test rows that have a range."""
+    ranged = [score for found in held.values() for score in found if score.has_range]
+    assert len(ranged) > 300
     assert sum(score.inside for score in ranged) >= 0.9 * len(ranged)
+
+
+def test_devices_after_the_first_do_not_hold_the_embeddings_output(held):
+    """Sums of transformers 4.46 close to 0.02 GiB, but for one token of prompt and one row of GPTQ-Int8."""
+    rows = [score for score in held["transformers", "memory of several"] if score.row.version == "4.46.0"]
+    apart = {"qwen2.5-72b-bf16-1", "qwen2.5-72b-gptq-int8-1", "qwen2.5-72b-gptq-int8-6144"}
+    assert len(rows) == 10
+    assert {score.row.id for score in rows if abs(score.off) > 0.02 * GIB} == apart
+
+
+def test_old_sums_are_smaller_than_their_weights(held):
+    """What transformers 4.38's sums over several devices add up is not known: two lack weights."""
+    rows = [score for score in held["transformers", "memory of several"] if score.row.version == "4.38.2"]
+    below = {s.row.id for s in rows if (s.row.value_bytes or 0) < serving_of(s.row).weights_file_bytes}
+    assert below == {"qwen2-72b-bf16-1", "qwen2-72b-gptq-int8-1"}
