@@ -62,9 +62,7 @@ class Engine(ABC):
     note = ""
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
-    offloads: tuple[
-        str, ...
-    ] = ()  # names of rules that put weights into the host's memory; the first is the default
+    offloads: tuple[str, ...] = ()  # rules that put weights into host memory; the first is the default
     defaults: Mapping[str, int] = {}
 
     def __init__(self, version: str | None = None) -> None:

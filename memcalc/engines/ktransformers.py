@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import Line
 from memcalc.engines.base import Engine, Place, refuse_uneven
-from memcalc.formats import FORMATS, Format, format_named
+from memcalc.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.parts import MoE
 from memcalc.split import Split
 from memcalc.tensor import least
@@ -39,6 +39,7 @@ RUNTIME_SOURCE = (
 # GB beside the mapped file: DeepSeek-R1 asks for 382 of 376.65 GiB, Qwen3-235B took 160 of 142.1 GB.
 HOST = (0, 5, 18)
 HOST_SOURCE = "kvcache-ai/ktransformers doc/en/install.md (382 GiB); README at cb5617b4 (160 GB), 2025"
+BUFFER_SOURCE = "kvcache-ai/ktransformers doc/en/Kimi-K2.5.md, 2026"
 
 
 class Placement(NamedTuple):
@@ -161,8 +162,8 @@ def device_form(placement: Placement, model: Model, tensor: Tensor, stored: Form
     """Return how a tensor lies on the device.
 
     The rules match linear layers: kv_b_proj stays in 16 bits, and so do norms and embedding. A router that is
-    a module of its own, with a score bias (DeepSeek, Kimi), is no linear layer and lies in 32 bits; others are
-    quantised too.
+    a module of its own, with a score bias (DeepSeek, Kimi), is no linear layer and lies in 32 bits; others
+    are quantised too.
     """
     if placement.linear is None:
         return stored
@@ -178,15 +179,9 @@ def device_form(placement: Placement, model: Model, tensor: Tensor, stored: Form
 
 def layer_buffer(step: Step) -> Line:
     """Return the device's buffer for the experts of one layer, as stored."""
-    from memcalc.formats import tensor_bytes
-
     sizes = [0]
     for layer in step.stage.groups:
         experts = (tensor for tensor in layer.weights() if tensor.kind == "expert")
         sizes.append(sum(tensor_bytes(tensor, step.rule(tensor)) for tensor in experts))
-    formula, source = (
-        "the experts of one layer, as stored",
-        "kvcache-ai/ktransformers doc/en/Kimi-K2.5.md, 2026",
-    )
-    name = "buffer for a layer's experts"
-    return Line("activations", name, 0, max(sizes), formula, ("prefill",), "exact", source)
+    name, formula = "buffer for a layer's experts", "the experts of one layer, as stored"
+    return Line("activations", name, 0, max(sizes), formula, ("prefill",), "exact", BUFFER_SOURCE)
