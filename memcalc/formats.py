@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "GGUF_KV_FORMATS",
     "GGUF_TYPES",
     "KV_FORMATS",
     "MORE_FORMATS",
@@ -334,13 +335,20 @@ KV_FORMATS: dict[str, Format] = {
         FORMATS["fp16"],
         FORMATS["fp32"],
         Format("fp8", 8, note="one byte a number; a scale a layer is not counted", source=_SAFETENSORS),
-        *(
-            replace(GGUF_TYPES[name.upper()], id=name)  # as llama.cpp's command line writes them
-            for name in ("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl")
-        ),
     )
 }
-KV_ALIASES = {"f16": "fp16", "f32": "fp32"}  # llama.cpp's words for the same
+# llama.cpp's words for what a cache may be stored as (--cache-type-k)
+GGUF_KV_FORMATS: dict[str, Format] = {
+    "f16": FORMATS["fp16"],
+    "bf16": FORMATS["bf16"],
+    "f32": FORMATS["fp32"],
+    "fp16": FORMATS["fp16"],
+    "fp32": FORMATS["fp32"],
+    **{
+        name: replace(GGUF_TYPES[name.upper()], id=name)
+        for name in ("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl")
+    },
+}
 
 
 def format_named(name: str, field: str = "--weights", known: dict[str, Format] = FORMATS) -> Format:
@@ -354,7 +362,7 @@ def format_named(name: str, field: str = "--weights", known: dict[str, Format] =
 
     """
     weights = known is FORMATS
-    found = known.get(name) if weights else known.get(KV_ALIASES.get(name.lower(), name.lower()))
+    found = known.get(name)
     if weights and found is None:
         found = MORE_FORMATS.get(name) or GGUF_TYPES.get(name) or of_family(name)
     if found is None:

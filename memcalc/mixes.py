@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from memcalc.model import Layer, Model
     from memcalc.tensor import Tensor
 
-__all__ = ["FILE_TYPES", "MIXES", "Mix", "Mixed", "find_mix", "mix_named", "mixed"]
+__all__ = ["FILE_TYPES", "MIXES", "Mix", "Mixed", "converted", "find_mix", "mix_named", "mixed"]
 
 
 class Facts(NamedTuple):
@@ -96,6 +96,7 @@ class Mix(NamedTuple):
     head: str = "Q6_K"
     embedding: str | None = None
     tiny: bool = False
+    stacked: str | None = None  # the type of matrices that lie in one array
     note: str = ""
 
     def type_of(self, kind: str, place: Place) -> str:
@@ -233,10 +234,11 @@ MIXES: dict[str, Mix] = {
         Mix("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
-        Mix("MXFP4_MOE", "MXFP4", head="Q8_0", note="stacked matrices (experts) in MXFP4, all others in Q8_0"),
+        Mix("MXFP4_MOE", "Q8_0", head="Q8_0", stacked="MXFP4", note="stacked matrices (experts) in MXFP4, all others in Q8_0"),
     )
 }
-ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # llama-quantize's own
+PLAIN = {"FP32": "F32", "FP16": "F16"}  # our words for the same
+ALIASES = {**PLAIN, "Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # llama-quantize's own
 # general.file_type of a file -> mix (llama_ftype in include/llama.h)
 FILE_TYPES = {
     0: "F32",
@@ -292,6 +294,23 @@ def find_mix(name: str) -> Mix | None:
     return MIXES.get(ALIASES.get(upper, upper))
 
 
+def converted(method: str | None, activation: Format) -> Mix:
+    """Return the mix that llama.cpp's converter makes of a checkpoint: 16 bits, whatever was quantised unpacked.
+
+    gpt-oss's experts stay in MXFP4.
+
+    Raises:
+        BadInputError: the converter does not unpack the checkpoint's method.
+
+    """
+    if method == "mxfp4":
+        return MIXES["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
+    if method not in (None, "fp8", "gptq", "compressed-tensors"):
+        remedy = "say --weights, for example --weights Q4_K_M"
+        raise BadInputError("quantization_config", "a method that llama.cpp's converter unpacks", method, remedy)
+    return mix_named(activation.id)
+
+
 def mix_named(name: str) -> Mix:
     """Return the mix of this name.
 
@@ -337,28 +356,49 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
     """
     held = in_gguf(model, old=old)
     facts = facts_of(held)
-    members = {id(layer.parts): members_of(held, layer) for layer in held.layers}
-    counts = {kind: facts.layers for kind in COUNTED}
-    counts["values"] = sum(one.kind == "values" for layer in held.layers for one in members[id(layer.parts)])
+    members: dict[int, list[Member]] = {}  # readers use one object for equal layers: no need to look twice
+    for layer in held.layers:
+        if id(layer.parts) not in members:
+            members[id(layer.parts)] = members_of(held, layer)
+    values = sum(len(placed(members[id(layer.parts)], "values")) for layer in held.layers)
     passed = dict.fromkeys(COUNTED, 0)
     made: dict[tuple[int, tuple[str, ...]], Layer] = {}
     layers = []
     for index, layer in enumerate(held.layers):
         own = members[id(layer.parts)]
-        types = []
-        for one in own:
-            counted = one.kind == "values" or mix.tiny or facts.experts <= 1
-            number = passed[one.kind] if one.kind in passed and counted else index
-            types.append(chosen(mix, one, Place(number, counts.get(one.kind, facts.layers), facts)))
-            if one.kind in passed and one.packable:
-                passed[one.kind] += 1
-        alike = id(layer.parts), tuple(types)
+        places = {}
+        for kind in COUNTED:
+            if kind in mix.exceptions:
+                one_by_one = kind == "values" or mix.tiny or facts.experts <= 1
+                count = values if kind == "values" else facts.layers
+                numbers = placed(own, kind)
+                first = passed[kind] if one_by_one else index
+                places[kind] = [Place(first + number * one_by_one, count, facts) for number in numbers]
+                passed[kind] += len(numbers)
+        which = tuple(mix.type_of(kind, place) for kind, found in places.items() for place in found)
+        alike = id(layer.parts), which
         if alike not in made:
-            stored = zip(own, types, strict=True)
-            made[alike] = replace(layer, formats=tuple((name, form) for one, form in stored for name in one.names))
+            made[alike] = replace(layer, formats=tuple(formats_of(mix, own, places, facts)))
         layers.append(made[alike])
     outside = dict(outside_types(held, mix))
     return Mixed(replace(held, layers=tuple(layers)), stored_in(outside))
+
+
+def placed(members: list[Member], kind: str) -> range:
+    """Return the numbers of a layer's tensors of a kind, from 0."""
+    return range(sum(one.kind == kind and one.packable for one in members))
+
+
+def formats_of(
+    mix: Mix, members: list[Member], places: Mapping[str, list[Place]], facts: Facts
+) -> Iterator[tuple[str, str]]:
+    """Yield the canonical tensors of a layer with their types."""
+    left = {kind: iter(found) for kind, found in places.items()}
+    anywhere = Place(0, facts.layers, facts)
+    for one in members:
+        place = next(left[one.kind]) if one.packable and one.kind in left else anywhere
+        form = chosen(mix, one, place)
+        yield from ((name, form) for name in one.names)
 
 
 def stored_in(outside: Mapping[str, Format]) -> Rule:
@@ -411,10 +451,10 @@ def chosen(mix: Mix, one: Member, place: Place) -> str:
     """Return the type of a tensor of a layer."""
     if not one.packable:
         return "fp32"
+    if one.stacked and mix.stacked is not None:
+        return fitting(mix.stacked, one.row)
     if mix.base in FORMATS:
         return mix.base
-    if mix.base == "MXFP4":
-        return fitting("MXFP4" if one.stacked else "Q8_0", one.row)
     return fitting(mix.type_of(one.kind, place), one.row)
 
 
@@ -428,8 +468,7 @@ def outside_types(model: Model, mix: Mix) -> Iterator[tuple[str, Format]]:
             elif mix.base not in FORMATS:
                 is_head = tensor.kind == "head" or model.tied
                 whole = row % block(mix.base) == 0
-                plain = "Q8_0" if mix.base == "MXFP4" else mix.base
-                form = fitting((mix.head if whole else "Q8_0") if is_head else mix.embedding or plain, row)
+                form = fitting((mix.head if whole else "Q8_0") if is_head else mix.embedding or mix.base, row)
             yield f"{name}.{tensor.name}", format_named(form)
 
 

@@ -16,6 +16,7 @@ ENGINES = {
     "transformers": ("transformers", "Transformers"),
     "vllm": ("vllm", "VLLM"),
     "sglang": ("sglang", "SGLang"),
+    "llama.cpp": ("llama_cpp", "LlamaCpp"),
 }
 
 
