@@ -9,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget", "gib", "thin"]
 
 GIB = 2**30
-COMPONENTS = ("weights", "kv_cache", "activations", "logits", "runtime")
+COMPONENTS = ("weights", "kv_cache", "state", "activations", "logits", "runtime")
 
 
 class Line(NamedTuple):

@@ -353,6 +353,8 @@ def check(source: Source) -> Check | None:
     header = source.header
     if header is None:
         return None
+    if header.kind == "gguf":
+        return check_gguf(read(source.fields, source.name), header)
     try:
         scheme = source.scheme
     except BadInputError as error:  # the model itself can be answered all the same
@@ -366,6 +368,28 @@ def check(source: Source) -> Check | None:
     size += sum(expected.uncompared.values())
     found = (*tensors(expected, header), *sizes(expected, header, size))
     return Check(header, size, (*grouped(found), *aside))
+
+
+def check_gguf(model: Model, header: Header) -> Check:
+    """Compare the tensors of a GGUF file with the ledger: names and shapes, as any of its types may stand there."""
+    from memcalc.gguf import format_of
+    from memcalc.gguf_file import compared
+
+    size, found = 0, []
+    for name, expected, stored in compared(model, header):
+        fields = None if expected is None else {"shape": list(expected)}
+        if stored is None:
+            found.append(Difference(name, "missing", fields))
+        elif expected is None:
+            found.append(Difference(name, "unexpected", None, shown(stored)))
+        else:
+            *rows, columns = expected
+            size += format_of(stored.dtype).bytes(prod(rows), columns)
+            if tuple(axis for axis in stored.shape if axis > 1) != tuple(
+                axis for axis in expected if axis > 1
+            ):
+                found.append(Difference(name, "shape", fields, shown(stored)))
+    return Check(header, size, tuple(grouped(found)))
 
 
 def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Header) -> Expected:
@@ -515,7 +539,7 @@ def grouped(differences: Iterable[Difference]) -> Iterator[Difference]:
     """
     alike: dict[str, tuple[str, list[Difference]]] = {}
     for one in differences:
-        name = re.sub(r"\b(layers|blocks)\.\d+\.", r"\1.{layer}.", one.name)
+        name = re.sub(r"\b(layers|blocks|blk)\.\d+\.", r"\1.{layer}.", one.name)
         name = re.sub(r"\bexperts\.\d+\.", "experts.{expert}.", name)
         alike.setdefault(repr((name, *one[1:])), (name, []))[1].append(one)
     for name, same in alike.values():

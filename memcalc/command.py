@@ -51,7 +51,7 @@ def number(text: str) -> float | str:
         return text
 
 
-SOURCE = "a catalogue name, a config.json, its folder, a safetensors file or index, or a Hub repository"
+SOURCE = "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a Hub repository"
 OPTION = "see `memcalc list engines --json`"
 
 
@@ -84,7 +84,9 @@ def add_serve(serve: Parser) -> None:
     serve.add_argument("--weights", metavar="FORMAT", help="default: what the source says of itself")
     serve.add_argument("--kv", metavar="FORMAT", help="of the cache, or K/V for one each (default: 16-bit)")
     serve.add_argument("--on", metavar="MACHINE", help='"COUNTx ID", and "+ 512GiB host"')
-    serve.add_argument("--engine", default="transformers", help="transformers (default), vllm or sglang")
+    serve.add_argument(
+        "--engine", help="transformers (default), vllm, sglang, llama.cpp (default for GGUF), ..."
+    )
     serve.add_argument("--engine-version", metavar="V", help=f"{OPTION}: versions and the default")
     serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help=OPTION)
     serve.add_argument("--offload", metavar="RULE", help="which weights lie in host memory (see --engine)")
@@ -149,19 +151,26 @@ def parse(arguments: list[str]) -> int:
 
 def cache_facts(model: Model, engine: str | None) -> dict[str, int]:
     """Return the cache a token and a sequence, 16-bit, as the architecture or an engine needs it."""
+    from memcalc.formats import FORMATS
     from memcalc.model import everything
 
-    kept = everything
+    kept, state = everything, model.cache(1, 1)
     if engine is not None:
         from memcalc.engines import engine as named
 
-        kept = named(engine).kept
+        one = named(engine)
+        model = one.held(model)
+        kept, state = one.kept, one.cache(model, 1, 1, one.defaults)
     far = 2**40  # beyond every window
 
     def held(context: int) -> int:
         return sum(2 * tensor.count for tensor in model.cache(1, context, kept) if tensor.kind == "cache")
 
-    states = sum(2 * tensor.count for tensor in model.cache(1, 1, kept) if tensor.kind == "state")
+    states = sum(
+        tensor.count * FORMATS[tensor.format or "bf16"].bits // 8
+        for tensor in state
+        if tensor.kind == "state"
+    )
     return {
         "bytes_per_token": held(far + 1) - held(far),
         "bytes_per_token_in_window": sum(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "GGUF_KV_FORMATS",
+    "GGUF_TYPES",
     "KV_FORMATS",
     "MORE_FORMATS",
     "Format",
@@ -51,7 +53,9 @@ class Format:
     `flat`, blocks of `columns_per_scale` numbers run on from one row into the next. `scales_per_scale` scales
     share one of 32 bits (double quantisation). `index_bits` are spent once for every input channel (GPTQ's
     g_idx), `matrix_bits` once for every matrix. A block that the matrix does not fill is stored whole.
-    `assumed` is in what checkpoints of this format differ, so that only a header tells.
+    `assumed` is in what checkpoints of this format differ, so that only a header tells. With `block_bytes`, a
+    block of `columns_per_scale` numbers of a row is stored as so many bytes, codes and scales together: GGUF's
+    way, where `bits` is what the name says and the block alone counts.
 
     >>> FORMATS["gptq-int4-g128"].bytes(rows=8192, columns=8192)
     34897920
@@ -69,6 +73,7 @@ class Format:
     matrix_bits: int = 0
     scales_per_scale: int | None = None
     flat: bool = False
+    block_bytes: int = 0
     kinds: frozenset[str] = frozenset({"matrix", "expert", "shared"})
     note: str = ""
     source: str = ""
@@ -77,7 +82,8 @@ class Format:
     @cached_property
     def is_plain(self) -> bool:
         """True if every number is stored by itself."""
-        return not (self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits)
+        beside = self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits
+        return not (beside or self.block_bytes)
 
     @property
     def assumption(self) -> str:
@@ -101,6 +107,8 @@ class Format:
             return Fraction(self.bits)
         shared = 0 if self.scales_per_scale is None else Fraction(32, self.scales_per_scale)
         block = self.rows_per_scale * self.columns_per_scale
+        if self.block_bytes:
+            return Fraction(8 * self.block_bytes, block)
         return self.bits + (self.scale_bits + self.zero_bits + shared) / Fraction(block)
 
     def blocks(self, rows: int, columns: int) -> int:
@@ -113,6 +121,9 @@ class Format:
 
     def pieces(self, rows: int, columns: int) -> Iterator[Piece]:
         """Yield the arrays that a matrix of `rows` outputs and `columns` inputs becomes, in bits."""
+        if self.block_bytes:
+            yield Piece("blocks", 8 * self.block_bytes * self.blocks(rows, columns))
+            return
         yield Piece("codes", self.bits * rows * columns)
         if self.scale_bits:
             blocks = self.blocks(rows, columns)
@@ -281,6 +292,42 @@ def of_family(name: str) -> Format | None:
     return None
 
 
+_GGML = "https://github.com/ggml-org/llama.cpp, ggml/src/ggml-common.h (block_q4_K, ...), v0.5.0, 2026-11"
+# GGUF's blocks: a type's name, the bits in it, numbers of a row in a block, bytes of the block
+_BLOCKS = (
+    ("Q8_0", 8, 32, 34),
+    ("Q5_0", 5, 32, 22),
+    ("Q5_1", 5, 32, 24),
+    ("Q4_0", 4, 32, 18),
+    ("Q4_1", 4, 32, 20),
+    ("IQ4_NL", 4, 32, 18),
+    ("MXFP4", 4, 32, 17),
+    ("Q2_K", 2, 256, 84),
+    ("Q3_K", 3, 256, 110),
+    ("Q4_K", 4, 256, 144),
+    ("Q5_K", 5, 256, 176),
+    ("Q6_K", 6, 256, 210),
+    ("IQ4_XS", 4, 256, 136),
+    ("IQ3_S", 3, 256, 110),
+    ("IQ3_XXS", 3, 256, 98),
+    ("IQ2_S", 2, 256, 82),
+    ("IQ2_XS", 2, 256, 74),
+    ("IQ2_XXS", 2, 256, 66),
+    ("IQ1_S", 1, 256, 50),
+    ("IQ1_M", 1, 256, 56),
+)
+GGUF_TYPES: dict[str, Format] = {
+    name: Format(
+        name,
+        bits,
+        columns_per_scale=numbers,
+        block_bytes=size,
+        note=f"{size} bytes for {numbers} numbers of a row, codes and scales together",
+        source=_GGML,
+    )
+    for name, bits, numbers, size in _BLOCKS
+}
+
 KV_FORMATS: dict[str, Format] = {
     record.id: record
     for record in (
@@ -289,6 +336,18 @@ KV_FORMATS: dict[str, Format] = {
         FORMATS["fp32"],
         Format("fp8", 8, note="one byte a number; a scale a layer is not counted", source=_SAFETENSORS),
     )
+}
+# llama.cpp's words for what a cache may be stored as (--cache-type-k)
+GGUF_KV_FORMATS: dict[str, Format] = {
+    "f16": FORMATS["fp16"],
+    "bf16": FORMATS["bf16"],
+    "f32": FORMATS["fp32"],
+    "fp16": FORMATS["fp16"],
+    "fp32": FORMATS["fp32"],
+    **{
+        name: replace(GGUF_TYPES[name.upper()], id=name)
+        for name in ("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl")
+    },
 }
 
 
@@ -303,7 +362,9 @@ def format_named(name: str, field: str = "--weights", known: dict[str, Format] =
 
     """
     weights = known is FORMATS
-    found = known.get(name) or (weights and (MORE_FORMATS.get(name) or of_family(name))) or None
+    found = known.get(name)
+    if weights and found is None:
+        found = MORE_FORMATS.get(name) or GGUF_TYPES.get(name) or of_family(name)
     if found is None:
         expected = f"one of {', '.join([*known, *(MORE_FORMATS if weights else ())])}"
         expected += f", or {FAMILIES}" if weights else ""

@@ -45,6 +45,13 @@ SPELLINGS: dict[str, Spelling] = {
     "mixtral": Spelling(
         {"mlp.": "block_sparse_moe.", "gate_proj.": "w1.", "down_proj.": "w2.", "up_proj.": "w3."}
     ),
+    "qwen3_next": Spelling(
+        {
+            **{f"linear_attn.in_proj_{half}.": "linear_attn.in_proj_qkvz." for half in ("qkv", "z")},
+            **{f"linear_attn.in_proj_{half}.": "linear_attn.in_proj_ba." for half in "ba"},
+            "mlp.shared_experts.": "mlp.shared_expert.",
+        }
+    ),
     "gpt_oss": Spelling(  # its rows of gate and up take turns, which no shape shows
         {
             "mlp.gate.": "mlp.router.",

@@ -60,11 +60,13 @@ class Header(NamedTuple):
     """All tensors of a checkpoint; None for one of which only the name is known.
 
     `files` counts the headers that were read: 0 where an index lay alone. `total_size` is what an index says.
+    `kind` is the format of the files: "safetensors", or "gguf" (see `memcalc.gguf`).
     """
 
     tensors: Mapping[str, Stored | None]
     files: int
     total_size: int | None = None
+    kind: str = "safetensors"
 
     @property
     def bytes(self) -> int | None:

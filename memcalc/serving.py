@@ -10,7 +10,7 @@ from memcalc.budget import Budget, Line, PoolBudget
 from memcalc.engines import engine
 from memcalc.engines.base import Step, pass_width
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
-from memcalc.formats import KV_FORMATS, Format, format_named, plain, quantised, tensor_bytes
+from memcalc.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, tensor_bytes
 from memcalc.machine import machine
 from memcalc.solve import largest
 from memcalc.sources import source
@@ -86,8 +86,12 @@ class Serving:
 
     @property
     def weights_file_bytes(self) -> int:
-        """Tensor bytes of the checkpoint: parameters in their formats; no MTP, no zero biases of AutoGPTQ."""
-        tensors = (tensor for tensor in self.model.weights() if tensor.kind != "buffer")
+        """Tensor bytes of the checkpoint: parameters in their formats; no MTP, no zero biases of AutoGPTQ.
+
+        Of a GGUF file all tensors, which llama.cpp loads: a router's correction too.
+        """
+        whole = self.engine.reads_gguf
+        tensors = (tensor for tensor in self.model.weights() if whole or tensor.kind != "buffer")
         return sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in tensors)
 
     @property
@@ -101,20 +105,33 @@ class Serving:
         return {
             "mtp": sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in mtp),
             "vision": self.model.vision_parameters * self.activation.bits // 8,
-            "buffers": 4 * self.model.buffer_values,
+            "buffers": 0 if self.engine.reads_gguf else 4 * self.model.buffer_values,
         }
 
     @property
     def cache_bytes(self) -> int:
-        """The architecture's cache of the whole batch at this context, all devices together."""
-        return sum(self.cached(tensor) for tensor in self.model.cache(self.batch, self.context))
+        """The architecture's cache of the whole batch at this context, all devices together.
+
+        Where all sequences share the context, the tokens count once, and states once a sequence.
+        """
+        cache = self.model.cache(self.batch, self.context)
+        if not self.engine.shares_context:
+            return sum(map(self.cached, cache))
+        tokens = self.model.cache(1, self.context)
+        shared = (tensor for tensor in tokens if tensor.kind == "cache")
+        return sum(map(self.cached, (*shared, *(tensor for tensor in cache if tensor.kind == "state"))))
 
     def cached(self, tensor: Tensor) -> int:
         """Return the bytes of a cache tensor."""
         return tensor_bytes(tensor, self.cache_format(tensor))
 
     def cache_format(self, tensor: Tensor) -> Format:
-        """Return how a cache tensor is stored: keys and values may have formats of their own."""
+        """Return how a cache tensor is stored: keys and values may have formats of their own.
+
+        States have the architecture's, or 16 bits.
+        """
+        if tensor.kind == "state":
+            return format_named(tensor.format) if tensor.format else FORMATS["bf16"]
         return self.kv[tensor.name.endswith("values")]
 
     @property
@@ -144,9 +161,11 @@ class Serving:
 
         The cache is a line for each tensor, or (not `named`) one line: that a plan fits needs no more.
         """
-        mine, prompt = self.split.sequences(batch), self.prompt_of(context)
+        mine = self.split.sequences(batch)
+        taken_at_once = self.prompt is None or self.engine.shares_context
+        prompt = context if taken_at_once else self.prompt_of(context)
         lines = self.cache_lines if named else self.cache_line
-        if self.prompt is None:
+        if taken_at_once:
             yield from lines(stage, mine, context, ("prefill", "decode"))
         else:
             yield from lines(stage, mine, prompt, ("prefill",))
@@ -176,8 +195,7 @@ class Serving:
 
     def cache_tensors(self, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
         """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
-        held = self.engine.held_tokens(tokens, self.options)
-        cache = stage.cache(batch, held, self.engine.keeps(self.options))
+        cache = self.engine.cache(stage, batch, tokens, self.options)
         return map(self.split.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
 
     def cache_lines(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
@@ -185,7 +203,8 @@ class Serving:
         for tensor in self.cache_tensors(stage, batch, tokens):
             shape = " x ".join(map(str, tensor.stored_shape))
             formula = f"{tensor.layers} x ({shape}) as {self.cache_format(tensor).id}"
-            yield Line("kv_cache", tensor.name, tensor.count, self.cached(tensor), formula, moments)
+            component = "state" if tensor.kind == "state" else "kv_cache"
+            yield Line(component, tensor.name, tensor.count, self.cached(tensor), formula, moments)
 
     def cache_line(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
         """Yield the whole cache as one line."""
@@ -304,7 +323,8 @@ class Serving:
         """The most sequences that fit at this context, bounded by memory alone."""
         if self.machine is None or not self.host_holds:
             return None if self.machine is None else 0
-        return most([partial(self.room, one, context=self.context) for one in self._summed])
+        found = most([partial(self.room, one, context=self.context) for one in self._summed])
+        return found if self.engine.most_sequences is None else min(found, self.engine.most_sequences)
 
 
 def most(rooms: Iterable[Callable[[int], int]]) -> int:
@@ -329,10 +349,10 @@ def most_in(room: Callable[[int], int], far: int = 2**20) -> int:
     return largest(lambda number: room(number) >= 0, start=start)
 
 
-def kv_formats(text: str | None, otherwise: str) -> tuple[Format, Format]:
+def kv_formats(text: str | None, otherwise: str, known: Mapping[str, Format]) -> tuple[Format, Format]:
     """Return the formats of keys and values from "K/V", "both" or nothing."""
     keys, _, values = (otherwise if text is None else text).partition("/")
-    return format_named(keys, "--kv", KV_FORMATS), format_named(values or keys, "--kv", KV_FORMATS)
+    return format_named(keys, "--kv", known), format_named(values or keys, "--kv", known)
 
 
 def plan(
@@ -348,7 +368,7 @@ def plan(
     pp: int | None = None,
     ep: int | None = None,
     dp: int | None = None,
-    engine_name: str = "transformers",
+    engine_name: str | None = None,
     engine_version: str | None = None,
     engine_options: Mapping[str, str] | None = None,
     prefill_chunk: int | None = None,
@@ -356,6 +376,8 @@ def plan(
     offload: str | None = None,
 ) -> Serving:
     """Return the plan for serving a model, with everything that was left open filled in.
+
+    The engine is transformers if nobody says; of a GGUF file, or a mix of llama.cpp's, llama.cpp.
 
     Raises:
         BadInputError: a number that cannot be, or ranks that the engine or the machine cannot have.
@@ -376,19 +398,30 @@ def plan(
             "--utilization", "a share above 0 and at most 1", utilization, "0.9 is vLLM's default"
         )
     found = source(text) if isinstance(text, str) else text
-    stored = as_stored(found, weights)
-    model, rule, activation = stored.model, stored.rule, stored.activation
-    chosen = engine(engine_name, engine_version)
+    is_gguf = weights_are_gguf(found, weights)
+    chosen = engine(engine_name or ("llama.cpp" if is_gguf else "transformers"), engine_version)
+    if is_gguf and not chosen.reads_gguf:
+        given, remedy = weights or found.found, "GGUF is llama.cpp's: say --engine llama.cpp, or leave it out"
+        raise BadInputError("--engine", "one that reads GGUF", f"{chosen.id} for {given}", remedy)
+    as_gguf_file = is_gguf or not chosen.reads_checkpoints
+    stored = as_gguf(found, weights) if as_gguf_file else as_stored(found, weights)
+    rule, activation = stored.rule, stored.activation
+    model = stored.model if as_gguf_file else chosen.held(stored.model)
     where = None if on is None else machine(on)
     stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
     if kv is None:
         refuse_stated_cache(found.fields)
     chosen.check(model, ranks, rule)
-    cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
     options = chosen.options(engine_options or {}, where and where.device, context)
     offload = offload_rule(chosen, where, offload)
     model = chosen.spread(model, options, offload)
+    sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
+    if limit is not None and sequences > limit:
+        remedy = f"{chosen.id} has no room for more"
+        raise BadInputError("--batch", f"at most {limit} sequences", sequences, remedy)
+    cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id, chosen.cache_formats)
+    chosen.check_cache(model, *cache)
     return Serving(
         model,
         chosen,
@@ -405,7 +438,7 @@ def plan(
         options,
         offload,
         {
-            "weights": stored.format.id,
+            "weights": stored.name or stored.format.id,
             "assumed": "" if stored.own and found.header is not None else stored.format.assumption,
             "unmatched": list(stored.unmatched),
             "parameters_not_counted": model.vision_parameters,
@@ -439,7 +472,7 @@ def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> st
 class Stored(NamedTuple):
     """A model and how its checkpoint stores it; `unmatched` names no module in the list of exceptions.
 
-    `own` says that the source itself states the format, and not only its dtype.
+    `own` says that the source itself states the format, and not only its dtype. `name` is a mix of formats.
     """
 
     model: Model
@@ -448,6 +481,7 @@ class Stored(NamedTuple):
     activation: Format
     unmatched: tuple[str, ...]
     own: bool
+    name: str = ""
 
 
 def as_stored(found: Source, weights: str | None = None) -> Stored:
@@ -476,6 +510,48 @@ def as_stored(found: Source, weights: str | None = None) -> Stored:
             model, unmatched = keep_out(model, own.kept_out, own, activation)
     rule = plain(form) if form.is_plain else quantised(form, activation)
     return Stored(model, rule, form, activation, unmatched, own is not None)
+
+
+def weights_are_gguf(found: Source, weights: str | None) -> bool:
+    """Say whether a plan is about GGUF: the source is such a file, or the weights are one of llama.cpp's mixes.
+
+    >>> weights_are_gguf(source("Qwen/Qwen3-0.6B"), "Q4_K_M"), weights_are_gguf(source("Qwen/Qwen3-0.6B"), "bf16")
+    (True, False)
+    """
+    if weights is None:
+        return found.is_gguf
+    if weights in FORMATS or weights in MORE_FORMATS:
+        return False
+    from memcalc.mixes import find_mix
+
+    return find_mix(weights) is not None
+
+
+def as_gguf(found: Source, weights: str | None) -> Stored:
+    """Return a source's model as llama.cpp loads it: a file's own types, or a mix.
+
+    If nobody names a mix, the 16-bit one that its converter makes of a checkpoint, quantised or not.
+    Source: ggml-org/llama.cpp, convert_hf_to_gguf.py (dequant_model), 2026-11.
+
+    Raises:
+        BadInputError: the model has no names in GGUF here, or the file lacks a tensor.
+        UnknownNameError: no mix has this name.
+
+    """
+    from memcalc.gguf_file import as_filed
+    from memcalc.mixes import FILE_TYPES, converted, mix_named, mixed
+    from memcalc.readers import read
+
+    model = read(found.fields, found.name)
+    activation = format_named(found.dtype)
+    if found.header is not None and found.is_gguf and weights is None:
+        stored = as_filed(model, found.header)
+        name = FILE_TYPES.get(-1 if found.file_type is None else found.file_type, "mix of the file")
+        return Stored(*stored, activation, activation, (), own=True, name=f"{name}, as the file has it")
+    mix = (
+        converted(found.scheme and found.scheme.method, activation) if weights is None else mix_named(weights)
+    )
+    return Stored(*mixed(model, mix), activation, activation, (), own=False, name=mix.id)
 
 
 def stated_name(found: Source) -> str | None:

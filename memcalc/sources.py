@@ -1,4 +1,4 @@
-"""Where a model comes from: the catalogue, a config.json, a folder, a safetensors header, the Hub."""
+"""Where a model comes from: the catalogue, a config.json, a folder, safetensors, GGUF, the Hub."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Source(NamedTuple):
     """A model's name and config.json, where it was found, and what is known of its storage.
 
     `scale_bits` is what a record of the catalogue says; `header` is None where only the config.json is known.
+    `file_type` is the number of the mix that a GGUF file says it was made as.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Source(NamedTuple):
     found: str
     scale_bits: int | None = None
     header: Header | None = None
+    file_type: int | None = None
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the source is a GGUF file: its tensors have the types that they have."""
+        return self.header is not None and self.header.kind == "gguf"
 
     def stated(self, field: str) -> object:
         """Return a field, or the text model's where a model that sees says it there."""
@@ -137,7 +144,7 @@ def source(text: str) -> Source:
     """Return the source that `text` names.
 
     A catalogue name; a config.json; a folder with one, whose model.safetensors or index is read too; one of
-    these two files, beside a config.json; or else a repository of the Hub.
+    these two files, beside a config.json; a GGUF file; or else a repository of the Hub.
 
     >>> source("Qwen/Qwen3-32B").stored_as
     'bf16'
@@ -157,7 +164,7 @@ def source(text: str) -> Source:
     if text.endswith((".safetensors", ".safetensors.index.json")):
         return on_disk(text, os.path.dirname(text), whole(text))
     if text.endswith(".gguf"):
-        raise BadInputError("SOURCE", "a model that can be read", text, "GGUF files are not understood yet")
+        return from_gguf(text)
     if os.path.exists(text) or text.endswith(".json"):
         return Source(text, described(text), text)
     if is_repository(text):
@@ -185,6 +192,27 @@ def on_disk(text: str, folder: str, weights: str | None) -> Source:
     from memcalc.safetensors import read as read_header
 
     return Source(path, fields, weights, header=read_header(weights))
+
+
+def from_gguf(path: str) -> Source:
+    """Return the source that a GGUF file is: its key-values say what a config.json says.
+
+    Raises:
+        BadInputError: the file cannot be read, or its architecture is unknown.
+
+    """
+    from memcalc.gguf import read as read_gguf
+    from memcalc.readers.gguf import config_fields
+
+    values, header = read_gguf(path)
+    stated = values.get("general.file_type")
+    return Source(
+        path,
+        config_fields(values, header.tensors),
+        path,
+        header=header,
+        file_type=stated if type(stated) is int else None,
+    )
 
 
 def described(path: str) -> dict[str, object]:

@@ -19,6 +19,7 @@ ENGINES = {
     "ktransformers": ("ktransformers", "KTransformers"),
     "vllm-ascend": ("ascend", "VLLMAscend"),
     "mindie": ("ascend", "MindIE"),
+    "llama.cpp": ("llama_cpp", "LlamaCpp"),
 }
 
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.formats import KV_FORMATS
 from memcalc.parts import GQA, MLA, MoE
 from memcalc.tensor import OUT, ceil_div, least, product
 
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from memcalc.split import Split
     from memcalc.tensor import Tensor
 
-__all__ = ["Engine", "Place", "Step", "cuda_evidence", "pass_width", "refuse_cut_blocks", "refuse_uneven"]
+__all__ = [
+    "Engine",
+    "Place",
+    "Step",
+    "cuda_evidence",
+    "pass_width",
+    "refuse_cut_blocks",
+    "refuse_states",
+    "refuse_uneven",
+]
 
 GIB = 2**30
 
@@ -64,6 +74,11 @@ class Engine(ABC):
     moments = ("load", "prefill", "decode")
     offloads: tuple[str, ...] = ()  # rules that put weights into host memory; the first is the default
     defaults: Mapping[str, int] = {}
+    reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's mixes
+    reads_checkpoints = True  # whether they may be a checkpoint's
+    shares_context = False  # whether the context is that of all sequences together
+    most_sequences: int | None = None  # that the engine can tell apart
+    cache_formats: Mapping[str, Format] = KV_FORMATS
 
     def __init__(self, version: str | None = None) -> None:
         """Take the law of a version.
@@ -150,6 +165,18 @@ class Engine(ABC):
         del options
         return tokens
 
+    def held(self, model: Model) -> Model:
+        """Return the model as the engine holds it; most hold what the checkpoint has."""
+        return model
+
+    def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
+        """Yield the cache that memory is taken for: `batch` sequences of `tokens`, rounded the engine's way."""
+        return stage.cache(batch, self.held_tokens(tokens, options), self.keeps(options))
+
+    def check_cache(self, model: Model, keys: Format, values: Format) -> None:
+        """Refuse formats of keys and values that the engine cannot store for this model."""
+        del model, keys, values
+
     @abstractmethod
     def constant_lines(self, step: Step) -> Iterator[Line]:
         """Yield what the engine needs beside the weights, however many tokens it holds."""
@@ -201,6 +228,20 @@ def refuse_uneven(model: Model, split: Split, engine: str, *, replicates: bool) 
             if isinstance(part, MoE) and part.experts % split.ep:
                 expected = f"a divisor of the model's {part.experts} experts"
                 raise BadInputError("--ep", expected, split.ep, f"{engine} deals experts out evenly")
+
+
+def refuse_states(model: Model, engine: str) -> None:
+    """Refuse layers that remember a state: how an engine lays it out beside the cache is its own law.
+
+    Raises:
+        BadInputError: a layer remembers one.
+
+    """
+    for tensor in model.cache(1, 1):
+        if tensor.kind == "state":
+            expected = "a model that remembers tokens only"
+            remedy = f"{engine} lays states out in pages of its own, which is not understood yet"
+            raise BadInputError(f"--engine {engine}", expected, tensor.name, remedy)
 
 
 def cuda_evidence(step: Step) -> str:

@@ -73,6 +73,7 @@ class KTransformers(Engine):
     version = "0.2"
     versions = (("0.2", "0.2"), ("0.3", "0.2"), ("0.4", "0.2"), ("0.5", "0.2"))
     offloads = tuple(RULES)
+    reads_gguf = True
     note = (
         "options: gpu_experts (0: experts of each layer that also lie on the device), gpu_layers (0: layers "
         "whose experts lie there alone), layerwise_prefill (false), "
@@ -172,7 +173,11 @@ def device_form(placement: Placement, model: Model, tensor: Tensor, stored: Form
             isinstance(part, MoE) and part.score_bias for layer in model.groups for _, part in layer.parts
         )
         return FORMATS["fp32"] if own else format_named(placement.linear)
-    if "kv_b_proj" in tensor.name or len(tensor.shape) < 2 or tensor.kind == "embedding":
+    if (
+        tensor.name.endswith(("kv_b_proj.weight", "k_b_proj.weight", "v_b_proj.weight"))
+        or len(tensor.shape) < 2
+        or tensor.kind == "embedding"
+    ):
         return FORMATS["bf16"]
     return format_named(placement.head or "bf16") if tensor.kind == "head" else format_named(placement.linear)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.budget import Line
-from memcalc.engines.base import Engine, cuda_evidence, refuse_cut_blocks, refuse_uneven
+from memcalc.engines.base import Engine, cuda_evidence, refuse_cut_blocks, refuse_states, refuse_uneven
 from memcalc.engines.servers import absorbed_copies, passing_width, rests_of_blocks, rotary_table
 from memcalc.engines.vllm import SWEEP
 from memcalc.errors import BadInputError
@@ -80,6 +80,11 @@ class SGLang(Engine):
         """Keep everything."""
         del window
         return context
+
+    def held(self, model: Model) -> Model:
+        """Refuse models that remember states."""
+        refuse_states(model, "sglang")
+        return model
 
     def constant_lines(self, step: Step) -> Iterator[Line]:
         """Yield what is loaded beside the weights, the runtime in its two shares, and the graphs."""

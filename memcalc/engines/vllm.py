@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import Line
-from memcalc.engines.base import Engine, cuda_evidence, refuse_cut_blocks, refuse_uneven
+from memcalc.engines.base import Engine, cuda_evidence, refuse_cut_blocks, refuse_states, refuse_uneven
 from memcalc.engines.servers import absorbed_copies, passing_width, rests_of_blocks, rotary_table
 from memcalc.formats import tensor_bytes
 from memcalc.parts import MoE
@@ -168,6 +168,11 @@ class VLLM(Engine):
     def law(self) -> Law:
         """What was measured with this version."""
         return LAWS[self.version]
+
+    def held(self, model: Model) -> Model:
+        """Refuse models that remember states."""
+        refuse_states(model, "vllm")
+        return model
 
     def constant_lines(self, step: Step) -> Iterator[Line]:
         """Yield what it loads beside the weights, the trial pass's peak, the runtime, the graphs."""

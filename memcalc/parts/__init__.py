@@ -5,12 +5,14 @@ from __future__ import annotations
 from memcalc.parts.attention import GQA, MLA, Indexer
 from memcalc.parts.feedforward import MLP, MoE
 from memcalc.parts.plain import Embedding, Linear, Norm, Part
+from memcalc.parts.recurrent import DeltaNet
 from memcalc.parts.vision import Patches, Positions
 
 __all__ = [
     "GQA",
     "MLA",
     "MLP",
+    "DeltaNet",
     "Embedding",
     "Indexer",
     "Linear",

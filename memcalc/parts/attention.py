@@ -23,7 +23,8 @@ class GQA(Part):
     Multi-head attention is ``kv_heads == heads``, multi-query attention ``kv_heads == 1``. `window` is the
     sliding window in tokens, or None. `qk_norm` puts an RMSNorm on every head of the queries and keys.
     `sinks` adds a logit a query head to which attention may go instead of a token. `rope_dim` is how many
-    numbers of a head are rotated, None for all of them.
+    numbers of a head are rotated, None for all of them. `gated` puts as many numbers behind the queries' as
+    there are outputs, through which the output passes (Qwen3-Next): they lie in the queries' matrix.
     Source: Ainslie et al. 2023, arXiv:2305.13245; names as in transformers' LlamaAttention and
     GptOssAttention.
 
@@ -45,11 +46,13 @@ class GQA(Part):
     qk_norm: bool = False
     sinks: bool = False
     rope_dim: int | None = None
+    gated: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield four matrices, and the biases, norms and sinks that the variant has."""
         q, kv = (self.heads, self.head_dim), (self.kv_heads, self.head_dim)
-        yield from linear("q_proj", q, self.width, bias=self.qkv_bias, split=OUT)
+        asked = (self.heads, 2 * self.head_dim) if self.gated else q
+        yield from linear("q_proj", asked, self.width, bias=self.qkv_bias, split=OUT)
         yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
         yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
         yield from linear("o_proj", self.width, q, bias=self.out_bias, split=IN)
@@ -71,7 +74,9 @@ class MLA(Part):
     """Multi-head latent attention: one latent and one rotated key a token, for all heads together.
 
     `q_rank` is None where the queries have no low-rank form. No axis of the cache can be cut by heads, so
-    every tensor-parallel rank holds all of it.
+    every tensor-parallel rank holds all of it. `absorbed` stores the up-projection in two, keys turned: what
+    llama.cpp's files do, so that queries can be put into the latent's room. `expanded` keeps keys and values
+    of all heads instead of the latent: what its older files did.
     Source: DeepSeek-V2, arXiv:2405.04434; names as in transformers' DeepseekV3Attention.
 
     >>> part = MLA(width=7168, heads=128, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128, q_rank=1536)
@@ -88,6 +93,8 @@ class MLA(Part):
     value_dim: int
     q_rank: int | None = None
     bias: bool = False
+    absorbed: bool = False
+    expanded: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the down- and up-projections of queries and of the key/value latent, and the output."""
@@ -100,12 +107,22 @@ class MLA(Part):
             yield from linear("q_b_proj", q, self.q_rank, split=OUT)
         yield from linear("kv_a_proj_with_mqa", self.kv_rank + self.rope_dim, self.width, bias=self.bias)
         yield from under("kv_a_layernorm", Norm(self.kv_rank).weights())
-        yield from linear("kv_b_proj", (self.heads, self.nope_dim + self.value_dim), self.kv_rank, split=OUT)
+        if self.absorbed:
+            yield Tensor("k_b_proj.weight", (self.heads, self.kv_rank, self.nope_dim), split=0)
+            yield Tensor("v_b_proj.weight", (self.heads, self.value_dim, self.kv_rank), split=0)
+        else:
+            up = (self.heads, self.nope_dim + self.value_dim)
+            yield from linear("kv_b_proj", up, self.kv_rank, split=OUT)
         yield from linear("o_proj", self.width, (self.heads, self.value_dim), bias=self.bias, split=IN)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
-        """Yield the latent and the rotated key of every token."""
+        """Yield the latent and the rotated key of every token, or keys and values of all heads."""
         tokens = kept(context, None)
+        if self.expanded:
+            key_dim = self.nope_dim + self.rope_dim
+            yield Tensor("keys", (batch, self.heads, tokens, key_dim), "cache", split=1)
+            yield Tensor("values", (batch, self.heads, tokens, self.value_dim), "cache", split=1)
+            return
         yield Tensor("latent", (batch, tokens, self.kv_rank), "cache")
         yield Tensor("rotated_key", (batch, tokens, self.rope_dim), "cache")
 

@@ -43,7 +43,8 @@ class MoE(Part):
     """A mixture of experts: a router, `experts` of which a token uses `top_k`, and shared experts.
 
     `score_bias` is the router's correction that DeepSeek-V3 keeps as a buffer, not as a parameter. `bias` is
-    on the router and on every matrix of the routed experts, as in gpt-oss.
+    on the router and on every matrix of the routed experts, as in gpt-oss. `shared_gate` is one row that says
+    how much of the shared experts is added, as in Qwen3-Next.
     Source: DeepSeek-V3, arXiv:2412.19437; names as in Qwen3's and DeepSeek's checkpoints.
 
     >>> part = MoE(width=4096, expert_width=1536, experts=128, top_k=8)
@@ -59,6 +60,7 @@ class MoE(Part):
     shared_width: int | None = None
     score_bias: bool = False
     bias: bool = False
+    shared_gate: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the router, every expert, and the shared experts."""
@@ -70,3 +72,5 @@ class MoE(Part):
             yield tensor._replace(experts=self.experts, chosen=self.top_k)
         if self.shared_width is not None:
             yield from under("shared_experts", MLP(self.width, self.shared_width, kind="shared").weights())
+        if self.shared_gate:
+            yield from linear("shared_expert_gate", 1, self.width, kind="router")

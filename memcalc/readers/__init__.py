@@ -56,6 +56,29 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
             "max_position_embeddings": 32768,
         },
     ),
+    "qwen3_next": (
+        "qwen3_next",
+        "qwen3_next",
+        {
+            "num_key_value_heads": 2,
+            "attention_bias": False,
+            "decoder_sparse_step": 1,
+            "full_attention_interval": 4,
+            "shared_expert_intermediate_size": 512,
+            "max_position_embeddings": 32768,
+        },
+    ),
+    "deepseek_v2": (
+        "deepseek",
+        "deepseek_v2",
+        {
+            "attention_bias": False,
+            "n_shared_experts": 2,
+            "first_k_dense_replace": 0,
+            "num_nextn_predict_layers": 0,
+            "max_position_embeddings": 2048,
+        },
+    ),
     "deepseek_v3": (
         "deepseek",
         "deepseek_v3",

@@ -1,4 +1,4 @@
-"""DeepSeek-V3, R1 and V3.2, Kimi-K2, GLM-5. Held against transformers 5.23 in tests/oracles."""
+"""DeepSeek-V2, V3, R1 and V3.2, Kimi-K2, GLM-5. Held against transformers 5.23 in tests/oracles."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ if TYPE_CHECKING:
     from memcalc.config import Config
     from memcalc.model import Layer, Model
 
-__all__ = ["deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
+__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
+
+
+def deepseek_v2(config: Config, name: str) -> Model:
+    """Read DeepSeek-V2: as DeepSeek-V3, but its router has no correction."""
+    return deepseek(config, name, score_bias=False)
 
 
 def deepseek_v3(config: Config, name: str) -> Model:
     """Read DeepSeek-V3 and Kimi-K2: MLA everywhere, first dense layers, then experts with a shared one."""
+    return deepseek(config, name, score_bias=True)
+
+
+def deepseek(config: Config, name: str, *, score_bias: bool) -> Model:
+    """Read what DeepSeek's models have in common."""
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
     refuse_contradictions(config, heads)
     attention = MLA(
@@ -32,7 +42,7 @@ def deepseek_v3(config: Config, name: str) -> Model:
         bias=config.flag("attention_bias"),
     )
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
-    sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=True)
+    sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
     layers = after_dense(config, attention, sparse)
     return decoder(config, name, layers, predictors(config, attention, sparse))
 

@@ -1,0 +1,181 @@
+"""llama.cpp: GGUF weights, one cache for all sequences together, compute buffers as measured.
+
+Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against the
+library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the laws of the cache:
+ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, 2026-11.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.budget import Line
+from memcalc.engines.base import Engine
+from memcalc.errors import BadInputError
+from memcalc.formats import GGUF_KV_FORMATS
+from memcalc.parts import MLA
+from memcalc.split import Split
+from memcalc.tensor import ceil_div, least
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from memcalc.engines.base import Step
+    from memcalc.formats import Format, Rule
+    from memcalc.model import Model
+    from memcalc.parts.plain import Kept
+    from memcalc.tensor import Tensor
+
+__all__ = ["LlamaCpp"]
+
+CELLS = 256  # every cache is rounded up to a multiple of it
+CONTEXTS = "tests/recorded/llama_cpp.json: 151 contexts of llama.cpp v0.5.0 (CPU, no_alloc), 2026-11"
+# stream widths a token of a pass beside 2 that were needed at most: DeepSeek-R1, 32,768 tokens, 9.11
+WIDTHS = 92
+CUDA = "pytorch/pytorch#107667: a CUDA context is about 300 MB with lazy loading, over 1 GB before CUDA 11.7"
+CUDA_LOW, CUDA_HIGH = 300 * 10**6, 10**9
+
+
+class LlamaCpp(Engine):
+    """The cache of n_ctx cells is shared by the sequences; layers with a window have one of their own."""
+
+    id = "llama.cpp"
+    version = "0.5"
+    versions = (("0.5", "0.5"),)
+    note = (
+        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, ... or "
+        "K/V; all weights on the devices, layers in equal shares (its own shares follow the free memory). Options "
+        "as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full (true), n_ubatch "
+        "(512), n_batch (2048). llama-server's own defaults: swa_full=false, and with several sequences "
+        "kv_unified=true. With flash attention, its default where the device has it"
+    )
+    reads_gguf = True
+    reads_checkpoints = False
+    shares_context = True
+    most_sequences = 256  # LLAMA_MAX_SEQ
+    cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
+    defaults: Mapping[str, int] = {
+        "n_seq_max": 1,
+        "kv_unified": False,
+        "swa_full": True,
+        "n_ubatch": 512,
+        "n_batch": 2048,
+    }
+
+    def held(self, model: Model) -> Model:
+        """Return the model as today's GGUF files hold it."""
+        from memcalc.gguf_names import in_gguf
+
+        return in_gguf(model)
+
+    def default_split(self, devices: int) -> Split:
+        """Spread the layers over the devices: --split-mode layer."""
+        return Split(pp=devices)
+
+    def check(self, model: Model, split: Split, rule: Rule) -> None:
+        """Refuse ranks that cut matrices: --split-mode row is not understood.
+
+        Raises:
+            BadInputError: there are such ranks.
+
+        """
+        del model, rule
+        for name in ("tp", "ep", "dp"):
+            ranks = getattr(split, name)
+            if ranks > 1:
+                remedy = "llama.cpp spreads layers over devices: say --pp, or leave it out"
+                raise BadInputError(f"--{name}", "1", ranks, remedy)
+
+    def check_cache(self, model: Model, keys: Format, values: Format) -> None:
+        """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent.
+
+        Raises:
+            BadInputError: a format does not fit.
+
+        """
+        latent = any(isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts)
+        if latent and keys != values:
+            remedy = "keys and values are one latent: name one format"
+            raise BadInputError("--kv", f"{keys.id} for both", f"{keys.id}/{values.id}", remedy)
+        for tensor in model.cache(1, 1):
+            form = values if tensor.name.endswith("values") else keys
+            row = tensor.stored_shape[-1]
+            if tensor.kind == "cache" and form.block_bytes and row % (form.columns_per_scale or 1):
+                expected = f"a format whose blocks of {form.columns_per_scale} fill a head"
+                raise BadInputError("--kv", expected, f"{form.id} for {row} numbers", "choose f16 or bf16")
+
+    def kept(self, context: int, window: int | None) -> int:
+        """Keep everything: a window's cache is full unless swa_full is false."""
+        del window
+        return context
+
+    def keeps(self, options: Mapping[str, int]) -> Kept:
+        """Keep a window of each sequence that shares a cache, the tokens of a pass, and round up."""
+        if options["swa_full"]:
+            return self.kept
+        sharing = options["n_seq_max"] if options["kv_unified"] else 1
+
+        def kept(context: int, window: int | None) -> int:
+            if window is None:
+                return context
+            return padded(least(context, window * sharing + passing(context, options)))
+
+        return kept
+
+    def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
+        """Yield one cache for each stream of sequences, and a state for each sequence, in fp32.
+
+        A convolution keeps the inputs before the current one: a token less than it sees.
+        """
+        sequences = max(batch, options["n_seq_max"])
+        shared = bool(options["kv_unified"])
+        cells = padded(tokens) if shared else padded(padded(tokens) // sequences)
+        whole = cells if shared else cells * sequences
+        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(whole, options)}
+        for tensor in stage.cache(1 if shared else sequences, cells, self.keeps(told)):
+            if tensor.kind == "cache":
+                yield tensor
+                continue
+            shape = (sequences, *tensor.shape[1:])
+            if tensor.name.endswith("conv_state"):
+                shape = (*shape[:-1], tensor.stored_shape[-1] - 1)
+            yield tensor._replace(shape=shape, format="fp32")
+
+    def constant_lines(self, step: Step) -> Iterator[Line]:
+        """Yield the runtime: nobody has measured llama.cpp's part of it here."""
+        name, formula = "CUDA context", "300 MB to 1 GB"
+        yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
+
+    def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
+        """Yield the compute buffers as they were measured: between a lower and an upper end, no law.
+
+        4 n_ubatch (V + 2h) bytes are the least in every recorded row and exact in most of a large vocabulary;
+        the upper end adds the widths that the widest row needed, and a mask of 16 bits a cell.
+        """
+        del batch
+        tokens, vocab = passing(padded(prompt), step.options), step.stage.logits_width or 0
+        width = max(part.width for layer in step.stage.groups for _, part in layer.parts)  # type: ignore[attr-defined]
+        low = 4 * tokens * (vocab + 2 * width)
+        high = low + 4 * tokens * WIDTHS * width // 10 + 2 * tokens * padded(prompt)
+        formula = f"4 x {tokens} tokens x ({vocab} + 2 x {width}) B at least"
+        evidence = "measured" if step.split.pp == 1 else "assumed"
+        live = ("prefill", "decode")
+        yield Line("activations", "compute buffers", 0, low, formula, live, evidence, CONTEXTS, low, high)
+
+
+def padded(cells: int) -> int:
+    """Round up to whole blocks of cells.
+
+    >>> padded(1000), padded(1024)
+    (1024, 1024)
+    """
+    return ceil_div(cells, CELLS) * CELLS
+
+
+def passing(context: int, options: Mapping[str, int]) -> int:
+    """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context.
+
+    >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
+    (512, 256)
+    """
+    return least(least(options["n_ubatch"], options["n_batch"]), context)

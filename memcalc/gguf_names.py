@@ -1,0 +1,183 @@
+"""A model as GGUF files hold it: which architecture it is there, how its tensors are called, what differs.
+
+Source of the names: ggml-org/llama.cpp, gguf-py/gguf/constants.py and src/llama-arch.cpp, read 2026-11. What
+they allow is held against the library itself in tests/oracles: it refuses a file that lacks a tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError
+from memcalc.parts import GQA, MLA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.model import Layer, Model
+    from memcalc.parts import Part
+
+__all__ = ["ARCHITECTURES", "Architecture", "architecture", "gguf_name", "in_gguf"]
+
+COMMON = {
+    "model.embed_tokens.": "token_embd.",
+    "model.norm.": "output_norm.",
+    "lm_head.": "output.",
+    "input_layernorm.": "attn_norm.",
+    "post_attention_layernorm.": "ffn_norm.",
+    **{f"self_attn.{letter}_proj.": f"attn_{letter}." for letter in "qkv"},
+    **{f"self_attn.{letter}_norm.": f"attn_{letter}_norm." for letter in "qk"},
+    "self_attn.o_proj.": "attn_output.",
+    **{f"mlp.{half}_proj.": f"ffn_{half}." for half in ("gate", "up", "down")},
+}
+EXPERTS = {
+    "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
+    "mlp.gate.": "ffn_gate_inp.",
+    "mlp.shared_expert_gate.": "ffn_gate_inp_shexp.",
+    **{f"mlp.experts.{{expert}}.{half}_proj.": f"ffn_{half}_exps." for half in ("gate", "up", "down")},
+    **{f"mlp.shared_experts.{half}_proj.": f"ffn_{half}_shexp." for half in ("gate", "up", "down")},
+}
+LATENT = {
+    "self_attn.q_a_proj.": "attn_q_a.",
+    "self_attn.q_a_layernorm.": "attn_q_a_norm.",
+    "self_attn.q_b_proj.": "attn_q_b.",
+    "self_attn.kv_a_proj_with_mqa.": "attn_kv_a_mqa.",
+    "self_attn.kv_a_layernorm.": "attn_kv_a_norm.",
+    "self_attn.kv_b_proj.": "attn_kv_b.",
+    "self_attn.k_b_proj.": "attn_k_b.",
+    "self_attn.v_b_proj.": "attn_v_b.",
+}
+RECURRENT = {
+    "linear_attn.in_proj_qkv.": "attn_qkv.",
+    "linear_attn.in_proj_z.": "attn_gate.",
+    "linear_attn.in_proj_b.": "ssm_ba.",
+    "linear_attn.in_proj_a.": "ssm_ba.",
+    "linear_attn.conv1d.": "ssm_conv1d.",
+    "linear_attn.dt_bias": "ssm_dt.bias",
+    "linear_attn.A_log": "ssm_a",
+    "linear_attn.norm.": "ssm_norm.",
+    "linear_attn.out_proj.": "ssm_out.",
+}
+BEHIND = {"post_attention_layernorm.": "post_attention_norm."}
+SANDWICH = {
+    **BEHIND,
+    "pre_feedforward_layernorm.": "ffn_norm.",
+    "post_feedforward_layernorm.": "post_ffw_norm.",
+}
+FUSED = {
+    **{f"self_attn.{letter}_proj.": "attn_qkv." for letter in "qkv"},
+    **{f"mlp.{half}_proj.": "ffn_up." for half in ("gate", "up")},
+}
+
+
+class Architecture(NamedTuple):
+    """What llama.cpp calls an architecture, its words for tensors, and whether it knows their windows.
+
+    Two canonical names that become one are one tensor, as in `memcalc.names`. Where llama.cpp knows no window,
+    its layers keep all tokens whatever the config says.
+    """
+
+    id: str
+    words: Mapping[str, str]
+    windows: bool = False
+
+
+LATENT_EXPERTS = Architecture("deepseek2", {**COMMON, **EXPERTS, **LATENT})
+ARCHITECTURES: dict[str, Architecture] = {
+    "llama": Architecture("llama", COMMON),
+    "mistral": Architecture("llama", COMMON),
+    "mixtral": Architecture("llama", {**COMMON, **EXPERTS}),
+    "qwen2": Architecture("qwen2", COMMON),
+    "qwen3": Architecture("qwen3", COMMON),
+    "qwen3_moe": Architecture("qwen3moe", {**COMMON, **EXPERTS}),
+    "qwen3_next": Architecture("qwen3next", {**COMMON, **EXPERTS, **RECURRENT, **BEHIND}),
+    "phi3": Architecture("phi3", {**COMMON, **FUSED}),
+    "gemma2": Architecture("gemma2", {**COMMON, **SANDWICH}, windows=True),
+    "gemma3_text": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
+    "gemma3": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
+    "gpt_oss": Architecture(
+        "gpt-oss",
+        {**COMMON, **EXPERTS, **BEHIND, "self_attn.sinks": "attn_sinks.weight"},
+        windows=True,
+    ),
+    "deepseek_v2": LATENT_EXPERTS,
+    "deepseek_v3": LATENT_EXPERTS,
+    "kimi_k2": LATENT_EXPERTS,
+    "kimi_k25": LATENT_EXPERTS,
+}
+
+
+def architecture(model: Model) -> Architecture:
+    """Return what llama.cpp calls the architecture of a model.
+
+    >>> from memcalc.sources import load_model
+    >>> architecture(load_model("openai/gpt-oss-20b")).id
+    'gpt-oss'
+
+    Raises:
+        BadInputError: its tensors have no names in GGUF here.
+
+    """
+    if model.model_type not in ARCHITECTURES:
+        expected = f"a model whose names in GGUF are known: {', '.join(ARCHITECTURES)}"
+        remedy = "add its names to memcalc/gguf_names.py, or leave GGUF aside"
+        raise BadInputError("model_type", expected, model.model_type, remedy)
+    return ARCHITECTURES[model.model_type]
+
+
+def gguf_name(model: Model, name: str) -> str:
+    """Return the name in GGUF of a canonical one; `{layer}` and `{expert}` may stand in it.
+
+    >>> from memcalc.sources import load_model
+    >>> gguf_name(load_model("Qwen/Qwen3-30B-A3B"), "model.layers.7.mlp.experts.{expert}.up_proj.weight")
+    'blk.7.ffn_up_exps.weight'
+
+    Raises:
+        BadInputError: the model, or the tensor, has no name in GGUF here.
+
+    """
+    found = architecture(model)
+    if name.startswith("model.layers."):
+        layer, _, rest = name.removeprefix("model.layers.").partition(".")
+        return f"blk.{layer}.{translated(found.id, rest, tuple(found.words.items()))}"
+    return translated(found.id, name, tuple(found.words.items()))
+
+
+@cache
+def translated(architecture_id: str, name: str, words: tuple[tuple[str, str], ...]) -> str:
+    """Return a name in GGUF's words: the longest beginning that is known decides."""
+    known = [pair for pair in words if name.startswith(pair[0])]
+    if not known:
+        expected, remedy = "a tensor with a name in GGUF", "add it to memcalc/gguf_names.py"
+        raise BadInputError(f"architecture {architecture_id}", expected, name, remedy)
+    ours, theirs = max(known, key=lambda pair: len(pair[0]))
+    return theirs + name.removeprefix(ours)
+
+
+def in_gguf(model: Model, *, old: bool = False) -> Model:
+    """Return the model as llama.cpp holds it: MLA absorbed, windows only where it knows them.
+
+    `old` files have MLA's up-projection in one, and llama.cpp then keeps keys and values of all heads.
+    Source: ggml-org/llama.cpp, src/models/*.cpp (load_arch_hparams), 2026-11.
+
+    Raises:
+        BadInputError: the model has no names in GGUF here.
+
+    """
+    windows = architecture(model).windows
+    made: dict[int, Layer] = {}
+
+    def held(part: Part) -> Part:
+        if isinstance(part, MLA):
+            return replace(part, absorbed=not old, expanded=old)
+        if isinstance(part, GQA) and part.window is not None and not windows:
+            return replace(part, window=None)
+        return part
+
+    for layer in model.layers:  # readers use one object for equal layers: so do we
+        if id(layer) not in made:
+            made[id(layer)] = replace(layer, parts=tuple((name, held(part)) for name, part in layer.parts))
+    layers = tuple(made[id(layer)] for layer in model.layers)
+    return replace(model, layers=layers, mtp=())

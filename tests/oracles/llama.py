@@ -1,0 +1,153 @@
+"""A real llama.cpp, asked through its shared library: types of a mix, sizes of caches and buffers.
+
+It never sees a number: quantising is a dry run, and contexts are made without allocating. The layouts of
+structures belong to one version, so known defaults are looked at first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+from pathlib import Path
+
+from memcalc.mixes import FILE_TYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("llama_installer", ROOT / "tools" / "llama_cpp.py")
+installer = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(installer)
+
+POINTER, INT, WHOLE, FLAG, REAL = (
+    ctypes.c_void_p,
+    ctypes.c_int32,
+    ctypes.c_uint32,
+    ctypes.c_bool,
+    ctypes.c_float,
+)
+
+
+def structure(name, *fields):
+    """A C structure from (type, "names"), with room behind it for what a later version adds."""
+    listed = [(word, kind) for kind, words in fields for word in words.split()]
+    return type(name, (ctypes.Structure,), {"_fields_": [*listed, ("room", ctypes.c_byte * 64)]})
+
+
+ModelParameters = structure(
+    "ModelParameters",
+    (POINTER, "devices buffer_types"),
+    (INT, "n_gpu_layers split_mode load_mode lazy_mode main_gpu"),
+    (POINTER, "tensor_split progress progress_data overrides"),
+    (FLAG, "vocab_only check_tensors use_extra_bufts no_host no_alloc load_mtp"),
+)
+ContextParameters = structure(
+    "ContextParameters",
+    (WHOLE, "n_ctx n_batch n_ubatch n_seq_max n_rs_seq n_outputs_max n_outputs_max_per_seq"),
+    (INT, "n_threads n_threads_batch ctx_type rope_scaling pooling attention flash_attn"),
+    (REAL, "rope_base rope_scale yarn_ext yarn_attn yarn_fast yarn_slow"),
+    (WHOLE, "yarn_orig_ctx"),
+    (REAL, "defrag"),
+    (POINTER, "eval eval_data"),
+    (INT, "type_k type_v"),
+    (POINTER, "abort abort_data"),
+    (FLAG, "embeddings offload_kqv no_perf op_offload swa_full kv_unified"),
+    (POINTER, "samplers"),
+    (ctypes.c_size_t, "n_samplers"),
+    (POINTER, "other"),
+)
+QuantiseParameters = structure(
+    "QuantiseParameters",
+    (INT, "nthread ftype output_type embedding_type"),
+    (FLAG, "allow_requantize quantize_output only_copy pure keep_split dry_run"),
+    (POINTER, "imatrix overrides tensor_types prune"),
+    (ctypes.c_size_t, "max_buffer"),
+)
+CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
+TENSOR = re.compile(
+    r"\[\s*\d+/\s*\d+\] (\S+)\s+- \[([^\]]*)\], type =\s*(\S+), size =\s*[\d.]+ MiB"
+    r"(?: -> \s*[\d.]+ MiB \((\S+)\))?"
+)
+LOGGER = ctypes.CFUNCTYPE(None, INT, ctypes.c_char_p, POINTER)
+
+
+class Llama:
+    """The library, and what it has logged."""
+
+    version = installer.LLAMA
+
+    def __init__(self):
+        folder = installer.install()
+        ctypes.CDLL(folder / "libggml-base.so", mode=ctypes.RTLD_GLOBAL)
+        ggml = ctypes.CDLL(folder / f"libggml.{self.version}.so", mode=ctypes.RTLD_GLOBAL)
+        self.library = library = ctypes.CDLL(folder / f"libllama.{self.version}.so", mode=ctypes.RTLD_GLOBAL)
+        self.said = []
+        self.logger = LOGGER(lambda _level, text, _data: self.said.append(text.decode("utf-8", "replace")))
+        library.llama_log_set(self.logger, None)
+        ggml.ggml_backend_load_all_from_path(str(folder).encode())
+        library.llama_backend_init()
+        library.llama_model_default_params.restype = ModelParameters
+        library.llama_context_default_params.restype = ContextParameters
+        library.llama_model_quantize_default_params.restype = QuantiseParameters
+        library.llama_model_load_from_file.argtypes = [ctypes.c_char_p, ModelParameters]
+        library.llama_init_from_model.argtypes = [POINTER, ContextParameters]
+        library.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, POINTER]
+        for name in "llama_model_load_from_file", "llama_init_from_model":
+            getattr(library, name).restype = POINTER
+        for name in "llama_free", "llama_model_free":
+            getattr(library, name).argtypes = [POINTER]
+        known = library.llama_context_default_params()
+        assert (known.n_ctx, known.n_batch, known.n_ubatch, known.n_seq_max) == (512, 2048, 512, 1)
+        assert (known.type_k, known.type_v, known.swa_full, known.kv_unified) == (1, 1, True, False)
+        assert library.llama_model_quantize_default_params().quantize_output
+
+    def taken(self):
+        """What was logged since."""
+        text = "".join(self.said)
+        self.said.clear()
+        return text
+
+    def types(self, path, mix):
+        """Name -> type of every tensor, were the file quantised as a mix."""
+        parameters = self.library.llama_model_quantize_default_params()
+        parameters.ftype = next(number for number, name in FILE_TYPES.items() if name == mix)
+        parameters.dry_run = parameters.allow_requantize = True
+        self.taken()
+        status = self.library.llama_model_quantize(str(path).encode(), b"/dev/null", ctypes.byref(parameters))
+        said = self.taken()
+        assert status == 0, said[-2000:]
+        return {found[1]: (found[4] or found[3]).upper() for found in TENSOR.finditer(said)}
+
+    def model(self, path):
+        """A model without memory; it refuses files that lack a tensor, or have one too many."""
+        parameters = self.library.llama_model_default_params()
+        parameters.no_alloc, parameters.load_mode = True, 0
+        self.taken()
+        found = self.library.llama_model_load_from_file(str(path).encode(), parameters)
+        assert found, self.taken()[-2000:]
+        return found
+
+    def context(self, model, n_ctx, cache=("f16", "f16"), **options):
+        """MiB of cache, of states and of compute buffers, as the log says them; None if it refuses."""
+        parameters = self.library.llama_context_default_params()
+        parameters.n_ctx = n_ctx
+        parameters.type_k, parameters.type_v = (CACHE_TYPES[name] for name in cache)
+        for name, value in options.items():
+            setattr(parameters, name, value)
+        self.taken()
+        made = self.library.llama_init_from_model(model, parameters)
+        said = self.taken()
+        if not made:
+            return None
+        self.library.llama_free(made)
+
+        def total(pattern):
+            return round(sum(float(number) for number in re.findall(pattern, said)), 2)
+
+        return {
+            "cache_mib": total(r"llama_kv_cache: size =\s*([\d.]+) MiB"),
+            "state_mib": total(r"llama_memory_recurrent: size =\s*([\d.]+) MiB"),
+            "compute_mib": total(r"compute buffer size =\s*([\d.]+) MiB"),
+        }
+
+    def free(self, model):
+        self.library.llama_model_free(model)
