@@ -10,6 +10,7 @@ versions may differ, and what others publish as "UD" or "dynamic" follows no mix
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
@@ -438,13 +439,16 @@ def member(name: str, same: list[Tensor]) -> Member:
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
     stacked = one.chosen is not None or len(one.shape) > 2
-    return Member(kind, product(one.shape[-1]), stacked, is_packable(one), tuple(item.name for item in same))
+    return Member(kind, product(one.shape[-1]), stacked, is_packable(*same), tuple(item.name for item in same))
 
 
-def is_packable(tensor: Tensor) -> bool:
-    """Say whether a tensor is quantised at all: a matrix, and neither a router nor a convolution."""
-    axes = [size for size in tensor.stored_shape[:-1] if size > 1]
-    return tensor.kind in ("matrix", "expert", "shared", "embedding", "head") and bool(axes)
+def is_packable(*same: Tensor) -> bool:
+    """Say whether a tensor of a file is quantised at all: a matrix, and neither a router nor a convolution.
+
+    A matrix of one row is none; what several canonical tensors become has the rows of all.
+    """
+    rows = sum(tensor.experts * prod(tensor.stored_shape[:-1]) for tensor in same if len(tensor.shape) > 1)
+    return same[0].kind in ("matrix", "expert", "shared", "embedding", "head") and rows > 1
 
 
 def chosen(mix: Mix, one: Member, place: Place) -> str:

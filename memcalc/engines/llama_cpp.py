@@ -129,8 +129,7 @@ class LlamaCpp(Engine):
         sequences = max(batch, options["n_seq_max"])
         shared = bool(options["kv_unified"])
         cells = padded(tokens) if shared else padded(padded(tokens) // sequences)
-        whole = cells if shared else cells * sequences
-        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(whole, options)}
+        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(tokens, options)}
         for tensor in stage.cache(1 if shared else sequences, cells, self.keeps(told)):
             if tensor.kind == "cache":
                 yield tensor
@@ -152,7 +151,7 @@ class LlamaCpp(Engine):
         the upper end adds the widths that the widest row needed, and a mask of 16 bits a cell.
         """
         del batch
-        tokens, vocab = passing(padded(prompt), step.options), step.stage.logits_width or 0
+        tokens, vocab = passing(prompt, step.options), step.stage.logits_width or 0
         width = max(part.width for layer in step.stage.groups for _, part in layer.parts)  # type: ignore[attr-defined]
         low = 4 * tokens * (vocab + 2 * width)
         high = low + 4 * tokens * WIDTHS * width // 10 + 2 * tokens * padded(prompt)
@@ -172,7 +171,7 @@ def padded(cells: int) -> int:
 
 
 def passing(context: int, options: Mapping[str, int]) -> int:
-    """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context.
+    """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context that was asked for.
 
     >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
     (512, 256)
