@@ -385,7 +385,9 @@ def check_gguf(model: Model, header: Header) -> Check:
         else:
             *rows, columns = expected
             size += format_of(stored.dtype).bytes(prod(rows), columns)
-            if tuple(axis for axis in stored.shape if axis > 1) != tuple(axis for axis in expected if axis > 1):
+            if tuple(axis for axis in stored.shape if axis > 1) != tuple(
+                axis for axis in expected if axis > 1
+            ):
                 found.append(Difference(name, "shape", fields, shown(stored)))
     return Check(header, size, tuple(grouped(found)))
 

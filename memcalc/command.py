@@ -51,9 +51,7 @@ def number(text: str) -> float | str:
         return text
 
 
-SOURCE = (
-    "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a Hub repository"
-)
+SOURCE = "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a Hub repository"
 OPTION = "see `memcalc list engines --json`"
 
 
@@ -86,7 +84,9 @@ def add_serve(serve: Parser) -> None:
     serve.add_argument("--weights", metavar="FORMAT", help="default: what the source says of itself")
     serve.add_argument("--kv", metavar="FORMAT", help="of the cache, or K/V for one each (default: 16-bit)")
     serve.add_argument("--on", metavar="MACHINE", help='"COUNTx ID", as in "2x rtx-a6000"')
-    serve.add_argument("--engine", help="transformers (default), vllm, sglang or llama.cpp (default for GGUF)")
+    serve.add_argument(
+        "--engine", help="transformers (default), vllm, sglang or llama.cpp (default for GGUF)"
+    )
     serve.add_argument("--engine-version", metavar="V", help=f"{OPTION}: versions and the default")
     serve.add_argument("--engine-option", action="append", default=[], metavar="KEY=VALUE", help=OPTION)
     serve.add_argument("--utilization", type=number, default=0.9, help="share of the device to use (0.9)")

@@ -235,7 +235,13 @@ MIXES: dict[str, Mix] = {
         Mix("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
-        Mix("MXFP4_MOE", "Q8_0", head="Q8_0", stacked="MXFP4", note="stacked matrices (experts) in MXFP4, all others in Q8_0"),
+        Mix(
+            "MXFP4_MOE",
+            "Q8_0",
+            head="Q8_0",
+            stacked="MXFP4",
+            note="stacked matrices (experts) in MXFP4, all others in Q8_0",
+        ),
     )
 }
 PLAIN = {"FP32": "F32", "FP16": "F16"}  # our words for the same
@@ -308,7 +314,9 @@ def converted(method: str | None, activation: Format) -> Mix:
         return MIXES["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
     if method not in (None, "fp8", "gptq", "compressed-tensors"):
         remedy = "say --weights, for example --weights Q4_K_M"
-        raise BadInputError("quantization_config", "a method that llama.cpp's converter unpacks", method, remedy)
+        raise BadInputError(
+            "quantization_config", "a method that llama.cpp's converter unpacks", method, remedy
+        )
     return mix_named(activation.id)
 
 
@@ -422,7 +430,9 @@ def facts_of(model: Model) -> Facts:
             break
     experts = next((part.experts for part in parts if isinstance(part, MoE)), 0)
     layers, family = len(model.layers), architecture(model).id
-    is_70b = layers == 80 and (family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads))
+    is_70b = layers == 80 and (
+        family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads)
+    )
     return Facts(layers, experts, heads // kv_heads, is_70b)
 
 
@@ -439,7 +449,9 @@ def member(name: str, same: list[Tensor]) -> Member:
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
     stacked = one.chosen is not None or len(one.shape) > 2
-    return Member(kind, product(one.shape[-1]), stacked, is_packable(*same), tuple(item.name for item in same))
+    return Member(
+        kind, product(one.shape[-1]), stacked, is_packable(*same), tuple(item.name for item in same)
+    )
 
 
 def is_packable(*same: Tensor) -> bool:

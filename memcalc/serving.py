@@ -398,7 +398,9 @@ def plan(
     options = chosen.options(engine_options or {}, where and where.device, context)
     sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
     if limit is not None and sequences > limit:
-        raise BadInputError("--batch", f"at most {limit} sequences", sequences, f"{chosen.id} has no room for more")
+        raise BadInputError(
+            "--batch", f"at most {limit} sequences", sequences, f"{chosen.id} has no room for more"
+        )
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id, chosen.cache_formats)
     chosen.check_cache(model, *cache)
     return Serving(
@@ -507,7 +509,9 @@ def as_gguf(found: Source, weights: str | None) -> Stored:
         stored = as_filed(model, found.header)
         name = FILE_TYPES.get(-1 if found.file_type is None else found.file_type, "mix of the file")
         return Stored(*stored, activation, activation, (), own=True, name=f"{name}, as the file has it")
-    mix = converted(found.scheme and found.scheme.method, activation) if weights is None else mix_named(weights)
+    mix = (
+        converted(found.scheme and found.scheme.method, activation) if weights is None else mix_named(weights)
+    )
     return Stored(*mixed(model, mix), activation, activation, (), own=False, name=mix.id)
 
 

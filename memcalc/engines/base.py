@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from memcalc.split import Split
     from memcalc.tensor import Tensor
 
-__all__ = ["Engine", "Step", "cuda_evidence", "pass_width", "refuse_cut_blocks", "refuse_states", "refuse_uneven"]
+__all__ = [
+    "Engine",
+    "Step",
+    "cuda_evidence",
+    "pass_width",
+    "refuse_cut_blocks",
+    "refuse_states",
+    "refuse_uneven",
+]
 
 GIB = 2**30
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["LlamaCpp"]
 
 CELLS = 256  # every cache is rounded up to a multiple of it
-CONTEXTS = "tests/recorded/llama_cpp.json: 151 contexts of llama.cpp v0.5.0 (CPU, no_alloc), 2026-11"
-# stream widths a token of a pass beside 2 that were needed at most: DeepSeek-R1, 32,768 tokens, 9.11
-WIDTHS = 92
+CONTEXTS = (
+    "contexts of llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
+)
 CUDA = "pytorch/pytorch#107667: a CUDA context is about 300 MB with lazy loading, over 1 GB before CUDA 11.7"
 CUDA_LOW, CUDA_HIGH = 300 * 10**6, 10**9
 
@@ -92,7 +92,9 @@ class LlamaCpp(Engine):
             BadInputError: a format does not fit.
 
         """
-        latent = any(isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts)
+        latent = any(
+            isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts
+        )
         if latent and keys != values:
             remedy = "keys and values are one latent: name one format"
             raise BadInputError("--kv", f"{keys.id} for both", f"{keys.id}/{values.id}", remedy)
@@ -145,20 +147,25 @@ class LlamaCpp(Engine):
         yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
 
     def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
-        """Yield the compute buffers as they were measured: between a lower and an upper end, no law.
-
-        4 n_ubatch (V + 2h) bytes are the least in every recorded row and exact in most of a large vocabulary;
-        the upper end adds the widths that the widest row needed, and a mask of 16 bits a cell.
-        """
+        """Yield the compute buffers as they were measured: between a lower and an upper end, no law."""
         del batch
-        tokens, vocab = passing(prompt, step.options), step.stage.logits_width or 0
-        width = max(part.width for layer in step.stage.groups for _, part in layer.parts)  # type: ignore[attr-defined]
-        low = 4 * tokens * (vocab + 2 * width)
-        high = low + 4 * tokens * WIDTHS * width // 10 + 2 * tokens * padded(prompt)
-        formula = f"4 x {tokens} tokens x ({vocab} + 2 x {width}) B at least"
+        tokens, low, high = passing(prompt, step.options), *buffers(step, prompt)
+        formula = f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least"
         evidence = "measured" if step.split.pp == 1 else "assumed"
         live = ("prefill", "decode")
         yield Line("activations", "compute buffers", 0, low, formula, live, evidence, CONTEXTS, low, high)
+
+
+def buffers(step: Step, context: int) -> tuple[int, int]:
+    """Return the ends between which every recorded compute buffer lies.
+
+    4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell.
+    """
+    tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
+    stream = max(getattr(part, "width", 0) for part in step.widths)
+    low = 4 * tokens * (vocab + 2 * stream)
+    return low, low + 4 * tokens * max(step.widths.values()) + 2 * tokens * padded(context)
 
 
 def padded(cells: int) -> int:

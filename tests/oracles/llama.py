@@ -65,7 +65,17 @@ QuantiseParameters = structure(
     (POINTER, "imatrix overrides tensor_types prune"),
     (ctypes.c_size_t, "max_buffer"),
 )
-CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
+CACHE_TYPES = {
+    "f32": 0,
+    "f16": 1,
+    "q4_0": 2,
+    "q4_1": 3,
+    "q5_0": 6,
+    "q5_1": 7,
+    "q8_0": 8,
+    "iq4_nl": 20,
+    "bf16": 30,
+}
 TENSOR = re.compile(
     r"\[\s*\d+/\s*\d+\] (\S+)\s+- \[([^\]]*)\], type =\s*(\S+), size =\s*[\d.]+ MiB"
     r"(?: -> \s*[\d.]+ MiB \((\S+)\))?"
