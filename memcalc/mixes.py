@@ -39,28 +39,28 @@ class Facts(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a tensor stands among those of its kind: the `index`-th of `count`."""
+    """Where a tensor stands among those of its kind: the `position`-th of `total`."""
 
-    index: int
-    count: int
+    position: int
+    total: int
     facts: Facts
 
 
 def has_more(place: Place) -> bool:
     """Say whether a layer gets more bits: the first eighth, the last, and every third between."""
-    first = place.count // 8
-    last = 7 * place.count // 8
-    return place.index < first or place.index >= last or (place.index - first) % 3 == 2
+    first = place.total // 8
+    last = 7 * place.total // 8
+    return place.position < first or place.position >= last or (place.position - first) % 3 == 2
 
 
 CONDITIONS: dict[str, Callable[[Place], bool]] = {
     "always": lambda _: True,
     "more": has_more,
-    "first 2": lambda place: place.index < 2,
-    "first 4": lambda place: place.index < 4,
-    "first sixteenth": lambda place: place.index < place.count // 16,
-    "first eighth": lambda place: place.index < place.count // 8,
-    "middle": lambda place: place.count // 8 <= place.index < 7 * place.count // 8,
+    "first 2": lambda place: place.position < 2,
+    "first 4": lambda place: place.position < 4,
+    "first sixteenth": lambda place: place.position < place.total // 16,
+    "first eighth": lambda place: place.position < place.total // 8,
+    "middle": lambda place: place.total // 8 <= place.position < 7 * place.total // 8,
     "4 share": lambda place: place.facts.shared >= 4,
     "4 share or experts": lambda place: place.facts.shared >= 4 or place.facts.experts >= 4,
     "8 experts": lambda place: place.facts.experts == 8,
@@ -302,7 +302,7 @@ def find_mix(name: str) -> Mix | None:
 
 
 def converted(method: str | None, activation: Format) -> Mix:
-    """Return the mix that llama.cpp's converter makes of a checkpoint: 16 bits, whatever was quantised unpacked.
+    """Return the mix that llama.cpp's converter makes of a checkpoint: 16 bits, what was quantised unpacked.
 
     gpt-oss's experts stay in MXFP4.
 
@@ -341,7 +341,7 @@ class Mixed(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A tensor of a file: its kind, its row length, whether matrices are stacked, the canonical ones in it."""
+    """A tensor of a file: kind, row length, whether matrices are stacked in it, the canonical ones in it."""
 
     kind: str
     row: int
@@ -411,7 +411,7 @@ def formats_of(
 
 
 def stored_in(outside: Mapping[str, Format]) -> Rule:
-    """Return the rule of a model whose layers name their formats, and whose other tensors stand in a table."""
+    """Return the rule of a model whose layers name their formats; its other tensors stand in a table."""
 
     def rule(tensor: Tensor) -> Format:
         return format_named(tensor.format) if tensor.format else outside[tensor.name]

