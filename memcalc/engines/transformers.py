@@ -219,8 +219,13 @@ def workspace(step: Step) -> Line:
 
 
 def is_new(device: Device | None) -> bool:
-    """Say whether a device is of Hopper's generation or newer; an unknown one counts as new."""
-    return device is None or device.capability is None or device.capability >= "9"
+    """Say whether a device is of Hopper's generation or newer; an unknown one counts as new.
+
+    >>> from memcalc.machine import devices
+    >>> [is_new(devices()[one]) for one in ("rtx-4090", "h100-80g", "rtx-pro-6000-blackwell")]
+    [False, True, True]
+    """
+    return device is None or device.capability is None or int(device.capability.partition(".")[0]) >= 9
 
 
 def unpacked(step: Step, *, certain: bool) -> Iterator[Line]:
