@@ -366,6 +366,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
         },
         "pools": [pool_fields(pool, serving.kv_pool) for pool in budget.pools],
         "weights_file_bytes": serving.weights_file_bytes,
+        "file_bytes_beside": serving.file_beside,
         "cache_bytes": serving.cache_bytes,
         "fits": budget.fits,
         "max_context": serving.max_context,

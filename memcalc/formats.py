@@ -13,6 +13,7 @@ from memcalc.tensor import Tensor, ceil_div, product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from fractions import Fraction
 
     from memcalc.model import Model
 
@@ -30,6 +31,7 @@ __all__ = [
     "quantised",
     "stored_bytes",
     "tensor_bytes",
+    "tensor_pieces",
     "zero_biases",
 ]
 
@@ -85,6 +87,21 @@ class Format:
         'scales of 32 bits'
         """
         return self.assumed.format(scale_bits=self.scale_bits)
+
+    @property
+    def limit(self) -> Fraction:
+        """Bits a number in matrices that grow without end: what is stored once a block remains.
+
+        >>> str(FORMATS["gptq-int4-g128"].limit), str(FORMATS["fp8-block128"].limit)
+        ('133/32', '4097/512')
+        """
+        from fractions import Fraction
+
+        if self.rows_per_scale is None or self.columns_per_scale is None:
+            return Fraction(self.bits)
+        shared = 0 if self.scales_per_scale is None else Fraction(32, self.scales_per_scale)
+        block = self.rows_per_scale * self.columns_per_scale
+        return self.bits + (self.scale_bits + self.zero_bits + shared) / Fraction(block)
 
     def blocks(self, rows: int, columns: int) -> int:
         """Return how many blocks of a matrix have a scale of their own."""
@@ -339,6 +356,17 @@ def array_bytes(tensor: Tensor, stored_as: Format) -> list[int]:
     """
     *rows, columns = map(product, tensor.shape)
     return [ceil_div(piece.bits, 8) for piece in stored_as.pieces(prod(rows), columns)]
+
+
+def tensor_pieces(tensor: Tensor, stored_as: Format) -> Iterator[tuple[str, int]]:
+    """Yield name and bytes of each array that a tensor becomes, all equal ones together.
+
+    >>> dict(tensor_pieces(Tensor("q_proj.weight", (8192, 5120)), MORE_FORMATS["mxfp4"]))
+    {'codes': 20971520, 'scales': 1310720}
+    """
+    *rows, columns = map(product, tensor.shape)
+    for piece in stored_as.pieces(prod(rows), columns):
+        yield piece.name, tensor.copies * ceil_div(piece.bits, 8)
 
 
 def stored_bytes(tensors: Iterable[Tensor], rule: Rule) -> int:

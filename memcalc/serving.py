@@ -90,6 +90,20 @@ class Serving:
         return sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in tensors)
 
     @property
+    def file_beside(self) -> dict[str, int]:
+        """Tensor bytes that the checkpoint has beside the text model and that engines do not load.
+
+        Layers for multi-token prediction without their copies of embedding and head, the vision tower in
+        16 bits, buffers such as a router's bias in 32.
+        """
+        mtp = (tensor for layer in self.model.mtp for tensor in layer.weights())
+        return {
+            "mtp": sum(tensor_bytes(tensor, self.rule(tensor)) for tensor in mtp),
+            "vision": self.model.vision_parameters * self.activation.bits // 8,
+            "buffers": 4 * self.model.buffer_values,
+        }
+
+    @property
     def cache_bytes(self) -> int:
         """The architecture's cache of the whole batch at this context, all devices together."""
         return sum(self.cached(tensor) for tensor in self.model.cache(self.batch, self.context))
@@ -328,8 +342,6 @@ def plan(
         UnknownNameError: a model, machine, format, engine or version without a record.
 
     """
-    from memcalc.readers import read
-
     numbers = {"context": context, "batch": batch, "prompt": prompt, "prefill-chunk": prefill_chunk}
     numbers |= {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     for name, value in numbers.items():
@@ -344,22 +356,12 @@ def plan(
             "--utilization", "a share above 0 and at most 1", utilization, "0.9 is vLLM's default"
         )
     found = source(text) if isinstance(text, str) else text
-    model = read(found.fields, found.name)
+    stored = as_stored(found, weights)
+    model, rule, activation = stored.model, stored.rule, stored.activation
     chosen = engine(engine_name, engine_version)
     where = None if on is None else machine(on)
     stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
-    activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
-    unmatched: tuple[str, ...] = ()
-    form = format_named(found.dtype if weights is None else weights)
-    own = found.scheme if weights is None or weights == stated_name(found) else None
-    if own is not None:
-        form = own.format
-        if own.kept_out:
-            from memcalc.quantization import keep_out
-
-            model, unmatched = keep_out(model, own.kept_out, own, activation)
-    rule = plain(form) if form.is_plain else quantised(form, activation)
     if kv is None:
         refuse_stated_cache(found.fields)
     chosen.check(model, ranks, rule)
@@ -380,9 +382,9 @@ def plan(
         utilization,
         options,
         {
-            "weights": form.id,
-            "assumed": "" if own is not None and found.header is not None else form.assumption,
-            "unmatched": list(unmatched),
+            "weights": stored.format.id,
+            "assumed": "" if stored.own and found.header is not None else stored.format.assumption,
+            "unmatched": list(stored.unmatched),
             "parameters_not_counted": model.vision_parameters,
             "kv": "/".join(dict.fromkeys(item.id for item in cache)),
             "activations": activation.id,
@@ -390,6 +392,48 @@ def plan(
         },
         found,
     )
+
+
+class Stored(NamedTuple):
+    """A model and how its checkpoint stores it; `unmatched` names no module in the list of exceptions.
+
+    `own` says that the source itself states the format, and not only its dtype.
+    """
+
+    model: Model
+    rule: Rule
+    format: Format
+    activation: Format
+    unmatched: tuple[str, ...]
+    own: bool
+
+
+def as_stored(found: Source, weights: str | None = None) -> Stored:
+    """Return a source's model in the format `weights`, or in the one that the source itself states.
+
+    >>> as_stored(source("openai/gpt-oss-20b")).format.id
+    'mxfp4'
+
+    Raises:
+        BadInputError: the config, or what it says of its storage, is not understood.
+        UnknownNameError: no format has this name.
+
+    """
+    from memcalc.readers import read
+
+    model = read(found.fields, found.name)
+    activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
+    unmatched: tuple[str, ...] = ()
+    form = format_named(found.dtype if weights is None else weights)
+    own = found.scheme if weights is None or weights == stated_name(found) else None
+    if own is not None:
+        form = own.format
+        if own.kept_out:
+            from memcalc.quantization import keep_out
+
+            model, unmatched = keep_out(model, own.kept_out, own, activation)
+    rule = plain(form) if form.is_plain else quantised(form, activation)
+    return Stored(model, rule, form, activation, unmatched, own is not None)
 
 
 def stated_name(found: Source) -> str | None:

@@ -48,6 +48,8 @@ WORDS: dict[str, Quantity] = {
     "nope_dim": Quantity("d_N", "1", "part of a query/key head that is not rotated"),
     "rope_dim": Quantity("d_R", "1", "part of a query/key head that is rotated"),
     "value_dim": Quantity("d_V", "1", "width of one value head"),
+    "index_heads": Quantity("a_X", "head", "query heads of the indexer of sparse attention"),
+    "index_dim": Quantity("d_X", "1", "width of one head of the indexer, and of its key of a token"),
     "channels": Quantity("c_I", "1", "colours of a picture's point"),
     "patch": Quantity("p_I", "1", "points along one side of a square patch of a picture"),
     "grid_rows": Quantity("m_I", "1", "patches of a picture that have positions, one below the other"),

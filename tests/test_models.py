@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from memcalc.errors import BadInputError
 from memcalc.readers import read
 from memcalc.sources import catalogue, source
 
@@ -23,6 +24,10 @@ PARAMETERS = {
     "Qwen/Qwen2.5-72B": (72_706_203_648, 72_706_203_648),
     "Qwen/Qwen3-235B-A22B": (235_093_634_560, 22_190_763_520),
     "deepseek-ai/DeepSeek-V3": (671_026_404_352, 37_552_282_624),
+    "deepseek-ai/DeepSeek-V3.2": (671_877_929_216, 38_403_807_488),
+    "zai-org/GLM-5": (743_911_199_232, 41_784_709_632),
+    "openai/gpt-oss-20b": (20_914_757_184, 4_187_440_704),
+    "Qwen/Qwen3-8B": (8_190_735_360, 8_190_735_360),
     "meta-llama/Llama-3.1-8B": (8_030_261_248, 8_030_261_248),
 }
 CACHE = {
@@ -30,6 +35,8 @@ CACHE = {
     "Qwen/Qwen2.5-72B": 327_680,
     "Qwen/Qwen3-235B-A22B": 192_512,
     "deepseek-ai/DeepSeek-V3": 70_272,
+    "deepseek-ai/DeepSeek-V3.2": 85_888,
+    "zai-org/GLM-5": 109_824,
     "meta-llama/Llama-3.1-8B": 131_072,
 }
 
@@ -60,6 +67,47 @@ def test_grouped_and_single_weights_agree(name: str) -> None:
     each = [tensor for tensor in model.each_weight() if tensor.kind != "buffer"]
     assert model.parameters == sum(tensor.count for tensor in each)
     assert len(each) == len({tensor.name for tensor in each})
+
+
+GLM = source("zai-org/GLM-5").fields
+DEPTH = 78
+EVERY_FOURTH = ["full"] * 3 + ["shared" if (index - 2) % 4 else "full" for index in range(3, DEPTH)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "indexers"),
+    [
+        ({}, DEPTH),
+        ({"indexer_types": EVERY_FOURTH}, 21),
+        ({"index_topk_freq": 4, "index_skip_topk_offset": 3}, 21),
+        ({"index_topk_freq": 4, "indexer_types": ["full"] * DEPTH}, DEPTH),
+    ],
+    ids=["all", "listed", "every fourth after three", "the list decides"],
+)
+def test_layers_may_share_an_indexer(stated: dict[str, object], indexers: int) -> None:
+    """GLM-5.2 has 21 in 78 layers: 95,232 bytes a token, and weights for 57 indexers less."""
+    model = read(GLM | stated)
+    token = sum(2 * tensor.count for tensor in model.cache(1, 1))
+    assert token == 2 * (DEPTH * 576 + indexers * 128)
+    indexer = 2048 * 32 * 128 + 6144 * 128 + 2 * 128 + 6144 * 32
+    assert load("zai-org/GLM-5").parameters - model.parameters == (DEPTH - indexers) * indexer
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("q_lora_rank", None),
+        ("index_n_heads", 0),
+        ("index_topk_pattern", "FSSS"),
+        ("mlp_layer_types", ["sparse"] * DEPTH),
+        ("indexer_types", ["full"] * 3),
+        ("indexer_types", ["half"] * DEPTH),
+    ],
+)
+def test_what_an_indexer_cannot_be_is_refused(field: str, value: object) -> None:
+    """By the name of the field, instead of a count without it."""
+    with pytest.raises(BadInputError, match=field):
+        read(GLM | {field: value})
 
 
 def test_a_pipeline_stage_is_a_model() -> None:

@@ -9,11 +9,13 @@ import pytest
 from memcalc import observations as module
 from memcalc.__main__ import main
 from memcalc.formats import tensor_bytes
-from memcalc.observations import observations
+from memcalc.observations import REASONS, left_out, observations
 from memcalc.serving import plan
 from memcalc.sources import load_model
+from memcalc.split import Split
 
 GIB = 2**30
+KIMI = load_model("moonshotai/Kimi-K2-Instruct")  # its config has the widths of Kimi-K2-Thinking's
 PRINTED = 0.005 * GIB  # logs print two decimals
 
 
@@ -44,6 +46,25 @@ def test_a_row_without_a_source_does_not_load(monkeypatch, tmp_path, broken):
         observations()
 
 
+def test_what_is_left_out_is_counted_once_with_its_reason():
+    entries = left_out()
+    assert len({(one.source, one.what) for one in entries}) == len(entries)
+    assert {one.reason for one in entries} == set(REASONS)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"source": "a thread"}, {"what": ""}, {"rows": 0}, {"rows": True}, {"rows": "2"}, {"reason": "other"}],
+    ids=str,
+)
+def test_what_is_left_out_without_a_reason_does_not_load(monkeypatch, tmp_path, broken):
+    path = tmp_path / "left_out.json"
+    path.write_text(json.dumps([{**left_out()[0]._asdict(), **broken}]))
+    monkeypatch.setattr(module, "open_text", lambda _name: path.open())
+    with pytest.raises(TypeError, match=f"needs its {next(iter(broken))}"):
+        left_out()
+
+
 def test_what_an_expert_and_a_token_of_kimi_k2_5_cost_on_the_gpu():
     """4 more experts of each layer and 32,768 more tokens: 8.25 GB derived, 8 between two rounded figures."""
     few, many = observations(model="moonshotai/Kimi-K2.5")
@@ -65,6 +86,17 @@ def test_weights_of_deepseek_r1_on_sixteen_npus_are_four_percent_more_than_their
 def test_the_file_of_deepseek_r1_in_q4_k_m_has_nearly_five_bits_a_parameter():
     (row,) = observations(what="file_bytes")
     assert 4.8 < 8 * row.value_bytes / load_model(row.model).parameters < 4.85
+
+
+def test_every_rank_holds_the_whole_latent():
+    """Kimi-K2-Thinking at TP 8: 70,272 bytes a token on each rank; shared tokens are eight times as many."""
+    token = 2 * sum(Split(tp=8).on_rank(tensor).count for tensor in KIMI.cache(1, 1))
+    (pool,) = observations(id="kimi-k2-thinking-tp8-pool")
+    (tokens,) = observations(id="kimi-k2-thinking-tp8-tokens")
+    (shared,) = observations(id="kimi-k2-thinking-tp8-dcp8-tokens")
+    assert token == 70_272
+    assert f"{tokens.value * token / GIB:.2f} GiB" == pool.printed
+    assert f"{shared.value // 8 * token / GIB:.2f} GiB" == pool.printed
 
 
 @pytest.mark.parametrize(

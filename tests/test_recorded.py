@@ -51,9 +51,10 @@ def cached(model, run):
     batch, context = map(int, run.split(" x "))
     layers = []
     for layer in model.layers:
-        shapes = [tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)]
-        shapes = [(shape[0], 1, *shape[1:]) if len(shape) == 3 else shape for shape in shapes]
-        layers.append(" ".join(map(spelled, shapes)))
+        shapes = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}
+        one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(shapes)
+        shapes |= {name: (batch, 1, *shapes[name][1:]) for name in one_head}
+        layers.append(" ".join(map(spelled, shapes.values())))
     total = sum(2 * tensor.count for tensor in model.cache(batch, context, KEPT))
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}
 

@@ -104,6 +104,65 @@ def test_mla_keeps_16_bit_copies_of_a_quantised_projection() -> None:
     assert copies("bf16") == 0
 
 
+def test_what_a_file_holds_beside_the_model_is_told_apart() -> None:
+    """DeepSeek-V3's layer for multi-token prediction, Kimi-K2.5's vision tower, the routers' biases."""
+    beside = plan("deepseek-ai/DeepSeek-V3", context=8).file_beside
+    assert beside["mtp"] > 11 * 10**9
+    assert beside["buffers"] == 4 * 58 * 256
+    assert plan("moonshotai/Kimi-K2.5", context=8).file_beside["vision"] == 2 * 471_143_920
+
+
+def test_mxfp4_is_padded_where_other_formats_are_refused() -> None:
+    """2,880 / 8 is no multiple of 32: vLLM pads each rank, transformers refuses."""
+    assert plan("openai/gpt-oss-120b", context=8, tp=8, engine_name="vllm").split.tp == 8
+    with pytest.raises(MemcalcError, match="whole blocks of 32"):
+        plan("openai/gpt-oss-120b", context=8, tp=8)
+
+
+def test_versions_follow_their_laws() -> None:
+    """4.38 reads logits of the whole prompt and holds two caches; unknown versions are refused."""
+    asked = {"context": 8192, "prompt": 6144}
+    old, new = (
+        plan("Qwen/Qwen2-7B-Instruct", engine_version=version, **asked).budget.pools[0]  # type: ignore[arg-type]
+        for version in ("4.38.2", "4.46.0")
+    )
+    logits = [line.bytes for line in old.lines if line.component == "logits" and "prefill" in line.moments]
+    assert logits == [6144 * (152_064 * 6 + 3584 * 2)]
+    held = [
+        sum(line.bytes for line in pool.lines if line.component == "kv_cache" and "decode" in line.moments)
+        for pool in (old, new)
+    ]
+    assert held[0] == 2 * held[1] == 2 * 8192 * 57_344
+    with pytest.raises(MemcalcError, match="begins with 4"):
+        plan("Qwen/Qwen2-7B-Instruct", engine_version="4.40", **asked)  # type: ignore[arg-type]
+
+
+def test_graphs_come_on_top_of_the_share_before_they_are_in_it() -> None:
+    """vLLM 0.19 and 0.24 differ by the graphs; without them not at all."""
+    asked = {"context": 8192, "on": "1x h100-80g", "engine_name": "vllm"}
+    pools = {
+        (version, eager): plan(
+            "Qwen/Qwen3-8B", engine_version=version, engine_options={"enforce_eager": eager}, **asked
+        ).kv_pool.bytes  # type: ignore[union-attr]
+        for version in ("0.19", "0.24")
+        for eager in ("true", "false")
+    }
+    assert pools["0.19", "true"] == pools["0.19", "false"] == pools["0.24", "true"]
+    assert pools["0.24", "true"] - pools["0.24", "false"] == int(0.91 * GIB)
+
+
+def test_sglang_takes_its_pool_from_a_share_of_what_was_free() -> None:
+    """Fraction x (visible - runtime) - weights - what loading leaves behind, to the byte."""
+    serving = plan("Qwen/Qwen3-32B", context=8, on="1x h100-80g", engine_name="sglang", utilization=0.88)
+    (pool,) = serving.budget.pools
+    runtime = sum(line.bytes for line in pool.lines if line.name.startswith("outside PyTorch's allocator"))
+    loading = next(line.bytes for line in pool.lines if line.name == "taken while loading")
+    assert pool.capacity_bytes is not None
+    assert serving.kv_pool is not None
+    left = pool.capacity_bytes * 88 // 100 - runtime * 88 // 100 - pool.at("load") - loading
+    assert abs(serving.kv_pool.bytes - left) <= 1
+
+
 def test_only_the_stage_with_the_head_makes_logits() -> None:
     """The first stage has the embedding and no head: its peak is that of the tokens of a pass."""
     serving = plan("Qwen/Qwen3-32B", context=8, engine_name="vllm", pp=4)

@@ -182,8 +182,10 @@ def cuda_evidence(step: Step) -> str:
     return "measured" if step.device is None or step.device.vendor == "NVIDIA" else "assumed"
 
 
-def refuse_cut_blocks(model: Model, split: Split, rule: Rule, engine: str) -> None:
-    """Refuse ranks that would cut through the blocks of a quantised matrix.
+def refuse_cut_blocks(
+    model: Model, split: Split, rule: Rule, engine: str, padded: frozenset[str] = frozenset()
+) -> None:
+    """Refuse ranks that would cut through the blocks of a quantised matrix, but of formats that are `padded`.
 
     Source: vllm-project/vllm#17569 (Qwen3-235B-A22B-FP8 at TP 8); model_executor/layers/quantization.
 
@@ -193,7 +195,7 @@ def refuse_cut_blocks(model: Model, split: Split, rule: Rule, engine: str) -> No
     """
     for tensor in model.weights() if split.tp > 1 else ():
         form = rule(tensor)
-        if form.is_plain or tensor.split is None:
+        if form.is_plain or tensor.split is None or form.id in padded:
             continue
         mine = split.on_rank(tensor)
         block = form.rows_per_scale if tensor.split == OUT else form.columns_per_scale

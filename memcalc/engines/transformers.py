@@ -171,8 +171,15 @@ class Transformers(Engine):
 
 
 def passing(step: Step, tokens: int) -> Line:
-    """Return the widest part of a pass: its inputs, outputs and products."""
+    """Return the widest part of a pass: its inputs, outputs and products.
+
+    The embedding's output is one of the four copies of the stream; it stays on the first device, so that the
+    others hold three.
+    """
     widest, width = max(step.widths.items(), key=lambda item: item[1])
+    names = [name for name, _ in step.stage.outside]
+    if step.split.pp > 1 and ("model.embed_tokens" not in names or "model.norm" in names):
+        width -= widest.width  # type: ignore[attr-defined]
     number = tokens * width
     formula = f"{tokens} tokens x {width} numbers ({type(widest).__name__})"
     evidence, source = ("measured", QWEN25) if isinstance(widest, MLP) else ("assumed", UNMEASURED)
@@ -222,7 +229,7 @@ def is_new(device: Device | None) -> bool:
     """Say whether a device is of Hopper's generation or newer; an unknown one counts as new.
 
     >>> from memcalc.machine import devices
-    >>> [is_new(devices()[one]) for one in ("rtx-4090", "h100-80g", "rtx-pro-6000-blackwell")]
+    >>> [is_new(devices()[name]) for name in ("a100-80g", "h20-96g", "rtx-pro-6000-blackwell")]
     [False, True, True]
     """
     return device is None or device.capability is None or int(device.capability.partition(".")[0]) >= 9

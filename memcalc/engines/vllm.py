@@ -139,7 +139,7 @@ class VLLM(Engine):
     def check(self, model: Model, split: Split, rule: Rule) -> None:
         """Refuse ranks that do not divide heads, widths, experts or the blocks of a format."""
         refuse_uneven(model, split, "vllm", replicates=True)
-        refuse_cut_blocks(model, split, rule, "vllm")
+        refuse_cut_blocks(model, split, rule, "vllm", padded=frozenset({"mxfp4"}))
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep the window, or everything."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from memcalc.parts.plain import Kept
 
-__all__ = ["GQA", "MLA"]
+__all__ = ["GQA", "MLA", "Indexer"]
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,40 @@ class MLA(Part):
         tokens = kept(context, None)
         yield Tensor("latent", (batch, tokens, self.kv_rank), "cache")
         yield Tensor("rotated_key", (batch, tokens, self.rope_dim), "cache")
+
+
+@dataclass(frozen=True)
+class Indexer(Part):
+    """What picks the tokens that sparse attention looks at: heads of its own, and one small key a token.
+
+    It stands beside MLA and takes the queries' latent (`q_rank` numbers). Attention then reads the latents of
+    the chosen tokens, but keeps those of all: the indexer adds to the cache and saves nothing of it. Engines
+    hold it whole on every tensor-parallel rank. The matrix that weighs its heads counts as a router: it, too,
+    decides what is looked at, and checkpoints leave it in 16 bits. vLLM keeps the key in FP8 with a scale,
+    132 bytes for 128 numbers; here it is a cache tensor like any other.
+    Source: deepseek-ai/DeepSeek-V3.2-Exp; names as in transformers' DeepseekV32Indexer; not cut and in part
+    not quantised: vllm-project/vllm, model_executor/models/deepseek_v2.py, class Indexer, 2026-11.
+
+    >>> part = Indexer(width=7168, q_rank=1536, index_heads=64, index_dim=128)
+    >>> sum(tensor.count for tensor in part.weights())
+    13959424
+    >>> sum(tensor.count for tensor in part.cache(1, 1, lambda context, window: context))
+    128
+    """
+
+    counted: ClassVar[str] = "attention_depth"
+    width: int
+    q_rank: int
+    index_heads: int
+    index_dim: int
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the projections of queries and key, the key's norm, and what weighs the heads."""
+        yield from linear("wq_b", (self.index_heads, self.index_dim), self.q_rank)
+        yield from linear("wk", self.index_dim, self.width)
+        yield from under("k_norm", Norm(self.index_dim, bias=True).weights())
+        yield from linear("weights_proj", self.index_heads, self.width, kind="router")
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield the key of every token."""
+        yield Tensor("index_keys", (batch, kept(context, None), self.index_dim), "cache")

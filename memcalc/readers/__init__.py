@@ -66,6 +66,23 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
         "deepseek_v3",
         DEEPSEEK,
     ),
+    "deepseek_v32": (
+        "deepseek",
+        "deepseek_v32",
+        {**DEEPSEEK, "max_position_embeddings": 163_840, "index_n_heads": 64, "index_head_dim": 128},
+    ),
+    "glm_moe_dsa": (
+        "deepseek",
+        "glm_moe_dsa",
+        {
+            **DEEPSEEK,
+            "max_position_embeddings": 202_752,
+            "index_n_heads": 32,
+            "index_head_dim": 128,
+            "index_topk_freq": 1,
+            "index_skip_topk_offset": 2,
+        },
+    ),
     "kimi_k25": ("kimi", "kimi_k25", {"tie_word_embeddings": True, "projection_hidden_size": 1152}),
     "mistral": (
         "dense",

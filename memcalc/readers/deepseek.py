@@ -1,17 +1,20 @@
-"""DeepSeek-V3 and R1, Kimi-K2. Held against transformers 5.23 in tests/oracles."""
+"""DeepSeek-V3, R1 and V3.2, Kimi-K2, GLM-5. Held against transformers 5.23 in tests/oracles."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.parts import MLA
-from memcalc.readers.common import after_dense, decoder, predictors, routed
+from memcalc.parts import MLA, Indexer
+from memcalc.readers.common import after_dense, decoder, predictors, routed, stack
 
 if TYPE_CHECKING:
-    from memcalc.config import Config
-    from memcalc.model import Model
+    from collections.abc import Sequence
 
-__all__ = ["deepseek_v3"]
+    from memcalc.config import Config
+    from memcalc.model import Layer, Model
+
+__all__ = ["deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
 
 
 def deepseek_v3(config: Config, name: str) -> Model:
@@ -34,10 +37,45 @@ def deepseek_v3(config: Config, name: str) -> Model:
     return decoder(config, name, layers, predictors(config, attention, sparse))
 
 
+def deepseek_v32(config: Config, name: str) -> Model:
+    """Read DeepSeek-V3.2: DeepSeek-V3, and an indexer beside every attention."""
+    model = deepseek_v3(config, name)
+    return with_indexers(config, model, (True,) * model.depth)
+
+
+def glm_moe_dsa(config: Config, name: str) -> Model:
+    """Read GLM-5: as DeepSeek-V3.2; from 5.2 on some layers look where an earlier layer's indexer looked."""
+    config.has("indexer_rope_interleave")
+    config.has("index_share_for_mtp_iteration")  # when multi-token prediction looks again
+    model = deepseek_v3(config, name)
+    kinds = config.words("indexer_types", ("full", "shared"), model.depth)
+    period, first = config.size("index_topk_freq"), config.count("index_skip_topk_offset") - 1
+    rule = (max(index - first, 0) % period == 0 for index in range(model.depth))
+    return with_indexers(config, model, [kind == "full" for kind in kinds] if kinds else list(rule))
+
+
+def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
+    """Return the model with an indexer in each layer that has its own; multi-token prediction has one too."""
+    config.has("index_topk")  # how many tokens are looked at: all are kept
+    first = min(config.count("first_k_dense_replace"), model.depth)
+    stated = ["dense"] * first + ["sparse"] * (model.depth - first)
+    config.restates("mlp_layer_types", stated)
+    config.restates("layer_types", ["indexed_attention"] * model.depth)
+    rank, width = config.size("q_lora_rank"), config.size("hidden_size")
+    indexer = Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
+
+    def indexed(layer: Layer) -> Layer:
+        return replace(layer, parts=(*layer.parts, ("self_attn.indexer", indexer)))
+
+    layers = stack(zip(model.layers, own, strict=True), lambda pair: indexed(pair[0]) if pair[1] else pair[0])
+    return replace(model, layers=tuple(layers), mtp=tuple(stack(model.mtp, indexed)))
+
+
 def refuse_contradictions(config: Config, heads: int) -> None:
     """Check what other fields say again."""
     rope, nope = config.size("qk_rope_head_dim"), config.size("qk_nope_head_dim")
     config.restates("num_key_value_heads", heads)  # MLA has one latent for all heads; it repeats their number
-    config.restates("head_dim", rope, rope + nope)  # transformers writes the rotary width, others all of it
+    # transformers writes the rotary width, others all of it, GLM-5.2 the rest of it: no class reads it
+    config.restates("head_dim", rope, rope + nope, nope)
     config.restates("qk_head_dim", rope + nope)
     config.restates("moe_layer_freq", 1)

@@ -198,37 +198,41 @@ def run(model, batch, *pieces):
     return held
 
 
-def shapes_held(held):
-    """The shapes of keys and values, layer by layer.
+def layers_held(held):
+    """Keys and values, and an indexer's keys, layer by layer.
 
     Raises:
         AssertionError: a layer holds another tensor (a number that repeats its window is none).
 
     """
     for layer in held.layers:
-        extra = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
-        assert extra == {"keys", "values"}, extra
-    return [(tuple(layer.keys.shape), tuple(layer.values.shape)) for layer in held.layers]
+        found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
+        assert found - {"indexer_keys"} == {"keys", "values"}, found
+        indexer = getattr(layer, "indexer_keys", None)
+        yield (layer.keys, layer.values) if indexer is None else (layer.keys, layer.values, indexer)
+
+
+def shapes_held(held):
+    """Their shapes."""
+    return [tuple(tuple(item.shape) for item in items) for items in layers_held(held)]
 
 
 def bytes_held(held):
-    """The bytes of all keys and values."""
-    pairs = ((layer.keys, layer.values) for layer in held.layers)
-    return sum(item.numel() * item.element_size() for pair in pairs for item in pair)
+    """The bytes of all of them."""
+    return sum(item.numel() * item.element_size() for items in layers_held(held) for item in items)
 
 
 def bytes_allocated(held):
     """The bytes of the storages behind them: a slice keeps alive what it was cut from."""
-    pairs = ((layer.keys, layer.values) for layer in held.layers)
-    return sum(item.untyped_storage().nbytes() for pair in pairs for item in pair)
+    return sum(item.untyped_storage().nbytes() for items in layers_held(held) for item in items)
 
 
 def cache_in_short(held):
     """What a cache holds: bytes, and the shapes of equal neighbouring layers together."""
-    spelled = (" ".join("x".join(map(str, shape)) for shape in pair) for pair in shapes_held(held))
+    spelled = (" ".join("x".join(map(str, shape)) for shape in shapes) for shapes in shapes_held(held))
     return {
         "bytes": bytes_held(held),
-        "layers": [f"{len(list(equal))} x {pair}" for pair, equal in groupby(spelled)],
+        "layers": [f"{len(list(equal))} x {one}" for one, equal in groupby(spelled)],
     }
 
 
@@ -285,10 +289,13 @@ ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
 # What a class needs beside widths and heads to be built, where its defaults are too large.
 FEW_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
 GROUPS = {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, **FEW_EXPERTS}
+INDEXED = {"kv_lora_rank": 32, "q_lora_rank": 32, "index_head_dim": 256, "index_n_heads": 2, **GROUPS}
 NEEDED = {
     "qwen3_moe": {"num_experts": 4, **FEW_EXPERTS},
     "deepseek_v3": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
     "kimi_k2": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
+    "deepseek_v32": INDEXED,
+    "glm_moe_dsa": INDEXED,
     "mixtral": {"num_local_experts": 4},
     "gpt_oss": {"num_local_experts": 4},
     "glm4_moe": {**GROUPS, "partial_rotary_factor": 1.0},
@@ -311,7 +318,7 @@ def rotary_model(model_type, kind, head_dim=128):
         "rope_parameters": {"rope_type": kind, "rope_theta": 1e6, **SCALING[kind]},
         **NEEDED.get(model_type, {}),
     }
-    if KNOWN_AS.get(model_type, model_type) == "deepseek_v3":
+    if "kv_lora_rank" in fields:
         fields["qk_rope_head_dim"] = head_dim
     return in_memory(fields)
 

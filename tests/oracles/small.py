@@ -123,6 +123,22 @@ def deepseek_v3(draw):
     )
 
 
+def deepseek_v32(draw):
+    """Queries always have a low rank; an indexer's head is at least as wide as its rotated part."""
+    fields = deepseek_v3(draw)
+    fields["q_lora_rank"] = draw.randint(8, 60)
+    wide = fields["qk_rope_head_dim"] + draw.randint(0, 30)
+    return fields | {"index_n_heads": draw.randint(1, 6), "index_head_dim": wide} | some(draw, index_topk=300)
+
+
+def glm_moe_dsa(draw):
+    """The first layer has an indexer of its own; others may look where an earlier one did."""
+    fields = deepseek_v32(draw)
+    rest = [draw.choice(("full", "shared")) for _ in range(fields["num_hidden_layers"] - 1)]
+    shared = draw.choice(({"indexer_types": ["full", *rest]}, {"index_topk_freq": draw.randint(1, 3)}, {}))
+    return fields | shared | some(draw, index_skip_topk_offset=draw.randint(1, 3))
+
+
 def kinds(draw, depth):
     """A kind of attention a layer, or nothing: then the class's pattern holds."""
     return some(
@@ -250,6 +266,8 @@ DRAWN = {
     "qwen3_moe": qwen3_moe,
     "deepseek_v3": deepseek_v3,
     "kimi_k2": deepseek_v3,
+    "deepseek_v32": deepseek_v32,
+    "glm_moe_dsa": glm_moe_dsa,
     "kimi_k25": kimi_k25,
     "mistral": mistral,
     "mixtral": mixtral,
