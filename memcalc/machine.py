@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import NamedTuple
 
 from memcalc.data import open_text
@@ -55,8 +56,14 @@ def devices() -> dict[str, Device]:
         TypeError: a record lacks its source or its date.
 
     """
+    return {device.id: device for device in recorded()}
+
+
+@cache
+def recorded() -> tuple[Device, ...]:
+    """Return the records in their order, read once."""
     with open_text("machines.json") as file:
-        return {record["id"]: Device(**record) for record in json.load(file)}
+        return tuple(Device(**record) for record in json.load(file))
 
 
 def machine(text: str) -> Machine:

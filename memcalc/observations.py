@@ -1,4 +1,7 @@
-"""What others measured: each row with its hardware, its version, its moment, its source and its date."""
+"""What others measured: each row with its hardware, its version, its moment, its source and its date.
+
+What was read and is not used is counted too, with the reason.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,22 @@ from memcalc.data import open_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GRADES", "ROLES", "Observation", "observations"]
+__all__ = ["GRADES", "REASONS", "ROLES", "LeftOut", "Observation", "left_out", "observations"]
 
 
 ROLES = ("calibration", "test")
 GRADES = ("A", "B")
+REASONS = {  # why a published figure is no row of the record
+    "no engine": "memcalc does not model the engine yet",
+    "no reader": "memcalc does not read the model yet",
+    "GGUF": "sizes of GGUF files are not compared yet",
+    "ended early": "the answer was shorter than stated, and nobody says how short",
+    "not stated": "not enough is stated to predict it",
+    "contradiction": "the figures of the run do not add up",
+    "refused": "the server refused to start: nothing was taken that could be predicted",
+    "derived": "a difference or a ratio of figures that are themselves rows, or left out",
+    "again": "the same figure again",
+}
 # vLLM's (to 0.8) and SGLang's GB are GiB, and Qwen's columns say GB and mean GiB
 UNITS = (("GiB", 2**30), ("MiB", 2**20), ("GB", 10**9))
 
@@ -115,3 +129,46 @@ def observation(fields: Mapping[str, Any]) -> Observation:
         if not good:
             raise TypeError(f"{row.id}: a row of the record needs its {name}")
     return row
+
+
+class LeftOut(NamedTuple):
+    """Published figures that are no rows of the record: where they stand, what, how many, and why."""
+
+    source: str
+    what: str
+    rows: int
+    reason: str
+
+
+def left_out() -> tuple[LeftOut, ...]:
+    """Return what was read and is not used.
+
+    >>> {one.reason for one in left_out()} == set(REASONS)
+    True
+
+    Raises:
+        TypeError: an entry lacks its source, what it is, how many figures it counts, or a known reason.
+
+    """
+    with open_text("left_out.json") as file:
+        return tuple(without(fields) for fields in json.load(file))
+
+
+def without(fields: Mapping[str, Any]) -> LeftOut:
+    """Return an entry of what is left out, if it says all that a reader must know.
+
+    Raises:
+        TypeError: it does not.
+
+    """
+    found = LeftOut(**fields)
+    stated = {
+        "source": found.source.startswith("https://"),
+        "what": found.what != "",
+        "rows": type(found.rows) is int and found.rows > 0,
+        "reason": found.reason in REASONS,
+    }
+    for name, good in stated.items():
+        if not good:
+            raise TypeError(f"{found.source}: what is left out needs its {name}")
+    return found

@@ -23,6 +23,7 @@ __all__ = [
     "Family",
     "Prediction",
     "Score",
+    "by_kind",
     "family",
     "predict",
     "predictable",
@@ -30,11 +31,14 @@ __all__ = [
     "serving_of",
 ]
 
+GIB = 2**30
+SEVERAL = "memory of several"
 FAMILIES = {
     "weights_bytes_per_rank": "weights a rank",
     "kv_bytes_per_token": "KV cache a token",
     "kv_needed_one_request": "KV cache a request",
     "memory": "total used",
+    SEVERAL: "total used, several GPUs",
     "kv_bytes_per_rank": "pool for the KV cache",
     "activation_peak_bytes": "activation peak",
     "non_torch_bytes": "outside the allocator",
@@ -67,10 +71,61 @@ class Score(NamedTuple):
         return self.off / (self.row.value_bytes or 1)
 
     @property
+    def percent(self) -> float:
+        """The error in hundredths, with two decimals and without a minus before zero."""
+        return round(100 * self.error, 2) + 0.0
+
+    @property
+    def kind(self) -> str:
+        """The family's word: the quantity, with sums over the stages of several devices apart."""
+        return SEVERAL if self.row.what == "memory" and self.row.pp > 1 else self.row.what
+
+    @property
+    def has_range(self) -> bool:
+        """Whether something that was only measured is part of the prediction."""
+        return self.predicted.low < self.predicted.high
+
+    @property
     def inside(self) -> bool:
         """Whether the measurement lies in the range, as precisely as it was printed."""
         step = self.row.printed_to
         return self.predicted.low - step <= (self.row.value_bytes or 0) <= self.predicted.high + step
+
+    def shown(self, size: int) -> str:
+        """Return bytes in the unit that the row's source prints.
+
+        >>> from memcalc.observations import observations
+        >>> (score,) = scores(observations(id="qwen3-32b-bf16-6144"))
+        >>> score.shown(score.predicted.bytes)
+        '64,570 MiB'
+        """
+        if self.row.what == "kv_bytes_per_token":
+            return f"{size:,} B"
+        return f"{size / MIB:,.0f} MiB" if "MiB" in self.row.printed else f"{size / GIB:,.3f} GiB"
+
+    @property
+    def cells(self) -> dict[str, object]:
+        """The row of a table: how far off, what was printed, what is predicted, and where it was read."""
+        row, (_, low, high) = self.row, self.predicted
+        ends = unbroken(f"{self.shown(low).partition(' ')[0]} to {self.shown(high)}")
+        return {
+            "model": row.model,
+            "off, %": self.percent,
+            "in range": self.inside,
+            "printed": row.printed.partition(" (its column says")[0].replace(" GiB", unbroken(" GiB")),
+            "predicted": unbroken(self.shown(self.predicted.bytes)),
+            "range": ends if self.has_range else None,
+            "version": f"{row.engine} {row.version}",
+            "hardware": row.hardware,
+            "moment": row.moment,
+            "role": row.role,
+            "row, and source": f"[`{row.id}`]({row.source})",
+        }
+
+
+def unbroken(text: str) -> str:
+    """Return text that stays on one line of a narrow column."""
+    return text.replace(" ", "\u00a0")
 
 
 class Family(NamedTuple):
@@ -215,6 +270,14 @@ def predictable(row: Observation) -> bool:
 def scores(rows: Iterable[Observation]) -> list[Score]:
     """Return every row that can be predicted with its prediction beside it."""
     return [Score(row, predict(row)) for row in rows if predictable(row)]
+
+
+def by_kind(held: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
+    """Return the scores by engine and kind, the families that are judged together."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in held:
+        found.setdefault((score.row.engine, score.kind), []).append(score)
+    return found
 
 
 def family(name: str, engine: str, held: list[Score]) -> Family:

@@ -95,10 +95,10 @@ class Serving:
 
     @property
     def file_beside(self) -> dict[str, int]:
-        """Tensor bytes that the checkpoint has beside the text model, and that engines do not load by default.
+        """Tensor bytes that the checkpoint has beside the text model and that engines do not load.
 
-        Layers for multi-token prediction without their copies of embedding and head, the vision tower in 16 bits,
-        buffers such as a router's bias in 32.
+        Layers for multi-token prediction without their copies of embedding and head, the vision tower in
+        16 bits, buffers such as a router's bias in 32.
         """
         mtp = (tensor for layer in self.model.mtp for tensor in layer.weights())
         return {

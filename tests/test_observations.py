@@ -9,7 +9,7 @@ import pytest
 from memcalc import observations as module
 from memcalc.__main__ import main
 from memcalc.formats import tensor_bytes
-from memcalc.observations import observations
+from memcalc.observations import REASONS, left_out, observations
 from memcalc.serving import plan
 from memcalc.sources import load_model
 from memcalc.split import Split
@@ -44,6 +44,25 @@ def test_a_row_without_a_source_does_not_load(monkeypatch, tmp_path, broken):
     monkeypatch.setattr(module, "open_text", lambda _name: path.open())
     with pytest.raises(TypeError, match=next(iter(broken))):
         observations()
+
+
+def test_what_is_left_out_is_counted_once_with_its_reason():
+    entries = left_out()
+    assert len({(one.source, one.what) for one in entries}) == len(entries)
+    assert {one.reason for one in entries} == set(REASONS)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"source": "a thread"}, {"what": ""}, {"rows": 0}, {"rows": True}, {"rows": "2"}, {"reason": "other"}],
+    ids=str,
+)
+def test_what_is_left_out_without_a_reason_does_not_load(monkeypatch, tmp_path, broken):
+    path = tmp_path / "left_out.json"
+    path.write_text(json.dumps([{**left_out()[0]._asdict(), **broken}]))
+    monkeypatch.setattr(module, "open_text", lambda _name: path.open())
+    with pytest.raises(TypeError, match=f"needs its {next(iter(broken))}"):
+        left_out()
 
 
 def test_what_an_expert_and_a_token_of_kimi_k2_5_cost_on_the_gpu():

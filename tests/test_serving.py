@@ -175,7 +175,7 @@ def test_only_the_stage_with_the_head_makes_logits() -> None:
 
 def test_pipeline_stages_are_sized_by_the_fullest() -> None:
     """The last of two stages holds the head, so it is the fullest one."""
-    (pool,) = plan("Qwen/Qwen3-32B", context=128, pp=2).budget.pools
+    (pool,) = plan("Qwen/Qwen3-32B", context=1, pp=2).budget.pools
     assert pool.at("load") == 2 * (32 * (94_371_840 + 393_216_000 + 256 + 2 * 5120) + 777_912_320 + 5120)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from memcalc.allocator import unused_bytes
@@ -41,10 +42,20 @@ def fused(step: Step, tensors: Iterable[Tensor]) -> list[int]:
     sizes: dict[tuple[str, int], int] = {}
     for tensor in tensors:
         mine = step.split.on_rank(tensor)
-        name = FUSED.sub(lambda found: "qkv" if found[1] else "gate_up", tensor.name)
+        name = fused_name(tensor.name)
         for piece, size in enumerate(array_bytes(mine, step.rule(tensor))):
             sizes[name, piece] = sizes.get((name, piece), 0) + mine.experts * size
     return list(sizes.values())
+
+
+@cache
+def fused_name(name: str) -> str:
+    """Return the name of the array that holds a tensor.
+
+    >>> fused_name("self_attn.k_proj.weight"), fused_name("mlp.up_proj.weight")
+    ('self_attn.qkv.weight', 'mlp.gate_up.weight')
+    """
+    return FUSED.sub(lambda found: "qkv" if found[1] else "gate_up", name)
 
 
 def passing_width(step: Step) -> int:

@@ -171,8 +171,15 @@ class Transformers(Engine):
 
 
 def passing(step: Step, tokens: int) -> Line:
-    """Return the widest part of a pass: its inputs, outputs and products."""
+    """Return the widest part of a pass: its inputs, outputs and products.
+
+    The embedding's output is one of the four copies of the stream; it stays on the first device, so that the
+    others hold three.
+    """
     widest, width = max(step.widths.items(), key=lambda item: item[1])
+    names = [name for name, _ in step.stage.outside]
+    if step.split.pp > 1 and ("model.embed_tokens" not in names or "model.norm" in names):
+        width -= widest.width  # type: ignore[attr-defined]
     number = tokens * width
     formula = f"{tokens} tokens x {width} numbers ({type(widest).__name__})"
     evidence, source = ("measured", QWEN25) if isinstance(widest, MLP) else ("assumed", UNMEASURED)

@@ -68,9 +68,10 @@ def glm_moe_dsa(config: Config, name: str) -> Model:
 def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
     """Return the model with an indexer in each layer that has its own; multi-token prediction has one too."""
     config.has("index_topk")  # how many tokens are looked at: all are kept
-    first = config.count("first_k_dense_replace")
+    first = min(config.count("first_k_dense_replace"), model.depth)
     stated = ["dense"] * first + ["sparse"] * (model.depth - first)
     config.restates("mlp_layer_types", stated)
+    config.restates("layer_types", ["indexed_attention"] * model.depth)
     rank, width = config.size("q_lora_rank"), config.size("hidden_size")
     indexer = Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
 
