@@ -371,7 +371,7 @@ def check(source: Source) -> Check | None:
 
 
 def check_gguf(model: Model, header: Header) -> Check:
-    """Compare the tensors of a GGUF file with the ledger: names and shapes, as any of its types may stand there."""
+    """Compare the tensors of a GGUF file with the ledger: names and shapes, in whichever types they are."""
     from memcalc.gguf import format_of
     from memcalc.gguf_file import compared
 

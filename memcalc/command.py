@@ -51,7 +51,9 @@ def number(text: str) -> float | str:
         return text
 
 
-SOURCE = "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a Hub repository"
+SOURCE = (
+    "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
+)
 OPTION = "see `memcalc list engines --json`"
 
 

@@ -12,7 +12,7 @@ from memcalc.errors import UnknownNameError
 from memcalc.tensor import Tensor, ceil_div, product
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from fractions import Fraction
 
     from memcalc.model import Model
@@ -54,8 +54,8 @@ class Format:
     share one of 32 bits (double quantisation). `index_bits` are spent once for every input channel (GPTQ's
     g_idx), `matrix_bits` once for every matrix. A block that the matrix does not fill is stored whole.
     `assumed` is in what checkpoints of this format differ, so that only a header tells. With `block_bytes`, a
-    block of `columns_per_scale` numbers of a row is stored as so many bytes, codes and scales together: GGUF's
-    way, where `bits` is what the name says and the block alone counts.
+    block of `columns_per_scale` numbers of a row is stored as so many bytes, codes and scales together:
+    GGUF's way, where `bits` is what the name says and the block alone counts.
 
     >>> FORMATS["gptq-int4-g128"].bytes(rows=8192, columns=8192)
     34897920
@@ -351,7 +351,7 @@ GGUF_KV_FORMATS: dict[str, Format] = {
 }
 
 
-def format_named(name: str, field: str = "--weights", known: dict[str, Format] = FORMATS) -> Format:
+def format_named(name: str, field: str = "--weights", known: Mapping[str, Format] = FORMATS) -> Format:
     """Return the record of a format; those of weights may be named by bits and group.
 
     >>> format_named("fp8-block128").scale_bits

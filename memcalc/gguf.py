@@ -54,6 +54,7 @@ DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}  # those that have anoth
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 TEXT, ARRAY = 8, 9
 LONGEST_LIST = 10_000  # numbers of a list that are kept: one a layer, not one a token
+LONGEST_ARRAY = 10_000_000  # values of an array: no vocabulary comes near, and a damaged length ends soon
 MOST_AXES = 4
 
 
@@ -128,6 +129,8 @@ class Cursor:
         if kind != ARRAY:
             raise BadInputError(self.where, "types of values from 0 to 12", kind, AGAIN)
         inner, count = self.whole("I"), self.whole("Q")
+        if count > LONGEST_ARRAY:
+            raise BadInputError(self.where, f"arrays of at most {LONGEST_ARRAY} values", count, AGAIN)
         if inner == TEXT:
             for _ in range(count):
                 self.skip(self.whole("Q"))
@@ -141,9 +144,13 @@ class Cursor:
         return Listing(count, struct.unpack(f"<{count}{NUMBERS[inner]}", self.take(count * size)))
 
     def skip(self, length: int) -> None:
-        """Leave out the next bytes."""
-        here = self.file.tell() if length > self.size else 0
-        if length > self.size - here:
+        """Leave out the next bytes; what is read behind the end is refused.
+
+        Raises:
+            BadInputError: they are more than the file has.
+
+        """
+        if length > self.size:
             raise BadInputError(self.where, "a whole header", f"{self.size} bytes in all", AGAIN)
         self.file.seek(length, os.SEEK_CUR)
 
@@ -175,7 +182,9 @@ def read(path: str) -> GGUF:
         shard = f"{name[: cut.start()]}-{number:05}-of-{cut[2]}.gguf"
         beside = os.path.join(os.path.dirname(path), shard)
         if not os.path.isfile(beside):
-            raise BadInputError("SOURCE", f"all {int(cut[2])} files beside it", f"no {shard}", "download the rest")
+            raise BadInputError(
+                "SOURCE", f"all {int(cut[2])} files beside it", f"no {shard}", "download the rest"
+            )
         values, shards[shard] = one_file(beside)
         first = first or values
     header = together(shards, None)

@@ -94,7 +94,7 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
 
     def add(name: str, tensor: Tensor) -> None:
         stacked = (tensor.experts,) if tensor.chosen is not None else ()
-        shape = tuple(size for size in (*stacked, *tensor.stored_shape) if size > 1) or (1,)
+        shape = (*stacked, *tensor.stored_shape)
         spelled = gguf_name(model, name)
         found[spelled] = joined(found[spelled], shape, len(stacked)) if spelled in found else shape
 
@@ -104,4 +104,4 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     for index, layer in enumerate(model.layers):
         for tensor in layer.weights():
             add(f"model.layers.{index}.{tensor.name}", tensor)
-    return found
+    return {name: tuple(size for size in shape if size > 1) or (1,) for name, shape in found.items()}

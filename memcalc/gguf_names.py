@@ -75,8 +75,8 @@ FUSED = {
 class Architecture(NamedTuple):
     """What llama.cpp calls an architecture, its words for tensors, and whether it knows their windows.
 
-    Two canonical names that become one are one tensor, as in `memcalc.names`. Where llama.cpp knows no window,
-    its layers keep all tokens whatever the config says.
+    Two canonical names that become one are one tensor, as in `memcalc.names`. Where llama.cpp knows no
+    window, its layers keep all tokens whatever the config says.
     """
 
     id: str

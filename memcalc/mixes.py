@@ -10,6 +10,7 @@ versions may differ, and what others publish as "UD" or "dynamic" follows no mix
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
@@ -38,28 +39,28 @@ class Facts(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a tensor stands among those of its kind: the `index`-th of `count`."""
+    """Where a tensor stands among those of its kind: the `position`-th of `total`."""
 
-    index: int
-    count: int
+    position: int
+    total: int
     facts: Facts
 
 
 def has_more(place: Place) -> bool:
     """Say whether a layer gets more bits: the first eighth, the last, and every third between."""
-    first = place.count // 8
-    last = 7 * place.count // 8
-    return place.index < first or place.index >= last or (place.index - first) % 3 == 2
+    first = place.total // 8
+    last = 7 * place.total // 8
+    return place.position < first or place.position >= last or (place.position - first) % 3 == 2
 
 
 CONDITIONS: dict[str, Callable[[Place], bool]] = {
     "always": lambda _: True,
     "more": has_more,
-    "first 2": lambda place: place.index < 2,
-    "first 4": lambda place: place.index < 4,
-    "first sixteenth": lambda place: place.index < place.count // 16,
-    "first eighth": lambda place: place.index < place.count // 8,
-    "middle": lambda place: place.count // 8 <= place.index < 7 * place.count // 8,
+    "first 2": lambda place: place.position < 2,
+    "first 4": lambda place: place.position < 4,
+    "first sixteenth": lambda place: place.position < place.total // 16,
+    "first eighth": lambda place: place.position < place.total // 8,
+    "middle": lambda place: place.total // 8 <= place.position < 7 * place.total // 8,
     "4 share": lambda place: place.facts.shared >= 4,
     "4 share or experts": lambda place: place.facts.shared >= 4 or place.facts.experts >= 4,
     "8 experts": lambda place: place.facts.experts == 8,
@@ -234,7 +235,13 @@ MIXES: dict[str, Mix] = {
         Mix("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
-        Mix("MXFP4_MOE", "Q8_0", head="Q8_0", stacked="MXFP4", note="stacked matrices (experts) in MXFP4, all others in Q8_0"),
+        Mix(
+            "MXFP4_MOE",
+            "Q8_0",
+            head="Q8_0",
+            stacked="MXFP4",
+            note="stacked matrices (experts) in MXFP4, all others in Q8_0",
+        ),
     )
 }
 PLAIN = {"FP32": "F32", "FP16": "F16"}  # our words for the same
@@ -295,7 +302,7 @@ def find_mix(name: str) -> Mix | None:
 
 
 def converted(method: str | None, activation: Format) -> Mix:
-    """Return the mix that llama.cpp's converter makes of a checkpoint: 16 bits, whatever was quantised unpacked.
+    """Return the mix that llama.cpp's converter makes of a checkpoint: 16 bits, what was quantised unpacked.
 
     gpt-oss's experts stay in MXFP4.
 
@@ -307,7 +314,9 @@ def converted(method: str | None, activation: Format) -> Mix:
         return MIXES["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
     if method not in (None, "fp8", "gptq", "compressed-tensors"):
         remedy = "say --weights, for example --weights Q4_K_M"
-        raise BadInputError("quantization_config", "a method that llama.cpp's converter unpacks", method, remedy)
+        raise BadInputError(
+            "quantization_config", "a method that llama.cpp's converter unpacks", method, remedy
+        )
     return mix_named(activation.id)
 
 
@@ -332,7 +341,7 @@ class Mixed(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A tensor of a file: its kind, its row length, whether matrices are stacked, the canonical ones in it."""
+    """A tensor of a file: kind, row length, whether matrices are stacked in it, the canonical ones in it."""
 
     kind: str
     row: int
@@ -402,7 +411,7 @@ def formats_of(
 
 
 def stored_in(outside: Mapping[str, Format]) -> Rule:
-    """Return the rule of a model whose layers name their formats, and whose other tensors stand in a table."""
+    """Return the rule of a model whose layers name their formats; its other tensors stand in a table."""
 
     def rule(tensor: Tensor) -> Format:
         return format_named(tensor.format) if tensor.format else outside[tensor.name]
@@ -421,7 +430,9 @@ def facts_of(model: Model) -> Facts:
             break
     experts = next((part.experts for part in parts if isinstance(part, MoE)), 0)
     layers, family = len(model.layers), architecture(model).id
-    is_70b = layers == 80 and (family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads))
+    is_70b = layers == 80 and (
+        family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads)
+    )
     return Facts(layers, experts, heads // kv_heads, is_70b)
 
 
@@ -438,13 +449,18 @@ def member(name: str, same: list[Tensor]) -> Member:
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
     stacked = one.chosen is not None or len(one.shape) > 2
-    return Member(kind, product(one.shape[-1]), stacked, is_packable(one), tuple(item.name for item in same))
+    return Member(
+        kind, product(one.shape[-1]), stacked, is_packable(*same), tuple(item.name for item in same)
+    )
 
 
-def is_packable(tensor: Tensor) -> bool:
-    """Say whether a tensor is quantised at all: a matrix, and neither a router nor a convolution."""
-    axes = [size for size in tensor.stored_shape[:-1] if size > 1]
-    return tensor.kind in ("matrix", "expert", "shared", "embedding", "head") and bool(axes)
+def is_packable(*same: Tensor) -> bool:
+    """Say whether a tensor of a file is quantised at all: a matrix, and neither a router nor a convolution.
+
+    A matrix of one row is none; what several canonical tensors become has the rows of all.
+    """
+    rows = sum(tensor.experts * prod(tensor.stored_shape[:-1]) for tensor in same if len(tensor.shape) > 1)
+    return same[0].kind in ("matrix", "expert", "shared", "embedding", "head") and rows > 1
 
 
 def chosen(mix: Mix, one: Member, place: Place) -> str:

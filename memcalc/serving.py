@@ -513,10 +513,10 @@ def as_stored(found: Source, weights: str | None = None) -> Stored:
 
 
 def weights_are_gguf(found: Source, weights: str | None) -> bool:
-    """Say whether a plan is about GGUF: the source is such a file, or the weights are one of llama.cpp's mixes.
+    """Say whether a plan is about GGUF: the source is such a file, or the weights one of llama.cpp's mixes.
 
-    >>> weights_are_gguf(source("Qwen/Qwen3-0.6B"), "Q4_K_M"), weights_are_gguf(source("Qwen/Qwen3-0.6B"), "bf16")
-    (True, False)
+    >>> [weights_are_gguf(source("Qwen/Qwen3-0.6B"), weights) for weights in ("Q4_K_M", "bf16", None)]
+    [True, False, False]
     """
     if weights is None:
         return found.is_gguf

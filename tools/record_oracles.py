@@ -10,6 +10,7 @@ import importlib
 import json
 import platform
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,37 @@ def recordings() -> dict[str, dict[str, Any]]:
     return {f"{name}.json": {"versions": versions, "models": content} for name, content in models.items()}
 
 
+def llama_recording() -> dict[str, Any]:
+    """Return what a real llama.cpp says of mixes and contexts: the content of llama_cpp.json.
+
+    Raises:
+        NotInstalledError: there is none for this machine.
+
+    """
+    llama = importlib.import_module("llama")
+    sources = importlib.import_module("memcalc.sources")
+    public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+
+    def config_of(name: str) -> dict[str, object]:
+        config: dict[str, object] = public[name]["config"] if name in public else sources.record(name).fields
+        return config
+
+    library = llama.Llama()
+    versions = {
+        "llama.cpp": library.version,
+        "package": f"{llama.installer.PACKAGE} {llama.installer.VERSION}",
+        "source": "https://github.com/ggml-org/llama.cpp",
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        return {"versions": versions, "models": llama.recorded(library, folder, config_of)}
+
+
 def text(value: object, depth: int = 0) -> str:
     """Write a record: a line for each figure; a config, and what lies deeper, on one line."""
+    if isinstance(value, list) and depth == 3:
+        pad = " " * (depth + 1)
+        return "[\n" + ",\n".join(pad + text(item, 4) for item in value) + "\n" + " " * depth + "]"
     if not isinstance(value, dict) or depth > 3:
         return json.dumps(value, ensure_ascii=False)
     pad = " " * (depth + 1)
@@ -55,7 +85,7 @@ def text(value: object, depth: int = 0) -> str:
 def main() -> None:
     """Write the records."""
     start = time.monotonic()
-    for name, content in recordings().items():
+    for name, content in {**recordings(), "llama_cpp.json": llama_recording()}.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")
     print(f"   {time.monotonic() - start:.1f} s")

@@ -170,7 +170,7 @@ class Engine(ABC):
         return model
 
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
-        """Yield the cache that memory is taken for: `batch` sequences of `tokens`, rounded the engine's way."""
+        """Yield the cache that memory is taken for: `batch` sequences of `tokens`, as the engine rounds."""
         return stage.cache(batch, self.held_tokens(tokens, options), self.keeps(options))
 
     def check_cache(self, model: Model, keys: Format, values: Format) -> None:

@@ -1,7 +1,7 @@
 """llama.cpp: GGUF weights, one cache for all sequences together, compute buffers as measured.
 
-Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against the
-library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the laws of the cache:
+Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against
+the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's laws:
 ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, 2026-11.
 """
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["LlamaCpp"]
 
 CELLS = 256  # every cache is rounded up to a multiple of it
-CONTEXTS = "tests/recorded/llama_cpp.json: 151 contexts of llama.cpp v0.5.0 (CPU, no_alloc), 2026-11"
-# stream widths a token of a pass beside 2 that were needed at most: DeepSeek-R1, 32,768 tokens, 9.11
-WIDTHS = 92
+CONTEXTS = (
+    "contexts of llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
+)
 CUDA = "pytorch/pytorch#107667: a CUDA context is about 300 MB with lazy loading, over 1 GB before CUDA 11.7"
 CUDA_LOW, CUDA_HIGH = 300 * 10**6, 10**9
 
@@ -43,11 +43,11 @@ class LlamaCpp(Engine):
     version = "0.5"
     versions = (("0.5", "0.5"),)
     note = (
-        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, ... or "
-        "K/V; all weights on the devices, layers in equal shares (its own shares follow the free memory). Options "
-        "as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full (true), n_ubatch "
-        "(512), n_batch (2048). llama-server's own defaults: swa_full=false, and with several sequences "
-        "kv_unified=true. With flash attention, its default where the device has it"
+        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, "
+        "... or K/V; all weights on the devices, layers in equal shares (its own follow the free memory). "
+        "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
+        "(true), n_ubatch (512), n_batch (2048). llama-server's own defaults: swa_full=false, and with "
+        "several sequences kv_unified=true. With flash attention, its default where the device has it"
     )
     reads_gguf = True
     reads_checkpoints = False
@@ -93,7 +93,9 @@ class LlamaCpp(Engine):
             BadInputError: a format does not fit.
 
         """
-        latent = any(isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts)
+        latent = any(
+            isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts
+        )
         if latent and keys != values:
             remedy = "keys and values are one latent: name one format"
             raise BadInputError("--kv", f"{keys.id} for both", f"{keys.id}/{values.id}", remedy)
@@ -130,8 +132,7 @@ class LlamaCpp(Engine):
         sequences = max(batch, options["n_seq_max"])
         shared = bool(options["kv_unified"])
         cells = padded(tokens) if shared else padded(padded(tokens) // sequences)
-        whole = cells if shared else cells * sequences
-        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(whole, options)}
+        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(tokens, options)}
         for tensor in stage.cache(1 if shared else sequences, cells, self.keeps(told)):
             if tensor.kind == "cache":
                 yield tensor
@@ -143,24 +144,30 @@ class LlamaCpp(Engine):
 
     def constant_lines(self, step: Step) -> Iterator[Line]:
         """Yield the runtime: nobody has measured llama.cpp's part of it here."""
+        del step
         name, formula = "CUDA context", "300 MB to 1 GB"
         yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
 
     def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
-        """Yield the compute buffers as they were measured: between a lower and an upper end, no law.
-
-        4 n_ubatch (V + 2h) bytes are the least in every recorded row and exact in most of a large vocabulary;
-        the upper end adds the widths that the widest row needed, and a mask of 16 bits a cell.
-        """
+        """Yield the compute buffers as they were measured: between a lower and an upper end, no law."""
         del batch
-        tokens, vocab = passing(padded(prompt), step.options), step.stage.logits_width or 0
-        width = max(part.width for layer in step.stage.groups for _, part in layer.parts)  # type: ignore[attr-defined]
-        low = 4 * tokens * (vocab + 2 * width)
-        high = low + 4 * tokens * WIDTHS * width // 10 + 2 * tokens * padded(prompt)
-        formula = f"4 x {tokens} tokens x ({vocab} + 2 x {width}) B at least"
+        tokens, low, high = passing(prompt, step.options), *buffers(step, prompt)
+        formula = f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least"
         evidence = "measured" if step.split.pp == 1 else "assumed"
         live = ("prefill", "decode")
         yield Line("activations", "compute buffers", 0, low, formula, live, evidence, CONTEXTS, low, high)
+
+
+def buffers(step: Step, context: int) -> tuple[int, int]:
+    """Return the ends between which every recorded compute buffer lies.
+
+    4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell.
+    """
+    tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
+    stream = max(getattr(part, "width", 0) for part in step.widths)
+    low = 4 * tokens * (vocab + 2 * stream)
+    return low, low + 4 * tokens * max(step.widths.values()) + 2 * tokens * padded(context)
 
 
 def padded(cells: int) -> int:
@@ -173,7 +180,7 @@ def padded(cells: int) -> int:
 
 
 def passing(context: int, options: Mapping[str, int]) -> int:
-    """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context.
+    """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context that was asked for.
 
     >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
     (512, 256)

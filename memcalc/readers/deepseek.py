@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.parts import MLA, Indexer
-from memcalc.readers.common import after_dense, decoder, predictors, routed, stack
+from memcalc.readers.common import after_dense, decoder, predictors, refuse_broken_heads, routed, stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,7 @@ __all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
 
 def deepseek_v2(config: Config, name: str) -> Model:
     """Read DeepSeek-V2: as DeepSeek-V3, but its router has no correction."""
+    refuse_broken_heads(config)
     return deepseek(config, name, score_bias=False)
 
 

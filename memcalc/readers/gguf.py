@@ -108,9 +108,8 @@ def llama(values: Values) -> Fields:
     found = attending(values)
     experts = values.get("expert_count")
     if not experts:
-        biased = {"attention_bias": "q", "mlp_bias": "ffn_up"}
+        biased = {"attention_bias": "attn_q", "mlp_bias": "ffn_up"}
         stated = {name: f"blk.0.{part}.bias" in values.tensors for name, part in biased.items()}
-        stated["attention_bias"] = "blk.0.attn_q.bias" in values.tensors
         return {"model_type": "llama", **found, **stated}
     return {
         "model_type": "mixtral",

@@ -19,7 +19,7 @@ KINDS = ("linear_attention", "full_attention")
 
 
 def qwen3_next(config: Config, name: str) -> Model:
-    """Read Qwen3-Next: every `full_attention_interval`-th layer attends to all tokens, or as it lists them."""
+    """Read Qwen3-Next: every `full_attention_interval`-th layer attends to all tokens, or as it lists."""
     width, depth = config.size("hidden_size"), config.size("num_hidden_layers")
     attention = gqa(
         config, biased=config.flag("attention_bias"), qk_norm=True, gated=True, rope_dim=rotated(config)

@@ -199,13 +199,17 @@ def run(model, batch, *pieces):
 
 
 def layers_held(held):
-    """Keys and values, and an indexer's keys, layer by layer.
+    """Keys and values, and an indexer's keys, or the states of linear attention, layer by layer.
 
     Raises:
         AssertionError: a layer holds another tensor (a number that repeats its window is none).
 
     """
     for layer in held.layers:
+        if hasattr(layer, "recurrent_states"):
+            assert layer.number_of_states == 1
+            yield (*layer.conv_states.values(), *layer.recurrent_states.values())
+            continue
         found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
         assert found - {"indexer_keys"} == {"keys", "values"}, found
         indexer = getattr(layer, "indexer_keys", None)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import re
+from collections import Counter
 from pathlib import Path
 
 from memcalc.mixes import FILE_TYPES
+from memcalc.readers import read
+from tests.gguf_files import described, model_file, size_of, stored
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("llama_installer", ROOT / "tools" / "llama_cpp.py")
@@ -62,7 +65,17 @@ QuantiseParameters = structure(
     (POINTER, "imatrix overrides tensor_types prune"),
     (ctypes.c_size_t, "max_buffer"),
 )
-CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
+CACHE_TYPES = {
+    "f32": 0,
+    "f16": 1,
+    "q4_0": 2,
+    "q4_1": 3,
+    "q5_0": 6,
+    "q5_1": 7,
+    "q8_0": 8,
+    "iq4_nl": 20,
+    "bf16": 30,
+}
 TENSOR = re.compile(
     r"\[\s*\d+/\s*\d+\] (\S+)\s+- \[([^\]]*)\], type =\s*(\S+), size =\s*[\d.]+ MiB"
     r"(?: -> \s*[\d.]+ MiB \((\S+)\))?"
@@ -151,3 +164,75 @@ class Llama:
 
     def free(self, model):
         self.library.llama_model_free(model)
+
+
+# The models of the record: the catalogue's by name, others with a config in tests/recorded/models.json.
+RECORDED = (
+    "meta-llama/Meta-Llama-3.1-8B",
+    "meta-llama/Llama-2-7b-hf",
+    "meta-llama/Llama-3.3-70B-Instruct",
+    "mistralai/Mixtral-8x7B-v0.1",
+    "Qwen/Qwen2.5-72B",
+    "Qwen/Qwen3-32B",
+    "Qwen/Qwen3-235B-A22B",
+    "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "deepseek-ai/DeepSeek-V2-Lite",
+    "deepseek-ai/DeepSeek-R1",
+    "deepseek-ai/DeepSeek-R1, old",
+    "google/gemma-3-27b-it",
+    "microsoft/phi-4",
+    "openai/gpt-oss-120b",
+)
+LONG = {"n_ctx": 32768}
+ASKED = (
+    {"n_ctx": 4096},
+    {"n_ctx": 1000},
+    LONG,
+    {"n_ctx": 131072},
+    {**LONG, "cache": "q8_0/q8_0"},
+    {**LONG, "cache": "q4_0/q4_0"},
+    {**LONG, "cache": "q8_0/f16"},
+    {"n_ctx": 10000, "n_seq_max": 3},
+    {**LONG, "n_seq_max": 4},
+    {**LONG, "n_seq_max": 4, "kv_unified": True},
+    {**LONG, "n_ubatch": 2048},
+    {**LONG, "n_ubatch": 256},
+    {**LONG, "swa_full": False},
+    {**LONG, "swa_full": False, "n_ubatch": 2048},
+    {**LONG, "swa_full": False, "n_seq_max": 4},
+    {**LONG, "swa_full": False, "n_seq_max": 4, "kv_unified": True},
+    {"n_ctx": 1000, "swa_full": False},
+)
+
+
+def asked(llama, model, options):
+    """A context under options as the record writes them."""
+    rest = {name: value for name, value in options.items() if name not in ("n_ctx", "cache")}
+    return llama.context(model, options["n_ctx"], tuple(options.get("cache", "f16/f16").split("/")), **rest)
+
+
+def recorded(llama, folder, config_of):
+    """What the library says of every mix and of contexts; `config_of(name)` is a model's config."""
+    models = {}
+    for name in RECORDED:
+        whole, _, old = name.partition(", ")
+        config = config_of(whole)
+        path = model_file(Path(folder) / "model.gguf", config, old=bool(old))
+        mixes = {}
+        for mix in FILE_TYPES.values():
+            types = llama.types(path, mix)
+            shapes = {one: shape for one, shape, _ in stored(read(config), old=bool(old))}
+            mixes[mix] = {
+                "bytes": sum(size_of(shapes[one], kind) for one, kind in types.items()),
+                "types": dict(sorted(Counter(types.values()).items())),
+            }
+        loaded = llama.model(path)
+        windowed = any("sliding_window" in key for key in described(config, read(config)))
+        contexts = [
+            {**options, **found}
+            for options in ASKED
+            if (windowed or "swa_full" not in options) and (found := asked(llama, loaded, options))
+        ]
+        llama.free(loaded)
+        models[name] = {"mixes": mixes, "contexts": contexts}
+    return models

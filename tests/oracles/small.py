@@ -93,8 +93,8 @@ def qwen3_moe(draw):
     )
 
 
-def deepseek_v3(draw):
-    fields = stream(draw)
+def deepseek_v3(draw, *, any_width=True):
+    fields = stream(draw, any_width=any_width)
     fields.pop("head_dim", None)  # the class sets it, to the width that is rotated
     groups, together, chosen = draw.choice((1, 2, 4)), draw.randint(2, 4), draw.randint(1, 2)
     chosen = min(chosen, groups)
@@ -119,6 +119,44 @@ def deepseek_v3(draw):
             first_k_dense_replace=draw.randint(0, fields["num_hidden_layers"]),
             attention_bias=draw.random() < 0.6,
             num_nextn_predict_layers=draw.randint(0, 2),
+        )
+    )
+
+
+def deepseek_v2(draw):
+    """The router has no correction; layers after the dense ones all have experts."""
+    fields = deepseek_v3(draw, any_width=False)
+    fields.pop("num_nextn_predict_layers", None)
+    return fields | {"topk_method": "greedy"}
+
+
+def qwen3_next(draw):
+    """Key heads of linear layers divide the value heads; the last layer attends: a cache needs keys."""
+    fields = stream(draw, head_dim_needed=True)
+    fields["head_dim"] = 4 * draw.randint(2, 10)
+    depth, experts, keys = fields["num_hidden_layers"], draw.randint(2, 9), draw.randint(1, 3)
+    kinds = [draw.choice(("linear_attention", "full_attention")) for _ in range(depth - 1)]
+    return (
+        fields
+        | {
+            "num_experts": experts,
+            "num_experts_per_tok": draw.randint(1, experts),
+            "moe_intermediate_size": draw.randint(5, 80),
+            "linear_num_key_heads": keys,
+            "linear_num_value_heads": keys * draw.randint(1, 3),
+            "linear_key_head_dim": draw.randint(4, 30),
+            "linear_value_head_dim": draw.randint(4, 30),
+            "linear_conv_kernel_dim": draw.randint(2, 5),
+            "shared_expert_intermediate_size": draw.randint(5, 80),
+            "layer_types": [*kinds, "full_attention"],
+            "partial_rotary_factor": draw.choice((0.25, 0.5, 1.0)),
+        }
+        | some(
+            draw,
+            attention_bias=draw.random() < 0.6,
+            decoder_sparse_step=draw.randint(1, 3),
+            mlp_only_layers=sorted(draw.sample(range(depth), draw.randint(0, depth // 2))),
+            norm_topk_prob=draw.random() < 0.5,
         )
     )
 
@@ -264,6 +302,8 @@ DRAWN = {
     "qwen2": qwen2,
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
+    "qwen3_next": qwen3_next,
+    "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
     "kimi_k2": deepseek_v3,
     "deepseek_v32": deepseek_v32,

@@ -1,0 +1,185 @@
+"""A real llama.cpp against memcalc: the type of every tensor in every mix, the size of every cache.
+
+Files have true shapes and no numbers. That the library loads them shows that names and shapes are right: it
+refuses a file that lacks a tensor or has one too many.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memcalc.engines import engine
+from memcalc.engines.base import Step, pass_width
+from memcalc.engines.llama_cpp import buffers
+from memcalc.errors import BadInputError
+from memcalc.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
+from memcalc.gguf_names import ARCHITECTURES, in_gguf
+from memcalc.mixes import MIXES
+from memcalc.readers import read
+from memcalc.sources import catalogue, record
+from memcalc.split import Split
+from tests.gguf_files import model_file, types_of
+
+MIB = 2**20
+ENGINE = engine("llama.cpp")
+NAMES = [name for name in catalogue() if record(name).fields["model_type"] in ARCHITECTURES]
+KINDS = sorted(set(ARCHITECTURES) - {"gemma3", "kimi_k2", "kimi_k25", "mistral"})  # the same files as others
+SEEDS = range(8)
+CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+
+def drawn(kind, seed):
+    """A config whose rows are whole blocks of 32, sometimes of 256; many layers, small vocabularies."""
+    draw = random.Random(f"llama.cpp {kind} {seed}")
+    heads = draw.choice((2, 4, 8, 16))
+    experts = draw.choice((2, 3, 4, 8, 12))
+    head_dim = draw.choice((32, 64, 96, 128, 256))
+    config = {
+        "model_type": kind,
+        "vocab_size": draw.randint(100, 3000),
+        "hidden_size": draw.choice((32 * heads, 256, 512, 64 * heads, 2048)),
+        "intermediate_size": 32 * draw.choice((3, 8, 11, 16, 45)),
+        "num_hidden_layers": draw.choice((1, 2, 5, 16, 31, 48, 80)),
+        "num_attention_heads": heads,
+        "num_key_value_heads": draw.choice([number for number in (1, 2, 4, 8, 16) if heads % number == 0]),
+        "head_dim": head_dim,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": draw.random() < 0.4,
+    }
+    routed = {
+        "num_experts_per_tok": draw.randint(1, experts),
+        "moe_intermediate_size": 32 * draw.randint(1, 9),
+    }
+    match kind:
+        case "llama":
+            config["attention_bias"] = draw.random() < 0.5
+        case "qwen2" | "phi3":  # the library takes no width of a head from the file
+            del config["head_dim"]
+            config["hidden_size"] = heads * head_dim
+        case "mixtral" | "gpt_oss":
+            config |= {"num_local_experts": experts, "num_experts_per_tok": routed["num_experts_per_tok"]}
+            config |= {"sliding_window": draw.choice((128, 1000))} if kind == "gpt_oss" else {}
+            config["tie_word_embeddings"] = False
+        case "gemma2" | "gemma3_text":
+            config |= {"sliding_window": draw.choice((512, 1000, 4096)), "tie_word_embeddings": True}
+        case "qwen3_moe":
+            config |= {"num_experts": experts, **routed}
+        case "qwen3_next":
+            keys = draw.choice((1, 2))
+            config["num_hidden_layers"] = draw.choice((4, 16, 31, 48))
+            config |= {
+                "num_experts": experts,
+                **routed,
+                "shared_expert_intermediate_size": 32 * draw.randint(1, 9),
+            }
+            config |= {"linear_num_key_heads": keys, "linear_num_value_heads": keys * draw.choice((1, 2))}
+            config |= {"linear_key_head_dim": 64, "linear_value_head_dim": 64, "linear_conv_kernel_dim": 4}
+        case "deepseek_v2" | "deepseek_v3":
+            del config["head_dim"]
+            config |= {"n_routed_experts": experts, **routed, "num_key_value_heads": heads}
+            config |= {"kv_lora_rank": draw.choice((64, 256, 512)), "q_lora_rank": draw.choice((96, 256))}
+            if draw.random() < 0.3:  # "lite" by the count of its layers
+                config |= {"num_hidden_layers": 27, "q_lora_rank": None}
+            config |= {"qk_nope_head_dim": draw.choice((64, 128)), "v_head_dim": draw.choice((64, 128))}
+            config |= {"qk_rope_head_dim": draw.choice((32, 64)), "n_shared_experts": draw.randint(1, 2)}
+            config["first_k_dense_replace"] = draw.randint(0, min(3, config["num_hidden_layers"] - 1))
+            config["tie_word_embeddings"] = False
+    return config
+
+
+def differing(said, ours):
+    """Name -> (library, memcalc) where they differ."""
+    return {
+        name: (said.get(name), ours.get(name)) for name in {*said, *ours} if said.get(name) != ours.get(name)
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_tensor_of_the_catalogue_in_every_mix(llama, tmp_path, name):
+    config = record(name).fields
+    path = model_file(tmp_path / "model.gguf", config)
+    llama.free(llama.model(path))
+    for mix in MIXES:
+        assert not differing(llama.types(path, mix), types_of(read(config), mix)), mix
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_tensor_of_small_models_in_every_mix(llama, tmp_path, kind, seed):
+    config = drawn(kind, seed)
+    old = "deepseek" in kind and seed % 2 == 1  # as older files hold MLA
+    path = model_file(tmp_path / "model.gguf", config, old=old)
+    llama.free(llama.model(path))
+    for mix in MIXES:
+        assert not differing(llama.types(path, mix), types_of(read(config), mix, old=old)), mix
+
+
+def contexts(seed):
+    """Options of contexts, from a seed; the library aborts where there are more sequences than tokens."""
+    draw = random.Random(f"contexts {seed}")
+    for _ in range(12):
+        keys = draw.choice(CACHES)
+        yield (
+            draw.choice((draw.randint(64, 2000), draw.randint(64, 60_000))),
+            (keys, keys if draw.random() < 0.5 else draw.choice(CACHES)),
+            {
+                "n_seq_max": draw.choice((1, 1, 2, 3, 5, 8, 40)),
+                "kv_unified": draw.random() < 0.4,
+                "swa_full": draw.random() < 0.4,
+                "n_ubatch": draw.choice((32, 100, 512, 700, 4096)),
+                "n_batch": draw.choice((300, 2048)),
+            },
+        )
+
+
+def predicted(model, n_ctx, cache, options):
+    """MiB of cache and of states."""
+    sizes = {"cache": 0, "state": 0}
+    forms = [GGUF_KV_FORMATS[name] for name in cache]
+    for tensor in ENGINE.cache(model, 1, n_ctx, options):
+        form = FORMATS["fp32"] if tensor.kind == "state" else forms[tensor.name.endswith("values")]
+        sizes[tensor.kind] += tensor_bytes(tensor, form)
+    return sizes["cache"] / MIB, sizes["state"] / MIB
+
+
+def told(model, options):
+    """What a step is told beside its stage: here only the options and the widths of its parts count."""
+    widths = {part: pass_width(part, Split()) for layer in model.groups for _, part in layer.parts}
+    return None, None, 2, options, (1, 1), {}, widths
+
+
+def is_refused(model, cache):
+    try:
+        ENGINE.check_cache(model, *(GGUF_KV_FORMATS[name] for name in cache))
+    except BadInputError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
+    """To the log's hundredths of a MiB: keys and values of up to two caches are four roundings."""
+    config = drawn(kind, seed)
+    old = "deepseek" in kind and seed % 2 == 1  # as older files hold MLA
+    loaded = llama.model(model_file(tmp_path / "model.gguf", config, old=old))
+    model, made = in_gguf(read(config), old=old), 0
+    for n_ctx, cache, options in contexts(f"{kind} {seed}"):
+        said = llama.context(loaded, n_ctx, cache, **options)
+        if said is None:
+            assert is_refused(model, cache), (n_ctx, cache, options)
+            continue
+        assert not is_refused(model, cache), (n_ctx, cache, options)
+        made += 1
+        mine = predicted(model, n_ctx, cache, options)
+        assert mine == pytest.approx((said["cache_mib"], said["state_mib"]), abs=0.011), (
+            n_ctx,
+            cache,
+            options,
+        )
+        low, high = buffers(Step(model, Split(), plain(FORMATS["bf16"]), *told(model, options)), n_ctx)
+        assert low <= (said["compute_mib"] + 0.005) * MIB <= high, (n_ctx, cache, options)
+    llama.free(loaded)
+    assert made >= 3

@@ -1,0 +1,373 @@
+"""GGUF files, written here by hand, against the ledger: models, types, splits, damage."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memcalc.__main__ import main
+from memcalc.errors import BadInputError
+from memcalc.gguf import TYPES
+from memcalc.mixes import MIXES
+from memcalc.readers import read
+from memcalc.serving import plan
+from memcalc.sources import record, source
+from tests.gguf_files import described, header, model_file, stored, write
+
+RECORDED = Path(__file__).parent / "recorded"
+PUBLIC = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+NEXT, LITE = "Qwen/Qwen3-Next-80B-A3B-Instruct", "deepseek-ai/DeepSeek-V2-Lite"
+NAMES = [
+    "meta-llama/Meta-Llama-3.1-8B",
+    "mistralai/Mixtral-8x7B-v0.1",
+    "Qwen/Qwen2.5-7B-Instruct",
+    "Qwen/Qwen3-0.6B",
+    "Qwen/Qwen3-235B-A22B",
+    "deepseek-ai/DeepSeek-R1",
+    "google/gemma-2-9b-it",
+    "google/gemma-3-27b-it",
+    "microsoft/phi-4",
+    "openai/gpt-oss-120b",
+    NEXT,
+    LITE,
+]
+SMALL = {
+    "model_type": "qwen3",
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "vocab_size": 320,
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 4096,
+}
+
+
+def config_of(name):
+    return PUBLIC[name]["config"] if name in PUBLIC else record(name).fields
+
+
+@pytest.fixture
+def answer(capsys):
+    """Ask the command, get the JSON."""
+
+    def ask(*arguments):
+        assert main([*map(str, arguments), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return ask
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Ask the command, get the one line that it refuses with."""
+
+    def ask(*arguments):
+        assert main([*map(str, arguments)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("memcalc: error: ")
+        assert printed.err.count("\n") == 1
+        return printed.err
+
+    return ask
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A small file: `small(values={...}, tensors=lambda listed: ...)` changes what is written."""
+
+    def make(mix="Q4_K_M", values=None, tensors=list, name="small.gguf", version=3):
+        model = read(SMALL)
+        known = described(SMALL, model) | (values or {})
+        return write(tmp_path / name, known, tensors(stored(model, mix)), version)
+
+    return make
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_the_model_that_it_was_made_of(tmp_path, answer, name):
+    """Every tensor of the file is one of the ledger's, and the other way round; sparse files take no disk."""
+    path = model_file(tmp_path / "model.gguf", config_of(name), "Q4_K_M")
+    said, ours = answer("model", path), read(config_of(name))
+    assert said["differences"] == []
+    assert (said["parameters"], said["active_parameters"]) == (ours.parameters, ours.active_parameters)
+    assert (said["depth"], said["tied"]) == (ours.depth, ours.tied)
+    assert said["header"]["bytes"] == said["header"]["ledger_bytes"]
+    assert path.stat().st_blocks * 512 < 10**6
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_types_of_the_file_decide(tmp_path, answer, mix):
+    path = model_file(tmp_path / "model.gguf", config_of("Qwen/Qwen3-30B-A3B"), mix)
+    by_file = answer("serve", path, "--context", 8192)
+    by_name = answer(
+        "serve", "Qwen/Qwen3-30B-A3B", "--context", 8192, "--weights", mix, "--engine", "llama.cpp"
+    )
+    assert by_file["engine"] == "llama.cpp"
+    assert by_file["weights_file_bytes"] == by_name["weights_file_bytes"] == by_file["header"]["bytes"]
+    assert by_file["pools"] == by_name["pools"]
+
+
+def test_a_file_that_follows_no_mix(small, answer):
+    """One tensor in more bits, as in what others call dynamic: the plan has exactly its bytes more."""
+
+    def better(listed):
+        return [(n, s, "Q8_0" if n == "blk.1.ffn_up.weight" else dtype) for n, s, dtype in listed]
+
+    plain, dynamic = answer("serve", small(), "--context", 256), None
+    dynamic = answer("serve", small(tensors=better, name="b.gguf"), "--context", 256)
+    more = 512 * 256 // 256 * (8 * 34 - 144)
+    assert dynamic["weights_file_bytes"] - plain["weights_file_bytes"] == more
+    assert dynamic["differences"] == []
+
+
+def test_the_file_says_which_mix_it_is(small):
+    path = small(values={"general.file_type": 15})
+    assert plan(str(path), context=256).named["weights"] == "Q4_K_M, as the file has it"
+
+
+def test_another_mix_of_the_same_model(small):
+    """--weights leaves the file's own types aside, as it does a quantization_config."""
+    path = str(small("F16"))
+    assert (
+        plan(path, context=256, weights="Q8_0").weights_file_bytes
+        < plan(path, context=256).weights_file_bytes
+    )
+
+
+def test_version_2_and_tokens_instead_of_a_vocabulary(small, answer):
+    tokens = {"tokenizer.ggml.tokens": [f"word {number}" for number in range(320)]}
+    assert answer("model", small(version=2, values=tokens))["differences"] == []
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_older_files_of_deepseek_keep_all_heads(tmp_path, answer, old):
+    path = model_file(tmp_path / "model.gguf", config_of("deepseek-ai/DeepSeek-R1"), "Q8_0", old=old)
+    said = answer("serve", path, "--context", 4096)
+    assert said["differences"] == []
+    assert said["pools"][0]["components"]["kv_cache"] == (19_520 if old else 274.5) * 2**20
+
+
+def test_tables_of_frequencies_are_no_difference(small, answer):
+    def more(listed):
+        return [*listed, ("rope_freqs.weight", (32,), "F32")]
+
+    said = answer("model", small(tensors=more))
+    assert said["differences"] == []
+    assert said["header"]["bytes"] == said["header"]["ledger_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (
+            lambda listed: [one for one in listed if one[0] != "blk.1.attn_k.weight"],
+            {
+                "name": "blk.1.attn_k.weight",
+                "kind": "missing",
+                "expected": {"shape": [128, 256]},
+                "found": None,
+            },
+        ),
+        (
+            lambda listed: [
+                *listed,
+                ("blk.0.attn_q.bias", (256,), "F32"),
+                ("blk.1.attn_q.bias", (256,), "F32"),
+            ],
+            {
+                "name": "blk.{layer}.attn_q.bias",
+                "kind": "unexpected",
+                "expected": None,
+                "found": {"dtype": "F32", "shape": [256]},
+                "count": 2,
+            },
+        ),
+        (
+            lambda listed: [
+                (name, (640, 256) if name == "blk.0.ffn_up.weight" else shape, dtype)
+                for name, shape, dtype in listed
+            ],
+            {
+                "name": "blk.0.ffn_up.weight",
+                "kind": "shape",
+                "expected": {"shape": [512, 256]},
+                "found": {"dtype": "Q4_K", "shape": [640, 256]},
+            },
+        ),
+    ],
+    ids=["missing", "unexpected", "shape"],
+)
+def test_what_is_broken_is_the_one_difference(small, answer, change, difference):
+    assert answer("model", small(tensors=change))["differences"] == [{"count": 1, **difference}]
+
+
+def test_a_file_without_a_tensor_cannot_be_served(small, refusal):
+    path = small(tensors=lambda listed: [one for one in listed if one[0] != "blk.1.attn_k.weight"])
+    assert "blk.1.attn_k.weight" in refusal("serve", path, "--context", 256)
+
+
+# files that were cut into several
+
+
+def cut(tmp_path, parts, count=None):
+    model = read(SMALL)
+    listed, paths = stored(model, "Q4_K_M"), []
+    for number in range(parts):
+        values = {"split.no": number, "split.count": parts, "split.tensors.count": count or len(listed)}
+        values = (described(SMALL, model) if number == 0 else {}) | values
+        name = f"small-{number + 1:05}-of-{parts:05}.gguf"
+        paths.append(write(tmp_path / name, values, listed[number::parts]))
+    return paths
+
+
+def test_all_files_of_a_model_are_read_whichever_is_given(tmp_path, answer):
+    paths = cut(tmp_path, 3)
+    said = [answer("model", path) for path in paths]
+    assert {one["header"]["files"] for one in said} == {3}
+    assert all(one["differences"] == [] for one in said)
+
+
+def test_a_file_is_missing(tmp_path, refusal):
+    paths = cut(tmp_path, 3)
+    paths[1].unlink()
+    assert "no small-00002-of-00003.gguf" in refusal("model", paths[2])
+
+
+def test_files_that_do_not_belong_together(tmp_path, refusal):
+    assert "do not belong together" in refusal("model", cut(tmp_path, 2, count=99)[0])
+
+
+# damage
+
+
+def spoiled(path, change):
+    content = bytearray(path.read_bytes())
+    path.write_bytes(change(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda content: b"", "begins with GGUF"),
+        (lambda content: b"GG", "begins with GGUF"),
+        (lambda content: b"GGML" + content[4:], "begins with GGUF"),
+        (lambda content: b"GGUF" + struct.pack("<I", 1) + content[8:], "version 2 or 3"),
+        (lambda content: b"GGUF" + struct.pack(">I", 3) + content[8:], "version 2 or 3"),
+        (lambda content: content[:100], "a whole header"),
+        (lambda content: content[:-5000], "bytes that its header says"),
+        (lambda content: content[:8] + struct.pack("<Q", 2**62) + content[16:], "the name twice"),
+        (lambda content: content[:16] + struct.pack("<Q", 2**62) + content[24:], "small.gguf"),
+        (lambda content: content[:24] + struct.pack("<Q", 2**62) + content[32:], "a whole header"),
+        (lambda content: content.replace(b"general.architecture", b"general.\xffrchitecture"), "UTF-8"),
+        (
+            lambda content: content.replace(b"blk.1.attn_k.weight", b"blk.1.attn_v.weight", 1),
+            "each tensor once",
+        ),
+        (
+            lambda content: content.replace(b"qwen3.block_count", b"qwen3.vocab_size\0", 1),
+            "qwen3.block_count",
+        ),
+        (lambda content: content.replace(b"\x05\0\0\0\0\0\0\0qwen3", b"\x05\0\0\0\0\0\0\0qwenX"), "qwenX"),
+    ],
+)
+def test_a_damaged_file_is_refused(small, refusal, change, says):
+    assert says in refusal("model", spoiled(small(), change))
+
+
+def entry(name, shape, number, offset):
+    axes = tuple(reversed(shape))
+    text = struct.pack("<Q", len(name)) + name.encode()
+    return text + struct.pack(f"<I{len(axes)}QIQ", len(axes), *axes, number, offset)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        (entry("a", (4, 4), 99, 0), "type 99"),
+        (entry("a", (4, 4), 31, 0), "type 31"),  # a type that ggml once had
+        (entry("a", (4, 4), 12, 0), "whole blocks of 256"),
+        (entry("a", (1, 1, 1, 1, 1), 0, 0), "at most 4 axes"),
+        (entry("a", (4, 4), 0, 32), "to begin at byte 0"),
+    ],
+)
+def test_a_tensor_that_cannot_be(tmp_path, refusal, tensor, says):
+    path = tmp_path / "small.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor + b"\0" * 2000)
+    assert says in refusal("model", path)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"general.architecture": "mamba"}, "general.architecture"),
+        ({"general.alignment": 0}, "general.alignment"),
+        ({"qwen3.attention.head_count_kv": [1, 2]}, "one whole number for all layers"),
+        ({"qwen3.attention.value_length": 32}, "value_length"),
+        ({"qwen3.block_count": 2.5}, "qwen3.block_count"),
+        ({"qwen3.embedding_length": 0}, "hidden_size"),
+    ],
+)
+def test_key_values_that_are_not_understood(small, refusal, values, says):
+    assert says in refusal("model", small(values=values))
+
+
+def test_an_array_of_a_damaged_length_ends_soon(tmp_path, refusal):
+    """A hole of a terabyte behind it holds as many empty texts as one likes."""
+    path, key = tmp_path / "small.gguf", b"tokens"
+    with path.open("wb") as file:
+        file.write(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, len(key)) + key + struct.pack("<IIQ", 9, 8, 2**33))
+        file.truncate(2**40)
+    assert "arrays of at most" in refusal("model", path)
+
+
+def test_a_list_of_equal_numbers_is_one_number(small, answer):
+    assert answer("model", small(values={"qwen3.feed_forward_length": [512, 512]}))["differences"] == []
+
+
+def test_what_is_no_file(tmp_path, refusal):
+    assert "expected a readable file" in refusal("model", tmp_path / "absent.gguf")
+    (tmp_path / "folder.gguf").mkdir()
+    assert "memcalc: error: SOURCE" in refusal("model", tmp_path / "folder.gguf")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_file_ends_in_a_traceback(tmp_path_factory, data):
+    """Bytes changed, added and cut anywhere: an answer, or one line."""
+    model = read(SMALL)
+    head, length = header(described(SMALL, model), stored(model, "Q4_K_M"))
+    content = bytearray(head + b"\0" * length)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(head) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("any") / "small.gguf"
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(head), len(head) // 2]))])
+    said, printed = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
+        status = main(["model", str(path)])
+    assert (status == 0 and not said.getvalue()) or (status == 2 and said.getvalue().count("\n") == 1)
+
+
+def test_every_type_has_a_size():
+    from memcalc.gguf import format_of
+
+    assert {format_of(name).is_plain for name in TYPES.values()} == {True, False}
+
+
+def test_a_source_knows_what_it_is(small):
+    assert source(str(small())).is_gguf
+    assert not source("Qwen/Qwen3-0.6B").is_gguf
+    with pytest.raises(BadInputError, match="a readable file"):
+        source("absent.gguf")

@@ -1,0 +1,311 @@
+"""llama.cpp's mixes, caches and buffers as a real one said (tests/recorded/llama_cpp.json); the engine."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from memcalc.command import cache_facts
+from memcalc.engines import engine
+from memcalc.engines.base import Step, pass_width
+from memcalc.engines.llama_cpp import buffers
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
+from memcalc.gguf import DTYPES
+from memcalc.gguf_names import ARCHITECTURES, gguf_name, in_gguf
+from memcalc.mixes import FILE_TYPES, MIXES, find_mix, mixed
+from memcalc.readers import FAMILIES, read
+from memcalc.serving import plan
+from memcalc.sources import load_model, record, source
+from memcalc.split import Split
+
+RECORDED = Path(__file__).parent / "recorded"
+SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))
+PUBLIC = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+ENGINE = engine("llama.cpp")
+MIB, GIB = 2**20, 2**30
+GGUF_NAMES = {ours: theirs for theirs, ours in DTYPES.items()}
+
+
+def model_of(name):
+    """A model of the record, and whether its file holds MLA as older ones do."""
+    whole, _, old = name.partition(", ")
+    fields = PUBLIC[whole]["config"] if whole in PUBLIC else record(whole).fields
+    return read(fields, whole), bool(old)
+
+
+TABLES = [(name, mix) for name, said in SAID["models"].items() for mix in said["mixes"]]
+CONTEXTS = [(name, context) for name, said in SAID["models"].items() for context in said["contexts"]]
+
+
+def counted(model, rule):
+    """How many tensors of a file there are of each type; what becomes one tensor there counts once."""
+    types = {}
+    for part, item in model.outside:
+        for tensor in item.weights():
+            types[part] = rule(tensor._replace(name=f"{part}.{tensor.name}")).id, 1
+    for number, layer in enumerate(model.groups):
+        for tensor in layer.weights():
+            types[number, gguf_name(model, f"model.layers.0.{tensor.name}")] = rule(tensor).id, layer.times
+    found = Counter()
+    for form, times in types.values():
+        found[GGUF_NAMES.get(form, form)] += times
+    return found
+
+
+@pytest.mark.parametrize(("name", "mix"), TABLES)
+def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
+    model, old = model_of(name)
+    said = SAID["models"][name]["mixes"][mix]
+    held, rule = mixed(model, MIXES[mix], old=old)
+    assert counted(held, rule) == said["types"]
+    assert sum(tensor_bytes(tensor, rule(tensor)) for tensor in held.weights()) == said["bytes"]
+
+
+def test_the_record_is_large_enough():
+    """Every mix, dense and sparse models, windows, latents old and new, states, 80 layers, 8 experts."""
+    assert {mix for _, mix in TABLES} == set(MIXES) == set(FILE_TYPES.values())
+    assert len(TABLES) >= 14 * 31
+    assert len(CONTEXTS) >= 170
+    kinds = {model_of(name)[0].model_type for name in SAID["models"]}
+    assert kinds >= {
+        "llama",
+        "mixtral",
+        "qwen2",
+        "qwen3",
+        "qwen3_moe",
+        "qwen3_next",
+        "deepseek_v2",
+        "deepseek_v3",
+    }
+    assert kinds >= {"gemma3", "gpt_oss", "phi3"}
+    assert SAID["versions"]["llama.cpp"].startswith("v0.5")
+    assert ENGINE.version == "0.5"
+
+
+def engine_options(context):
+    known = {key: value for key, value in context.items() if key in ENGINE.defaults}
+    return {**ENGINE.defaults, **known}
+
+
+@pytest.mark.parametrize(("name", "context"), CONTEXTS)
+def test_a_context_to_the_hundredth_of_a_mib(name, context):
+    model, old = model_of(name)
+    keys, values = (GGUF_KV_FORMATS[form] for form in context.get("cache", "f16/f16").split("/"))
+    sizes = {"cache": 0, "state": 0}
+    for tensor in ENGINE.cache(in_gguf(model, old=old), 1, context["n_ctx"], engine_options(context)):
+        form = (
+            FORMATS["fp32"] if tensor.kind == "state" else values if tensor.name.endswith("values") else keys
+        )
+        sizes[tensor.kind] += tensor_bytes(tensor, form)
+    said = context["cache_mib"], context["state_mib"]
+    assert (sizes["cache"] / MIB, sizes["state"] / MIB) == pytest.approx(said, abs=0.0051)
+
+
+def test_a_plan_says_the_same():
+    """What the command answers is what the rows above hold: four sequences of DeepSeek-R1 in q8_0."""
+    asked = {"context": 10_000, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
+    serving = plan("deepseek-ai/DeepSeek-R1", **asked, engine_options={"n_seq_max": "3"})
+    (pool,) = serving.budget.pools
+    assert pool.components["kv_cache"] / MIB == pytest.approx(720.56, abs=0.005)
+    assert pool.components["weights"] == serving.weights_file_bytes == 404_488_847_360
+
+
+def test_compute_buffers_are_a_range_that_holds_every_row():
+    """In a quarter of the rows the lower end is all; the widest needs over half of what the upper adds."""
+    exact, shares = 0, []
+    for name, context in CONTEXTS:
+        model, _ = model_of(name)
+        held = in_gguf(model, old=name.endswith("old"))
+        widths = {part: pass_width(part, Split()) for layer in held.groups for _, part in layer.parts}
+        told = None, None, 2, engine_options(context), (1, 1), {}, widths
+        low, high = buffers(Step(held, Split(), plain(FORMATS["bf16"]), *told), context["n_ctx"])
+        beyond = (context["compute_mib"] + 0.005) * MIB - low
+        assert 0 <= beyond <= high - low, (name, context)
+        exact += beyond < 0.02 * MIB
+        shares.append(beyond / (high - low))
+    assert exact > len(CONTEXTS) / 4
+    assert max(shares) > 0.5
+
+
+def test_the_range_of_a_plan():
+    (pool,) = plan("meta-llama/Meta-Llama-3.1-8B", context=32_768, weights="Q8_0").budget.pools
+    (line,) = (line for line in pool.lines if line.name == "compute buffers")
+    assert (line.evidence, line.bytes / MIB) == ("measured", 266.5)
+    assert line.low == line.bytes < line.high
+
+
+# GGUF's types and llama.cpp's mixes
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("Q8_0", 8.5), ("Q4_K", 4.5), ("Q6_K", 6.5625), ("IQ1_S", 1.5625)]
+)
+def test_bits_a_number(name, bits):
+    assert float(GGUF_TYPES[name].limit) == bits
+
+
+@pytest.mark.parametrize(
+    ("name", "mix", "size"),
+    [
+        # llama.cpp's "model size" line, ikawrakow/ik_llama.cpp issue 530 and pull 370, 2025
+        ("Qwen/Qwen3-235B-A22B", "Q4_K_M", "132.386"),
+        ("Qwen/Qwen3-235B-A22B", "Q6_K", "179.754"),
+    ],
+)
+def test_published_files(name, mix, size):
+    model, rule = mixed(load_model(name), MIXES[mix])
+    assert f"{stored_bytes(model.weights(), rule) / GIB:.3f}" == size
+
+
+def test_names_of_mixes_are_read_in_any_case():
+    assert find_mix("q4_k_m") is find_mix("Q4_K") is MIXES["Q4_K_M"]
+    assert find_mix("bf16") is MIXES["BF16"]
+    assert find_mix("Q4_K_XL") is None
+    sizes = {
+        plan("Qwen/Qwen3-8B", context=1, weights=name).weights_file_bytes for name in ("Q4_K_M", "q4_k_m")
+    }
+    assert len(sizes) == 1
+
+
+def test_bf16_is_the_engines_word():
+    """Every number in 16 bits for transformers; in GGUF norms stay in fp32."""
+    plain = plan("Qwen/Qwen3-8B", context=1, weights="bf16")
+    packed = plan("Qwen/Qwen3-8B", context=1, weights="bf16", engine_name="llama.cpp")
+    assert (plain.engine.id, packed.named["weights"]) == ("transformers", "BF16")
+    norms = sum(tensor.count for tensor in plain.model.weights() if tensor.kind == "norm")
+    assert packed.weights_file_bytes - plain.weights_file_bytes == 2 * norms
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("Qwen/Qwen3-32B", "BF16"),
+        ("Qwen/Qwen3-32B-FP8", "BF16"),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "BF16"),
+        ("openai/gpt-oss-20b", "BF16, experts MXFP4"),
+    ],
+)
+def test_what_nobody_names_is_what_the_converter_makes(name, weights):
+    serving = plan(name, context=1, engine_name="llama.cpp")
+    assert serving.named["weights"] == weights
+    forms = {serving.rule(tensor).id for tensor in serving.model.weights() if tensor.kind == "expert"}
+    assert forms <= {"bf16", "fp16", "MXFP4"}
+    assert ("MXFP4" in forms) == ("MXFP4" in weights)
+
+
+def test_every_tensor_has_a_name_in_gguf():
+    for name in SAID["models"]:
+        model, old = model_of(name)
+        names = [gguf_name(model, tensor.name) for tensor in in_gguf(model, old=old).weights()]
+        assert all(one.startswith(("blk.{layer}.", "token_embd.", "output")) for one in names)
+
+
+def test_architectures_are_families():
+    assert set(ARCHITECTURES) < set(FAMILIES)
+    with pytest.raises(BadInputError, match="glm4_moe"):
+        plan("zai-org/GLM-4.5-Air", context=1, weights="Q4_K_M")
+
+
+def test_windows_that_llama_cpp_does_not_know_keep_everything():
+    """Mistral's config states a window; its architecture there is Llama's, which has none."""
+    states = cache_facts(load_model("mistralai/Mistral-7B-v0.1"), "llama.cpp")
+    assert states["bytes_per_token"] == states["bytes_per_token_in_window"] == 131_072
+
+
+# the engine
+
+
+def cache_bytes(name, context, options=None, **asked):
+    (pool,) = plan(
+        name, context=context, engine_name="llama.cpp", engine_options=options, **asked
+    ).budget.pools
+    return pool.components["kv_cache"] + pool.components.get("state", 0)
+
+
+def test_the_context_is_that_of_all_sequences():
+    one = cache_bytes("Qwen/Qwen3-8B", 32_768)
+    assert cache_bytes("Qwen/Qwen3-8B", 32_768, batch=4) == one
+    assert cache_bytes("Qwen/Qwen3-8B", 32_768, {"n_seq_max": "4"}) == one
+    assert cache_bytes("Qwen/Qwen3-8B", 1024, batch=64) == 64 * cache_bytes("Qwen/Qwen3-8B", 256)
+    serving = plan("Qwen/Qwen3-8B", context=32_768, batch=4, engine_name="llama.cpp")
+    assert serving.cache_bytes == one
+    assert cache_bytes("Qwen/Qwen3-8B", 32_768, prompt=100) == one  # taken when the context is made
+
+
+def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), encoding="utf-8")
+    asked = {"context": 32_768, "weights": "Q4_K_M", "batch": 4}
+    (pool,) = plan(str(path), **asked).budget.pools
+    assert pool.components["state"] / MIB == pytest.approx(301.5, abs=0.005)
+    assert pool.components["kv_cache"] / MIB == 768
+    serving = plan(str(path), **asked)
+    assert serving.cache_bytes == 768 * MIB + 4 * 77_856_768
+    facts = cache_facts(serving.model, "llama.cpp")
+    assert facts["state_bytes_per_sequence"] / MIB == pytest.approx(75.375)
+    for other in "vllm", "sglang":
+        with pytest.raises(BadInputError, match="remembers tokens only"):
+            plan(str(path), context=1, engine_name=other)
+        with pytest.raises(BadInputError, match="remembers tokens only"):
+            cache_facts(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"kv": "fp8"}, "--kv: expected one of f16"),
+        ({"kv": "q8_0/f16"}, "name one format"),
+        ({"tp": 2}, "--tp: expected 1"),
+        ({"batch": 257}, "at most 256 sequences"),
+        ({"engine_options": {"n_seq_max": "257"}}, "at most 256 sequences"),
+        ({"engine_options": {"kv_unified": "1"}}, "true or false"),
+        ({"engine_options": {"flash": "true"}}, "n_seq_max"),
+        ({"weights": "fp8-block128"}, "--weights: expected one of F32"),
+        ({"weights": "Q4_K_XL"}, "--weights: expected one of F32"),
+        ({"engine_version": "b1234"}, "a version that begins with 0.5"),
+    ],
+)
+def test_what_is_refused(asked, says):
+    with pytest.raises((BadInputError, UnknownNameError), match=says):
+        plan("deepseek-ai/DeepSeek-R1", **{"context": 8, "engine_name": "llama.cpp", **asked})
+
+
+def test_a_mix_is_for_an_engine_that_reads_it():
+    assert plan("Qwen/Qwen3-8B", context=8, weights="Q4_K_M").engine.id == "llama.cpp"
+    with pytest.raises(BadInputError, match=r"GGUF is llama\.cpp's"):
+        plan("Qwen/Qwen3-8B", context=8, weights="Q4_K_M", engine_name="vllm")
+
+
+def test_blocks_that_no_head_fills_are_refused():
+    """Phi-4-mini's kind: a head of 96 numbers has whole blocks of 32; one of 80 has not."""
+    fields = {**source("Qwen/Qwen3-8B").fields, "head_dim": 80}
+    with pytest.raises(BadInputError, match="fill a head"):
+        ENGINE.check_cache(in_gguf(read(fields)), GGUF_KV_FORMATS["q8_0"], GGUF_KV_FORMATS["q8_0"])
+    ENGINE.check_cache(in_gguf(read(fields)), GGUF_KV_FORMATS["f16"], GGUF_KV_FORMATS["bf16"])
+
+
+def test_a_row_that_no_type_fits_is_refused_as_the_library_refuses_it():
+    fields = {**source("Qwen/Qwen3-8B").fields, "intermediate_size": 1000}
+    with pytest.raises(BadInputError, match="whole blocks of 32"):
+        mixed(read(fields), MIXES["Q8_0"])
+    model, rule = mixed(read(fields), MIXES["Q4_K_M"])
+    assert {rule(tensor).id for tensor in model.weights() if "down_proj" in tensor.name} == {"fp16"}
+
+
+def test_inverse_questions():
+    serving = plan("Qwen/Qwen3-32B", context=32_768, weights="Q4_K_M", on="1x rtx-a6000")
+    longest = serving.max_context
+    assert longest % 256 == 0
+    assert serving.fits(1, longest)
+    assert not serving.fits(1, longest + 1)
+    assert serving.max_batch == 256
+
+
+def test_layers_are_spread_over_devices():
+    one, two = (plan("Qwen/Qwen3-32B", context=8192, weights="Q4_K_M", on=f"{n}x rtx-a6000") for n in (1, 2))
+    assert (two.split.pp, two.split.tp) == (2, 1)
+    assert one.budget.pools[0].components["kv_cache"] == 2 * two.budget.pools[0].components["kv_cache"]
