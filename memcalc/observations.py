@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data import open_text
@@ -23,6 +24,8 @@ REASONS = {  # why a published figure is no row of the record
     "no engine": "memcalc does not model the engine yet",
     "no reader": "memcalc does not read the model yet",
     "GGUF": "sizes of GGUF files are not compared yet",
+    "own mix": "a GGUF file whose maker chose the types of its tensors, and does not list them",
+    "other law": "an older version, whose cache follows another law",
     "ended early": "the answer was shorter than stated, and nobody says how short",
     "not stated": "not enough is stated to predict it",
     "contradiction": "the figures of the run do not add up",
@@ -43,7 +46,8 @@ class Observation(NamedTuple):
     `tokens` are those that share a measured size. `on` is the machine as ``--on`` has it, where the record of
     machines holds it. `shape` is the catalogue model that has the shapes of `model`, if that is not one
     itself, and `weights` the format of its matrices, if the record does not say it. `seqs`, `batched_tokens`
-    and `eager` are the server's options, where they are not its defaults.
+    and `eager` are the server's options, where they are not its defaults; `options` (KEY=VALUE, spaces
+    between them) and `offload` are those of engines that have others.
 
     `role` tells rows that set a constant of memcalc (``calibration``) from rows that only test it
     (``test``): no row is both. `grade` A is printed by the program or its makers, with the run described;
@@ -79,6 +83,8 @@ class Observation(NamedTuple):
     block_size: int | None = None
     visible_gib: float | None = None
     utilization: float | None = None
+    options: str = ""
+    offload: str | None = None
     note: str = ""
 
     @property
@@ -86,12 +92,12 @@ class Observation(NamedTuple):
         """Half a unit of the last printed digit, in bytes; what is quoted in full is exact to a byte.
 
         >>> observations(id="qwen2.5-7b-bf16-6144")[0].printed_to  # 0.005 GiB
-        5368709
+        5368710
         """
         found = re.match(r"[-+0-9.,]+", self.printed.replace(",", ""))
         unit = next((size for name, size in UNITS if name in self.printed), 1)
         decimals = len(found[0].partition(".")[2]) if found else 0
-        return int(unit / 10**decimals / 2) // (self.tokens or 1)
+        return ceil(unit / 10**decimals / 2) // (self.tokens or 1)
 
 
 def observations(**wanted: object) -> tuple[Observation, ...]:

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 GIB = 2**30
+UNVERSIONED = ("llama.cpp", "ktransformers")  # one law each; threads name builds, dates, or nothing
+FORKS = {"ik_llama.cpp": "llama.cpp"}  # engines whose caches and files follow the rules of another
 SEVERAL = "memory of several"
 FAMILIES = {
     "weights_bytes_per_rank": "weights a rank",
@@ -43,6 +45,10 @@ FAMILIES = {
     "activation_peak_bytes": "activation peak",
     "non_torch_bytes": "outside the allocator",
     "graph_bytes": "CUDA graphs",
+    "kv_bytes": "KV cache of a context",
+    "gguf_tensor_bytes": "tensors of a GGUF file",
+    "device_bytes": "device in all, with its context",
+    "host_bytes": "host memory",
 }
 
 
@@ -150,6 +156,7 @@ def serving_of(row: Observation) -> Serving:
         "enforce_eager": None if row.eager is None else str(row.eager).lower(),
     }
     options = {name: str(value) for name, value in stated.items() if value is not None}
+    options.update(pair.split("=", 1) for pair in row.options.split())
     return plan(
         row.shape or row.model,
         context=row.context or 1,
@@ -159,11 +166,17 @@ def serving_of(row: Observation) -> Serving:
         on=row.on,
         tp=row.tp,
         pp=row.pp,
-        engine_name=row.engine,
-        engine_version=row.version,
+        engine_name=engine_of(row),
+        engine_version=None if engine_of(row) in UNVERSIONED else row.version,
         engine_options=options,
         utilization=row.utilization or 0.9,
+        offload=row.offload,
     )
+
+
+def engine_of(row: Observation) -> str:
+    """Return the engine whose rules a row's program follows."""
+    return FORKS.get(row.engine, row.engine)
 
 
 def predict(row: Observation) -> Prediction:
@@ -194,7 +207,7 @@ def bytes_per_token(serving: Serving, row: Observation) -> Prediction:
     """Return the cache of the row's tokens, as one sequence, for each of them."""
     tokens = row.tokens or 1
     size = sum(map(serving.cached, serving.cache_tensors(serving.model, 1, tokens))) // tokens
-    return Prediction(size, size, size)
+    return exactly(size)
 
 
 def pool_bytes(serving: Serving, row: Observation) -> Prediction:
@@ -220,7 +233,22 @@ WHOLE: dict[str, Callable[[Serving, Observation], Prediction]] = {
     "memory": total_used,
     "kv_bytes_per_token": bytes_per_token,
     "kv_bytes_per_rank": pool_bytes,
+    "kv_bytes": lambda serving, _: exactly(serving.cache_bytes),
+    "gguf_tensor_bytes": lambda serving, _: exactly(serving.weights_file_bytes),
+    "device_bytes": lambda serving, _: in_all(serving, "gpu"),
+    "host_bytes": lambda serving, _: in_all(serving, "host"),
 }
+
+
+def exactly(size: int) -> Prediction:
+    """Return a prediction in which nothing was measured."""
+    return Prediction(size, size, size)
+
+
+def in_all(serving: Serving, name: str) -> Prediction:
+    """Return what a pool holds at its fullest moment, with all that is in no moment."""
+    (pool,) = (pool for pool in serving.budget.pools if pool.name == name)
+    return Prediction(pool.total_bytes, pool.low_bytes, pool.high_bytes)
 
 
 def span(lines: Iterable[Line]) -> Prediction:
@@ -260,7 +288,7 @@ def predictable(row: Observation) -> bool:
     """Say whether a row states enough: an engine and a quantity that are known, and a machine for a pool."""
     stated = row.what != "kv_bytes_per_rank" or row.on is not None
     return (
-        row.engine in ENGINES
+        engine_of(row) in ENGINES
         and row.what in FAMILIES
         and stated
         and named(row.shape or row.model) is not None
@@ -276,7 +304,7 @@ def by_kind(held: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
     """Return the scores by engine and kind, the families that are judged together."""
     found: dict[tuple[str, str], list[Score]] = {}
     for score in held:
-        found.setdefault((score.row.engine, score.kind), []).append(score)
+        found.setdefault((engine_of(score.row), score.kind), []).append(score)
     return found
 
 
