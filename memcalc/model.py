@@ -193,8 +193,12 @@ class Model:
         return sum(tensor.count for tensor in self.vision_weights())
 
     def stage(self, first: int, last: int) -> Model:
-        """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends."""
+        """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends.
+
+        The vision tower stands before the first layer: what it sees takes the place of embeddings.
+        """
         end = len(self.layers)
         keep = {"model.embed_tokens": first == 0 or (self.tied and last == end), "model.norm": last == end}
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
-        return replace(self, layers=self.layers[first:last], outside=outside)
+        vision = self.vision if first == 0 else ()
+        return replace(self, layers=self.layers[first:last], outside=outside, vision=vision)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import Line
 from memcalc.engines.base import Engine, Place, refuse_uneven
+from memcalc.errors import BadInputError
 from memcalc.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.parts import MoE
 from memcalc.split import Split
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from memcalc.engines.base import Step
     from memcalc.formats import Rule
-    from memcalc.model import Model
+    from memcalc.model import Layer, Model
     from memcalc.tensor import Tensor
 
 __all__ = ["RULES", "KTransformers", "Placement"]
@@ -30,11 +31,12 @@ __all__ = ["RULES", "KTransformers", "Placement"]
 GB = 10**9
 ALWAYS = ("load", "prefill", "decode")
 MARLIN = "int4-g64"  # 4-bit codes and a 16-bit scale for 64 of them
-# GB beside modules and cache: Kimi-K2.5 with 5 experts and with 1, DeepSeek-R1.
-RUNTIME = (2.58, 2.82, 3.14)
+# GB beside modules and cache: Kimi-K2.5 with 5 experts and with 1, DeepSeek-R1. The last one's cache is
+# 17 pages of 64 tokens: a prompt of 25, and its command's 1,000 new ones (ktransformers/models/custom_cache.py).
+RUNTIME = (2.58, 2.82, 3.64)
 RUNTIME_SOURCE = (
     "kvcache-ai/ktransformers#1817 (Kimi-K2.5: 39 and 31 GB), 2026-02; "
-    "#275 (DeepSeek-R1: 13,535 MiB), 2025-02"
+    "#275 (DeepSeek-R1: 13,535 MiB with 1,000 new tokens), 2025-02"
 )
 # GB beside the mapped file: DeepSeek-R1 asks for 382 of 376.65 GiB, Qwen3-235B took 160 of 142.1 GB.
 HOST = (0, 5, 18)
@@ -100,9 +102,16 @@ class KTransformers(Engine):
         return context if window is None else least(context, window)
 
     def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
-        """Put the experts of the last layers onto the device alone, as many layers as `gpu_layers` says."""
+        """Put the experts of the last layers onto the device alone, as many layers as `gpu_layers` says.
+
+        Raises:
+            BadInputError: more experts, or more layers with experts, than the model has.
+
+        """
         del offload
         routed = [index for index, layer in enumerate(model.layers) if experts_of(layer.parts)]
+        refuse_more("gpu_experts", options, max(map(most_experts, model.groups)), "experts of a layer")
+        refuse_more("gpu_layers", options, len(routed), "layers with experts")
         alone = set(routed[len(routed) - options["gpu_layers"] :]) if options["gpu_layers"] else set()
         layers = tuple(
             replace(
@@ -159,6 +168,23 @@ def experts_of(parts: tuple[tuple[str, object], ...]) -> bool:
     return any(isinstance(part, MoE) for _, part in parts)
 
 
+def most_experts(layer: Layer) -> int:
+    """Return how many experts a layer routes to; 0 if it has none."""
+    return max((part.experts for _, part in layer.parts if isinstance(part, MoE)), default=0)
+
+
+def refuse_more(option: str, options: Mapping[str, int], limit: int, what: str) -> None:
+    """Refuse an option that asks for more than the model has.
+
+    Raises:
+        BadInputError: it does.
+
+    """
+    if options[option] > limit:
+        expected = f"at most the model's {limit} {what}"
+        raise BadInputError(f"--engine-option {option}", expected, options[option], "correct the value")
+
+
 def device_form(placement: Placement, model: Model, tensor: Tensor, stored: Format) -> Format:
     """Return how a tensor lies on the device.
 
@@ -183,10 +209,10 @@ def device_form(placement: Placement, model: Model, tensor: Tensor, stored: Form
 
 
 def layer_buffer(step: Step) -> Line:
-    """Return the device's buffer for the experts of one layer, as stored."""
+    """Return the device's buffer for its share of the experts of one layer, as stored."""
     sizes = [0]
     for layer in step.stage.groups:
-        experts = (tensor for tensor in layer.weights() if tensor.kind == "expert")
+        experts = (step.split.on_rank(tensor) for tensor in layer.weights() if tensor.kind == "expert")
         sizes.append(sum(tensor_bytes(tensor, step.rule(tensor)) for tensor in experts))
     name, formula = "buffer for a layer's experts", "the experts of one layer, as stored"
     return Line("activations", name, 0, max(sizes), formula, ("prefill",), "exact", BUFFER_SOURCE)
