@@ -231,7 +231,6 @@ def test_what_cannot_be_predicted_is_little_and_known():
     }
     known |= {"kimi-k2-thinking-tp8-pool", "kimi-k2-thinking-tp8-tokens", "kimi-k2-thinking-tp8-dcp8-tokens"}
     known |= {"ascend-deepseek-r1-w8a8-weights", "unsloth-deepseek-r1-q4-k-m-file"}
-    known |= {"kimi-k2.5-32k-1-expert", "kimi-k2.5-64k-5-experts"}
     assert {row.id for row in rows} == known
 
 
