@@ -6,7 +6,7 @@ from functools import cache
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.engines import ENGINES
+from memcalc.engines import ENGINES, engine
 from memcalc.engines.transformers import LEFT_HIGH, LEFT_LOW, MIB
 from memcalc.serving import Serving, plan
 from memcalc.sources import named
@@ -33,6 +33,7 @@ __all__ = [
 
 GIB = 2**30
 SEVERAL = "memory of several"
+UNKNOWN = "unknown"  # a version that nobody said
 FAMILIES = {
     "weights_bytes_per_rank": "weights a rank",
     "kv_bytes_per_token": "KV cache a token",
@@ -159,8 +160,10 @@ def serving_of(row: Observation) -> Serving:
         on=row.on,
         tp=row.tp,
         pp=row.pp,
+        ep=row.ep,
+        dp=row.dp,
         engine_name=row.engine,
-        engine_version=row.version,
+        engine_version=None if row.version == UNKNOWN else row.version,
         engine_options=options,
         utilization=row.utilization or 0.9,
     )
@@ -257,10 +260,14 @@ def together(parts: Iterable[Prediction]) -> Prediction:
 
 
 def predictable(row: Observation) -> bool:
-    """Say whether a row states enough: an engine and a quantity that are known, and a machine for a pool."""
+    """Say whether a row states enough: a known engine, law and quantity, and for a pool the machine.
+
+    Where nobody says which version it was, the engine's default law is taken.
+    """
     stated = row.what != "kv_bytes_per_rank" or row.on is not None
     return (
         row.engine in ENGINES
+        and (row.version == UNKNOWN or engine(row.engine).has_law(row.version))
         and row.what in FAMILIES
         and stated
         and named(row.shape or row.model) is not None
