@@ -33,7 +33,7 @@ class VLLMAscend(VLLM):
 class MindIE(VLLM):
     """MindIE: its cache is a pool of blocks too (128 tokens); how much else it takes is not published.
 
-    Source: gitee.com/ascend/ModelZoo-PyTorch, MindIE/LLM, Kimi-K2/README.md (cacheBlockSize), 2026-11.
+    Source: gitee.com/ascend/ModelZoo-PyTorch, MindIE/LLM/DeepSeek/DeepSeek-R1/README.md (cacheBlockSize).
     """
 
     id = "mindie"
