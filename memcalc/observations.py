@@ -80,6 +80,8 @@ class Observation(NamedTuple):
     context: int | None = None
     tp: int = 1
     pp: int = 1
+    ep: int = 1
+    dp: int = 1
     block_size: int | None = None
     visible_gib: float | None = None
     utilization: float | None = None

@@ -6,7 +6,7 @@ from functools import cache
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.engines import ENGINES
+from memcalc.engines import ENGINES, engine
 from memcalc.engines.transformers import LEFT_HIGH, LEFT_LOW, MIB
 from memcalc.serving import Serving, plan
 from memcalc.sources import named
@@ -35,6 +35,7 @@ GIB = 2**30
 UNVERSIONED = ("llama.cpp", "ktransformers")  # one law each; threads name builds, dates, or nothing
 FORKS = {"ik_llama.cpp": "llama.cpp"}  # engines whose caches and files follow the rules of another
 SEVERAL = "memory of several"
+UNKNOWN = "unknown"  # a version that nobody said
 FAMILIES = {
     "weights_bytes_per_rank": "weights a rank",
     "kv_bytes_per_token": "KV cache a token",
@@ -156,7 +157,9 @@ def serving_of(row: Observation) -> Serving:
         "enforce_eager": None if row.eager is None else str(row.eager).lower(),
     }
     options = {name: str(value) for name, value in stated.items() if value is not None}
-    options.update(pair.split("=", 1) for pair in row.options.split())
+    for pair in row.options.split():
+        name, _, value = pair.partition("=")
+        options[name] = value
     return plan(
         row.shape or row.model,
         context=row.context or 1,
@@ -166,8 +169,10 @@ def serving_of(row: Observation) -> Serving:
         on=row.on,
         tp=row.tp,
         pp=row.pp,
+        ep=row.ep,
+        dp=row.dp,
         engine_name=engine_of(row),
-        engine_version=None if engine_of(row) in UNVERSIONED else row.version,
+        engine_version=version_of(row),
         engine_options=options,
         utilization=row.utilization or 0.9,
         offload=row.offload,
@@ -177,6 +182,11 @@ def serving_of(row: Observation) -> Serving:
 def engine_of(row: Observation) -> str:
     """Return the engine whose rules a row's program follows."""
     return FORKS.get(row.engine, row.engine)
+
+
+def version_of(row: Observation) -> str | None:
+    """Return the version whose law holds for a row; None for the engine's default law."""
+    return None if row.version == UNKNOWN or engine_of(row) in UNVERSIONED else row.version
 
 
 def predict(row: Observation) -> Prediction:
@@ -285,10 +295,14 @@ def together(parts: Iterable[Prediction]) -> Prediction:
 
 
 def predictable(row: Observation) -> bool:
-    """Say whether a row states enough: an engine and a quantity that are known, and a machine for a pool."""
+    """Say whether a row states enough: a known engine, law and quantity, and for a pool the machine.
+
+    Where nobody says which version it was, the engine's default law is taken.
+    """
     stated = row.what != "kv_bytes_per_rank" or row.on is not None
     return (
         engine_of(row) in ENGINES
+        and (version_of(row) is None or engine(row.engine).has_law(row.version))
         and row.what in FAMILIES
         and stated
         and named(row.shape or row.model) is not None

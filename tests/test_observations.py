@@ -77,7 +77,7 @@ def test_what_an_expert_and_a_token_of_kimi_k2_5_cost_on_the_gpu():
 
 
 def test_weights_of_deepseek_r1_on_sixteen_npus_are_four_percent_more_than_their_tensors():
-    (row,) = observations(engine="vllm-ascend")
+    (row,) = observations(id="ascend-deepseek-r1-w8a8-weights")
     share = plan(row.model, context=row.context, weights="w8a8").weights_file_bytes / 16
     assert row.role == "test"
     assert 1.03 < row.value_bytes / share < 1.05

@@ -1,6 +1,6 @@
 """Engines of Huawei's NPUs: vLLM's rules on NPUs, and MindIE; what CUDA measured is assumed here.
 
-A "64 GB" NPU shows 60.97 GiB to torch_npu (vllm-project/vllm-ascend#5020). Ranks must divide heads and
+A "64 GB" NPU shows 60.97 GiB to torch_npu (vllm-project/vllm-ascend#1987). Ranks must divide heads and
 experts: 24 NPUs of three servers cannot share 128 heads, 32 of four can (hiascend.com model zoo: DeepSeek-R1
 on four servers).
 """
@@ -16,19 +16,28 @@ if TYPE_CHECKING:
 
 __all__ = ["MindIE", "VLLMAscend"]
 
+BLOCK = 128  # tokens of a block of the cache on an NPU
+
 
 class VLLMAscend(VLLM):
-    """vLLM with the plugin for NPUs: blocks, pool and trial pass are vLLM's."""
+    """vLLM with the plugin for NPUs: pool and trial pass are vLLM's, a block has 128 tokens.
+
+    Source: vllm-project/vllm-ascend, vllm_ascend/platform.py (check_and_update_config), 2026-11.
+    """
 
     id = "vllm-ascend"
-    note = f"vLLM's rules, whose measured parts are assumed on NPUs; {VLLM.note}"
+    note = f"blocks of {BLOCK} tokens; the other rules are vLLM's, whose measured parts are assumed on NPUs"
+    defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
 
 
 class MindIE(VLLM):
-    """MindIE: its cache is a pool of blocks too (128 tokens); how much else it takes is not published."""
+    """MindIE: its cache is a pool of blocks too (128 tokens); how much else it takes is not published.
+
+    Source: gitee.com/ascend/ModelZoo-PyTorch, MindIE/LLM/DeepSeek/DeepSeek-R1/README.md (cacheBlockSize).
+    """
 
     id = "mindie"
     version = "0.11"
     versions = ()
-    note = "blocks of 128 tokens; everything beside weights and cache is assumed to be as vLLM's"
-    defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": 128}
+    note = f"blocks of {BLOCK} tokens; everything beside weights and cache is assumed to be as vLLM's"
+    defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}

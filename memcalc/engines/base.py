@@ -97,6 +97,10 @@ class Engine(ABC):
             expected = f"a version that begins with {known}"
             raise UnknownNameError("--engine-version", expected, version, f"leave it out for {self.version}")
 
+    def has_law(self, version: str) -> bool:
+        """Say whether a law is known for a version."""
+        return any(f"{version}.".startswith(f"{begins}.") for begins, _ in self.versions)
+
     def defaults_on(self, device: Device | None, context: int) -> Mapping[str, int]:
         """Return the options that hold if nobody says otherwise; some engines look at the device first."""
         del device, context

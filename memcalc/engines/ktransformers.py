@@ -31,8 +31,8 @@ __all__ = ["RULES", "KTransformers", "Placement"]
 GB = 10**9
 ALWAYS = ("load", "prefill", "decode")
 MARLIN = "int4-g64"  # 4-bit codes and a 16-bit scale for 64 of them
-# GB beside modules and cache: Kimi-K2.5 with 5 experts and with 1, DeepSeek-R1. The last one's cache is
-# 17 pages of 64 tokens: a prompt of 25, and its command's 1,000 new ones (ktransformers/models/custom_cache.py).
+# GB beside modules and cache: Kimi-K2.5 with 5 experts and with 1, DeepSeek-R1. The last cache is 17 pages
+# of 64 tokens: a prompt of 25, and 1,000 new ones (ktransformers/models/custom_cache.py).
 RUNTIME = (2.58, 2.82, 3.64)
 RUNTIME_SOURCE = (
     "kvcache-ai/ktransformers#1817 (Kimi-K2.5: 39 and 31 GB), 2026-02; "

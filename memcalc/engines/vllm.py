@@ -171,7 +171,7 @@ class VLLM(Engine):
 
     def held(self, model: Model) -> Model:
         """Refuse models that remember states."""
-        refuse_states(model, "vllm")
+        refuse_states(model, self.id)
         return model
 
     def constant_lines(self, step: Step) -> Iterator[Line]:
