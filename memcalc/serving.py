@@ -366,7 +366,8 @@ def plan(
         refuse_stated_cache(found.fields)
     chosen.check(model, ranks, rule)
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id)
-    options = chosen.options(engine_options or {}, where and where.device, context)
+    named_options = with_chunk(chosen, prefill_chunk, engine_options or {})
+    options = chosen.options(named_options, where and where.device, context)
     return Serving(
         model,
         chosen,
@@ -392,6 +393,22 @@ def plan(
         },
         found,
     )
+
+
+def with_chunk(chosen: Engine, chunk: int | None, given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return an engine's options with the tokens of a pass under the name that the engine has for them.
+
+    Raises:
+        BadInputError: both are given, and are not the same.
+
+    """
+    name = chosen.chunk_option
+    if chunk is None or name is None:
+        return given
+    if given.get(name, str(chunk)) != str(chunk):
+        remedy = f"{chosen.id} has one number for both; leave one out"
+        raise BadInputError("--prefill-chunk", f"{name}, {given[name]}", chunk, remedy)
+    return {**given, name: str(chunk)}
 
 
 class Stored(NamedTuple):

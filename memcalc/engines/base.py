@@ -54,6 +54,7 @@ class Engine(ABC):
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
     defaults: Mapping[str, int] = {}
+    chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
 
     def __init__(self, version: str | None = None) -> None:
         """Take the law of a version.
