@@ -51,6 +51,7 @@ class LlamaCpp(Engine):
     )
     reads_gguf = True
     reads_checkpoints = False
+    chunk_option = "n_ubatch"
     shares_context = True
     most_sequences = 256  # LLAMA_MAX_SEQ
     cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
