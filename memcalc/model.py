@@ -48,7 +48,7 @@ class Layer:
         for name, part in self.parts:
             for tensor in under(name, part.weights()):
                 form = stored.get(tensor.name)
-                yield tensor if form is None else tensor._replace(format=form)
+                yield tensor if form is None else Tensor(*tensor[:-1], form)  # half the time of _replace
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield what one such layer remembers."""
@@ -113,7 +113,8 @@ class Model:
             yield from under(name, part.weights())
         for layer in self.groups:
             for tensor in layer.weights():
-                yield tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
+                name, before, behind = f"model.layers.{{layer}}.{tensor.name}", tensor[1:4], tensor[5:]
+                yield Tensor(name, *before, layer.times, *behind)
 
     def each_weight(self) -> Iterator[Tensor]:
         """Yield every weight under its own name; how a checkpoint spells it stands in `memcalc.names`."""

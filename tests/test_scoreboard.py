@@ -222,7 +222,6 @@ def test_what_cannot_be_predicted_is_little_and_known():
     rows = [row for row in observations() if not predictable(row)]
     assert {row.engine for row in rows if row.engine not in ENGINES} == {
         "ktransformers",
-        "llama.cpp",
         "vllm-ascend",
     }
     known = {
@@ -232,6 +231,7 @@ def test_what_cannot_be_predicted_is_little_and_known():
         "sweep-granite-3.1-2b-non-torch",
     }
     known |= {"kimi-k2-thinking-tp8-pool", "kimi-k2-thinking-tp8-tokens", "kimi-k2-thinking-tp8-dcp8-tokens"}
+    known |= {"unsloth-deepseek-r1-q4-k-m-file"}  # bytes of files have no family; to 404.3 GB of 404.5
     assert {row.id for row in rows if row.engine in ENGINES} == known
 
 
