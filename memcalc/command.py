@@ -267,21 +267,7 @@ def answer_list(given: argparse.Namespace) -> Answer:
         rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
         rows += [item._asdict() for item in servers().values()]
     elif given.what == "formats":
-        from memcalc.formats import FORMATS, KV_FORMATS, MORE_FORMATS
-
-        weights = {**FORMATS, **MORE_FORMATS}
-        both = {**KV_FORMATS, **weights}
-        rows = [
-            {
-                "id": item.id,
-                "bits": item.bits,
-                "weights": item.id in weights,
-                "kv": item.id in KV_FORMATS,
-                "note": item.note,
-                "source": item.source,
-            }
-            for item in both.values()
-        ]
+        rows = format_rows()
     elif given.what == "engines":
         from memcalc.engines import ENGINES, engine
 
@@ -300,6 +286,41 @@ def answer_list(given: argparse.Namespace) -> Answer:
         known = "models, machines, formats or engines"
         raise UnknownNameError("memcalc list", known, given.what, "say what to list")
     return 0, lambda: rows, lambda: "\n".join(str(row["id"]) for row in rows)
+
+
+def format_rows() -> list[dict[str, object]]:
+    """Return a row for each format, for each of llama.cpp's mixes, and for what its cache may be stored as."""
+    from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS, MORE_FORMATS
+    from memcalc.mixes import MIXES
+
+    weights = {**FORMATS, **MORE_FORMATS}
+    caches = {**KV_FORMATS, **{item.id: item for item in GGUF_KV_FORMATS.values()}}
+    rows: list[dict[str, object]] = [
+        {
+            "id": item.id,
+            "bits": item.bits,
+            "weights": item.id in weights,
+            "kv": item.id in caches,
+            "note": item.note,
+            "source": item.source,
+        }
+        for item in {**caches, **weights}.values()
+    ]
+    known = {**FORMATS, **GGUF_TYPES}
+    for mix in MIXES.values():
+        note = mix.note or f"GGUF, a mix of llama.cpp's: {mix.base} and types of more bits for some tensors"
+        source = "https://github.com/ggml-org/llama.cpp, src/llama-quant.cpp, v0.5.0, 2026-11"
+        rows.append(
+            {
+                "id": mix.id,
+                "bits": known[mix.base].bits,
+                "weights": True,
+                "kv": False,
+                "note": note,
+                "source": source,
+            }
+        )
+    return rows
 
 
 def pool_fields(pool: PoolBudget, kv_pool: KVPool | None) -> dict[str, object]:

@@ -120,11 +120,16 @@ def architecture(model: Model) -> Architecture:
         BadInputError: its tensors have no names in GGUF here.
 
     """
-    if model.model_type not in ARCHITECTURES:
+    return known(model.model_type)
+
+
+def known(model_type: str) -> Architecture:
+    """Return the architecture of a model_type, or refuse."""
+    if model_type not in ARCHITECTURES:
         expected = f"a model whose names in GGUF are known: {', '.join(ARCHITECTURES)}"
         remedy = "add its names to memcalc/gguf_names.py, or leave GGUF aside"
-        raise BadInputError("model_type", expected, model.model_type, remedy)
-    return ARCHITECTURES[model.model_type]
+        raise BadInputError("model_type", expected, model_type, remedy)
+    return ARCHITECTURES[model_type]
 
 
 def gguf_name(model: Model, name: str) -> str:
@@ -138,22 +143,22 @@ def gguf_name(model: Model, name: str) -> str:
         BadInputError: the model, or the tensor, has no name in GGUF here.
 
     """
-    found = architecture(model)
     if name.startswith("model.layers."):
         layer, _, rest = name.removeprefix("model.layers.").partition(".")
-        return f"blk.{layer}.{translated(found.id, rest, tuple(found.words.items()))}"
-    return translated(found.id, name, tuple(found.words.items()))
+        return f"blk.{layer}.{translated(model.model_type, rest)}"
+    return translated(model.model_type, name)
 
 
 @cache
-def translated(architecture_id: str, name: str, words: tuple[tuple[str, str], ...]) -> str:
-    """Return a name in GGUF's words: the longest beginning that is known decides."""
-    known = [pair for pair in words if name.startswith(pair[0])]
-    if not known:
+def translated(model_type: str, name: str) -> str:
+    """Return a name, without the layer before it, in GGUF's words: the longest beginning known decides."""
+    words = known(model_type).words
+    fitting = [ours for ours in words if name.startswith(ours)]
+    if not fitting:
         expected, remedy = "a tensor with a name in GGUF", "add it to memcalc/gguf_names.py"
-        raise BadInputError(f"architecture {architecture_id}", expected, name, remedy)
-    ours, theirs = max(known, key=lambda pair: len(pair[0]))
-    return theirs + name.removeprefix(ours)
+        raise BadInputError(f"model_type {model_type}", expected, name, remedy)
+    ours = max(fitting, key=len)
+    return words[ours] + name.removeprefix(ours)
 
 
 def in_gguf(model: Model, *, old: bool = False) -> Model:

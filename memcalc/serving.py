@@ -12,7 +12,7 @@ from memcalc.engines.base import Step, pass_width
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, tensor_bytes
 from memcalc.machine import machine
-from memcalc.solve import largest
+from memcalc.solve import LIMIT, largest
 from memcalc.sources import source
 from memcalc.split import Split, stages
 
@@ -313,18 +313,33 @@ class Serving:
 
     @cached_property
     def max_context(self) -> int | None:
-        """The longest context that fits with this batch, bounded by memory alone."""
+        """The longest context that fits with this batch, bounded by memory alone.
+
+        Within a block of the engine's more tokens take no more memory: blocks are searched.
+        """
         if self.machine is None:
             return None
-        return most([partial(self.room, one, self.batch) for one in self._summed]) if self.host_holds else 0
+        if not self.host_holds:
+            return 0
+        block = self.engine.held_tokens(1, self.options)
+        found = most([partial(self.room_of_blocks, one, block) for one in self._summed])
+        return min(found * block, LIMIT)
+
+    def room_of_blocks(self, one: Loaded, block: int, number: int) -> int:
+        """Return the bytes that a context of so many blocks leaves on one device of a stage."""
+        return self.room(one, self.batch, number * block)
 
     @cached_property
     def max_batch(self) -> int | None:
         """The most sequences that fit at this context, bounded by memory alone."""
-        if self.machine is None or not self.host_holds:
-            return None if self.machine is None else 0
-        found = most([partial(self.room, one, context=self.context) for one in self._summed])
-        return found if self.engine.most_sequences is None else min(found, self.engine.most_sequences)
+        if self.machine is None:
+            return None
+        if not self.host_holds:
+            return 0
+        limit = self.engine.most_sequences
+        if limit is not None and self.fits(limit, self.context):
+            return limit
+        return most([partial(self.room, one, context=self.context) for one in self._summed])
 
 
 def most(rooms: Iterable[Callable[[int], int]]) -> int:

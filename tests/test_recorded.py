@@ -132,7 +132,8 @@ def test_the_small_configs_have_heads_of_their_own_width():
 
 def test_windows_end_before_the_recorded_lengths():
     """In the record there is a layer that keeps less than the tokens seen, and one that keeps all of them."""
-    shorter = [model for model in RANDOM.values() if read(model["config"]).cache(1, 200, everything)]
+    tokens = [model for model in RANDOM.values() if model["config"]["model_type"] != "qwen3_next"]  # states
+    shorter = [model for model in tokens if read(model["config"]).cache(1, 200, everything)]
     lengths = {
         int(layer.split("x")[3].strip())
         for model in shorter

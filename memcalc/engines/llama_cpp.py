@@ -15,7 +15,7 @@ from memcalc.errors import BadInputError
 from memcalc.formats import GGUF_KV_FORMATS
 from memcalc.parts import MLA
 from memcalc.split import Split
-from memcalc.tensor import ceil_div, least
+from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,6 +112,11 @@ class LlamaCpp(Engine):
         del window
         return context
 
+    def held_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
+        """Round up to whole blocks of cells."""
+        del options
+        return padded(tokens)
+
     def keeps(self, options: Mapping[str, int]) -> Kept:
         """Keep a window of each sequence that shares a cache, the tokens of a pass, and round up."""
         if options["swa_full"]:
@@ -121,7 +126,7 @@ class LlamaCpp(Engine):
         def kept(context: int, window: int | None) -> int:
             if window is None:
                 return context
-            return padded(least(context, window * sharing + passing(context, options)))
+            return padded(min(context, window * sharing + passing(context, options)))
 
         return kept
 
@@ -186,4 +191,4 @@ def passing(context: int, options: Mapping[str, int]) -> int:
     >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
     (512, 256)
     """
-    return least(least(options["n_ubatch"], options["n_batch"]), context)
+    return min(options["n_ubatch"], options["n_batch"], context)

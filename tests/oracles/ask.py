@@ -294,8 +294,15 @@ ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
 FEW_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
 GROUPS = {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, **FEW_EXPERTS}
 INDEXED = {"kv_lora_rank": 32, "q_lora_rank": 32, "index_head_dim": 256, "index_n_heads": 2, **GROUPS}
+LINEAR = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 2,
+    "layer_types": ["linear_attention", "full_attention"],
+}
 NEEDED = {
     "qwen3_moe": {"num_experts": 4, **FEW_EXPERTS},
+    "qwen3_next": {"num_experts": 4, **FEW_EXPERTS, **LINEAR, "partial_rotary_factor": 1.0},
+    "deepseek_v2": {"kv_lora_rank": 32, "q_lora_rank": None, "topk_method": "greedy", **GROUPS},
     "deepseek_v3": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
     "kimi_k2": {"kv_lora_rank": 32, "q_lora_rank": None, **GROUPS},
     "deepseek_v32": INDEXED,

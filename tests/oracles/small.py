@@ -124,10 +124,11 @@ def deepseek_v3(draw, *, any_width=True):
 
 
 def deepseek_v2(draw):
-    """The router has no correction; layers after the dense ones all have experts."""
+    """The router has no correction; what is rotated as complex numbers begins at an even place."""
     fields = deepseek_v3(draw, any_width=False)
     fields.pop("num_nextn_predict_layers", None)
-    return fields | {"topk_method": "greedy"}
+    even = {key: fields[key] + fields[key] % 2 for key in ("kv_lora_rank", "qk_nope_head_dim")}
+    return fields | even | {"topk_method": "greedy"}
 
 
 def qwen3_next(draw):
