@@ -122,8 +122,9 @@ class Model:
                 yield tensor if pool is None else tensor._replace(pool=pool)
         for layer in self.groups:
             for tensor in layer.weights():
-                name, before, behind = f"model.layers.{{layer}}.{tensor.name}", tensor[1:4], tensor[5:]
-                yield Tensor(name, *before, layer.times, *behind)
+                _, shape, kind, split, _, experts, chosen, form, pool = tensor
+                name = f"model.layers.{{layer}}.{tensor.name}"  # below, half the time of _replace
+                yield Tensor(name, shape, kind, split, layer.times, experts, chosen, form, pool)
 
     def each_weight(self) -> Iterator[Tensor]:
         """Yield every weight under its own name; how a checkpoint spells it stands in `memcalc.names`."""
