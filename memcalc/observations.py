@@ -22,7 +22,7 @@ ROLES = ("calibration", "test")
 GRADES = ("A", "B")
 REASONS = {  # why a published figure is no row of the record
     "no engine": "memcalc does not model the engine yet",
-    "no reader": "memcalc does not read the model yet",
+    "no reader": "memcalc does not read the model yet, or its config was not at hand",
     "GGUF": "sizes of GGUF files are not compared yet",
     "own mix": "a GGUF file whose maker chose the types of its tensors, and does not list them",
     "other law": "an older version, whose cache follows another law",

@@ -36,6 +36,7 @@ LIMITS = {
     ("sglang", "kv_bytes_per_token"): (4, 0.05, 0.1, 0),
     ("sglang", "kv_bytes_per_rank"): (2, 0.3, 0.3, 100),
     ("sglang", "non_torch_bytes"): (2, 30, 60, 100),
+    ("ktransformers", "device_bytes"): (1, 0.5, 0.5, 100),
     ("llama.cpp", "kv_bytes"): (36, 0.001, 0.006, 100),
     ("llama.cpp", "gguf_tensor_bytes"): (5, 0.001, 12, 80),  # one by rules that its maker does not state
 }
