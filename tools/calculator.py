@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from memcalc.machine import Device
 
 COUNTS = (1, 2, 4, 8)
+# The page has formulas of whole formats; a mix has a type for each layer, and no formula.
+ON_THE_PAGE = [name for name in ENGINES if not engine(name).reads_gguf]
 ARGUMENTS = ("batch", "context", "bytes_per_element")
 
 
@@ -117,7 +119,7 @@ def family(form: str) -> str:
 
 def kind_of(device: Device) -> str:
     """Return what engines look at in a device; devices of one kind share their formulas."""
-    return json.dumps([is_new(device), *(dict(engine(name).defaults_on(device, 1)) for name in ENGINES)])
+    return json.dumps([is_new(device), *(dict(engine(name).defaults_on(device, 1)) for name in ON_THE_PAGE)])
 
 
 KINDS = {kind_of(device): device for device in devices().values()}
@@ -141,7 +143,7 @@ def javascript() -> str:
     models = {}
     for name in catalogue():
         serving = plan(name, context=1)
-        plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in ENGINES}
+        plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in ON_THE_PAGE}
         models[name] = {
             "limit": serving.model.max_context,
             "weights": serving.named["weights"],
@@ -153,7 +155,7 @@ def javascript() -> str:
         "devices": {item.id: device_fields(item) for item in devices().values()},
         "formats": {name: family(name) for name in FORMATS},
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
-        "engines": list(ENGINES),
+        "engines": ON_THE_PAGE,
         "counts": COUNTS,
         "limit": LIMIT,
     }
