@@ -285,7 +285,7 @@ def answer_list(given: argparse.Namespace) -> Answer:
 
 
 def format_rows() -> list[dict[str, object]]:
-    """Return a row for each format, for each of llama.cpp's mixes, and for what its cache may be stored as."""
+    """Return a row for each format, for each of llama.cpp's mixes, and for the formats of its cache."""
     from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS, MORE_FORMATS
     from memcalc.mixes import MIXES
 
