@@ -15,7 +15,7 @@ from memcalc.errors import BadInputError
 from memcalc.formats import GGUF_KV_FORMATS
 from memcalc.parts import MLA
 from memcalc.split import Split
-from memcalc.tensor import ceil_div
+from memcalc.tensor import ceil_div, least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,7 +124,7 @@ class LlamaCpp(Engine):
         def kept(context: int, window: int | None) -> int:
             if window is None:
                 return context
-            return padded(min(context, window * sharing + passing(context, options)))
+            return padded(least(context, window * sharing + passing(context, options)))
 
         return kept
 
@@ -189,4 +189,4 @@ def passing(context: int, options: Mapping[str, int]) -> int:
     >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
     (512, 256)
     """
-    return min(options["n_ubatch"], options["n_batch"], context)
+    return least(least(options["n_ubatch"], options["n_batch"]), context)
