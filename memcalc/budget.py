@@ -114,9 +114,27 @@ class PoolBudget:
     @property
     def room_bytes(self) -> int | None:
         """What is left of the share, or of the whole device if that is less; below 0 it is too small."""
+        return self._room("bytes")
+
+    @property
+    def fits_at_least(self) -> bool | None:
+        """Whether it fits with every measured range at its lower end."""
+        room = self._room("least_bytes")
+        return None if room is None else room >= 0
+
+    @property
+    def fits_at_most(self) -> bool | None:
+        """Whether it fits with every measured range at its upper end."""
+        room = self._room("most_bytes")
+        return None if room is None else room >= 0
+
+    def _room(self, end: str) -> int | None:
+        """Return what is left with the lines at one end of their ranges."""
         if self.usable_bytes is None or self.capacity_bytes is None:
             return None
-        return min(self.usable_bytes - self.share_bytes, self.capacity_bytes - self.total_bytes)
+        total = sum(getattr(line, end) for line in self.at_fullest)
+        share = sum(getattr(line, end) for line in self.at_fullest if not line.outside)
+        return int(min(self.usable_bytes - share, self.capacity_bytes - total))
 
     @property
     def fits(self) -> bool | None:

@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 def whole_number(text: str) -> int | str:
     """Parse a whole number; other text stays, and is refused where the option's name is known."""
-    return int(text) if text.isascii() and text.removeprefix("-").isdigit() else text
+    digits = text.removeprefix("-")
+    return int(text) if text.isascii() and digits.isdigit() and len(digits) < 1000 else text
 
 
 def number(text: str) -> float | str:
@@ -346,6 +347,10 @@ def answer_serve(given: argparse.Namespace) -> Answer:
         key, equals, value = item.partition("=")
         if not equals:
             raise BadInputError("--engine-option", "KEY=VALUE", item, "write for example block_size=16")
+        if options.get(key, value) != value:
+            raise BadInputError(
+                f"--engine-option {key}", "it once", f"{options[key]} and {value}", "remove one"
+            )
         options[key] = value
     serving = plan(
         given.source,
@@ -427,7 +432,8 @@ def serve_text(serving: Serving) -> str:
     from memcalc.budget import gib, thin
     from memcalc.solve import LIMIT
 
-    rows = [f"{serving.model.name}: {serving.batch} x {thin(serving.context)} tokens, {serving.engine.id}"]
+    tokens, by = f"{serving.batch} x {thin(serving.context)} tokens", serving.engine
+    rows = [f"{serving.model.name}: {tokens}, weights {serving.named['weights']}, {by.id} {by.release}"]
     unmatched = serving.named["unmatched"]
     if unmatched:
         rows.append(f"  names in quantization_config that match no module: {unmatched}")
@@ -442,6 +448,8 @@ def serve_text(serving: Serving) -> str:
             rows.append(
                 f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}  (usable: {gib(pool.usable_bytes)})"
             )
+        if pool.share_bytes != pool.total_bytes:
+            rows.append(f"    {'in the share':<12} {gib(pool.share_bytes):>12}  (the usable part holds this)")
     if serving.model.vision_parameters:
         beside = thin(serving.model.vision_parameters)
         rows.append(f"  the text model alone: {beside} parameters that see come on top")
@@ -465,9 +473,9 @@ def verdict(serving: Serving) -> str:
     """Return whether a plan fits, and whether the ranges of what was measured leave a doubt."""
     pools = serving.budget.pools
     if not serving.budget.fits:
-        least = all(pool.low_bytes <= (pool.usable_bytes or 0) for pool in pools)
+        least = all(pool.fits_at_least for pool in pools)
         return "does not fit" + ("; with every range at its lower end it does" if least else "")
-    most = all(pool.high_bytes <= (pool.usable_bytes or 0) for pool in pools)
+    most = all(pool.fits_at_most for pool in pools)
     return "fits" if most else "fits; with every range at its upper end it does not"
 
 

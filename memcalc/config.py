@@ -358,8 +358,9 @@ def load(path: str, what: str = "config.json") -> dict[str, object]:
         raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", f"give the model's {what}")
     try:
         fields = json.loads(text, object_pairs_hook=without_duplicates)
-    except BadInputError:
-        raise
+    except BadInputError as twice:
+        remedy = f"{twice.remedy} in {path}"
+        raise BadInputError(twice.field, twice.expected, twice.given, remedy) from None
     except (ValueError, RecursionError):
         remedy = f"download {what} again; it is cut or damaged"
         raise BadInputError("SOURCE", "valid JSON", path, remedy) from None

@@ -416,6 +416,8 @@ def array_bytes(tensor: Tensor, stored_as: Format) -> list[int]:
     [33554432, 1048576, 262144, 32768]
     """
     *rows, columns = map(product, tensor.shape)
+    if stored_as.is_plain:  # most tensors are one array
+        return [stored_as.bytes(prod(rows), columns)]
     return [ceil_div(piece.bits, 8) for piece in stored_as.pieces(prod(rows), columns)]
 
 

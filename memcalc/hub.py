@@ -35,7 +35,7 @@ def repository(name: str) -> Source:
     try:
         from huggingface_hub import errors
     except ImportError:
-        remedy = f"pip install memcalc[hub] for repositories of the Hub, or {BY_HAND}"
+        remedy = f"pip install huggingface_hub for repositories of the Hub, or {BY_HAND}"
         raise BadInputError("SOURCE", "a catalogue name or a path", name, remedy) from None
     try:
         with quietly():

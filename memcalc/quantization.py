@@ -45,8 +45,8 @@ def scheme(stated: object) -> Scheme:
         BadInputError: it is no object, its method is unknown, or a field says more than is understood.
 
     """
-    if not isinstance(stated, dict):
-        raise BadInputError(FIELD, "an object", stated, f"correct it, or {ASIDE}")
+    if not isinstance(stated, dict) or not stated:
+        raise BadInputError(FIELD, "an object that says how", stated, f"correct it, or {ASIDE}")
     method = stated.get("quant_method") or ("modelopt" if "quant_algo" in stated else "mlx")
     if not isinstance(method, str) or method not in METHODS:
         raise BadInputError(f"{FIELD}.quant_method", f"one of {', '.join(METHODS)}", method, ASIDE)
@@ -97,9 +97,9 @@ def named(name: str, field: str) -> Format:
         raise BadInputError(f"{FIELD}.{field}", "a format that is known", name, ASIDE) from None
 
 
-def group(fields: Fields, default: object = None) -> str:
+def group(fields: Fields) -> str:
     """Return the group as a format's name spells it: -1 is a whole row."""
-    value = fields.get("group_size", default=default)
+    value = fields.get("group_size")
     if value == -1:
         return "c"
     if type(value) is not int or value < 1:
@@ -192,7 +192,7 @@ def modelopt(fields: Fields) -> Format:
 def mlx(fields: Fields) -> Format:
     """Read MLX's affine quantisation, whose config names no method."""
     fields.get("mode", None, "affine")
-    return named(f"mlx-{fields.get('bits')}bit-g{group(fields, 64)}", "bits")
+    return named(f"mlx-{fields.get('bits')}bit-g{group(fields)}", "bits")
 
 
 # a method: how it is read, its lists of modules, and fields that change no byte of the weights

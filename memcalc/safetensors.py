@@ -190,8 +190,8 @@ def parsed(where: str, text: bytes) -> dict[str, Any]:
     """
     try:
         fields = json.loads(text.decode(), object_pairs_hook=without_duplicates)
-    except BadInputError:
-        raise
+    except BadInputError as twice:
+        raise BadInputError(f"{where}: {twice.field}", twice.expected, twice.given, AGAIN) from None
     except (ValueError, RecursionError):
         raise BadInputError(where, "a header in JSON", "other bytes", AGAIN) from None
     if not isinstance(fields, dict):
@@ -269,7 +269,7 @@ def beside(folder: str, files: Iterable[str]) -> str | None:
     As in transformers, model.safetensors comes before an index.
 
     Raises:
-        BadInputError: there are several files, and no index says which belong together.
+        BadInputError: several files and no index that says which belong together, or another name.
 
     """
     names = sorted(name for name in files if name.endswith((".safetensors", ".safetensors.index.json")))
@@ -279,4 +279,7 @@ def beside(folder: str, files: Iterable[str]) -> str | None:
     if len(names) > 1:
         given = f"{len(names)} .safetensors files without one"
         raise BadInputError("SOURCE", f"a {INDEX}", given, "download it, or give config.json alone")
+    if names:
+        remedy = "name that file itself, or config.json alone"
+        raise BadInputError("SOURCE", f"a folder with {SINGLE} or {INDEX}", names[0], remedy)
     return None

@@ -283,7 +283,7 @@ def by_kind(held: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
 def family(name: str, engine: str, held: list[Score]) -> Family:
     """Return what the scores of one kind say together."""
     errors = sorted(abs(score.error) for score in held)
-    p90 = quantiles(errors, n=10)[-1] if len(errors) > 1 else errors[0]
+    p90 = quantiles(errors, n=10, method="inclusive")[-1] if len(errors) > 1 else errors[0]
     share = sum(score.inside for score in held) / len(held)
     worst = max(held, key=lambda score: abs(score.error))
     return Family(name, engine, len(held), median(errors), p90, share, worst)

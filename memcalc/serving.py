@@ -406,7 +406,8 @@ def plan(
     if kv is None:
         refuse_stated_cache(found.fields)
     chosen.check(model, ranks, rule)
-    options = chosen.options(engine_options or {}, where and where.device, context)
+    named_options = with_chunk(chosen, prefill_chunk, engine_options or {})
+    options = chosen.options(named_options, where and where.device, context)
     sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
     if limit is not None and sequences > limit:
         raise BadInputError(
@@ -439,6 +440,22 @@ def plan(
         },
         found,
     )
+
+
+def with_chunk(chosen: Engine, chunk: int | None, given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return an engine's options with the tokens of a pass under the name that the engine has for them.
+
+    Raises:
+        BadInputError: both are given, and are not the same.
+
+    """
+    name = chosen.chunk_option
+    if chunk is None or name is None:
+        return given
+    if given.get(name, str(chunk)) != str(chunk):
+        remedy = f"{chosen.id} has one number for both; leave one out"
+        raise BadInputError("--prefill-chunk", f"{name}, {given[name]}", chunk, remedy)
+    return {**given, name: str(chunk)}
 
 
 class Stored(NamedTuple):

@@ -88,7 +88,8 @@ class Source(NamedTuple):
             BadInputError: it is not understood.
 
         """
-        stated = self.stated("quantization_config") or self.stated("quantization")
+        stated = self.stated("quantization_config")
+        stated = self.stated("quantization") if stated is None else stated
         if stated is None:
             return None
         from memcalc.quantization import scheme
@@ -143,8 +144,9 @@ def named(text: str) -> str | None:
 def source(text: str) -> Source:
     """Return the source that `text` names.
 
-    A catalogue name; a config.json; a folder with one, whose model.safetensors or index is read too; one of
-    these two files, beside a config.json; a GGUF file; or else a repository of the Hub.
+    A folder with a config.json, whose model.safetensors or index is read too; a catalogue name; a
+    config.json; one of these two files, beside a config.json; a GGUF file; or else a repository of the Hub.
+    A folder comes first, as in transformers.
 
     >>> source("Qwen/Qwen3-32B").stored_as
     'bf16'
@@ -154,7 +156,7 @@ def source(text: str) -> Source:
         UnknownNameError: neither a catalogue name nor a path nor the name of a repository.
 
     """
-    name = named(text)
+    name = None if os.path.exists(os.path.join(text, "config.json")) else named(text)
     if name is not None:
         return record(name)
     if os.path.isdir(text):
@@ -220,7 +222,11 @@ def described(path: str) -> dict[str, object]:
     fields = load(path)
     beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")
     if "quantization_config" not in fields and os.path.exists(beside):
-        fields["quantization_config"] = load(beside, "hf_quant_config.json").get("quantization")
+        stated = load(beside, "hf_quant_config.json").get("quantization")
+        if not stated:
+            remedy = "correct the file, or remove it"
+            raise BadInputError("hf_quant_config.json: quantization", "an object", stated, remedy)
+        fields["quantization_config"] = stated
     return fields
 
 

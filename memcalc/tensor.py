@@ -119,7 +119,7 @@ class Tensor(NamedTuple):
         """Return the fullest rank's share: whole experts first, then whole pieces of the split axis."""
         experts = self.experts if self.chosen is None else ceil_div(self.experts, ep)
         if self.split is None:
-            return self._replace(experts=experts)
+            return self if experts is self.experts else self._replace(experts=experts)
         axis = self.shape[self.split]
         mine: Axis = (ceil_div(axis[0], tp), axis[1]) if isinstance(axis, tuple) else ceil_div(axis, tp)
         shape = (*self.shape[: self.split], mine, *self.shape[self.split + 1 :])

@@ -215,7 +215,7 @@ def test_without_the_library_it_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert main(["model", "some/model"]) == 2
     said = capsys.readouterr().err
-    assert "pip install memcalc[hub]" in said
+    assert "pip install huggingface_hub" in said
     assert "download its config.json" in said
     assert said.count("\n") == 1
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from memcalc.errors import MemcalcError
 from memcalc.formats import format_named
 from memcalc.quantization import scheme
 from memcalc.serving import plan
@@ -158,3 +159,17 @@ def test_nvidia_says_it_in_a_file_of_its_own(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(QWEN3))
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(said))
     assert plan(str(tmp_path), context=1).named["weights"] == "nvfp4"
+
+
+@pytest.mark.parametrize("said", [{}, {"quant": {"quant_algo": "FP8"}}, {"quantization": {}}])
+def test_a_file_of_nvidias_that_says_nothing_is_refused(tmp_path, said):
+    (tmp_path / "config.json").write_text(json.dumps(QWEN3))
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(said))
+    with pytest.raises(MemcalcError, match=r"hf_quant_config\.json: quantization"):
+        plan(str(tmp_path), context=1)
+
+
+@pytest.mark.parametrize("said", [False, 0, "", [], {}, {"bits": 4}])
+def test_a_config_that_says_nothing_is_not_taken_for_none(tmp_path, said):
+    with pytest.raises(MemcalcError, match="quantization_config"):
+        stored(tmp_path, said)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
 
 from memcalc.errors import MemcalcError
 from memcalc.serving import plan
 from memcalc.solve import largest
+from memcalc.sources import source
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GIB = 2**30
 
@@ -212,3 +219,39 @@ def test_a_cache_stands_once_in_the_lines_of_a_moment(prompt: int | None) -> Non
         lines = [line for line in pool.lines if line.component == "kv_cache" and moment in line.moments]
         tokens = prompt if moment == "prefill" and prompt else 8192
         assert sum(line.bytes for line in lines) == 262_144 * tokens
+
+
+@pytest.mark.parametrize(
+    ("engine", "option"), [("vllm", "max_num_batched_tokens"), ("sglang", "chunked_prefill_size")]
+)
+def test_a_chunk_is_the_engines_own_option(engine: str, option: str) -> None:
+    """One number for the pass and, in vLLM, for what windows hold of the tokens on their way."""
+    name = "openai/gpt-oss-20b" if engine == "vllm" else "Qwen/Qwen3-32B"
+    chunk = plan(name, context=131072, engine_name=engine, prefill_chunk=1024)
+    own = plan(name, context=131072, engine_name=engine, engine_options={option: "1024"})
+    assert chunk.budget.pools[0].components == own.budget.pools[0].components
+    assert chunk.cache_bytes == own.cache_bytes
+    with pytest.raises(MemcalcError, match="one number for both"):
+        plan(name, context=8, engine_name=engine, prefill_chunk=1024, engine_options={option: "512"})
+
+
+def test_the_ends_of_ranges_are_told_apart_as_the_middle_is() -> None:
+    """What lies outside the share is held against the device, not against the share."""
+    serving = plan("deepseek-ai/DeepSeek-V3.2", context=8192, on="8x h20-96g", engine_name="sglang")
+    (pool,) = serving.budget.pools
+    assert pool.usable_bytes is not None
+    assert pool.high_bytes > pool.usable_bytes
+    assert pool.fits
+    assert pool.fits_at_least
+    assert pool.fits_at_most
+    share = sum(line.most_bytes for line in pool.at_fullest if not line.outside)
+    assert share <= pool.usable_bytes
+
+
+def test_a_folder_comes_before_a_catalogue_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in transformers: what lies on the disk is what was meant."""
+    (tmp_path / "Qwen3-32B").mkdir()
+    fields = {**source("Qwen/Qwen3-32B").fields, "num_hidden_layers": 2}
+    (tmp_path / "Qwen3-32B" / "config.json").write_text(json.dumps(fields))
+    monkeypatch.chdir(tmp_path)
+    assert plan("Qwen3-32B", context=1).model.depth == 2

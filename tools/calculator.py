@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memcalc.engines import ENGINES, engine
 from memcalc.engines.transformers import is_new
 from memcalc.errors import BadInputError
-from memcalc.formats import FORMATS, KV_FORMATS, Format
+from memcalc.formats import FORMATS, KV_FORMATS, Format, format_named
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.machine import devices
 from memcalc.serving import Loaded, Serving, plan
@@ -93,11 +93,18 @@ def refusal(error: BadInputError) -> dict[str, object]:
     return {"expected": error.expected, "given": str(error.given)}
 
 
-def on_devices(name: str, engine_name: str, count: int, page: Page) -> dict[str, object]:
+def formats_of(own: object) -> tuple[str, ...]:
+    """Return the formats that the page offers for a model: the common ones, and the one it is stored in."""
+    return (*FORMATS, *([] if own in FORMATS else [str(own)]))
+
+
+def on_devices(
+    name: str, engine_name: str, count: int, offered: tuple[str, ...], page: Page
+) -> dict[str, object]:
     """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
-    for form in FORMATS:
+    for form in offered:
         try:
             for kind, device in enumerate(KINDS.values()):
                 on = f"{count}x {device.id}"
@@ -114,7 +121,7 @@ def on_devices(name: str, engine_name: str, count: int, page: Page) -> dict[str,
 
 def family(form: str) -> str:
     """Return the formats that share their growing lines with this one."""
-    return "plain" if FORMATS[form].is_plain else form
+    return "plain" if format_named(form).is_plain else form
 
 
 def kind_of(device: Device) -> str:
@@ -141,19 +148,26 @@ def javascript() -> str:
     """Return the calculator's data and functions."""
     page = Page(Written(), Written(), Written())
     models = {}
+    formats: dict[str, str] = {}
     for name in catalogue():
         serving = plan(name, context=1)
-        plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in ON_THE_PAGE}
+        offered = formats_of(serving.named["weights"])
+        formats.update({form: family(form) for form in offered})
+        plans = {
+            id_: {count: on_devices(name, id_, count, offered, page) for count in COUNTS}
+            for id_ in ON_THE_PAGE
+        }
         models[name] = {
             "limit": serving.model.max_context,
             "weights": serving.named["weights"],
+            "formats": offered,
             "kv": serving.kv[0].id,
             "plans": plans,
         }
     data = {
         "models": models,
         "devices": {item.id: device_fields(item) for item in devices().values()},
-        "formats": {name: family(name) for name in FORMATS},
+        "formats": formats,
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
         "engines": ON_THE_PAGE,
         "counts": COUNTS,

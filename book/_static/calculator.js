@@ -45,8 +45,9 @@
       const own = living.filter((line) => line.component === name);
       if (own.length) components[name] = sum(own, "bytes");
     }
+    const inside = living.filter((line) => !line.outside);
     return {
-      moments, components, fullest, share: sum(living.filter((line) => !line.outside), "bytes"),
+      moments, components, fullest, share: sum(inside, "bytes"), most: sum(inside, "high"),
       total: sum(living, "bytes"), low: sum(living, "low"), high: sum(living, "high"),
     };
   };
@@ -55,7 +56,7 @@
     const found = MEMCALC.models[asked.model].plans[asked.engine][asked.count];
     const weights = found.weights[asked.weights];
     if (weights.expected)
-      throw new RangeError(`Number of devices: expected ${weights.expected}, given ${weights.given}; ` +
+      throw new RangeError(`This plan: expected ${weights.expected}, given ${weights.given}; ` +
         "choose another number, format or engine");
     const kind = `${MEMCALC.devices[asked.device].kind} ${MEMCALC.formats[asked.weights]}`;
     return found.stages[kind].map((stage, index) =>
@@ -78,7 +79,8 @@
   };
 
   // The engine's share must hold what is in it, and the device everything.
-  const holds = (stage, device) => stage.share <= device.usable && stage.total <= device.capacity;
+  const within = (share, total, device) => share <= device.usable && total <= device.capacity;
+  const holds = (stage, device) => within(stage.share, stage.total, device);
 
   const answer = (asked) => {
     const batch = whole(asked.batch, "Batch"), context = whole(asked.context, "Context");
@@ -97,10 +99,12 @@
   const show = (asked, found) => {
     const verdict = form.querySelector(".verdict"), bar = form.querySelector(".bar");
     const count = Number(asked.count), many = count > 1 ? `, on the fullest of ${count} devices` : "";
-    const unsure = found.fits && found.high > found.device.usable ? "; at the highest of the range it does not" : "";
-    verdict.textContent = found.fits
-      ? `Fits: ${gib(found.total)} GiB of ${gib(found.device.usable)} GiB${many}${unsure}`
-      : `Does not fit: ${gib(found.total)} GiB, and ${gib(found.device.usable)} GiB may be used${many}`;
+    const device = found.device;
+    const unsure = found.fits && !within(found.most, found.high, device) ? "; at the highest of the range it does not" : "";
+    const beside = found.total > found.share ? `, with what lies beside this share ${gib(found.total)} of ${gib(device.capacity)} GiB` : "";
+    verdict.textContent = (found.fits
+      ? `Fits: ${gib(found.share)} GiB of ${gib(device.usable)} GiB`
+      : `Does not fit: ${gib(found.share)} GiB, and ${gib(device.usable)} GiB may be used`) + beside + many + unsure;
     verdict.dataset.fits = found.fits;
     const scale = Math.max(found.total, found.device.capacity);
     bar.replaceChildren(...Object.entries(found.components).map(([name, bytes]) => {
@@ -154,9 +158,9 @@
       problem.textContent = "";
       result.hidden = false;
     } catch (error) {
+      result.hidden = true;
       if (!(error instanceof RangeError)) throw error;
       problem.textContent = error.message;
-      result.hidden = true;
     }
   };
 
@@ -165,12 +169,12 @@
   };
   fill("model", Object.keys(MEMCALC.models).map((name) => [name, name]));
   fill("device", Object.entries(MEMCALC.devices).map(([id, device]) => [id, device.name]));
-  fill("weights", Object.keys(MEMCALC.formats).map((name) => [name, name]));
   fill("kv", Object.keys(MEMCALC.kv).map((name) => [name, name]));
   fill("engine", MEMCALC.engines.map((name) => [name, name]));
   fill("count", MEMCALC.counts.map((count) => [count, count]));
   const own = () => {
     const model = MEMCALC.models[form.elements.model.value];
+    fill("weights", model.formats.map((name) => [name, name]));
     form.elements.weights.value = model.weights;
     form.elements.kv.value = model.kv;
   };

@@ -68,6 +68,7 @@ class Engine(ABC):
     shares_context = False  # whether the context is that of all sequences together
     most_sequences: int | None = None  # that the engine can tell apart
     cache_formats: Mapping[str, Format] = KV_FORMATS
+    chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
 
     def __init__(self, version: str | None = None) -> None:
         """Take the law of a version.

@@ -52,6 +52,7 @@ class LlamaCpp(Engine):
     reads_gguf = True
     shares_context = True
     most_sequences = 256  # LLAMA_MAX_SEQ
+    chunk_option = "n_ubatch"
     cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
     defaults: Mapping[str, int] = {
         "n_seq_max": 1,

@@ -54,6 +54,7 @@ class SGLang(Engine):
         "options: chunked_prefill_size (8192 tokens), disable_cuda_graph (false)"
     )
     defaults: Mapping[str, int] = {"chunked_prefill_size": 8192, "disable_cuda_graph": False}
+    chunk_option = "chunked_prefill_size"
 
     def default_split(self, devices: int) -> Split:
         """Cut every matrix over all devices."""
@@ -116,7 +117,7 @@ class SGLang(Engine):
     def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
         """Yield a pass's temporaries and the last tokens' logits, on top of the share."""
         wide = passing_width(step)
-        passing = least(batch * prompt, step.chunk or step.options["chunked_prefill_size"])
+        passing = least(batch * prompt, step.options["chunked_prefill_size"])
         size = passing * wide * step.element_bytes
         formula = f"{passing} tokens x {wide} numbers x {step.element_bytes} B"
         name = "widest part of a prefill pass"
@@ -145,4 +146,4 @@ def requests(step: Step) -> Iterator[Line]:
         low, high = (rows * (step.stage.max_context + 4) * 4 for rows in REQUESTS)
         formula = f"{REQUESTS[0]} to {REQUESTS[1]} requests x ({step.stage.max_context} + 4) positions x 4 B"
         name = "table of requests and positions"
-        yield Line("runtime", name, 0, low, formula, (), "exact", TABLE, low, high, outside=True)
+        yield Line("runtime", name, 0, low, formula, (), "assumed", TABLE, low, high, outside=True)

@@ -89,11 +89,11 @@ NEW = Law(
 PADDING = (63, 65, 83)  # thousandths of the experts' bytes: gpt-oss-120b, 20b (0.11), 20b (0.19)
 PADDING_SOURCE = f"{LLM_D}; {SWEEP}: gpt-oss on H100"
 LAWS = {
-    "V0": OLD,
+    "V0": OLD,  # what is its own are its options: see defaults_on
     "0.11": OLD,
     "0.17": NEW,
     "0.21": NEW._replace(graphs=(0.11, 0.91, 1.85), inside=True),
-}  # 0.11: 16 sequences
+}
 LARGE, SMALL = (
     {"max_num_seqs": 1024, "max_num_batched_tokens": 8192},
     {"max_num_seqs": 256, "max_num_batched_tokens": 2048},
@@ -120,6 +120,7 @@ class VLLM(Engine):
         "longest sequence), enforce_eager (false: CUDA graphs, on top of the share before 0.21, in it since)"
     )
     defaults: Mapping[str, int] = {"block_size": 16, **LARGE, "enforce_eager": False}
+    chunk_option = "max_num_batched_tokens"
 
     def defaults_on(self, device: Device | None, context: int) -> Mapping[str, int]:
         """Return the server's defaults: they depend on the device's memory and name, V0's on the context.
@@ -202,7 +203,7 @@ def activation_peak(step: Step, law: Law) -> Line:
     inner and three outer widths a token, closes on two rows of an older version to 0.01 GiB; stages without a
     head have it alone.
     """
-    seqs, tokens = step.options["max_num_seqs"], step.chunk or step.options["max_num_batched_tokens"]
+    seqs, tokens = step.options["max_num_seqs"], step.options["max_num_batched_tokens"]
     wide, element = passing_width(step), step.element_bytes
     passing, entries = tokens * wide * element, seqs * (step.stage.logits_width or 0)
     low, high = (int(entries * size) for size in law.peak)

@@ -13,12 +13,17 @@ from memcalc.__main__ import main
 from memcalc.engines import ENGINES, engine
 from memcalc.formats import FORMATS, KV_FORMATS
 from memcalc.machine import devices
+from memcalc.serving import plan
 from memcalc.sources import catalogue
 
 HOME = "book/index.html"
 COMPONENTS = {"weights", "kv_cache", "activations", "logits", "runtime"}
 ASK = """asked => {
     const form = document.getElementById('calculator');
+    if (asked.model) {
+        form.elements.model.value = asked.model;
+        form.elements.model.dispatchEvent(new Event('change'));
+    }
     for (const [name, value] of Object.entries(asked)) form.elements[name].value = value;
     form.dispatchEvent(new Event('input'));
     const rows = form.querySelectorAll('tbody tr');
@@ -90,6 +95,17 @@ def test_equals_the_command_line(visit):
         assert shown["max_context"] == expected["max_context"], asked
         assert shown["max_batch"] == expected["max_batch"], asked
     assert answered >= 100
+    assert page.noise == []
+
+
+def test_every_model_is_answered_in_the_format_that_it_is_stored_in(visit):
+    page = visit(HOME)
+    for name in catalogue():
+        asked = {"model": name, "count": "8", "device": "h20-96g", "engine": "transformers"}
+        shown = page.evaluate(ASK, asked)
+        stored = page.locator("#calculator select[name=weights]").input_value()
+        assert stored == plan(name, context=1).named["weights"]
+        assert shown["bytes"]["weights"] > 0 or shown["problem"], name
     assert page.noise == []
 
 
