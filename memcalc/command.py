@@ -308,7 +308,7 @@ def format_rows() -> list[dict[str, object]]:
     ]
     known = {**FORMATS, **GGUF_TYPES}
     for mix in MIXES.values():
-        note = mix.note or f"GGUF, a mix of llama.cpp's: {mix.base} and types of more bits for some tensors"
+        note = mix.note or f"a mix of llama.cpp: {mix.base}, and types of more bits for some tensors"
         source = "https://github.com/ggml-org/llama.cpp, src/llama-quant.cpp, v0.5.0, 2026-11"
         rows.append(
             {

@@ -15,7 +15,7 @@ from memcalc.errors import BadInputError
 from memcalc.formats import GGUF_KV_FORMATS
 from memcalc.parts import MLA
 from memcalc.split import Split
-from memcalc.tensor import ceil_div
+from memcalc.tensor import ceil_div, least
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +54,7 @@ class LlamaCpp(Engine):
     chunk_option = "n_ubatch"
     shares_context = True
     most_sequences = 256  # LLAMA_MAX_SEQ
+    chunk_option = "n_ubatch"
     cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
     defaults: Mapping[str, int] = {
         "n_seq_max": 1,
@@ -126,7 +127,7 @@ class LlamaCpp(Engine):
         def kept(context: int, window: int | None) -> int:
             if window is None:
                 return context
-            return padded(min(context, window * sharing + passing(context, options)))
+            return padded(least(context, window * sharing + passing(context, options)))
 
         return kept
 
@@ -191,4 +192,4 @@ def passing(context: int, options: Mapping[str, int]) -> int:
     >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
     (512, 256)
     """
-    return min(options["n_ubatch"], options["n_batch"], context)
+    return least(least(options["n_ubatch"], options["n_batch"]), context)
