@@ -54,7 +54,6 @@ class LlamaCpp(Engine):
     chunk_option = "n_ubatch"
     shares_context = True
     most_sequences = 256  # LLAMA_MAX_SEQ
-    chunk_option = "n_ubatch"
     cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
     defaults: Mapping[str, int] = {
         "n_seq_max": 1,
