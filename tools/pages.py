@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from memcalc.figure import COLOURS, bars
 from memcalc.machine import devices
 from memcalc.serving import Serving, plan
@@ -10,17 +12,34 @@ from memcalc.table import table
 from memcalc.vocabulary import WORDS
 
 CONTEXT = 8192
+
+
+class Deployment(NamedTuple):
+    """What runs where; `weights` None is the source's own format."""
+
+    model: str
+    on: str
+    engine: str = "vllm"
+    weights: str | None = None
+
+
 DEPLOYMENTS = (
-    ("Qwen/Qwen3-32B", "1x rtx-pro-6000-blackwell"),
-    ("Qwen/Qwen3-32B", "2x rtx-a6000"),
-    ("Qwen/Qwen3-32B", "2x rtx-a6000-ecc"),
-    ("Qwen/Qwen3-32B", "1x ascend-910b-64g"),
-    ("Qwen/Qwen3-32B", "2x ascend-910b-64g"),
-    ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "1x rtx-pro-6000-blackwell"),
-    ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "2x rtx-a6000"),
-    ("Qwen/Qwen3-235B-A22B", "8x h20-96g"),
-    ("Qwen/Qwen3-235B-A22B", "4x h20-96g"),
-    ("Qwen/Qwen3-235B-A22B-FP8", "4x h20-96g"),
+    Deployment("Qwen/Qwen3-32B", "1x rtx-pro-6000-blackwell"),
+    Deployment("Qwen/Qwen3-32B", "2x rtx-a6000"),
+    Deployment("Qwen/Qwen3-32B", "2x rtx-a6000-ecc"),
+    Deployment("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "1x rtx-pro-6000-blackwell"),
+    Deployment("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "2x rtx-a6000"),
+    Deployment("Qwen/Qwen3-235B-A22B", "8x h20-96g"),
+    Deployment("Qwen/Qwen3-235B-A22B", "4x h20-96g"),
+    Deployment("Qwen/Qwen3-235B-A22B-FP8", "4x h20-96g"),
+    Deployment("deepseek-ai/DeepSeek-R1", "1x rtx-4090 + 512GiB host", "ktransformers", "q4_k_m"),
+    Deployment("Qwen/Qwen3-235B-A22B", "1x rtx-4090 + 256GiB host", "ktransformers", "q4_k_m"),
+    Deployment("moonshotai/Kimi-K2.5", "2x rtx-4090 + 640GiB host", "ktransformers"),
+    Deployment("Qwen/Qwen3-32B", "1x ascend-910b-64g", "vllm-ascend"),
+    Deployment("Qwen/Qwen3-32B", "2x ascend-910b-64g", "vllm-ascend"),
+    Deployment("deepseek-ai/DeepSeek-R1", "4x atlas-800i-a2", "vllm-ascend", "bf16"),
+    Deployment("deepseek-ai/DeepSeek-R1", "2x atlas-800i-a2", "vllm-ascend", "w8a8"),
+    Deployment("deepseek-ai/DeepSeek-R1", "1x atlas-800i-a2", "vllm-ascend", "w8a8"),
 )
 
 
@@ -29,24 +48,36 @@ def short(name: str) -> str:
     return name.partition("/")[2]
 
 
-def planned() -> dict[tuple[str, str], Serving]:
-    """Return the plan of every deployment: vLLM, one sequence, utilization 0.9."""
-    return {(name, on): plan(name, context=CONTEXT, on=on, engine_name="vllm") for name, on in DEPLOYMENTS}
+def planned() -> dict[Deployment, Serving]:
+    """Return the plan of every deployment: one sequence, utilization 0.9."""
+    return {
+        one: plan(
+            one.model,
+            context=CONTEXT,
+            on=one.on,
+            engine_name=one.engine,
+            weights=one.weights,
+            offload="native" if one.engine == "ktransformers" and one.weights is None else None,
+        )
+        for one in DEPLOYMENTS
+    }
 
 
 def deployments() -> str:
     """Return the table of deployments as Markdown."""
     rows = [
         {
-            "model": short(name),
+            "model": short(one.model),
             "format": f"`{serving.named['weights']}`",
-            "machine": f"`{on}`",
+            "machine": f"`{one.on}`",
+            "engine": one.engine,
             "fits": "**yes**" if serving.budget.fits else "no",
             "needs, GiB": serving.budget.pools[0].total_bytes / 2**30,
             "may use, GiB": (serving.usable_bytes or 0) / 2**30,
+            "host needs, GiB": None if serving.host is None else serving.host.total_bytes / 2**30,
             "largest context, tokens": serving.max_context or None,
         }
-        for (name, on), serving in planned().items()
+        for one, serving in planned().items()
     ]
     return f"{table(rows)!r}\n"
 
@@ -54,9 +85,9 @@ def deployments() -> str:
 def picture() -> str:
     """Return the picture of what fills one device."""
     some = {
-        f"{short(name)}\n{on}": serving
-        for (name, on), serving in planned().items()
-        if not on.startswith("1x ascend") and not on.endswith("-ecc")
+        f"{short(one.model)}\n{one.on}": serving
+        for one, serving in planned().items()
+        if one.engine == "vllm" and not one.on.endswith("-ecc")
     }
     capacity = {
         label: serving.machine.device.capacity_bytes for label, serving in some.items() if serving.machine
