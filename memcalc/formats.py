@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -266,6 +266,7 @@ _AWQ = "https://github.com/casper-hansen/AutoAWQ, WQLinear_GEMM qweight, qzeros,
 _MLX = "https://github.com/ml-explore/mlx, mlx.core.quantize (affine), 2026-11"
 
 
+@cache
 def of_family(name: str) -> Format | None:
     """Return the format that a name with bits and a group spells; None if it is none.
 

@@ -112,7 +112,9 @@ class KTransformers(Engine):
         routed = [index for index, layer in enumerate(model.layers) if experts_of(layer.parts)]
         refuse_more("gpu_experts", options, max(map(most_experts, model.groups)), "experts of a layer")
         refuse_more("gpu_layers", options, len(routed), "layers with experts")
-        alone = set(routed[len(routed) - options["gpu_layers"] :]) if options["gpu_layers"] else set()
+        if not options["gpu_layers"]:
+            return model
+        alone = set(routed[len(routed) - options["gpu_layers"] :])
         layers = tuple(
             replace(
                 layer,
