@@ -198,9 +198,20 @@ class Serving:
         cache = self.engine.cache(stage, batch, tokens, self.options)
         return map(self.split.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
 
+    def host_cache(self, batch: int, tokens: int) -> list[Tensor]:
+        """Return the cache of the layers that lie in the host's memory."""
+        if not any(layer.pools for layer in self.model.groups):
+            return []
+        cache = self.engine.cache(self.model, batch, tokens, self.options)
+        return [tensor for tensor in cache if tensor.pool == "host"]
+
     def cache_lines(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
         """Yield a line for each tensor of the cache."""
-        for tensor in self.cache_tensors(stage, batch, tokens):
+        yield from self.lines_of(self.cache_tensors(stage, batch, tokens), moments)
+
+    def lines_of(self, cache: Iterable[Tensor], moments: tuple[str, ...]) -> Iterator[Line]:
+        """Yield a line for each of some tensors of the cache."""
+        for tensor in cache:
             shape = " x ".join(map(str, tensor.stored_shape))
             formula = f"{tensor.layers} x ({shape}) as {self.cache_format(tensor).id}"
             component = "state" if tensor.kind == "state" else "kv_cache"
@@ -240,7 +251,12 @@ class Serving:
         """The budget of the host's memory, which all devices share; None with engines that do not use it."""
         if not self.engine.offloads:
             return None
-        lines = (*self.weight_lines(self.model, "host"), *self.engine.host_lines(self.model))
+        cache = self.host_cache(self.batch, self.context)
+        lines = (
+            *self.weight_lines(self.model, "host"),
+            *self.lines_of(cache, ("prefill", "decode")),
+            *self.engine.host_lines(self.model),
+        )
         size = None if self.machine is None else self.machine.host_bytes
         return PoolBudget("host", 1, size, size, lines, self.engine.moments)
 
@@ -265,7 +281,23 @@ class Serving:
 
     def fits(self, batch: int, context: int) -> bool:
         """Say whether devices and host are large enough for `batch` sequences of `context` tokens."""
-        return self.host_holds and all(self.room(one, batch, context) >= 0 for one in self._summed)
+        return self.host_room(batch, context) >= 0 and all(
+            self.room(one, batch, context) >= 0 for one in self._summed
+        )
+
+    def host_room(self, batch: int, context: int) -> int:
+        """Return the bytes that are left in the host's memory; 0 where nobody said how large it is."""
+        if self.host is None or self.host.room_bytes is None:
+            return 0
+        here, there = (
+            sum(map(self.cached, self.host_cache(*asked)))
+            for asked in ((self.batch, self.context), (batch, context))
+        )
+        return self.host.room_bytes + here - there
+
+    def host_rooms(self, room: Callable[[int], int]) -> list[Callable[[int], int]]:
+        """Return the host's room as one that bounds, if its layers remember anything."""
+        return [room] if self.host_cache(1, 1) else []
 
     @property
     def host_holds(self) -> bool:
@@ -322,8 +354,9 @@ class Serving:
         if not self.host_holds:
             return 0
         block = self.engine.held_tokens(1, self.options)
-        found = most([partial(self.room_of_blocks, one, block) for one in self._summed])
-        return min(found * block, LIMIT)
+        rooms = [partial(self.room_of_blocks, one, block) for one in self._summed]
+        host = self.host_rooms(lambda number: self.host_room(self.batch, number * block))
+        return min(most([*rooms, *host]) * block, LIMIT)
 
     def room_of_blocks(self, one: Loaded, block: int, number: int) -> int:
         """Return the bytes that a context of so many blocks leaves on one device of a stage."""
@@ -337,9 +370,10 @@ class Serving:
         if not self.host_holds:
             return 0
         limit = self.engine.most_sequences
-        if limit is not None and self.fits(limit, self.context):
-            return limit
-        return most([partial(self.room, one, context=self.context) for one in self._summed])
+        if limit is not None:
+            return largest(lambda number: self.fits(number, self.context), limit, start=limit)
+        rooms = [partial(self.room, one, context=self.context) for one in self._summed]
+        return most([*rooms, *self.host_rooms(lambda number: self.host_room(number, self.context))])
 
 
 def most(rooms: Iterable[Callable[[int], int]]) -> int:
@@ -474,6 +508,8 @@ def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> st
         UnknownNameError: the engine has no rule of this name.
 
     """
+    if named is not None and chosen.overrides and named.endswith("=CPU") and named != "=CPU":
+        return named
     if named is not None and named not in chosen.offloads:
         known = (
             f"one of {', '.join(chosen.offloads)}" if chosen.offloads else f"none: {chosen.id} has no rules"

@@ -12,7 +12,7 @@ from memcalc.command import cache_facts
 from memcalc.engines import engine
 from memcalc.engines.base import Step, pass_width
 from memcalc.engines.llama_cpp import buffers
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
 from memcalc.gguf import DTYPES
 from memcalc.gguf_names import ARCHITECTURES, gguf_name, in_gguf
@@ -109,9 +109,10 @@ def test_a_plan_says_the_same():
     """What the command answers is what the rows above hold: four sequences of DeepSeek-R1 in q8_0."""
     asked = {"context": 10_000, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
     serving = plan("deepseek-ai/DeepSeek-R1", **asked, engine_options={"n_seq_max": "3"})
-    (pool,) = serving.budget.pools
+    pool, host = serving.budget.pools
     assert pool.components["kv_cache"] / MIB == pytest.approx(720.56, abs=0.005)
-    assert pool.components["weights"] == serving.weights_file_bytes == 404_488_847_360
+    held = pool.components["weights"] + host.components["weights"]  # the embedding is the host's
+    assert held == serving.weights_file_bytes == 404_488_847_360
 
 
 def test_compute_buffers_are_a_range_that_holds_every_row():
@@ -132,7 +133,7 @@ def test_compute_buffers_are_a_range_that_holds_every_row():
 
 
 def test_the_range_of_a_plan():
-    (pool,) = plan("meta-llama/Meta-Llama-3.1-8B", context=32_768, weights="Q8_0").budget.pools
+    pool, _ = plan("meta-llama/Meta-Llama-3.1-8B", context=32_768, weights="Q8_0").budget.pools
     (line,) = (line for line in pool.lines if line.name == "compute buffers")
     assert (line.evidence, line.bytes / MIB) == ("measured", 266.5)
     assert line.low == line.bytes < line.high
@@ -220,7 +221,7 @@ def test_windows_that_llama_cpp_does_not_know_keep_everything():
 
 
 def cache_bytes(name, context, options=None, **asked):
-    (pool,) = plan(
+    pool, _ = plan(
         name, context=context, engine_name="llama.cpp", engine_options=options, **asked
     ).budget.pools
     return pool.components["kv_cache"] + pool.components.get("state", 0)
@@ -240,7 +241,7 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), encoding="utf-8")
     asked = {"context": 32_768, "weights": "Q4_K_M", "batch": 4}
-    (pool,) = plan(str(path), **asked).budget.pools
+    pool, _ = plan(str(path), **asked).budget.pools
     assert pool.components["state"] / MIB == pytest.approx(301.5, abs=0.005)
     assert pool.components["kv_cache"] / MIB == 768
     serving = plan(str(path), **asked)
@@ -309,3 +310,87 @@ def test_layers_are_spread_over_devices():
     one, two = (plan("Qwen/Qwen3-32B", context=8192, weights="Q4_K_M", on=f"{n}x rtx-a6000") for n in (1, 2))
     assert (two.split.pp, two.split.tp) == (2, 1)
     assert one.budget.pools[0].components["kv_cache"] == 2 * two.budget.pools[0].components["kv_cache"]
+
+
+# placement
+
+
+def placed(offload=None, name="Qwen/Qwen3-30B-A3B", **options):
+    """The weights on the device, those in the host's memory, and all of them."""
+    told = {key: str(value) for key, value in options.items()}
+    asked = {"context": 8192, "engine_name": "llama.cpp", "weights": "Q4_K_M", "offload": offload}
+    serving = plan(name, **asked, engine_options=told)
+    device, host = (pool.components for pool in serving.budget.pools)
+    return serving, device, host
+
+
+def test_the_embedding_stays_in_the_hosts_memory():
+    serving, device, host = placed()
+    embedding = next(tensor for tensor in serving.model.weights() if tensor.kind == "embedding")
+    assert host == {"weights": tensor_bytes(embedding, serving.rule(embedding))}
+    assert device["weights"] + host["weights"] == serving.weights_file_bytes
+
+
+def test_a_tied_head_is_a_second_copy_of_the_embedding():
+    """llama.cpp loads it once for the rows that it looks up, and once where the output is computed."""
+    serving, device, host = placed(name="google/gemma-2-2b-it")
+    assert serving.model.tied
+    assert device["weights"] == serving.weights_file_bytes
+    none, device, host = placed(name="google/gemma-2-2b-it", n_gpu_layers=0)
+    assert "weights" not in device
+    assert host["weights"] == none.weights_file_bytes
+
+
+@pytest.mark.parametrize("layers", [0, 1, 20, 48, 49, 99])
+def test_the_last_layers_and_the_output_lie_on_the_device(layers):
+    """The output counts as one: 49 of 48 layers are all; caches lie where their layers do."""
+    serving, device, host = placed(n_gpu_layers=layers)
+    assert device.get("weights", 0) + host["weights"] == serving.weights_file_bytes
+    cache = 2 * 4 * 128 * 8192 * 2
+    mine = min(max(layers - 1, 0), 48)
+    assert device.get("kv_cache", 0) == mine * cache
+    assert host.get("kv_cache", 0) == (48 - mine) * cache
+    assert serving.cache_bytes == 48 * cache
+    assert placed(n_gpu_layers=layers)[1] == device
+
+
+def test_experts_of_the_first_layers_go_to_the_host():
+    """--n-cpu-moe, --cpu-moe and --override-tensor say the same of all layers."""
+    _, every, _ = placed()
+    few, device, _ = placed(n_cpu_moe=30)
+    moved = sum(
+        tensor_bytes(tensor, few.rule(tensor))
+        for tensor in few.model.weights()
+        if tensor.kind == "expert" and tensor.pool == "host"
+    )
+    assert every["weights"] - device["weights"] == moved > 0
+    assert device["kv_cache"] == every["kv_cache"]
+    assert placed("experts")[1:] == placed(n_cpu_moe=48)[1:] == placed("ffn_.*_exps=CPU")[1:]
+    assert placed("^blk.(0|1).ffn_(gate|up|down)_exps=CPU")[1:] == placed(n_cpu_moe=2)[1:]
+
+
+@pytest.mark.parametrize("offload", ["[=CPU", "=CPU", "exps=GPU", "marlin"])
+def test_a_placement_that_is_not_understood_is_refused(offload):
+    with pytest.raises(MemcalcError, match="--offload"):
+        placed(offload)
+
+
+def test_layers_in_the_host_and_several_devices_are_refused():
+    asked = {"context": 8, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
+    serving = plan("Qwen/Qwen3-30B-A3B", **asked, pp=2, engine_options={"n_cpu_moe": "2"})
+    with pytest.raises(BadInputError, match="--pp"):
+        _ = serving.budget
+
+
+def test_the_hosts_memory_bounds_what_its_layers_remember():
+    asked = {"context": 8192, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
+    told = {"n_gpu_layers": "20"}
+    large = plan("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 64GiB host", engine_options=told)
+    small = plan("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 11GiB host", engine_options=told)
+    assert small.max_context < large.max_context
+    assert small.fits(1, small.max_context)
+    assert not small.fits(1, small.max_context + 256)
+    assert small.host_room(1, small.max_context) >= 0 > small.host_room(1, small.max_context + 256)
+    none = plan("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 4GiB host", engine_options=told)
+    assert not none.budget.fits
+    assert none.max_context == none.max_batch == 0

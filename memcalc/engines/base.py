@@ -73,6 +73,7 @@ class Engine(ABC):
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
     offloads: tuple[str, ...] = ()  # rules that put weights into host memory; the first is the default
+    overrides = False  # whether --offload may be an expression that names tensors, as in "exps=CPU"
     defaults: Mapping[str, int] = {}
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's mixes
     reads_checkpoints = True  # whether they may be a checkpoint's
@@ -204,7 +205,7 @@ def option_value(field: str, value: str, otherwise: int) -> int:
             raise BadInputError(field, "true or false", value, "correct the value")
         return value == "true"
     digits = value.lstrip("0") if value.isascii() and value.isdigit() else "-"
-    least = 0 if otherwise == 0 else 1
+    least = 0 if otherwise <= 0 else 1
     if digits == "-" or not least <= len(digits) < 10:
         raise BadInputError(field, f"a whole number from {least} to 999999999", value, "correct the value")
     return int(value)

@@ -7,10 +7,11 @@ ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.budget import Line
-from memcalc.engines.base import Engine
+from memcalc.engines.base import Engine, Place
 from memcalc.errors import BadInputError
 from memcalc.formats import GGUF_KV_FORMATS
 from memcalc.parts import MLA
@@ -18,16 +19,17 @@ from memcalc.split import Split
 from memcalc.tensor import ceil_div, least
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from memcalc.engines.base import Step
     from memcalc.formats import Format, Rule
-    from memcalc.model import Model
+    from memcalc.model import Layer, Model
     from memcalc.parts.plain import Kept
     from memcalc.tensor import Tensor
 
 __all__ = ["LlamaCpp"]
 
+ALL = -1  # layers on the devices, and the output
 CELLS = 256  # every cache is rounded up to a multiple of it
 CONTEXTS = (
     "contexts of llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
@@ -61,7 +63,43 @@ class LlamaCpp(Engine):
         "swa_full": True,
         "n_ubatch": 512,
         "n_batch": 2048,
+        "n_gpu_layers": ALL,
+        "n_cpu_moe": 0,
     }
+    offloads = ("layers", "experts")
+    overrides = True
+
+    def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
+        """Put the first layers into the host's memory, or experts of the first, or what an expression names.
+
+        Source: ggml-org/llama.cpp, src/llama-model.cpp (load_tensors: i_gpu_start, dev_input) and
+        common/arg.cpp (--n-cpu-moe, --override-tensor), v0.5.0, 2026-11.
+        """
+        depth = len(model.layers)
+        first = depth + 1 - on_devices(depth, options)
+        experts = depth if offload == "experts" else options["n_cpu_moe"]
+        named = named_by(model, offload)
+        if not (first or experts or (offload and "=" in offload)):
+            return model
+        layers = []
+        for index, layer in enumerate(model.layers):
+            pools = moved(layer, named(index), whole=index < first, experts=index < experts)
+            layers.append(replace(layer, pools=tuple(pools)))
+        return replace(model, layers=tuple(layers))
+
+    def places(
+        self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
+    ) -> Iterator[Place]:
+        """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is."""
+        del offload
+        form, output = rule(tensor), "gpu" if on_devices(len(model.layers), options) else "host"
+        if tensor.kind == "embedding":
+            yield Place("host", tensor, form)
+            if model.tied and output == "gpu":
+                yield Place("gpu", tensor, form)
+        else:
+            inside = tensor.name.startswith("model.layers.")
+            yield Place(tensor.pool if inside else output, tensor, form)
 
     def held(self, model: Model) -> Model:
         """Return the model as today's GGUF files hold it."""
@@ -149,7 +187,15 @@ class LlamaCpp(Engine):
             yield tensor._replace(shape=shape, format="fp32")
 
     def constant_lines(self, step: Step) -> Iterator[Line]:
-        """Yield the runtime: nobody has measured llama.cpp's part of it here."""
+        """Yield the runtime: nobody has measured llama.cpp's part of it here.
+
+        Raises:
+            BadInputError: several devices share the layers that are left beside the host's.
+
+        """
+        if step.split.pp > 1 and any(layer.pools for layer in step.stage.layers):
+            remedy = "which device takes which of the others is not understood; name one device"
+            raise BadInputError("--pp", "1 with layers in host memory", step.split.pp, remedy)
         del step
         name, formula = "CUDA context", "300 MB to 1 GB"
         yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
@@ -174,6 +220,51 @@ def buffers(step: Step, context: int) -> tuple[int, int]:
     stream = max(getattr(part, "width", 0) for part in step.widths)
     low = 4 * tokens * (vocab + 2 * stream)
     return low, low + 4 * tokens * max(step.widths.values()) + 2 * tokens * padded(context)
+
+
+def on_devices(depth: int, options: Mapping[str, int]) -> int:
+    """Return how many of the layers and the output, counted from the end, lie on devices.
+
+    >>> on_devices(64, {"n_gpu_layers": ALL}), on_devices(64, {"n_gpu_layers": 20})
+    (65, 20)
+    """
+    asked = options["n_gpu_layers"]
+    return depth + 1 if asked == ALL else least(asked, depth + 1)
+
+
+def named_by(model: Model, offload: str | None) -> Callable[[int], Callable[[str], bool]]:
+    """Return, for a layer's number, whether an expression like ``exps=CPU`` names one of its tensors.
+
+    Raises:
+        BadInputError: it is no regular expression.
+
+    """
+    import re
+
+    from memcalc.gguf_names import gguf_name
+
+    if offload is None or "=" not in offload:
+        return lambda _index: lambda _name: False
+    text = offload.removesuffix("=CPU")
+    try:
+        expression = re.compile(text)
+    except re.error:
+        remedy = r"write for example ffn_.*_exps=CPU"
+        raise BadInputError("--offload", "a regular expression before =CPU", offload, remedy) from None
+    return lambda index: (
+        lambda name: expression.search(gguf_name(model, f"model.layers.{index}.{name}")) is not None
+    )
+
+
+def moved(
+    layer: Layer, named: Callable[[str], bool], *, whole: bool, experts: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield what of a layer lies in the host's memory: its tensors, and the parts whose caches do."""
+    for tensor in layer.weights():
+        if whole or (experts and tensor.kind == "expert") or named(tensor.name):
+            yield tensor.name, "host"
+    if whole:
+        yield from ((name, "host") for name, _ in layer.remembering)
 
 
 def padded(cells: int) -> int:
