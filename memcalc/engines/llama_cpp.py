@@ -167,7 +167,8 @@ def buffers(step: Step, context: int) -> tuple[int, int]:
     """Return the ends between which every recorded compute buffer lies.
 
     4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
-    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell.
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell: it holds
+    every published model of the record, not every small one that can be drawn.
     """
     tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in step.widths)
