@@ -44,8 +44,8 @@ class LlamaCpp(Engine):
     versions = (("0.5", "0.5"),)
     note = (
         "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, "
-        "... or K/V; all weights on the devices (it leaves the input embedding in the host's memory, if that is "
-        "not the head too), layers in equal shares (its own follow the free memory). "
+        "... or K/V; all weights on the devices (it leaves the input embedding in the host's memory, if that "
+        "is not the head too), layers in equal shares (its own follow the free memory). "
         "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
         "(true), n_ubatch (512), n_batch (2048). llama-server's own defaults: swa_full=false, and with "
         "several sequences kv_unified=true. With flash attention, its default where the device has it"
