@@ -606,13 +606,14 @@ def as_gguf(found: Source, weights: str | None) -> Stored:
         UnknownNameError: no mix has this name.
 
     """
-    from memcalc.gguf_file import as_filed
     from memcalc.mixes import FILE_TYPES, converted, mix_named, mixed
     from memcalc.readers import read
 
     model = read(found.fields, found.name)
     activation = format_named(found.dtype)
     if found.header is not None and found.is_gguf and weights is None:
+        from memcalc.gguf_file import as_filed
+
         stored = as_filed(model, found.header)
         name = FILE_TYPES.get(-1 if found.file_type is None else found.file_type, "mix of the file")
         return Stored(*stored, activation, activation, (), own=True, name=f"{name}, as the file has it")

@@ -31,6 +31,7 @@ ANSWERS = {
     "model": ["model", "Qwen/Qwen3-32B"],
     "serve": ["serve", "Qwen/Qwen3-32B", "--context", "8192", "--on", "2x rtx-a6000"],
     "serve everything": ["serve", *DEEPSEEK, "--on", "16x h20-96g", "--tp", "16", "--engine", "vllm"],
+    "serve a mix": ["serve", "deepseek-ai/DeepSeek-R1", "--context", "8192", "--weights", "Q4_K_M"],
     "train": ["train", "Qwen/Qwen3-32B", "--seq", "4096"],
 }
 

@@ -46,10 +46,13 @@ class LlamaCpp(Engine):
     versions = (("0.5", "0.5"),)
     note = (
         "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, "
-        "... or K/V; all weights on the devices, layers in equal shares (its own follow the free memory). "
+        "... or K/V; layers in equal shares on several devices (its own shares follow the free memory). "
         "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
-        "(true), n_ubatch (512), n_batch (2048). llama-server's own defaults: swa_full=false, and with "
-        "several sequences kv_unified=true. With flash attention, its default where the device has it"
+        "(true), n_ubatch (512), n_batch (2048), n_gpu_layers (all: the last layers and the output, which "
+        "counts as one, lie on the device), n_cpu_moe (0: of how many layers the experts do not). --offload "
+        'experts, or REGEX=CPU as --override-tensor has it, by the names in GGUF: "ffn_.*_exps=CPU". The '
+        "embedding stays in the host's memory. llama-server's own defaults: swa_full=false, and with several "
+        "sequences kv_unified=true. With flash attention, its default where the device has it"
     )
     reads_gguf = True
     reads_checkpoints = False
@@ -214,7 +217,8 @@ def buffers(step: Step, context: int) -> tuple[int, int]:
     """Return the ends between which every recorded compute buffer lies.
 
     4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
-    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell.
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell: it holds
+    every published model of the record, not every small one that can be drawn.
     """
     tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in step.widths)

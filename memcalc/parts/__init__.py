@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from memcalc.parts.attention import GQA, MLA, Indexer
 from memcalc.parts.feedforward import MLP, MoE
 from memcalc.parts.plain import Embedding, Linear, Norm, Part
-from memcalc.parts.recurrent import DeltaNet
-from memcalc.parts.vision import Patches, Positions
+
+if TYPE_CHECKING:
+    from memcalc.parts.recurrent import DeltaNet
+    from memcalc.parts.vision import Patches, Positions
 
 __all__ = [
     "GQA",
@@ -22,3 +26,14 @@ __all__ = [
     "Patches",
     "Positions",
 ]
+
+_LATER = {"DeltaNet": "recurrent", "Patches": "vision", "Positions": "vision"}  # few models have them
+
+
+def __getattr__(name: str) -> object:
+    """Load a part that few models have when it is first asked for: each module costs an answer its time."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
