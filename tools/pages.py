@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from memcalc.budget import hundredths
 from memcalc.figure import COLOURS, bars
 from memcalc.machine import devices
 from memcalc.serving import Serving, plan
@@ -11,7 +12,7 @@ from memcalc.sources import catalogue, load_model, source
 from memcalc.table import table
 from memcalc.vocabulary import WORDS
 
-CONTEXT = 8192
+CONTEXT, GIB = 8192, 2**30
 
 
 class Deployment(NamedTuple):
@@ -68,14 +69,13 @@ def deployments() -> str:
     rows = [
         {
             "model": short(one.model),
-            "format": f"`{serving.named['weights']}`",
-            "machine": f"`{one.on}`",
-            "engine": one.engine,
+            "format, engine": f"{serving.named['weights']}, {one.engine}",
+            "machine": one.on,
             "fits": "**yes**" if serving.budget.fits else "no",
-            "needs, GiB": serving.budget.pools[0].total_bytes / 2**30,
-            "may use, GiB": (serving.usable_bytes or 0) / 2**30,
-            "host needs, GiB": None if serving.host is None else serving.host.total_bytes / 2**30,
-            "largest context, tokens": serving.max_context or None,
+            "device, GiB": f"{hundredths(serving.budget.pools[0].total_bytes, GIB)} of "
+            f"{hundredths(serving.usable_bytes or 0, GIB)}",
+            "host, GiB": None if serving.host is None else serving.host.total_bytes / GIB,
+            "longest, tokens": serving.max_context or None,
         }
         for one, serving in planned().items()
     ]
