@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memcalc.serving import plan
     from memcalc.solve import largest
     from memcalc.sources import catalogue, load_model, source
-    from memcalc.training import states
+    from memcalc.states import states
 
 __all__ = [
     "FORMATS",
@@ -50,7 +50,7 @@ _HOMES = {
     "plan": "serving",
     "read": "readers",
     "source": "sources",
-    "states": "training",
+    "states": "states",
 }
 
 

@@ -9,7 +9,10 @@ from typing import NamedTuple
 __all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget", "gib", "thin"]
 
 GIB = 2**30
-COMPONENTS = ("weights", "kv_cache", "state", "activations", "logits", "runtime")
+COMPONENTS = (
+    *("weights", "master", "gradients", "optimizer", "kv_cache", "state", "activations", "logits"),
+    *("gathered", "temporaries", "workspace", "runtime"),
+)
 
 
 class Line(NamedTuple):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memcalc.model import Model
     from memcalc.serving import KVPool, Serving
     from memcalc.sources import Source
-    from memcalc.training import States
+    from memcalc.states import States
 
     Answer = tuple[int, Callable[[], object], Callable[[], str]]  # exit status, for programs, for people
 
@@ -491,7 +491,7 @@ def answer_train(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc train``: the states, which no batch and no sequence changes."""
     from memcalc.readers import read
     from memcalc.sources import source
-    from memcalc.training import states
+    from memcalc.states import states
 
     if given.seq is not None:
         at_least_one("seq", given.seq)

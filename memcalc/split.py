@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memcalc.model import Model
     from memcalc.tensor import Tensor
 
-__all__ = ["Split", "stages"]
+__all__ = ["Layout", "Split", "stages"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,96 @@ def stages(model: Model, pp: int) -> Iterator[Model]:
     for number in counts:
         yield model.stage(first, first + number)
         first += number
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Ranks of a training run in each direction, and how data-parallel ranks share the states.
+
+    `world` devices are ``tp * pp * cp * dp``; the experts are dealt out over `ep` of the ranks of a stage,
+    each cut over `expert_tp`. `shard` is ZeRO's stage, or ``fsdp``.
+
+    >>> layout = Layout(world=64, tp=8, pp=2, cp=2)
+    >>> layout.dp, layout.states_ranks, Layout(world=8, ep=4).expert_states_ranks
+    (2, 4, 2)
+    """
+
+    world: int = 1
+    tp: int = 1
+    pp: int = 1
+    vpp: int = 1
+    cp: int = 1
+    ep: int = 1
+    expert_tp: int | None = None
+    shard: int | str = 0
+    sequence_parallel: bool = False
+    schedule: str = "1f1b"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            BadInputError: a count is no whole number >= 1, or the world does not factor.
+
+        """
+        for name in ("world", "tp", "pp", "vpp", "cp", "ep"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise BadInputError(f"--{name}", "a whole number >= 1", value, "leave it out for 1")
+        if self.expert_tp is not None and (type(self.expert_tp) is not int or self.expert_tp < 1):
+            raise BadInputError("--expert-tp", "a whole number >= 1", self.expert_tp, "leave it out for --tp")
+        inside = self.tp * self.pp * self.cp
+        if self.world % inside:
+            expected = f"a multiple of tp x pp x cp = {inside}"
+            raise BadInputError("--world", expected, self.world, "every rank has a place in each direction")
+        of_experts = self.etp * self.ep * self.pp
+        if self.ep > 1 and self.world % of_experts:
+            expected = f"a divisor of the {self.world // self.pp} ranks of a stage, {self.etp} for each expert"
+            raise BadInputError("--ep", expected, self.ep, "experts are dealt out over the ranks of a stage")
+        if self.vpp > 1 and self.pp == 1:
+            raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")
+        if self.sequence_parallel and self.tp == 1:
+            remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
+            raise BadInputError("--sequence-parallel", "--tp above 1", self.tp, remedy)
+
+    @property
+    def dp(self) -> int:
+        """Data-parallel ranks: each has sequences of its own."""
+        return self.world // (self.tp * self.pp * self.cp)
+
+    @property
+    def etp(self) -> int:
+        """Ranks that share one expert's matrices."""
+        return self.expert_tp or self.tp
+
+    @property
+    def states_ranks(self) -> int:
+        """Ranks that hold the same weights outside of the experts: data- and context-parallel ones."""
+        return self.dp * self.cp
+
+    @property
+    def expert_states_ranks(self) -> int:
+        """Ranks that hold the same experts."""
+        return max(1, self.world // (self.etp * self.ep * self.pp))
+
+    def on_rank(self, tensor: Tensor) -> Tensor:
+        """Return the fullest rank's share of a weight before its states are shared out."""
+        if tensor.chosen is None:
+            return tensor.on_rank(tp=self.tp)
+        return tensor.on_rank(tp=self.etp, ep=self.ep)
+
+    def in_flight(self, stage: int, micro_batches: int) -> int:
+        """Return how many chunks of a stage keep their activations at once, at most.
+
+        One forward, one backward: the first stage starts as many micro-batches as there are stages.
+        Interleaved: 2(p - 1 - stage) + (v - 1)p + 1 chunks, each of 1/v of the stage's layers. GPipe: all.
+        Source: Narayanan et al. 2021, arXiv:2104.04473; Megatron-LM, core/pipeline_parallel/schedules.py.
+
+        >>> Layout(world=4, pp=4).in_flight(0, 32), Layout(world=4, pp=4, vpp=2).in_flight(0, 32)
+        (4, 11)
+        """
+        if self.schedule == "gpipe":
+            return micro_batches * self.vpp
+        if self.vpp == 1:
+            return min(micro_batches, self.pp - stage)
+        return min(micro_batches * self.vpp, 2 * (self.pp - 1 - stage) + (self.vpp - 1) * self.pp + 1)

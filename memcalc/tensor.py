@@ -1,7 +1,7 @@
 """A tensor: a name, a shape, a kind. The arithmetic never asks what its numbers are.
 
 Whole numbers give exact counts, SymPy symbols give formulas, NumPy arrays give sweeps. Annotations say
-``int``; `least` and `ceil_div` are the only functions that look at the kind of number.
+``int``; `least`, `greatest`, `share` and `ceil_div` are the only functions that look at the kind of number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["IN", "OUT", "Axis", "Tensor", "ceil_div", "count", "least", "linear", "product", "under"]
+__all__ = [
+    "IN",
+    "OUT",
+    "Axis",
+    "Tensor",
+    "ceil_div",
+    "count",
+    "greatest",
+    "least",
+    "linear",
+    "product",
+    "share",
+    "under",
+]
 
 Axis = int | tuple[int, int]  # (pieces, size): stored as one axis, cut between pieces only
 OUT, IN = 0, 1  # which axis of an (out, in) matrix tensor-parallel ranks share
@@ -44,6 +57,39 @@ def least(a: int, b: int) -> int:
             return minimum(a, b)
         case _:
             return min(a, b)
+
+
+def greatest(a: int, b: int) -> int:
+    """Return the larger of two numbers, symbols or arrays.
+
+    >>> greatest(4096, 131072)
+    131072
+    """
+    match _library(a, b):
+        case "sympy":
+            from sympy import Max
+
+            return Max(a, b)
+        case "numpy":
+            from numpy import maximum
+
+            return maximum(a, b)
+        case _:
+            return max(a, b)
+
+
+def share(a: int, ranks: int) -> int:
+    """Return the fullest rank's part of what ranks divide: rounded up, but a plain quotient of symbols.
+
+    Formulas in papers divide activations without rounding, and so do their symbols here; plans hold
+    that what is divided divides, or round up where an implementation does.
+
+    >>> share(10, 4)
+    3
+    """
+    if not (type(a) is type(ranks) is int) and _library(a, ranks) == "sympy":
+        return a / ranks  # type: ignore[return-value]  # of symbols it is no float
+    return -(-a // ranks)
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -36,7 +36,7 @@ from memcalc.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
 from memcalc.sources import catalogue, load_model
 from memcalc.split import Split
 from memcalc.tensor import ceil_div, count, least
-from memcalc.training import states
+from memcalc.states import states
 from memcalc.vocabulary import WORDS, word
 
 L, h, a, k, d, f, V = symbols("depth width heads kv_heads head_dim ffn_width vocab")
@@ -607,7 +607,7 @@ def test_a_million_points_in_a_tenth_of_a_second():
 # The core counts without any of this.
 
 
-@pytest.mark.parametrize("modules", ["memcalc, memcalc.serving, memcalc.training, memcalc.sources"])
+@pytest.mark.parametrize("modules", ["memcalc, memcalc.serving, memcalc.states, memcalc.sources"])
 def test_counting_loads_neither_sympy_nor_numpy(modules):
     program = f"import sys, {modules}; memcalc.load_model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.split import Split
 from memcalc.tensor import count, least
-from memcalc.training import states
+from memcalc.states import states
 from memcalc.vocabulary import WORDS
 
 SAFE = 2**53 - 1  # the largest whole number that JavaScript tells from its neighbours

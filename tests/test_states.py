@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memcalc.errors import MemcalcError
-from memcalc.training import states
+from memcalc.states import states
 
 BILLION = 10**9
 

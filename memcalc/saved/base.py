@@ -1,0 +1,109 @@
+"""What the program of an implementation is told, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.saved.tape import Tape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memcalc.model import Layer, Model
+    from memcalc.saved.tape import Value
+
+__all__ = ["Adapter", "Implementation", "Loss", "Setting", "everything_trained"]
+
+
+class Adapter(NamedTuple):
+    """Two thin matrices beside a matrix: their rank, and the bytes of one of their numbers."""
+
+    lora_rank: int
+    element_bytes: int
+
+
+def everything_trained(name: str) -> bool:
+    """Say that a weight is trained, whatever its name."""
+    del name
+    return True
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One micro-batch on one rank: how much, in which numbers, and what of the model is trained.
+
+    `seq` are the tokens of a sequence that this rank sees (context parallelism has cut them already).
+    `element_bytes` is that of the residual stream; with `autocast` the stream has 32 bits, and matrices are
+    copied to 16. `trained` and `adapters` know weights by their names inside of a layer
+    (``self_attn.q_proj``), or outside of all layers (``lm_head``).
+    """
+
+    batch: int
+    seq: int
+    element_bytes: int = 2
+    autocast: bool = False
+    attention: str = "flash"
+    repeat_kv: bool = False
+    dropout: float = 0.0
+    experts: str | None = None
+    recompute: frozenset[str] = frozenset()
+    trained: Callable[[str], bool] = everything_trained
+    adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
+    routed_share: tuple[int, int] = (1, 1)  # experts that share the tokens, ranks that share each expert
+    fresh: bool = True
+    gradient_bytes: int | None = None
+
+    @property
+    def low_bytes(self) -> int:
+        """Bytes of a number inside of the matrices."""
+        return 2 if self.autocast else self.element_bytes
+
+    def tape(self) -> Tape:
+        """Return an empty tape for this rank."""
+        return Tape(self.cut, self.fresh, self.gradient_bytes)
+
+    def adapter(self, name: str) -> Adapter | None:
+        """Return the adapter beside a matrix, if it has one."""
+        return self.adapters.get(name.rpartition(".")[2])
+
+
+class Loss(NamedTuple):
+    """Bytes of the loss for one number of the logits.
+
+    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept), `result`
+    the gradient of the logits that the head is given.
+    """
+
+    id: str
+    kept: int
+    backward: int
+    note: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """The programs of one implementation.
+
+    `layer` runs a layer on its input and returns the output; `ends` runs what follows the last layer up to
+    the logits. Both write on the tape that they are given.
+    """
+
+    id: str
+    layer: Callable[[Tape, Setting, Layer, Value], Value]
+    ends: Callable[[Tape, Setting, Model, Value], Value]
+    model_types: frozenset[str] | None
+    losses: Mapping[str, Loss]
+    default_loss: str
+    modules: tuple[str, ...]  # what selective recomputation may name
+    default_modules: tuple[str, ...]
+    buffers: Callable[[Model], int]  # bytes of what a model keeps beside its weights
+    gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
+    step: str | None = None  # how the optimizer steps, where the implementation has its own default
+    dropout: float = 0.0
+    vocab_multiple: int = 1
+    positions: bool = False  # whether checkpoints hold on to the positions of the tokens
+    optimizers: frozenset[str] | None = None
+    source: str = ""

@@ -1,0 +1,321 @@
+"""What autograd keeps, found as autograd finds it: by running the operations on shapes.
+
+An implementation (transformers, Megatron) is a program of operations. Each operation knows what its
+derivative needs: a product needs the other factor, a matrix its input, a square its argument. What is needed
+is kept until the operation has run backwards, a storage once however often it is needed. Frozen weights,
+adapters and recomputation then need no rules of their own.
+
+Bytes are those of one rank. They may be whole numbers, SymPy symbols (the derivation) or NumPy arrays (a
+sweep).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.tensor import greatest, share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    Recomputed = Callable[[str], str | None]
+
+__all__ = ["Operation", "Pass", "Tape", "Value"]
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A storage that an operation made, and whether a gradient flows through it.
+
+    `region` says which ranks share it: ``inner`` lies between a matrix cut by its outputs and one cut by its
+    inputs, ``hidden`` outside of them (sequence parallelism shares it), ``logits`` is as wide as the
+    vocabulary, ``routed`` holds the tokens that were sent to experts, ``whole`` is on every rank.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    element_bytes: int
+    grad: bool
+    region: str
+    bytes: int
+    module: str = ""
+    shared: bool = False  # by all layers: counted once, beside them
+
+
+class Operation(NamedTuple):
+    """One step of the forward pass, with what its derivative keeps and makes.
+
+    `inputs` are those that get a gradient; `aliased` says that theirs is the output's gradient itself, as
+    for a sum. `weight_bytes` is the gradient of a weight, which stays; `beside` are the bytes that the
+    derivative needs beside its results while it is computed.
+    """
+
+    name: str
+    module: str
+    inputs: tuple[Value, ...]
+    output: Value
+    keeps: tuple[Value, ...]
+    aliased: bool
+    weight_bytes: int
+    beside: int
+
+
+class Pass(NamedTuple):
+    """What running backwards does to memory, from just before (the output's gradient exists) to just after.
+
+    `peak` is the most above the level at the start, `change` the level at the end: gradients that were made,
+    less what was kept.
+    """
+
+    peak: int
+    change: int
+
+
+@dataclass(eq=False)
+class Gradient:
+    """A gradient's storage, and how many wait for it."""
+
+    bytes: int
+    waiting: int = 1
+
+
+@dataclass(eq=False)
+class Tape:
+    """Operations in the order of the forward pass.
+
+    `cut` gives the ranks that share each region. `fresh`: gradients of weights are made in the backward pass
+    and stay; otherwise they live already, and what is made is added to them and freed.
+    `weight_width` is the bytes of a gradient's number, None for those of the operation's own.
+
+    >>> tape = Tape()
+    >>> x = tape.value("x", (1, 4096, 5120), 2, grad=True)
+    >>> up = tape.linear("up_proj", x, 25600, trained=True)
+    >>> _ = tape.linear("down_proj", tape.apply("silu", up, "silu(up)"), 5120, trained=False)
+    >>> [(kept.name, kept.bytes) for kept in tape.kept()]
+    [('x', 41943040), ('up_proj output', 209715200)]
+    """
+
+    cut: Mapping[str, int] = field(default_factory=dict)
+    fresh: bool = True
+    weight_width: int | None = None
+    operations: list[Operation] = field(default_factory=list)
+    module: str = ""
+    region: str = "hidden"
+    rope: list[Value] | None = None  # cosines and sines, once all layers share them
+
+    def value(
+        self, name: str, shape: tuple[int, ...], element_bytes: int, *, grad: bool, region: str | None = None
+    ) -> Value:
+        """Make a storage, in the region where the tape is unless another one is named."""
+        where = self.region if region is None else region
+        size = prod(shape) * element_bytes
+        if where in self.cut:
+            size = share(size, self.cut[where])
+        return Value(name, shape, element_bytes, grad, where, size, self.module)
+
+    def like(
+        self, x: Value, name: str, element_bytes: int | None = None, *, grad: bool | None = None
+    ) -> Value:
+        """Make a storage of the shape of another."""
+        width = x.element_bytes if element_bytes is None else element_bytes
+        return self.value(name, x.shape, width, grad=x.grad if grad is None else grad, region=x.region)
+
+    def record(
+        self,
+        name: str,
+        inputs: Iterable[Value],
+        output: Value,
+        keeps: Iterable[Value] = (),
+        *,
+        aliased: bool = False,
+        weight_bytes: int = 0,
+        beside: int = 0,
+    ) -> Value:
+        """Add an operation; one whose result needs no gradient leaves no trace."""
+        if output.grad:
+            if not self.fresh:
+                weight_bytes, beside = 0, beside + weight_bytes
+            flowing = tuple(x for x in inputs if x.grad)
+            kept = tuple(keeps)
+            self.operations.append(Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside))
+        return output
+
+    # ---- operations, each with the rule of its derivative (PyTorch's derivatives.yaml) -------------------
+
+    def cast(self, x: Value, element_bytes: int, name: str) -> Value:
+        """Copy to another width; where it has that width already, nothing happens."""
+        if x.element_bytes == element_bytes:
+            return x
+        return self.record("cast", (x,), self.like(x, name, element_bytes))
+
+    def add(self, a: Value, b: Value, name: str) -> Value:
+        """Add: both get the gradient of the sum itself, and nothing is kept."""
+        wider = max(a.element_bytes, b.element_bytes)
+        a, b = self.cast(a, wider, f"{a.name}, wider"), self.cast(b, wider, f"{b.name}, wider")
+        return self.record("add", (a, b), self.like(a, name, grad=a.grad or b.grad), aliased=True)
+
+    def multiply(self, a: Value, b: Value, name: str) -> Value:
+        """Multiply: each factor is kept if the other one gets a gradient; b may have one number a row."""
+        out = self.like(a, name, grad=a.grad or b.grad)
+        keeps = (*((a,) if b.grad else ()), *((b,) if a.grad else ()))
+        summed = a.bytes if b.grad and b.shape != a.shape else 0
+        return self.record("multiply", (a, b), out, keeps, beside=summed)
+
+    def scale(self, x: Value, name: str, *, trained: bool) -> Value:
+        """Multiply by a weight with one number a column: x is kept if the weight is trained."""
+        out = self.like(x, name, grad=x.grad or trained)
+        if not trained:
+            return self.record("scale", (x,), out)
+        width = self.weight_width or x.element_bytes
+        return self.record(
+            "scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes
+        )
+
+    def apply(self, function: str, x: Value, name: str) -> Value:
+        """Apply a function whose derivative needs its argument (silu, gelu)."""
+        return self.record(function, (x,), self.like(x, name), (x,))
+
+    def linear(
+        self,
+        name: str,
+        x: Value,
+        columns: int,
+        *,
+        trained: bool,
+        bias: bool = False,
+        cast: bool = False,
+        region: str | None = None,
+        cut: str | None = None,
+        width: int | None = None,
+    ) -> Value:
+        """Multiply by a matrix: x is kept if the matrix is trained.
+
+        `cast`: the matrix is stored wider and copied to 16 bits, which x's gradient needs; `region` is that
+        of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
+        numbers.
+        """
+        out = self.value(
+            f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
+        )
+        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
+        keeps = [x] if trained else []
+        if cast and x.grad:
+            keeps.append(Value(f"{name} in 16 bits", (mine,), 2, False, "weight", 2 * mine, self.module))
+        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
+        gradient = (mine + shifts) * (width or self.weight_width or x.element_bytes)
+        return self.record(
+            name,
+            (x,),
+            out,
+            keeps,
+            weight_bytes=gradient if trained else 0,
+            beside=2 * (mine + shifts) if cast and trained else 0,
+        )
+
+    def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
+        """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.
+
+        Step by step the fp32 copy of the input is kept for the square and for the product, the inverse root
+        for its own derivative and the product, the normalised numbers for the weight.
+        """
+        statistic = (*x.shape[:-1], 1)
+        rstd = self.value(f"{name} 1/root", statistic, 4, grad=x.grad, region=x.region)
+        if fused:
+            out = self.like(x, f"{name} output", grad=x.grad or trained)
+            width = self.weight_width or x.element_bytes
+            return self.record(
+                name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0
+            )
+        wide = self.cast(x, 4, f"{name} input in fp32")
+        square = self.like(wide, f"{name} square")
+        self.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
+        mean = self.like(rstd, f"{name} mean square")
+        self.record("mean", (square,), mean)
+        self.record("rsqrt", (mean,), rstd, (rstd,), beside=2 * rstd.bytes)
+        normal = self.cast(
+            self.multiply(wide, rstd, f"{name} normalised in fp32"), x.element_bytes, f"{name} normalised"
+        )
+        if wide is x:  # no cast: the product itself is what the weight meets
+            normal.name = f"{name} normalised"
+        return self.scale(normal, f"{name} output", trained=trained)
+
+    # ---- what follows from them --------------------------------------------------------------------------
+
+    def kept(self, recomputed: Recomputed | None = None) -> list[Value]:
+        """List the storages kept for the backward pass, each once, in the order in which they were asked for.
+
+        `recomputed` names, for the module of an operation, the unit that is run again before its backward
+        pass (None: it is not). Of a unit only what it is given is kept, whatever its operations need.
+        """
+        found: dict[int, Value] = {}
+        for one in self.operations:
+            unit = recomputed and recomputed(one.module)
+            for value in one.keeps if unit is None else (*one.inputs, *one.keeps):
+                if unit is None or recomputed(value.module) != unit:  # type: ignore[misc]
+                    found[id(value)] = value
+        return [value for value in found.values() if not value.shared]
+
+    def kept_bytes(self, recomputed: Recomputed | None = None) -> int:
+        """Bytes of all that is kept."""
+        return sum(value.bytes for value in self.kept(recomputed))
+
+    def backward(self, recomputed: Recomputed | None = None, *, final: bool = False) -> Pass:
+        """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
+
+        A unit that is recomputed makes again what its operations need. `final`: nothing runs after it that
+        needs what all layers share.
+        """
+        level: int = 0
+        peak: int = 0
+        kept = {id(value) for value in self.kept(recomputed)}
+        freed_at: dict[int, tuple[int, Value]] = {}
+        again: dict[str | None, dict[int, Value]] = {}
+        for index, one in enumerate(self.operations):
+            unit = recomputed and recomputed(one.module)
+            for value in one.keeps if unit is None else (*one.inputs, *one.keeps):
+                if id(value) in kept or value.shared or value in one.keeps:
+                    freed_at.setdefault(id(value), (index, value))
+                if unit is not None and id(value) not in kept and not value.shared and value in one.keeps:
+                    again.setdefault(unit, {})[id(value)] = value
+        frees: dict[int, list[Value]] = {}
+        for index, value in freed_at.values():
+            if final or not value.shared:
+                frees.setdefault(index, []).append(value)
+        last = self.operations[-1].output
+        gradients = {id(last): Gradient(last.bytes)}
+        for index in range(len(self.operations) - 1, -1, -1):
+            one = self.operations[index]
+            made_again = again.pop(recomputed and recomputed(one.module), {})
+            level = level + sum(value.bytes for value in made_again.values())
+            given = gradients.pop(id(one.output), None)
+            if given is None:
+                continue  # nothing after it asked for its result
+            level = level + one.weight_bytes
+            made = []
+            for x in one.inputs:
+                if one.aliased:
+                    given.waiting += 1
+                    made.append(given)
+                else:
+                    level = level + x.bytes
+                    made.append(Gradient(x.bytes))
+            peak = greatest(peak, level + one.beside)
+            given.waiting -= 1
+            if not given.waiting:
+                level = level - given.bytes
+            level = level - sum(value.bytes for value in frees.get(index, ()))
+            for x, new in zip(one.inputs, made, strict=True):
+                old = gradients.get(id(x))
+                if old is None:
+                    gradients[id(x)] = new
+                    continue
+                level = level + x.bytes
+                peak = greatest(peak, level)
+                for summand in (old, new):
+                    summand.waiting -= 1
+                    if not summand.waiting:
+                        level = level - summand.bytes
+                gradients[id(x)] = Gradient(x.bytes)
+        return Pass(peak, level)
