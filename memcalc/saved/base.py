@@ -100,6 +100,8 @@ class Implementation:
     modules: tuple[str, ...]  # what selective recomputation may name
     default_modules: tuple[str, ...]
     buffers: Callable[[Model], int]  # bytes of what a model keeps beside its weights
+    workspace: Callable[[str | None], tuple[int, int, int]]  # of the libraries, by CUDA's capability: a range
+    workspace_source: str
     gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
     step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
