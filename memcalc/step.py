@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memcalc.sources import Source
     from memcalc.split import Layout
     from memcalc.states import Regime
+    from memcalc.sweep import Points
     from memcalc.tensor import Tensor
 
 __all__ = ["MOMENTS", "Training"]
@@ -115,6 +116,7 @@ class Training:
     rank: str
     offload: tuple[str, ...]
     machine: Machine | None
+    points: Points | None
     named: Mapping[str, object]
     source: Source
 
@@ -416,19 +418,27 @@ class Training:
         return {"first": range(1), "last": range(pp - 1, pp)}.get(self.rank, range(pp))
 
     @cached_property
+    def stages(self) -> list[StageMoments]:
+        """The stages among which the fullest is looked for."""
+        return [StageMoments(self, stage) for stage in self.stages_wanted]
+
+    @cached_property
     def fullest(self) -> StageMoments:
         """The moments of the stage that holds most."""
-        found = [StageMoments(self, stage) for stage in self.stages_wanted]
-        return max(found, key=lambda one: one.allocated_bytes)
+        return max(self.stages, key=lambda one: one.allocated_bytes)
 
     @property
     def allocated_bytes(self) -> int:
-        """The largest moment: what torch.cuda.max_memory_allocated reports."""
-        return self.fullest.allocated_bytes
+        """The largest moment: what torch.cuda.max_memory_allocated reports. Of arrays it is an array."""
+        found = largest(one.allocated_bytes for one in self.stages)
+        return found if self.points is None else self.points.value(found)
 
     def at(self, moment: str) -> dict[str, int]:
-        """Return the components of a moment; they add up to it."""
-        return self.fullest.components(moment)
+        """Return the components of a moment on the fullest stage; they add up to it."""
+        if self.points is None:
+            return self.fullest.components(moment)
+        components = self.stages[0].components(moment)
+        return {name: self.points.value(size) for name, size in components.items()}
 
     @property
     def ranks_of_host(self) -> int:
@@ -551,9 +561,10 @@ class StageMoments:
 
     @cached_property
     def labels(self) -> int:
-        """Bytes of the labels that the loss keeps: shifted, so padded by one, or copied if rows are many."""
+        """Labels that the loss keeps: shifted, so padded by one, or copied if rows are many."""
         batch, seq, _ = self.plan.stream_shape
-        return 8 * (batch * seq + (batch == 1))
+        alone = int(batch == 1) if type(batch) is int else batch.is_one()  # type: ignore[attr-defined]
+        return batch * seq + alone
 
     # ---- the backward pass -------------------------------------------------------------------------------
 
@@ -584,7 +595,12 @@ class StageMoments:
     @cached_property
     def fullest_instant(self) -> Instant:
         """The point of the backward pass at which a rank holds most."""
-        return max(self.instants(), key=lambda one: one.total)
+        found = list(self.instants())
+        if all(type(one.total) is int for one in found):
+            return max(found, key=lambda one: one.total)
+        return Instant(
+            "of each", 0, 0, 0, largest(one.total for one in found)
+        )  # arrays: another one for each
 
     @cached_property
     def held_logits(self) -> int:
@@ -720,7 +736,7 @@ class StageMoments:
         beside = self.beside_layers + scalars
         yield Line("activations", "RoPE, positions, scalars", 0, beside, "once", (*end, *loss))
         yield Line("activations", "kept by norm and head", 0, ends, "see `kept`", (*end, *loss))
-        yield Line("activations", "labels", labels // 8, labels, "8 B a token", end)
+        yield Line("activations", "labels", labels, 8 * labels, "8 B a token", end)
         if self.is_last:
             form, source = plan.loss, plan.loss.source
             kept, back = form.kept * self.logits, form.backward * self.logits
