@@ -1,7 +1,7 @@
 """What others measured of training: each row with its model, its plan, its hardware, its source and its date.
 
-A row states enough to be predicted: `plan` has the options of ``memcalc train`` by name. What was read and is no
-such row is counted too, with the reason.
+A row states enough to be predicted: `plan` has the options of ``memcalc train`` by name. What was read and is
+no such row is counted too, with the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from memcalc.data import open_text
 from memcalc.observations import GRADES, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "OPTIONS",
@@ -37,20 +37,20 @@ QUANTITIES = {  # what was read, and where
     "states": "weights, gradients and optimizer states of a device, or the one that `component` names",
     "activations": "what is kept for the backward pass on a device",
 }
-OPTIONS = frozenset({  # of `memcalc train`, with underscores
-    *("seq", "micro_batch", "accumulate", "world", "regime", "gradients", "implementation", "attention"),
-    *("optimizer", "optimizer_step", "keep_gradients", "loss", "hold_logits", "shard", "tp", "pp", "vpp", "cp"),
-    *("ep", "sequence_parallel", "pipeline_layout", "rank", "recompute", "recompute_modules", "experts"),
-    *("dropout", "compile", "lora_rank", "lora_targets", "adapter_dtype", "vocab_multiple", "expert_tp"),
-    *("repeat_kv", "quantize_base", "offload", "on"),
-})
+STEP = ("seq", "micro_batch", "accumulate", "dropout", "compile", "keep_gradients", "offload")
+NUMBERS = ("regime", "gradients", "optimizer", "optimizer_step", "adapter_dtype", "quantize_base")
+KERNELS = ("implementation", "attention", "loss", "hold_logits", "experts", "repeat_kv", "vocab_multiple")
+DEVICES = ("on", "world", "shard", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "sequence_parallel")
+PARTS = ("pipeline_layout", "rank", "recompute", "recompute_modules", "lora_rank", "lora_targets")
+OPTIONS = frozenset(STEP + NUMBERS + KERNELS + DEVICES + PARTS)  # of `memcalc train`, with underscores
 SHAPES = ("config", "fields", "parameters")  # the three ways in which the record describes a model
 REASONS = {  # why a published figure is no row of the record
     "a constant of a library": "no run: memcalc has it where it is used",
     "a formula": "memcalc derives its own; the book holds them against each other",
     "accuracy of another tool": "an error in per cent, no memory",
     "adapter not modelled": "a way of fine-tuning other than LoRA",
-    "approximate": "\"about\", whole GB, or digits missing",
+    "again": "the same run, listed a second time",
+    "approximate": '"about", whole GB, or digits missing',
     "architecture not modelled": "memcalc does not read the model, or not how this library builds it",
     "contradiction": "the figure and the stated run exclude each other",
     "derived": "worked out from a figure that is itself a row",
@@ -79,7 +79,7 @@ class TrainingObservation(NamedTuple):
 
     `quantity` is one of `QUANTITIES`, `printed` how the source writes the figure. `model` is a name of the
     catalogue or of `trained_models`. `plan` has options of ``memcalc train`` (`OPTIONS`); an option that it
-    does not name has its default. `family` groups rows that rest on the same assumptions, which `note` states.
+    does not name has its default. `family` groups rows that rest on like assumptions, which `note` states.
 
     `role` tells rows that set a constant of memcalc (``calibration``) from rows that only test it (``test``).
     `grade` A is printed by the program or its makers, with the run described; in B a part is assumed.
@@ -117,8 +117,8 @@ class TrainingObservation(NamedTuple):
 class TrainedModel(NamedTuple):
     """A model that is not in the catalogue, as its run describes it, in one of three ways.
 
-    `config` has the fields of a ``config.json``; `fields` are what the run's own arguments say (the vocabulary
-    padded as the program pads it); `parameters` is all that is said.
+    `config` has the fields of a ``config.json``; `fields` are what the run's own arguments say (the
+    vocabulary padded as the program pads it); `parameters` is all that is said.
 
     >>> trained_models()["megatron 12x512 v50432"].fields["vocab_size"]
     50432
@@ -246,6 +246,6 @@ def require(name: str, stated: Mapping[str, bool]) -> None:
         TypeError: naming the record and the first such thing.
 
     """
-    missing: Iterable[str] = (field for field, good in stated.items() if not good)
-    for field in missing:
-        raise TypeError(f"{name}: the record of training needs its {field}")
+    for field, good in stated.items():
+        if not good:
+            raise TypeError(f"{name}: a row of the record needs its {field}")

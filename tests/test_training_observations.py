@@ -1,4 +1,4 @@
-"""The record of measured training runs: every figure that was read is a row, or is left out with its reason."""
+"""The record of training runs: every figure that was read is a row, or is left out with its reason."""
 
 from __future__ import annotations
 
@@ -110,9 +110,9 @@ def test_the_states_of_the_zero_paper(row):
 
 
 def test_the_peak_of_a_step_is_ten_bytes_a_parameter():
-    """Weights, gradients, two moments and a copy for foreach, all in bf16; a workspace of the library on top."""
+    """Weights, gradients, two moments and a copy for foreach, all in bf16; and the library's workspace."""
     parameters = load_model("mistralai/Mistral-7B-v0.1").parameters
-    rows = [row for row in training_observations(family="fms full", model="mistralai/Mistral-7B-v0.1")]
+    rows = training_observations(family="fms full", model="mistralai/Mistral-7B-v0.1")
     steps = [row for row in rows if row.quantity == "allocated" and row.plan["regime"] == "pure-bf16"]
     assert len(steps) >= 10
     for row in steps:
@@ -162,7 +162,9 @@ def test_what_is_left_out_without_a_reason_does_not_load(broken):
         module.without({**training_left_out()[0]._asdict(), **broken})
 
 
-@pytest.mark.parametrize("broken", [{"source": ""}, {"date": ""}, {"parameters": 1}, {"fields": None}], ids=str)
+@pytest.mark.parametrize(
+    "broken", [{"source": ""}, {"date": ""}, {"parameters": 1}, {"fields": None}], ids=str
+)
 def test_a_model_that_is_not_described_does_not_load(broken):
     model = MODELS["megatron 12x512 v50304"]
     with pytest.raises(TypeError, match="needs its"):
