@@ -447,13 +447,15 @@ class Training:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the fullest device, and the host, are large enough; None where no machine was named."""
+        """Whether what is held at once fits, with the context; None where no machine was named."""
         device, *host = self.fullest.budgets
-        if self.machine is None:
+        if self.machine is None or device.capacity_bytes is None:
             return None
         room = self.machine.host_bytes
         needed = self.ranks_of_host * sum(pool.total_bytes for pool in host)
-        return device.fits is True and (room is None or needed <= room)
+        beside = sum(line.bytes for line in runtime_lines(self))
+        enough = self.allocated_bytes + beside <= device.capacity_bytes
+        return enough and (room is None or needed <= room)
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -618,7 +620,10 @@ class StageMoments:
         for line in self.lines():
             if not is_nothing(line):
                 placed["host" if self.in_host(line) else "gpu"].append(line)
-        device = PoolBudget("gpu", plan.layout.world, capacity, capacity, tuple(placed["gpu"]), plan.moments)
+        pool = PoolBudget("gpu", plan.layout.world, capacity, capacity, (), plan.moments)
+        device = replace(pool, lines=tuple(placed["gpu"]))
+        if plan.points is None:
+            device = replace(pool, lines=(*device.lines, reserve_line(device)))
         if not placed["host"]:
             return (device,)
         room = None if where is None else where.host_bytes
@@ -653,7 +658,8 @@ class StageMoments:
         yield from self.gathered_lines()
         yield from self.activation_lines()
         yield from self.step_lines()
-        yield from overhead_lines(self.plan, self.stage)
+        yield workspace_line(self.plan)
+        yield from runtime_lines(self.plan)
 
     def state_lines(self) -> Iterator[Line]:
         """Yield weights, master copy, gradients and optimizer states."""
@@ -821,34 +827,67 @@ def largest(sizes: Iterable[int]) -> int:
     return reduce(greatest, sizes)
 
 
-def overhead_lines(plan: Training, stage: int) -> Iterator[Line]:
-    """Yield what the libraries take: inside of what the allocator counts, and beside it.
-
-    Without a machine nobody knows which libraries run: only shapes are counted.
-    """
-    del stage
-    if plan.machine is None:
-        return
-    device = plan.machine.device
-    evidence = "measured" if device.vendor == "NVIDIA" else "assumed"
-    low, usual, high = plan.implementation.workspace(device.capability)
+def workspace_line(plan: Training) -> Line:
+    """Return what the libraries allocate for their own use, inside of what PyTorch counts."""
+    device = plan.machine and plan.machine.device
+    evidence = "measured" if device is None or device.vendor == "NVIDIA" else "assumed"
+    low, usual, high = plan.implementation.workspace(device and device.capability)
     source = plan.implementation.workspace_source
-    yield Line(
-        "workspace", "workspaces of the libraries", 0, usual, "", plan.moments, evidence, source, low, high
-    )
-    for name, low, usual, high, source in beside(plan):
-        yield Line("runtime", name, 0, usual, "", (), evidence, source, low, high)
+    name = "workspaces of the libraries"
+    return Line("workspace", name, 0, usual, "", plan.moments, evidence, source, low, high)
 
 
-CONTEXT = (300 * 10**6, 500 * 10**6, 10**9)  # lazy loading of kernels to all of them
+CONTEXT = (300 * 10**6, 500 * 10**6, 10**9)  # lazy loading of kernels, to all of them loaded
 COMMUNICATOR = (500 * 10**6, 800 * 10**6, 1600 * 10**6)
 
 
-def beside(plan: Training) -> Iterator[tuple[str, int, int, int, str]]:
-    """Yield what lies beside the allocator's memory: a name, a range, and where it was measured."""
-    yield "context of the driver", *CONTEXT, "pytorch/pytorch#107667 and published logs, 2026-11"
+def runtime_lines(plan: Training) -> Iterator[Line]:
+    """Yield what lies beside the allocator's memory."""
+    device = plan.machine and plan.machine.device
+    evidence = "measured" if device is None or device.vendor == "NVIDIA" else "assumed"
+    found = [("context of the driver", CONTEXT, "pytorch/pytorch#107667 and published logs, 2026-11")]
     if plan.layout.world > 1:
-        yield "communicators of NCCL", *COMMUNICATOR, "NVIDIA/nccl#964, #864, #1685"
+        found.append(("communicators", COMMUNICATOR, "NVIDIA/nccl#964, #864, #1685, 2026-11"))
+    for name, (low, usual, high), source in found:
+        yield Line("runtime", name, 0, usual, "", (), evidence, source, low, high)
+
+
+RESERVED = 8  # per cent about the sum: of the rows that set it, one lies 8 % above it, one is bound by its device
+RESERVE = "https://github.com/foundation-model-stack/fms-acceleration, refs/a100_80gb.csv, 2025-02"
+
+
+def reserve_line(device: PoolBudget) -> Line:
+    """Return what PyTorch's allocator keeps beyond what is held at once: segments that fit no other use.
+
+    What is held for a while (kept activations, the loss, gathered layers, copies of a step) lies in segments
+    of its own size. If all of them are there at once, the device must have room for their sum; where it has
+    not, the allocator gives some back, and what is reserved lies anywhere between.
+    """
+    beside = sum(line.bytes for line in device.lines if line.component == "runtime")
+    held = max(device.moments.values())
+    always = sum(line.bytes for line in device.lines if set(device.moment_names) <= set(line.moments))
+    passing: dict[str, int] = {}
+    for line in device.lines:
+        if line.moments and not set(device.moment_names) <= set(line.moments):
+            key = line.component if line.component != "temporaries" else line.name
+            at_most = max(
+                sum(one.bytes for one in device.lines if one_kind(one, line) and moment in one.moments)
+                for moment in device.moment_names
+            )
+            passing[key] = at_most
+    everything = always + sum(passing.values())
+    room = None if device.capacity_bytes is None else max(device.capacity_bytes - beside, held)
+    ends = [everything * (100 + part) // 100 for part in (-RESERVED, 0, RESERVED)]
+    if room is not None and everything > room:
+        ends = [held, (held + room) // 2, room]
+    low, usual, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
+    name = "kept by the allocator beyond that"
+    return Line("runtime", name, 0, usual, "", (), "measured", RESERVE, low, high)
+
+
+def one_kind(a: Line, b: Line) -> bool:
+    """Say whether two lines use the same segments: a component's, but each temporary its own."""
+    return a.component == b.component and (a.component != "temporaries" or a.name == b.name)
 
 
 def in_order(items: list[Held]) -> list[Held]:

@@ -173,7 +173,6 @@ class Points:
             found = total if found is None else np.maximum(found, total)
         return found
 
-
     def possible(self, given: tuple[Polynomial, ...]) -> tuple[Polynomial, ...]:
         """Leave out what is nowhere the largest among these points, as far as their bounds tell."""
         bounds = [(int(array.min()), int(array.max())) for array in (self.batch, self.seq)]
