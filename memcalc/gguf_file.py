@@ -12,7 +12,7 @@ from memcalc.mixes import Mixed, stored_in
 from memcalc.names import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from memcalc.formats import Format
     from memcalc.model import Layer, Model
@@ -23,6 +23,9 @@ __all__ = ["Compared", "as_filed", "compared", "is_old"]
 
 # What converters add and no config lists: tables of frequencies for Llama 3.1 and Phi-3.
 TABLES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+# What stands beside a matrix in NVFP4: what its own scales, and its inputs, are multiplied with. One number,
+# or one an expert, in fp32. Source: https://github.com/ggml-org/llama.cpp/pull/23563, 2026-05.
+SCALES = (".scale", ".input_scale")
 
 
 class Compared(NamedTuple):
@@ -84,8 +87,26 @@ def compared(model: Model, header: Header) -> Iterator[Compared]:
     for name, shape in expected.items():
         yield Compared(name, shape, header.tensors.get(name))
     for name, found in header.tensors.items():
-        if name not in expected:
-            yield Compared(name, found.shape if found and name in TABLES else None, found)
+        if name in TABLES and found is not None:
+            yield Compared(name, found.shape, found)
+        elif name not in expected:
+            yield Compared(name, scales_beside(name, expected), found)
+
+
+def scales_beside(name: str, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the shape of NVFP4's scales beside a matrix; None if the name is none of theirs.
+
+    >>> shapes = {"output.weight": (8, 4), "blk.0.ffn_up_exps.weight": (3, 8, 4)}
+    >>> scales_beside("output.scale", shapes), scales_beside("blk.0.ffn_up_exps.input_scale", shapes)
+    ((1,), (3,))
+    >>> scales_beside("rope.scale", shapes) is None
+    True
+    """
+    for ending in SCALES:
+        matrix = expected.get(f"{name.removesuffix(ending)}.weight", ()) if name.endswith(ending) else ()
+        if len(matrix) > 1:
+            return matrix[:-2] or (1,)
+    return None
 
 
 def shapes(model: Model) -> dict[str, tuple[int, ...]]:

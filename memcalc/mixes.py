@@ -138,6 +138,7 @@ SMALL_3 = {
 SMALL_1 = {**SMALL_2, "attention output": (*OUTPUT, ("always", "IQ2_XXS"))}
 MORE = {"values": (("more", "Q6_K"),), "down": (("more", "Q6_K"),)}
 _NOT_PACKED = "every matrix in it; norms, biases and routers in fp32"
+_TERNARY = "for models that were trained with weights of -1, 0 and 1"
 
 MIXES: dict[str, Mix] = {
     mix.id: mix
@@ -235,6 +236,10 @@ MIXES: dict[str, Mix] = {
         Mix("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
+        Mix("TQ2_0", "TQ2_0", embedding="Q4_K", note=_TERNARY),
+        Mix("TQ1_0", "TQ1_0", embedding="Q4_K", note=_TERNARY),
+        Mix("Q2_0", "Q2_0", embedding="Q4_K"),
+        Mix("Q1_0", "Q1_0"),
         Mix(
             "MXFP4_MOE",
             "Q8_0",
@@ -278,13 +283,16 @@ FILE_TYPES = {
     30: "IQ4_XS",
     31: "IQ1_M",
     32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
     38: "MXFP4_MOE",
+    40: "Q1_0",
+    41: "Q2_0",
 }
-# where a row is no whole blocks of 256: the type of blocks of 32 that stands in
+# where a row is no whole blocks: the type of blocks of 32 that stands in
 INSTEAD = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
-    "Q2_K": "Q4_0",
-    "Q3_K": "Q4_0",
+    **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",

@@ -131,6 +131,47 @@ def test_a_file_that_follows_no_mix(small, answer):
     assert dynamic["differences"] == []
 
 
+SCALED = {**SMALL, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2}
+SCALED["moe_intermediate_size"] = 128
+
+
+def test_matrices_in_nvfp4_have_scales_beside_them(tmp_path, answer):
+    """36 bytes for 64 numbers, and an fp32 a matrix, or an expert, for its scales and for its inputs."""
+    model = read(SCALED)
+    plain = stored(model, "F16")
+    packed = [(name, shape, "NVFP4" if "exps" in name else dtype) for name, shape, dtype in plain]
+    beside = [
+        (name.replace("weight", scale), (4,), "F32")
+        for name, _, dtype in packed
+        for scale in ("scale", "input_scale")
+        if dtype == "NVFP4"
+    ]
+    assert len(beside) == 2 * 3 * 2
+    path = write(tmp_path / "packed.gguf", described(SCALED, model), packed + beside)
+    said = answer("serve", path, "--context", 256)
+    assert said["differences"] == []
+    assert said["header"]["bytes"] == said["header"]["ledger_bytes"]
+    numbers = 2 * 3 * 4 * 128 * 256
+    before = answer(
+        "serve", write(tmp_path / "plain.gguf", described(SCALED, model), plain), "--context", 256
+    )
+    assert before["weights_file_bytes"] - said["weights_file_bytes"] == 2 * numbers - numbers // 64 * 36
+    assert (
+        before["header"]["bytes"] - said["header"]["bytes"] == 2 * numbers - numbers // 64 * 36 - 4 * 4 * 12
+    )
+
+
+def test_scales_of_another_shape_are_a_difference(small, answer):
+    def more(listed):
+        return [*listed, ("blk.0.ffn_up.scale", (2,), "F32"), ("blk.0.attn_norm.scale", (1,), "F32")]
+
+    found = answer("model", small(tensors=more))["differences"]
+    assert [(one["name"], one["kind"]) for one in found] == [
+        ("blk.0.ffn_up.scale", "shape"),
+        ("blk.0.attn_norm.scale", "unexpected"),
+    ]
+
+
 def test_the_file_says_which_mix_it_is(small):
     path = small(values={"general.file_type": 15})
     assert plan(str(path), context=256).named["weights"] == "Q4_K_M, as the file has it"
@@ -296,7 +337,10 @@ def entry(name, shape, number, offset):
     ("tensor", "says"),
     [
         (entry("a", (4, 4), 99, 0), "type 99"),
-        (entry("a", (4, 4), 31, 0), "type 31"),  # a type that ggml once had
+        (entry("a", (4, 4), 31, 0), "type 31 (Q4_0_4_4)"),  # a type that ggml once had
+        (entry("a", (4, 256), 15, 0), "type 15 (Q8_K)'; llama.cpp keeps it between products only"),
+        (entry("a", (4, 4), 26, 0), "type 26 (I32)'; llama.cpp multiplies no weight of this type"),
+        (entry("a", (4, 32), 40, 0), "whole blocks of 64"),
         (entry("a", (4, 4), 12, 0), "whole blocks of 256"),
         (entry("a", (1, 1, 1, 1, 1), 0, 0), "at most 4 axes"),
         (entry("a", (4, 4), 0, 32), "to begin at byte 0"),

@@ -14,7 +14,7 @@ from memcalc.engines.base import Step, pass_width
 from memcalc.engines.llama_cpp import buffers
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
-from memcalc.gguf import DTYPES
+from memcalc.gguf import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.gguf_names import ARCHITECTURES, gguf_name, in_gguf
 from memcalc.mixes import FILE_TYPES, MIXES, find_mix, mixed
 from memcalc.readers import FAMILIES, read
@@ -60,15 +60,36 @@ def counted(model, rule):
 def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
     model, old = model_of(name)
     said = SAID["models"][name]["mixes"][mix]
+    if said is None:
+        with pytest.raises(BadInputError, match="whole blocks of 128"):
+            mixed(model, MIXES[mix], old=old)
+        return
     held, rule = mixed(model, MIXES[mix], old=old)
     assert counted(held, rule) == said["types"]
     assert sum(tensor_bytes(tensor, rule(tensor)) for tensor in held.weights()) == said["bytes"]
 
 
+def test_every_type_has_the_blocks_that_the_library_has():
+    """What a weight may have, to the byte; what none has by name, removed types with a block of nothing."""
+    said = {int(number): (name, numbers, size) for number, (name, numbers, size) in SAID["types"].items()}
+    assert set(said) == {*TYPES, *NO_WEIGHTS} == set(range(43))
+    for number, name in TYPES.items():
+        form = format_of(name)
+        numbers = form.columns_per_scale or 1
+        assert said[number] == (name, numbers, form.bytes(1, numbers))
+    for number, (name, _) in NO_WEIGHTS.items():
+        theirs, numbers, size = said[number]
+        assert (name == theirs and size > 0) or (numbers, size) == (0, 0)
+    assert {said[number][0] for number in NO_WEIGHTS} >= {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
+    assert set(GGUF_TYPES) == set(TYPES.values()) - set(DTYPES)
+
+
 def test_the_record_is_large_enough():
     """Every mix, dense and sparse models, windows, latents old and new, states, 80 layers, 8 experts."""
     assert {mix for _, mix in TABLES} == set(MIXES) == set(FILE_TYPES.values())
-    assert len(TABLES) >= 14 * 31
+    assert len(TABLES) >= 14 * 35
+    refused = [(name, mix) for name, mix in TABLES if SAID["models"][name]["mixes"][mix] is None]
+    assert {mix for _, mix in refused} == {"Q1_0"}
     assert len(CONTEXTS) >= 170
     kinds = {model_of(name)[0].model_type for name in SAID["models"]}
     assert kinds >= {

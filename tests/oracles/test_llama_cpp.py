@@ -89,8 +89,18 @@ def drawn(kind, seed):
     return config
 
 
+def ours(config, mix, *, old=False):
+    """The type of every tensor as memcalc says it; None if it refuses the mix."""
+    try:
+        return types_of(read(config), mix, old=old)
+    except BadInputError:
+        return None
+
+
 def differing(said, ours):
     """Name -> (library, memcalc) where they differ."""
+    if said is None or ours is None:
+        return said != ours
     return {
         name: (said.get(name), ours.get(name)) for name in {*said, *ours} if said.get(name) != ours.get(name)
     }
@@ -102,7 +112,7 @@ def test_every_tensor_of_the_catalogue_in_every_mix(llama, tmp_path, name):
     path = model_file(tmp_path / "model.gguf", config)
     llama.free(llama.model(path))
     for mix in MIXES:
-        assert not differing(llama.types(path, mix), types_of(read(config), mix)), mix
+        assert not differing(llama.types(path, mix), ours(config, mix)), mix
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -113,7 +123,7 @@ def test_every_tensor_of_small_models_in_every_mix(llama, tmp_path, kind, seed):
     path = model_file(tmp_path / "model.gguf", config, old=old)
     llama.free(llama.model(path))
     for mix in MIXES:
-        assert not differing(llama.types(path, mix), types_of(read(config), mix, old=old)), mix
+        assert not differing(llama.types(path, mix), ours(config, mix, old=old)), mix
 
 
 def contexts(seed):
