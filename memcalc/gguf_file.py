@@ -54,7 +54,7 @@ def as_filed(model: Model, header: Header) -> Mixed:
     held = in_gguf(model, old=is_old(header))
     made: dict[tuple[int, tuple[tuple[str, str], ...]], Layer] = {}
     layers = []
-    for index, layer in enumerate(held.layers):
+    for index, layer in enumerate((*held.layers, *held.mtp)):
         formats = tuple(
             (tensor.name, found_format(held, header, f"model.layers.{index}.{tensor.name}").id)
             for tensor in layer.weights()
@@ -68,7 +68,8 @@ def as_filed(model: Model, header: Header) -> Mixed:
         for part, item in held.outside
         for name in (f"{part}.{tensor.name}" for tensor in item.weights())
     }
-    return Mixed(replace(held, layers=tuple(layers)), stored_in(outside))
+    depth = len(held.layers)
+    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
 
 
 def found_format(model: Model, header: Header, name: str) -> Format:
@@ -83,7 +84,10 @@ def found_format(model: Model, header: Header, name: str) -> Format:
 
 def compared(model: Model, header: Header) -> Iterator[Compared]:
     """Yield every tensor of the ledger and of the file."""
-    expected = shapes(in_gguf(model, old=is_old(header)))
+    held = in_gguf(model, old=is_old(header))
+    expected = shapes(held)
+    for name in set(copies(held)) & set(header.tensors):
+        expected[name] = expected["token_embd.weight"]
     for name, shape in expected.items():
         yield Compared(name, shape, header.tensors.get(name))
     for name, found in header.tensors.items():
@@ -91,6 +95,12 @@ def compared(model: Model, header: Header) -> Iterator[Compared]:
             yield Compared(name, found.shape, found)
         elif name not in expected:
             yield Compared(name, scales_beside(name, expected), found)
+
+
+def copies(model: Model) -> Iterator[str]:
+    """Yield where a layer for multi-token prediction may have the embedding and the head once more."""
+    for index in range(len(model.layers), len(model.layers) + len(model.mtp)):
+        yield from (f"blk.{index}.nextn.{name}.weight" for name in ("embed_tokens", "shared_head_head"))
 
 
 def scales_beside(name: str, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
@@ -122,7 +132,7 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     for part, item in model.outside:
         for tensor in item.weights():
             add(f"{part}.{tensor.name}", tensor)
-    for index, layer in enumerate(model.layers):
+    for index, layer in enumerate((*model.layers, *model.mtp)):
         for tensor in layer.weights():
             add(f"model.layers.{index}.{tensor.name}", tensor)
     return {name: tuple(size for size in shape if size > 1) or (1,) for name, shape in found.items()}

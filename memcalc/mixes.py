@@ -81,6 +81,7 @@ KINDS = (
     ("ffn_down", "down"),
 )
 COUNTED = ("values", "up", "gate", "down")  # kinds whose place decides
+PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a router does, and is quantised
 
 Exceptions = tuple[tuple[str, str], ...]  # (condition, type): the first that holds
 
@@ -374,14 +375,15 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
     held = in_gguf(model, old=old)
     facts = facts_of(held)
     members: dict[int, list[Member]] = {}  # readers use one object for equal layers: no need to look twice
-    for layer in held.layers:
+    every = (*held.layers, *held.mtp)
+    for layer in every:
         if id(layer.parts) not in members:
             members[id(layer.parts)] = members_of(held, layer)
-    values = sum(len(placed(members[id(layer.parts)], "values")) for layer in held.layers)
+    values = sum(len(placed(members[id(layer.parts)], "values")) for layer in every)
     passed = dict.fromkeys(COUNTED, 0)
     made: dict[tuple[int, tuple[str, ...]], Layer] = {}
     layers = []
-    for index, layer in enumerate(held.layers):
+    for index, layer in enumerate(every):
         own = members[id(layer.parts)]
         places = {}
         for kind in COUNTED:
@@ -398,7 +400,8 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
             made[alike] = replace(layer, formats=tuple(formats_of(mix, own, places, facts)))
         layers.append(made[alike])
     outside = dict(outside_types(held, mix))
-    return Mixed(replace(held, layers=tuple(layers)), stored_in(outside))
+    depth = len(held.layers)
+    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
 
 
 def placed(members: list[Member], kind: str) -> range:
@@ -437,7 +440,7 @@ def facts_of(model: Model) -> Facts:
             kv_heads = part.kv_heads if isinstance(part, GQA) else (part.heads if part.expanded else 1)
             break
     experts = next((part.experts for part in parts if isinstance(part, MoE)), 0)
-    layers, family = len(model.layers), architecture(model).id
+    layers, family = len(model.layers) + len(model.mtp), architecture(model).id
     is_70b = layers == 80 and (
         family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads)
     )
@@ -457,9 +460,8 @@ def member(name: str, same: list[Tensor]) -> Member:
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
     stacked = one.chosen is not None or len(one.shape) > 2
-    return Member(
-        kind, product(one.shape[-1]), stacked, is_packable(*same), tuple(item.name for item in same)
-    )
+    packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
+    return Member(kind, product(one.shape[-1]), stacked, packable, tuple(item.name for item in same))
 
 
 def is_packable(*same: Tensor) -> bool:

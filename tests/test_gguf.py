@@ -37,6 +37,9 @@ NAMES = [
     "openai/gpt-oss-120b",
     NEXT,
     LITE,
+    "zai-org/GLM-4.5-Air",
+    "deepseek-ai/DeepSeek-V3.2",
+    "zai-org/GLM-5",
 ]
 SMALL = {
     "model_type": "qwen3",
@@ -197,6 +200,70 @@ def test_older_files_of_deepseek_keep_all_heads(tmp_path, answer, old):
     said = answer("serve", path, "--context", 4096)
     assert said["differences"] == []
     assert said["pools"][0]["components"]["kv_cache"] == (19_520 if old else 274.5) * 2**20
+
+
+GLM_5 = {
+    **record("zai-org/GLM-5").fields,
+    "num_hidden_layers": 8,
+    "indexer_types": ["full", "full", "full", "shared", "shared", "shared", "full", "shared"],
+}
+
+
+def test_layers_without_an_indexer_of_their_own(tmp_path, answer):
+    """GLM-5.2's kind: the file's list says which; without it all have one, or every fourth if it is newer."""
+    path = model_file(tmp_path / "model.gguf", GLM_5)
+    said = answer("model", path)
+    assert said["differences"] == []
+    per_layer = 2 * (512 + 64)
+    assert said["cache"]["bytes_per_token"] == 8 * per_layer + 4 * 2 * 128
+    model = read(GLM_5)
+    values = described(GLM_5, model)
+    del values["glm-dsa.attention.indexer.types"]
+    older = answer("model", write(tmp_path / "older.gguf", values, stored(model)))
+    missing = [one["name"] for one in older["differences"]]
+    assert {name.rpartition("indexer.")[2] for name in missing} == {
+        "attn_q_b.weight",
+        "attn_k.weight",
+        "k_norm.weight",
+        "k_norm.bias",
+        "proj.weight",
+    }
+    assert sum(one["count"] for one in older["differences"]) == 4 * 5
+    longer = values | {"glm-dsa.context_length": 2**20}
+    assert answer("model", write(tmp_path / "longer.gguf", longer, stored(model)))["differences"] == []
+
+
+def test_a_list_of_indexers_that_is_too_short(tmp_path, refusal):
+    path = model_file(tmp_path / "model.gguf", GLM_5, **{"glm-dsa.attention.indexer.types": [1, 1]})
+    assert "glm-dsa.attention.indexer.types: expected a list of 8 numbers" in refusal("model", path)
+
+
+@pytest.mark.parametrize("name", ["zai-org/GLM-4.5-Air", "deepseek-ai/DeepSeek-V3.2"])
+def test_layers_for_prediction_are_in_the_file_and_are_not_loaded(tmp_path, answer, name):
+    """With a copy of embedding and head or without; a file that leaves them out has no further blocks."""
+    config = record(name).fields
+    model = read(config)
+    depth, listed = model.depth, stored(model)
+    prefix = f"{described(config, model)['general.architecture']}."
+    assert {one for one, _, _ in listed if one.startswith(f"blk.{depth}.nextn.")} == {
+        f"blk.{depth}.nextn.{part}.weight" for part in ("eh_proj", "enorm", "hnorm", "shared_head_norm")
+    }
+    table = next(shape for one, shape, _ in listed if one == "token_embd.weight")
+    copied = [
+        (f"blk.{depth}.nextn.{one}.weight", table, "F16") for one in ("embed_tokens", "shared_head_head")
+    ]
+    path = write(tmp_path / "copied.gguf", described(config, model), listed + copied)
+    whole = answer("serve", path, "--context", 256)
+    assert whole["differences"] == []
+    assert whole["header"]["bytes"] == whole["header"]["ledger_bytes"]
+    text, beside = whole["weights_file_bytes"], whole["file_bytes_beside"]["mtp"]
+    assert whole["header"]["bytes"] == text + beside + 2 * 2 * table[0] * table[1]
+    without = [one for one in listed if not one[0].startswith(f"blk.{depth}.")]
+    values = described(config, model) | {f"{prefix}block_count": depth, f"{prefix}nextn_predict_layers": 0}
+    said = answer("serve", write(tmp_path / "without.gguf", values, without), "--context", 256)
+    assert said["differences"] == []
+    assert said["header"]["bytes"] == said["weights_file_bytes"] == whole["weights_file_bytes"]
+    assert said["pools"] == whole["pools"]
 
 
 def test_tables_of_frequencies_are_no_difference(small, answer):

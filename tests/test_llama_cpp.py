@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from memcalc.engines.llama_cpp import buffers
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
 from memcalc.gguf import DTYPES, NO_WEIGHTS, TYPES, format_of
-from memcalc.gguf_names import ARCHITECTURES, gguf_name, in_gguf
+from memcalc.gguf_names import ARCHITECTURES, gguf_name, in_gguf, known
 from memcalc.mixes import FILE_TYPES, MIXES, find_mix, mixed
+from memcalc.parts import Indexer
 from memcalc.readers import FAMILIES, read
 from memcalc.serving import plan
 from memcalc.sources import load_model, record, source
@@ -65,6 +67,7 @@ def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
             mixed(model, MIXES[mix], old=old)
         return
     held, rule = mixed(model, MIXES[mix], old=old)
+    held = replace(held, layers=(*held.layers, *held.mtp))  # the file has both
     assert counted(held, rule) == said["types"]
     assert sum(tensor_bytes(tensor, rule(tensor)) for tensor in held.weights()) == said["bytes"]
 
@@ -87,7 +90,7 @@ def test_every_type_has_the_blocks_that_the_library_has():
 def test_the_record_is_large_enough():
     """Every mix, dense and sparse models, windows, latents old and new, states, 80 layers, 8 experts."""
     assert {mix for _, mix in TABLES} == set(MIXES) == set(FILE_TYPES.values())
-    assert len(TABLES) >= 14 * 35
+    assert len(TABLES) >= 17 * 35
     refused = [(name, mix) for name, mix in TABLES if SAID["models"][name]["mixes"][mix] is None]
     assert {mix for _, mix in refused} == {"Q1_0"}
     assert len(CONTEXTS) >= 170
@@ -102,7 +105,7 @@ def test_the_record_is_large_enough():
         "deepseek_v2",
         "deepseek_v3",
     }
-    assert kinds >= {"gemma3", "gpt_oss", "phi3"}
+    assert kinds >= {"gemma3", "gpt_oss", "phi3", "glm4_moe", "deepseek_v32", "glm_moe_dsa"}
     assert SAID["versions"]["llama.cpp"].startswith("v0.5")
     assert ENGINE.version == "0.5"
 
@@ -123,7 +126,9 @@ def test_a_context_to_the_hundredth_of_a_mib(name, context):
         )
         sizes[tensor.kind] += tensor_bytes(tensor, form)
     said = context["cache_mib"], context["state_mib"]
-    assert (sizes["cache"] / MIB, sizes["state"] / MIB) == pytest.approx(said, abs=0.0051)
+    printed = 1 + any(isinstance(part, Indexer) for layer in model.groups for _, part in layer.parts)
+    mine = sizes["cache"] / MIB, sizes["state"] / MIB
+    assert mine == pytest.approx(said, abs=0.0051 * printed)  # an indexer's cache is rounded by itself
 
 
 def test_a_plan_says_the_same():
@@ -227,9 +232,9 @@ def test_every_tensor_has_a_name_in_gguf():
 
 
 def test_architectures_are_families():
-    assert set(ARCHITECTURES) < set(FAMILIES)
-    with pytest.raises(BadInputError, match="glm4_moe"):
-        plan("zai-org/GLM-4.5-Air", context=1, weights="Q4_K_M")
+    assert set(ARCHITECTURES) <= set(FAMILIES)
+    with pytest.raises(BadInputError, match="kimi_linear"):
+        known("kimi_linear")
 
 
 def test_windows_that_llama_cpp_does_not_know_keep_everything():

@@ -14,7 +14,7 @@ from memcalc.budget import Line
 from memcalc.engines.base import Engine, Place
 from memcalc.errors import BadInputError
 from memcalc.formats import GGUF_KV_FORMATS
-from memcalc.parts import MLA
+from memcalc.parts import MLA, Indexer
 from memcalc.split import Split
 from memcalc.tensor import ceil_div, least
 
@@ -217,13 +217,15 @@ def buffers(step: Step, context: int) -> tuple[int, int]:
     """Return the ends between which every recorded compute buffer lies.
 
     4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
-    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell: it holds
-    every published model of the record, not every small one that can be drawn.
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell; where an
+    indexer looks at every cell, its scores in fp32 too, with the mask and without. It holds every published
+    model of the record, not every small one that can be drawn.
     """
     tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in step.widths)
     low = 4 * tokens * (vocab + 2 * stream)
-    return low, low + 4 * tokens * max(step.widths.values()) + 2 * tokens * padded(context)
+    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in step.widths) else 0)
+    return low, low + 4 * tokens * max(step.widths.values()) + a_cell * tokens * padded(context)
 
 
 def on_devices(depth: int, options: Mapping[str, int]) -> int:

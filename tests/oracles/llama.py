@@ -195,6 +195,9 @@ RECORDED = (
     "google/gemma-3-27b-it",
     "microsoft/phi-4",
     "openai/gpt-oss-120b",
+    "zai-org/GLM-4.5-Air",
+    "deepseek-ai/DeepSeek-V3.2",
+    "zai-org/GLM-5",
 )
 LONG = {"n_ctx": 32768}
 ASKED = (
