@@ -525,9 +525,12 @@ def with_chunk(chosen: Engine, chunk: int | None, given: Mapping[str, str]) -> M
     """Return an engine's options with the tokens of a pass under the name that the engine has for them.
 
     Raises:
-        BadInputError: both are given, and are not the same.
+        BadInputError: both are given, and are not the same; or this version takes a prompt in one pass.
 
     """
+    if chunk is not None and not chosen.takes_chunks():
+        expected, remedy = "no value", "this version has no prefill_chunk_size; leave it out"
+        raise BadInputError("--prefill-chunk", f"{expected} for {chosen.id} {chosen.version}", chunk, remedy)
     name = chosen.chunk_option
     if chunk is None or name is None:
         return given

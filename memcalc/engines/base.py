@@ -157,6 +157,10 @@ class Engine(ABC):
         del model
         yield from ()
 
+    def takes_chunks(self) -> bool:
+        """Say whether a prompt may pass in several parts."""
+        return True
+
     def copies_cache(self) -> bool:
         """Say whether a step's new cache stands beside the old one."""
         return False

@@ -95,7 +95,7 @@ class KTransformers(Engine):
     def check(self, model: Model, split: Split, rule: Rule) -> None:
         """Refuse ranks that cut heads, which no rule does unevenly."""
         del rule
-        refuse_uneven(model, split, "ktransformers", replicates=False)
+        refuse_uneven(model, split, self.id, replicates=False)
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep the window, or everything."""
