@@ -10,17 +10,18 @@ versions may differ, and what others publish as "UD" or "dynamic" follows no mix
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.formats import FORMATS, GGUF_TYPES, Format, format_named
-from memcalc.gguf_names import architecture, gguf_name, in_gguf
+from memcalc.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
+from memcalc.gguf_names import architecture, in_gguf, translated
 from memcalc.parts import GQA, MLA, MoE
 from memcalc.tensor import product
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from memcalc.formats import Rule
     from memcalc.model import Layer, Model
@@ -374,12 +375,16 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
     """
     held = in_gguf(model, old=old)
     facts = facts_of(held)
-    members: dict[int, list[Member]] = {}  # readers use one object for equal layers: no need to look twice
+    members: dict[
+        int, tuple[Member, ...]
+    ] = {}  # readers use one object for equal layers: no need to look twice
     every = (*held.layers, *held.mtp)
     for layer in every:
         if id(layer.parts) not in members:
-            members[id(layer.parts)] = members_of(held, layer)
-    values = sum(len(placed(members[id(layer.parts)], "values")) for layer in every)
+            members[id(layer.parts)] = members_of(held.model_type, layer)
+    values = 0
+    if "values" in mix.exceptions:
+        values = sum(len(placed(members[id(layer.parts)], "values")) for layer in every)
     passed = dict.fromkeys(COUNTED, 0)
     made: dict[tuple[int, tuple[str, ...]], Layer] = {}
     layers = []
@@ -404,13 +409,13 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
     return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
 
 
-def placed(members: list[Member], kind: str) -> range:
+def placed(members: Sequence[Member], kind: str) -> range:
     """Return the numbers of a layer's tensors of a kind, from 0."""
     return range(sum(one.kind == kind and one.packable for one in members))
 
 
 def formats_of(
-    mix: Mix, members: list[Member], places: Mapping[str, list[Place]], facts: Facts
+    mix: Mix, members: Sequence[Member], places: Mapping[str, list[Place]], facts: Facts
 ) -> Iterator[tuple[str, str]]:
     """Yield the canonical tensors of a layer with their types."""
     left = {kind: iter(found) for kind, found in places.items()}
@@ -447,12 +452,13 @@ def facts_of(model: Model) -> Facts:
     return Facts(layers, experts, heads // kv_heads, is_70b)
 
 
-def members_of(model: Model, layer: Layer) -> list[Member]:
+@lru_cache(maxsize=64)
+def members_of(model_type: str, layer: Layer) -> tuple[Member, ...]:
     """Return the tensors of a layer in a file, in the order in which llama.cpp goes through them."""
     found: dict[str, list[Tensor]] = {}
     for tensor in layer.weights():
-        found.setdefault(gguf_name(model, f"model.layers.0.{tensor.name}"), []).append(tensor)
-    return [member(name, same) for name, same in sorted(found.items())]
+        found.setdefault(translated(model_type, tensor.name), []).append(tensor)
+    return tuple(member(name, same) for name, same in sorted(found.items()))
 
 
 def member(name: str, same: list[Tensor]) -> Member:
@@ -469,8 +475,10 @@ def is_packable(*same: Tensor) -> bool:
 
     A matrix of one row is none; what several canonical tensors become has the rows of all.
     """
-    rows = sum(tensor.experts * prod(tensor.stored_shape[:-1]) for tensor in same if len(tensor.shape) > 1)
-    return same[0].kind in ("matrix", "expert", "shared", "embedding", "head") and rows > 1
+    if same[0].kind not in EVERY_MATRIX:
+        return False
+    rows = (tensor.experts * prod(tensor.stored_shape[:-1]) for tensor in same if len(tensor.shape) > 1)
+    return sum(rows) > 1
 
 
 def chosen(mix: Mix, one: Member, place: Place) -> str:

@@ -91,10 +91,7 @@ def seconds_of(work):
 
 
 # the only models of the catalogue that an engine may refuse, by what the refusal says
-REFUSED = {
-    "sglang": "a model whose layers see all tokens",
-    "llama.cpp": "a model whose names in GGUF are known",
-}
+REFUSED = {"sglang": "a model whose layers see all tokens"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
