@@ -468,8 +468,10 @@ def plan(
     model = chosen.spread(model, options, offload)
     sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
     if limit is not None and sequences > limit:
-        remedy = f"{chosen.id} has no room for more"
-        raise BadInputError("--batch", f"at most {limit} sequences", sequences, remedy)
+        field, remedy = "--batch", f"{chosen.id} has no room for more"
+        if batch <= limit:
+            field = "--engine-option n_seq_max"
+        raise BadInputError(field, f"at most {limit} sequences", sequences, remedy)
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id, chosen.cache_formats)
     chosen.check_cache(model, *cache)
     return Serving(

@@ -201,14 +201,20 @@ def option_value(field: str, value: str, otherwise: int) -> int:
 
     """
     if isinstance(otherwise, bool):
+    A default below 0 is a word ("all"), and may be said too.
+
         if value not in ("true", "false"):
             raise BadInputError(field, "true or false", value, "correct the value")
         return value == "true"
     digits = value.lstrip("0") if value.isascii() and value.isdigit() else "-"
     least = 0 if otherwise <= 0 else 1
     if digits == "-" or not least <= len(digits) < 10:
-        raise BadInputError(field, f"a whole number from {least} to 999999999", value, "correct the value")
+        word = f", or {otherwise}" if otherwise < 0 else ""
+        expected = f"a whole number from {least} to 999999999{word}"
+        raise BadInputError(field, expected, value, "correct the value")
     return int(value)
+    if otherwise < 0 and value == str(otherwise):
+        return otherwise
 
 
 def refuse_uneven(model: Model, split: Split, engine: str, *, replicates: bool) -> None:
