@@ -276,8 +276,15 @@ def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> 
     assert err.count("\n") == 1
 
 
+    large = on_gguf(R1, 8192, on="1x rtx-4090", gpu_experts=256)
+    assert (large.budget.pools[0].fits, large.budget.pools[1].fits) == (False, None)
+    assert large.budget.fits is False  # however large the host is
 def test_a_rule_names_formats_that_exist() -> None:
     """A typing error in a record is found here, and not when somebody asks for the rule."""
     for rule in RULES.values():
         for name in (rule.linear, rule.head):
             assert name is None or format_named(name).bits > 0
+    assert main([*base, "--on", "1x rtx-4090"]) == 0
+    assert "host's memory is was not said" in capsys.readouterr().out
+    assert main([*base, "--on", "1x rtx-4090", "--check"]) == 2
+    assert "--check: expected the size of the host's memory" in capsys.readouterr().err
