@@ -464,7 +464,7 @@ def plan(
     chosen.check(model, ranks, rule)
     named_options = with_chunk(chosen, prefill_chunk, engine_options or {})
     options = chosen.options(named_options, where and where.device, context)
-    offload = offload_rule(chosen, where, offload)
+    offload = offload_rule(chosen, where, offload, gguf=as_gguf_file)
     model = chosen.spread(model, options, offload)
     sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
     if limit is not None and sequences > limit:
@@ -502,7 +502,7 @@ def plan(
     )
 
 
-def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> str | None:
+def offload_rule(chosen: Engine, where: Machine | None, named: str | None, *, gguf: bool) -> str | None:
     """Return the rule that puts weights into the host's memory.
 
     Raises:
@@ -520,7 +520,7 @@ def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> st
     if where is not None and where.host_bytes is not None and not chosen.offloads:
         remedy = f"{chosen.id} does not use host memory; leave it out"
         raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
-    return next(iter(chosen.offloads), None) if named is None else named
+    return chosen.default_offload(gguf=gguf) if named is None else named
 
 
 def with_chunk(chosen: Engine, chunk: int | None, given: Mapping[str, str]) -> Mapping[str, str]:

@@ -158,6 +158,14 @@ def test_older_files_of_deepseek_keep_all_heads(tmp_path, answer, old):
     assert said["pools"][0]["components"]["kv_cache"] == (19_520 if old else 274.5) * 2**20
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_ktransformers_keeps_the_latent_whichever_way_the_file_holds_its_projection(tmp_path, answer, old):
+    path = model_file(tmp_path / "model.gguf", config_of("deepseek-ai/DeepSeek-R1"), "Q4_K_M", old=old)
+    device = answer("serve", path, "--context", 8192, "--engine", "ktransformers")["pools"][0]["components"]
+    assert device["kv_cache"] == 8192 * 70_272
+    assert device["weights"] == 10_475_267_072
+
+
 def test_tables_of_frequencies_are_no_difference(small, answer):
     def more(listed):
         return [*listed, ("rope_freqs.weight", (32,), "F32")]

@@ -72,7 +72,7 @@ class Engine(ABC):
     note = ""
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
-    offloads: tuple[str, ...] = ()  # rules that put weights into host memory; the first is the default
+    offloads: tuple[str, ...] = ()  # rules that put weights into host memory, see default_offload
     overrides = False  # whether --offload may be an expression that names tensors, as in "exps=CPU"
     defaults: Mapping[str, int] = {}
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's mixes
@@ -127,6 +127,11 @@ class Engine(ABC):
                 raise UnknownNameError("--engine-option", known, key, "leave it out")
             found[key] = option_value(f"--engine-option {key}", value, self.defaults[key])
         return {**self.defaults_on(device, context), **found}
+
+    def default_offload(self, *, gguf: bool) -> str | None:
+        """Return the rule for host memory that holds if nobody names one; of most engines the first."""
+        del gguf
+        return next(iter(self.offloads), None)
 
     @abstractmethod
     def default_split(self, devices: int) -> Split:
