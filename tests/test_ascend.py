@@ -188,5 +188,5 @@ def test_states_are_refused_by_the_engine_that_was_asked(name: str, tmp_path: Pa
 
 def test_mindie_has_one_law_and_refuses_versions():
     assert engine("mindie").id == "mindie"
-    with pytest.raises(UnknownNameError, match="--engine-version"):
+    with pytest.raises(UnknownNameError, match="--engine-version: expected none"):
         engine("mindie", "2.0")

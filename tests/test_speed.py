@@ -55,7 +55,7 @@ def at_most(limit, measured):
         tested, yardstick = (median(column) for column in zip(*samples, strict=True))
         if tested <= limit * yardstick:
             return
-    pytest.fail(f"{tested / yardstick:.2f} x the yardstick, allowed {limit}")
+    pytest.fail(f"{tested / yardstick:.3g} x the yardstick, allowed {limit}")
 
 
 def costs_at_most(limit, root, arguments, yardstick):

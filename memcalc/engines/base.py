@@ -96,7 +96,7 @@ class Engine(ABC):
                 return
         if version is not None:
             known = ", ".join(dict.fromkeys(begins for begins, _ in self.versions))
-            expected = f"a version that begins with {known}"
+            expected = f"a version that begins with {known}" if known else "none: there is one law"
             raise UnknownNameError("--engine-version", expected, version, f"leave it out for {self.version}")
 
     def has_law(self, version: str) -> bool:
@@ -201,16 +201,18 @@ class Engine(ABC):
 def option_value(field: str, value: str, otherwise: int) -> int:
     """Return an option's value from its text; the default says whether it is a flag, and whether it may be 0.
 
+    A default below 0 is a word ("all"), and may be said too.
+
     Raises:
         BadInputError: a flag is neither true nor false, or a number is none from 1 (or 0) to 999999999.
 
     """
     if isinstance(otherwise, bool):
-    A default below 0 is a word ("all"), and may be said too.
-
         if value not in ("true", "false"):
             raise BadInputError(field, "true or false", value, "correct the value")
         return value == "true"
+    if otherwise < 0 and value == str(otherwise):
+        return otherwise
     digits = value.lstrip("0") if value.isascii() and value.isdigit() else "-"
     least = 0 if otherwise <= 0 else 1
     if digits == "-" or not least <= len(digits) < 10:
@@ -218,8 +220,6 @@ def option_value(field: str, value: str, otherwise: int) -> int:
         expected = f"a whole number from {least} to 999999999{word}"
         raise BadInputError(field, expected, value, "correct the value")
     return int(value)
-    if otherwise < 0 and value == str(otherwise):
-        return otherwise
 
 
 def refuse_uneven(model: Model, split: Split, engine: str, *, replicates: bool) -> None:
