@@ -34,6 +34,7 @@ def test_a_server_is_eight_devices_and_a_cluster_is_servers():
         assert (cluster.count, cluster.device.id) == (8 * count, server.device)
         assert cluster == machine(f"{8 * count}x ascend-910b-64g")
     assert machine("atlas-800-a3").count == 16
+    assert machine("2x atlas-800i-a2 + 1024GiB host").host_bytes == 2**40
 
 
 def test_a_64_gb_npu_shows_less_than_64_of_either_unit():

@@ -294,6 +294,16 @@ def test_a_damaged_file_is_refused(small, refusal, change, says):
     assert says in refusal("model", spoiled(small(), change))
 
 
+def test_a_file_that_lacks_its_last_byte_is_refused(tmp_path, refusal):
+    """A block of Q8_0 has 34 bytes; where nothing is padded behind it, each of them is needed."""
+    path = tmp_path / "cut.gguf"
+    head, _ = header({"general.architecture": "qwen3"}, [("a", (32,), "Q8_0")])
+    path.write_bytes(head + b"\0" * 33)
+    assert f"the {len(head) + 34} bytes that its header says" in refusal("model", path)
+    path.write_bytes(head + b"\0" * 34)
+    assert "that its header says" not in refusal("model", path)
+
+
 def entry(name, shape, number, offset):
     axes = tuple(reversed(shape))
     text = struct.pack("<Q", len(name)) + name.encode()
