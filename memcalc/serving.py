@@ -148,7 +148,7 @@ class Serving:
     def weight_lines(self, stage: Model, pool: str = "gpu") -> Iterator[Line]:
         """Yield the weights of one device of a stage, or those in the host's memory, which nobody cuts."""
         for whole in stage.weights():
-            for place in self.engine.places(self.model, whole, self.rule, self.options, self.offload):
+            for place in self.engine.places(stage, whole, self.rule, self.options, self.offload):
                 if place.pool == pool:
                     tensor = self.split.on_rank(place.tensor) if pool == "gpu" else place.tensor
                     shape = " x ".join(map(str, tensor.stored_shape))

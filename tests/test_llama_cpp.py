@@ -315,6 +315,16 @@ def test_layers_are_spread_over_devices():
     assert one.budget.pools[0].components["kv_cache"] == 2 * two.budget.pools[0].components["kv_cache"]
 
 
+def test_a_tied_head_is_copied_to_the_last_device_alone():
+    """The first has 9 of gemma-2-2b's 26 layers and reads rows of the embedding in the host's memory."""
+    three = plan("google/gemma-2-2b-it", context=8192, weights="Q4_K_M", on="3x rtx-3090 + 64GiB host")
+    (one,) = plan("google/gemma-2-2b-it", context=8192, weights="Q4_K_M").loaded
+    held = [stage.weight_bytes for stage in three.loaded]
+    assert [len(stage.stage.layers) for stage in three.loaded] == [9, 9, 8]
+    assert sum(held) == one.weight_bytes
+    assert max(held) == held[-1] == three.budget.pools[0].components["weights"]
+
+
 # placement
 
 

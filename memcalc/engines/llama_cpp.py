@@ -121,14 +121,17 @@ class LlamaCpp(Engine):
     def places(
         self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
     ) -> Iterator[Place]:
-        """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is."""
+        """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is.
+
+        The model may be a stage: the copy lies on the device that has the output.
+        """
         del offload
         inside = tensor.name.startswith("model.layers.")
         none = not inside and not on_devices(len(model.layers), options)
         form, pool = rule(tensor), "host" if none else tensor.pool
         if tensor.kind == "embedding":
             yield Place("host", tensor, form)
-            if model.tied and pool == "gpu":
+            if model.tied and pool == "gpu" and model.logits_width is not None:
                 yield Place("gpu", tensor, form)
         else:
             yield Place(pool, tensor, form)
