@@ -189,5 +189,9 @@ def test_states_are_refused_by_the_engine_that_was_asked(name: str, tmp_path: Pa
 
 def test_mindie_has_one_law_and_refuses_versions():
     assert engine("mindie").id == "mindie"
+    assert engine("mindie").release == "as vLLM 0.11"  # MindIE's own versions are others
+    asked = {"context": 4096, "on": "2x ascend-910b-64g"}
+    ours, theirs = (plan(DENSE, **asked, engine_name=name) for name in ("mindie", "vllm-ascend"))
+    assert ours.kv_pool == theirs.kv_pool
     with pytest.raises(UnknownNameError, match="--engine-version: expected none"):
         engine("mindie", "2.0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.engines.vllm import VLLM
+from memcalc.engines.vllm import LAWS, VLLM, Law
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,12 @@ class MindIE(VLLM):
     """
 
     id = "mindie"
-    version = "0.11"
+    version = "as vLLM 0.11"
     versions = ()
     note = f"blocks of {BLOCK} tokens; everything beside weights and cache is assumed to be as vLLM's"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
+
+    @property
+    def law(self) -> Law:
+        """What was measured with vLLM."""
+        return LAWS["0.11"]
