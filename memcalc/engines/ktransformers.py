@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memcalc.engines.base import Step
     from memcalc.formats import Rule
     from memcalc.model import Layer, Model
+    from memcalc.parts import Part
     from memcalc.tensor import Tensor
 
 __all__ = ["RULES", "KTransformers", "Placement"]
@@ -114,7 +115,7 @@ class KTransformers(Engine):
 
         """
         del offload
-        model = replace(model, layers=tuple(map(latent, model.layers)))
+        model = with_latent(model)
         routed = [index for index, layer in enumerate(model.layers) if experts_of(layer.parts)]
         refuse_more("gpu_experts", options, max(map(most_experts, model.groups)), "experts of a layer")
         refuse_more("gpu_layers", options, len(routed), "layers with experts")
@@ -179,19 +180,25 @@ def experts_of(parts: tuple[tuple[str, object], ...]) -> bool:
     return any(isinstance(part, MoE) for _, part in parts)
 
 
-def latent(layer: Layer) -> Layer:
-    """Return a layer that keeps MLA's latent, also where an older GGUF file has kv_b_proj in one piece.
+def latent(part: Part) -> Part:
+    """Return MLA with the latent in its cache, also where an older file keeps all heads."""
+    return replace(part, expanded=False) if isinstance(part, MLA) and part.expanded else part
 
-    llama.cpp keeps keys and values of all heads then; this engine does not ask the file.
-    Source: kvcache-ai/ktransformers, models/custom_cache.py (StaticCache: one head of
+
+def with_latent(model: Model) -> Model:
+    """Return the model with MLA's latent in the cache, whichever way its file holds kv_b_proj.
+
+    llama.cpp keeps keys and values of all heads of older files; this engine does not ask the file.
+    Source: kvcache-ai/ktransformers, ktransformers/models/custom_cache.py (StaticCache: one head of
     qk_rope_head_dim and one of kv_lora_rank numbers), 2026-11.
     """
-    if not any(isinstance(part, MLA) and part.expanded for _, part in layer.parts):
-        return layer
-    parts = (
-        (name, replace(part, expanded=False) if isinstance(part, MLA) else part) for name, part in layer.parts
+    if all(latent(part) is part for layer in model.groups for _, part in layer.parts):
+        return model
+    layers = (
+        replace(layer, parts=tuple((name, latent(part)) for name, part in layer.parts))
+        for layer in model.layers
     )
-    return replace(layer, parts=tuple(parts))
+    return replace(model, layers=tuple(layers))
 
 
 def most_experts(layer: Layer) -> int:
