@@ -266,6 +266,14 @@ def test_layers_for_prediction_are_in_the_file_and_are_not_loaded(tmp_path, answ
     assert said["pools"] == whole["pools"]
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_ktransformers_keeps_the_latent_whichever_way_the_file_holds_its_projection(tmp_path, answer, old):
+    path = model_file(tmp_path / "model.gguf", config_of("deepseek-ai/DeepSeek-R1"), "Q4_K_M", old=old)
+    device = answer("serve", path, "--context", 8192, "--engine", "ktransformers")["pools"][0]["components"]
+    assert device["kv_cache"] == 8192 * 70_272
+    assert device["weights"] == 10_475_267_072
+
+
 def test_tables_of_frequencies_are_no_difference(small, answer):
     def more(listed):
         return [*listed, ("rope_freqs.weight", (32,), "F32")]
@@ -392,6 +400,16 @@ def spoiled(path, change):
 )
 def test_a_damaged_file_is_refused(small, refusal, change, says):
     assert says in refusal("model", spoiled(small(), change))
+
+
+def test_a_file_that_lacks_its_last_byte_is_refused(tmp_path, refusal):
+    """A block of Q8_0 has 34 bytes; where nothing is padded behind it, each of them is needed."""
+    path = tmp_path / "cut.gguf"
+    head, _ = header({"general.architecture": "qwen3"}, [("a", (32,), "Q8_0")])
+    path.write_bytes(head + b"\0" * 33)
+    assert f"the {len(head) + 34} bytes that its header says" in refusal("model", path)
+    path.write_bytes(head + b"\0" * 34)
+    assert "that its header says" not in refusal("model", path)
 
 
 def entry(name, shape, number, offset):
