@@ -42,7 +42,7 @@ def recordings() -> dict[str, dict[str, Any]]:
 
 
 def llama_recording() -> dict[str, Any]:
-    """Return what a real llama.cpp says of mixes and contexts: the content of llama_cpp.json.
+    """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json.
 
     Raises:
         NotInstalledError: there is none for this machine.
@@ -64,7 +64,8 @@ def llama_recording() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
     }
     with tempfile.TemporaryDirectory() as folder:
-        return {"versions": versions, "models": llama.recorded(library, folder, config_of)}
+        models = llama.recorded(library, folder, config_of)
+    return {"versions": versions, "types": library.blocks(), "models": models}
 
 
 def text(value: object, depth: int = 0) -> str:
