@@ -303,9 +303,7 @@ class Kept:
             self.tensors.append(tensor)  # while it is held no other storage gets its address
             shape, dtype = "x".join(map(str, tensor.shape)), str(tensor.dtype).removeprefix("torch.")
             running = self.running[-1] if self.running else ""
-            self.kept.append(
-                [self.tables.get(storage._cdata, running), shape, dtype, storage.nbytes()]
-            )
+            self.kept.append([self.tables.get(storage._cdata, running), shape, dtype, storage.nbytes()])
         return tensor
 
 
@@ -343,7 +341,9 @@ def saved(fields, run, fake=True):
     for name, *tensor in kept.kept:
         inside = re.fullmatch(re.escape(path) + r"\.(\d+)(?:\.(.*))?", name)
         where = inside[1] if inside else "outside"
-        found[where].append([(inside[2] or "") if inside else name.removeprefix("base_model.model."), *tensor])
+        found[where].append(
+            [(inside[2] or "") if inside else name.removeprefix("base_model.model."), *tensor]
+        )
     first, second, *others = (found[str(number)] for number in range(depth))
     assert all(other == second for other in others)
     return {"outside": found["outside"], "first": first, "layer": second}

@@ -97,7 +97,9 @@ def name_of(family, run):
 
 DRAWN = ("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen3_moe", "gpt2")
 SEEDS = range(6)
-OPTIMIZERS = [f"{name} {way}" for name in ("adamw", "sgd", "momentum") for way in ("foreach", "for-loop", "fused")]
+OPTIMIZERS = [
+    f"{name} {way}" for name in ("adamw", "sgd", "momentum") for way in ("foreach", "for-loop", "fused")
+]
 
 
 def drawn_config(family, seed):
@@ -105,7 +107,11 @@ def drawn_config(family, seed):
     draw = random.Random(f"training {family} {seed}")
     if family == "gpt2":
         heads = draw.randint(1, 6)
-        widths = {"n_embd": heads * 8 * draw.randint(1, 4), "n_head": heads, "vocab_size": draw.randint(50, 999)}
+        widths = {
+            "n_embd": heads * 8 * draw.randint(1, 4),
+            "n_head": heads,
+            "vocab_size": draw.randint(50, 999),
+        }
         return FAMILIES["gpt2"] | widths | {"n_inner": draw.choice((None, draw.randint(16, 300)))}
     fields = small.small_config(family, seed)
     for unequal in ("layer_types", "mlp_only_layers", "decoder_sparse_step", "max_window_layers"):
@@ -189,12 +195,18 @@ def recorded(published, adapted):
         "saved": {name_of(*case): saved(*case) for case in saved_runs()},
         "steps": {f"{family} {seed}": drawn(family, seed) for family in DRAWN for seed in SEEDS},
         "published": {
-            f"{name}, {kind}": {"model": PUBLISHED[name], "run": asdict(run), "moments": train.moments(fields, run)}
+            f"{name}, {kind}": {
+                "model": PUBLISHED[name],
+                "run": asdict(run),
+                "moments": train.moments(fields, run),
+            }
             for name, fields in published.items()
             for kind, run in PUBLISHED_RUNS.items()
         },
         "optimizers": {
-            f"{name}, {dtype}": optimizer(name, dtype) for name in train_states.OPTIMIZERS for dtype in train.DTYPES
+            f"{name}, {dtype}": optimizer(name, dtype)
+            for name in train_states.OPTIMIZERS
+            for dtype in train.DTYPES
         },
         "lora": {
             f"{name}, rank {rank}, {targets}": train_states.lora_parameters(fields, rank, targets)

@@ -13,7 +13,19 @@ import transformers
 from train import DTYPES, Run, build
 
 # One axis and more; below 4,096 numbers, where 8-bit optimizers stay at 32 bits, at it, and no multiple of 256.
-SHAPES = ((33,), (4095,), (4096,), (5000,), (5, 7), (64, 64), (61, 70), (307, 64), (128, 300), (1, 5000), (6, 40, 24))
+SHAPES = (
+    (33,),
+    (4095,),
+    (4096,),
+    (5000,),
+    (5, 7),
+    (64, 64),
+    (61, 70),
+    (307, 64),
+    (128, 300),
+    (1, 5000),
+    (6, 40, 24),
+)
 ADAFACTOR = {"lr": 1e-3, "relative_step": False, "scale_parameter": False}
 OPTIMIZERS = {
     "torch AdamW foreach": partial(torch.optim.AdamW, foreach=True),
