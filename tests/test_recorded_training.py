@@ -118,8 +118,8 @@ def test_every_moment_grows_by_the_same_with_each_layer(name):
 def test_the_published_numbers_of_llama_3_8b():
     """One sequence of 4,096: what is kept after the forward pass, and the most that is held.
 
-    28,562,211,600 and 48,825,394,440 bytes, recomputed 3,311,484,944 and 32,154,599,944, were measured before by
-    PyTorch's own MemTracker, which does not count the ids.
+    28,562,211,600 and 48,825,394,440 bytes, recomputed 3,311,484,944 and 32,154,599,944, were measured before
+    by PyTorch's own MemTracker, which does not count the ids.
     """
     ids = 8 * 4096
     for kind, kept, peak in (

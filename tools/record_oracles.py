@@ -68,7 +68,7 @@ def llama_recording() -> dict[str, Any]:
 
 
 def training_recording() -> dict[str, Any]:
-    """Return what torch, transformers, PEFT and bitsandbytes hold in training: the content of training.json."""
+    """Return what torch, PEFT and bitsandbytes hold in training: the content of training.json."""
     cases = importlib.import_module("train_cases")
     sources = importlib.import_module("memcalc.sources")
     published, adapted = (

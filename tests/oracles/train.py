@@ -1,11 +1,13 @@
 """What torch and transformers hold during a training step: fake tensors, real autograd, real optimizers.
 
-Nothing here knows memcalc: configs and runs go in, bytes come out. A fake tensor has a shape, a dtype and a storage
-of so many bytes, and no numbers: the whole step of an 8B model runs in seconds on any machine.
+Nothing here knows memcalc: configs and runs go in, bytes come out. A fake tensor has a shape, a dtype and a
+storage of so many bytes, and no numbers: the whole step of an 8B model runs in seconds on any machine.
 
-Said once, and true of every figure here: tensors lie on the CPU, because a CPU build of torch refuses gradients of
-any other fake device; so the `step` scalars of an optimizer (4 bytes each) are counted too. What a kernel allocates
-for itself while it runs is not seen. Dropout is 0. There is no padding, so no mask but the causal one.
+Said once, and true of every figure here: tensors lie on the CPU, because a CPU build of torch refuses
+gradients of any other fake device; so the `step` scalars of an optimizer (4 bytes each) are counted too. What
+a kernel allocates for itself while it runs is not seen. Dropout is 0. There is no padding, so no mask but the
+causal one. Autocast follows the lists of the CPU. GPT-2's norms keep mean and deviation in the dtype of their
+input; the same norm on a GPU keeps both in 32 bits (torch's own decomposition asks for the device).
 """
 
 from __future__ import annotations
@@ -21,23 +23,24 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+from transformers.integrations.sdpa_attention import repeat_kv
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-def flash(module, query, key, value, attention_mask, scaling=None, dropout=0.0, *, repeated=False, **_):
-    """The fused kernel of torch, which keeps queries, keys, values, output, log-sum-exp and 24 bytes of state.
+def flash(module, query, key, value, attention_mask, *, scaling=None, dropout=0.0, repeated=False, **_):
+    """The fused kernel of torch: it keeps queries, keys, values, output, log-sum-exp and 24 bytes of state.
 
     Keys and values go in as they are (`flash`), or copied to every query head before (`repeated`): what
     transformers' `sdpa` did before torch took grouped heads, and does where it has a mask. Under autocast the
-    callers of fused attention cast to its dtype, which this operator, being below autocast, does not do by itself.
+    callers of fused attention cast to its dtype, which this operator, being below autocast, does not do by
+    itself.
     """
     assert attention_mask is None
     assert dropout == 0.0
     if repeated:
-        groups = query.shape[1] // key.shape[1]
-        key, value = (item.repeat_interleave(groups, dim=1) if groups > 1 else item for item in (key, value))
+        key, value = (repeat_kv(item, query.shape[1] // key.shape[1]) for item in (key, value))
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (item.to(torch.get_autocast_dtype("cpu")) for item in (query, key, value))
     attend = torch.ops.aten._scaled_dot_product_flash_attention
@@ -55,8 +58,8 @@ ALL_ATTENTION_FUNCTIONS["oracle_repeated"] = partial(flash, repeated=True)
 class Run:
     """How one step is taken.
 
-    `trained`: all, embedding, head, attention, mlp, norms; or `lora RANK TARGETS DTYPE`, with PEFT's own layers.
-    `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
+    `trained`: all, embedding, head, attention, mlp, norms; or `lora RANK TARGETS DTYPE`, with PEFT's own
+    layers. `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
     """
 
     batch: int = 1
@@ -227,9 +230,9 @@ def step(fields, run):
     """Every moment of the second step: states exist, and gradients if they are kept.
 
     In order, each with the bytes `held` at it and their `peak` since the one before: built (parameters and
-    buffers), start (and states, ids, kept gradients), layers forward, head forward (logits exist), forward (the
-    loss exists), loss backward (the gradient of the logits exists), head backward, layers backward (the gradient of
-    the embedded tokens exists), backward (its end), loss dropped, step, zeroed.
+    buffers), start (and states, ids, kept gradients), layers forward, head forward (logits exist), forward
+    (the loss exists), loss backward (the gradient of the logits exists), head backward, layers backward (the
+    gradient of the embedded tokens exists), backward (its end), loss dropped, step, zeroed.
     """
     ledger, model = Ledger(), build(fields, run)
     with FakeTensorMode():
@@ -272,7 +275,8 @@ def one_step(model, optimizer, ids, run, ledger):
 class Kept:
     """The storages that autograd packs, each once, under the module that runs when it is first packed.
 
-    Rotary tables are made once and packed in whichever layer first needs them: they stand under their own module.
+    Rotary tables are made once and packed in whichever layer first needs them: they stand under their own
+    module.
     """
 
     def __init__(self, model):
@@ -315,14 +319,14 @@ def layers_of(model):
     return next((name, depth) for name, depth in lists if name.endswith(("layers", ".h")))
 
 
-def saved(fields, run, fake=True):
+def saved(fields, run, *, fake=True):
     """What autograd keeps of one forward pass: module, shape, dtype, bytes of the storage behind it.
 
-    Three layers are built: the first may have an input that needs no gradient, the others are alike. What is kept
-    outside of layers stands under `outside`: embedding, rotary tables, last norm, head, loss.
+    Three layers are built: the first may have an input that needs no gradient, the others are alike. What is
+    kept outside of layers stands under `outside`: embedding, rotary tables, last norm, head, loss.
 
-    Experts that loop over those that were chosen ask for numbers, which fake tensors do not have: such a model
-    really runs. Its tokens are all alike and choose the same experts.
+    Experts that loop over those that were chosen ask for numbers, which fake tensors do not have: such a
+    model really runs. Its tokens are all alike and choose the same experts.
 
     Raises:
         AssertionError: the second and the third layer keep other tensors.

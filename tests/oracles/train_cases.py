@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import product
 
 import small
 import train
@@ -59,14 +60,27 @@ SHORT = {"batch": 2, "sequence": 33}
 
 
 def regimes(family):
-    """bf16 weights, fp32 weights, fp32 weights under autocast; torch multiplies grouped experts in bf16 only."""
+    """Weights in bf16, in fp32, in fp32 under autocast; torch multiplies grouped experts in bf16 only."""
     if family in SPARSE:
         return [{}]
     return [{}, {"weights": "fp32"}, {"weights": "fp32", "autocast": True}]
 
 
 def saved_runs():
-    """A name, a family and a run for each list of saved tensors."""
+    """A family and a run for each list of saved tensors."""
+    yield from whole_runs()
+    for family in SPARSE:
+        for experts in ("batched_mm", "eager"):
+            yield family, Run(**SHORT, attention="eager", experts=experts)
+    for family in ("llama", "qwen3"):
+        for targets, dtype, recompute in product(train_states.TARGETS, ("fp32", "bf16"), (False, True)):
+            yield family, Run(**SHORT, trained=f"lora 8 {targets} {dtype}", recompute=recompute)
+        adapted = Run(**SHORT, weights="fp32", autocast=True, trained="lora 8 q_proj,v_proj fp32")
+        yield family, adapted
+
+
+def whole_runs():
+    """Every family: kinds of attention and regimes; what is trained; recomputed."""
     for family in FAMILIES:
         for attention in ("flash", "repeated", "eager"):
             for regime in regimes(family):
@@ -75,18 +89,6 @@ def saved_runs():
             if trained != "head" or family not in {"qwen3", "gpt2"}:  # tied: the head is the embedding
                 yield family, Run(**SHORT, trained=trained)
         yield family, Run(**SHORT, recompute=True)
-    for family in SPARSE:
-        yield family, Run(**SHORT, attention="eager", experts="batched_mm")
-        yield family, Run(**SHORT, attention="eager", experts="eager")
-    for family in ("llama", "qwen3"):
-        for targets in train_states.TARGETS:
-            for dtype in ("fp32", "bf16"):
-                for recompute in (False, True):
-                    yield family, Run(**SHORT, trained=f"lora 8 {targets} {dtype}", recompute=recompute)
-        yield (
-            family,
-            Run(**SHORT, weights="fp32", autocast=True, trained="lora 8 q_proj,v_proj fp32"),
-        )
 
 
 def name_of(family, run):
@@ -184,13 +186,13 @@ def drawn(family, seed):
 
 
 def optimizer(name, dtype):
-    """What is recorded of one optimizer: where its states lie, which are one for all parameters, and all by shape."""
+    """What is recorded of one optimizer: where states lie, which are one for all parameters, all by shape."""
     more = {"places": train_states.places(name), "shared": train_states.shared(name, dtype)}
     return more | train_states.states(name, dtype)
 
 
 def recorded(published, adapted):
-    """Everything that is recorded, of the configs of PUBLISHED, which run at their full depth, and of ADAPTED."""
+    """Everything that is recorded; the configs of PUBLISHED run at their full depth."""
     return {
         "saved": {name_of(*case): saved(*case) for case in saved_runs()},
         "steps": {f"{family} {seed}": drawn(family, seed) for family in DRAWN for seed in SEEDS},

@@ -119,9 +119,9 @@ def adamw(model):
 def ddp(*, as_view):
     """Everything whole, and the reducer's buckets, unless gradients are views of them.
 
-    Buckets belong to C++ alone. The ledger follows storages wherever they are: what it still holds once parameters,
-    gradients and states are taken off is theirs, and a few bytes of the reducer. Buckets are built anew in the
-    second step.
+    Buckets belong to C++ alone. The ledger follows storages wherever they are: what it still holds once
+    parameters, gradients and states are taken off is theirs, and a few bytes of the reducer. Buckets are
+    built anew in the second step.
     """
     ledger, small = Ledger(), Small()
     for item in small.parameters():

@@ -12,7 +12,8 @@ import torch
 import transformers
 from train import DTYPES, Run, build
 
-# One axis and more; below 4,096 numbers, where 8-bit optimizers stay at 32 bits, at it, and no multiple of 256.
+# One axis and more; below 4,096 numbers, where 8-bit optimizers stay at 32 bits, at it, and no multiple of
+# 256.
 SHAPES = (
     (33,),
     (4095,),
@@ -57,7 +58,7 @@ def after_a_step(name, dtype, shape, device="cpu"):
 
 
 def states(name, dtype):
-    """For each shape: shape, dtype and bytes of each state tensor. Maps of 256 numbers are one for all parameters."""
+    """For each shape: shape, dtype and bytes of each state tensor."""
     shapes = [shape for shape in SHAPES if len(shape) == 2 or name not in MATRICES_ONLY]
     return {
         "x".join(map(str, shape)): {
