@@ -68,6 +68,19 @@ def llama_recording() -> dict[str, Any]:
     return {"versions": versions, "types": library.blocks(), "models": models}
 
 
+def training_recording() -> dict[str, Any]:
+    """Return what torch, PEFT and bitsandbytes hold in training: the content of training.json."""
+    cases = importlib.import_module("train_cases")
+    sources = importlib.import_module("memcalc.sources")
+    published, adapted = (
+        {name: sources.record(source).fields for name, source in named.items()}
+        for named in (cases.PUBLISHED, cases.ADAPTED)
+    )
+    recorded = cases.recorded(published, adapted)
+    versions = {**cases.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    return {"versions": versions, "models": recorded}
+
+
 def text(value: object, depth: int = 0) -> str:
     """Write a record: a line for each figure; a config, and what lies deeper, on one line."""
     if isinstance(value, list) and depth == 3:
@@ -86,7 +99,12 @@ def text(value: object, depth: int = 0) -> str:
 def main() -> None:
     """Write the records."""
     start = time.monotonic()
-    for name, content in {**recordings(), "llama_cpp.json": llama_recording()}.items():
+    made = {
+        **recordings(),
+        "training.json": training_recording(),
+        "llama_cpp.json": llama_recording(),
+    }
+    for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")
     print(f"   {time.monotonic() - start:.1f} s")
