@@ -52,7 +52,8 @@ class Setting:
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
     routed_share: tuple[int, int] = (1, 1)  # ranks that share the experts, ranks that share each expert
-    context_ranks: int = 1  # ranks that share a sequence: keys and values travel between them
+    context_ranks: int = 1  # ranks that share a sequence
+    context_exchange: str = "p2p"  # what they exchange: keys and values in turn, or (a2a) heads for sequences
     gradient_fusion: bool = True  # matrices add to 32-bit gradients as they multiply (Megatron's default)
     fresh: bool = True
     gradient_bytes: int | None = None

@@ -117,12 +117,23 @@ def attend(
     out = inner("attention output", (batch, seq, heads[0] * widths[1]), q.element_bytes, grad=grad)
     if setting.attention == "flash":
         rows = inner("log-sum-exp", (batch, seq, heads[0]), 4, grad=False)
-        if setting.context_ranks > 1:  # keys and values travel from rank to rank in one storage
+        here = out
+        if setting.context_ranks > 1 and setting.context_exchange == "p2p":
+            # keys and values travel from rank to rank in one storage
             shape = (batch, seq, heads[1], sum(widths))
             pair = inner("keys with values", shape, k.element_bytes, grad=k.grad or v.grad)
             tape.record("pair", (k,) if k is v else (k, v), pair)
             inputs = (q, pair)
-        tape.record("attention", inputs, out, (*inputs, out, rows))
+        elif setting.context_ranks > 1:  # whole sequences of some heads, and back again
+            here = tape.like(out, "attention output of whole sequences")
+            shapes = ((heads[0], widths[0]), (heads[1], widths[0]), (heads[1], widths[1]))
+            inputs = tuple(
+                tape.record("exchange", (x,), inner(f"{x.name}, exchanged", (batch, seq, *shape), 2, grad=x.grad))
+                for x, shape in zip((q, k, v), shapes, strict=True)
+            )
+        tape.record("attention", inputs, here, (*inputs, here, rows))
+        if here is not out:
+            tape.record("exchange back", (here,), out)
     elif setting.attention == "eager":
         square = (batch, heads[0], seq, seq)
         scores = inner("scores", square, q.element_bytes, grad=q.grad or k.grad)
@@ -145,11 +156,12 @@ def attend(
 def attention(tape: Tape, setting: Setting, part: GQA, norm: Norm, x: Value) -> Value:
     """Norm and one matrix for queries, keys and values; then norms of heads and rotation, where there are any.
 
-    Keys and values lie between the queries of their group: where a group has several queries, these are
-    copied to a storage of their own. Values stay where the matrix has put them.
+    Where all three are as the matrix has left them, one head beside the other, they stay in its storage.
+    Otherwise (groups of several queries, norms, rotation) each is copied to a storage of its own, which
+    Transformer Engine's get_qkv_layout asks for.
     """
     batch, seq = x.shape[0], x.shape[1]
-    numbers = {"q": part.heads, "k": part.kv_heads}
+    numbers = {"q": part.heads, "k": part.kv_heads, "v": part.kv_heads}
     x = normalise(tape, setting, "input_layernorm", norm, x)
     tape.module = "self_attn"
     names = [f"self_attn.{letter}_proj" for letter in "qkv"]
@@ -163,16 +175,19 @@ def attention(tape: Tape, setting: Setting, part: GQA, norm: Norm, x: Value) -> 
 
     if part.heads != part.kv_heads:
         held["q"] = tape.record("copy", (mixed,), own("q"))
-    if part.qk_norm:
-        for letter, number in numbers.items():
-            shape = (batch, seq, number, 2 if part.qk_norm_bias else 1)
+    for letter in "qk":
+        if part.qk_norm:
+            shape = (batch, seq, numbers[letter], 2 if part.qk_norm_bias else 1)
             rows = tape.value(f"{letter}_norm statistics", shape, 4, grad=False, region="inner")
             given = held[letter]
             held[letter] = tape.record(f"{letter}_norm", (given,), own(letter), (given, rows))
-    if part.rope_dim is None or part.rope_dim:
-        held = {letter: tape.record("rope", (given,), own(letter)) for letter, given in held.items()}
+        if part.rope_dim is None or part.rope_dim:
+            held[letter] = tape.record("rope", (held[letter],), own(letter))
+    if held["q"] is not mixed:
+        for letter, given in held.items():
+            held[letter] = given if given is not mixed else tape.record("copy", (mixed,), own(letter))
     heads, widths = (part.heads, part.kv_heads), (part.head_dim, part.head_dim)
-    out = attend(tape, setting, held["q"], held["k"], mixed, heads, widths)
+    out = attend(tape, setting, held["q"], held["k"], held["v"], heads, widths)
     return matrix(tape, setting, "self_attn.o_proj", out, part.width, cut="inner")
 
 
