@@ -6,13 +6,13 @@ Source: NVIDIA/Megatron-LM at d98e8a64 (2026-08-22), megatron/training/arguments
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, LearnedPositions, MoE, Norm
 from memcalc.readers.common import stack
-from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "is_megatron", "megatron", "plain", "run"]
 
-# what says how a run goes and not what the model is -> the option that says it here; None: no option does
+# what says how a run goes and not what the model is -> the option that says it here
 OPTIONS = {
     "seq_length": "seq",
     "micro_batch_size": "micro_batch",
@@ -46,6 +46,7 @@ OPTIONS = {
     "make_vocab_size_divisible_by": "vocab_multiple",
     "moe_token_dispatcher_type": "experts",
     "no_gradient_accumulation_fusion": "gradient_fusion",
+    "cp_comm_type": "context_exchange",
 }
 # Arguments of a model that cannot change the bytes of its weights or of what autograd keeps.
 HARMLESS = (
@@ -109,28 +110,37 @@ def megatron(config: Config, name: str) -> Model:
     width, biased = config.size("hidden_size"), not said(config, "disable_bias_linear")
     layernorm = config.values.get("normalization", "LayerNorm") == "LayerNorm"
     latent = said(config, "multi_latent_attention")
-    attention = latents(config, biased) if latent else heads(config, biased, layernorm)
+    attention = (
+        latents(config, biased=biased) if latent else heads(config, biased=biased, layernorm=layernorm)
+    )
     gated = said(config, "swiglu")
-    ffn_width = config.size("ffn_hidden_size") if config.has("ffn_hidden_size") else default_width(width, gated=gated)
+    ffn_width = (
+        config.size("ffn_hidden_size") if config.has("ffn_hidden_size") else default_width(width, gated=gated)
+    )
     dense = MLP(width, ffn_width, gated, bias=biased)
     depth = config.size("num_layers")
-    norms = tuple((which, Norm(width, layernorm)) for which in ("input_layernorm", "post_attention_layernorm"))
+    norms = tuple(
+        (which, Norm(width, layernorm)) for which in ("input_layernorm", "post_attention_layernorm")
+    )
 
-    def block(sparse: bool) -> Layer:
-        part: Part = experts(config, ffn_width, gated=gated, biased=biased) if sparse else dense
+    def block(part: Part) -> Layer:
         return Layer((("self_attn", attention), ("mlp", part), *norms))
 
     vocab = config.size("vocab_size")
     outside: list[tuple[str, Part]] = [("model.embed_tokens", Embedding(vocab, width))]
     learned = config.values.get("position_embedding_type", "learned_absolute") == "learned_absolute"
     if learned:
-        outside.append(("model.embed_positions", LearnedPositions(config.size("max_position_embeddings"), width)))
+        outside.append(
+            ("model.embed_positions", LearnedPositions(config.size("max_position_embeddings"), width))
+        )
     outside.append(("model.norm", Norm(width, layernorm)))
     tied = not said(config, "untie_embeddings_and_output_weights")
     if not tied:
         outside.append(("lm_head", Embedding(vocab, width, "head")))
     limit = config.optional("max_position_embeddings")
-    layers = tuple(stack(pattern(config, depth), block))
+    sparse = pattern(config, depth)
+    routed = experts(config, ffn_width, gated=gated, biased=biased) if any(sparse) else dense
+    layers = tuple(stack([routed if one else dense for one in sparse], block))
     return Model(name, "megatron", layers, tuple(outside), tied, limit, limit)
 
 
@@ -148,7 +158,7 @@ def default_width(width: int, *, gated: bool) -> int:
     return 4 * width * 2 // 3 // 64 * 64 if gated else 4 * width
 
 
-def heads(config: Config, biased: bool, layernorm: bool) -> GQA:
+def heads(config: Config, *, biased: bool, layernorm: bool) -> GQA:
     """Read attention of heads.
 
     Raises:
@@ -193,7 +203,7 @@ def rotated(config: Config, head_dim: int) -> int | None:
     return None if share == 1 else int(head_dim * share)
 
 
-def latents(config: Config, biased: bool) -> MLA:
+def latents(config: Config, *, biased: bool) -> MLA:
     """Read attention of latents; sizes that are left out are those of Megatron's MLATransformerConfig."""
     for field in ("kv_channels", "group_query_attention", "num_query_groups"):
         config.has(field)  # no class of latents reads them
@@ -288,38 +298,83 @@ def run(arguments: Mapping[str, object], world: int) -> tuple[dict[str, object],
     fields = plain(arguments)
     model = {name: value for name, value in fields.items() if name not in OPTIONS}
     asked: dict[str, object] = {"implementation": "megatron", "world": world}
-    same = ("seq", "micro_batch", "tp", "pp", "cp", "ep", "expert_tp", "recompute", "sequence_parallel")
-    for field, option in OPTIONS.items():
-        if field in fields and option in same:
-            asked[option] = fields[field]
+    asked |= {OPTIONS[field]: fields[field] for field in OPTIONS if field in SAME and field in fields}
     if "seq" not in asked and "max_position_embeddings" in fields:
         asked["seq"] = fields["max_position_embeddings"]
-    kinds = {fields[name] for name in ("attention_dropout", "hidden_dropout") if name in fields}
-    if len(kinds) > 1:
-        raise BadInputError("hidden_dropout", "as attention_dropout", sorted(map(str, kinds)), "say one --dropout")
-    asked |= {"dropout": one for one in kinds}
-    sizes: dict[str, int] = {name: int(str(asked.get(name, 1))) for name in ("tp", "pp", "cp", "micro_batch")}
-    if sizes["tp"] == 1:
+    if number(asked, "tp") == 1:
         asked.pop("sequence_parallel", None)  # Megatron switches it off
+    asked |= translated(fields, number(asked, "tp"))
     if "global_batch_size" in fields:
-        each = sizes["micro_batch"] * (world // (sizes["tp"] * sizes["pp"] * sizes["cp"]))
-        total = int(str(fields["global_batch_size"]))
+        each = number(asked, "micro_batch") * (
+            world // prod(number(asked, name) for name in ("tp", "pp", "cp"))
+        )
+        total = number(fields, "global_batch_size")
         if total % each:
             expected = f"a multiple of {each}, one micro-batch on each rank"
             raise BadInputError("global_batch_size", expected, total, "correct the run")
         asked["accumulate"] = total // each
-    if "num_virtual_stages_per_pipeline_rank" in fields:
-        asked["vpp"] = fields["num_virtual_stages_per_pipeline_rank"]
     if "num_layers_per_virtual_pipeline_stage" in fields:
-        held = int(str(fields["num_layers_per_virtual_pipeline_stage"])) * sizes["pp"]
-        asked["vpp"] = ceil_div(int(str(fields["num_layers"])), held)
+        held = number(fields, "num_layers_per_virtual_pipeline_stage") * number(asked, "pp")
+        asked["vpp"] = number(fields, "num_layers") // held
+    return model, asked
+
+
+# the options that take Megatron's value as it is
+SAME = {
+    "seq_length",
+    "micro_batch_size",
+    "tensor_model_parallel_size",
+    "pipeline_model_parallel_size",
+    "context_parallel_size",
+    "expert_model_parallel_size",
+    "expert_tensor_parallel_size",
+    "num_virtual_stages_per_pipeline_rank",
+    "sequence_parallel",
+    "recompute_granularity",
+    "cp_comm_type",
+    "moe_token_dispatcher_type",
+}
+
+
+def number(fields: Mapping[str, object], name: str) -> int:
+    """Return a count that is 1 where nothing is said.
+
+    Raises:
+        BadInputError: it is no whole number >= 1.
+
+    """
+    value = fields.get(name, 1)
+    if type(value) is not int or value < 1:
+        raise BadInputError(name, "a whole number >= 1", value, "correct the run")
+    return value
+
+
+def translated(fields: Mapping[str, object], tp: int) -> dict[str, object]:
+    """Return the options that say in other words what a run's arguments say.
+
+    Raises:
+        BadInputError: two kinds of dropout differ.
+
+    """
+    found: dict[str, object] = {}
+    stated = [fields[name] for name in ("attention_dropout", "hidden_dropout") if name in fields]
+    if stated:
+        if stated[0] != stated[-1]:
+            given = " and ".join(map(str, stated))
+            raise BadInputError("hidden_dropout", "as attention_dropout", given, "a plan has one --dropout")
+        found["dropout"] = stated[0]
     if "use_distributed_optimizer" in fields:
-        asked["shard"] = 1
+        found["shard"] = 1
     if "cross_entropy_loss_fusion" in fields:
         native = fields.get("cross_entropy_fusion_impl", "native") == "native"
-        asked["loss"] = "megatron-fused" if native else "te-fused"
+        found["loss"] = "megatron-fused" if native else "te-fused"
     if fields.get("attention_backend") in ("unfused", "local"):
-        asked["attention"] = "eager"
+        found["attention"] = "eager"
     if "make_vocab_size_divisible_by" in fields:
-        asked["vocab_multiple"] = int(str(fields["make_vocab_size_divisible_by"])) * sizes["tp"]
-    return model, asked
+        found["vocab_multiple"] = number(fields, "make_vocab_size_divisible_by") * tp
+    if "recompute_modules" in fields:
+        modules = fields["recompute_modules"]
+        found["recompute_modules"] = ",".join(modules) if isinstance(modules, list) else modules
+    if "no_gradient_accumulation_fusion" in fields:
+        found["gradient_fusion"] = False
+    return found
