@@ -47,7 +47,7 @@ def setting(**how) -> Setting:
 
 
 def kept(held: Layer, asked: Setting, recomputed=None):
-    norms = tuple((name, Norm(width, bias=True)) for name in ("input_layernorm", "post_attention_layernorm"))
+    """Return what a layer keeps, without statistics of norms and softmax: the paper leaves them out."""
     tape = asked.tape()
     layer(tape, asked, held, tape.value("x", (asked.batch, asked.seq, h), 2, grad=True))
     small = ("statistics", "log-sum-exp")
@@ -132,7 +132,7 @@ def test_scores_are_80_of_114_in_gpt3() -> None:
 
 
 def megatron_estimate(width, ffn_width, vocab):
-    """Return what theoretical_memory_usage.py says of a layer, of what precedes it, of the last stage's end."""
+    """Return what theoretical_memory_usage.py says: of a layer, before it, at the end of the last stage."""
     sbh = s * b * width
     return sbh * (18 + 4 * ffn_width / width), 8 * s * b + sbh, 4 * sbh * (1 + vocab / width)
 
