@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from memcalc.errors import BadInputError, UnknownNameError, at_least_one
+from memcalc.errors import BadInputError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from memcalc.model import Model
     from memcalc.serving import KVPool, Serving
     from memcalc.sources import Source
-    from memcalc.states import States
 
     Answer = tuple[int, Callable[[], object], Callable[[], str]]  # exit status, for programs, for people
 
@@ -101,20 +100,24 @@ def add_serve(serve: Parser) -> None:
 
 def add_train(train: Parser) -> None:
     """Add the options of ``memcalc train``."""
+    from memcalc.command_train import add_options
+
     train.add_argument("source", metavar="SOURCE", help=SOURCE)
-    train.add_argument("--seq", type=whole_number, help="tokens of a sequence; states do not depend on it")
-    train.add_argument("--world", type=whole_number, default=1, help="ranks that share the states")
-    train.add_argument("--regime", default="bf16-mixed", help="pure-bf16, bf16-mixed (default), amp or fp32")
-    train.add_argument("--gradients", help="bf16, fp32 or bf16+fp32 (default: the regime's)")
-    train.add_argument("--optimizer", default="adamw", help="adamw")
-    train.add_argument("--shard", type=whole_number, default=0, help="ZeRO stage")
+    add_options(train, whole_number)
+
+
+def answer_train(given: argparse.Namespace) -> Answer:
+    """Answer ``memcalc train``."""
+    from memcalc.command_train import answer
+
+    return answer(given)
 
 
 OPTIONS = {
     "model": (add_model, "parameters and cache of a model"),
     "list": (add_list, "what is known"),
     "serve": (add_serve, "does it fit?"),
-    "train": (add_train, "parameters, gradients and optimizer states"),
+    "train": (add_train, "what does a training step hold?"),
 }
 
 
@@ -485,61 +488,3 @@ def verdict(serving: Serving) -> str:
         return "does not fit" + ("; with every range at its lower end it does" if least else "")
     most = all(pool.fits_at_most for pool in pools)
     return "fits" if most else "fits; with every range at its upper end it does not"
-
-
-def answer_train(given: argparse.Namespace) -> Answer:
-    """Answer ``memcalc train``: the states, which no batch and no sequence changes."""
-    from memcalc.readers import read
-    from memcalc.sources import source
-    from memcalc.states import states
-
-    if given.seq is not None:
-        at_least_one("seq", given.seq)
-    at_least_one("world", given.world)
-    if given.optimizer != "adamw":
-        raise UnknownNameError(
-            "--optimizer", "adamw", given.optimizer, "other optimizers are not counted yet"
-        )
-    found = source(given.source)
-    model = read(found.fields, found.name)
-    held = states(model, regime=given.regime, gradients=given.gradients, shard=given.shard, world=given.world)
-    fields = {
-        "model": model.name,
-        "plan": {
-            "regime": given.regime,
-            "gradients": held.gradients,
-            "optimizer": given.optimizer,
-            "shard": given.shard,
-            "world": given.world,
-            "counts": "states only: activations, temporaries and the runtime come on top",
-        },
-        "parameters": model.parameters,
-        "trainable_parameters": model.parameters,
-        "moments": [{"at": "step", "total_bytes": held.total_bytes, "components": held.components}],
-        "peak_at": "step",
-        "allocated_bytes": held.total_bytes,
-        "lines": [
-            {
-                "component": state.component,
-                "name": state.name,
-                "count": held.bytes_of(state) // state.bytes_per_parameter,
-                "bytes": held.bytes_of(state),
-                "evidence": "exact",
-                "formula": f"{state.bytes_per_parameter} B a parameter",
-                "source": held.source,
-            }
-            for state in held.kept
-        ],
-    }
-    title = f"{model.name}: AdamW, {given.regime}, ZeRO {given.shard} on {given.world} rank(s), states only"
-    return 0, lambda: fields, lambda: train_text(title, held)
-
-
-def train_text(title: str, held: States) -> str:
-    """Return a training plan's answer for people."""
-    from memcalc.budget import gib
-
-    rows = [title]
-    rows += [f"  {name:<12} {gib(size):>14}" for name, size in held.components.items()]
-    rows.append(f"  {'total':<12} {gib(held.total_bytes):>14}  ({held.bytes_per_parameter} B a parameter)")
-    return "\n".join(rows)

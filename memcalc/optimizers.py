@@ -23,8 +23,8 @@ BITSANDBYTES = "https://github.com/bitsandbytes-foundation/bitsandbytes, bitsand
 class Optimizer(NamedTuple):
     """An optimizer: `moments` are kept as wide as the weight that is updated, a number for each of its.
 
-    `of` gives the states where that is not the rule: from a weight's shape, whether it is a matrix inside of
-    the model, and the bytes of one of its numbers. `steps` are the ways in which it can step, the default
+    `of` gives the states where that is not the rule: from a weight's shape and the bytes of one of its
+    numbers. `steps` are the ways in which it can step, the default
     first; `copies` how many gradient-sized copies a step with ``foreach`` needs.
     """
 
@@ -33,7 +33,8 @@ class Optimizer(NamedTuple):
     steps: tuple[str, ...]
     source: str
     copies: int = 0
-    of: Callable[[tuple[int, ...], bool, int], list[State]] | None = None
+    of: Callable[[tuple[int, ...], int], list[State]] | None = None
+    inside_only: bool = False  # embedding and head are treated as vectors are
     note: str = ""
 
     @property
@@ -42,13 +43,13 @@ class Optimizer(NamedTuple):
         return self.of is None
 
     def states(self, shape: tuple[int, ...], width: int, *, inside: bool = True) -> list[State]:
-        """Return the states of one weight.
+        """Return the states of one weight; `inside` of the layers, or an embedding or head.
 
         >>> OPTIMIZERS["adafactor"].states((4096, 14336), 2)
         [('row factors', 8192), ('column factors', 28672)]
         """
         if self.of is not None:
-            return self.of(shape, inside, width)
+            return self.of(shape if inside or not self.inside_only else (prod(shape),), width)
         return [(name, prod(shape) * width) for name in self.moments]
 
 
@@ -60,24 +61,23 @@ def adam(shape: tuple[int, ...], width: int) -> list[State]:
     return [(name, prod(shape) * width) for name in ADAM]
 
 
-def factors(shape: tuple[int, ...], inside: bool, width: int) -> list[State]:
+def factors(shape: tuple[int, ...], width: int) -> list[State]:
     """Return a number a row and a number a column of a matrix, and one for each number of a vector."""
-    del inside
     if len(shape) < 2:
         return [("second moment", prod(shape) * width)]
     outer = prod(shape[:-2])
     return [("row factors", outer * shape[-2] * width), ("column factors", outer * shape[-1] * width)]
 
 
-def factors_fp32(shape: tuple[int, ...], inside: bool, width: int) -> list[State]:
+def factors_fp32(shape: tuple[int, ...], width: int) -> list[State]:
     """Return the same in 32 bits, whatever the weight."""
     del width
-    return factors(shape, inside, 4)
+    return factors(shape, 4)
 
 
-def muon(shape: tuple[int, ...], inside: bool, width: int) -> list[State]:
+def muon(shape: tuple[int, ...], width: int) -> list[State]:
     """Return one momentum for a matrix inside of the model; AdamW serves all other weights."""
-    if inside and len(shape) == 2:
+    if len(shape) == 2:
         return [("momentum", prod(shape) * width)]
     return adam(shape, width)
 
@@ -93,15 +93,15 @@ def eight_bits(names: tuple[str, ...], shape: tuple[int, ...]) -> list[State]:
     return [(f"{name}, 8 bits and scales", count + 4 * ceil_div(count, BLOCK)) for name in names]
 
 
-def adam_8bit(shape: tuple[int, ...], inside: bool, width: int) -> list[State]:
+def adam_8bit(shape: tuple[int, ...], width: int) -> list[State]:
     """Return Adam's two moments in 8 bits."""
-    del inside, width
+    del width
     return eight_bits(ADAM, shape)
 
 
-def lion_8bit(shape: tuple[int, ...], inside: bool, width: int) -> list[State]:
+def lion_8bit(shape: tuple[int, ...], width: int) -> list[State]:
     """Return Lion's momentum in 8 bits."""
-    del inside, width
+    del width
     return eight_bits(("momentum",), shape)
 
 
@@ -128,7 +128,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
             of=factors_fp32,
             note="transformers': factors in 32 bits, without a first moment",
         ),
-        Optimizer("muon", (), ("for-loop",), f"{TORCH}_muon.py", of=muon, note="AdamW for all but matrices"),
+        Optimizer(
+            "muon",
+            (),
+            ("for-loop",),
+            f"{TORCH}_muon.py",
+            of=muon,
+            inside_only=True,
+            note="AdamW for all but matrices",
+        ),
         Optimizer("adamw-8bit", (), ("fused",), BITSANDBYTES, of=adam_8bit),
         Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit),
     )

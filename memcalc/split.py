@@ -132,7 +132,9 @@ class Layout:
             raise BadInputError("--world", expected, self.world, "every rank has a place in each direction")
         of_experts = self.etp * self.ep * self.pp
         if self.ep > 1 and self.world % of_experts:
-            expected = f"a divisor of the {self.world // self.pp} ranks of a stage, {self.etp} for each expert"
+            expected = (
+                f"a divisor of the {self.world // self.pp} ranks of a stage, {self.etp} for each expert"
+            )
             raise BadInputError("--ep", expected, self.ep, "experts are dealt out over the ranks of a stage")
         if self.vpp > 1 and self.pp == 1:
             raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")

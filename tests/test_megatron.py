@@ -289,7 +289,7 @@ def test_megatrons_own_tests_measure_what_is_derived(name: str) -> None:
     """What is measured after a step, and at its peak, exceeds what is derived by the workspaces."""
     capability, arguments, (after, peak) = MEASURED[name]
     plan = planned({**SHORT, **arguments}, 8, rank="last")
-    low, high = IMPLEMENTATION.workspace[capability]
+    low, _, high = IMPLEMENTATION.workspace(capability)
     assert low <= after - sum(plan.at("step").values()) <= high
     assert low <= peak - plan.allocated_bytes <= high
 
@@ -343,7 +343,7 @@ def test_b200_runs_measure_what_is_derived(name: str) -> None:
     """SimuMax states the peak in hundredths of a GiB: half of one either way is its rounding."""
     model, how, peak = B200[name]
     plan = planned({**model, **how, "cp-comm-type": "a2a"}, 8, accumulate=8)
-    low, high = IMPLEMENTATION.workspace["10.0"]
+    low, _, high = IMPLEMENTATION.workspace("10.0")
     rounding = 2**30 / 200
     assert low - rounding <= peak * 2**30 - plan.allocated_bytes <= high + rounding
 

@@ -45,6 +45,7 @@ OPTIONS = {
     "recompute_modules": "recompute_modules",
     "make_vocab_size_divisible_by": "vocab_multiple",
     "moe_token_dispatcher_type": "experts",
+    "moe_grouped_gemm": "experts",
     "no_gradient_accumulation_fusion": "gradient_fusion",
     "cp_comm_type": "context_exchange",
 }
@@ -64,7 +65,6 @@ HARMLESS = (
     "moe_router_topk_scaling_factor",
     "moe_router_score_function",
     "moe_router_bias_update_rate",
-    "moe_grouped_gemm",
     "mtp_loss_scaling_factor",
 )
 
@@ -332,7 +332,6 @@ SAME = {
     "sequence_parallel",
     "recompute_granularity",
     "cp_comm_type",
-    "moe_token_dispatcher_type",
 }
 
 
@@ -375,6 +374,9 @@ def translated(fields: Mapping[str, object], tp: int) -> dict[str, object]:
     if "recompute_modules" in fields:
         modules = fields["recompute_modules"]
         found["recompute_modules"] = ",".join(modules) if isinstance(modules, list) else modules
+    words = [str(fields.get("moe_token_dispatcher_type", "allgather"))]
+    if "num_experts" in fields:
+        found["experts"] = ",".join([*words, "grouped"] if "moe_grouped_gemm" in fields else words)
     if "no_gradient_accumulation_fusion" in fields:
         found["gradient_fusion"] = False
     return found

@@ -101,8 +101,6 @@ class Implementation:
     `layer` runs a layer on its input and returns the output; `ends` runs what follows the last layer up to
     the logits; `start` runs what precedes the first layer and keeps something, if there is such a thing. They
     write on the tape that they are given. `lasting` names what stays allocated whatever the step does.
-    `workspace` are the bytes of the libraries inside of what PyTorch allocates, a measured range for each
-    CUDA capability; `grouped_workspace` is more of it where experts are multiplied as a group.
     """
 
     id: str
@@ -114,6 +112,8 @@ class Implementation:
     modules: tuple[str, ...]  # what selective recomputation may name
     default_modules: tuple[str, ...]
     buffers: Callable[[Model], int]  # bytes of what a model keeps beside its weights
+    workspace: Callable[[str | None], tuple[int, int, int]]  # of the libraries, by CUDA's capability: a range
+    workspace_source: str
     gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
     step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
@@ -122,6 +122,4 @@ class Implementation:
     optimizers: frozenset[str] | None = None
     start: Callable[[Tape, Setting, Model], Value] | None = None
     lasting: Callable[[Setting, Model], list[Lasting]] | None = None
-    workspace: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    grouped_workspace: Mapping[str, int] = field(default_factory=dict)
     source: str = ""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.parts import GQA, MLA, MLP, MoE, Norm
 from memcalc.saved.base import Implementation, Lasting, Loss
 from memcalc.tensor import share
@@ -417,11 +417,31 @@ def wide_shapes(setting: Setting, model: Model) -> Iterator[tuple[int, int]]:
                     yield from pair(part, part.shared_width, inner)
 
 
+STREAMS = 4
+EXPERTS = ("allgather", "alltoall", "grouped")
+
+
+def how_experts(setting: Setting) -> tuple[str, ...]:
+    """Return how tokens are sent to experts, and whether all experts are multiplied at once.
+
+    Raises:
+        UnknownNameError: it is said in other words.
+
+    """
+    words = tuple((setting.experts or "allgather").split(","))
+    for one in words:
+        if one not in EXPERTS:
+            known = f"some of {', '.join(EXPERTS)} with --implementation megatron"
+            raise UnknownNameError("--experts", known, setting.experts, "as in alltoall,grouped")
+    return words
+
+
 def lasting(setting: Setting, model: Model) -> list[Lasting]:
     """List what is allocated once, for the layers of a stage.
 
     With gradient fusion autograd is handed an empty gradient of each matrix, one for all matrices of a shape.
-    The dispatcher ``allgather`` gathers the tokens of all ranks that share experts into a buffer.
+    The dispatcher ``allgather`` gathers the tokens of all ranks that share experts into a buffer. ``grouped``
+    products run in four streams, each with a workspace: 32 MiB on Hopper and later, 4 MiB before.
     """
     found = []
     if setting.gradient_fusion:
@@ -432,7 +452,11 @@ def lasting(setting: Setting, model: Model) -> list[Lasting]:
         )
     routed = [part for held in model.groups for _, part in held.parts if isinstance(part, MoE)]
     ranks = setting.routed_share[0] * setting.routed_share[1]
-    if routed and ranks > 1 and setting.experts in (None, "allgather"):
+    words = how_experts(setting)
+    if routed and "grouped" in words:
+        size = STREAMS * 32 * MIB
+        found.append(Lasting("workspaces of grouped products", size, f"{ENGINE}cpp_extensions/gemm.py"))
+    if routed and ranks > 1 and "alltoall" not in words:
         tokens = share(setting.batch * setting.seq, setting.cut.get("hidden", 1))
         size = ranks * tokens * routed[0].width * setting.element_bytes
         found.append(Lasting("tokens of all ranks", size, f"{MEGATRON}transformer/moe/token_dispatcher.py"))
@@ -467,12 +491,26 @@ LOSSES = {
     )
 }
 # What PyTorch has allocated after a step beyond what is derived: workspaces of cuBLAS and of Transformer
-# Engine, and what nobody has listed. The smallest and the largest of 54 runs of Megatron-LM's functional
-# tests on A100, H100 and GB200 (d98e8a64, 2026-08-22) and of 19 runs of SimuMax on B200 (2026-05-01). One
-# H100 run is left out (gpt3_7b_tp1_pp4_memory_speed: 1,377 MiB, and nothing of the plan explains them).
-WORKSPACE = {"8.0": (68 * MIB, 96 * MIB), "9.0": (96 * MIB, 137 * MIB), "10.0": (44 * MIB, 131 * MIB)}
-# Four streams with a workspace each: transformer_engine/pytorch/cpp_extensions/gemm.py, get_cublas_workspace.
-GROUPED_WORKSPACE = {"8.0": 16 * MIB, "9.0": 128 * MIB, "10.0": 128 * MIB}
+# Engine, and what nobody has listed. The smallest, the median and the largest of 54 runs of Megatron-LM's
+# functional tests on A100, H100 and GB200 (d98e8a64, 2026-08-22) and of 19 runs of SimuMax on B200
+# (2026-05-01). One H100 run is left out (gpt3_7b_tp1_pp4_memory_speed: 1,377 MiB, and nothing of the plan explains them).
+WORKSPACE = {
+    8: (68 * MIB, 81 * MIB, 96 * MIB),
+    9: (96 * MIB, 106 * MIB, 137 * MIB),
+    10: (44 * MIB, 97 * MIB, 131 * MIB),
+}
+
+
+def workspace(capability: str | None) -> tuple[int, int, int]:
+    """Return what the libraries allocate inside of what PyTorch counts, by CUDA's capability.
+
+    >>> [size // 2**20 for size in workspace("9.0")]
+    [96, 106, 137]
+    """
+    known = None if capability is None else WORKSPACE.get(int(float(capability)))
+    return known or (0, 0, max(most for _, _, most in WORKSPACE.values()))
+
+
 IMPLEMENTATION = Implementation(
     id="megatron",
     layer=layer,
@@ -489,7 +527,7 @@ IMPLEMENTATION = Implementation(
     vocab_multiple=128,
     start=start,
     lasting=lasting,
-    workspace=WORKSPACE,
-    grouped_workspace=GROUPED_WORKSPACE,
+    workspace=workspace,
+    workspace_source="NVIDIA/Megatron-LM d98e8a64, functional tests; MooreThreads/SimuMax, docs/b200",
     source=f"{MEGATRON}transformer/",
 )

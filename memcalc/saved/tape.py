@@ -139,7 +139,9 @@ class Tape:
                 weight_bytes, beside = 0, beside + weight_bytes
             flowing = tuple(x for x in inputs if x.grad)
             kept = tuple(keeps)
-            self.operations.append(Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside))
+            self.operations.append(
+                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside)
+            )
         return output
 
     # ---- operations, each with the rule of its derivative (PyTorch's derivatives.yaml) -------------------
@@ -169,9 +171,7 @@ class Tape:
         if not trained:
             return self.record("scale", (x,), out)
         width = self.weight_width or x.element_bytes
-        return self.record(
-            "scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes
-        )
+        return self.record("scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes)
 
     def apply(self, function: str, x: Value, name: str) -> Value:
         """Apply a function whose derivative needs its argument (silu, gelu)."""
@@ -202,7 +202,7 @@ class Tape:
         mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
         keeps = [x] if trained else []
         if cast and x.grad:
-            keeps.append(Value(f"{name} in 16 bits", (mine,), 2, False, "weight", 2 * mine, self.module))
+            keeps.append(self.value(f"{name} in 16 bits", (mine,), 2, grad=False, region="weight"))
         shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
         gradient = (mine + shifts) * (width or self.weight_width or x.element_bytes)
         return self.record(
@@ -225,9 +225,7 @@ class Tape:
         if fused:
             out = self.like(x, f"{name} output", grad=x.grad or trained)
             width = self.weight_width or x.element_bytes
-            return self.record(
-                name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0
-            )
+            return self.record(name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0)
         wide = self.cast(x, 4, f"{name} input in fp32")
         square = self.like(wide, f"{name} square")
         self.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
@@ -261,61 +259,86 @@ class Tape:
         """Bytes of all that is kept."""
         return sum(value.bytes for value in self.kept(recomputed))
 
+    def releases(self, recomputed: Recomputed | None, *, final: bool) -> list[list[Value]]:
+        """List, for each operation, what is freed after it has run backwards: it was the first to ask for it.
+
+        What all layers share is freed only by the last one that runs.
+        """
+        kept = {id(value) for value in self.kept(recomputed)}
+        asked: set[int] = set()
+        found: list[list[Value]] = []
+        for one in self.operations:
+            unit = recomputed and recomputed(one.module)
+            given = [value for value in one.inputs if id(value) in kept] if unit else []
+            new = {id(value): value for value in (*given, *one.keeps) if id(value) not in asked}
+            asked |= new.keys()
+            found.append([value for value in new.values() if final or not value.shared])
+        return found
+
+    def made_again(self, recomputed: Recomputed | None) -> dict[str, int]:
+        """Return, for each unit that is run again, the bytes of what its operations need and nobody kept."""
+        kept = {id(value) for value in self.kept(recomputed)}
+        found: dict[str, dict[int, int]] = {}
+        for one in self.operations:
+            unit = recomputed and recomputed(one.module)
+            if unit is None:
+                continue
+            for value in one.keeps:
+                if id(value) not in kept and not value.shared:
+                    found.setdefault(unit, {})[id(value)] = value.bytes
+        return {unit: sum(sizes.values()) for unit, sizes in found.items()}
+
     def backward(self, recomputed: Recomputed | None = None, *, final: bool = False) -> Pass:
         """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
 
         A unit that is recomputed makes again what its operations need. `final`: nothing runs after it that
         needs what all layers share.
         """
-        level: int = 0
-        peak: int = 0
-        kept = {id(value) for value in self.kept(recomputed)}
-        freed_at: dict[int, tuple[int, Value]] = {}
-        again: dict[str | None, dict[int, Value]] = {}
-        for index, one in enumerate(self.operations):
-            unit = recomputed and recomputed(one.module)
-            for value in one.keeps if unit is None else (*one.inputs, *one.keeps):
-                if id(value) in kept or value.shared or value in one.keeps:
-                    freed_at.setdefault(id(value), (index, value))
-                if unit is not None and id(value) not in kept and not value.shared and value in one.keeps:
-                    again.setdefault(unit, {})[id(value)] = value
-        frees: dict[int, list[Value]] = {}
-        for index, value in freed_at.values():
-            if final or not value.shared:
-                frees.setdefault(index, []).append(value)
+        again = self.made_again(recomputed)
         last = self.operations[-1].output
         gradients = {id(last): Gradient(last.bytes)}
-        for index in range(len(self.operations) - 1, -1, -1):
-            one = self.operations[index]
-            made_again = again.pop(recomputed and recomputed(one.module), {})
-            level = level + sum(value.bytes for value in made_again.values())
+        meter = Meter()
+        for one, freed in zip(
+            reversed(self.operations), reversed(self.releases(recomputed, final=final)), strict=True
+        ):
+            meter.take(again.pop(recomputed(one.module) or "", 0) if recomputed else 0)
             given = gradients.pop(id(one.output), None)
             if given is None:
                 continue  # nothing after it asked for its result
-            level = level + one.weight_bytes
-            made = []
-            for x in one.inputs:
-                if one.aliased:
-                    given.waiting += 1
-                    made.append(given)
-                else:
-                    level = level + x.bytes
-                    made.append(Gradient(x.bytes))
-            peak = greatest(peak, level + one.beside)
-            given.waiting -= 1
-            if not given.waiting:
-                level = level - given.bytes
-            level = level - sum(value.bytes for value in frees.get(index, ()))
+            made = [given if one.aliased else Gradient(x.bytes) for x in one.inputs]
+            given.waiting += len(made) if one.aliased else 0
+            results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
+            meter.take(one.weight_bytes + results, beside=one.beside)
+            meter.give(given)
+            meter.level = meter.level - sum(value.bytes for value in freed)
             for x, new in zip(one.inputs, made, strict=True):
-                old = gradients.get(id(x))
-                if old is None:
-                    gradients[id(x)] = new
-                    continue
-                level = level + x.bytes
-                peak = greatest(peak, level)
-                for summand in (old, new):
-                    summand.waiting -= 1
-                    if not summand.waiting:
-                        level = level - summand.bytes
-                gradients[id(x)] = Gradient(x.bytes)
-        return Pass(peak, level)
+                gradients[id(x)] = meter.add(gradients.get(id(x)), new, x)
+        return Pass(meter.peak, meter.level)
+
+
+@dataclass(eq=False)
+class Meter:
+    """What is held above the level at the start, and the most that was."""
+
+    level: int = 0
+    peak: int = 0
+
+    def take(self, size: int, *, beside: int = 0) -> None:
+        """Hold `size` more bytes, and `beside` for a moment."""
+        self.level = self.level + size
+        self.peak = greatest(self.peak, self.level + beside)
+
+    def give(self, gradient: Gradient) -> None:
+        """Let go of a gradient: it is freed when nobody else waits for it."""
+        gradient.waiting -= 1
+        if not gradient.waiting:
+            self.level = self.level - gradient.bytes
+
+    def add(self, old: Gradient | None, new: Gradient, x: Value) -> Gradient:
+        """Add a gradient to the one that is there already: their sum is a third."""
+        if old is None:
+            return new
+        self.take(x.bytes)
+        self.give(old)
+        self.give(new)
+        return Gradient(x.bytes)

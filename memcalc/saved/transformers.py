@@ -6,16 +6,20 @@ fake tensors in tests/oracles/test_train.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
 from memcalc.parts import GQA, MLP, Norm
 from memcalc.saved.base import Implementation, Loss
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memcalc.model import Layer, Model
     from memcalc.saved.base import Setting
     from memcalc.saved.tape import Tape, Value
+
+    Body = Callable[[Tape, Setting, Any, Value], Value]
 
 __all__ = ["IMPLEMENTATION", "ends", "layer", "matrix"]
 
@@ -56,14 +60,16 @@ def matrix(
     return tape.cast(tape.add(out, up, f"{name} with its adapter"), low.element_bytes, f"{name} result")
 
 
-def attend(tape: Tape, setting: Setting, part: GQA, q: Value, k: Value, v: Value) -> Value:
+def attend(tape: Tape, setting: Setting, part: GQA, inputs: tuple[Value, Value, Value]) -> Value:
     """Attention itself: one kernel that keeps its inputs, its output and a number a row; or step by step."""
     tape.module = "core_attn"
+    q, k, v = inputs
     if setting.repeat_kv and part.kv_heads != part.heads:
-        wide = (*q.shape[:-1], part.head_dim)
+        every = q.shape[:-1]
         repeated = []
         for x, name in ((k, "keys"), (v, "values")):
-            many = tape.value(f"{name} of all heads", wide, x.element_bytes, grad=x.grad, region="inner")
+            shape = (*every, part.head_dim)
+            many = tape.value(f"{name} of all heads", shape, x.element_bytes, grad=x.grad, region="inner")
             repeated.append(tape.record("repeat", (x,), many))
         k, v = repeated
     grad = q.grad or k.grad or v.grad
@@ -120,7 +126,7 @@ def attention(tape: Tape, setting: Setting, part: GQA, x: Value) -> Value:
     for name in "q", "k":
         turned = tape.like(heads[name], f"{name} after RoPE", setting.low_bytes)
         heads[name] = tape.record("rope", (heads[name],), turned, tables, beside=2 * turned.bytes)
-    out = attend(tape, setting, part, heads["q"], heads["k"], heads["v"])
+    out = attend(tape, setting, part, (heads["q"], heads["k"], heads["v"]))
     out.shape = (batch, seq, part.heads * part.head_dim)
     name = "self_attn.o_proj"
     return matrix(tape, setting, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
@@ -161,7 +167,7 @@ def mlp(tape: Tape, setting: Setting, part: MLP, x: Value) -> Value:
     )
 
 
-BODIES = {GQA: attention, MLP: mlp}
+BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
 BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
 
 
@@ -175,14 +181,14 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
     parts = dict(held.parts)
     for norm, name in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
-        body = BODIES.get(type(part))  # type: ignore[arg-type]
+        body: Body | None = BODIES.get(type(part))
         gated = getattr(part, "gated", None)  # of attention it would be Qwen3-Next's gate
         if body is None or not isinstance(before, Norm) or before.bias or gated is not isinstance(part, MLP):
             raise unknown(name, part)
         tape.module = norm
         inside = tape.rms_norm(norm, x, trained=setting.trained(norm))
         tape.module = name
-        x = tape.add(x, body(tape, setting, part, inside), f"stream after {name}")  # type: ignore[operator]
+        x = tape.add(x, body(tape, setting, part, inside), f"stream after {name}")
     for name, part in parts.items():
         raise unknown(name, part)
     return x
@@ -215,6 +221,17 @@ def buffers(model: Model) -> int:
     return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
 
 
+def workspace(capability: str | None) -> tuple[int, int, int]:
+    """Return what cuBLAS takes: a workspace for the thread of the forward pass, one for the backward pass's.
+
+    Source: https://github.com/pytorch/pytorch, v2.13, aten/src/ATen/cuda/CublasHandlePool.cpp.
+    """
+    if capability is None:  # shapes alone are counted where nobody knows which libraries run
+        return 0, 0, 4 * 8_519_680
+    one = 32 * 2**20 if float(capability) >= 9 else 8_519_680
+    return one, 2 * one, 4 * one
+
+
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
 LOSSES = {
     one.id: one
@@ -232,6 +249,8 @@ IMPLEMENTATION = Implementation(
     modules=("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"),
     default_modules=("core_attn",),
     buffers=buffers,
+    workspace=workspace,
+    workspace_source="pytorch/pytorch#120925, #95668; published runs on A100: 15 to 18 MB",
     positions=True,
     source=SOURCE,
 )
