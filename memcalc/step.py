@@ -687,7 +687,8 @@ class StageMoments:
         if plan.implementation.lasting is not None:
             layers = tuple(layer for chunk in self.chunks for layer in chunk.layers)
             whole = replace(plan.model, layers=layers)
-            for one in plan.implementation.lasting(plan.asked, whole):
+            capability = plan.machine and plan.machine.device.capability
+            for one in plan.implementation.lasting(plan.asked, whole, capability):
                 yield Line("workspace", one.name, 0, one.bytes, "allocated once", always, source=one.source)
         for component, what, name in (
             ("master", "master", "fp32 master copy"),

@@ -100,7 +100,8 @@ class Implementation:
 
     `layer` runs a layer on its input and returns the output; `ends` runs what follows the last layer up to
     the logits; `start` runs what precedes the first layer and keeps something, if there is such a thing. They
-    write on the tape that they are given. `lasting` names what stays allocated whatever the step does.
+    write on the tape that they are given. `lasting` names what stays allocated whatever the step does
+    (the last argument is CUDA's capability, None where no device was named).
     """
 
     id: str
@@ -121,5 +122,5 @@ class Implementation:
     positions: bool = False  # whether checkpoints hold on to the positions of the tokens
     optimizers: frozenset[str] | None = None
     start: Callable[[Tape, Setting, Model], Value] | None = None
-    lasting: Callable[[Setting, Model], list[Lasting]] | None = None
+    lasting: Callable[[Setting, Model, str | None], list[Lasting]] | None = None
     source: str = ""
