@@ -8,6 +8,7 @@ https://github.com/MooreThreads/SimuMax/blob/main/docs/b200/b200_release_v1.2_su
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -17,13 +18,15 @@ from memcalc.errors import BadInputError
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLP, Embedding, MoE, Norm
 from memcalc.readers import read
-from memcalc.readers.megatron import run
+from memcalc.readers.megatron import described, run
 from memcalc.saved.base import Setting
 from memcalc.saved.megatron import IMPLEMENTATION, ends, layer, start
 from memcalc.saved.tape import Tape
 from memcalc.sources import Source
 from memcalc.split import Layout
-from memcalc.training import Training, train
+from memcalc.step import Training
+from memcalc.training import train
+from memcalc.training_observations import trained_models, training_observations
 
 MIB = 2**20
 b, s, h, a, f, t, L, V, p, v, k = sympy.symbols("b s h a f t L V p v k", positive=True)
@@ -430,3 +433,31 @@ def test_models_of_configs_run_on_megatron(source: str) -> None:
     assert cut.at("forward_end")["activations"] * 2 == pytest.approx(
         one.at("forward_end")["activations"], rel=0.01
     )
+
+
+CAPABILITY = {"8x A100": "8x a100-80g", "4x GB200": "4x b200"}  # of the same capability: nothing else is used
+FAMILIES = {  # the median, nine of ten, and all of the errors of peaks, in per cent
+    "megatron dense": (1.0, 4.0, 4.0),
+    "megatron mla": (1.0, 1.5, 1.5),
+    "megatron moe": (2.0, 5.0, 5.0),
+    "b200 dense": (0.1, 0.2, 0.2),
+    "b200 moe mla": (0.5, 0.7, 0.7),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peaks_of_the_record(family: str) -> None:
+    """Every run of the record, with the usual workspace of its hardware and no other constant."""
+    models, errors = trained_models(), []
+    for row in training_observations(family=family, quantity="allocated"):
+        plan = {**row.plan, "on": row.plan.get("on", CAPABILITY.get(row.hardware))}
+        if "pipeline_layout" in plan:
+            plan["pipeline_layout"] = ",".join(map(str, plan["pipeline_layout"]))
+        fields = models[row.model].fields
+        found = train(Source(row.model, described(fields), ""), **plan).allocated_bytes
+        errors.append(abs(found / row.value_bytes - 1) * 100)
+    errors.sort()
+    median, most, worst = FAMILIES[family]
+    assert statistics.median(errors) <= median
+    assert errors[int(0.9 * len(errors))] <= most
+    assert errors[-1] <= worst
