@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import sympy
@@ -24,11 +25,12 @@ from memcalc.saved.megatron import IMPLEMENTATION, ends, layer, start
 from memcalc.saved.tape import Tape
 from memcalc.sources import Source
 from memcalc.split import Layout
-from memcalc.step import Training
 from memcalc.training import train
 from memcalc.training_observations import trained_models, training_observations
 
-MIB = 2**20
+if TYPE_CHECKING:
+    from memcalc.step import Training
+
 b, s, h, a, f, t, L, V, p, v, k = sympy.symbols("b s h a f t L V p v k", positive=True)
 GPT = {"num-layers": 12, "hidden-size": 512, "num-attention-heads": 8, "vocab-size": 50257}
 
