@@ -6,7 +6,7 @@ Beside memcalc, forms that were derived by hand: a record that nothing explains 
 from __future__ import annotations
 
 import json
-from itertools import groupby, pairwise
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -44,9 +44,15 @@ def looped_experts(step):
 
 
 def in_the_order_of_the_class(model):
-    """The same tensors; the norms of a layer come after its matrices."""
-    for _, layer in groupby(model.each_weight(), key=lambda tensor: tensor.name.split(".")[2:3]):
-        yield from sorted(layer, key=lambda tensor: "layernorm" in tensor.name)
+    """Embedding, layers, last norm, head; the norms of a layer come after its matrices."""
+
+    def place(tensor):
+        words = tensor.name.split(".")
+        if words[1] == "layers":
+            return int(words[2]), "layernorm" in tensor.name
+        return (-1 if "embed_tokens" in words else len(model.layers)), False
+
+    return sorted(model.each_weight(), key=place)
 
 
 def by_hand(case):
