@@ -133,6 +133,25 @@ class Training:
             return False
         return not self.trainable or any(part in name for part in self.trainable)
 
+    def trains(self, name: str) -> bool:
+        """Say the same of a matrix or norm by its name inside of a layer, or outside of all."""
+        inside = f"model.layers.{{layer}}.{name}.weight"
+        return self.is_trained(inside if inside in self.weight_names else f"{name}.weight")
+
+    @cached_property
+    def weight_names(self) -> frozenset[str]:
+        """Names of all weights."""
+        return frozenset(one.name for one in self.model.weights())
+
+    @cached_property
+    def input_grad(self) -> bool:
+        """Whether a gradient flows into the first layer.
+
+        Where the embedding is frozen, recomputed layers could not run backwards without one: transformers'
+        enable_input_require_grads makes it.
+        """
+        return self.is_trained(EMBEDDING) or self.recompute == "full"
+
     @cached_property
     def parameters(self) -> int:
         """Numbers of the model and of its adapters, tied ones once."""
@@ -287,7 +306,7 @@ class Training:
         }
         return replace(
             self.setting,
-            trained=self.is_trained,
+            trained=self.trains,
             adapters=self.adapters,
             cut={region: ranks for region, ranks in cut.items() if ranks > 1},
             fresh=self.fresh and not self.sharded[1],
@@ -456,7 +475,7 @@ class StageMoments:
     @cached_property
     def runs(self) -> list[list[Run]]:
         """Runs of equal layers, a list for each chunk; the embedding decides whether a gradient flows in."""
-        grad, found = self.stage > 0 or self.plan.is_trained(EMBEDDING), []
+        grad, found = self.stage > 0 or self.plan.input_grad, []
         for chunk in self.chunks:
             runs, grad = self.plan.runs(chunk.layers, grad=grad)
             found.append(runs)
@@ -483,13 +502,14 @@ class StageMoments:
     def beside_layers(self) -> int:
         """Bytes kept beside the layers: RoPE's tables, and the positions that checkpoints hold on to."""
         plan = self.plan
-        positions = 8 * plan.setting.seq if plan.recompute == "full" and plan.implementation.positions else 0
-        return plan.rope_bytes + positions if any(map(bool, self.runs)) else 0
+        checkpointed = plan.implementation.checkpointed
+        held = checkpointed(plan.asked) if plan.recompute == "full" and checkpointed is not None else 0
+        return plan.rope_bytes + held if any(run.passed is not NOTHING for runs in self.runs for run in runs) else 0
 
     @cached_property
     def ends(self) -> tuple[int, Pass, int, int]:
         """What norm and head keep, their pass, the gradient of the logits, and their own gradients."""
-        grad = self.plan.is_trained(EMBEDDING) or any(run.passed is not NOTHING for runs in self.runs for run in runs)
+        grad = self.plan.input_grad or any(run.passed is not NOTHING for runs in self.runs for run in runs)
         return self.plan.ends_run(self.chunks[-1], grad=grad)
 
     @cached_property
@@ -523,7 +543,7 @@ class StageMoments:
             kept, passed, result, own = self.ends
             wide = result if plan.loss.backward else 0
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
-            gradients = own if fresh else 0
+            gradients = own if fresh else self.waiting
         for run in reversed(self.runs[self.in_flight[-1]]):
             steps = {0, run.times - 1}
             for step in sorted(steps):
@@ -541,9 +561,19 @@ class StageMoments:
         return max(self.instants(), key=lambda one: one.total)
 
     @cached_property
+    def embedding_gradient(self) -> int:
+        """Bytes of the gradient of the embedding, if it is trained."""
+        return sum(item.gradient for item in self.trained if item.name.startswith(EMBEDDING))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the gradient of a tied head: autograd adds it only when the embedding's has come, too."""
+        return self.embedding_gradient if self.plan.model.tied and self.is_last else 0
+
+    @cached_property
     def held_logits(self) -> int:
         """Bytes of the logits that the caller does not let go."""
-        return self.logits * self.plan.setting.element_bytes if self.plan.hold_logits and self.is_last else 0
+        return self.logits * self.plan.setting.low_bytes if self.plan.hold_logits and self.is_last else 0
 
     # ---- lines -------------------------------------------------------------------------------------------
 
@@ -654,8 +684,10 @@ class StageMoments:
             kept, back = form.kept * self.logits, form.backward * self.logits
             yield Line("logits", f"{form.id}: kept", self.logits, kept, f"{form.kept} B a logit", (*end, *loss), source=source)
             yield Line("logits", f"{form.id}: gradients", self.logits, back, f"{form.backward} B a logit", loss, source=source)
-            held = (*end, *loss, "backward_end")
+            held = (*end, *loss, "backward_end", "step")
             yield Line("logits", "held by the caller", self.logits, self.held_logits, "until the next step", held)
+            loss_too = 4 if plan.hold_logits else 0
+            yield Line("logits", "the loss, held with them", 1, loss_too, "one number of 32 bits", ("step",))
         instant = self.fullest_instant
         for component, size in (
             ("gradients", instant.gradients),
@@ -664,10 +696,22 @@ class StageMoments:
             ("temporaries", instant.temporaries),
         ):
             yield Line(component, f"fullest point of the backward pass ({instant.name})", 0, size, "simulated", (plan.moments[2],))
-        flows = self.stage > 0 or plan.is_trained(EMBEDDING)
-        stream = plan.stream_bytes if flows else 0
-        yield Line("temporaries", "gradient of the stream", 0, stream, "batch x seq x width", ("backward_end",))
+        stream = plan.stream_bytes if self.stage > 0 or plan.input_grad else 0
+        yield from self.embedding_lines(stream)
         yield Line("activations", "scalars", 2, scalars, "the loss and its gradient", ("backward_end",))
+
+    def embedding_lines(self, stream: int) -> Iterator[Line]:
+        """Yield what the embedding's backward pass needs: it is the last, and may meet gradients that exist."""
+        plan, at = self.plan, ("backward_end",)
+        one = self.embedding_gradient if self.stage == 0 else 0
+        made = one * (plan.model.tied + (not plan.fresh))
+        both = max(stream + made, made + one if plan.model.tied else 0)
+        yield Line("temporaries", "gradient of the stream", 0, stream, "batch x seq x width", at)
+        if self.stage == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
+            name = "embedded tokens, as long as the loss lives"
+            yield Line("activations", name, 0, stream, "batch x seq x width", at)
+        name = "gradient of the embedding, added to those that exist"
+        yield Line("temporaries", name, 0, both - stream, "vocab x width", at)
 
     def step_lines(self) -> Iterator[Line]:
         """Yield what the optimizer needs beside the states while it steps."""

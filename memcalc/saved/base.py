@@ -104,6 +104,6 @@ class Implementation:
     step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
     vocab_multiple: int = 1
-    positions: bool = False  # whether checkpoints hold on to the positions of the tokens
+    checkpointed: Callable[[Setting], int] | None = None  # bytes that all checkpoints hold beside their inputs
     optimizers: frozenset[str] | None = None
     source: str = ""

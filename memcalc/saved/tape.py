@@ -196,23 +196,22 @@ class Tape:
         of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
         numbers.
         """
+        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
+        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
+        numbers = width or self.weight_width or (4 if cast else x.element_bytes)
+        copies = []
+        if cast and numbers != 2:  # arguments of a function are copied from the last to the first
+            for what, size in ((f"{name}.bias", shifts), (name, mine)):
+                copy = Value(f"{what} in 16 bits", (size,), 2, trained, "weight", 2 * size, self.module)
+                copies.append(self.record("cast", (), copy, weight_bytes=size * numbers))
+        if cast:
+            x = self.cast(x, 2, f"{name} input in 16 bits")
         out = self.value(
             f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
         )
-        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
-        keeps = [x] if trained else []
-        if cast and x.grad:
-            keeps.append(Value(f"{name} in 16 bits", (mine,), 2, False, "weight", 2 * mine, self.module))
-        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
-        gradient = (mine + shifts) * (width or self.weight_width or x.element_bytes)
-        return self.record(
-            name,
-            (x,),
-            out,
-            keeps,
-            weight_bytes=gradient if trained else 0,
-            beside=2 * (mine + shifts) if cast and trained else 0,
-        )
+        keeps = [*((x,) if trained else ()), *(copies[1:] if x.grad else ())]
+        gradient = (mine + shifts) * numbers if trained and not copies else 0
+        return self.record(name, (x, *copies), out, keeps, weight_bytes=gradient)
 
     def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
         """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.

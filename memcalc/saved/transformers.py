@@ -6,6 +6,7 @@ fake tensors in tests/oracles/test_train.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -37,23 +38,21 @@ def matrix(
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in them.
     """
-    low = tape.cast(x, setting.low_bytes, f"{name} input in 16 bits")
     cast = setting.autocast
     trained = setting.trained(name)
-    out = tape.linear(name, low, columns, trained=trained, bias=bias, cast=cast, region=region, cut=cut)
+    out = tape.linear(name, x, columns, trained=trained, bias=bias, cast=cast, region=region, cut=cut)
     adapter = setting.adapter(name)
     if adapter is None:
         return out
     rank, width = adapter
     own = tape.cast(x, width, f"{name} input for its adapter")
-    own = tape.cast(own, 2, f"{name} input for its adapter in 16 bits") if cast else own
     inner = cut if region == "inner" else None  # the thin matrix beside the one that is cut is cut with it
-    wide = cast and width != 2
-    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, cast=wide, region="hidden", width=width)
+    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, cast=cast, region="hidden", width=width)
     up = tape.linear(
-        f"{name}.lora_B", down, columns, trained=True, cast=wide, region=region, cut=inner, width=width
+        f"{name}.lora_B", down, columns, trained=True, cast=cast, region=region, cut=inner, width=width
     )
-    return tape.cast(tape.add(out, up, f"{name} with its adapter"), low.element_bytes, f"{name} result")
+    up = tape.record("scale", (up,), tape.like(up, f"{name}.lora_B scaled"))
+    return tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
 
 
 def attend(tape: Tape, setting: Setting, part: GQA, q: Value, k: Value, v: Value) -> Value:
@@ -141,21 +140,11 @@ def rope_tables(tape: Tape, setting: Setting, part: GQA) -> list[Value]:
 
 def mlp(tape: Tape, setting: Setting, part: MLP, x: Value) -> Value:
     """SwiGLU step by step: gate, up, silu(gate) and the product are storages of their own."""
-    wide = {
-        name: matrix(
-            tape,
-            setting,
-            f"mlp.{name}_proj",
-            x,
-            part.ffn_width,
-            bias=part.bias,
-            region="inner",
-            cut="inner",
-        )
-        for name in ("gate", "up")
-    }
-    active = tape.apply("silu", wide["gate"], "silu(gate)")
-    product = tape.multiply(active, wide["up"], "silu(gate) x up")
+    outer = partial(
+        matrix, tape, setting, x=x, columns=part.ffn_width, bias=part.bias, region="inner", cut="inner"
+    )
+    active = tape.apply("silu", outer("mlp.gate_proj"), "silu(gate)")
+    product = tape.multiply(active, outer("mlp.up_proj"), "silu(gate) x up")
     return matrix(
         tape, setting, "mlp.down_proj", product, part.width, bias=part.bias, region="hidden", cut="inner"
     )
@@ -206,6 +195,7 @@ def ends(tape: Tape, setting: Setting, model: Model, x: Value) -> Value:
     head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
     vocab: int = parts[head].vocab  # type: ignore[attr-defined]
     tape.module = "lm_head"
+    tape.fresh = tape.fresh or model.tied  # the gradient of a tied head waits until the embedding's has come
     return matrix(tape, setting, head, x, vocab, region="logits", cut="logits")
 
 
@@ -213,6 +203,12 @@ def buffers(model: Model) -> int:
     """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number of a head, twice."""
     parts = [part for layer in model.groups for _, part in layer.parts if isinstance(part, GQA)]
     return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
+
+
+def checkpointed(setting: Setting) -> int:
+    """Return the bytes that all checkpoints share: the positions of the tokens, and a mask if it is not built in."""
+    mask = setting.batch * setting.seq**2 * setting.element_bytes if setting.attention == "eager" else 0
+    return 8 * setting.seq + mask
 
 
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
@@ -232,6 +228,6 @@ IMPLEMENTATION = Implementation(
     modules=("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"),
     default_modules=("core_attn",),
     buffers=buffers,
-    positions=True,
+    checkpointed=checkpointed,
     source=SOURCE,
 )
