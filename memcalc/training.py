@@ -65,6 +65,7 @@ class Run(NamedTuple):
 
     kept: int
     again: int  # of what is kept when it is recomputed
+    forward: int  # the most above the level at the start while it is recomputed
     passed: Pass
     last_passed: Pass  # where it is the last one to run backwards
     gradients: int
@@ -362,6 +363,7 @@ class Training:
             run = Run(
                 sum(value.bytes for value in kept) if not nothing or self.recompute == "full" else 0,
                 sum(value.bytes for value in whole) if self.recompute == "full" else 0,
+                0 if nothing else tape.forward_peak(x),
                 NOTHING if nothing else tape.backward(how),
                 NOTHING if nothing else tape.backward(how, final=True),
                 self.share_of(weights, "gradient", cut=self.sharded[1]),
@@ -550,7 +552,9 @@ class StageMoments:
                 done = gradients + (step * run.gradients if fresh else 0)
                 left = activations - step * run.kept + run.again
                 first = step == run.times - 1 and run is self.runs[self.in_flight[-1]][0]
-                passed = run.last_passed if first else run.passed
+                passed = run.last_passed if first and plan.recompute != "full" else run.passed
+                if run.again:
+                    yield Instant("recomputation", done, left - run.again, held, stream + run.forward)
                 yield Instant("layer", done, left, held, stream + passed.peak - run.again)
             gradients = gradients + (run.times * run.gradients if fresh else 0)
             activations = activations - run.times * run.kept

@@ -103,6 +103,7 @@ class Tape:
     operations: list[Operation] = field(default_factory=list)
     module: str = ""
     region: str = "hidden"
+    referred: dict[int, int] = field(default_factory=dict)  # until which operation code holds a value
     rope: list[Value] | None = None  # cosines and sines, once all layers share them
 
     def value(
@@ -259,6 +260,38 @@ class Tape:
     def kept_bytes(self, recomputed: Recomputed | None = None) -> int:
         """Bytes of all that is kept."""
         return sum(value.bytes for value in self.kept(recomputed))
+
+    def refer(self, value: Value) -> None:
+        """Note that code still holds a value: its storage outlives the operations that used it."""
+        self.referred[id(value)] = len(self.operations) - 1
+
+    def forward_peak(self, given: Value) -> int:
+        """Run forward again from `given`, for what is kept: the most that lives, up to the last that is asked for.
+
+        A result that is not kept lives until it was used for the last time, or code has let go of it.
+        """
+        kept = {id(value) for value in self.kept()}
+        end = max((index for index, one in enumerate(self.operations) if one.keeps), default=-1)
+        steps = self.operations[: end + 1]
+        last = dict(self.referred)
+        for index, one in enumerate(steps):
+            for value in one.inputs:
+                last[id(value)] = max(index, last.get(id(value), 0))
+        alive = {id(given): given}
+        level: int = 0
+        peak: int = 0
+        for index, one in enumerate(steps):
+            made = one.keeps if index == end else (*one.keeps, one.output)
+            for value in made:
+                if id(value) not in alive and not value.shared:
+                    alive[id(value)] = value
+                    level = level + value.bytes
+            peak = greatest(peak, level)
+            for key, value in list(alive.items()):
+                if key not in kept and value is not given and last.get(key, index) <= index:
+                    level = level - value.bytes
+                    del alive[key]
+        return peak
 
     def backward(self, recomputed: Recomputed | None = None, *, final: bool = False) -> Pass:
         """Run backwards: results are made, then what was used is freed, then gradients that meet are added.

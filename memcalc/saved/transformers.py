@@ -171,7 +171,10 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
         tape.module = norm
         inside = tape.rms_norm(norm, x, trained=setting.trained(norm))
         tape.module = name
-        x = tape.add(x, body(tape, setting, part, inside), f"stream after {name}")  # type: ignore[operator]
+        result = body(tape, setting, part, inside)  # type: ignore[operator]
+        for value in x, inside:
+            tape.refer(value)
+        x = tape.add(x, result, f"stream after {name}")
     for name, part in parts.items():
         raise unknown(name, part)
     return x
