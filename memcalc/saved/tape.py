@@ -42,6 +42,12 @@ class Value:
     bytes: int
     module: str = ""
     shared: bool = False  # by all layers: counted once, beside them
+    of: Value | None = None  # what it is a part of: whoever keeps the part keeps the whole
+
+    @property
+    def storage(self) -> Value:
+        """What is kept when this is."""
+        return self if self.of is None else self.of
 
 
 class Operation(NamedTuple):
@@ -60,6 +66,7 @@ class Operation(NamedTuple):
     aliased: bool
     weight_bytes: int
     beside: int
+    parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
 
 
 class Pass(NamedTuple):
@@ -133,17 +140,28 @@ class Tape:
         aliased: bool = False,
         weight_bytes: int = 0,
         beside: int = 0,
+        parts: tuple[Value, ...] = (),
     ) -> Value:
         """Add an operation; one whose result needs no gradient leaves no trace."""
         if output.grad:
             if not self.fresh:
                 weight_bytes, beside = 0, beside + weight_bytes
             flowing = tuple(x for x in inputs if x.grad)
-            kept = tuple(keeps)
-            self.operations.append(Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside))
+            kept = tuple(value.storage for value in keeps)
+            self.operations.append(
+                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts)
+            )
         return output
 
     # ---- operations, each with the rule of its derivative (PyTorch's derivatives.yaml) -------------------
+
+    def split(self, x: Value, shapes: Mapping[str, tuple[int, ...]]) -> list[Value]:
+        """Return parts of a storage: views, whose gradients are joined to that of the whole."""
+        found = [self.value(name, shape, x.element_bytes, grad=x.grad, region=x.region) for name, shape in shapes.items()]
+        for part in found:
+            part.of = x
+        self.record("split", (x,), found[0], parts=tuple(found[1:]))
+        return found
 
     def cast(self, x: Value, element_bytes: int, name: str) -> Value:
         """Copy to another width; where it has that width already, nothing happens."""
@@ -159,10 +177,11 @@ class Tape:
 
     def multiply(self, a: Value, b: Value, name: str) -> Value:
         """Multiply: each factor is kept if the other one gets a gradient; b may have one number a row."""
-        out = self.like(a, name, grad=a.grad or b.grad)
+        out = self.like(a, name, max(a.element_bytes, b.element_bytes), grad=a.grad or b.grad)
         keeps = (*((a,) if b.grad else ()), *((b,) if a.grad else ()))
-        summed = a.bytes if b.grad and b.shape != a.shape else 0
-        return self.record("multiply", (a, b), out, keeps, beside=summed)
+        summed = out.bytes if b.grad and b.shape != a.shape else 0
+        narrowed = out.bytes - b.bytes if out.element_bytes != a.element_bytes and a.grad else 0
+        return self.record("multiply", (a, b), out, keeps, beside=summed + narrowed)
 
     def scale(self, x: Value, name: str, *, trained: bool) -> Value:
         """Multiply by a weight with one number a column: x is kept if the weight is trained."""
@@ -252,7 +271,7 @@ class Tape:
         found: dict[int, Value] = {}
         for one in self.operations:
             unit = recomputed and recomputed(one.module)
-            for value in one.keeps if unit is None else (*one.inputs, *one.keeps):
+            for value in one.keeps if unit is None else (*(x.storage for x in one.inputs), *one.keeps):
                 if unit is None or recomputed(value.module) != unit:  # type: ignore[misc]
                     found[id(value)] = value
         return [value for value in found.values() if not value.shared]
@@ -276,14 +295,14 @@ class Tape:
         last = dict(self.referred)
         for index, one in enumerate(steps):
             for value in one.inputs:
-                last[id(value)] = max(index, last.get(id(value), 0))
+                last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
         alive = {id(given): given}
         level: int = 0
         peak: int = 0
         for index, one in enumerate(steps):
             made = one.keeps if index == end else (*one.keeps, one.output)
             for value in made:
-                if id(value) not in alive and not value.shared:
+                if id(value) not in alive and not value.shared and value.of is None:
                     alive[id(value)] = value
                     level = level + value.bytes
             peak = greatest(peak, level)
@@ -306,7 +325,7 @@ class Tape:
         again: dict[str | None, dict[int, Value]] = {}
         for index, one in enumerate(self.operations):
             unit = recomputed and recomputed(one.module)
-            for value in one.keeps if unit is None else (*one.inputs, *one.keeps):
+            for value in one.keeps if unit is None else (*(x.storage for x in one.inputs), *one.keeps):
                 if id(value) in kept or value.shared or value in one.keeps:
                     freed_at.setdefault(id(value), (index, value))
                 if unit is not None and id(value) not in kept and not value.shared and value in one.keeps:
@@ -334,9 +353,10 @@ class Tape:
                     level = level + x.bytes
                     made.append(Gradient(x.bytes))
             peak = greatest(peak, level + one.beside)
-            given.waiting -= 1
-            if not given.waiting:
-                level = level - given.bytes
+            for used in (given, *(gradients.pop(id(part)) for part in one.parts if id(part) in gradients)):
+                used.waiting -= 1
+                if not used.waiting:
+                    level = level - used.bytes
             level = level - sum(value.bytes for value in frees.get(index, ()))
             for x, new in zip(one.inputs, made, strict=True):
                 old = gradients.get(id(x))

@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.parts import GQA, MLP, Norm
+from memcalc.parts import GQA, MLP, MoE, Norm
 from memcalc.saved.base import Implementation, Loss
+from memcalc.saved.routing import mixture
 
 if TYPE_CHECKING:
     from memcalc.model import Layer, Model
@@ -150,7 +151,7 @@ def mlp(tape: Tape, setting: Setting, part: MLP, x: Value) -> Value:
     )
 
 
-BODIES = {GQA: attention, MLP: mlp}
+BODIES = {GQA: attention, MLP: mlp, MoE: mixture}
 BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
 
 
@@ -166,7 +167,7 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         body = BODIES.get(type(part))  # type: ignore[arg-type]
         gated = getattr(part, "gated", None)  # of attention it would be Qwen3-Next's gate
-        if body is None or not isinstance(before, Norm) or before.bias or gated is not isinstance(part, MLP):
+        if body is None or not isinstance(before, Norm) or before.bias or bool(gated) is not isinstance(part, MLP):
             raise unknown(name, part)
         tape.module = norm
         inside = tape.rms_norm(norm, x, trained=setting.trained(norm))
@@ -225,7 +226,7 @@ IMPLEMENTATION = Implementation(
     id="transformers",
     layer=layer,
     ends=ends,
-    model_types=frozenset({"llama", "mistral", "qwen2", "qwen3"}),
+    model_types=frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"}),
     losses=LOSSES,
     default_loss="plain",
     modules=("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"),
