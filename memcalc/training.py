@@ -45,7 +45,8 @@ class Held(NamedTuple):
     """A weight on one rank: how many numbers, in how many bytes, and what training keeps beside it.
 
     FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
-    sum: `ranks` are those that hold the same weight. `each` is the number of one of its `copies`.
+    sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where it
+    is part of another's.
     """
 
     name: str
@@ -56,8 +57,8 @@ class Held(NamedTuple):
     moments: int
     trained: bool
     ranks: int
-    each: int
-    copies: int
+    shape: tuple[int, ...] | None
+    inside: bool
 
 
 class Run(NamedTuple):
@@ -216,12 +217,13 @@ class Training:
             count = self.mine(tensor, ranks)
             trained = tensor.kind != "buffer" and self.is_trained(tensor.name)
             moments = 0
+            shape, arrays = self.implementation.stored(self.model, tensor)
+            inside = tensor.kind not in ("embedding", "head", "positions")
             if trained and self.optimizer.elementwise:
                 moments = count * self.updated_bytes * len(self.optimizer.moments)
-            elif trained:
-                inside = tensor.kind not in ("embedding", "head")
-                kept = self.optimizer.states(tensor.stored_shape, self.updated_bytes, inside=inside)
-                moments = tensor.copies * sum(size for _, size in kept)
+            elif trained and shape is not None:
+                kept = self.optimizer.states(shape, self.updated_bytes, inside=inside)
+                moments = arrays * sum(size for _, size in kept)
             yield Held(
                 tensor.name,
                 tensor.count,
@@ -231,8 +233,8 @@ class Training:
                 moments,
                 trained,
                 ranks,
-                tensor.each,
-                tensor.copies,
+                shape,
+                inside,
             )
             beside = adapter_of(self.adapters, tensor)
             if beside is not None:
@@ -242,14 +244,11 @@ class Training:
         """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
         width = beside.element_bytes
         for letter, shape in lora_shapes(tensor, beside):
-            each = prod(shape)
-            numbers = tensor.copies * each
+            numbers = tensor.copies * prod(shape)
             moments = tensor.copies * sum(size for _, size in self.optimizer.states(shape, width))
             name = f"{tensor.name.removesuffix('.weight')}.{letter}"
             size = numbers * width
-            yield Held(
-                name, numbers, size, 0, size, moments, trained=True, ranks=ranks, each=each, copies=tensor.copies
-            )
+            yield Held(name, numbers, size, 0, size, moments, trained=True, ranks=ranks, shape=shape, inside=True)
 
     def stored(self, tensor: Tensor, count: int, *, trained: bool) -> int:
         """Return the bytes of a weight as it lies on the device."""
@@ -403,7 +402,9 @@ class Training:
         if not tape.operations:
             return 0, NOTHING, logits.bytes, 0
         passed = tape.backward()
-        alone = replace(stage, layers=(), outside=tuple(one for one in stage.outside if one[0] != EMBEDDING or stage.tied))
+        first = ("model.embed_positions", *(() if stage.tied else (EMBEDDING,)))  # they run backwards last
+        outside = tuple(one for one in stage.outside if one[0] not in first)
+        alone = replace(stage, layers=(), outside=outside)
         gradients = self.share_of(list(self.held(alone)), "gradient", cut=self.sharded[1])
         return tape.kept_bytes(), passed, logits.bytes, gradients
 
@@ -505,7 +506,7 @@ class StageMoments:
         """Bytes kept beside the layers: RoPE's tables, and the positions that checkpoints hold on to."""
         plan = self.plan
         checkpointed = plan.implementation.checkpointed
-        held = checkpointed(plan.asked) if plan.recompute == "full" and checkpointed is not None else 0
+        held = checkpointed(plan.asked, plan.model) if plan.recompute == "full" and checkpointed is not None else 0
         return plan.rope_bytes + held if any(run.passed is not NOTHING for runs in self.runs for run in runs) else 0
 
     @cached_property
@@ -727,7 +728,7 @@ class StageMoments:
             numbers = plan.share_of([item._replace(gradient=item.count * (item.gradient // item.count and width)) for item in self.trained], "gradient", cut=of_states)
             yield Line("temporaries", "foreach: a copy of all", 0, copies * numbers, "as wide as what is updated", step, source=plan.optimizer.source)
         elif plan.optimizer_step == "for-loop":
-            yield Line("temporaries", "for-loop: two arrays", 0, self.for_loop_bytes, "of the largest weight", step, source=plan.optimizer.source)
+            yield Line("temporaries", "for-loop: arrays of one weight", 0, self.for_loop_bytes, "the largest of all weights", step, source=plan.optimizer.source)
         if plan.regime.master is not None and plan.layout.shard != "fsdp" and plan.gradient_widths == (2,):
             numbers = plan.share_of(self.trained, "master", cut=of_states)
             name = "gradients in fp32 for the master copy"
@@ -735,17 +736,20 @@ class StageMoments:
 
     @property
     def for_loop_bytes(self) -> int:
-        """Two arrays of the weight in turn, and what is left of the one before it."""
-        width, largest, before = self.plan.updated_bytes, 0, 0
+        """Bytes for one array in turn, and what is left of the one before it."""
+        optimizer = self.plan.optimizer
+        largest, before = 0, 0
         for item in in_order(self.trained):
-            largest = max(largest, width * (2 * item.each + before))
-            before = item.each
+            if item.shape is not None and optimizer.loop is not None:
+                width = item.gradient // item.count if self.plan.adapters else self.plan.updated_bytes
+                largest = max(largest, optimizer.loop(item.shape, item.inside, width, before))
+                before = prod(item.shape)
         return largest
 
 
 def in_order(items: list[Held]) -> list[Held]:
     """Return weights as a model lists its parameters: the embedding first, norm and head last."""
-    return sorted(items, key=lambda item: (item.name.startswith(EMBEDDING), "{layer}" in item.name), reverse=True)
+    return sorted(items, key=lambda item: (item.name.startswith("model.embed_"), "{layer}" in item.name), reverse=True)
 
 
 def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:

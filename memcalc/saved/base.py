@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from memcalc.model import Layer, Model
     from memcalc.saved.tape import Value
+    from memcalc.tensor import Tensor
 
 __all__ = ["Adapter", "Implementation", "Loss", "Setting", "everything_trained"]
 
@@ -83,6 +84,12 @@ class Loss(NamedTuple):
     source: str
 
 
+def as_it_is(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
+    """Return the shape of the array that holds a weight, and how many there are: each weight has its own."""
+    del model
+    return tensor.stored_shape, tensor.copies
+
+
 @dataclass(frozen=True)
 class Implementation:
     """The programs of one implementation.
@@ -100,10 +107,13 @@ class Implementation:
     modules: tuple[str, ...]  # what selective recomputation may name
     default_modules: tuple[str, ...]
     buffers: Callable[[Model], int]  # bytes of what a model keeps beside its weights
+    stored: Callable[[Model, Tensor], tuple[tuple[int, ...] | None, int]] = as_it_is
     gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
     step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
     vocab_multiple: int = 1
-    checkpointed: Callable[[Setting], int] | None = None  # bytes that all checkpoints hold beside their inputs
+    checkpointed: Callable[[Setting, Model], int] | None = (
+        None  # bytes that all checkpoints hold beside their inputs
+    )
     optimizers: frozenset[str] | None = None
     source: str = ""

@@ -46,7 +46,9 @@ def route(tape: Tape, setting: Setting, part: MoE, x: Value) -> tuple[Value, Val
     return (weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")), chosen
 
 
-def by_expert(tape: Tape, setting: Setting, part: MoE, name: str, x: Value, columns: int, beside: Value) -> Value:
+def by_expert(
+    tape: Tape, setting: Setting, part: MoE, name: str, x: Value, columns: int, beside: Value
+) -> Value:
     """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
     trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
     out = tape.value(f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained)
@@ -54,7 +56,9 @@ def by_expert(tape: Tape, setting: Setting, part: MoE, name: str, x: Value, colu
     return tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
 
 
-def copied(tape: Tape, setting: Setting, part: MoE, name: str, x: Value, columns: int, chosen: Value) -> Value:
+def copied(
+    tape: Tape, setting: Setting, part: MoE, name: str, x: Value, columns: int, chosen: Value
+) -> Value:
     """Multiply each row by a copy of the matrix of its expert."""
     trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
     shape = (*x.shape, columns)
@@ -79,12 +83,20 @@ def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
     """
     how = setting.experts or EXPERTS[0]
     if how not in EXPERTS:
-        remedy = "what `eager` keeps depends on which experts the tokens choose" if how == "eager" else "leave it out"
+        remedy = (
+            "what `eager` keeps depends on which experts the tokens choose"
+            if how == "eager"
+            else "leave it out"
+        )
         raise UnknownNameError("--experts", f"one of {', '.join(EXPERTS)}", how, remedy)
     if setting.element_bytes != 2 or setting.autocast:
-        raise BadInputError("--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only")
+        raise BadInputError(
+            "--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only"
+        )
     if part.shared_width is not None or part.bias or part.score_bias or part.shared_gate:
-        raise BadInputError("SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not listed")
+        raise BadInputError(
+            "SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not listed"
+        )
     weights, chosen = route(tape, setting, part, x)
     rows = (x.shape[0], x.shape[1], part.top_k)
     number = setting.batch * setting.seq * part.top_k
@@ -112,6 +124,8 @@ def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
     weighed = tape.multiply(answers, weights, "weighed answers")
     if how == "grouped_mm":
         back = indices(tape, "order of the tokens", number)
-        weighed = tape.record("put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes)
+        weighed = tape.record(
+            "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
+        )
     summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
     return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")

@@ -157,7 +157,10 @@ class Tape:
 
     def split(self, x: Value, shapes: Mapping[str, tuple[int, ...]]) -> list[Value]:
         """Return parts of a storage: views, whose gradients are joined to that of the whole."""
-        found = [self.value(name, shape, x.element_bytes, grad=x.grad, region=x.region) for name, shape in shapes.items()]
+        found = [
+            self.value(name, shape, x.element_bytes, grad=x.grad, region=x.region)
+            for name, shape in shapes.items()
+        ]
         for part in found:
             part.of = x
         self.record("split", (x,), found[0], parts=tuple(found[1:]))
@@ -189,9 +192,7 @@ class Tape:
         if not trained:
             return self.record("scale", (x,), out)
         width = self.weight_width or x.element_bytes
-        return self.record(
-            "scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes
-        )
+        return self.record("scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes)
 
     def apply(self, function: str, x: Value, name: str) -> Value:
         """Apply a function whose derivative needs its argument (silu, gelu)."""
@@ -209,29 +210,33 @@ class Tape:
         region: str | None = None,
         cut: str | None = None,
         width: int | None = None,
+        bias_first: bool = False,
     ) -> Value:
         """Multiply by a matrix: x is kept if the matrix is trained.
 
         `cast`: the matrix is stored wider and copied to 16 bits, which x's gradient needs; `region` is that
         of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
-        numbers.
+        numbers; `bias_first` that the bias is the first argument of the function, as addmm has it.
         """
         mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
         shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
         numbers = width or self.weight_width or (4 if cast else x.element_bytes)
-        copies = []
-        if cast and numbers != 2:  # arguments of a function are copied from the last to the first
-            for what, size in ((f"{name}.bias", shifts), (name, mine)):
+        copies = {}
+        copied = {"bias": (f"{name}.bias", shifts), "weight": (name, mine)}
+        # arguments of a function are copied from the last to the first
+        for argument in (("weight", "x", "bias") if bias_first else ("bias", "weight", "x")) if cast else ():
+            if argument == "x":
+                x = self.cast(x, 2, f"{name} input in 16 bits")
+            elif numbers != 2:
+                what, size = copied[argument]
                 copy = Value(f"{what} in 16 bits", (size,), 2, trained, "weight", 2 * size, self.module)
-                copies.append(self.record("cast", (), copy, weight_bytes=size * numbers))
-        if cast:
-            x = self.cast(x, 2, f"{name} input in 16 bits")
+                copies[argument] = self.record("cast", (), copy, weight_bytes=size * numbers)
         out = self.value(
             f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
         )
-        keeps = [*((x,) if trained else ()), *(copies[1:] if x.grad else ())]
+        keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
         gradient = (mine + shifts) * numbers if trained and not copies else 0
-        return self.record(name, (x, *copies), out, keeps, weight_bytes=gradient)
+        return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient)
 
     def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
         """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.
@@ -244,9 +249,7 @@ class Tape:
         if fused:
             out = self.like(x, f"{name} output", grad=x.grad or trained)
             width = self.weight_width or x.element_bytes
-            return self.record(
-                name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0
-            )
+            return self.record(name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0)
         wide = self.cast(x, 4, f"{name} input in fp32")
         square = self.like(wide, f"{name} square")
         self.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
@@ -259,6 +262,27 @@ class Tape:
         if wide is x:  # no cast: the product itself is what the weight meets
             normal.name = f"{name} normalised"
         return self.scale(normal, f"{name} output", trained=trained)
+
+    def layer_norm(self, name: str, x: Value, *, trained: bool) -> Value:
+        """Normalise as torch's LayerNorm does, in one kernel: x, mean and inverse root are kept.
+
+        The statistics have 32 bits, as the kernel for GPUs has them; that for CPUs keeps them as wide as x.
+        """
+        statistic = (*x.shape[:-1], 1)
+        keeps = [
+            self.value(f"{name} {what}", statistic, 4, grad=False, region=x.region)
+            for what in ("mean", "1/root")
+        ]
+        out = self.like(x, f"{name} output", grad=x.grad or trained)
+        size = 2 * x.shape[-1] * (self.weight_width or x.element_bytes) if trained else 0
+        return self.record(name, (x,), out, (x, *keeps), weight_bytes=size)
+
+    def dropout(self, x: Value, share: float, name: str) -> Value:
+        """Drop a share of the numbers: a byte for each says which are left; a share of 0 does nothing."""
+        if not share:
+            return x
+        mask = self.like(x, f"{name} mask", 1, grad=False)
+        return self.record("dropout", (x,), self.like(x, name), (mask,))
 
     # ---- what follows from them --------------------------------------------------------------------------
 

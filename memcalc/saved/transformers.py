@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.saved import gpt2
 from memcalc.parts import GQA, MLP, MoE, Norm
 from memcalc.saved.base import Implementation, Loss
 from memcalc.saved.routing import mixture
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from memcalc.model import Layer, Model
     from memcalc.saved.base import Setting
     from memcalc.saved.tape import Tape, Value
+    from memcalc.tensor import Tensor
 
 __all__ = ["IMPLEMENTATION", "ends", "layer", "matrix"]
 
@@ -163,11 +165,18 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
 
     """
     parts = dict(held.parts)
+    if getattr(parts.get("input_layernorm"), "bias", False):
+        return gpt2.layer(tape, setting, held, x)
     for norm, name in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         body = BODIES.get(type(part))  # type: ignore[arg-type]
         gated = getattr(part, "gated", None)  # of attention it would be Qwen3-Next's gate
-        if body is None or not isinstance(before, Norm) or before.bias or bool(gated) is not isinstance(part, MLP):
+        if (
+            body is None
+            or not isinstance(before, Norm)
+            or before.bias
+            or bool(gated) is not isinstance(part, MLP)
+        ):
             raise unknown(name, part)
         tape.module = norm
         inside = tape.rms_norm(norm, x, trained=setting.trained(norm))
@@ -195,7 +204,11 @@ def ends(tape: Tape, setting: Setting, model: Model, x: Value) -> Value:
     """Run the final norm and the head."""
     parts = dict(model.outside)
     tape.module = "model.norm"
-    x = tape.rms_norm("model.norm", x, trained=setting.trained("model.norm"))
+    trained = setting.trained("model.norm")
+    if parts["model.norm"].bias:  # type: ignore[attr-defined]
+        x = tape.layer_norm("model.norm", x, trained=trained)
+    else:
+        x = tape.rms_norm("model.norm", x, trained=trained)
     head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
     vocab: int = parts[head].vocab  # type: ignore[attr-defined]
     tape.module = "lm_head"
@@ -205,14 +218,38 @@ def ends(tape: Tape, setting: Setting, model: Model, x: Value) -> Value:
 
 def buffers(model: Model) -> int:
     """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number of a head, twice."""
+    if model.model_type == "gpt2":
+        return 0
     parts = [part for layer in model.groups for _, part in layer.parts if isinstance(part, GQA)]
     return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
 
 
-def checkpointed(setting: Setting) -> int:
-    """Return the bytes that all checkpoints share: the positions of the tokens, and a mask if it is not built in."""
+def checkpointed(setting: Setting, model: Model) -> int:
+    """Return the bytes that all checkpoints share: the positions of the tokens, and a mask if it is not built in.
+
+    GPT-2 keeps the positions anyway, for the gradient of their embedding.
+    """
+    positions = 0 if model.model_type == "gpt2" else 8 * setting.seq
     mask = setting.batch * setting.seq**2 * setting.element_bytes if setting.attention == "eager" else 0
-    return 8 * setting.seq + mask
+    return positions + mask
+
+
+def stored(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
+    """Return the shape of the array that holds a weight, and how many there are; None if it is part of another.
+
+    A layer's experts are one array, gate and up together; GPT-2's q, k and v are one matrix.
+    """
+    shape, name = tensor.stored_shape, tensor.name
+    if tensor.chosen is not None:
+        if ".up_proj." in name:
+            return None, 0
+        rows = 2 * shape[0] if ".gate_proj." in name else shape[0]
+        return (tensor.experts, rows, *shape[1:]), tensor.layers
+    if model.model_type == "gpt2" and "self_attn" in name and "o_proj" not in name:
+        if "q_proj" not in name:
+            return None, 0
+        return (3 * shape[0], *shape[1:]), tensor.layers
+    return shape, tensor.copies
 
 
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
@@ -226,12 +263,13 @@ IMPLEMENTATION = Implementation(
     id="transformers",
     layer=layer,
     ends=ends,
-    model_types=frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"}),
+    model_types=frozenset({"gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"}),
     losses=LOSSES,
     default_loss="plain",
     modules=("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"),
     default_modules=("core_attn",),
     buffers=buffers,
     checkpointed=checkpointed,
+    stored=stored,
     source=SOURCE,
 )
