@@ -66,7 +66,6 @@ class Run(NamedTuple):
 
     kept: int
     again: int  # of what is kept when it is recomputed
-    forward: int  # the most above the level at the start while it is recomputed
     passed: Pass
     last_passed: Pass  # where it is the last one to run backwards
     gradients: int
@@ -359,12 +358,12 @@ class Training:
             whole = [value for value in tape.kept() if not any(value is other for other in kept)]
             nothing = not tape.operations
             weights = self.held_of(one)
+            forward = tape.forward_peak(x) if self.recompute == "full" else 0
             run = Run(
                 sum(value.bytes for value in kept) if not nothing or self.recompute == "full" else 0,
                 sum(value.bytes for value in whole) if self.recompute == "full" else 0,
-                0 if nothing else tape.forward_peak(x),
-                NOTHING if nothing else tape.backward(how),
-                NOTHING if nothing else tape.backward(how, final=True),
+                NOTHING if nothing else tape.backward(how, forward=forward),
+                NOTHING if nothing else tape.backward(how, final=True, forward=forward),
                 self.share_of(weights, "gradient", cut=self.sharded[1]),
                 sum(item.count for item in weights),
                 1,
@@ -554,8 +553,6 @@ class StageMoments:
                 left = activations - step * run.kept + run.again
                 first = step == run.times - 1 and run is self.runs[self.in_flight[-1]][0]
                 passed = run.last_passed if first and plan.recompute != "full" else run.passed
-                if run.again:
-                    yield Instant("recomputation", done, left - run.again, held, stream + run.forward)
                 yield Instant("layer", done, left, held, stream + passed.peak - run.again)
             gradients = gradients + (run.times * run.gradients if fresh else 0)
             activations = activations - run.times * run.kept

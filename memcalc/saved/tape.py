@@ -172,10 +172,18 @@ class Tape:
             return x
         return self.record("cast", (x,), self.like(x, name, element_bytes))
 
+    def promote(self, x: Value, element_bytes: int) -> Value:
+        """Read a storage as wider numbers: nothing is made, but its gradient is copied back to its own."""
+        if x.element_bytes == element_bytes:
+            return x
+        wide = self.like(x, f"{x.name}, wider", element_bytes)
+        wide.of = x.storage
+        return self.record("promote", (x,), wide)
+
     def add(self, a: Value, b: Value, name: str) -> Value:
         """Add: both get the gradient of the sum itself, and nothing is kept."""
         wider = max(a.element_bytes, b.element_bytes)
-        a, b = self.cast(a, wider, f"{a.name}, wider"), self.cast(b, wider, f"{b.name}, wider")
+        a, b = self.promote(a, wider), self.promote(b, wider)
         return self.record("add", (a, b), self.like(a, name, grad=a.grad or b.grad), aliased=True)
 
     def multiply(self, a: Value, b: Value, name: str) -> Value:
@@ -336,10 +344,13 @@ class Tape:
                     del alive[key]
         return peak
 
-    def backward(self, recomputed: Recomputed | None = None, *, final: bool = False) -> Pass:
+    def backward(
+        self, recomputed: Recomputed | None = None, *, final: bool = False, forward: int = 0
+    ) -> Pass:
         """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
 
-        A unit that is recomputed makes again what its operations need. `final`: nothing runs after it that
+        A unit that is recomputed makes again what its operations need, as soon as one asks for what is not
+        there; meanwhile `forward` bytes live at most (`forward_peak`). `final`: nothing runs after it that
         needs what all layers share.
         """
         level: int = 0
@@ -362,7 +373,9 @@ class Tape:
         gradients = {id(last): Gradient(last.bytes)}
         for index in range(len(self.operations) - 1, -1, -1):
             one = self.operations[index]
-            made_again = again.pop(recomputed and recomputed(one.module), {})
+            made_again = again.pop(recomputed and recomputed(one.module), {}) if one.keeps else {}
+            if made_again:
+                peak = greatest(peak, level + forward)
             level = level + sum(value.bytes for value in made_again.values())
             given = gradients.pop(id(one.output), None)
             if given is None:
