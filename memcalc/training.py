@@ -307,6 +307,8 @@ class Training:
             self.setting,
             trained=self.trains,
             adapters=self.adapters,
+            fused_head=self.loss.fused,
+            quantised=self.base_format is not None,
             cut={region: ranks for region, ranks in cut.items() if ranks > 1},
             fresh=self.fresh and not self.sharded[1],
             gradient_bytes=None if self.regime.weight == self.setting.element_bytes else self.regime.gradient,
@@ -543,7 +545,7 @@ class StageMoments:
         gradients = 0
         if self.is_last:
             kept, passed, result, own = self.ends
-            wide = result if plan.loss.backward else 0
+            wide = self.head_input(result)
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
             gradients = own if fresh else self.waiting
         for run in reversed(self.runs[self.in_flight[-1]]):
@@ -561,6 +563,30 @@ class StageMoments:
     def fullest_instant(self) -> Instant:
         """The point of the backward pass at which a rank holds most."""
         return max(self.instants(), key=lambda one: one.total)
+
+    def head_input(self, result: int) -> int:
+        """Bytes that lie ready when the head runs backwards: the gradient of the logits, and what waits with it."""
+        form = self.plan.loss
+        if form.fused:
+            return result + self.head_gradient
+        if not form.backward:  # it lies where the logits were
+            return form.kept * self.logits
+        left = form.kept * self.logits * (form.chunks - 1) // form.chunks
+        return left + ceil_div(result, form.chunks)
+
+    @cached_property
+    def head_gradient(self) -> int:
+        """Bytes of the gradient of the head's matrix, if it is trained."""
+        head = EMBEDDING if self.plan.model.tied else "lm_head"
+        return sum(item.gradient for item in self.trained if item.name.startswith(head))
+
+    @property
+    def fused_chunk(self) -> int:
+        """Bytes of the logits that a fused loss makes at once."""
+        plan, (batch, seq, width) = self.plan, self.plan.stream_shape
+        if plan.loss.chunk is None:
+            return 0
+        return plan.loss.chunk(batch * seq, self.vocab, width) * self.vocab * plan.setting.low_bytes
 
     @cached_property
     def embedding_gradient(self) -> int:
@@ -683,9 +709,15 @@ class StageMoments:
         yield Line("activations", "labels", labels // 8, labels, "8 B a token", end)
         if self.is_last:
             form, source = plan.loss, plan.loss.source
-            kept, back = form.kept * self.logits, form.backward * self.logits
+            kept, back = form.kept * self.logits, ceil_div(form.backward * self.logits, form.chunks)
             yield Line("logits", f"{form.id}: kept", self.logits, kept, f"{form.kept} B a logit", (*end, *loss), source=source)
             yield Line("logits", f"{form.id}: gradients", self.logits, back, f"{form.backward} B a logit", loss, source=source)
+            if form.fused:
+                made = self.ends[2] + self.head_gradient
+                name = f"{form.id}: gradients of stream and head"
+                yield Line("logits", name, 0, made, "made in the forward pass", (*end, *loss), source=source)
+                name = f"{form.id}: a chunk of logits"
+                yield Line("logits", name, 0, self.fused_chunk, "16 bits each", loss, source=source)
             held = (*end, *loss, "backward_end", "step")
             yield Line("logits", "held by the caller", self.logits, self.held_logits, "until the next step", held)
             loss_too = 4 if plan.hold_logits else 0
@@ -846,6 +878,12 @@ def train(
     stepper, how = optimizer_named(optimizer, step_named)
     refuse_optimizer(chosen, widths, layout, stepper)
     form = loss_of(chosen, loss)
+    if form.fused and (hold_logits or regime != "pure-bf16"):
+        given = "--hold-logits" if hold_logits else regime
+        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
+        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+    if form.id == "liger" and regime == "fp32":
+        raise BadInputError("--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain")
     modules = modules_of(chosen, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
     if adapters and (tp > 1 or pp > 1 or ep > 1):

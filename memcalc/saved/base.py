@@ -53,6 +53,8 @@ class Setting:
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
     routed_share: tuple[int, int] = (1, 1)  # experts that share the tokens, ranks that share each expert
+    quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
+    fused_head: bool = False  # the loss multiplies by the head itself
     fresh: bool = True
     gradient_bytes: int | None = None
 
@@ -73,8 +75,10 @@ class Setting:
 class Loss(NamedTuple):
     """Bytes of the loss for one number of the logits.
 
-    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept), `result`
-    the gradient of the logits that the head is given.
+    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept); 0 says that
+    the gradient takes the place of what is kept. `chunks` run backwards one after the other. `fused` makes the
+    gradients of the stream and of the head's matrix in the forward pass: no logits are kept, and `chunk` says
+    how many tokens' logits live at once, from the tokens, the vocabulary and the width of the stream.
     """
 
     id: str
@@ -82,6 +86,9 @@ class Loss(NamedTuple):
     backward: int
     note: str
     source: str
+    chunks: int = 1
+    fused: bool = False
+    chunk: Callable[[int, int, int], int] | None = None
 
 
 def as_it_is(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:

@@ -219,12 +219,14 @@ class Tape:
         cut: str | None = None,
         width: int | None = None,
         bias_first: bool = False,
+        unpacked: bool = False,
     ) -> Value:
         """Multiply by a matrix: x is kept if the matrix is trained.
 
         `cast`: the matrix is stored wider and copied to 16 bits, which x's gradient needs; `region` is that
         of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
-        numbers; `bias_first` that the bias is the first argument of the function, as addmm has it.
+        numbers; `bias_first` that the bias is the first argument of the function, as addmm has it; `unpacked`
+        that the matrix is quantised, and a copy of it lives while x gets its gradient.
         """
         mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
         shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
@@ -244,7 +246,8 @@ class Tape:
         )
         keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
         gradient = (mine + shifts) * numbers if trained and not copies else 0
-        return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient)
+        beside = mine * x.element_bytes if unpacked and x.grad else 0
+        return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient, beside=beside)
 
     def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
         """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.

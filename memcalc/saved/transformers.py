@@ -14,6 +14,7 @@ from memcalc.saved import gpt2
 from memcalc.parts import GQA, MLP, MoE, Norm
 from memcalc.saved.base import Implementation, Loss
 from memcalc.saved.routing import mixture
+from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
     from memcalc.model import Layer, Model
@@ -40,13 +41,28 @@ def matrix(
     """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any.
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in them.
+    Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and narrows
+    its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the matrix's numbers
+    again to run backwards.
     """
     cast = setting.autocast
-    trained = setting.trained(name)
-    out = tape.linear(name, x, columns, trained=trained, bias=bias, cast=cast, region=region, cut=cut)
+    packed = setting.quantised and name != "lm_head"
+    out = tape.linear(
+        name,
+        x,
+        columns,
+        trained=setting.trained(name),
+        bias=bias,
+        cast=cast,
+        region=region,
+        cut=cut,
+        unpacked=packed,
+    )
     adapter = setting.adapter(name)
     if adapter is None:
         return out
+    if packed:
+        out = tape.record("clone", (out,), tape.like(out, f"{name} output, copied"), aliased=True)
     rank, width = adapter
     own = tape.cast(x, width, f"{name} input for its adapter")
     inner = cut if region == "inner" else None  # the thin matrix beside the one that is cut is cut with it
@@ -55,6 +71,8 @@ def matrix(
         f"{name}.lora_B", down, columns, trained=True, cast=cast, region=region, cut=inner, width=width
     )
     up = tape.record("scale", (up,), tape.like(up, f"{name}.lora_B scaled"))
+    if packed:
+        up = tape.cast(up, out.element_bytes, f"{name}.lora_B as wide as the output")
     return tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
 
 
@@ -209,6 +227,8 @@ def ends(tape: Tape, setting: Setting, model: Model, x: Value) -> Value:
         x = tape.layer_norm("model.norm", x, trained=trained)
     else:
         x = tape.rms_norm("model.norm", x, trained=trained)
+    if setting.fused_head:
+        return x
     head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
     vocab: int = parts[head].vocab  # type: ignore[attr-defined]
     tape.module = "lm_head"
@@ -253,10 +273,41 @@ def stored(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
 
 
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
+LIGER = "https://github.com/linkedin/Liger-Kernel, commit 00eba634, src/liger_kernel/ops/"
+TORCHTUNE = "https://github.com/meta-pytorch/torchtune, torchtune/modules/loss/ce_chunked_output_loss.py, 2026-11"
+
+
+def liger_chunk(tokens: int, vocab: int, width: int) -> int:
+    """Return the tokens of one chunk: about as many logits as the stream has numbers, a power of 2.
+
+    >>> liger_chunk(16384, 32000, 4096)
+    2048
+    """
+    wanted = ceil_div(tokens, ceil_div(vocab, width))
+    return min(tokens, 1 << (wanted - 1).bit_length())
+
+
 LOSSES = {
     one.id: one
     for one in (
         Loss("plain", kept=4, backward=8, note="log_softmax in fp32, then two gradients", source=PLAIN),
+        Loss("chunked", kept=4, backward=8, note="as plain, 8 chunks of tokens", source=TORCHTUNE, chunks=8),
+        Loss(
+            "liger",
+            kept=2,
+            backward=0,
+            note="the gradient is written over 16-bit logits",
+            source=f"{LIGER}cross_entropy.py",
+        ),
+        Loss(
+            "fused-linear",
+            kept=0,
+            backward=0,
+            note="gradients of stream and head in the forward pass, chunk by chunk",
+            source=f"{LIGER}fused_linear_cross_entropy.py",
+            fused=True,
+            chunk=liger_chunk,
+        ),
     )
 }
 IMPLEMENTATION = Implementation(
