@@ -134,7 +134,7 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
         tape.module = norm
         inside = tape.layer_norm(norm, x, trained=setting.trained(norm))
         tape.module = name
-        result = body(tape, setting, part, inside)  # type: ignore[operator]
+        result = body(tape, setting, part, inside)  # type: ignore[arg-type]
         for value in x, inside:
             tape.refer(value)
         result = tape.dropout(result, setting.dropout, f"{name} after dropout")

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.saved import gpt2
 from memcalc.parts import GQA, MLP, MoE, Norm
+from memcalc.saved import gpt2
 from memcalc.saved.base import Implementation, Loss
 from memcalc.saved.routing import mixture
 from memcalc.tensor import ceil_div
@@ -80,10 +80,10 @@ def attend(tape: Tape, setting: Setting, part: GQA, q: Value, k: Value, v: Value
     """Attention itself: one kernel that keeps its inputs, its output and a number a row; or step by step."""
     tape.module = "core_attn"
     if setting.repeat_kv and part.kv_heads != part.heads:
-        wide = (*q.shape[:-1], part.head_dim)
+        shape = (*q.shape[:-1], part.head_dim)
         repeated = []
         for x, name in ((k, "keys"), (v, "values")):
-            many = tape.value(f"{name} of all heads", wide, x.element_bytes, grad=x.grad, region="inner")
+            many = tape.value(f"{name} of all heads", shape, x.element_bytes, grad=x.grad, region="inner")
             repeated.append(tape.record("repeat", (x,), many))
         k, v = repeated
     grad = q.grad or k.grad or v.grad
@@ -245,7 +245,7 @@ def buffers(model: Model) -> int:
 
 
 def checkpointed(setting: Setting, model: Model) -> int:
-    """Return the bytes that all checkpoints share: the positions of the tokens, and a mask if it is not built in.
+    """Return the bytes that all checkpoints share: the tokens' positions, and a mask if it is not built in.
 
     GPT-2 keeps the positions anyway, for the gradient of their embedding.
     """
@@ -274,7 +274,9 @@ def stored(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
 
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
 LIGER = "https://github.com/linkedin/Liger-Kernel, commit 00eba634, src/liger_kernel/ops/"
-TORCHTUNE = "https://github.com/meta-pytorch/torchtune, torchtune/modules/loss/ce_chunked_output_loss.py, 2026-11"
+TORCHTUNE = (
+    "https://github.com/meta-pytorch/torchtune, torchtune/modules/loss/ce_chunked_output_loss.py, 2026-11"
+)
 
 
 def liger_chunk(tokens: int, vocab: int, width: int) -> int:

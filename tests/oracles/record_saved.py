@@ -1,6 +1,6 @@
 """Record what torch and transformers hold at each moment of small training steps: tests/recorded/saved.json.
 
-    python tools/record_saved.py    (in the environment of requirements-oracles.txt)
+    python tests/oracles/record_saved.py    (in the environment of requirements-oracles.txt)
 
 The tracing itself is that of tests/oracles/train.py; this file says which steps are traced, and what is kept.
 """
@@ -8,16 +8,17 @@ The tracing itself is that of tests/oracles/train.py; this file says which steps
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import asdict
+import unittest.mock
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "oracles"))
+import bitsandbytes
+import torch
+import train
+import train_cases
 
-import train  # noqa: E402  # it stands where pytest looks for it, not in a package
-import train_cases  # noqa: E402
+RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "saved.json"
+LORA = train.lora
 
 USED = ("forward", "loss backward", "head backward", "layers backward", "backward", "step")
 REGIMES = ({}, {"weights": "fp32"}, {"weights": "fp32", "autocast": True})
@@ -70,7 +71,7 @@ def cases():
 
 
 def recorded(fields, run):
-    """One step: the bytes held at each moment and their peak since the one before, without ids and scalars."""
+    """One step: bytes held at each moment and their peak since the one before, without ids and scalars."""
     moments = train.step(fields, run)
     model = train.build(fields, run)
     scalars = 4 * sum(item.requires_grad for item in model.parameters()) if "adamw" in run.optimizer else 0
@@ -83,13 +84,63 @@ def recorded(fields, run):
     }
 
 
+def packed(model):
+    """Put bitsandbytes' 4-bit matrices where the layers have linear ones."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear) and name != "lm_head":
+            sizes = {"bias": False, "compute_dtype": torch.bfloat16, "quant_type": "nf4"}
+            new = bitsandbytes.nn.Linear4bit(
+                module.in_features, module.out_features, **sizes, compress_statistics=False
+            )
+            new.load_state_dict(module.state_dict())
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, new.to("cpu"))
+    model.is_loaded_in_4bit = True
+    return model
+
+
+def quantised(fields, run):
+    """One step with a quantised base, on real tensors: bytes beside those that are held when it starts."""
+    with unittest.mock.patch.object(train, "lora", lambda model, run: LORA(packed(model), run)):
+        model = train.build(fields, run, "cpu")
+    ledger, ids = train.Ledger(), torch.zeros((run.batch, run.sequence), dtype=torch.long)
+    for item in (*model.parameters(), *model.buffers(), ids):
+        ledger.take(item)
+    for module in model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            ledger.take(state.absmax)
+    start = ledger.held
+    train.watch(model, ledger)
+    with ledger:
+        for _ in range(2):
+            train.one_step(model, None, ids, run, ledger)
+    used = {name: ledger.moments[name] for name in USED if name in ledger.moments}
+    moments = {name: [at["held"] - start, at["peak"] - start] for name, at in used.items()}
+    return {"config": fields, "run": run.stated(), "moments": moments}
+
+
+def quantised_cases():
+    """Yield a config and a run: real tensors have no flash kernel for CPUs that is the one of GPUs."""
+    fields = train_cases.with_depth(train_cases.FAMILIES["llama"], 2)
+    for targets, dtype in (("q_proj,v_proj", "fp32"), ("all-linear", "bf16"), ("all-linear", "fp32")):
+        for again in (False, True):
+            run = {"batch": 2, "sequence": 33, "attention": "eager", "optimizer": "none", "recompute": again}
+            yield fields, train.Run(**run, trained=f"lora 8 {targets} {dtype}")
+
+
+def lines(steps):
+    """JSON, a step a line."""
+    return ",\n".join(json.dumps(step) for step in steps)
+
+
 def main():
     """Write the file."""
-    versions = {name: version(name) for name in ("torch", "transformers", "peft")}
-    steps = [recorded(*case) for case in cases()]
-    lines = ",\n".join(json.dumps(step) for step in steps)
-    path = ROOT / "tests" / "recorded" / "saved.json"
-    path.write_text(f'{{"versions": {json.dumps(versions)}, "steps": [\n{lines}\n]}}\n', encoding="utf-8")
+    versions = {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
+    steps = lines(recorded(*case) for case in cases())
+    packed_steps = lines(quantised(*case) for case in quantised_cases())
+    text = f'"versions": {json.dumps(versions)},\n"steps": [\n{steps}\n],\n"quantised": [\n{packed_steps}\n]'
+    RECORDED.write_text(f"{{{text}}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
