@@ -122,6 +122,14 @@ def train(
     stepper, how = optimizer_named(optimizer, step_named)
     refuse_optimizer(chosen, widths, layout, stepper)
     form = loss_of(chosen, loss)
+    if form.fused and (hold_logits or regime != "pure-bf16"):
+        given = "--hold-logits" if hold_logits else regime
+        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
+        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+    if form.id == "liger" and regime == "fp32":
+        raise BadInputError(
+            "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"
+        )
     modules = modules_of(chosen, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
     if adapters and (tp > 1 or pp > 1 or ep > 1):
