@@ -26,7 +26,7 @@ class Optimizer(NamedTuple):
     `of` gives the states where that is not the rule: from a weight's shape, whether it is a matrix inside of
     the model, and the bytes of one of its numbers. `steps` are the ways in which it can step, the default
     first; `copies` how many gradient-sized copies a step with ``foreach`` needs. `loop` gives the bytes that a
-    step with ``for-loop`` needs for one array, beside which the result for the array before still lives: from its
+    step with ``for-loop`` needs for an array, beside which that of the one before still lives: from its
     shape, whether it is a matrix inside of the model, the bytes of a number, the numbers of the array before.
     """
 
@@ -108,7 +108,7 @@ def factors_fp32_loop(shape: tuple[int, ...], inside: bool, width: int, before: 
 
 
 def muon_loop(shape: tuple[int, ...], inside: bool, width: int, before: int) -> int:
-    """Return Newton and Schulz's iteration in 16 bits: the update, two copies and two squares of the short side."""
+    """Return Newton and Schulz's iteration in 16 bits: an update, two copies, two short squares."""
     if not inside or len(shape) != 2:
         return adam_loop(shape, inside, width, before)
     return width * prod(shape) + 2 * (2 * prod(shape) + 2 * min(shape) ** 2)

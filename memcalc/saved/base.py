@@ -75,10 +75,10 @@ class Setting:
 class Loss(NamedTuple):
     """Bytes of the loss for one number of the logits.
 
-    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept); 0 says that
-    the gradient takes the place of what is kept. `chunks` run backwards one after the other. `fused` makes the
-    gradients of the stream and of the head's matrix in the forward pass: no logits are kept, and `chunk` says
-    how many tokens' logits live at once, from the tokens, the vocabulary and the width of the stream.
+    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept), 0 if
+    the gradient takes its place. `chunks` run backwards one after the other. `fused` makes
+    gradients of stream and head in the forward pass: no logits are kept, and `chunk` gives the tokens whose
+    logits live at once, from the tokens, the vocabulary and the width of the stream.
     """
 
     id: str

@@ -73,8 +73,8 @@ def copied(
 def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
     """Send each token to its experts, and add up what they answer.
 
-    `grouped_mm` keeps for each token 2h + 4E + k(4h + 8f + 2) + 32k bytes and 4E once (16-bit numbers, weights of
-    experts in 16 bits): the proof stands in tests/test_saved.py.
+    `grouped_mm` keeps for each token 2h + 4E + k(4h + 8f + 2) + 32k bytes and 4E once (16-bit numbers,
+    weights of experts too): the proof stands in tests/test_saved.py.
 
     Raises:
         BadInputError: the part or the numbers are not those whose operations are listed.

@@ -320,7 +320,7 @@ class Tape:
         self.referred[id(value)] = len(self.operations) - 1
 
     def forward_peak(self, given: Value) -> int:
-        """Run forward again from `given`, for what is kept: the most that lives, up to the last that is asked for.
+        """Run forward again from `given`, for what is kept: the most that lives, up to the last asked for.
 
         A result that is not kept lives until it was used for the last time, or code has let go of it.
         """

@@ -42,8 +42,8 @@ def matrix(
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in them.
     Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and narrows
-    its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the matrix's numbers
-    again to run backwards.
+    its own before it adds; MatMul4Bit keeps nothing of the input, and makes the matrix's numbers again to run
+    backwards.
     """
     cast = setting.autocast
     packed = setting.quantised and name != "lm_head"
@@ -255,7 +255,7 @@ def checkpointed(setting: Setting, model: Model) -> int:
 
 
 def stored(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
-    """Return the shape of the array that holds a weight, and how many there are; None if it is part of another.
+    """Return the shape of the array that holds a weight, and how many there are; None: part of another.
 
     A layer's experts are one array, gate and up together; GPT-2's q, k and v are one matrix.
     """
