@@ -76,7 +76,7 @@ def measured(step):
 def known_difference(step, plan, moment):
     """What is known to differ, and why.
 
-    LayerNorm's statistics have 32 bits in the kernel for GPUs, which is what is planned for, and 16 in that for
+    LayerNorm's statistics have 32 bits in the kernel for GPUs, which plans are made for, and 16 in that for
     CPUs, which was traced: 4 bytes for each row and norm that is still kept. Qwen3-MoE registers its router
     after the experts: the array that a for-loop stepped before those is the norm of the keys.
     """
@@ -106,8 +106,8 @@ def test_the_recorded_steps_are_many():
     assert len(RECORDED["quantised"]) == 6
 
 
-# While layers with 16-bit adapters beside every quantised matrix are recomputed, the trace holds this much more: it
-# is not known what. 32-bit adapters and adapters beside q and v have no such difference.
+# While layers with 16-bit adapters beside every quantised matrix are recomputed, the trace holds this much
+# more: it is not known what. 32-bit adapters and adapters beside q and v have no such difference.
 MISSING = 21_120
 
 
