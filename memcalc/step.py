@@ -625,11 +625,11 @@ class StageMoments:
         """Say whether a line lies in the host's memory: states by --offload, and their step with them."""
         offload, step = self.plan.offload, self.plan.moments[-1:]
         of_states = line.component in ("master", "optimizer") or line.moments == step
+        if "activations" in offload and line.name == KEPT_BY_LAYERS:
+            return True
         if "parameters" in offload:
             return of_states or line.name in ("weights", "gradients")
-        return ("optimizer" in offload and of_states) or (
-            "activations" in offload and line.name == KEPT_BY_LAYERS
-        )
+        return "optimizer" in offload and of_states
 
     def lines(self) -> Iterator[Line]:
         """Yield everything that a rank holds, with the moments at which it does."""
