@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memcalc.serving import plan
     from memcalc.solve import largest
     from memcalc.sources import catalogue, load_model, source
-    from memcalc.states import states
+    from memcalc.regimes import states
     from memcalc.training import train
 
 __all__ = [
@@ -52,7 +52,7 @@ _HOMES = {
     "plan": "serving",
     "read": "readers",
     "source": "sources",
-    "states": "states",
+    "states": "regimes",
     "train": "training",
 }
 

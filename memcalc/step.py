@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memcalc.saved.tape import Tape
     from memcalc.sources import Source
     from memcalc.split import Layout
-    from memcalc.states import Regime
+    from memcalc.regimes import Regime
     from memcalc.sweep import Points
     from memcalc.tensor import Tensor
 

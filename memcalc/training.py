@@ -13,7 +13,7 @@ from memcalc.saved import implementation as implementation_named
 from memcalc.saved.base import Adapter, Setting
 from memcalc.sources import source as source_named
 from memcalc.split import Layout
-from memcalc.states import GRADIENTS, REGIMES
+from memcalc.regimes import GRADIENTS, REGIMES
 from memcalc.step import Training
 from memcalc.sweep import BATCH, SEQUENCE, Points, Size, points
 from memcalc.tensor import ceil_div
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from memcalc.optimizers import Optimizer
     from memcalc.saved.base import Implementation, Loss
     from memcalc.sources import Source
-    from memcalc.states import Regime
+    from memcalc.regimes import Regime
 
 __all__ = ["train"]
 

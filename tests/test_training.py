@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from memcalc.errors import MemcalcError
 from memcalc.split import Layout
-from memcalc.states import states
+from memcalc.regimes import states
 from memcalc.training import train
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"  # the shapes of Llama-3-8B
