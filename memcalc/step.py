@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from memcalc.machine import Machine
     from memcalc.model import Layer, Model
     from memcalc.optimizers import Optimizer
+    from memcalc.regimes import Regime
     from memcalc.saved.base import Adapter, Implementation, Loss, Setting
     from memcalc.saved.tape import Tape
     from memcalc.sources import Source
     from memcalc.split import Layout
-    from memcalc.regimes import Regime
     from memcalc.sweep import Points
     from memcalc.tensor import Tensor
 
