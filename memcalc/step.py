@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from memcalc.machine import Machine
     from memcalc.model import Layer, Model
     from memcalc.optimizers import Optimizer
+    from memcalc.regimes import Regime
     from memcalc.saved.base import Adapter, Implementation, Loss, Setting
     from memcalc.saved.tape import Tape
     from memcalc.sources import Source
     from memcalc.split import Layout
-    from memcalc.states import Regime
     from memcalc.sweep import Points
     from memcalc.tensor import Tensor
 
@@ -654,8 +654,8 @@ class StageMoments:
             return result + self.head_gradient
         if not form.backward:  # it lies where the logits were
             return form.kept * self.logits
-        left = form.kept * self.logits * (form.chunks - 1) // form.chunks
-        return left + ceil_div(result, form.chunks)
+        left = form.kept * self.logits - share(form.kept * self.logits, form.chunks)
+        return left + share(result, form.chunks)
 
     @cached_property
     def head_gradient(self) -> int:
@@ -723,11 +723,11 @@ class StageMoments:
         """Say whether a line lies in the host's memory: states by --offload, and their step with them."""
         offload, step = self.plan.offload, self.plan.moments[-1:]
         of_states = line.component in ("master", "optimizer") or line.moments == step
+        if "activations" in offload and line.name == KEPT_BY_LAYERS:
+            return True
         if "parameters" in offload:
             return of_states or line.name in ("weights", "gradients")
-        return ("optimizer" in offload and of_states) or (
-            "activations" in offload and line.name == KEPT_BY_LAYERS
-        )
+        return "optimizer" in offload and of_states
 
     def lines(self) -> Iterator[Line]:
         """Yield everything that a rank holds, with the moments at which it does."""
@@ -884,7 +884,7 @@ class StageMoments:
         plan, at = self.plan, ("backward_end",)
         one = self.embedding_gradient if self.stage == 0 else 0
         made = one * (plan.model.tied + (not plan.fresh))
-        both = max(stream + made, made + one if plan.model.tied else 0)
+        both = greatest(stream + made, made + one if plan.model.tied else 0)
         yield Line("temporaries", "gradient of the stream", 0, stream, "batch x seq x width", at)
         if self.stage == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
             name = "embedded tokens, as long as the loss lives"

@@ -259,12 +259,12 @@ STEPS = [
 
 @pytest.mark.parametrize(("optimizer", "shape", "width", "size"), STEPS)
 def test_a_step_without_foreach_needs_what_was_measured(optimizer, shape, width, size):
-    assert OPTIMIZERS[optimizer].loop(shape, inside=True, width=width, before=0) == size
+    assert OPTIMIZERS[optimizer].loop(shape, width=width, before=0) == size
 
 
 def test_the_result_for_the_array_before_still_lives():
     """Measured as above: 30 x 20 before 64 x 48, and two of 64 x 48."""
-    assert OPTIMIZERS["adamw"].loop((64, 48), inside=True, width=2, before=600) == 13_488
-    assert OPTIMIZERS["adafactor"].loop((64, 48), inside=True, width=2, before=600) == 7_570
-    assert OPTIMIZERS["adafactor"].loop((64, 48), inside=True, width=2, before=64 * 48) == 12_514
-    assert OPTIMIZERS["adafactor-transformers"].loop((64, 48), inside=True, width=2, before=600) == 51_556
+    assert OPTIMIZERS["adamw"].loop((64, 48), width=2, before=600) == 13_488
+    assert OPTIMIZERS["adafactor"].loop((64, 48), width=2, before=600) == 7_570
+    assert OPTIMIZERS["adafactor"].loop((64, 48), width=2, before=64 * 48) == 12_514
+    assert OPTIMIZERS["adafactor-transformers"].loop((64, 48), width=2, before=600) == 51_556

@@ -45,9 +45,9 @@ def matrix(
     """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any.
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in
-    them. Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and narrows
-    its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the matrix's numbers
-    again to run backwards.
+    them. Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
+    narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the
+    matrix's numbers again to run backwards.
     """
     cast = setting.autocast
     packed = setting.quantised and name != "lm_head"
@@ -198,7 +198,7 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
             body is None
             or not isinstance(before, Norm)
             or before.bias
-            or bool(gated) is not isinstance(part, MLP)
+            or bool(gated) is not isinstance(part, MLP | MoE)
         ):
             raise unknown(name, part)
         tape.module = norm
@@ -266,7 +266,11 @@ def checkpointed(setting: Setting, model: Model) -> int:
     GPT-2 keeps the positions anyway, for the gradient of their embedding.
     """
     positions = 0 if model.model_type == "gpt2" else 8 * setting.seq
-    mask = setting.batch * setting.seq**2 * setting.element_bytes if setting.attention == "eager" else 0
+    mask = (
+        setting.batch * setting.seq * setting.seq * setting.element_bytes
+        if setting.attention == "eager"
+        else 0
+    )
     return positions + mask
 
 

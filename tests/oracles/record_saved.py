@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import unittest.mock
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import bitsandbytes
@@ -21,44 +22,51 @@ RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "saved.json"
 LORA = train.lora
 
 USED = ("forward", "loss backward", "head backward", "layers backward", "backward", "step")
+SMALL = {"sequence": 33, "optimizer": "none"}
 REGIMES = ({}, {"weights": "fp32"}, {"weights": "fp32", "autocast": True})
+
+
+def dense():
+    """Yield every regime, kernel and way to recompute of three dense families."""
+    for family, (number, regime), again in product(
+        ("qwen2", "qwen3", "llama"), enumerate(REGIMES), (False, True)
+    ):
+        for attention in ("flash", "eager", "repeated")[: 1 if family == "llama" else 3]:
+            yield (
+                family,
+                train.Run(
+                    **SMALL,
+                    **regime,
+                    batch=1 + (number + again) % 3,
+                    recompute=again,
+                    attention=attention,
+                    hold_logits=attention == "eager",
+                    keep_gradients=attention == "repeated",
+                ),
+            )
+
+
+def partly(again):
+    """Yield what is trained in part, or beside the model."""
+    for trained in ("embedding", "head", "attention", "mlp", "norms"):
+        if not (again and trained == "head"):
+            yield "llama", train.Run(**SMALL, batch=2, trained=trained, recompute=again)
+    for targets, dtype in product(("q_proj,v_proj", "all-linear"), ("fp32", "bf16")):
+        yield "llama", train.Run(**SMALL, batch=2, trained=f"lora 8 {targets} {dtype}", recompute=again)
+    low = {**SMALL, **REGIMES[2], "batch": 2}
+    yield "llama", train.Run(**low, trained="lora 8 q_proj,v_proj fp32", recompute=again)
+    yield "qwen3", train.Run(**SMALL, batch=2, trained="lora 8 all-linear fp32", recompute=again)
 
 
 def runs():
     """Yield a family and a run: every regime, kernel, way to recompute and part that is trained."""
-    small = {"sequence": 33, "optimizer": "none"}
-    for family in ("qwen2", "qwen3", "llama"):
-        for number, regime in enumerate(REGIMES):
-            for again in (False, True):
-                for attention in ("flash", "eager", "repeated")[: 1 if family == "llama" else 3]:
-                    yield (
-                        family,
-                        train.Run(
-                            **small,
-                            **regime,
-                            batch=1 + (number + again) % 3,
-                            recompute=again,
-                            attention=attention,
-                            hold_logits=attention == "eager",
-                            keep_gradients=attention == "repeated",
-                        ),
-                    )
-    small["batch"] = 2
+    yield from dense()
     for again in (False, True):
-        for trained in ("embedding", "head", "attention", "mlp", "norms"):
-            if not (again and trained == "head"):
-                yield "llama", train.Run(**small, trained=trained, recompute=again)
-        for targets in ("q_proj,v_proj", "all-linear"):
-            for dtype in ("fp32", "bf16"):
-                yield "llama", train.Run(**small, trained=f"lora 8 {targets} {dtype}", recompute=again)
-        yield "llama", train.Run(**small, **REGIMES[2], trained="lora 8 q_proj,v_proj fp32", recompute=again)
-        yield "qwen3", train.Run(**small, trained="lora 8 all-linear fp32", recompute=again)
-        for family in ("qwen3_moe", "mixtral"):
-            for experts in ("grouped_mm", "batched_mm"):
-                yield family, train.Run(**small, experts=experts, recompute=again)
-        for attention in ("flash", "eager"):
-            for regime in REGIMES:
-                yield "gpt2", train.Run(**small, **regime, attention=attention, recompute=again)
+        yield from partly(again)
+        for family, experts in product(("qwen3_moe", "mixtral"), ("grouped_mm", "batched_mm")):
+            yield family, train.Run(**SMALL, batch=2, experts=experts, recompute=again)
+        for attention, regime in product(("flash", "eager"), REGIMES):
+            yield "gpt2", train.Run(**SMALL, **regime, batch=2, attention=attention, recompute=again)
 
 
 def cases():
