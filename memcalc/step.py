@@ -389,6 +389,10 @@ class Training:
         for number in self.pieces:
             chunks.append(self.model.stage(first, first + number))
             first += number
+        if self.model.mtp:  # after the last layer; it looks tokens up and gives logits of its own
+            end, table = chunks[-1], (EMBEDDING, dict(self.model.outside)[EMBEDDING])
+            outside = tuple({table[0]: table[1], **dict(end.outside)}.items())
+            chunks[-1] = replace(end, layers=(*end.layers, *self.model.mtp), outside=outside)
         return [tuple(chunks[stage + pp * turn] for turn in range(vpp)) for stage in range(pp)]
 
     def ends_run(self, stage: Model, *, grad: bool) -> tuple[int, Pass, int, int]:
@@ -763,7 +767,8 @@ class StageMoments:
         yield Line("activations", "labels", labels, 8 * labels, "8 B a token", end)
         if self.is_last:
             form, source = plan.loss, plan.loss.source
-            kept, back = form.kept * self.logits, form.backward * self.logits
+            kept = form.kept * self.logits * (1 + len(plan.model.mtp))
+            back = form.backward * self.logits
             yield Line(
                 "logits",
                 f"{form.id}: kept",

@@ -112,6 +112,8 @@ def train(
     model = padded(
         read_model(found), vocab_multiple or chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
     )
+    if model.model_type != "megatron":  # of the others it is not said that multi-token prediction is trained
+        model = replace(model, mtp=())
     refuse_model(chosen, model, layout, seq)
     widths = REGIMES[regime]
     stated = gradients or (chosen.gradients if widths.master is not None else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import sympy
@@ -24,11 +25,12 @@ from memcalc.saved.megatron import IMPLEMENTATION, ends, layer, start
 from memcalc.saved.tape import Tape
 from memcalc.sources import Source
 from memcalc.split import Layout
-from memcalc.step import Training
 from memcalc.training import train
 from memcalc.training_observations import trained_models, training_observations
 
-MIB = 2**20
+if TYPE_CHECKING:
+    from memcalc.step import Training
+
 b, s, h, a, f, t, L, V, p, v, k = sympy.symbols("b s h a f t L V p v k", positive=True)
 GPT = {"num-layers": 12, "hidden-size": 512, "num-attention-heads": 8, "vocab-size": 50257}
 
@@ -387,7 +389,7 @@ def test_gpt3_from_megatrons_arguments() -> None:
     [
         ({"tensor-model-parallel-size": 2}, "tensor_model_parallel_size"),
         ({"hidden-dropout": 0.0}, "hidden_dropout"),
-        ({"mtp-num-layers": 1}, "mtp_num_layers"),
+        ({"mtp-num-layers": -1}, "mtp_num_layers"),
         ({"squared-relu": True}, "squared_relu"),
         ({"normalization": "DeepNorm"}, "normalization"),
         ({"num-experts": 4, "moe-router-topk": 8}, "moe_router_topk"),
@@ -440,6 +442,8 @@ FAMILIES = {  # the median, nine of ten, and all of the errors of peaks, in per 
     "megatron dense": (1.0, 4.0, 4.0),
     "megatron mla": (1.0, 1.5, 1.5),
     "megatron moe": (2.0, 5.0, 5.0),
+    "megatron local": (1.5, 1.5, 1.5),
+    "megatron moe mla": (6.0, 6.0, 6.0),
     "b200 dense": (0.1, 0.2, 0.2),
     "b200 moe mla": (0.5, 0.7, 0.7),
 }
@@ -461,3 +465,17 @@ def test_peaks_of_the_record(family: str) -> None:
     assert statistics.median(errors) <= median
     assert errors[int(0.9 * len(errors))] <= most
     assert errors[-1] <= worst
+
+
+def test_multi_token_prediction_lies_on_the_last_stage() -> None:
+    """A layer, three norms and h x 2h more, an embedding of its own, and logits a second time."""
+    arguments = {**SHORT, "position-embedding-type": "rope", **UNTIED, **ranks(1, 2)}
+    alone = planned(arguments, 8, rank="last")
+    ahead = planned({**arguments, "mtp-num-layers": 1}, 8, rank="last")
+    width, rows = 512, 50304
+    more = 12 * width**2 + 13 * width + 3 * 2 * width + 2 * width**2 + rows * width
+    assert ahead.at("step")["weights"] - alone.at("step")["weights"] == 2 * more
+    end = "forward_end"
+    assert ahead.at(end)["logits"] == 2 * alone.at(end)["logits"]
+    first = [planned({**arguments, **mtp}, 8, rank="first") for mtp in ({}, {"mtp-num-layers": 1})]
+    assert first[0].allocated_bytes == first[1].allocated_bytes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.model import Layer, Model
-from memcalc.parts import GQA, MLA, MLP, Embedding, LearnedPositions, MoE, Norm
+from memcalc.parts import GQA, MLA, MLP, Embedding, LearnedPositions, Linear, MoE, Norm
 from memcalc.readers.common import stack
 
 if TYPE_CHECKING:
@@ -106,7 +106,6 @@ def megatron(config: Config, name: str) -> Model:
         config.has(field)
     config.restates("position_embedding_type", "learned_absolute", "rope", "none")
     config.restates("normalization", "LayerNorm", "RMSNorm")
-    config.restates("mtp_num_layers", 0)
     width, biased = config.size("hidden_size"), not said(config, "disable_bias_linear")
     layernorm = config.values.get("normalization", "LayerNorm") == "LayerNorm"
     latent = said(config, "multi_latent_attention")
@@ -141,7 +140,15 @@ def megatron(config: Config, name: str) -> Model:
     sparse = pattern(config, depth)
     routed = experts(config, ffn_width, gated=gated, biased=biased) if any(sparse) else dense
     layers = tuple(stack([routed if one else dense for one in sparse], block))
-    return Model(name, "megatron", layers, tuple(outside), tied, limit, limit)
+    ahead = config.size("mtp_num_layers") if config.has("mtp_num_layers") else 0
+    mtp = (predictor(layers[-1], width, layernorm=layernorm),) * ahead
+    return Model(name, "megatron", layers, tuple(outside), tied, limit, limit, mtp)
+
+
+def predictor(last: Layer, width: int, *, layernorm: bool) -> Layer:
+    """Return a layer for multi-token prediction: one like the last, three norms, what joins streams."""
+    norms = [(name, Norm(width, layernorm)) for name in ("enorm", "hnorm", "shared_head.norm")]
+    return Layer((*last.parts, *norms, ("eh_proj", Linear(width, 2 * width, cut=True))))
 
 
 def said(config: Config, field: str) -> bool:
