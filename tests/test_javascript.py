@@ -16,8 +16,8 @@ from memcalc.formula import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_j
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.split import Split
-from memcalc.tensor import count, least
 from memcalc.states import states
+from memcalc.tensor import count, least
 from memcalc.vocabulary import WORDS
 
 SAFE = 2**53 - 1  # the largest whole number that JavaScript tells from its neighbours

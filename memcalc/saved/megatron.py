@@ -540,7 +540,10 @@ def workspace(capability: str | None) -> tuple[int, int, int]:
     [96, 106, 137]
     """
     known = None if capability is None else WORKSPACE.get(int(float(capability)))
-    return known or (0, 0, max(most for _, _, most in WORKSPACE.values()))
+    if known is not None:
+        return known
+    least, middles, most = zip(*WORKSPACE.values(), strict=True)  # of a device that nobody named
+    return min(least), sorted(middles)[1], max(most)
 
 
 IMPLEMENTATION = Implementation(
