@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memcalc.sources import Source
     from memcalc.split import Layout
     from memcalc.states import Regime
+    from memcalc.sweep import Points
     from memcalc.tensor import Tensor
 
 __all__ = ["MOMENTS", "Training"]
@@ -115,6 +116,7 @@ class Training:
     rank: str
     offload: tuple[str, ...]
     machine: Machine | None
+    points: Points | None
     named: Mapping[str, object]
     source: Source
 
@@ -416,19 +418,27 @@ class Training:
         return {"first": range(1), "last": range(pp - 1, pp)}.get(self.rank, range(pp))
 
     @cached_property
+    def stages(self) -> list[StageMoments]:
+        """The stages among which the fullest is looked for."""
+        return [StageMoments(self, stage) for stage in self.stages_wanted]
+
+    @cached_property
     def fullest(self) -> StageMoments:
         """The moments of the stage that holds most."""
-        found = [StageMoments(self, stage) for stage in self.stages_wanted]
-        return max(found, key=lambda one: one.allocated_bytes)
+        return max(self.stages, key=lambda one: one.allocated_bytes)
 
     @property
     def allocated_bytes(self) -> int:
-        """The largest moment: what torch.cuda.max_memory_allocated reports."""
-        return self.fullest.allocated_bytes
+        """The largest moment: what torch.cuda.max_memory_allocated reports. Of arrays it is an array."""
+        found = largest(one.allocated_bytes for one in self.stages)
+        return found if self.points is None else self.points.value(found)
 
     def at(self, moment: str) -> dict[str, int]:
-        """Return the components of a moment; they add up to it."""
-        return self.fullest.components(moment)
+        """Return the components of a moment on the fullest stage; they add up to it."""
+        if self.points is None:
+            return self.fullest.components(moment)
+        components = self.stages[0].components(moment)
+        return {name: self.points.value(size) for name, size in components.items()}
 
     @property
     def ranks_of_host(self) -> int:
@@ -437,13 +447,15 @@ class Training:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the fullest device, and the host, are large enough; None where no machine was named."""
+        """Whether what is held at once fits, with the context; None where no machine was named."""
         device, *host = self.fullest.budgets
-        if self.machine is None:
+        if self.machine is None or device.capacity_bytes is None:
             return None
         room = self.machine.host_bytes
         needed = self.ranks_of_host * sum(pool.total_bytes for pool in host)
-        return device.fits is True and (room is None or needed <= room)
+        beside = sum(line.bytes for line in runtime_lines(self))
+        enough = self.allocated_bytes + beside <= device.capacity_bytes
+        return enough and (room is None or needed <= room)
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -551,9 +563,10 @@ class StageMoments:
 
     @cached_property
     def labels(self) -> int:
-        """Bytes of the labels that the loss keeps: shifted, so padded by one, or copied if rows are many."""
+        """Labels that the loss keeps: shifted, so padded by one, or copied if rows are many."""
         batch, seq, _ = self.plan.stream_shape
-        return 8 * (batch * seq + (batch == 1))
+        alone = int(batch == 1) if type(batch) is int else batch.is_one()  # type: ignore[attr-defined]
+        return batch * seq + alone
 
     # ---- the backward pass -------------------------------------------------------------------------------
 
@@ -584,7 +597,12 @@ class StageMoments:
     @cached_property
     def fullest_instant(self) -> Instant:
         """The point of the backward pass at which a rank holds most."""
-        return max(self.instants(), key=lambda one: one.total)
+        found = list(self.instants())
+        if all(type(one.total) is int for one in found):
+            return max(found, key=lambda one: one.total)
+        return Instant(
+            "of each", 0, 0, 0, largest(one.total for one in found)
+        )  # arrays: another one for each
 
     @cached_property
     def held_logits(self) -> int:
@@ -602,7 +620,10 @@ class StageMoments:
         for line in self.lines():
             if not is_nothing(line):
                 placed["host" if self.in_host(line) else "gpu"].append(line)
-        device = PoolBudget("gpu", plan.layout.world, capacity, capacity, tuple(placed["gpu"]), plan.moments)
+        pool = PoolBudget("gpu", plan.layout.world, capacity, capacity, (), plan.moments)
+        device = replace(pool, lines=tuple(placed["gpu"]))
+        if plan.points is None:
+            device = replace(pool, lines=(*device.lines, reserve_line(device)))
         if not placed["host"]:
             return (device,)
         room = None if where is None else where.host_bytes
@@ -637,7 +658,8 @@ class StageMoments:
         yield from self.gathered_lines()
         yield from self.activation_lines()
         yield from self.step_lines()
-        yield from overhead_lines(self.plan, self.stage)
+        yield workspace_line(self.plan)
+        yield from runtime_lines(self.plan)
 
     def state_lines(self) -> Iterator[Line]:
         """Yield weights, master copy, gradients and optimizer states."""
@@ -720,7 +742,7 @@ class StageMoments:
         beside = self.beside_layers + scalars
         yield Line("activations", "RoPE, positions, scalars", 0, beside, "once", (*end, *loss))
         yield Line("activations", "kept by norm and head", 0, ends, "see `kept`", (*end, *loss))
-        yield Line("activations", "labels", labels // 8, labels, "8 B a token", end)
+        yield Line("activations", "labels", labels, 8 * labels, "8 B a token", end)
         if self.is_last:
             form, source = plan.loss, plan.loss.source
             kept, back = form.kept * self.logits, form.backward * self.logits
@@ -805,34 +827,67 @@ def largest(sizes: Iterable[int]) -> int:
     return reduce(greatest, sizes)
 
 
-def overhead_lines(plan: Training, stage: int) -> Iterator[Line]:
-    """Yield what the libraries take: inside of what the allocator counts, and beside it.
-
-    Without a machine nobody knows which libraries run: only shapes are counted.
-    """
-    del stage
-    if plan.machine is None:
-        return
-    device = plan.machine.device
-    evidence = "measured" if device.vendor == "NVIDIA" else "assumed"
-    low, usual, high = plan.implementation.workspace(device.capability)
+def workspace_line(plan: Training) -> Line:
+    """Return what the libraries allocate for their own use, inside of what PyTorch counts."""
+    device = plan.machine and plan.machine.device
+    evidence = "measured" if device is None or device.vendor == "NVIDIA" else "assumed"
+    low, usual, high = plan.implementation.workspace(device and device.capability)
     source = plan.implementation.workspace_source
-    yield Line(
-        "workspace", "workspaces of the libraries", 0, usual, "", plan.moments, evidence, source, low, high
-    )
-    for name, low, usual, high, source in beside(plan):
-        yield Line("runtime", name, 0, usual, "", (), evidence, source, low, high)
+    name = "workspaces of the libraries"
+    return Line("workspace", name, 0, usual, "", plan.moments, evidence, source, low, high)
 
 
-CONTEXT = (300 * 10**6, 500 * 10**6, 10**9)  # lazy loading of kernels to all of them
+CONTEXT = (300 * 10**6, 500 * 10**6, 10**9)  # lazy loading of kernels, to all of them loaded
 COMMUNICATOR = (500 * 10**6, 800 * 10**6, 1600 * 10**6)
 
 
-def beside(plan: Training) -> Iterator[tuple[str, int, int, int, str]]:
-    """Yield what lies beside the allocator's memory: a name, a range, and where it was measured."""
-    yield "context of the driver", *CONTEXT, "pytorch/pytorch#107667 and published logs, 2026-11"
+def runtime_lines(plan: Training) -> Iterator[Line]:
+    """Yield what lies beside the allocator's memory."""
+    device = plan.machine and plan.machine.device
+    evidence = "measured" if device is None or device.vendor == "NVIDIA" else "assumed"
+    found = [("context of the driver", CONTEXT, "pytorch/pytorch#107667 and published logs, 2026-11")]
     if plan.layout.world > 1:
-        yield "communicators of NCCL", *COMMUNICATOR, "NVIDIA/nccl#964, #864, #1685"
+        found.append(("communicators", COMMUNICATOR, "NVIDIA/nccl#964, #864, #1685, 2026-11"))
+    for name, (low, usual, high), source in found:
+        yield Line("runtime", name, 0, usual, "", (), evidence, source, low, high)
+
+
+RESERVED = 8  # per cent about the sum: of the rows that set it, one lies 8 % above it, one is bound by its device
+RESERVE = "https://github.com/foundation-model-stack/fms-acceleration, refs/a100_80gb.csv, 2025-02"
+
+
+def reserve_line(device: PoolBudget) -> Line:
+    """Return what PyTorch's allocator keeps beyond what is held at once: segments that fit no other use.
+
+    What is held for a while (kept activations, the loss, gathered layers, copies of a step) lies in segments
+    of its own size. If all of them are there at once, the device must have room for their sum; where it has
+    not, the allocator gives some back, and what is reserved lies anywhere between.
+    """
+    beside = sum(line.bytes for line in device.lines if line.component == "runtime")
+    held = max(device.moments.values())
+    always = sum(line.bytes for line in device.lines if set(device.moment_names) <= set(line.moments))
+    passing: dict[str, int] = {}
+    for line in device.lines:
+        if line.moments and not set(device.moment_names) <= set(line.moments):
+            key = line.component if line.component != "temporaries" else line.name
+            at_most = max(
+                sum(one.bytes for one in device.lines if one_kind(one, line) and moment in one.moments)
+                for moment in device.moment_names
+            )
+            passing[key] = at_most
+    everything = always + sum(passing.values())
+    room = None if device.capacity_bytes is None else max(device.capacity_bytes - beside, held)
+    ends = [everything * (100 + part) // 100 for part in (-RESERVED, 0, RESERVED)]
+    if room is not None and everything > room:
+        ends = [held, (held + room) // 2, room]
+    low, usual, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
+    name = "kept by the allocator beyond that"
+    return Line("runtime", name, 0, usual, "", (), "measured", RESERVE, low, high)
+
+
+def one_kind(a: Line, b: Line) -> bool:
+    """Say whether two lines use the same segments: a component's, but each temporary its own."""
+    return a.component == b.component and (a.component != "temporaries" or a.name == b.name)
 
 
 def in_order(items: list[Held]) -> list[Held]:

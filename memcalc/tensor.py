@@ -37,7 +37,7 @@ def _library(*numbers: object) -> str:
     if kinds == {int}:
         return "builtins"
     modules = {kind.__module__.partition(".")[0] for kind in kinds}
-    return next((name for name in ("sympy", "numpy") if name in modules), "builtins")
+    return next((name for name in ("sympy", "memcalc", "numpy") if name in modules), "builtins")
 
 
 def least(a: int, b: int) -> int:
@@ -74,6 +74,10 @@ def greatest(a: int, b: int) -> int:
             from numpy import maximum
 
             return maximum(a, b)
+        case "memcalc":
+            from memcalc.sweep import Size
+
+            return Size(()).greatest(a).greatest(b)  # type: ignore[return-value]  # a number like the others
         case _:
             return max(a, b)
 
@@ -87,9 +91,15 @@ def share(a: int, ranks: int) -> int:
     >>> share(10, 4)
     3
     """
-    if not (type(a) is type(ranks) is int) and _library(a, ranks) == "sympy":
-        return a / ranks  # type: ignore[return-value]  # of symbols it is no float
-    return -(-a // ranks)
+    if type(a) is type(ranks) is int:
+        return -(-a // ranks)
+    match _library(a, ranks):
+        case "sympy":
+            return a / ranks  # type: ignore[return-value]  # of symbols it is no float
+        case "memcalc":
+            return a.shared(ranks)  # type: ignore[attr-defined]
+        case _:
+            return -(-a // ranks)
 
 
 def ceil_div(a: int, b: int) -> int:

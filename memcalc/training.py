@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.machine import machine
@@ -15,6 +15,7 @@ from memcalc.sources import source as source_named
 from memcalc.split import Layout
 from memcalc.states import GRADIENTS, REGIMES
 from memcalc.step import Training
+from memcalc.sweep import BATCH, SEQUENCE, Points, Size, points
 from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
@@ -86,9 +87,10 @@ def train(
         UnknownNameError: a name without a record.
 
     """
-    for name, value in (("seq", seq), ("micro-batch", micro_batch), ("accumulate", accumulate)):
-        if isinstance(value, int | float | str) or value is None:  # arrays are asked by the sweep
-            at_least_one(name, value)
+    swept = points({"seq": seq, "micro-batch": micro_batch})
+    numbers = {"accumulate": accumulate} if swept else {"seq": seq, "micro-batch": micro_batch}
+    for name, value in (numbers | {"accumulate": accumulate}).items():
+        at_least_one(name, value)
     one_of("regime", regime, tuple(REGIMES))
     one_of("attention", attention, ATTENTION)
     one_of("recompute", recompute, RECOMPUTE)
@@ -129,9 +131,10 @@ def train(
     if type(dropped) not in (int, float) or not 0 <= dropped < 1:
         raise BadInputError("--dropout", "a share from 0 to below 1", dropout, "0 switches it off")
     repeat = repeat_of(repeat_kv, attention)
+    tokens: Any = seq // cp if swept is None else Size.of(SEQUENCE)
     setting = Setting(
-        micro_batch,
-        ceil_div(seq, cp),
+        micro_batch if swept is None else Size.of(BATCH),  # type: ignore[arg-type]
+        tokens,
         element_bytes=widths.weight if widths.master is None else 2,
         autocast=regime == "amp",
         attention=attention,
@@ -200,6 +203,7 @@ def train(
         rank,
         moved,
         where,
+        None if swept is None else Points(swept.batch, swept.seq // cp),
         defaults,
         found,
     )
@@ -267,7 +271,7 @@ def refuse_model(chosen: Implementation, model: Model, layout: Layout, seq: int)
             ):
                 raise BadInputError("--ep", "1: the model has no experts", layout.ep, "leave it out")
     shares = layout.cp * (layout.tp if layout.sequence_parallel else 1)
-    if type(seq) is int and seq % shares:
+    if seq % shares if type(seq) is int else (seq % shares).any():  # type: ignore[attr-defined]
         expected = f"a multiple of {shares}, the ranks that share a sequence"
         raise BadInputError("--seq", expected, seq, "pad the sequence, as the run would have to")
 

@@ -200,7 +200,8 @@ def test_a_training_plan_that_cannot_be_is_refused(
     capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
     """The same one line for the states of training; it begins with the option."""
-    assert options[-2] in refusal(capsys, "train", "Qwen/Qwen3-32B", *options)
+    plan = options if "--seq" in options else ["--seq", "4096", *options]
+    assert options[-2] in refusal(capsys, "train", "Qwen/Qwen3-32B", *plan)
 
 
 @pytest.mark.parametrize("text", ["2x rtx-a6000", "2xrtx-a6000", "2 x rtx-a6000", " 2x  rtx-a6000 "])

@@ -310,7 +310,7 @@ class Tape:
             results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
             meter.take(one.weight_bytes + results, beside=one.beside)
             meter.give(given)
-            meter.take(-sum(value.bytes for value in freed))
+            meter.level = meter.level - sum(value.bytes for value in freed)
             for x, new in zip(one.inputs, made, strict=True):
                 gradients[id(x)] = meter.add(gradients.get(id(x)), new, x)
         return Pass(meter.peak, meter.level)

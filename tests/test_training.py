@@ -1,0 +1,263 @@
+"""Training steps: what autograd on fake tensors said to the byte, and what a plan refuses."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memcalc.errors import MemcalcError
+from memcalc.split import Layout
+from memcalc.states import states
+from memcalc.training import train
+
+LLAMA = "meta-llama/Meta-Llama-3.1-8B"  # the shapes of Llama-3-8B
+SMALL = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 307,
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "hidden_act": "silu",
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.fixture(name="small")
+def a_small_config(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    return str(tmp_path)
+
+
+def total(plan, moment):
+    return sum(plan.at(moment).values())
+
+
+def saved(plan):
+    """What the forward pass leaves behind: all but what lives throughout."""
+    end = plan.at("forward_end")
+    return end["activations"] + end["logits"]
+
+
+# transformers 5.23 on torch 2.13, FakeTensorMode, one sequence of 4,096 tokens, bf16, flash attention
+@pytest.mark.parametrize(
+    ("model", "recompute", "kept", "peak"),
+    [
+        (LLAMA, "none", 28_562_211_600, 48_825_394_440),
+        (LLAMA, "full", 3_311_484_944, 32_154_599_944),
+        ("Qwen/Qwen3-32B", "full", 5_343_625_232, None),
+    ],
+)
+def test_a_whole_step_as_autograd_counts_it(model, recompute, kept, peak):
+    plan = train(model, seq=4096, regime="pure-bf16", optimizer="sgd", recompute=recompute)
+    assert saved(plan) == kept
+    if peak is not None:
+        assert plan.allocated_bytes == peak
+
+
+# the same small model, traced allocation by allocation: two layers of 64, 101 tokens, vocabulary of 307
+TRACED = [
+    ({}, {"forward_end": 1_020_776, "loss": 1_268_016, "backward": 1_038_376, "backward_end": 540_104}),
+    ({"recompute": "full"}, {"forward_end": 473_712, "loss": 720_952, "recompute": 809_088}),
+    ({"attention": "eager"}, {"forward_end": 1_533_000, "loss": 1_780_240}),
+    ({"micro_batch": 2}, {"forward_end": 1_771_400, "loss": 2_265_896}),
+    ({"regime": "fp32"}, {"forward_end": 1_782_056, "loss": 2_029_296}),
+    ({"optimizer": "adamw"}, {"forward_end": 1_547_880, "step": 1_317_824}),
+    ({"optimizer": "adamw", "optimizer_step": "for-loop"}, {"step": 1_132_992}),
+    ({"optimizer": "adamw", "optimizer_step": "fused"}, {"step": 1_054_272}),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), TRACED)
+def test_moments_as_traced(small, options, expected):
+    plan = train(small, **{"seq": 101, "regime": "pure-bf16", "optimizer": "sgd", **options})
+    assert {moment: total(plan, moment) for moment in expected} == expected
+
+
+def test_components_add_up_and_the_largest_moment_is_the_answer(small):
+    for options, _ in TRACED:
+        plan = train(small, **{"seq": 101, "regime": "pure-bf16", "optimizer": "sgd", **options})
+        device = plan.fullest.budgets[0]
+        assert {moment: total(plan, moment) for moment in plan.moments} == device.moments
+        assert plan.allocated_bytes == max(device.moments.values())
+
+
+@pytest.mark.parametrize(("shard", "world"), list(product((0, 1, 2, 3), (1, 8, 64, 7))))
+def test_states_of_a_plan_are_those_of_zero(shard, world):
+    plan = train(LLAMA, seq=128, shard=shard, world=world, optimizer_step="fused")
+    step = plan.at("step")
+    if shard == 0 and world > 1:
+        step["gradients"] //= 2  # DDP's buckets
+    step["weights"] -= 512  # the buffers of RoPE
+    expected = states(8_030_261_248, shard=shard, world=world).components
+    assert {name: step[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "bytes_a_parameter"),
+    [
+        ({"regime": "bf16-mixed"}, 16),
+        ({"regime": "bf16-mixed", "gradients": "fp32"}, 18),
+        ({"regime": "bf16-mixed", "gradients": "bf16+fp32"}, 20),
+        ({"regime": "pure-bf16"}, 8),
+        ({"regime": "fp32"}, 16),
+        ({"regime": "amp"}, 16),
+    ],
+)
+def test_bytes_a_parameter_are_one_ledger(options, bytes_a_parameter):
+    """16, 18 and 20 are the same list with other lines."""
+    plan = train(LLAMA, seq=16, optimizer_step="fused", **options)
+    step = plan.at("step")
+    kept = sum(step.get(name, 0) for name in ("weights", "master", "gradients", "optimizer"))
+    assert kept - 512 == bytes_a_parameter * plan.parameters
+
+
+def test_lines_of_the_framework(small):
+    """foreach's copy, gradients that stay, logits that are held: each is a line, and exactly so large."""
+    usual = {"seq": 101, "regime": "pure-bf16"}
+    parameters = train(small, **usual).parameters
+    foreach, fused = (train(small, **usual, optimizer_step=step) for step in ("foreach", "fused"))
+    assert total(foreach, "step") - total(fused, "step") == 2 * parameters
+    keeping = train(small, **usual, keep_gradients=True)
+    assert total(keeping, "forward_end") - total(foreach, "forward_end") == 2 * parameters
+    holding = train(small, **usual, hold_logits=True)
+    assert total(holding, "loss") - total(foreach, "loss") == 2 * 101 * 307
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    world=st.integers(1, 40),
+    seq=st.integers(1, 600),
+    batch=st.integers(1, 4),
+    shard=st.sampled_from((0, 1, 2, 3, "fsdp")),
+    recompute=st.sampled_from(("none", "selective", "full")),
+    regime=st.sampled_from(("pure-bf16", "bf16-mixed", "amp", "fp32")),
+)
+def test_ranks_hold_together_at_least_the_whole(world, seq, batch, shard, recompute, regime):
+    usual = {"seq": seq, "micro_batch": batch, "recompute": recompute, "regime": regime}
+    alone = train(LLAMA, **usual).at("step")
+    one = train(LLAMA, **usual, world=world, shard=shard).at("step")
+    for name in ("weights", "optimizer", "gradients"):
+        assert world * one[name] >= alone[name]
+        assert one[name] > 0
+
+
+def test_a_sweep_is_the_plans_at_its_points():
+    seq, batch = np.array([1, 17, 512, 4096, 131072]), np.array([1, 3, 1, 2, 8])
+    for recompute, attention, tied in product(
+        ("none", "selective", "full"), ("flash", "eager"), ("Qwen/Qwen3-0.6B", LLAMA)
+    ):
+        options = {"recompute": recompute, "attention": attention, "regime": "pure-bf16"}
+        swept = train(tied, seq=seq, micro_batch=batch, **options).allocated_bytes
+        alone = [
+            train(tied, seq=int(s), micro_batch=int(b), **options).allocated_bytes
+            for s, b in zip(seq, batch, strict=True)
+        ]
+        assert swept.tolist() == alone
+
+
+def test_a_million_points_in_half_a_second():
+    seq, batch = np.arange(128, 128 + 83334 * 8, 8), 1 + np.arange(83334) % 16
+    best = float("inf")
+    for _ in range(5):  # the machine may be busy with other tests
+        began, points = perf_counter(), 0
+        for recompute, shard in product(("none", "selective", "full"), (0, 1, 2, 3)):
+            plan = train(LLAMA, seq=seq, micro_batch=batch, recompute=recompute, shard=shard, world=8)
+            points += plan.allocated_bytes.size
+        best = min(best, perf_counter() - began)
+    assert points >= 10**6
+    assert best < 0.5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seq": np.array([0, 5])},
+        {"seq": np.array([1.5])},
+        {"seq": np.array([], dtype="int64")},
+        {"seq": np.array([2**40]), "micro_batch": np.array([2**40])},
+        {"seq": np.array([1, 2, 3]), "micro_batch": np.array([1, 2])},
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused(wrong):
+    with pytest.raises(MemcalcError, match="expected"):
+        _ = train(LLAMA, **wrong).allocated_bytes
+
+
+WRONG = [
+    ("world", {"world": 6, "tp": 4}),
+    ("tp", {"world": 3, "tp": 3}),
+    ("tp", {"world": 16, "tp": 16}),
+    ("pp", {"world": 5, "pp": 5}),
+    ("vpp", {"vpp": 2}),
+    ("ep", {"world": 2, "ep": 2}),
+    ("sequence-parallel", {"sequence_parallel": True}),
+    ("seq", {"seq": 4097, "world": 2, "cp": 2}),
+    ("seq", {"seq": 0}),
+    ("lora-targets", {"lora_rank": 8, "lora_targets": "q_proj,z_proj"}),
+    ("lora-targets", {"lora_targets": "q_proj"}),
+    ("adapter-dtype", {"lora_rank": 8, "adapter_dtype": "fp16"}),
+    ("recompute-modules", {"recompute": "selective", "recompute_modules": "core_attention"}),
+    ("recompute-modules", {"recompute_modules": "mlp"}),
+    ("optimizer", {"optimizer": "adamw-8bit"}),
+    ("optimizer", {"optimizer": "adafactor", "regime": "pure-bf16", "shard": 2, "world": 4}),
+    ("optimizer", {"optimizer": "gravity"}),
+    ("optimizer-step", {"optimizer": "lion", "optimizer_step": "fused", "regime": "fp32"}),
+    ("gradients", {"regime": "fp32", "gradients": "bf16"}),
+    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,15"}),
+    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16;16"}),
+    ("loss", {"loss": "magic"}),
+    ("implementation", {"implementation": "jax"}),
+    ("quantize-base", {"quantize_base": "nf4"}),
+    ("trainable", {"trainable": "nothing_of_this_name"}),
+    ("trainable", {"trainable": "mlp", "lora_rank": 8}),
+    ("offload", {"offload": "parameters"}),
+    ("offload", {"offload": "weights"}),
+    ("dropout", {"dropout": 1.0}),
+    ("repeat-kv", {"attention": "eager", "repeat_kv": "no"}),
+    ("on", {"world": 8, "on": "4x a100-80g"}),
+    ("shard", {"shard": 4}),
+]
+
+
+@pytest.mark.parametrize(("option", "options"), WRONG)
+def test_a_plan_that_cannot_be_is_refused(option, options):
+    """One line that begins with the option."""
+    with pytest.raises(MemcalcError, match=rf"^--{option}: expected .*; ") as refused:
+        train(LLAMA, **{"seq": 4096, **options})
+    assert "\n" not in str(refused.value)
+
+
+def test_what_nobody_has_listed_is_refused():
+    with pytest.raises(MemcalcError, match="^SOURCE: expected a model of type"):
+        train("openai/gpt-oss-20b", seq=128)
+
+
+def test_a_first_stage_holds_as_many_micro_batches_as_there_are_stages():
+    layout = Layout(world=4, pp=4)
+    assert [layout.in_flight(stage, 32) for stage in range(4)] == [4, 3, 2, 1]
+    assert Layout(world=4, pp=4, schedule="gpipe").in_flight(0, 32) == 32
+    assert [Layout(world=4, pp=4, vpp=2).in_flight(stage, 32) for stage in (0, 3)] == [11, 5]
+    assert Layout(world=4, pp=4).in_flight(0, 2) == 2
+
+
+def test_offloaded_states_lie_in_the_host():
+    usual = {"seq": 4096, "world": 8, "shard": 2, "on": "8x a100-80g + 512GiB host"}
+    staying, moved = train(LLAMA, **usual), train(LLAMA, **usual, offload="optimizer")
+    device, host = moved.fullest.budgets
+    states_moved = sum(line.bytes for line in host.lines if line.component in ("master", "optimizer"))
+    assert states_moved == sum(staying.at("step")[name] for name in ("master", "optimizer"))
+    assert set(device.components) & {"master", "optimizer"} == set()
+    assert moved.fits is True
+    assert train(LLAMA, **{**usual, "on": "8x a100-80g + 64GiB host"}, offload="optimizer").fits is False

@@ -1,0 +1,171 @@
+"""The record of training runs: every figure that was read is a row, or is left out with its reason."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from memcalc import training_observations as module
+from memcalc.machine import machine
+from memcalc.sources import catalogue, load_model
+from memcalc.training import states
+from memcalc.training_observations import (
+    OPTIONS,
+    QUANTITIES,
+    REASONS,
+    trained_models,
+    training_left_out,
+    training_observations,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUNS, TABLES = 887, 406  # figures that were read: of runs, and of tables, formulas and estimates
+PUBLISHED = {  # parameters, as the model cards' headers count them
+    "meta-llama/Llama-2-70b-hf": 68_976_648_192,
+    "meta-llama/Llama-3.2-3B": 3_212_749_824,
+    "meta-llama/Llama-3.2-1B": 1_235_814_400,
+    "meta-llama/Meta-Llama-3.1-405B": 405_853_388_800,
+}
+ROWS = training_observations()
+MODELS = trained_models()
+
+
+def test_every_figure_that_was_read_is_a_row_or_left_out():
+    assert len(ROWS) + sum(one.rows for one in training_left_out()) == RUNS + TABLES
+
+
+def test_every_row_has_its_own_name_and_says_what_it_is():
+    assert len({row.id for row in ROWS}) == len(ROWS)
+    assert {row.role for row in ROWS} == set(module.ROLES)
+    assert {row.grade for row in ROWS} == set(module.GRADES)
+    assert {row.quantity for row in ROWS} <= set(QUANTITIES)
+
+
+def test_no_figure_is_both_calibration_and_test():
+    """The same reading of the same run must not set a constant under one name and test it under another."""
+    roles: dict[tuple[object, ...], set[str]] = {}
+    for row in ROWS:
+        reading = (row.source, row.model, row.quantity, row.value_bytes, json.dumps(row.plan, sort_keys=True))
+        roles.setdefault(reading, set()).add(row.role)
+    assert all(len(found) == 1 for found in roles.values())
+
+
+def test_constants_are_set_by_few_rows():
+    """They are those of Megatron on each device, of the B200, of the A100, and of what a device adds."""
+    calibration = [row for row in ROWS if row.role == "calibration"]
+    assert len(calibration) <= len(ROWS) // 20
+    assert {row.family for row in calibration} == {"megatron dense", "megatron moe", "b200 dense", "fms full"}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_row_can_be_asked_for(row):
+    """Its model is known, its options are those of the command, its devices are in the record of machines."""
+    assert row.plan.keys() <= OPTIONS
+    assert row.model in MODELS or row.model in catalogue()
+    assert "seq" in row.plan or row.quantity == "states"
+    if "on" in row.plan:
+        assert machine(row.plan["on"]).count == row.plan["world"]
+    parallel = row.plan.get("tp", 1) * row.plan.get("pp", 1) * row.plan.get("cp", 1)
+    assert row.plan["world"] % parallel == 0
+    assert (row.plan.get("pp", 1) > 1) == ("rank" in row.plan)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.grade == "B"], ids=lambda row: row.id)
+def test_what_is_assumed_is_stated(row):
+    assert row.note.endswith(".")
+
+
+def test_every_model_of_the_record_is_used():
+    assert set(MODELS) == {row.model for row in ROWS} - set(catalogue())
+
+
+def test_padded_vocabularies_are_divided_by_the_ranks():
+    for row in ROWS:
+        model = MODELS.get(row.model)
+        if model and model.fields:
+            assert model.fields["vocab_size"] % (64 * row.plan.get("tp", 1)) == 0
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_config_of_the_record_has_the_published_parameters(name, tmp_path):
+    path: Path = tmp_path / "config.json"
+    path.write_text(json.dumps(MODELS[name].config))
+    assert load_model(str(path)).parameters == PUBLISHED[name]
+
+
+def test_configs_of_the_record_are_those_checked():
+    assert {name for name, model in MODELS.items() if model.config} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("row", training_observations(family="zero table"), ids=lambda row: row.id)
+def test_the_states_of_the_zero_paper(row):
+    """Figure 1 and section 3.1, to the printed digit."""
+    parameters = MODELS[row.model].parameters
+    found = states(parameters, regime=row.plan["regime"], shard=row.plan["shard"], world=row.plan["world"])
+    assert abs(found.total_bytes - row.value_bytes) <= row.printed_to
+
+
+def test_the_peak_of_a_step_is_ten_bytes_a_parameter():
+    """Weights, gradients, two moments and a copy for foreach, all in bf16; and the library's workspace."""
+    parameters = load_model("mistralai/Mistral-7B-v0.1").parameters
+    rows = training_observations(family="fms full", model="mistralai/Mistral-7B-v0.1")
+    steps = [row for row in rows if row.quantity == "allocated" and row.plan["regime"] == "pure-bf16"]
+    assert len(steps) >= 10
+    for row in steps:
+        assert 0 <= row.value_bytes - 10 * parameters / row.plan["world"] < 2**25
+
+
+def test_fsdp_with_bf16_keeps_fp32_shards():
+    """4 + 4 + 8 bytes a parameter and 4 of a copy: not the 10 that 16-bit parameters would take."""
+    for row in training_observations(family="fms full", quantity="allocated"):
+        if row.plan["regime"] == "bf16-mixed":
+            share = load_model(row.model).parameters / row.plan["world"]
+            assert 20 <= row.value_bytes / share < 20.01
+
+
+def test_what_is_left_out_is_counted_once_with_its_reason():
+    entries = training_left_out()
+    assert len({(one.source, one.what, one.reason) for one in entries}) == len(entries)
+    assert {one.reason for one in entries} == set(REASONS)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"source": "a thread"},
+        {"date": ""},
+        {"role": "both"},
+        {"grade": "C"},
+        {"quantity": "memory"},
+        {"value_bytes": 1.5},
+        {"plan": {}},
+        {"plan": {"seq": 1, "sequence": 1}},
+    ],
+    ids=str,
+)
+def test_a_row_that_does_not_say_it_does_not_load(broken):
+    with pytest.raises(TypeError, match=f"{ROWS[0].id}: .* needs its {next(iter(broken))}"):
+        module.observation({**ROWS[0]._asdict(), **broken})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"source": "a thread"}, {"what": ""}, {"rows": 0}, {"rows": True}, {"reason": "other"}],
+    ids=str,
+)
+def test_what_is_left_out_without_a_reason_does_not_load(broken):
+    with pytest.raises(TypeError, match=f"needs its {next(iter(broken))}"):
+        module.without({**training_left_out()[0]._asdict(), **broken})
+
+
+@pytest.mark.parametrize(
+    "broken", [{"source": ""}, {"date": ""}, {"parameters": 1}, {"fields": None}], ids=str
+)
+def test_a_model_that_is_not_described_does_not_load(broken):
+    model = MODELS["megatron 12x512 v50304"]
+    with pytest.raises(TypeError, match="needs its"):
+        module.trained_model({**model._asdict(), **broken})
