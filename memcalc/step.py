@@ -852,7 +852,7 @@ def runtime_lines(plan: Training) -> Iterator[Line]:
         yield Line("runtime", name, 0, usual, "", (), evidence, source, low, high)
 
 
-RESERVED = 8  # per cent about the sum: of the rows that set it, one lies 8 % above it, one is bound by its device
+RESERVED = 8  # per cent: of the two rows that set it one lies 8 % above the sum, one is bound by its device
 RESERVE = "https://github.com/foundation-model-stack/fms-acceleration, refs/a100_80gb.csv, 2025-02"
 
 
