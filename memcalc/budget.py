@@ -152,9 +152,12 @@ class Budget(NamedTuple):
 
     @property
     def fits(self) -> bool | None:
-        """Whether every pool is large enough; None where no machine was named."""
+        """Whether every pool is large enough; None where that is not known.
+
+        It is not where no machine was named, or a host whose size nobody said beside devices that suffice.
+        """
         answers = [pool.fits for pool in self.pools]
-        return None if None in answers else all(answers)
+        return False if False in answers else None if None in answers else True
 
 
 def gib(number: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.data import open_text
+from memcalc.data import need, open_text
 from memcalc.formats import format_named, tensor_bytes, tensor_pieces
 from memcalc.sources import Source, source
 from memcalc.tensor import Tensor
@@ -129,7 +129,5 @@ def checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
         "model, config or unread": sum(map(bool, (row.model, row.config, row.unread))) == 1,
         "published_as": (row.total_bytes is None) == (row.published_as == ""),
     }
-    for name, good in stated.items():
-        if not good:
-            raise TypeError(f"{row.id}: a row of the record needs its {name}")
+    need(f"{row.id}: a row of the record", stated)
     return row

@@ -378,7 +378,12 @@ def answer_serve(given: argparse.Namespace) -> Answer:
         offload=given.offload,
     )
     if given.check and serving.budget.fits is None:
-        raise BadInputError("--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"')
+        if given.on is None:
+            raise BadInputError(
+                "--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"'
+            )
+        remedy = 'say --on, as in "1x rtx-4090 + 512GiB host"'
+        raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
     status = 1 if given.check and serving.budget.fits is False else 0
     compared = header_check(serving.source)
     return (
@@ -470,7 +475,7 @@ def serve_text(serving: Serving) -> str:
             f"  pool for the KV cache {gib(left.bytes)} a device: {thin(left.tokens)} tokens"
             f" ({thin(left.low_tokens)} to {thin(left.high_tokens)})"
         )
-    if serving.budget.fits is not None:
+    if serving.machine is not None:
         rows.append(f"  {verdict(serving)}")
         limit = serving.model.max_context
         own = "" if limit is None else f"; the model's own limit is {thin(limit)} tokens"
@@ -483,8 +488,10 @@ def serve_text(serving: Serving) -> str:
 def verdict(serving: Serving) -> str:
     """Return whether a plan fits, and whether the ranges of what was measured leave a doubt."""
     pools = serving.budget.pools
+    if serving.budget.fits is None:
+        return 'fits the devices; how large the host\'s memory is was not said: --on "... + 512GiB host"'
     if not serving.budget.fits:
-        least = all(pool.fits_at_least for pool in pools)
+        least = all(pool.fits_at_least is not False for pool in pools)
         return "does not fit" + ("; with every range at its lower end it does" if least else "")
     most = all(pool.fits_at_most for pool in pools)
     return "fits" if most else "fits; with every range at its upper end it does not"

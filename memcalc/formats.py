@@ -294,7 +294,8 @@ def of_family(name: str) -> Format | None:
 
 
 _GGML = "https://github.com/ggml-org/llama.cpp, ggml/src/ggml-common.h (block_q4_K, ...), v0.5.0, 2026-11"
-# GGUF's blocks: a type's name, the bits in it, numbers of a row in a block, bytes of the block
+# GGUF's blocks: a type's name, the bits in it, numbers of a row in a block, bytes of the block. The last two
+# are ternary: TQ1_0 packs five numbers of three values into a byte, 1.69 bits each; its name rounds down.
 _BLOCKS = (
     ("Q8_0", 8, 32, 34),
     ("Q5_0", 5, 32, 22),
@@ -303,6 +304,9 @@ _BLOCKS = (
     ("Q4_1", 4, 32, 20),
     ("IQ4_NL", 4, 32, 18),
     ("MXFP4", 4, 32, 17),
+    ("NVFP4", 4, 64, 36),
+    ("Q2_0", 2, 64, 18),
+    ("Q1_0", 1, 128, 18),
     ("Q2_K", 2, 256, 84),
     ("Q3_K", 3, 256, 110),
     ("Q4_K", 4, 256, 144),
@@ -316,6 +320,8 @@ _BLOCKS = (
     ("IQ2_XXS", 2, 256, 66),
     ("IQ1_S", 1, 256, 50),
     ("IQ1_M", 1, 256, 56),
+    ("TQ2_0", 2, 256, 66),
+    ("TQ1_0", 1, 256, 54),
 )
 GGUF_TYPES: dict[str, Format] = {
     name: Format(

@@ -48,7 +48,33 @@ TYPES = {
     23: "IQ4_XS",
     29: "IQ1_M",
     30: "BF16",
+    34: "TQ1_0",
+    35: "TQ2_0",
     39: "MXFP4",
+    40: "NVFP4",
+    41: "Q1_0",
+    42: "Q2_0",
+}
+_BETWEEN = "llama.cpp keeps it between products only, in no file"
+_NUMBERS = "llama.cpp multiplies no weight of this type"
+_REMOVED = "llama.cpp has removed it: quantise the model again"
+# the other numbers: what they are called, and why no weight has them (the same list; ggml-common.h on Q8_K)
+NO_WEIGHTS = {
+    4: ("Q4_2", _REMOVED),
+    5: ("Q4_3", _REMOVED),
+    9: ("Q8_1", _BETWEEN),
+    15: ("Q8_K", _BETWEEN),
+    24: ("I8", _NUMBERS),
+    25: ("I16", _NUMBERS),
+    26: ("I32", _NUMBERS),
+    27: ("I64", _NUMBERS),
+    28: ("F64", _NUMBERS),
+    31: ("Q4_0_4_4", _REMOVED),
+    32: ("Q4_0_4_8", _REMOVED),
+    33: ("Q4_0_8_8", _REMOVED),
+    36: ("IQ4_NL_4_4", _REMOVED),
+    37: ("IQ4_NL_4_8", _REMOVED),
+    38: ("IQ4_NL_8_8", _REMOVED),
 }
 DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}  # those that have another name among our formats
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -258,8 +284,11 @@ def tensor(cursor: Cursor, name: str) -> Stored:
     shape = tuple(reversed([cursor.whole("Q") for _ in range(axes)]))
     number = cursor.whole("I")
     if number not in TYPES:
-        remedy = "this type is not understood, so nothing is counted"
-        raise BadInputError(field, f"a type among {', '.join(TYPES.values())}", f"type {number}", remedy)
+        name, remedy = NO_WEIGHTS.get(
+            number, ("unknown", "this type is not understood, so nothing is counted")
+        )
+        given = f"type {number} ({name})"
+        raise BadInputError(field, f"a type among {', '.join(TYPES.values())}", given, remedy)
     form = format_of(TYPES[number])
     row = shape[-1] if shape else 1
     if form.block_bytes and row % (form.columns_per_scale or 1):

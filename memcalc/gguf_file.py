@@ -12,7 +12,7 @@ from memcalc.mixes import Mixed, stored_in
 from memcalc.names import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from memcalc.formats import Format
     from memcalc.model import Layer, Model
@@ -23,6 +23,9 @@ __all__ = ["Compared", "as_filed", "compared", "is_old"]
 
 # What converters add and no config lists: tables of frequencies for Llama 3.1 and Phi-3.
 TABLES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+# What stands beside a matrix in NVFP4: what its own scales, and its inputs, are multiplied with. One number,
+# or one an expert, in fp32. Source: https://github.com/ggml-org/llama.cpp/pull/23563, 2026-05.
+SCALES = (".scale", ".input_scale")
 
 
 class Compared(NamedTuple):
@@ -51,7 +54,7 @@ def as_filed(model: Model, header: Header) -> Mixed:
     held = in_gguf(model, old=is_old(header))
     made: dict[tuple[int, tuple[tuple[str, str], ...]], Layer] = {}
     layers = []
-    for index, layer in enumerate(held.layers):
+    for index, layer in enumerate((*held.layers, *held.mtp)):
         formats = tuple(
             (tensor.name, found_format(held, header, f"model.layers.{index}.{tensor.name}").id)
             for tensor in layer.weights()
@@ -65,7 +68,8 @@ def as_filed(model: Model, header: Header) -> Mixed:
         for part, item in held.outside
         for name in (f"{part}.{tensor.name}" for tensor in item.weights())
     }
-    return Mixed(replace(held, layers=tuple(layers)), stored_in(outside))
+    depth = len(held.layers)
+    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
 
 
 def found_format(model: Model, header: Header, name: str) -> Format:
@@ -80,12 +84,39 @@ def found_format(model: Model, header: Header, name: str) -> Format:
 
 def compared(model: Model, header: Header) -> Iterator[Compared]:
     """Yield every tensor of the ledger and of the file."""
-    expected = shapes(in_gguf(model, old=is_old(header)))
+    held = in_gguf(model, old=is_old(header))
+    expected = shapes(held)
+    for name in set(copies(held)) & set(header.tensors):
+        expected[name] = expected["token_embd.weight"]
     for name, shape in expected.items():
         yield Compared(name, shape, header.tensors.get(name))
     for name, found in header.tensors.items():
-        if name not in expected:
-            yield Compared(name, found.shape if found and name in TABLES else None, found)
+        if name in TABLES and found is not None:
+            yield Compared(name, found.shape, found)
+        elif name not in expected:
+            yield Compared(name, scales_beside(name, expected), found)
+
+
+def copies(model: Model) -> Iterator[str]:
+    """Yield where a layer for multi-token prediction may have the embedding and the head once more."""
+    for index in range(len(model.layers), len(model.layers) + len(model.mtp)):
+        yield from (f"blk.{index}.nextn.{name}.weight" for name in ("embed_tokens", "shared_head_head"))
+
+
+def scales_beside(name: str, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the shape of NVFP4's scales beside a matrix; None if the name is none of theirs.
+
+    >>> shapes = {"output.weight": (8, 4), "blk.0.ffn_up_exps.weight": (3, 8, 4)}
+    >>> scales_beside("output.scale", shapes), scales_beside("blk.0.ffn_up_exps.input_scale", shapes)
+    ((1,), (3,))
+    >>> scales_beside("rope.scale", shapes) is None
+    True
+    """
+    for ending in SCALES:
+        matrix = expected.get(f"{name.removesuffix(ending)}.weight", ()) if name.endswith(ending) else ()
+        if len(matrix) > 1:
+            return matrix[:-2] or (1,)
+    return None
 
 
 def shapes(model: Model) -> dict[str, tuple[int, ...]]:
@@ -101,7 +132,7 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     for part, item in model.outside:
         for tensor in item.weights():
             add(f"{part}.{tensor.name}", tensor)
-    for index, layer in enumerate(model.layers):
+    for index, layer in enumerate((*model.layers, *model.mtp)):
         for tensor in layer.weights():
             add(f"model.layers.{index}.{tensor.name}", tensor)
     return {name: tuple(size for size in shape if size > 1) or (1,) for name, shape in found.items()}

@@ -60,6 +60,16 @@ RECURRENT = {
     "linear_attn.norm.": "ssm_norm.",
     "linear_attn.out_proj.": "ssm_out.",
 }
+INDEXED = {
+    "self_attn.indexer.wq_b.": "indexer.attn_q_b.",
+    "self_attn.indexer.wk.": "indexer.attn_k.",
+    "self_attn.indexer.k_norm.": "indexer.k_norm.",
+    "self_attn.indexer.weights_proj.": "indexer.proj.",
+}
+PREDICTING = {
+    **{f"{name}.": f"nextn.{name}." for name in ("eh_proj", "enorm", "hnorm")},
+    "shared_head.norm.": "nextn.shared_head_norm.",
+}
 BEHIND = {"post_attention_layernorm.": "post_attention_norm."}
 SANDWICH = {
     **BEHIND,
@@ -76,15 +86,19 @@ class Architecture(NamedTuple):
     """What llama.cpp calls an architecture, its words for tensors, and whether it knows their windows.
 
     Two canonical names that become one are one tensor, as in `memcalc.names`. Where llama.cpp knows no
-    window, its layers keep all tokens whatever the config says.
+    window, its layers keep all tokens whatever the config says. `predicts`: its converter writes the layers
+    for multi-token prediction behind the others; they are in the file, and are not loaded.
+    Source of the last: ggml-org/llama.cpp, conversion/deepseek.py and glm.py (skip_mtp), 2026-11.
     """
 
     id: str
     words: Mapping[str, str]
     windows: bool = False
+    predicts: bool = False
 
 
 LATENT_EXPERTS = Architecture("deepseek2", {**COMMON, **EXPERTS, **LATENT})
+SPARSE_LATENT = {**COMMON, **EXPERTS, **LATENT, **INDEXED, **PREDICTING}
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": Architecture("llama", COMMON),
     "mistral": Architecture("llama", COMMON),
@@ -106,6 +120,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "deepseek_v3": LATENT_EXPERTS,
     "kimi_k2": LATENT_EXPERTS,
     "kimi_k25": LATENT_EXPERTS,
+    "deepseek_v32": Architecture("deepseek32", SPARSE_LATENT, predicts=True),
+    "glm_moe_dsa": Architecture("glm-dsa", SPARSE_LATENT, predicts=True),
+    "glm4_moe": Architecture("glm4moe", {**COMMON, **EXPERTS, **BEHIND, **PREDICTING}, predicts=True),
 }
 
 
@@ -162,16 +179,18 @@ def translated(model_type: str, name: str) -> str:
 
 
 def in_gguf(model: Model, *, old: bool = False) -> Model:
-    """Return the model as llama.cpp holds it: MLA absorbed, windows only where it knows them.
+    """Return the model as its files hold it: MLA absorbed, windows only where llama.cpp knows them.
 
-    `old` files have MLA's up-projection in one, and llama.cpp then keeps keys and values of all heads.
+    Layers for multi-token prediction stay beside the others (`Model.mtp`) where its files have them. `old`
+    files have MLA's up-projection in one, and llama.cpp then keeps keys and values of all heads.
     Source: ggml-org/llama.cpp, src/models/*.cpp (load_arch_hparams), 2026-11.
 
     Raises:
         BadInputError: the model has no names in GGUF here.
 
     """
-    windows = architecture(model).windows
+    kind = architecture(model)
+    windows = kind.windows
     made: dict[int, Layer] = {}
 
     def held(part: Part) -> Part:
@@ -181,8 +200,9 @@ def in_gguf(model: Model, *, old: bool = False) -> Model:
             return replace(part, window=None)
         return part
 
-    for layer in model.layers:  # readers use one object for equal layers: so do we
+    predicting = model.mtp if kind.predicts else ()
+    for layer in (*model.layers, *predicting):  # readers use one object for equal layers: so do we
         if id(layer) not in made:
             made[id(layer)] = replace(layer, parts=tuple((name, held(part)) for name, part in layer.parts))
-    layers = tuple(made[id(layer)] for layer in model.layers)
-    return replace(model, layers=layers, mtp=())
+    layers, mtp = (tuple(made[id(layer)] for layer in found) for found in (model.layers, predicting))
+    return replace(model, layers=layers, mtp=mtp)

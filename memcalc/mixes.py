@@ -10,17 +10,18 @@ versions may differ, and what others publish as "UD" or "dynamic" follows no mix
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.formats import FORMATS, GGUF_TYPES, Format, format_named
-from memcalc.gguf_names import architecture, gguf_name, in_gguf
+from memcalc.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
+from memcalc.gguf_names import architecture, in_gguf, translated
 from memcalc.parts import GQA, MLA, MoE
 from memcalc.tensor import product
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from memcalc.formats import Rule
     from memcalc.model import Layer, Model
@@ -81,6 +82,7 @@ KINDS = (
     ("ffn_down", "down"),
 )
 COUNTED = ("values", "up", "gate", "down")  # kinds whose place decides
+PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a router does, and is quantised
 
 Exceptions = tuple[tuple[str, str], ...]  # (condition, type): the first that holds
 
@@ -138,6 +140,7 @@ SMALL_3 = {
 SMALL_1 = {**SMALL_2, "attention output": (*OUTPUT, ("always", "IQ2_XXS"))}
 MORE = {"values": (("more", "Q6_K"),), "down": (("more", "Q6_K"),)}
 _NOT_PACKED = "every matrix in it; norms, biases and routers in fp32"
+_TERNARY = "for models that were trained with weights of -1, 0 and 1"
 
 MIXES: dict[str, Mix] = {
     mix.id: mix
@@ -235,6 +238,10 @@ MIXES: dict[str, Mix] = {
         Mix("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
         Mix("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
+        Mix("TQ2_0", "TQ2_0", embedding="Q4_K", note=_TERNARY),
+        Mix("TQ1_0", "TQ1_0", embedding="Q4_K", note=_TERNARY),
+        Mix("Q2_0", "Q2_0", embedding="Q4_K"),
+        Mix("Q1_0", "Q1_0"),
         Mix(
             "MXFP4_MOE",
             "Q8_0",
@@ -278,13 +285,16 @@ FILE_TYPES = {
     30: "IQ4_XS",
     31: "IQ1_M",
     32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
     38: "MXFP4_MOE",
+    40: "Q1_0",
+    41: "Q2_0",
 }
-# where a row is no whole blocks of 256: the type of blocks of 32 that stands in
+# where a row is no whole blocks: the type of blocks of 32 that stands in
 INSTEAD = {
     **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), "IQ4_NL"),
-    "Q2_K": "Q4_0",
-    "Q3_K": "Q4_0",
+    **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), "Q4_0"),
     "Q4_K": "Q5_0",
     "Q5_K": "Q5_1",
     "Q6_K": "Q8_0",
@@ -365,15 +375,20 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
     """
     held = in_gguf(model, old=old)
     facts = facts_of(held)
-    members: dict[int, list[Member]] = {}  # readers use one object for equal layers: no need to look twice
-    for layer in held.layers:
+    members: dict[
+        int, tuple[Member, ...]
+    ] = {}  # readers use one object for equal layers: no need to look twice
+    every = (*held.layers, *held.mtp)
+    for layer in every:
         if id(layer.parts) not in members:
-            members[id(layer.parts)] = members_of(held, layer)
-    values = sum(len(placed(members[id(layer.parts)], "values")) for layer in held.layers)
+            members[id(layer.parts)] = members_of(held.model_type, layer)
+    values = 0
+    if "values" in mix.exceptions:
+        values = sum(len(placed(members[id(layer.parts)], "values")) for layer in every)
     passed = dict.fromkeys(COUNTED, 0)
     made: dict[tuple[int, tuple[str, ...]], Layer] = {}
     layers = []
-    for index, layer in enumerate(held.layers):
+    for index, layer in enumerate(every):
         own = members[id(layer.parts)]
         places = {}
         for kind in COUNTED:
@@ -390,16 +405,17 @@ def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
             made[alike] = replace(layer, formats=tuple(formats_of(mix, own, places, facts)))
         layers.append(made[alike])
     outside = dict(outside_types(held, mix))
-    return Mixed(replace(held, layers=tuple(layers)), stored_in(outside))
+    depth = len(held.layers)
+    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
 
 
-def placed(members: list[Member], kind: str) -> range:
+def placed(members: Sequence[Member], kind: str) -> range:
     """Return the numbers of a layer's tensors of a kind, from 0."""
     return range(sum(one.kind == kind and one.packable for one in members))
 
 
 def formats_of(
-    mix: Mix, members: list[Member], places: Mapping[str, list[Place]], facts: Facts
+    mix: Mix, members: Sequence[Member], places: Mapping[str, list[Place]], facts: Facts
 ) -> Iterator[tuple[str, str]]:
     """Yield the canonical tensors of a layer with their types."""
     left = {kind: iter(found) for kind, found in places.items()}
@@ -429,19 +445,20 @@ def facts_of(model: Model) -> Facts:
             kv_heads = part.kv_heads if isinstance(part, GQA) else (part.heads if part.expanded else 1)
             break
     experts = next((part.experts for part in parts if isinstance(part, MoE)), 0)
-    layers, family = len(model.layers), architecture(model).id
+    layers, family = len(model.layers) + len(model.mtp), architecture(model).id
     is_70b = layers == 80 and (
         family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads)
     )
     return Facts(layers, experts, heads // kv_heads, is_70b)
 
 
-def members_of(model: Model, layer: Layer) -> list[Member]:
+@lru_cache(maxsize=64)
+def members_of(model_type: str, layer: Layer) -> tuple[Member, ...]:
     """Return the tensors of a layer in a file, in the order in which llama.cpp goes through them."""
     found: dict[str, list[Tensor]] = {}
     for tensor in layer.weights():
-        found.setdefault(gguf_name(model, f"model.layers.0.{tensor.name}"), []).append(tensor)
-    return [member(name, same) for name, same in sorted(found.items())]
+        found.setdefault(translated(model_type, tensor.name), []).append(tensor)
+    return tuple(member(name, same) for name, same in sorted(found.items()))
 
 
 def member(name: str, same: list[Tensor]) -> Member:
@@ -449,9 +466,8 @@ def member(name: str, same: list[Tensor]) -> Member:
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
     stacked = one.chosen is not None or len(one.shape) > 2
-    return Member(
-        kind, product(one.shape[-1]), stacked, is_packable(*same), tuple(item.name for item in same)
-    )
+    packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
+    return Member(kind, product(one.shape[-1]), stacked, packable, tuple(item.name for item in same))
 
 
 def is_packable(*same: Tensor) -> bool:
@@ -459,8 +475,10 @@ def is_packable(*same: Tensor) -> bool:
 
     A matrix of one row is none; what several canonical tensors become has the rows of all.
     """
-    rows = sum(tensor.experts * prod(tensor.stored_shape[:-1]) for tensor in same if len(tensor.shape) > 1)
-    return same[0].kind in ("matrix", "expert", "shared", "embedding", "head") and rows > 1
+    if same[0].kind not in EVERY_MATRIX:
+        return False
+    rows = (tensor.experts * prod(tensor.stored_shape[:-1]) for tensor in same if len(tensor.shape) > 1)
+    return sum(rows) > 1
 
 
 def chosen(mix: Mix, one: Member, place: Place) -> str:

@@ -95,14 +95,14 @@ class Model:
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
-        shared: dict[tuple[int, Formats, Formats], tuple[Named, int]] = {}
-        for layer in self.layers:  # readers use one object for equal layers: no need to compare
-            alike = id(layer.parts), layer.formats, layer.pools
-            parts, times = shared.get(alike, (layer.parts, 0))
-            shared[alike] = parts, times + layer.times
+        shared: dict[int, tuple[Layer, int]] = {}
+        for layer in self.layers:  # equal layers are one object nearly everywhere: few are left to compare
+            _, times = shared.get(id(layer), (layer, 0))
+            shared[id(layer)] = layer, times + layer.times
         found: dict[tuple[Named, Formats, Formats], int] = {}
-        for (_, formats, pools), (parts, times) in shared.items():
-            found[parts, formats, pools] = found.get((parts, formats, pools), 0) + times
+        for layer, times in shared.values():
+            alike = layer.parts, layer.formats, layer.pools
+            found[alike] = found.get(alike, 0) + times
         return tuple(Layer(parts, times, *rest) for (parts, *rest), times in found.items())
 
     def weights(self) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.data import open_text
+from memcalc.data import need, open_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,9 +181,7 @@ def claim(fields: dict[str, Any]) -> Claim:
         or found.source.startswith("https://"),
         "date": re.fullmatch(r"\d{4}-\d\d" if "://" in found.source else "", found.date) is not None,
     }
-    for name, good in stated.items():
-        if not good:
-            raise TypeError(f"{found.id}: a claim of the record needs its {name}")
+    need(f"{found.id}: a claim of the record", stated)
     return found
 
 

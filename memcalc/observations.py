@@ -10,7 +10,7 @@ import re
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.data import open_text
+from memcalc.data import need, open_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,9 +133,7 @@ def observation(fields: Mapping[str, Any]) -> Observation:
         "grade": row.grade in GRADES,
         "value_bytes or value": (row.value_bytes is None) != (row.value is None),
     }
-    for name, good in stated.items():
-        if not good:
-            raise TypeError(f"{row.id}: a row of the record needs its {name}")
+    need(f"{row.id}: a row of the record", stated)
     return row
 
 
@@ -176,7 +174,5 @@ def without(fields: Mapping[str, Any]) -> LeftOut:
         "rows": type(found.rows) is int and found.rows > 0,
         "reason": found.reason in REASONS,
     }
-    for name, good in stated.items():
-        if not good:
-            raise TypeError(f"{found.source}: what is left out needs its {name}")
+    need(f"{found.source}: what is left out", stated)
     return found

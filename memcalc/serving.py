@@ -148,7 +148,7 @@ class Serving:
     def weight_lines(self, stage: Model, pool: str = "gpu") -> Iterator[Line]:
         """Yield the weights of one device of a stage, or those in the host's memory, which nobody cuts."""
         for whole in stage.weights():
-            for place in self.engine.places(self.model, whole, self.rule, self.options, self.offload):
+            for place in self.engine.places(stage, whole, self.rule, self.options, self.offload):
                 if place.pool == pool:
                     tensor = self.split.on_rank(place.tensor) if pool == "gpu" else place.tensor
                     shape = " x ".join(map(str, tensor.stored_shape))
@@ -464,12 +464,17 @@ def plan(
     chosen.check(model, ranks, rule)
     named_options = with_chunk(chosen, prefill_chunk, engine_options or {})
     options = chosen.options(named_options, where and where.device, context)
-    offload = offload_rule(chosen, where, offload)
+    offload = offload_rule(chosen, where, offload, gguf=as_gguf_file)
     model = chosen.spread(model, options, offload)
     sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
     if limit is not None and sequences > limit:
-        remedy = f"{chosen.id} has no room for more"
-        raise BadInputError("--batch", f"at most {limit} sequences", sequences, remedy)
+        field, remedy = "--batch", f"{chosen.id} has no room for more"
+        if batch <= limit:
+            field = "--engine-option n_seq_max"
+        raise BadInputError(field, f"at most {limit} sequences", sequences, remedy)
+    if "n_seq_max" in (engine_options or {}) and batch > options["n_seq_max"]:
+        remedy = "it is the sequences that there is room for; leave one of them out"
+        raise BadInputError("--batch", f"at most n_seq_max, {options['n_seq_max']}", batch, remedy)
     cache = kv_formats(kv, "bf16" if activation.id == "fp32" else activation.id, chosen.cache_formats)
     chosen.check_cache(model, *cache)
     return Serving(
@@ -500,7 +505,7 @@ def plan(
     )
 
 
-def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> str | None:
+def offload_rule(chosen: Engine, where: Machine | None, named: str | None, *, gguf: bool) -> str | None:
     """Return the rule that puts weights into the host's memory.
 
     Raises:
@@ -518,16 +523,19 @@ def offload_rule(chosen: Engine, where: Machine | None, named: str | None) -> st
     if where is not None and where.host_bytes is not None and not chosen.offloads:
         remedy = f"{chosen.id} does not use host memory; leave it out"
         raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
-    return next(iter(chosen.offloads), None) if named is None else named
+    return chosen.default_offload(gguf=gguf) if named is None else named
 
 
 def with_chunk(chosen: Engine, chunk: int | None, given: Mapping[str, str]) -> Mapping[str, str]:
     """Return an engine's options with the tokens of a pass under the name that the engine has for them.
 
     Raises:
-        BadInputError: both are given, and are not the same.
+        BadInputError: both are given, and are not the same; or this version takes a prompt in one pass.
 
     """
+    if chunk is not None and not chosen.takes_chunks():
+        expected, remedy = "no value", "this version has no prefill_chunk_size; leave it out"
+        raise BadInputError("--prefill-chunk", f"{expected} for {chosen.id} {chosen.version}", chunk, remedy)
     name = chosen.chunk_option
     if chunk is None or name is None:
         return given

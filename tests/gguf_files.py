@@ -76,7 +76,7 @@ def described(config, model, *, old=False):
         "vocab_size": dict(model.outside)["model.embed_tokens"].vocab,
         "context_length": get("max_position_embeddings") or 4096,
         "embedding_length": get("hidden_size"),
-        "block_count": get("num_hidden_layers"),
+        "block_count": get("num_hidden_layers") + len(in_gguf(model).mtp),
         "feed_forward_length": get("intermediate_size"),
         "attention.head_count": heads,
         "attention.head_count_kv": get("num_key_value_heads") or heads,
@@ -86,7 +86,7 @@ def described(config, model, *, old=False):
         "expert_used_count": get("num_experts_per_tok"),
         "expert_feed_forward_length": get("moe_intermediate_size") or get("intermediate_size"),
     }
-    if name == "deepseek2":
+    if name in ("deepseek2", "deepseek32", "glm-dsa"):
         rank, rotated = get("kv_lora_rank"), get("qk_rope_head_dim")
         key, of_value = get("qk_nope_head_dim") + rotated, get("v_head_dim")
         found |= {
@@ -103,9 +103,25 @@ def described(config, model, *, old=False):
             "expert_weights_norm": True,
         }
         found |= {} if old else {"attention.key_length_mla": key, "attention.value_length_mla": of_value}
+        found |= {
+            f"attention.indexer.{theirs}": get(ours)
+            for ours, theirs in (
+                ("index_n_heads", "head_count"),
+                ("index_head_dim", "key_length"),
+                ("index_topk", "top_k"),
+            )
+        }
     else:
         found |= {"attention.key_length": attention.head_dim, "attention.value_length": attention.head_dim}
         found |= {"rope.dimension_count": attention.rope_dim or attention.head_dim}
+    if name == "glm-dsa" and (kinds := get("indexer_types")) is not None:
+        found["attention.indexer.types"] = [int(kind == "full") for kind in kinds]
+    if name == "glm4moe":
+        found |= {
+            "leading_dense_block_count": get("first_k_dense_replace") or 0,
+            "expert_shared_count": get("n_shared_experts"),
+        }
+    found |= {"nextn_predict_layers": len(model.mtp)} if in_gguf(model).mtp else {}
     if kind in ("gemma2", "gemma3", "gemma3_text", "gpt_oss", "phi3"):
         found["attention.sliding_window"] = get("sliding_window") or 4096
     if kind == "qwen3_next":
@@ -144,7 +160,7 @@ def types_of(model, mix, *, old=False):
         for tensor in part.weights():
             form = rule(tensor._replace(name=f"{name}.{tensor.name}")).id
             found[gguf_name(held, f"{name}.{tensor.name}")] = spelled.get(form, form)
-    for index, layer in enumerate(held.layers):
+    for index, layer in enumerate((*held.layers, *held.mtp)):
         for tensor in layer.weights():
             form = rule(tensor).id
             found[gguf_name(held, f"model.layers.{index}.{tensor.name}")] = spelled.get(form, form)

@@ -34,6 +34,7 @@ def test_a_server_is_eight_devices_and_a_cluster_is_servers():
         assert (cluster.count, cluster.device.id) == (8 * count, server.device)
         assert cluster == machine(f"{8 * count}x ascend-910b-64g")
     assert machine("atlas-800-a3").count == 16
+    assert machine("2x atlas-800i-a2 + 1024GiB host").host_bytes == 2**40
 
 
 def test_a_64_gb_npu_shows_less_than_64_of_either_unit():
@@ -188,5 +189,18 @@ def test_states_are_refused_by_the_engine_that_was_asked(name: str, tmp_path: Pa
 
 def test_mindie_has_one_law_and_refuses_versions():
     assert engine("mindie").id == "mindie"
-    with pytest.raises(UnknownNameError, match="--engine-version"):
+    assert engine("mindie").release == "as vLLM 0.11"  # MindIE's own versions are others
+    asked = {"context": 4096, "on": "2x ascend-910b-64g"}
+    ours, theirs = (plan(DENSE, **asked, engine_name=name) for name in ("mindie", "vllm-ascend"))
+    assert ours.kv_pool == theirs.kv_pool
+    with pytest.raises(UnknownNameError, match="--engine-version: expected none"):
         engine("mindie", "2.0")
+
+
+@pytest.mark.parametrize("name", ["vllm-ascend", "mindie"])
+def test_npus_do_not_serve_fp8(name: str) -> None:
+    """The checkpoint as it is published is refused; converted it is answered."""
+    asked = {"context": 8192, "on": "2x atlas-800i-a2", "engine_name": name}
+    with pytest.raises(BadInputError, match="^--weights: .*say --weights bf16 or w8a8"):
+        plan("deepseek-ai/DeepSeek-R1", **asked)
+    assert plan("deepseek-ai/DeepSeek-R1", weights="w8a8", **asked).budget.fits

@@ -37,6 +37,9 @@ NAMES = [
     "openai/gpt-oss-120b",
     NEXT,
     LITE,
+    "zai-org/GLM-4.5-Air",
+    "deepseek-ai/DeepSeek-V3.2",
+    "zai-org/GLM-5",
 ]
 SMALL = {
     "model_type": "qwen3",
@@ -131,6 +134,47 @@ def test_a_file_that_follows_no_mix(small, answer):
     assert dynamic["differences"] == []
 
 
+SCALED = {**SMALL, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2}
+SCALED["moe_intermediate_size"] = 128
+
+
+def test_matrices_in_nvfp4_have_scales_beside_them(tmp_path, answer):
+    """36 bytes for 64 numbers, and an fp32 a matrix, or an expert, for its scales and for its inputs."""
+    model = read(SCALED)
+    plain = stored(model, "F16")
+    packed = [(name, shape, "NVFP4" if "exps" in name else dtype) for name, shape, dtype in plain]
+    beside = [
+        (name.replace("weight", scale), (4,), "F32")
+        for name, _, dtype in packed
+        for scale in ("scale", "input_scale")
+        if dtype == "NVFP4"
+    ]
+    assert len(beside) == 2 * 3 * 2
+    path = write(tmp_path / "packed.gguf", described(SCALED, model), packed + beside)
+    said = answer("serve", path, "--context", 256)
+    assert said["differences"] == []
+    assert said["header"]["bytes"] == said["header"]["ledger_bytes"]
+    numbers = 2 * 3 * 4 * 128 * 256
+    before = answer(
+        "serve", write(tmp_path / "plain.gguf", described(SCALED, model), plain), "--context", 256
+    )
+    assert before["weights_file_bytes"] - said["weights_file_bytes"] == 2 * numbers - numbers // 64 * 36
+    assert (
+        before["header"]["bytes"] - said["header"]["bytes"] == 2 * numbers - numbers // 64 * 36 - 4 * 4 * 12
+    )
+
+
+def test_scales_of_another_shape_are_a_difference(small, answer):
+    def more(listed):
+        return [*listed, ("blk.0.ffn_up.scale", (2,), "F32"), ("blk.0.attn_norm.scale", (1,), "F32")]
+
+    found = answer("model", small(tensors=more))["differences"]
+    assert [(one["name"], one["kind"]) for one in found] == [
+        ("blk.0.ffn_up.scale", "shape"),
+        ("blk.0.attn_norm.scale", "unexpected"),
+    ]
+
+
 def test_the_file_says_which_mix_it_is(small):
     path = small(values={"general.file_type": 15})
     assert plan(str(path), context=256).named["weights"] == "Q4_K_M, as the file has it"
@@ -156,6 +200,78 @@ def test_older_files_of_deepseek_keep_all_heads(tmp_path, answer, old):
     said = answer("serve", path, "--context", 4096)
     assert said["differences"] == []
     assert said["pools"][0]["components"]["kv_cache"] == (19_520 if old else 274.5) * 2**20
+
+
+GLM_5 = {
+    **record("zai-org/GLM-5").fields,
+    "num_hidden_layers": 8,
+    "indexer_types": ["full", "full", "full", "shared", "shared", "shared", "full", "shared"],
+}
+
+
+def test_layers_without_an_indexer_of_their_own(tmp_path, answer):
+    """GLM-5.2's kind: the file's list says which; without it all have one, or every fourth if it is newer."""
+    path = model_file(tmp_path / "model.gguf", GLM_5)
+    said = answer("model", path)
+    assert said["differences"] == []
+    per_layer = 2 * (512 + 64)
+    assert said["cache"]["bytes_per_token"] == 8 * per_layer + 4 * 2 * 128
+    model = read(GLM_5)
+    values = described(GLM_5, model)
+    del values["glm-dsa.attention.indexer.types"]
+    older = answer("model", write(tmp_path / "older.gguf", values, stored(model)))
+    missing = [one["name"] for one in older["differences"]]
+    assert {name.rpartition("indexer.")[2] for name in missing} == {
+        "attn_q_b.weight",
+        "attn_k.weight",
+        "k_norm.weight",
+        "k_norm.bias",
+        "proj.weight",
+    }
+    assert sum(one["count"] for one in older["differences"]) == 4 * 5
+    longer = values | {"glm-dsa.context_length": 2**20}
+    assert answer("model", write(tmp_path / "longer.gguf", longer, stored(model)))["differences"] == []
+
+
+def test_a_list_of_indexers_that_is_too_short(tmp_path, refusal):
+    path = model_file(tmp_path / "model.gguf", GLM_5, **{"glm-dsa.attention.indexer.types": [1, 1]})
+    assert "glm-dsa.attention.indexer.types: expected a list of 8 numbers" in refusal("model", path)
+
+
+@pytest.mark.parametrize("name", ["zai-org/GLM-4.5-Air", "deepseek-ai/DeepSeek-V3.2"])
+def test_layers_for_prediction_are_in_the_file_and_are_not_loaded(tmp_path, answer, name):
+    """With a copy of embedding and head or without; a file that leaves them out has no further blocks."""
+    config = record(name).fields
+    model = read(config)
+    depth, listed = model.depth, stored(model)
+    prefix = f"{described(config, model)['general.architecture']}."
+    assert {one for one, _, _ in listed if one.startswith(f"blk.{depth}.nextn.")} == {
+        f"blk.{depth}.nextn.{part}.weight" for part in ("eh_proj", "enorm", "hnorm", "shared_head_norm")
+    }
+    table = next(shape for one, shape, _ in listed if one == "token_embd.weight")
+    copied = [
+        (f"blk.{depth}.nextn.{one}.weight", table, "F16") for one in ("embed_tokens", "shared_head_head")
+    ]
+    path = write(tmp_path / "copied.gguf", described(config, model), listed + copied)
+    whole = answer("serve", path, "--context", 256)
+    assert whole["differences"] == []
+    assert whole["header"]["bytes"] == whole["header"]["ledger_bytes"]
+    text, beside = whole["weights_file_bytes"], whole["file_bytes_beside"]["mtp"]
+    assert whole["header"]["bytes"] == text + beside + 2 * 2 * table[0] * table[1]
+    without = [one for one in listed if not one[0].startswith(f"blk.{depth}.")]
+    values = described(config, model) | {f"{prefix}block_count": depth, f"{prefix}nextn_predict_layers": 0}
+    said = answer("serve", write(tmp_path / "without.gguf", values, without), "--context", 256)
+    assert said["differences"] == []
+    assert said["header"]["bytes"] == said["weights_file_bytes"] == whole["weights_file_bytes"]
+    assert said["pools"] == whole["pools"]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_ktransformers_keeps_the_latent_whichever_way_the_file_holds_its_projection(tmp_path, answer, old):
+    path = model_file(tmp_path / "model.gguf", config_of("deepseek-ai/DeepSeek-R1"), "Q4_K_M", old=old)
+    device = answer("serve", path, "--context", 8192, "--engine", "ktransformers")["pools"][0]["components"]
+    assert device["kv_cache"] == 8192 * 70_272
+    assert device["weights"] == 10_475_267_072
 
 
 def test_tables_of_frequencies_are_no_difference(small, answer):
@@ -286,6 +402,16 @@ def test_a_damaged_file_is_refused(small, refusal, change, says):
     assert says in refusal("model", spoiled(small(), change))
 
 
+def test_a_file_that_lacks_its_last_byte_is_refused(tmp_path, refusal):
+    """A block of Q8_0 has 34 bytes; where nothing is padded behind it, each of them is needed."""
+    path = tmp_path / "cut.gguf"
+    head, _ = header({"general.architecture": "qwen3"}, [("a", (32,), "Q8_0")])
+    path.write_bytes(head + b"\0" * 33)
+    assert f"the {len(head) + 34} bytes that its header says" in refusal("model", path)
+    path.write_bytes(head + b"\0" * 34)
+    assert "that its header says" not in refusal("model", path)
+
+
 def entry(name, shape, number, offset):
     axes = tuple(reversed(shape))
     text = struct.pack("<Q", len(name)) + name.encode()
@@ -296,7 +422,10 @@ def entry(name, shape, number, offset):
     ("tensor", "says"),
     [
         (entry("a", (4, 4), 99, 0), "type 99"),
-        (entry("a", (4, 4), 31, 0), "type 31"),  # a type that ggml once had
+        (entry("a", (4, 4), 31, 0), "type 31 (Q4_0_4_4)"),  # a type that ggml once had
+        (entry("a", (4, 256), 15, 0), "type 15 (Q8_K)'; llama.cpp keeps it between products only"),
+        (entry("a", (4, 4), 26, 0), "type 26 (I32)'; llama.cpp multiplies no weight of this type"),
+        (entry("a", (4, 32), 40, 0), "whole blocks of 64"),
         (entry("a", (4, 4), 12, 0), "whole blocks of 256"),
         (entry("a", (1, 1, 1, 1, 1), 0, 0), "at most 4 axes"),
         (entry("a", (4, 4), 0, 32), "to begin at byte 0"),

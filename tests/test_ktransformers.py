@@ -235,6 +235,28 @@ def test_experts_of_a_model_without_any_are_refused() -> None:
             on_gguf("Qwen/Qwen3-32B", 8192, **{option: 1})  # type: ignore[arg-type]
 
 
+def test_the_buffer_for_experts_of_a_model_without_any_is_refused() -> None:
+    """A buffer of no bytes would say that the option was heard."""
+    with pytest.raises(BadInputError, match="layerwise_prefill: expected a model with experts"):
+        plan(
+            "Qwen/Qwen3-32B",
+            context=8192,
+            weights="q4_k_m",
+            engine_name="ktransformers",
+            engine_options={"layerwise_prefill": "true"},
+        )
+
+
+def test_a_checkpoint_is_taken_as_it_is_stored_if_nobody_names_a_rule() -> None:
+    """No GGUF file, so nothing to map: Kimi-K2.5 is not said to go with 4-bit attention."""
+    stated, silent = (
+        plan(KIMI, context=8192, engine_name="ktransformers", offload=name) for name in ("native", None)
+    )
+    assert silent.offload == "native"
+    assert modules(silent) == modules(stated)
+    assert on_gguf(R1, 8192).offload == "marlin"
+
+
 def test_as_many_experts_as_there_are_is_no_mistake() -> None:
     """The bound itself."""
     assert modules(on_gguf(R1, 8192, gpu_experts=256)) > modules(on_gguf(R1, 8192, gpu_experts=255))
@@ -254,6 +276,9 @@ def test_a_host_of_unknown_size_is_not_said_to_fit() -> None:
     serving = on_gguf(R1, 8192, on="1x rtx-4090")
     assert serving.budget.pools[1].fits is None
     assert serving.budget.fits is None
+    large = on_gguf(R1, 8192, on="1x rtx-4090", gpu_experts=256)
+    assert (large.budget.pools[0].fits, large.budget.pools[1].fits) == (False, None)
+    assert large.budget.fits is False  # however large the host is
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
@@ -269,6 +294,10 @@ def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> 
     assert main([*base, "--on", HOME, "--check"]) == 0
     assert main([*base, "--on", "1x rtx-4090 + 256GiB host", "--check"]) == 1
     capsys.readouterr()
+    assert main([*base, "--on", "1x rtx-4090"]) == 0
+    assert "host's memory is was not said" in capsys.readouterr().out
+    assert main([*base, "--on", "1x rtx-4090", "--check"]) == 2
+    assert "--check: expected the size of the host's memory" in capsys.readouterr().err
     assert main([*base, "--on", HOME, "--engine-option", "gpu_experts=257"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

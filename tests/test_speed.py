@@ -47,15 +47,18 @@ def cpu_seconds(root, arguments):
     return usage.ru_utime + usage.ru_stime
 
 
-def at_most(limit, measured):
-    """Hold (tested, yardstick) against the limit; if the medians of few samples exceed it, take more."""
+def at_most(limit, measured, middle=median):
+    """Hold (tested, yardstick) against the limit; if the medians of few samples exceed it, take more.
+
+    Where there is no yardstick, that shares whatever else the machine does, the least time counts (`min`).
+    """
     samples = []
     for more in (7, 14, 28):
         samples += [measured() for _ in range(more)]
-        tested, yardstick = (median(column) for column in zip(*samples, strict=True))
+        tested, yardstick = (middle(column) for column in zip(*samples, strict=True))
         if tested <= limit * yardstick:
             return
-    pytest.fail(f"{tested / yardstick:.2f} x the yardstick, allowed {limit}")
+    pytest.fail(f"{tested / yardstick:.3g} x the yardstick, allowed {limit}")
 
 
 def costs_at_most(limit, root, arguments, yardstick):
@@ -91,10 +94,8 @@ def seconds_of(work):
 
 
 # the only models of the catalogue that an engine may refuse, by what the refusal says
-REFUSED = {
-    "sglang": "a model whose layers see all tokens",
-    "llama.cpp": "a model whose names in GGUF are known",
-}
+FP8 = "given 'fp8"
+REFUSED = {"sglang": "a model whose layers see all tokens", "vllm-ascend": FP8, "mindie": FP8}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -112,7 +113,7 @@ def test_a_full_estimate(name, engine):
     def estimate():
         serve_fields(plan(name, context=8192, on="2x h20-96g", engine_name=engine))
 
-    at_most(0.003, lambda: (seconds_of(estimate), 1))
+    at_most(0.003, lambda: (seconds_of(estimate), 1), middle=min)
 
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-32B", "deepseek-ai/DeepSeek-V3"])
@@ -126,4 +127,4 @@ def test_a_sweep_of_a_million_points(name):
     held = sweep()
     assert held[-1] == sum(tensor.count for tensor in model.cache(8, 10**6))
     assert held.shape == contexts.shape
-    at_most(0.1, lambda: (seconds_of(sweep), 1))
+    at_most(0.1, lambda: (seconds_of(sweep), 1), middle=min)

@@ -58,7 +58,6 @@ def planned() -> dict[Deployment, Serving]:
             on=one.on,
             engine_name=one.engine,
             weights=one.weights,
-            offload="native" if one.engine == "ktransformers" and one.weights is None else None,
         )
         for one in DEPLOYMENTS
     }

@@ -42,7 +42,7 @@ def recordings() -> dict[str, dict[str, Any]]:
 
 
 def llama_recording() -> dict[str, Any]:
-    """Return what a real llama.cpp says of mixes and contexts: the content of llama_cpp.json.
+    """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json.
 
     Raises:
         NotInstalledError: there is none for this machine.
@@ -64,7 +64,21 @@ def llama_recording() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
     }
     with tempfile.TemporaryDirectory() as folder:
-        return {"versions": versions, "models": llama.recorded(library, folder, config_of)}
+        models = llama.recorded(library, folder, config_of)
+    return {"versions": versions, "types": library.blocks(), "models": models}
+
+
+def training_recording() -> dict[str, Any]:
+    """Return what torch, PEFT and bitsandbytes hold in training: the content of training.json."""
+    cases = importlib.import_module("train_cases")
+    sources = importlib.import_module("memcalc.sources")
+    published, adapted = (
+        {name: sources.record(source).fields for name, source in named.items()}
+        for named in (cases.PUBLISHED, cases.ADAPTED)
+    )
+    recorded = cases.recorded(published, adapted)
+    versions = {**cases.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    return {"versions": versions, "models": recorded}
 
 
 def text(value: object, depth: int = 0) -> str:
@@ -85,7 +99,12 @@ def text(value: object, depth: int = 0) -> str:
 def main() -> None:
     """Write the records."""
     start = time.monotonic()
-    for name, content in {**recordings(), "llama_cpp.json": llama_recording()}.items():
+    made = {
+        **recordings(),
+        "training.json": training_recording(),
+        "llama_cpp.json": llama_recording(),
+    }
+    for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")
     print(f"   {time.monotonic() - start:.1f} s")

@@ -9,14 +9,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.engines.vllm import VLLM
+from memcalc.engines.vllm import LAWS, VLLM, Law
+from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memcalc.formats import Rule
+    from memcalc.model import Model
+    from memcalc.split import Split
+
 __all__ = ["MindIE", "VLLMAscend"]
 
 BLOCK = 128  # tokens of a block of the cache on an NPU
+
+
+def refuse_fp8(model: Model, rule: Rule, engine: str) -> None:
+    """Refuse weights in FP8: NPUs of the A2 and A3 generations do not serve them.
+
+    Source: https://github.com/vllm-project/vllm-ascend/issues/1526, 2026-05.
+
+    Raises:
+        BadInputError: some are.
+
+    """
+    for tensor in model.weights():
+        form = rule(tensor)
+        if form.id.startswith("fp8"):
+            remedy = "the checkpoint is converted first: say --weights bf16 or w8a8"
+            raise BadInputError("--weights", f"a format that {engine} serves", form.id, remedy)
 
 
 class VLLMAscend(VLLM):
@@ -29,6 +50,11 @@ class VLLMAscend(VLLM):
     note = f"blocks of {BLOCK} tokens; the other rules are vLLM's, whose measured parts are assumed on NPUs"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
 
+    def check(self, model: Model, split: Split, rule: Rule) -> None:
+        """Refuse what vLLM refuses, and weights in FP8."""
+        super().check(model, split, rule)
+        refuse_fp8(model, rule, self.id)
+
 
 class MindIE(VLLM):
     """MindIE: its cache is a pool of blocks too (128 tokens); how much else it takes is not published.
@@ -37,7 +63,17 @@ class MindIE(VLLM):
     """
 
     id = "mindie"
-    version = "0.11"
+    version = "as vLLM 0.11"
     versions = ()
     note = f"blocks of {BLOCK} tokens; everything beside weights and cache is assumed to be as vLLM's"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
+
+    def check(self, model: Model, split: Split, rule: Rule) -> None:
+        """Refuse what vLLM refuses, and weights in FP8."""
+        super().check(model, split, rule)
+        refuse_fp8(model, rule, self.id)
+
+    @property
+    def law(self) -> Law:
+        """What was measured with vLLM."""
+        return LAWS["0.11"]

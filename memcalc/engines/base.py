@@ -72,7 +72,7 @@ class Engine(ABC):
     note = ""
     reserves = False  # whether what is left of its share is taken for the cache in advance
     moments = ("load", "prefill", "decode")
-    offloads: tuple[str, ...] = ()  # rules that put weights into host memory; the first is the default
+    offloads: tuple[str, ...] = ()  # rules that put weights into host memory, see default_offload
     overrides = False  # whether --offload may be an expression that names tensors, as in "exps=CPU"
     defaults: Mapping[str, int] = {}
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's mixes
@@ -96,7 +96,7 @@ class Engine(ABC):
                 return
         if version is not None:
             known = ", ".join(dict.fromkeys(begins for begins, _ in self.versions))
-            expected = f"a version that begins with {known}"
+            expected = f"a version that begins with {known}" if known else "none: there is one law"
             raise UnknownNameError("--engine-version", expected, version, f"leave it out for {self.version}")
 
     def has_law(self, version: str) -> bool:
@@ -128,6 +128,11 @@ class Engine(ABC):
             found[key] = option_value(f"--engine-option {key}", value, self.defaults[key])
         return {**self.defaults_on(device, context), **found}
 
+    def default_offload(self, *, gguf: bool) -> str | None:
+        """Return the rule for host memory that holds if nobody names one; of most engines the first."""
+        del gguf
+        return next(iter(self.offloads), None)
+
     @abstractmethod
     def default_split(self, devices: int) -> Split:
         """Return how the engine uses `devices` if nobody says."""
@@ -156,6 +161,10 @@ class Engine(ABC):
         """Yield what the engine needs in the host's memory beside weights."""
         del model
         yield from ()
+
+    def takes_chunks(self) -> bool:
+        """Say whether a prompt may pass in several parts."""
+        return True
 
     def copies_cache(self) -> bool:
         """Say whether a step's new cache stands beside the old one."""
@@ -196,6 +205,8 @@ class Engine(ABC):
 def option_value(field: str, value: str, otherwise: int) -> int:
     """Return an option's value from its text; the default says whether it is a flag, and whether it may be 0.
 
+    A default below 0 is a word ("all"), and may be said too.
+
     Raises:
         BadInputError: a flag is neither true nor false, or a number is none from 1 (or 0) to 999999999.
 
@@ -204,10 +215,14 @@ def option_value(field: str, value: str, otherwise: int) -> int:
         if value not in ("true", "false"):
             raise BadInputError(field, "true or false", value, "correct the value")
         return value == "true"
+    if otherwise < 0 and value == str(otherwise):
+        return otherwise
     digits = value.lstrip("0") if value.isascii() and value.isdigit() else "-"
     least = 0 if otherwise <= 0 else 1
     if digits == "-" or not least <= len(digits) < 10:
-        raise BadInputError(field, f"a whole number from {least} to 999999999", value, "correct the value")
+        word = f", or {otherwise}" if otherwise < 0 else ""
+        expected = f"a whole number from {least} to 999999999{word}"
+        raise BadInputError(field, expected, value, "correct the value")
     return int(value)
 
 

@@ -14,7 +14,7 @@ from memcalc.budget import Line
 from memcalc.engines.base import Engine, Place, refuse_uneven
 from memcalc.errors import BadInputError
 from memcalc.formats import FORMATS, Format, format_named, tensor_bytes
-from memcalc.parts import MoE
+from memcalc.parts import MLA, MoE
 from memcalc.split import Split
 from memcalc.tensor import least
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memcalc.engines.base import Step
     from memcalc.formats import Rule
     from memcalc.model import Layer, Model
+    from memcalc.parts import Part
     from memcalc.tensor import Tensor
 
 __all__ = ["RULES", "KTransformers", "Placement"]
@@ -77,6 +78,7 @@ class KTransformers(Engine):
     offloads = tuple(RULES)
     reads_gguf = True
     note = (
+        "--offload marlin (default for GGUF), fp8, or native (default for a checkpoint); "
         "options: gpu_experts (0: experts of each layer that also lie on the device), gpu_layers (0: layers "
         "whose experts lie there alone), layerwise_prefill (false), "
         "sockets (1; on 2 the host holds the experts twice)"
@@ -88,6 +90,10 @@ class KTransformers(Engine):
         "sockets": 1,
     }
 
+    def default_offload(self, *, gguf: bool) -> str | None:
+        """Return Marlin beside a GGUF file; a checkpoint is taken as it is stored."""
+        return "marlin" if gguf else "native"
+
     def default_split(self, devices: int) -> Split:
         """Spread the layers over the devices: two devices are two pools."""
         return Split(pp=devices)
@@ -95,7 +101,7 @@ class KTransformers(Engine):
     def check(self, model: Model, split: Split, rule: Rule) -> None:
         """Refuse ranks that cut heads, which no rule does unevenly."""
         del rule
-        refuse_uneven(model, split, "ktransformers", replicates=False)
+        refuse_uneven(model, split, self.id, replicates=False)
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep the window, or everything."""
@@ -105,13 +111,17 @@ class KTransformers(Engine):
         """Put the experts of the last layers onto the device alone, as many layers as `gpu_layers` says.
 
         Raises:
-            BadInputError: more experts, or more layers with experts, than the model has.
+            BadInputError: more experts, or more layers with experts, than the model has, or none at all.
 
         """
         del offload
+        model = with_latent(model)
         routed = [index for index, layer in enumerate(model.layers) if experts_of(layer.parts)]
         refuse_more("gpu_experts", options, max(map(most_experts, model.groups)), "experts of a layer")
         refuse_more("gpu_layers", options, len(routed), "layers with experts")
+        if options["layerwise_prefill"] and not routed:
+            field, remedy = "--engine-option layerwise_prefill", "leave it out"
+            raise BadInputError(field, "a model with experts", "true", remedy)
         if not options["gpu_layers"]:
             return model
         alone = set(routed[len(routed) - options["gpu_layers"] :])
@@ -168,6 +178,27 @@ class KTransformers(Engine):
 def experts_of(parts: tuple[tuple[str, object], ...]) -> bool:
     """Say whether a layer has routed experts."""
     return any(isinstance(part, MoE) for _, part in parts)
+
+
+def latent(part: Part) -> Part:
+    """Return MLA with the latent in its cache, also where an older file keeps all heads."""
+    return replace(part, expanded=False) if isinstance(part, MLA) and part.expanded else part
+
+
+def with_latent(model: Model) -> Model:
+    """Return the model with MLA's latent in the cache, whichever way its file holds kv_b_proj.
+
+    llama.cpp keeps keys and values of all heads of older files; this engine does not ask the file.
+    Source: kvcache-ai/ktransformers, ktransformers/models/custom_cache.py (StaticCache: one head of
+    qk_rope_head_dim and one of kv_lora_rank numbers), 2026-11.
+    """
+    if all(latent(part) is part for layer in model.groups for _, part in layer.parts):
+        return model
+    layers = (
+        replace(layer, parts=tuple((name, latent(part)) for name, part in layer.parts))
+        for layer in model.layers
+    )
+    return replace(model, layers=tuple(layers))
 
 
 def most_experts(layer: Layer) -> int:

@@ -14,16 +14,17 @@ from memcalc.budget import Line
 from memcalc.engines.base import Engine, Place
 from memcalc.errors import BadInputError
 from memcalc.formats import GGUF_KV_FORMATS
-from memcalc.parts import MLA
+from memcalc.parts import MLA, Indexer
 from memcalc.split import Split
 from memcalc.tensor import ceil_div, least
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import re
+    from collections.abc import Iterator, Mapping
 
     from memcalc.engines.base import Step
     from memcalc.formats import Format, Rule
-    from memcalc.model import Layer, Model
+    from memcalc.model import Model
     from memcalc.parts.plain import Kept
     from memcalc.tensor import Tensor
 
@@ -50,7 +51,8 @@ class LlamaCpp(Engine):
         "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
         "(true), n_ubatch (512), n_batch (2048), n_gpu_layers (all: the last layers and the output, which "
         "counts as one, lie on the device), n_cpu_moe (0: of how many layers the experts do not). --offload "
-        'experts, or REGEX=CPU as --override-tensor has it, by the names in GGUF: "ffn_.*_exps=CPU". The '
+        'experts, or REGEX=CPU (several with "," between) as --override-tensor has it, by the names in GGUF: '
+        '"ffn_.*_exps=CPU". The '
         "embedding stays in the host's memory. llama-server's own defaults: swa_full=false, and with several "
         "sequences kv_unified=true. With flash attention, its default where the device has it"
     )
@@ -73,36 +75,66 @@ class LlamaCpp(Engine):
     overrides = True
 
     def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
-        """Put the first layers into the host's memory, or experts of the first, or what an expression names.
+        """Put the first layers into the host's memory, or experts of the first, or what expressions name.
 
-        Source: ggml-org/llama.cpp, src/llama-model.cpp (load_tensors: i_gpu_start, dev_input) and
-        common/arg.cpp (--n-cpu-moe, --override-tensor), v0.5.0, 2026-11.
+        Source: ggml-org/llama.cpp, src/llama-model.cpp (load_tensors: i_gpu_start, dev_input),
+        src/llama-model-loader.cpp (create_tensor: overrides hold for every tensor) and common/arg.cpp
+        (--n-cpu-moe, --override-tensor), v0.5.0, 2026-11.
+
+        Raises:
+            BadInputError: an expression is none, or it, or an option, names nothing that the model has.
+
         """
         depth = len(model.layers)
         first = depth + 1 - on_devices(depth, options)
         experts = depth if offload == "experts" else options["n_cpu_moe"]
-        named = named_by(model, offload)
-        if not (first or experts or (offload and "=" in offload)):
+        expressions = overridden(offload)
+        if not (first or experts or expressions):
             return model
+        if offload == "experts":
+            refuse_without_experts(model, "--offload", offload)
+        elif experts:
+            refuse_without_experts(model, "--engine-option n_cpu_moe", experts)
+        names = list(names_of(model))
+        for one in expressions:
+            if not any(named(model, name, (one,)) for name in names):
+                remedy = "names are GGUF's, as in blk.0.ffn_up_exps.weight"
+                raise BadInputError("--offload", "an expression that names a tensor", one.pattern, remedy)
         layers = []
         for index, layer in enumerate(model.layers):
-            pools = moved(layer, named(index), whole=index < first, experts=index < experts)
-            layers.append(replace(layer, pools=tuple(pools)))
-        return replace(model, layers=tuple(layers))
+            host = (
+                tensor.name
+                for tensor in layer.weights()
+                if index < first
+                or (index < experts and tensor.chosen is not None)
+                or named(model, f"model.layers.{index}.{tensor.name}", expressions)
+            )
+            caches = (name for name, _ in layer.remembering if index < first)
+            layers.append(replace(layer, pools=tuple((name, "host") for name in (*host, *caches))))
+        outside = tuple(
+            (name, "host")
+            for name, part in model.outside
+            if any(named(model, f"{name}.{tensor.name}", expressions) for tensor in part.weights())
+        )
+        return replace(model, layers=tuple(layers), outside_pools=outside)
 
     def places(
         self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
     ) -> Iterator[Place]:
-        """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is."""
+        """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is.
+
+        The model may be a stage: the copy lies on the device that has the output.
+        """
         del offload
-        form, output = rule(tensor), "gpu" if on_devices(len(model.layers), options) else "host"
+        inside = tensor.name.startswith("model.layers.")
+        none = not inside and not on_devices(len(model.layers), options)
+        form, pool = rule(tensor), "host" if none else tensor.pool
         if tensor.kind == "embedding":
             yield Place("host", tensor, form)
-            if model.tied and output == "gpu":
+            if model.tied and pool == "gpu" and model.logits_width is not None:
                 yield Place("gpu", tensor, form)
         else:
-            inside = tensor.name.startswith("model.layers.")
-            yield Place(tensor.pool if inside else output, tensor, form)
+            yield Place(pool, tensor, form)
 
     def held(self, model: Model) -> Model:
         """Return the model as today's GGUF files hold it."""
@@ -196,7 +228,9 @@ class LlamaCpp(Engine):
             BadInputError: several devices share the layers that are left beside the host's.
 
         """
-        if step.split.pp > 1 and any(layer.pools for layer in step.stage.layers):
+        if step.split.pp > 1 and (
+            step.stage.outside_pools or any(layer.pools for layer in step.stage.layers)
+        ):
             remedy = "which device takes which of the others is not understood; name one device"
             raise BadInputError("--pp", "1 with layers in host memory", step.split.pp, remedy)
         del step
@@ -217,13 +251,15 @@ def buffers(step: Step, context: int) -> tuple[int, int]:
     """Return the ends between which every recorded compute buffer lies.
 
     4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
-    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell: it holds
-    every published model of the record, not every small one that can be drawn.
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell; where an
+    indexer looks at every cell, its scores in fp32 too, with the mask and without. It holds every published
+    model of the record, not every small one that can be drawn.
     """
     tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in step.widths)
     low = 4 * tokens * (vocab + 2 * stream)
-    return low, low + 4 * tokens * max(step.widths.values()) + 2 * tokens * padded(context)
+    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in step.widths) else 0)
+    return low, low + 4 * tokens * max(step.widths.values()) + a_cell * tokens * padded(context)
 
 
 def on_devices(depth: int, options: Mapping[str, int]) -> int:
@@ -236,39 +272,56 @@ def on_devices(depth: int, options: Mapping[str, int]) -> int:
     return depth + 1 if asked == ALL else least(asked, depth + 1)
 
 
-def named_by(model: Model, offload: str | None) -> Callable[[int], Callable[[str], bool]]:
-    """Return, for a layer's number, whether an expression like ``exps=CPU`` names one of its tensors.
+def overridden(offload: str | None) -> tuple[re.Pattern[str], ...]:
+    """Return the expressions of --override-tensor, as in ``exps=CPU`` or ``exps=CPU,^output=CPU``.
+
+    >>> [expression.pattern for expression in overridden("ffn_.*_exps=CPU,^output=CPU")]
+    ['ffn_.*_exps', '^output']
 
     Raises:
-        BadInputError: it is no regular expression.
+        BadInputError: one is no regular expression, or another pool than the host's stands behind it.
 
     """
     import re
 
+    found = []
+    for one in offload.split(",") if offload is not None and "=" in offload else ():
+        text, _, pool = one.partition("=")  # as llama.cpp cuts: no expression has "," or "="
+        try:
+            expression = re.compile(text)
+        except re.error:
+            expression = None
+        if not text or pool != "CPU" or expression is None:
+            expected, remedy = "a regular expression before =CPU", "write for example ffn_.*_exps=CPU"
+            raise BadInputError("--offload", expected, one, remedy)
+        found.append(expression)
+    return tuple(found)
+
+
+def named(model: Model, name: str, expressions: tuple[re.Pattern[str], ...]) -> bool:
+    """Say whether an expression names a tensor, by its name in GGUF."""
     from memcalc.gguf_names import gguf_name
 
-    if offload is None or "=" not in offload:
-        return lambda _index: lambda _name: False
-    text = offload.removesuffix("=CPU")
-    try:
-        expression = re.compile(text)
-    except re.error:
-        remedy = r"write for example ffn_.*_exps=CPU"
-        raise BadInputError("--offload", "a regular expression before =CPU", offload, remedy) from None
-    return lambda index: (
-        lambda name: expression.search(gguf_name(model, f"model.layers.{index}.{name}")) is not None
-    )
+    return bool(expressions) and any(one.search(gguf_name(model, name)) for one in expressions)
 
 
-def moved(
-    layer: Layer, named: Callable[[str], bool], *, whole: bool, experts: bool
-) -> Iterator[tuple[str, str]]:
-    """Yield what of a layer lies in the host's memory: its tensors, and the parts whose caches do."""
-    for tensor in layer.weights():
-        if whole or (experts and tensor.kind == "expert") or named(tensor.name):
-            yield tensor.name, "host"
-    if whole:
-        yield from ((name, "host") for name, _ in layer.remembering)
+def names_of(model: Model) -> Iterator[str]:
+    """Yield the canonical name of every tensor, with the number of its layer."""
+    for part, item in model.outside:
+        yield from (f"{part}.{tensor.name}" for tensor in item.weights())
+    for index, layer in enumerate(model.layers):
+        yield from (f"model.layers.{index}.{tensor.name}" for tensor in layer.weights())
+
+
+def refuse_without_experts(model: Model, field: str, given: object) -> None:
+    """Refuse to move experts of a model that has none.
+
+    Raises:
+        BadInputError: it has none.
+
+    """
+    if not any(tensor.chosen is not None for tensor in model.weights()):
+        raise BadInputError(field, "a model with experts", given, "leave it out")
 
 
 def padded(cells: int) -> int:

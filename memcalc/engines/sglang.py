@@ -67,8 +67,8 @@ class SGLang(Engine):
             BadInputError: the split is not possible, or a layer sees a window of the tokens only.
 
         """
-        refuse_uneven(model, split, "sglang", replicates=True)
-        refuse_cut_blocks(model, split, rule, "sglang")
+        refuse_uneven(model, split, self.id, replicates=True)
+        refuse_cut_blocks(model, split, rule, self.id)
         for layer in model.groups:
             for _, part in layer.parts:
                 window = getattr(part, "window", None)
@@ -84,7 +84,7 @@ class SGLang(Engine):
 
     def held(self, model: Model) -> Model:
         """Refuse models that remember states."""
-        refuse_states(model, "sglang")
+        refuse_states(model, self.id)
         return model
 
     def constant_lines(self, step: Step) -> Iterator[Line]:

@@ -61,7 +61,8 @@ class Law(NamedTuple):
     shares, how many of the weights come from blocks of their own and not from one that the loader takes in
     advance, of plain checkpoints and of quantised ones (huggingface/transformers, caching_allocator_warmup).
     `exllama`: the kernel for 4-bit GPTQ unpacks into a buffer. `awq_beside`: up to an eighth of the prompt's
-    cache was measured beside it with AutoAWQ, and nobody knows what it is.
+    cache was measured beside it with AutoAWQ, and nobody knows what it is. `chunks`: generate() knows
+    prefill_chunk_size (huggingface/transformers, generation/configuration_utils.py: 4.51.3, not 4.46.3).
     """
 
     prompt_logits: bool = False
@@ -70,11 +71,12 @@ class Law(NamedTuple):
     own_blocks: tuple[int, int] = (0, 0)
     exllama: bool = False
     awq_beside: bool = False
+    chunks: bool = True
 
 
 LAWS = {
-    "4.38": Law(prompt_logits=True, tables=True, copies=True, own_blocks=(2, 2), exllama=True),
-    "4.46": Law(own_blocks=(2, 2), exllama=True),
+    "4.38": Law(prompt_logits=True, tables=True, copies=True, own_blocks=(2, 2), exllama=True, chunks=False),
+    "4.46": Law(own_blocks=(2, 2), exllama=True, chunks=False),
     "4.51": Law(own_blocks=(0, 1), awq_beside=True),
     "5.23": Law(awq_beside=True),
 }
@@ -96,6 +98,10 @@ class Transformers(Engine):
         """What this version does."""
         return LAWS[self.version]
 
+    def takes_chunks(self) -> bool:
+        """Say whether a prompt may pass in several parts: older versions have no option for it."""
+        return self.law.chunks
+
     def copies_cache(self) -> bool:
         """Say whether a step's new cache stands beside the old one: tuples, before 4.42's class."""
         return self.law.copies
@@ -106,8 +112,8 @@ class Transformers(Engine):
 
     def check(self, model: Model, split: Split, rule: Rule) -> None:
         """Refuse ranks that its tensor-parallel plan cannot cut."""
-        refuse_uneven(model, split, "transformers", replicates=False)
-        refuse_cut_blocks(model, split, rule, "transformers")
+        refuse_uneven(model, split, self.id, replicates=False)
+        refuse_cut_blocks(model, split, rule, self.id)
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep window - 1 tokens: the current one is added while it is attended to."""

@@ -78,7 +78,9 @@ def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
     def indexed(layer: Layer) -> Layer:
         return replace(layer, parts=(*layer.parts, ("self_attn.indexer", indexer)))
 
-    layers = stack(zip(model.layers, own, strict=True), lambda pair: indexed(pair[0]) if pair[1] else pair[0])
+    kinds = {id(layer): layer for layer in model.layers}  # equal layers are one object: no need to compare
+    listed = zip(map(id, model.layers), own, strict=True)
+    layers = stack(listed, lambda pair: indexed(kinds[pair[0]]) if pair[1] else kinds[pair[0]])
     return replace(model, layers=tuple(layers), mtp=tuple(stack(model.mtp, indexed)))
 
 

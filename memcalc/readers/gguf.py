@@ -191,28 +191,102 @@ def gpt_oss(values: Values) -> Fields:
 
 
 def deepseek2(values: Values) -> Fields:
-    """Read DeepSeek-V2, V3 and R1, Kimi-K2: of V3's kind if a router has a correction.
-
-    Newer files state the heads before absorption under names of their own.
-    """
-    heads, rotated = values.size("attention.head_count"), values.size("rope.dimension_count")
-    key = values.get("attention.key_length_mla") or values.size("attention.key_length")
+    """Read DeepSeek-V2, V3 and R1, Kimi-K2: of V3's kind if a router has a correction."""
     last = values.size("block_count") - 1
     corrected = f"blk.{last}.exp_probs_b.bias" in values.tensors
+    return {"model_type": "deepseek_v3" if corrected else "deepseek_v2", **latent(values)}
+
+
+def deepseek32(values: Values) -> Fields:
+    """Read DeepSeek-V3.2."""
+    return {"model_type": "deepseek_v32", **latent(values), **predicting(values), **indexing(values)}
+
+
+def glm_dsa(values: Values) -> Fields:
+    """Read GLM-5: a list says which layers have an indexer of their own.
+
+    Without the list a file is older than GLM-5.2, and all have one; with a context of 2^20 it is GLM-5.2's.
+    Source: ggml-org/llama.cpp, src/models/glm-dsa.cpp (load_arch_hparams), 2026-11.
+
+    Raises:
+        BadInputError: the list has another length than there are layers.
+
+    """
+    found = latent(values) | predicting(values) | indexing(values)
+    depth, field = values.size("block_count") - (values.get("nextn_predict_layers") or 0), INDEXERS
+    own = values.values.get(f"{values.name}.{field}")
+    if own is None:
+        newer = values.size("context_length") >= 2**20
+        listed = [not newer or index < 2 or (index - 2) % 4 == 0 for index in range(depth)]
+    elif isinstance(own, Listing) and own.numbers is not None and len(own.numbers) >= depth:
+        listed = [number != 0 for number in own.numbers[:depth]]
+    else:
+        expected, remedy = f"a list of {depth} numbers, one a layer", "convert the model again"
+        raise BadInputError(f"{values.name}.{field}", expected, own, remedy)
+    kinds = ["full" if is_own else "shared" for is_own in listed]
+    return {"model_type": "glm_moe_dsa", **found, "indexer_types": kinds}
+
+
+def glm4moe(values: Values) -> Fields:
+    """Read GLM-4.5."""
+    found = attending(values)
+    share = values.size("rope.dimension_count") / values.size("attention.key_length")
     return {
-        "model_type": "deepseek_v3" if corrected else "deepseek_v2",
+        "model_type": "glm4_moe",
+        **found,
+        **predicting(values),
+        **after_dense(values),
+        "partial_rotary_factor": share,
+        "attention_bias": "blk.0.attn_q.bias" in values.tensors,
+        "use_qk_norm": "blk.0.attn_q_norm.weight" in values.tensors,
+    }
+
+
+INDEXERS = "attention.indexer.types"
+
+
+def predicting(values: Values) -> Fields:
+    """Return how many blocks are layers, and how many behind them are for multi-token prediction."""
+    behind = values.get("nextn_predict_layers") or 0
+    return {
+        "num_hidden_layers": values.size("block_count") - behind,
+        "num_nextn_predict_layers": behind,
+    }
+
+
+def indexing(values: Values) -> Fields:
+    """Return what the indexers of sparse attention state."""
+    return {
+        "index_n_heads": values.size("attention.indexer.head_count"),
+        "index_head_dim": values.size("attention.indexer.key_length"),
+        "index_topk": values.size("attention.indexer.top_k"),
+    }
+
+
+def after_dense(values: Values) -> Fields:
+    """Return what a mixture of experts behind dense layers states, in DeepSeek's words."""
+    return {
+        "n_routed_experts": values.size("expert_count"),
+        "num_experts_per_tok": values.size("expert_used_count"),
+        "n_shared_experts": values.size("expert_shared_count"),
+        "moe_intermediate_size": values.size("expert_feed_forward_length"),
+        "first_k_dense_replace": values.get("leading_dense_block_count") or 0,
+    }
+
+
+def latent(values: Values) -> Fields:
+    """Return what MLA and its experts state: newer files name the heads before absorption otherwise."""
+    heads, rotated = values.size("attention.head_count"), values.size("rope.dimension_count")
+    key = values.get("attention.key_length_mla") or values.size("attention.key_length")
+    return {
         **basic(values),
+        **after_dense(values),
         "num_key_value_heads": heads,
         "q_lora_rank": values.get("attention.q_lora_rank"),
         "kv_lora_rank": values.size("attention.kv_lora_rank"),
         "qk_rope_head_dim": rotated,
         "qk_nope_head_dim": key - rotated,
         "v_head_dim": values.get("attention.value_length_mla") or values.size("attention.value_length"),
-        "n_routed_experts": values.size("expert_count"),
-        "num_experts_per_tok": values.size("expert_used_count"),
-        "n_shared_experts": values.size("expert_shared_count"),
-        "moe_intermediate_size": values.size("expert_feed_forward_length"),
-        "first_k_dense_replace": values.get("leading_dense_block_count") or 0,
     }
 
 
@@ -227,6 +301,9 @@ READERS: dict[str, Callable[[Values], Fields]] = {
     "gemma3": gemma3,
     "gpt-oss": gpt_oss,
     "deepseek2": deepseek2,
+    "deepseek32": deepseek32,
+    "glm-dsa": glm_dsa,
+    "glm4moe": glm4moe,
 }
 
 

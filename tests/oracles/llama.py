@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from memcalc.gguf import NO_WEIGHTS, TYPES
 from memcalc.mixes import FILE_TYPES
 from memcalc.readers import read
 from tests.gguf_files import described, model_file, size_of, stored
@@ -90,7 +91,9 @@ class Llama:
 
     def __init__(self):
         folder = installer.install()
-        ctypes.CDLL(folder / "libggml-base.so", mode=ctypes.RTLD_GLOBAL)
+        self.base = base = ctypes.CDLL(folder / "libggml-base.so", mode=ctypes.RTLD_GLOBAL)
+        base.ggml_type_name.restype = ctypes.c_char_p
+        base.ggml_blck_size.restype, base.ggml_type_size.restype = ctypes.c_int64, ctypes.c_size_t
         ggml = ctypes.CDLL(folder / f"libggml.{self.version}.so", mode=ctypes.RTLD_GLOBAL)
         self.library = library = ctypes.CDLL(folder / f"libllama.{self.version}.so", mode=ctypes.RTLD_GLOBAL)
         self.said = []
@@ -119,14 +122,24 @@ class Llama:
         self.said.clear()
         return text
 
+    def blocks(self):
+        """Number -> name, numbers and bytes of a block; a type that was removed has none of either."""
+        base, found = self.base, {}
+        for number in sorted({*TYPES, *NO_WEIGHTS}):
+            name = base.ggml_type_name(number).decode().upper()
+            found[str(number)] = [name, base.ggml_blck_size(number), base.ggml_type_size(number)]
+        return found
+
     def types(self, path, mix):
-        """Name -> type of every tensor, were the file quantised as a mix."""
+        """Name -> type of every tensor, were the file quantised as a mix; None if a row fits no type."""
         parameters = self.library.llama_model_quantize_default_params()
         parameters.ftype = next(number for number, name in FILE_TYPES.items() if name == mix)
         parameters.dry_run = parameters.allow_requantize = True
         self.taken()
         status = self.library.llama_model_quantize(str(path).encode(), b"/dev/null", ctypes.byref(parameters))
         said = self.taken()
+        if status and "no tensor type fallback is defined" in said:
+            return None
         assert status == 0, said[-2000:]
         return {found[1]: (found[4] or found[3]).upper() for found in TENSOR.finditer(said)}
 
@@ -182,6 +195,9 @@ RECORDED = (
     "google/gemma-3-27b-it",
     "microsoft/phi-4",
     "openai/gpt-oss-120b",
+    "zai-org/GLM-4.5-Air",
+    "deepseek-ai/DeepSeek-V3.2",
+    "zai-org/GLM-5",
 )
 LONG = {"n_ctx": 32768}
 ASKED = (
@@ -222,7 +238,7 @@ def recorded(llama, folder, config_of):
         for mix in FILE_TYPES.values():
             types = llama.types(path, mix)
             shapes = {one: shape for one, shape, _ in stored(read(config), old=bool(old))}
-            mixes[mix] = {
+            mixes[mix] = types and {
                 "bytes": sum(size_of(shapes[one], kind) for one, kind in types.items()),
                 "types": dict(sorted(Counter(types.values()).items())),
             }

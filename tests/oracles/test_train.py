@@ -1,0 +1,117 @@
+"""The record of training is what torch says now: a part of it, for all of it takes minutes (`make record`).
+
+tests/test_recorded_training.py holds memcalc against the whole record.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import train
+import train_cases as cases
+import train_ranks
+import train_states
+from train import Run
+
+from memcalc.sources import record
+
+RECORD = json.loads(
+    (Path(__file__).resolve().parents[1] / "recorded" / "training.json").read_text(encoding="utf-8")
+)
+SAID = RECORD["models"]
+SAVED = {cases.name_of(*case): case for case in cases.saved_runs()}
+# One run in three, and each family as it is; the order of the runs mixes what is trained, how, and in what.
+QUICK = [name for number, name in enumerate(SAVED) if number % 3 == 0 or name in cases.FAMILIES]
+
+
+def plain(value):
+    """What JSON makes of it."""
+    return json.loads(json.dumps(value))
+
+
+def test_the_versions_are_those_of_the_record():
+    """CPU and CUDA builds agree."""
+    recorded = {name: said.partition("+")[0] for name, said in RECORD["versions"].items()}
+    assert {name: said.partition("+")[0] for name, said in cases.VERSIONS.items()}.items() <= recorded.items()
+
+
+def test_everything_asked_is_recorded():
+    """No more and no less."""
+    assert set(SAID["saved"]) == set(SAVED)
+    assert set(SAID["steps"]) == {f"{family} {seed}" for family in cases.DRAWN for seed in cases.SEEDS}
+    published = {f"{name}, {kind}" for name in cases.PUBLISHED for kind in cases.PUBLISHED_RUNS}
+    assert set(SAID["published"]) == published
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_autograd_keeps_what_is_recorded(name):
+    """Module, shape, dtype, bytes."""
+    assert plain(cases.saved(*SAVED[name])) == SAID["saved"][name]
+
+
+@pytest.mark.parametrize("family", cases.DRAWN)
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_drawn_step_is_what_is_recorded(family, seed):
+    """Every moment, at the depth that is cheapest."""
+    fields, run = cases.drawn_config(family, seed), cases.drawn_run(family, seed)
+    said = SAID["steps"][f"{family} {seed}"]
+    assert plain([fields, run.__dict__]) == [said["config"], said["run"]]
+    assert plain(train.moments(cases.with_depth(fields, 2), run)) == said["2"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "recomputed"])
+@pytest.mark.parametrize("name", ["Llama-3-8B", "Qwen3-0.6B"])
+def test_full_depth_follows_from_two_layers_and_three(name, kind):
+    """What one more layer adds is added as often as there are layers more: the record ran all of them."""
+    fields = record(cases.PUBLISHED[name]).fields
+    run, said = cases.PUBLISHED_RUNS[kind], SAID["published"][f"{name}, {kind}"]["moments"]
+    two, three = (train.moments(cases.with_depth(fields, depth), run) for depth in (2, 3))
+    more = fields["num_hidden_layers"] - 2
+    for moment, (held, _) in said.items():
+        assert held == two[moment][0] + more * (three[moment][0] - two[moment][0]), moment
+
+
+@pytest.mark.parametrize("name", train_states.OPTIMIZERS)
+@pytest.mark.parametrize("dtype", train.DTYPES)
+def test_optimizers_hold_what_is_recorded(name, dtype):
+    """State by state, for every shape; where they lie, and which are one for all."""
+    assert plain(cases.optimizer(name, dtype)) == SAID["optimizers"][f"{name}, {dtype}"]
+
+
+def test_two_ranks_hold_what_is_recorded():
+    """DDP, ZeRO-1, FSDP2 and tensor parallel; four ranks stand in the record alone."""
+    said = {
+        f"{way}, 2 ranks": {str(rank): held for rank, held in enumerate(by_rank)}
+        for way, by_rank in train_ranks.ranks(2).items()
+    }
+    assert plain(said) == {name: held for name, held in SAID["ranks"].items() if name.endswith("2 ranks")}
+
+
+@pytest.mark.parametrize("targets", train_states.TARGETS)
+def test_peft_trains_what_is_recorded(targets):
+    """The count for Llama-3-8B."""
+    fields = record(cases.ADAPTED["Llama-3-8B"]).fields
+    assert train_states.lora_parameters(fields, 8, targets) == SAID["lora"][f"Llama-3-8B, rank 8, {targets}"]
+
+
+def test_a_ledger_counts_each_storage_once_and_forgets_it():
+    """Views are no new bytes; what is deleted is given back, and the peak remains."""
+    with train.Ledger() as ledger:
+        first = torch.zeros(100)
+        view = first.view(10, 10)[2:]
+        assert ledger.held == 400
+        second = first + 1
+        assert ledger.held == 800
+        del first
+        assert ledger.held == 800  # the view keeps it
+        del view, second
+        assert (ledger.held, ledger.peak) == (0, 800)
+
+
+def test_what_nobody_can_train_is_refused():
+    """A tied head has no parameters of its own."""
+    with pytest.raises(ValueError, match="no such parameters"):
+        train.build(cases.FAMILIES["qwen3"], Run(trained="head"))

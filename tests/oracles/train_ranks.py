@@ -1,0 +1,229 @@
+"""What each rank holds: processes on this machine that talk through gloo, each with its own memory.
+
+Nothing here knows memcalc. The vocabulary is odd on purpose: shares of it are not equal.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing, nn
+from train import Ledger
+
+WIDTH, INNER, DEPTH, VOCABULARY = 48, 136, 3, 1003
+TIMEOUT = 120
+WORLDS = (2, 4)
+
+
+class Block(nn.Module):
+    """Two norms, an output matrix as wide as the stream, a gated MLP with a bias at its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.RMSNorm(WIDTH)
+        self.gate = nn.Linear(WIDTH, INNER, bias=False)
+        self.up = nn.Linear(WIDTH, INNER, bias=False)
+        self.down = nn.Linear(INNER, WIDTH)
+
+    def forward(self, stream):
+        inner = self.norm(stream)
+        return stream + self.down(nn.functional.silu(self.gate(inner)) * self.up(inner))
+
+
+class Small(nn.Module):
+    """Embedding, layers, norm, head; by name as its tensors are recorded."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.layers = nn.ModuleList(Block() for _ in range(DEPTH))
+        self.norm = nn.RMSNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+
+    def forward(self, ids):
+        stream = self.embedding(ids)
+        for layer in self.layers:
+            stream = layer(stream)
+        return self.head(self.norm(stream))
+
+
+def shapes():
+    """What the model is made of: names and shapes, before anything is split."""
+    with torch.device("meta"):
+        return {name: list(item.shape) for name, item in Small().named_parameters()}
+
+
+def local(item):
+    """The part of a tensor that lies on this rank."""
+    return item.to_local() if hasattr(item, "to_local") else item
+
+
+def held_by(items):
+    """The bytes of these tensors' own numbers, and of the storages behind them, each once.
+
+    Where the second is more, a tensor is a view that keeps alive what it was cut from.
+    """
+    parts = [local(item) for item in items]
+    behind = {part.untyped_storage()._cdata: part.untyped_storage().nbytes() for part in parts}
+    return [sum(part.nbytes for part in parts), sum(behind.values())]
+
+
+def state_of(optimizer):
+    """Its states; the step counters apart."""
+    inner = getattr(optimizer, "optim", optimizer)
+    values = [value for state in inner.state.values() for key, value in state.items() if key != "step"]
+    assert all(isinstance(value, torch.Tensor) for value in values)
+    return values
+
+
+def one_step(model, optimizer):
+    """Forward, backward, step; gradients stay."""
+    optimizer.zero_grad()
+    output = model(torch.arange(32).view(2, 16))
+    output = output.full_tensor() if hasattr(output, "full_tensor") else output
+    output.float().mean().backward()
+    optimizer.step()
+
+
+def held(model, optimizer):
+    """What this rank holds after a step: `held_by` of parameters, gradients and states, and the local shapes.
+
+    Layers are alike: the first stands for all. A gradient of another shape than its parameter stands apart.
+    """
+    one_step(model, optimizer)
+    parameters = {name.removeprefix("module."): item for name, item in model.named_parameters()}
+    seen = [name for name in parameters if not name.startswith("layers.") or name.startswith("layers.0.")]
+    return {
+        "parameters": held_by(parameters.values()),
+        "gradients": held_by(item.grad for item in parameters.values()),
+        "optimizer": held_by(state_of(optimizer)),
+        "dtypes": sorted({str(item.dtype).removeprefix("torch.") for item in parameters.values()}),
+        "shapes": {name: list(local(parameters[name]).shape) for name in seen},
+        "gradients unlike": {
+            name: list(local(parameters[name].grad).shape)
+            for name in seen
+            if local(parameters[name].grad).shape != local(parameters[name]).shape
+        },
+    }
+
+
+def adamw(model):
+    return torch.optim.AdamW(model.parameters())
+
+
+def ddp(*, as_view):
+    """Everything whole, and the reducer's buckets, unless gradients are views of them.
+
+    Buckets belong to C++ alone. The ledger follows storages wherever they are: what it still holds once
+    parameters, gradients and states are taken off is theirs, and a few bytes of the reducer. Buckets are
+    built anew in the second step.
+    """
+    ledger, small = Ledger(), Small()
+    for item in small.parameters():
+        ledger.take(item)
+    with ledger:
+        model = nn.parallel.DistributedDataParallel(small, gradient_as_bucket_view=as_view)
+        optimizer = adamw(model)
+        one_step(model, optimizer)
+        said = held(model, optimizer)
+    steps = [state["step"] for state in optimizer.state.values()]
+    known = [*model.parameters(), *(item.grad for item in model.parameters()), *state_of(optimizer), *steps]
+    return said | {"rest": ledger.held - held_by(known)[1]}
+
+
+def zero_1():
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    model = nn.parallel.DistributedDataParallel(Small())
+    return held(model, ZeroRedundancyOptimizer(model.parameters(), optimizer_class=torch.optim.AdamW))
+
+
+def fsdp_2(*, mixed):
+    """`fully_shard` on each layer and the root: the first axis of every tensor is cut."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    model = Small()
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    options = {"mp_policy": policy} if mixed else {}
+    for layer in model.layers:
+        fully_shard(layer, **options)
+    fully_shard(model, **options)
+    return held(model, adamw(model))
+
+
+def tensor_parallel():
+    """Gate and up cut by columns, down by rows, head and embedding by the vocabulary; norms whole."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Replicate
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    plan = {
+        "embedding": RowwiseParallel(input_layouts=Replicate()),
+        "head": ColwiseParallel(output_layouts=Replicate()),
+        "layers.*.gate": ColwiseParallel(),
+        "layers.*.up": ColwiseParallel(),
+        "layers.*.down": RowwiseParallel(),
+    }
+    model = parallelize_module(Small(), init_device_mesh("cpu", (dist.get_world_size(),)), plan)
+    return held(model, adamw(model))
+
+
+WAYS = {
+    "ddp": partial(ddp, as_view=False),
+    "ddp, gradients as views of buckets": partial(ddp, as_view=True),
+    "zero-1": zero_1,
+    "fsdp2 fp32": partial(fsdp_2, mixed=False),
+    "fsdp2 bf16, reduced in fp32": partial(fsdp_2, mixed=True),
+    "tensor parallel": tensor_parallel,
+}
+
+
+def work(rank, world, port, answers):
+    """One rank: every way in turn; what fails is told, not swallowed."""
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
+    try:
+        dist.init_process_group("gloo", rank=rank, world_size=world)
+        answers.put((rank, {name: ask() for name, ask in WAYS.items()}))
+        dist.barrier()
+        dist.destroy_process_group()
+    except Exception:
+        answers.put((rank, traceback.format_exc()))
+        raise
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def ranks(world):
+    """What each rank of a world says: way -> a list by rank.
+
+    Raises:
+        RuntimeError: a rank failed.
+        queue.Empty: a rank did not answer in time.
+
+    """
+    start = multiprocessing.get_context("spawn")
+    answers, port = start.Queue(), free_port()
+    processes = [start.Process(target=work, args=(rank, world, port, answers)) for rank in range(world)]
+    for process in processes:
+        process.start()
+    try:
+        said = dict(answers.get(timeout=TIMEOUT) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(10)
+            process.kill()
+    failed = [answer for answer in said.values() if isinstance(answer, str)]
+    if failed:
+        raise RuntimeError(failed[0])
+    return {name: [said[rank][name] for rank in range(world)] for name in WAYS}
