@@ -306,6 +306,8 @@ class Training:
             adapters=self.adapters,
             cut={region: ranks for region, ranks in cut.items() if ranks > 1},
             fresh=self.fresh and not self.sharded[1],
+            routed_share=(layout.ep, layout.etp),
+            context_ranks=layout.cp,
             gradient_bytes=None if self.regime.weight == self.setting.element_bytes else self.regime.gradient,
         )
 
@@ -387,6 +389,10 @@ class Training:
         for number in self.pieces:
             chunks.append(self.model.stage(first, first + number))
             first += number
+        if self.model.mtp:  # after the last layer; it looks tokens up and gives logits of its own
+            end, table = chunks[-1], (EMBEDDING, dict(self.model.outside)[EMBEDDING])
+            outside = tuple({table[0]: table[1], **dict(end.outside)}.items())
+            chunks[-1] = replace(end, layers=(*end.layers, *self.model.mtp), outside=outside)
         return [tuple(chunks[stage + pp * turn] for turn in range(vpp)) for stage in range(pp)]
 
     def ends_run(self, stage: Model, *, grad: bool) -> tuple[int, Pass, int, int]:
@@ -539,7 +545,17 @@ class StageMoments:
         """Bytes kept beside the layers: RoPE's tables, and the positions that checkpoints hold on to."""
         plan = self.plan
         positions = 8 * plan.setting.seq if plan.recompute == "full" and plan.implementation.positions else 0
-        return plan.rope_bytes + positions if any(map(bool, self.runs)) else 0
+        return plan.rope_bytes + positions + self.started if any(map(bool, self.runs)) else self.started
+
+    @cached_property
+    def started(self) -> int:
+        """Bytes kept of what precedes the first layer, of all micro-batches in flight."""
+        plan, begin = self.plan, self.plan.implementation.start
+        if begin is None or self.stage > 0:
+            return 0
+        tape = plan.tape()
+        begin(tape, plan.asked, self.chunks[0])
+        return tape.kept_bytes() * self.in_flight.count(0)
 
     @cached_property
     def ends(self) -> tuple[int, Pass, int, int]:
@@ -580,7 +596,7 @@ class StageMoments:
         gradients = 0
         if self.is_last:
             kept, passed, result, own = self.ends
-            wide = result if plan.loss.backward else 0
+            wide = result if plan.loss.backward or plan.loss.kept else 0
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
             gradients = own if fresh else 0
         for run in reversed(self.runs[self.in_flight[-1]]):
@@ -672,6 +688,12 @@ class StageMoments:
         yield Line("weights", "weights", numbers, weights, "bytes as stored x share", always)
         buffers = plan.implementation.buffers(plan.model)
         yield Line("weights", "buffers", buffers // 4, buffers, "inverse frequencies of RoPE, twice", always)
+        if plan.implementation.lasting is not None:
+            layers = tuple(layer for chunk in self.chunks for layer in chunk.layers)
+            whole = replace(plan.model, layers=layers)
+            capability = plan.machine and plan.machine.device.capability
+            for one in plan.implementation.lasting(plan.asked, whole, capability):
+                yield Line("workspace", one.name, 0, one.bytes, "allocated once", always, source=one.source)
         for component, what, name in (
             ("master", "master", "fp32 master copy"),
             ("optimizer", "moments", f"{plan.optimizer.id} states"),
@@ -745,7 +767,8 @@ class StageMoments:
         yield Line("activations", "labels", labels, 8 * labels, "8 B a token", end)
         if self.is_last:
             form, source = plan.loss, plan.loss.source
-            kept, back = form.kept * self.logits, form.backward * self.logits
+            kept = form.kept * self.logits * (1 + len(plan.model.mtp))
+            back = form.backward * self.logits
             yield Line(
                 "logits",
                 f"{form.id}: kept",

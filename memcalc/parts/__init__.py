@@ -9,6 +9,7 @@ from memcalc.parts.feedforward import MLP, MoE
 from memcalc.parts.plain import Embedding, Linear, Norm, Part
 
 if TYPE_CHECKING:
+    from memcalc.parts.positions import LearnedPositions
     from memcalc.parts.recurrent import DeltaNet
     from memcalc.parts.vision import Patches, Positions
 
@@ -19,6 +20,7 @@ __all__ = [
     "DeltaNet",
     "Embedding",
     "Indexer",
+    "LearnedPositions",
     "Linear",
     "MoE",
     "Norm",
@@ -27,7 +29,12 @@ __all__ = [
     "Positions",
 ]
 
-_LATER = {"DeltaNet": "recurrent", "Patches": "vision", "Positions": "vision"}  # few models have them
+_LATER = {  # few models have them
+    "DeltaNet": "recurrent",
+    "LearnedPositions": "positions",
+    "Patches": "vision",
+    "Positions": "vision",
+}
 
 
 def __getattr__(name: str) -> object:

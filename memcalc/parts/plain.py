@@ -67,7 +67,7 @@ class Embedding(Part):
 
 @dataclass(frozen=True)
 class Linear(Part):
-    """One matrix that every rank holds whole (a projection into the stream of the text model).
+    """One matrix that every rank holds whole (a projection into the stream), or a share of where it is `cut`.
 
     >>> [tensor.stored_shape for tensor in Linear(rows=7168, columns=14336).weights()]
     [(7168, 14336)]
@@ -76,9 +76,11 @@ class Linear(Part):
     rows: int
     columns: int
     bias: bool = False
+    cut: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the matrix, and its bias if it has one."""
-        yield Tensor("weight", (self.rows, self.columns))
+        split = 0 if self.cut else None
+        yield Tensor("weight", (self.rows, self.columns), split=split)
         if self.bias:
-            yield Tensor("bias", (self.rows,), "bias")
+            yield Tensor("bias", (self.rows,), "bias", split)

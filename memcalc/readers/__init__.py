@@ -199,12 +199,20 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
         BadInputError: the model_type is unknown, a size is wrong, or a field is not understood.
 
     """
+    if "model_type" not in fields and ("num-layers" in fields or "num_layers" in fields):
+        from memcalc.readers.megatron import is_megatron, megatron, plain
+
+        if is_megatron(fields):
+            arguments = Config(plain(fields))
+            model = megatron(arguments, name)
+            arguments.refuse_unread()
+            return model
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise BadInputError("model_type", f"one of {known}", model_type, "add a reader, see CONTRIBUTING.md")
     module, function, defaults = FAMILIES[model_type]
     config = Config(fields, **defaults)
-    model: Model = getattr(import_module(f"memcalc.readers.{module}"), function)(config, name)
+    found: Model = getattr(import_module(f"memcalc.readers.{module}"), function)(config, name)
     config.refuse_unread()
-    return model
+    return found
