@@ -200,7 +200,11 @@ class Model:
         The vision tower stands before the first layer: what it sees takes the place of embeddings.
         """
         end = len(self.layers)
-        keep = {"model.embed_tokens": first == 0 or (self.tied and last == end), "model.norm": last == end}
+        keep = {
+            "model.embed_tokens": first == 0 or (self.tied and last == end),
+            "model.embed_positions": first == 0,
+            "model.norm": last == end,
+        }
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
         vision = self.vision if first == 0 else ()
         return replace(self, layers=self.layers[first:last], outside=outside, vision=vision)

@@ -306,6 +306,8 @@ class Training:
             adapters=self.adapters,
             cut={region: ranks for region, ranks in cut.items() if ranks > 1},
             fresh=self.fresh and not self.sharded[1],
+            routed_share=(layout.ep, layout.etp),
+            context_ranks=layout.cp,
             gradient_bytes=None if self.regime.weight == self.setting.element_bytes else self.regime.gradient,
         )
 
@@ -539,7 +541,17 @@ class StageMoments:
         """Bytes kept beside the layers: RoPE's tables, and the positions that checkpoints hold on to."""
         plan = self.plan
         positions = 8 * plan.setting.seq if plan.recompute == "full" and plan.implementation.positions else 0
-        return plan.rope_bytes + positions if any(map(bool, self.runs)) else 0
+        return plan.rope_bytes + positions + self.started if any(map(bool, self.runs)) else self.started
+
+    @cached_property
+    def started(self) -> int:
+        """Bytes kept of what precedes the first layer, of all micro-batches in flight."""
+        plan, begin = self.plan, self.plan.implementation.start
+        if begin is None or self.stage > 0:
+            return 0
+        tape = plan.tape()
+        begin(tape, plan.asked, self.chunks[0])
+        return tape.kept_bytes() * self.in_flight.count(0)
 
     @cached_property
     def ends(self) -> tuple[int, Pass, int, int]:
@@ -580,7 +592,7 @@ class StageMoments:
         gradients = 0
         if self.is_last:
             kept, passed, result, own = self.ends
-            wide = result if plan.loss.backward else 0
+            wide = result if plan.loss.backward or plan.loss.kept else 0
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
             gradients = own if fresh else 0
         for run in reversed(self.runs[self.in_flight[-1]]):
@@ -672,6 +684,11 @@ class StageMoments:
         yield Line("weights", "weights", numbers, weights, "bytes as stored x share", always)
         buffers = plan.implementation.buffers(plan.model)
         yield Line("weights", "buffers", buffers // 4, buffers, "inverse frequencies of RoPE, twice", always)
+        if plan.implementation.lasting is not None:
+            layers = tuple(layer for chunk in self.chunks for layer in chunk.layers)
+            whole = replace(plan.model, layers=layers)
+            for one in plan.implementation.lasting(plan.asked, whole):
+                yield Line("workspace", one.name, 0, one.bytes, "allocated once", always, source=one.source)
         for component, what, name in (
             ("master", "master", "fp32 master copy"),
             ("optimizer", "moments", f"{plan.optimizer.id} states"),

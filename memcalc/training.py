@@ -74,6 +74,8 @@ def train(
     repeat_kv: str | None = None,
     quantize_base: str | None = None,
     offload: str | None = None,
+    gradient_fusion: bool = True,
+    context_exchange: str = "p2p",
     on: str | None = None,
 ) -> Training:
     """Return the plan of a training step, with everything that was left open filled in.
@@ -96,6 +98,7 @@ def train(
     one_of("recompute", recompute, RECOMPUTE)
     one_of("rank", rank, ("first", "last", "fullest"))
     one_of("schedule", schedule, ("1f1b", "gpipe"))
+    one_of("context-exchange", context_exchange, ("p2p", "a2a"))
     if shard not in (0, 1, 2, 3, "fsdp"):
         raise UnknownNameError("--shard", "0, 1, 2, 3 or fsdp", shard, "0 shares nothing")
     chosen = implementation_named(implementation)
@@ -141,6 +144,8 @@ def train(
         repeat_kv=repeat,
         dropout=dropped,
         experts=experts,
+        context_exchange=context_exchange,
+        gradient_fusion=gradient_fusion,
     )
     defaults = {
         "seq": seq,
@@ -180,6 +185,8 @@ def train(
         "repeat_kv": repeat,
         "quantize_base": base,
         "offload": list(moved),
+        "gradient_fusion": gradient_fusion,
+        "context_exchange": context_exchange,
     }
     return Training(
         model,

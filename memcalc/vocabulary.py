@@ -35,6 +35,7 @@ WORDS: dict[str, Quantity] = {
     "experts": Quantity("E", "expert", "routed experts of one layer"),
     "top_k": Quantity("k_E", "expert", "routed experts that one token uses"),
     "vocab": Quantity("V", "token", "rows of the embedding: the vocabulary, padding included"),
+    "positions": Quantity("P_M", "token", "positions of a sequence that have a learned vector"),
     # widths
     "width": Quantity("h", "1", "width of the residual stream (hidden_size)"),
     "q_rank": Quantity("r_q", "1", "rank of the query projection (q_lora_rank)"),

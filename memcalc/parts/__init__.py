@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.parts.attention import GQA, MLA, Indexer
 from memcalc.parts.feedforward import MLP, MoE
-from memcalc.parts.plain import Embedding, Linear, Norm, Part
+from memcalc.parts.plain import Embedding, LearnedPositions, Linear, Norm, Part
 
 if TYPE_CHECKING:
     from memcalc.parts.recurrent import DeltaNet
@@ -19,6 +19,7 @@ __all__ = [
     "DeltaNet",
     "Embedding",
     "Indexer",
+    "LearnedPositions",
     "Linear",
     "MoE",
     "Norm",

@@ -23,7 +23,8 @@ class GQA(Part):
     Multi-head attention is ``kv_heads == heads``, multi-query attention ``kv_heads == 1``. `window` is the
     sliding window in tokens, or None. `qk_norm` puts an RMSNorm on every head of the queries and keys.
     `sinks` adds a logit a query head to which attention may go instead of a token. `rope_dim` is how many
-    numbers of a head are rotated, None for all of them. `gated` puts as many numbers behind the queries' as
+    numbers of a head are rotated, None for all of them and 0 for none; with `qk_norm_bias` the norms of the
+    heads are LayerNorms. `gated` puts as many numbers behind the queries' as
     there are outputs, through which the output passes (Qwen3-Next): they lie in the queries' matrix.
     Source: Ainslie et al. 2023, arXiv:2305.13245; names as in transformers' LlamaAttention and
     GptOssAttention.
@@ -47,6 +48,7 @@ class GQA(Part):
     sinks: bool = False
     rope_dim: int | None = None
     gated: bool = False
+    qk_norm_bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield four matrices, and the biases, norms and sinks that the variant has."""
@@ -57,8 +59,8 @@ class GQA(Part):
         yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
         yield from linear("o_proj", self.width, q, bias=self.out_bias, split=IN)
         if self.qk_norm:
-            yield from under("q_norm", Norm(self.head_dim).weights())
-            yield from under("k_norm", Norm(self.head_dim).weights())
+            yield from under("q_norm", Norm(self.head_dim, self.qk_norm_bias).weights())
+            yield from under("k_norm", Norm(self.head_dim, self.qk_norm_bias).weights())
         if self.sinks:
             yield Tensor("sinks", (self.heads,), "bias", split=0)
 
@@ -76,7 +78,7 @@ class MLA(Part):
     `q_rank` is None where the queries have no low-rank form. No axis of the cache can be cut by heads, so
     every tensor-parallel rank holds all of it. `absorbed` stores the up-projection in two, keys turned: what
     llama.cpp's files do, so that queries can be put into the latent's room. `expanded` keeps keys and values
-    of all heads instead of the latent: what its older files did.
+    of all heads instead of the latent: what its older files did. `latent_norms` normalise the two latents.
     Source: DeepSeek-V2, arXiv:2405.04434; names as in transformers' DeepseekV3Attention.
 
     >>> part = MLA(width=7168, heads=128, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128, q_rank=1536)
@@ -95,6 +97,8 @@ class MLA(Part):
     bias: bool = False
     absorbed: bool = False
     expanded: bool = False
+    latent_norms: bool = True
+    out_bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the down- and up-projections of queries and of the key/value latent, and the output."""
@@ -103,17 +107,20 @@ class MLA(Part):
             yield from linear("q_proj", q, self.width, split=OUT)
         else:
             yield from linear("q_a_proj", self.q_rank, self.width, bias=self.bias)
-            yield from under("q_a_layernorm", Norm(self.q_rank).weights())
+            if self.latent_norms:
+                yield from under("q_a_layernorm", Norm(self.q_rank).weights())
             yield from linear("q_b_proj", q, self.q_rank, split=OUT)
         yield from linear("kv_a_proj_with_mqa", self.kv_rank + self.rope_dim, self.width, bias=self.bias)
-        yield from under("kv_a_layernorm", Norm(self.kv_rank).weights())
+        if self.latent_norms:
+            yield from under("kv_a_layernorm", Norm(self.kv_rank).weights())
         if self.absorbed:
             yield Tensor("k_b_proj.weight", (self.heads, self.kv_rank, self.nope_dim), split=0)
             yield Tensor("v_b_proj.weight", (self.heads, self.value_dim, self.kv_rank), split=0)
         else:
             up = (self.heads, self.nope_dim + self.value_dim)
             yield from linear("kv_b_proj", up, self.kv_rank, split=OUT)
-        yield from linear("o_proj", self.width, (self.heads, self.value_dim), bias=self.bias, split=IN)
+        biased = self.bias or self.out_bias
+        yield from linear("o_proj", self.width, (self.heads, self.value_dim), bias=biased, split=IN)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield the latent and the rotated key of every token, or keys and values of all heads."""

@@ -43,8 +43,9 @@ class MoE(Part):
     """A mixture of experts: a router, `experts` of which a token uses `top_k`, and shared experts.
 
     `score_bias` is the router's correction that DeepSeek-V3 keeps as a buffer, not as a parameter. `bias` is
-    on the router and on every matrix of the routed experts, as in gpt-oss. `shared_gate` is one row that says
-    how much of the shared experts is added, as in Qwen3-Next.
+    on the router and on every matrix of the routed experts, as in gpt-oss; `expert_bias` leaves the router
+    without. `gated` experts have three matrices, others two. `shared_gate` is one row that says how much of
+    the shared experts is added, as in Qwen3-Next.
     Source: DeepSeek-V3, arXiv:2412.19437; names as in Qwen3's and DeepSeek's checkpoints.
 
     >>> part = MoE(width=4096, expert_width=1536, experts=128, top_k=8)
@@ -61,16 +62,20 @@ class MoE(Part):
     score_bias: bool = False
     bias: bool = False
     shared_gate: bool = False
+    gated: bool = True
+    expert_bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the router, every expert, and the shared experts."""
         yield from linear("gate", self.experts, self.width, bias=self.bias, kind="router")
         if self.score_bias:
             yield Tensor("gate.e_score_correction_bias", (self.experts,), "buffer")
-        expert = MLP(self.width, self.expert_width, bias=self.bias, kind="expert")
+        biased = self.bias or self.expert_bias
+        expert = MLP(self.width, self.expert_width, self.gated, bias=biased, kind="expert")
         for tensor in under("experts.{expert}", expert.weights()):
             yield tensor._replace(experts=self.experts, chosen=self.top_k)
         if self.shared_width is not None:
-            yield from under("shared_experts", MLP(self.width, self.shared_width, kind="shared").weights())
+            shared = MLP(self.width, self.shared_width, self.gated, bias=self.expert_bias, kind="shared")
+            yield from under("shared_experts", shared.weights())
         if self.shared_gate:
             yield from linear("shared_expert_gate", 1, self.width, kind="router")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Kept = Callable[[int, int | None], int]
 
-__all__ = ["Embedding", "Linear", "Norm", "Part"]
+__all__ = ["Embedding", "LearnedPositions", "Linear", "Norm", "Part"]
 
 
 class Part:
@@ -63,6 +63,25 @@ class Embedding(Part):
     def weights(self) -> Iterator[Tensor]:
         """Yield the table, cut between ranks along the vocabulary."""
         yield Tensor("weight", (self.vocab, self.width), self.kind, split=0)
+
+
+@dataclass(frozen=True)
+class LearnedPositions(Part):
+    """A learned vector for each position of a sequence, added to the embedding; every rank holds all of it.
+
+    Source: Radford et al. 2019 (GPT-2); not cut: NVIDIA/Megatron-LM,
+    megatron/core/models/common/embeddings/language_model_embedding.py, 2026-08.
+
+    >>> [tensor.count for tensor in LearnedPositions(positions=2048, width=12288).weights()]
+    [25165824]
+    """
+
+    positions: int
+    width: int
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the table."""
+        yield Tensor("weight", (self.positions, self.width), "embedding")
 
 
 @dataclass(frozen=True)

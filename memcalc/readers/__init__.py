@@ -106,6 +106,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
             "index_skip_topk_offset": 2,
         },
     ),
+    "megatron": ("megatron", "megatron", {}),
     "kimi_k25": ("kimi", "kimi_k25", {"tie_word_embeddings": True, "projection_hidden_size": 1152}),
     "mistral": (
         "dense",
@@ -199,6 +200,11 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
         BadInputError: the model_type is unknown, a size is wrong, or a field is not understood.
 
     """
+    if "model_type" not in fields and ("num-layers" in fields or "num_layers" in fields):
+        from memcalc.readers.megatron import is_megatron, plain
+
+        if is_megatron(fields):
+            fields = {**plain(fields), "model_type": "megatron"}
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         known = ", ".join(FAMILIES)

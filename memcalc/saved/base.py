@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from memcalc.model import Layer, Model
     from memcalc.saved.tape import Value
 
-__all__ = ["Adapter", "Implementation", "Loss", "Setting", "everything_trained"]
+__all__ = ["Adapter", "Implementation", "Lasting", "Loss", "Setting", "everything_trained"]
 
 
 class Adapter(NamedTuple):
@@ -51,7 +51,10 @@ class Setting:
     trained: Callable[[str], bool] = everything_trained
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
-    routed_share: tuple[int, int] = (1, 1)  # experts that share the tokens, ranks that share each expert
+    routed_share: tuple[int, int] = (1, 1)  # ranks that share the experts, ranks that share each expert
+    context_ranks: int = 1  # ranks that share a sequence
+    context_exchange: str = "p2p"  # what they exchange: keys and values in turn, or (a2a) heads for sequences
+    gradient_fusion: bool = True  # matrices add to 32-bit gradients as they multiply (Megatron's default)
     fresh: bool = True
     gradient_bytes: int | None = None
 
@@ -83,12 +86,21 @@ class Loss(NamedTuple):
     source: str
 
 
+class Lasting(NamedTuple):
+    """Bytes that an implementation allocates once and keeps from step to step."""
+
+    name: str
+    bytes: int
+    source: str
+
+
 @dataclass(frozen=True)
 class Implementation:
     """The programs of one implementation.
 
     `layer` runs a layer on its input and returns the output; `ends` runs what follows the last layer up to
-    the logits. Both write on the tape that they are given.
+    the logits; `start` runs what precedes the first layer and keeps something, if there is such a thing. They
+    write on the tape that they are given. `lasting` names what stays allocated whatever the step does.
     """
 
     id: str
@@ -108,4 +120,6 @@ class Implementation:
     vocab_multiple: int = 1
     positions: bool = False  # whether checkpoints hold on to the positions of the tokens
     optimizers: frozenset[str] | None = None
+    start: Callable[[Tape, Setting, Model], Value] | None = None
+    lasting: Callable[[Setting, Model], list[Lasting]] | None = None
     source: str = ""
