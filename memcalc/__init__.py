@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memcalc.solve import largest
     from memcalc.sources import catalogue, load_model, source
     from memcalc.states import states
+    from memcalc.training import train
 
 __all__ = [
     "FORMATS",
@@ -35,6 +36,7 @@ __all__ = [
     "read",
     "source",
     "states",
+    "train",
 ]
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "read": "readers",
     "source": "sources",
     "states": "states",
+    "train": "training",
 }
 
 

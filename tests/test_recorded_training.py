@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from memcalc.readers import read
-from memcalc.training import states
+from memcalc.states import states
 
 SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_text(encoding="utf-8"))[
     "models"
