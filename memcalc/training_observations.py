@@ -40,9 +40,10 @@ QUANTITIES = {  # what was read, and where
 STEP = ("seq", "micro_batch", "accumulate", "dropout", "compile", "keep_gradients", "offload")
 NUMBERS = ("regime", "gradients", "optimizer", "optimizer_step", "adapter_dtype", "quantize_base")
 KERNELS = ("implementation", "attention", "loss", "hold_logits", "experts", "repeat_kv", "vocab_multiple")
+SUMS = ("gradient_fusion", "context_exchange")
 DEVICES = ("on", "world", "shard", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "sequence_parallel")
 PARTS = ("pipeline_layout", "rank", "recompute", "recompute_modules", "lora_rank", "lora_targets")
-OPTIONS = frozenset(STEP + NUMBERS + KERNELS + DEVICES + PARTS)  # of `memcalc train`, with underscores
+OPTIONS = frozenset(STEP + NUMBERS + KERNELS + SUMS + DEVICES + PARTS)  # of `memcalc train`, with underscores
 SHAPES = ("config", "fields", "parameters")  # the three ways in which the record describes a model
 REASONS = {  # why a published figure is no row of the record
     "a constant of a library": "no run: memcalc has it where it is used",

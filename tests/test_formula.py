@@ -33,10 +33,10 @@ from memcalc.formula import (
 )
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
+from memcalc.regimes import states
 from memcalc.sources import catalogue, load_model
 from memcalc.split import Split
 from memcalc.tensor import ceil_div, count, least
-from memcalc.states import states
 from memcalc.vocabulary import WORDS, word
 
 L, h, a, k, d, f, V = symbols("depth width heads kv_heads head_dim ffn_width vocab")

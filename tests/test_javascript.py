@@ -15,9 +15,9 @@ from memcalc.formats import FORMATS, quantised, stored_bytes, tensor_bytes
 from memcalc.formula import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, MoE, Norm
+from memcalc.regimes import states
 from memcalc.split import Split
 from memcalc.tensor import count, least
-from memcalc.states import states
 from memcalc.vocabulary import WORDS
 
 SAFE = 2**53 - 1  # the largest whole number that JavaScript tells from its neighbours

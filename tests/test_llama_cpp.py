@@ -495,6 +495,6 @@ def test_the_hosts_memory_bounds_what_its_layers_remember():
 
 def test_more_sequences_than_there_is_room_for_are_refused():
     asked = {"context": 8192, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
-    with pytest.raises(MemcalcError, match="^--batch: expected at most n_seq_max, 4, given 8; "):
+    with pytest.raises(MemcalcError, match=r"^--batch: expected at most n_seq_max, 4, given 8; "):
         plan("Qwen/Qwen3-8B", batch=8, engine_options={"n_seq_max": "4"}, **asked)
     plan("Qwen/Qwen3-8B", batch=4, engine_options={"n_seq_max": "4"}, **asked)

@@ -8,7 +8,9 @@ https://github.com/MooreThreads/SimuMax/blob/main/docs/b200/b200_release_v1.2_su
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import sympy
@@ -17,15 +19,18 @@ from memcalc.errors import BadInputError
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLP, Embedding, MoE, Norm
 from memcalc.readers import read
-from memcalc.readers.megatron import run
+from memcalc.readers.megatron import described, run
 from memcalc.saved.base import Setting
 from memcalc.saved.megatron import IMPLEMENTATION, ends, layer, start
 from memcalc.saved.tape import Tape
 from memcalc.sources import Source
 from memcalc.split import Layout
-from memcalc.training import Training, train
+from memcalc.training import train
+from memcalc.training_observations import trained_models, training_observations
 
-MIB = 2**20
+if TYPE_CHECKING:
+    from memcalc.step import Training
+
 b, s, h, a, f, t, L, V, p, v, k = sympy.symbols("b s h a f t L V p v k", positive=True)
 GPT = {"num-layers": 12, "hidden-size": 512, "num-attention-heads": 8, "vocab-size": 50257}
 
@@ -187,6 +192,9 @@ def test_interleaving_costs_what_megatron_says(stages: int, turns: int) -> None:
     assert equal((2 * (p - 1) + (v - 1) * p + 1) / (p * v), 1 + (p - 1) / (p * v))
 
 
+ASSUMED = IMPLEMENTATION.workspace(None)[1]  # in a plan whose devices nobody named
+
+
 def planned(arguments: dict[str, object], world: int, **how) -> Training:
     """Return the plan of a run that Megatron's arguments state."""
     model, asked = run(arguments, world)
@@ -290,8 +298,8 @@ def test_megatrons_own_tests_measure_what_is_derived(name: str) -> None:
     capability, arguments, (after, peak) = MEASURED[name]
     plan = planned({**SHORT, **arguments}, 8, rank="last")
     low, _, high = IMPLEMENTATION.workspace(capability)
-    assert low <= after - sum(plan.at("step").values()) <= high
-    assert low <= peak - plan.allocated_bytes <= high
+    assert low <= after - sum(plan.at("step").values()) + ASSUMED <= high
+    assert low <= peak - plan.allocated_bytes + ASSUMED <= high
 
 
 LLAMA = {
@@ -345,7 +353,7 @@ def test_b200_runs_measure_what_is_derived(name: str) -> None:
     plan = planned({**model, **how, "cp-comm-type": "a2a"}, 8, accumulate=8)
     low, _, high = IMPLEMENTATION.workspace("10.0")
     rounding = 2**30 / 200
-    assert low - rounding <= peak * 2**30 - plan.allocated_bytes <= high + rounding
+    assert low - rounding <= peak * 2**30 - plan.allocated_bytes + ASSUMED <= high + rounding
 
 
 def test_states_are_18_bytes_or_6_and_12_shared() -> None:
@@ -384,7 +392,7 @@ def test_gpt3_from_megatrons_arguments() -> None:
     [
         ({"tensor-model-parallel-size": 2}, "tensor_model_parallel_size"),
         ({"hidden-dropout": 0.0}, "hidden_dropout"),
-        ({"mtp-num-layers": 1}, "mtp_num_layers"),
+        ({"mtp-num-layers": -1}, "mtp_num_layers"),
         ({"squared-relu": True}, "squared_relu"),
         ({"normalization": "DeepNorm"}, "normalization"),
         ({"num-experts": 4, "moe-router-topk": 8}, "moe_router_topk"),
@@ -430,3 +438,47 @@ def test_models_of_configs_run_on_megatron(source: str) -> None:
     assert cut.at("forward_end")["activations"] * 2 == pytest.approx(
         one.at("forward_end")["activations"], rel=0.01
     )
+
+
+CAPABILITY = {"8x A100": "8x a100-80g", "4x GB200": "4x b200"}  # of the same capability: nothing else is used
+FAMILIES = {  # the median, nine of ten, and all of the errors of peaks, in per cent
+    "megatron dense": (1.0, 4.0, 4.0),
+    "megatron mla": (1.0, 1.5, 1.5),
+    "megatron moe": (2.0, 5.0, 5.0),
+    "megatron local": (1.5, 1.5, 1.5),
+    "megatron moe mla": (6.0, 6.0, 6.0),
+    "b200 dense": (0.1, 0.2, 0.2),
+    "b200 moe mla": (0.5, 0.7, 0.7),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peaks_of_the_record(family: str) -> None:
+    """Every run of the record, with the usual workspace of its hardware and no other constant."""
+    models, errors = trained_models(), []
+    for row in training_observations(family=family, quantity="allocated"):
+        plan = {**row.plan, "on": row.plan.get("on", CAPABILITY.get(row.hardware))}
+        if "pipeline_layout" in plan:
+            plan["pipeline_layout"] = ",".join(map(str, plan["pipeline_layout"]))
+        fields = models[row.model].fields
+        found = train(Source(row.model, described(fields), ""), **plan).allocated_bytes
+        errors.append(abs(found / row.value_bytes - 1) * 100)
+    errors.sort()
+    median, most, worst = FAMILIES[family]
+    assert statistics.median(errors) <= median
+    assert errors[int(0.9 * len(errors))] <= most
+    assert errors[-1] <= worst
+
+
+def test_multi_token_prediction_lies_on_the_last_stage() -> None:
+    """A layer, three norms and h x 2h more, an embedding of its own, and logits a second time."""
+    arguments = {**SHORT, "position-embedding-type": "rope", **UNTIED, **ranks(1, 2)}
+    alone = planned(arguments, 8, rank="last")
+    ahead = planned({**arguments, "mtp-num-layers": 1}, 8, rank="last")
+    width, rows = 512, 50304
+    more = 12 * width**2 + 13 * width + 3 * 2 * width + 2 * width**2 + rows * width
+    assert ahead.at("step")["weights"] - alone.at("step")["weights"] == 2 * more
+    end = "forward_end"
+    assert ahead.at(end)["logits"] == 2 * alone.at(end)["logits"]
+    first = [planned({**arguments, **mtp}, 8, rank="first") for mtp in ({}, {"mtp-num-layers": 1})]
+    assert first[0].allocated_bytes == first[1].allocated_bytes

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from memcalc.parts.attention import GQA, MLA, Indexer
 from memcalc.parts.feedforward import MLP, MoE
-from memcalc.parts.plain import Embedding, LearnedPositions, Linear, Norm, Part
+from memcalc.parts.plain import Embedding, Linear, Norm, Part
 
 if TYPE_CHECKING:
+    from memcalc.parts.positions import LearnedPositions
     from memcalc.parts.recurrent import DeltaNet
     from memcalc.parts.vision import Patches, Positions
 
@@ -28,7 +29,12 @@ __all__ = [
     "Positions",
 ]
 
-_LATER = {"DeltaNet": "recurrent", "Patches": "vision", "Positions": "vision"}  # few models have them
+_LATER = {  # few models have them
+    "DeltaNet": "recurrent",
+    "LearnedPositions": "positions",
+    "Patches": "vision",
+    "Positions": "vision",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Kept = Callable[[int, int | None], int]
 
-__all__ = ["Embedding", "LearnedPositions", "Linear", "Norm", "Part"]
+__all__ = ["Embedding", "Linear", "Norm", "Part"]
 
 
 class Part:
@@ -66,27 +66,8 @@ class Embedding(Part):
 
 
 @dataclass(frozen=True)
-class LearnedPositions(Part):
-    """A learned vector for each position of a sequence, added to the embedding; every rank holds all of it.
-
-    Source: Radford et al. 2019 (GPT-2); not cut: NVIDIA/Megatron-LM,
-    megatron/core/models/common/embeddings/language_model_embedding.py, 2026-08.
-
-    >>> [tensor.count for tensor in LearnedPositions(positions=2048, width=12288).weights()]
-    [25165824]
-    """
-
-    positions: int
-    width: int
-
-    def weights(self) -> Iterator[Tensor]:
-        """Yield the table."""
-        yield Tensor("weight", (self.positions, self.width), "embedding")
-
-
-@dataclass(frozen=True)
 class Linear(Part):
-    """One matrix that every rank holds whole (a projection into the stream of the text model).
+    """One matrix that every rank holds whole (a projection into the stream), or a share of where it is `cut`.
 
     >>> [tensor.stored_shape for tensor in Linear(rows=7168, columns=14336).weights()]
     [(7168, 14336)]
@@ -95,9 +76,11 @@ class Linear(Part):
     rows: int
     columns: int
     bias: bool = False
+    cut: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the matrix, and its bias if it has one."""
-        yield Tensor("weight", (self.rows, self.columns))
+        split = 0 if self.cut else None
+        yield Tensor("weight", (self.rows, self.columns), split=split)
         if self.bias:
-            yield Tensor("bias", (self.rows,), "bias")
+            yield Tensor("bias", (self.rows,), "bias", split)

@@ -106,7 +106,6 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
             "index_skip_topk_offset": 2,
         },
     ),
-    "megatron": ("megatron", "megatron", {}),
     "kimi_k25": ("kimi", "kimi_k25", {"tie_word_embeddings": True, "projection_hidden_size": 1152}),
     "mistral": (
         "dense",
@@ -121,6 +120,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
             "num_local_experts": 8,
             "num_experts_per_tok": 2,
             "max_position_embeddings": 131_072,
+        },
+    ),
+    "gpt2": (
+        "gpt2",
+        "gpt2",
+        {
+            "vocab_size": 50_257,
+            "n_positions": 1024,
+            "n_embd": 768,
+            "n_layer": 12,
+            "n_head": 12,
+            "tie_word_embeddings": True,
         },
     ),
     "phi3": ("dense", "phi3", {"max_position_embeddings": 4096}),
@@ -201,16 +212,19 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
 
     """
     if "model_type" not in fields and ("num-layers" in fields or "num_layers" in fields):
-        from memcalc.readers.megatron import is_megatron, plain
+        from memcalc.readers.megatron import is_megatron, megatron, plain
 
         if is_megatron(fields):
-            fields = {**plain(fields), "model_type": "megatron"}
+            arguments = Config(plain(fields))
+            model = megatron(arguments, name)
+            arguments.refuse_unread()
+            return model
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise BadInputError("model_type", f"one of {known}", model_type, "add a reader, see CONTRIBUTING.md")
     module, function, defaults = FAMILIES[model_type]
     config = Config(fields, **defaults)
-    model: Model = getattr(import_module(f"memcalc.readers.{module}"), function)(config, name)
+    found: Model = getattr(import_module(f"memcalc.readers.{module}"), function)(config, name)
     config.refuse_unread()
-    return model
+    return found

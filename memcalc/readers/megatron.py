@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.model import Layer, Model
-from memcalc.parts import GQA, MLA, MLP, Embedding, LearnedPositions, MoE, Norm
+from memcalc.parts import GQA, MLA, MLP, Embedding, LearnedPositions, Linear, MoE, Norm
 from memcalc.readers.common import stack
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memcalc.config import Config
     from memcalc.parts import Part
 
-__all__ = ["OPTIONS", "is_megatron", "megatron", "plain", "run"]
+__all__ = ["OPTIONS", "described", "is_megatron", "megatron", "plain", "run"]
 
 # what says how a run goes and not what the model is -> the option that says it here
 OPTIONS = {
@@ -66,6 +66,10 @@ HARMLESS = (
     "moe_router_score_function",
     "moe_router_bias_update_rate",
     "mtp_loss_scaling_factor",
+    "bf16",
+    "use_mcore_models",
+    "overlap_grad_reduce",
+    "overlap_param_gather",
 )
 
 
@@ -106,7 +110,7 @@ def megatron(config: Config, name: str) -> Model:
         config.has(field)
     config.restates("position_embedding_type", "learned_absolute", "rope", "none")
     config.restates("normalization", "LayerNorm", "RMSNorm")
-    config.restates("mtp_num_layers", 0)
+    config.restates("transformer_impl", "transformer_engine")  # of the local one more is kept than is listed
     width, biased = config.size("hidden_size"), not said(config, "disable_bias_linear")
     layernorm = config.values.get("normalization", "LayerNorm") == "LayerNorm"
     latent = said(config, "multi_latent_attention")
@@ -141,7 +145,15 @@ def megatron(config: Config, name: str) -> Model:
     sparse = pattern(config, depth)
     routed = experts(config, ffn_width, gated=gated, biased=biased) if any(sparse) else dense
     layers = tuple(stack([routed if one else dense for one in sparse], block))
-    return Model(name, "megatron", layers, tuple(outside), tied, limit, limit)
+    ahead = config.size("mtp_num_layers") if config.has("mtp_num_layers") else 0
+    mtp = (predictor(layers[-1], width, layernorm=layernorm),) * ahead
+    return Model(name, "megatron", layers, tuple(outside), tied, limit, limit, mtp)
+
+
+def predictor(last: Layer, width: int, *, layernorm: bool) -> Layer:
+    """Return a layer for multi-token prediction: one like the last, three norms, what joins streams."""
+    norms = [(name, Norm(width, layernorm)) for name in ("enorm", "hnorm", "shared_head.norm")]
+    return Layer((*last.parts, *norms, ("eh_proj", Linear(width, 2 * width, cut=True))))
 
 
 def said(config: Config, field: str) -> bool:
@@ -175,12 +187,13 @@ def heads(config: Config, *, biased: bool, layernorm: bool) -> GQA:
         expected, remedy = "a divisor of hidden_size, or kv_channels beside it", "add kv_channels"
         raise BadInputError("num_attention_heads", expected, number, remedy)
     head_dim = config.size("kv_channels") if config.has("kv_channels") else width // number
+    qkv_biased = said(config, "add_qkv_bias")
     return GQA(
         width,
         number,
         groups,
         head_dim,
-        qkv_bias=biased or said(config, "add_qkv_bias"),
+        qkv_bias=biased or qkv_biased,
         out_bias=biased,
         qk_norm=said(config, "qk_layernorm"),
         qk_norm_bias=layernorm,
@@ -205,7 +218,7 @@ def rotated(config: Config, head_dim: int) -> int | None:
 
 def latents(config: Config, *, biased: bool) -> MLA:
     """Read attention of latents; sizes that are left out are those of Megatron's MLATransformerConfig."""
-    for field in ("kv_channels", "group_query_attention", "num_query_groups"):
+    for field in ("kv_channels", "group_query_attention", "num_query_groups", "add_qkv_bias"):
         config.has(field)  # no class of latents reads them
     sizes = {"kv_lora_rank": 512, "qk_head_dim": 128, "qk_pos_emb_head_dim": 64, "v_head_dim": 128}
     kv_rank, nope, rope, value = (
@@ -279,6 +292,48 @@ def spelled(freq: object) -> list[int]:
         if digit not in ("[0]", "[1]") or not number.isdigit():
             return []
         found += [int(digit[1])] * int(number)
+    return found
+
+
+def described(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return Megatron's arguments for a model that the record of training runs describes in its own words.
+
+    >>> words = {"hidden_size": 512, "num_hidden_layers": 12, "tie": True, "positions": "rope", "norm": "rms"}
+    >>> described(words)["position_embedding_type"], described(words)["untie_embeddings_and_output_weights"]
+    ('rope', False)
+    """
+    words = {
+        "num_hidden_layers": "num_layers",
+        "num_key_value_heads": "num_query_groups",
+        "head_dim": "kv_channels",
+        "intermediate_size": "ffn_hidden_size",
+        "gated": "swiglu",
+        "qk_norm": "qk_layernorm",
+        "q_rank": "q_lora_rank",
+        "kv_rank": "kv_lora_rank",
+        "nope_dim": "qk_head_dim",
+        "rope_dim": "qk_pos_emb_head_dim",
+        "v_dim": "v_head_dim",
+        "experts": "num_experts",
+        "top_k": "moe_router_topk",
+        "expert_width": "moe_ffn_hidden_size",
+        "shared_width": "moe_shared_expert_intermediate_size",
+        "mtp_layers": "mtp_num_layers",
+    }
+    told = ("tie", "norm", "bias", "qkv_bias", "positions", "dense_layers")
+    found = {words.get(name, name): value for name, value in fields.items() if name not in told}
+    found["untie_embeddings_and_output_weights"] = not fields["tie"]
+    found["normalization"] = "RMSNorm" if fields["norm"] == "rms" else "LayerNorm"
+    found["disable_bias_linear"] = not fields.get("bias")
+    found["add_qkv_bias"] = bool(fields.get("qkv_bias"))
+    found["position_embedding_type"] = "rope" if fields["positions"] == "rope" else "learned_absolute"
+    found["group_query_attention"] = True
+    found["multi_latent_attention"] = "kv_rank" in fields
+    dense = fields.get("dense_layers", 0)
+    if dense:
+        found["moe_layer_freq"] = (
+            f"([0]*{dense}+[1]*{number(fields, 'num_hidden_layers') - number(fields, 'dense_layers')})"
+        )
     return found
 
 

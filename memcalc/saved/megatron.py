@@ -17,7 +17,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.parts import GQA, MLA, MLP, MoE, Norm
+from memcalc.parts import GQA, MLA, MLP, Linear, MoE, Norm
 from memcalc.saved.base import Implementation, Lasting, Loss
 from memcalc.tensor import share
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from memcalc.model import Layer, Model
+    from memcalc.parts import Part
     from memcalc.saved.base import Setting
     from memcalc.saved.tape import Tape, Value
 
@@ -328,6 +329,9 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
             "--lora-rank", "no adapters with --implementation megatron", given, "leave it out"
         )
     parts = dict(held.parts)
+    last = parts.pop("shared_head.norm", None)
+    if "eh_proj" in parts:
+        x = one_ahead(tape, setting, parts, x)
     for before, name in BRANCHES:
         part, norm = parts.pop(name, None), parts.pop(before, None)
         body = BODIES.get(type(part))
@@ -340,7 +344,28 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
         x = tape.add(dropout(tape, setting, f"{name} output", out), x, f"stream after {name}")
     for name, part in parts.items():
         raise unknown(name, part)
+    if last is not None:
+        tape.module = "shared_head.norm"
+        out = normalise(tape, setting, "shared_head.norm", last, x)  # type: ignore[arg-type]
+        x = tape.record("head", (out,), tape.like(x, "what the head was given"), (out,))
     return x
+
+
+def one_ahead(tape: Tape, setting: Setting, parts: dict[str, Part], x: Value) -> Value:
+    """Join the stream with the tokens one later: what a layer of multi-token prediction is given."""
+    tape.module = "mtp"
+    projection, *norms = (parts.pop(name) for name in ("eh_proj", "enorm", "hnorm"))
+    if not isinstance(projection, Linear):
+        raise unknown("eh_proj", projection)
+    later = tape.like(x, "embedded tokens, one later", grad=setting.trained("model.embed_tokens"))
+    pair = [
+        normalise(tape, setting, name, norm, value)  # type: ignore[arg-type]
+        for name, norm, value in zip(("enorm", "hnorm"), norms, (later, x), strict=True)
+    ]
+    shape = (*x.shape[:-1], 2 * x.shape[-1])
+    joined = tape.value("both streams", shape, x.element_bytes, grad=x.grad or later.grad)
+    tape.record("join", pair, joined)
+    return matrix(tape, setting, "eh_proj", joined, projection.rows, cut="inner")
 
 
 def unknown(name: str, part: object) -> BadInputError:
@@ -387,38 +412,44 @@ def buffers(model: Model) -> int:
     return 0
 
 
+def attention_shapes(part: GQA | MLA, ranks: int) -> Iterator[tuple[int, int]]:
+    """Yield the shapes of attention's matrices on a rank."""
+    if isinstance(part, GQA):
+        yield share((part.heads + 2 * part.kv_heads) * part.head_dim, ranks), part.width
+        yield part.width, share(part.heads * part.head_dim, ranks)
+        return
+    queries = part.heads * (part.nope_dim + part.rope_dim)
+    if part.q_rank is not None:
+        yield part.q_rank, part.width
+    yield share(queries, ranks), part.width if part.q_rank is None else part.q_rank
+    yield part.kv_rank + part.rope_dim, part.width
+    yield share(part.heads * (part.nope_dim + part.value_dim), ranks), part.kv_rank
+    yield part.width, share(part.heads * part.value_dim, ranks)
+
+
 def wide_shapes(setting: Setting, model: Model) -> Iterator[tuple[int, int]]:
     """Yield the shapes of Transformer Engine's matrices on a rank."""
-    inner = setting.cut.get("inner", 1)
-    ranks = setting.routed_share[1]
+    inner, each = setting.cut.get("inner", 1), setting.routed_share[1]
 
-    def pair(part: MLP | MoE, width: int, cut: int) -> Iterator[tuple[int, int]]:
-        yield share((2 if part.gated else 1) * width, cut), part.width
-        yield part.width, share(width, cut)
+    def pair(part: MLP | MoE, width: int, ranks: int) -> Iterator[tuple[int, int]]:
+        yield share((2 if part.gated else 1) * width, ranks), part.width
+        yield part.width, share(width, ranks)
 
-    for held in model.groups:
-        for _, part in held.parts:
-            if isinstance(part, GQA):
-                yield share((part.heads + 2 * part.kv_heads) * part.head_dim, inner), part.width
-                yield part.width, share(part.heads * part.head_dim, inner)
-            elif isinstance(part, MLA):
-                queries = part.heads * (part.nope_dim + part.rope_dim)
-                if part.q_rank is not None:
-                    yield part.q_rank, part.width
-                yield share(queries, inner), part.width if part.q_rank is None else part.q_rank
-                yield part.kv_rank + part.rope_dim, part.width
-                yield share(part.heads * (part.nope_dim + part.value_dim), inner), part.kv_rank
-                yield part.width, share(part.heads * part.value_dim, inner)
-            elif isinstance(part, MLP):
-                yield from pair(part, part.ffn_width, inner)
-            elif isinstance(part, MoE):
-                yield from pair(part, part.expert_width, ranks)
-                if part.shared_width is not None:
-                    yield from pair(part, part.shared_width, inner)
+    for _, part in (named for held in model.groups for named in held.parts):
+        if isinstance(part, GQA | MLA):
+            yield from attention_shapes(part, inner)
+        elif isinstance(part, MLP):
+            yield from pair(part, part.ffn_width, inner)
+        elif isinstance(part, Linear):
+            yield share(part.rows, inner), part.columns
+        elif isinstance(part, MoE):
+            yield from pair(part, part.expert_width, each)
+            if part.shared_width is not None:
+                yield from pair(part, part.shared_width, inner)
 
 
 STREAMS = 4
-EXPERTS = ("allgather", "alltoall", "grouped")
+EXPERTS = ("allgather", "alltoall", "grouped", "sequential")
 
 
 def how_experts(setting: Setting) -> tuple[str, ...]:
@@ -436,7 +467,7 @@ def how_experts(setting: Setting) -> tuple[str, ...]:
     return words
 
 
-def lasting(setting: Setting, model: Model) -> list[Lasting]:
+def lasting(setting: Setting, model: Model, capability: str | None) -> list[Lasting]:
     """List what is allocated once, for the layers of a stage.
 
     With gradient fusion autograd is handed an empty gradient of each matrix, one for all matrices of a shape.
@@ -453,8 +484,8 @@ def lasting(setting: Setting, model: Model) -> list[Lasting]:
     routed = [part for held in model.groups for _, part in held.parts if isinstance(part, MoE)]
     ranks = setting.routed_share[0] * setting.routed_share[1]
     words = how_experts(setting)
-    if routed and "grouped" in words:
-        size = STREAMS * 32 * MIB
+    if routed and "grouped" in words and capability is not None:
+        size = STREAMS * (32 if float(capability) >= 9 else 4) * MIB
         found.append(Lasting("workspaces of grouped products", size, f"{ENGINE}cpp_extensions/gemm.py"))
     if routed and ranks > 1 and "alltoall" not in words:
         tokens = share(setting.batch * setting.seq, setting.cut.get("hidden", 1))
@@ -493,7 +524,8 @@ LOSSES = {
 # What PyTorch has allocated after a step beyond what is derived: workspaces of cuBLAS and of Transformer
 # Engine, and what nobody has listed. The smallest, the median and the largest of 54 runs of Megatron-LM's
 # functional tests on A100, H100 and GB200 (d98e8a64, 2026-08-22) and of 19 runs of SimuMax on B200
-# (2026-05-01). One H100 run is left out (gpt3_7b_tp1_pp4_memory_speed: 1,377 MiB, and nothing of the plan explains them).
+# (2026-05-01). One H100 run is left out (gpt3_7b_tp1_pp4_memory_speed: 1,377 MiB, and nothing of the plan
+# explains them).
 WORKSPACE = {
     8: (68 * MIB, 81 * MIB, 96 * MIB),
     9: (96 * MIB, 106 * MIB, 137 * MIB),
@@ -508,7 +540,10 @@ def workspace(capability: str | None) -> tuple[int, int, int]:
     [96, 106, 137]
     """
     known = None if capability is None else WORKSPACE.get(int(float(capability)))
-    return known or (0, 0, max(most for _, _, most in WORKSPACE.values()))
+    if known is not None:
+        return known
+    least, middles, most = zip(*WORKSPACE.values(), strict=True)  # of a device that nobody named
+    return min(least), sorted(middles)[1], max(most)
 
 
 IMPLEMENTATION = Implementation(
