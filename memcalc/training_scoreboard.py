@@ -191,7 +191,7 @@ def peak(plan: Training) -> Prediction:
 
 
 def after_step(plan: Training) -> Prediction:
-    """Return what the allocator holds once the step is done: what is there at the step, without its copies."""
+    """Return what the allocator holds once the step is done: the moment of the step without its copies."""
     lines = plan.fullest.budgets[0].lines
     return span(line for line in lines if "step" in line.moments and line.component != "temporaries")
 
