@@ -43,12 +43,13 @@ WORDS = {
     "rank": "first, last or fullest (default) pipeline stage",
     "recompute": "none (default), selective or full",
     "recompute-modules": "what selective recomputation runs again (core_attn)",
-    "experts": "how experts are computed: the implementation's default, or another",
+    "experts": "how experts are computed (megatron: allgather or alltoall, with grouped or sequential)",
     "lora-targets": "all-linear (default), or q_proj,v_proj,...",
     "adapter-dtype": "fp32 (default) or bf16",
     "trainable": "parts of names of weights that are trained (all)",
     "repeat-kv": "yes or no: keys and values copied for all query heads (yes, but for flash)",
     "quantize-base": "nf4, nf4-dq, fp4 or int8: of the matrices beside adapters",
+    "context-exchange": "p2p (default) or a2a: what the ranks of --cp exchange (megatron)",
     "offload": "optimizer, parameters, activations: what lies in the host's memory",
     "on": '"COUNTx ID", and "+ 512GiB host"',
 }
@@ -56,6 +57,7 @@ FLAGS = {
     "keep-gradients": "zero_grad(set_to_none=False): gradients live through the forward pass",
     "hold-logits": "the caller holds on to the logits",
     "sequence-parallel": "share what --tp leaves whole",
+    "no-gradient-fusion": "products make 16-bit gradients before they are added up (megatron)",
     "compile": "torch.compile: widens the range",
 }
 
@@ -79,6 +81,7 @@ def asked(given: argparse.Namespace) -> dict[str, object]:
         name: True for name in ("keep_gradients", "hold_logits", "sequence_parallel") if getattr(given, name)
     }
     found |= {"compiled": True} if given.compile else {}
+    found |= {"gradient_fusion": False} if given.no_gradient_fusion else {}
     if "shard" in found and str(found["shard"]).isdigit():
         found["shard"] = int(str(found["shard"]))
     if given.dropout is not None:

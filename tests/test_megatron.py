@@ -192,6 +192,9 @@ def test_interleaving_costs_what_megatron_says(stages: int, turns: int) -> None:
     assert equal((2 * (p - 1) + (v - 1) * p + 1) / (p * v), 1 + (p - 1) / (p * v))
 
 
+ASSUMED = IMPLEMENTATION.workspace(None)[1]  # in a plan whose devices nobody named
+
+
 def planned(arguments: dict[str, object], world: int, **how) -> Training:
     """Return the plan of a run that Megatron's arguments state."""
     model, asked = run(arguments, world)
@@ -295,8 +298,8 @@ def test_megatrons_own_tests_measure_what_is_derived(name: str) -> None:
     capability, arguments, (after, peak) = MEASURED[name]
     plan = planned({**SHORT, **arguments}, 8, rank="last")
     low, _, high = IMPLEMENTATION.workspace(capability)
-    assert low <= after - sum(plan.at("step").values()) <= high
-    assert low <= peak - plan.allocated_bytes <= high
+    assert low <= after - sum(plan.at("step").values()) + ASSUMED <= high
+    assert low <= peak - plan.allocated_bytes + ASSUMED <= high
 
 
 LLAMA = {
@@ -350,7 +353,7 @@ def test_b200_runs_measure_what_is_derived(name: str) -> None:
     plan = planned({**model, **how, "cp-comm-type": "a2a"}, 8, accumulate=8)
     low, _, high = IMPLEMENTATION.workspace("10.0")
     rounding = 2**30 / 200
-    assert low - rounding <= peak * 2**30 - plan.allocated_bytes <= high + rounding
+    assert low - rounding <= peak * 2**30 - plan.allocated_bytes + ASSUMED <= high + rounding
 
 
 def test_states_are_18_bytes_or_6_and_12_shared() -> None:

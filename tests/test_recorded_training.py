@@ -6,6 +6,7 @@ Beside memcalc, forms that were derived by hand: a record that nothing explains 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -18,9 +19,10 @@ SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_te
     "models"
 ]
 SAVED, STEPS, PUBLISHED = SAID["saved"], SAID["steps"], SAID["published"]
-OPTIMIZERS, RANKS, LORA = SAID["optimizers"], SAID["ranks"], SAID["lora"]
+OPTIMIZERS, RANKS, LORA, ADAPTED = (SAID[name] for name in ("optimizers", "ranks", "lora", "adapted"))
 WIDTH = {"bf16": 2, "fp32": 4}
 DENSE = [name for name, step in STEPS.items() if step["config"]["model_type"] != "gpt2"]
+ADAMW = [name for name in DENSE if STEPS[name]["run"]["optimizer"].startswith("adamw")]
 DEPTHS = ("2", "3", "4")
 
 
@@ -34,6 +36,23 @@ def sizes(case):
     config, run = case["config"], case["run"]
     names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
     return (run["batch"] * run["sequence"], run["batch"], run["sequence"], *(config[name] for name in names))
+
+
+def looped_experts(step):
+    """Whether a loop over parameters meets experts, which the class stacks and a checkpoint does not."""
+    return "num_experts_per_tok" in step["config"] and step["run"]["optimizer"].endswith("for-loop")
+
+
+def in_the_order_of_the_class(model):
+    """Embedding, layers, last norm, head; the norms of a layer come after its matrices."""
+
+    def place(tensor):
+        words = tensor.name.split(".")
+        if words[1] == "layers":
+            return int(words[2]), "layernorm" in tensor.name
+        return (-1 if "embed_tokens" in words else len(model.layers)), False
+
+    return sorted(model.each_weight(), key=place)
 
 
 def by_hand(case):
@@ -88,11 +107,9 @@ def test_built_is_the_parameters_and_the_rotary_tables(name, depth):
     assert step[depth]["built"] == [weights + 4 * config["head_dim"]] * 2
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in DENSE if STEPS[name]["run"]["optimizer"].startswith("adamw")]
-)
+@pytest.mark.parametrize("name", ADAMW)
 def test_states_are_there_when_a_step_starts(name):
-    """Adam's two moments and the step of each tensor, ids, and the gradients if they are kept."""
+    """Adam's two moments, 4 bytes for the step of each parameter, ids, and gradients if they are kept."""
     step, run = STEPS[name], STEPS[name]["run"]
     model = read(step["config"] | {"num_hidden_layers": 4})
     said = states(model, regime={"bf16": "pure-bf16", "fp32": "fp32"}[run["weights"]]).components
@@ -100,19 +117,65 @@ def test_states_are_there_when_a_step_starts(name):
     ids = 8 * run["batch"] * run["sequence"]
     gradients = said["gradients"] if run["keep_gradients"] else 0
     steps = tensors["start"][0] - tensors["built"][0] - ids - gradients - said["optimizer"]
-    names = sum(1 for tensor in model.each_weight())
-    fused = model.experts_fused_away if hasattr(model, "experts_fused_away") else 0
-    assert steps == 4 * (names - fused)
+    names = [tensor.name for tensor in model.each_weight()]
+    single = [name for name in names if ".experts." not in name]
+    stacked = 2 * 4 if len(single) < len(names) else 0  # the class holds a layer's experts as two parameters
+    assert steps == 4 * (len(single) + stacked)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", [*STEPS, *ADAPTED])
 def test_every_moment_grows_by_the_same_with_each_layer(name):
     """Bytes held and peaks alike: full depth is an extrapolation."""
-    two, three, four = (STEPS[name][depth] for depth in DEPTHS)
+    two, three, four = ((STEPS | ADAPTED)[name][depth] for depth in DEPTHS)
     assert list(two) == list(three) == list(four)
     for moment in two:
         for held, more, most in zip(two[moment], three[moment], four[moment], strict=True):
             assert most - more == more - held, moment
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_peak_of_the_loss(name, depth):
+    """The backward of the loss has two more copies of the logits in 32 bits; the labels are gone by then.
+
+    Shifted labels are a copy; of one sequence they are a view of what was padded by one.
+    """
+    config, run, moments = STEPS[name]["config"], STEPS[name]["run"], STEPS[name][depth]
+    tokens = run["batch"] * run["sequence"]
+    labels = 8 * tokens + (8 if run["batch"] == 1 else 0)
+    assert moments["loss backward"][1] == moments["forward"][0] - labels + 8 * tokens * config["vocab_size"]
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_what_is_left_after_the_backward(name, depth):
+    """Gradients as large as the parameters; and the logits and the loss, if the caller holds the output."""
+    step, run = STEPS[name], STEPS[name]["run"]
+    moments, config = step[depth], step["config"]
+    gradients = moments["built"][0] - 4 * config["head_dim"]
+    width = 2 if run["weights"] == "bf16" or run["autocast"] else 4
+    output = width * run["batch"] * run["sequence"] * config["vocab_size"] + 4 if run["hold_logits"] else 0
+    started = moments["start"][0] - (gradients if run["keep_gradients"] else 0)
+    assert moments["loss dropped"][0] - started == gradients + output
+
+
+@pytest.mark.parametrize("name", [name for name in ADAMW if not looped_experts(STEPS[name])])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_adamw_takes_a_step(name, depth):
+    """foreach: one more copy of the gradients; fused: none; the loop: two of a tensor, one of that before.
+
+    What the loop computed last for a tensor lives until the next one's takes its name.
+    """
+    config, moments = STEPS[name]["config"], STEPS[name][depth]
+    way, width = STEPS[name]["run"]["optimizer"].split(" ")[1], WIDTH[STEPS[name]["run"]["weights"]]
+    more = moments["step"][1] - moments["loss dropped"][0]
+    if way == "for-loop":
+        model = read(config | {"num_hidden_layers": int(depth)})
+        counts = [prod(tensor.stored_shape) for tensor in in_the_order_of_the_class(model)]
+        assert more == width * max(2 * now + before for before, now in pairwise((0, *counts)))
+    else:
+        gradients = moments["built"][0] - 4 * config["head_dim"]
+        assert more == {"foreach": gradients, "fused": 0}[way]
 
 
 def test_the_published_numbers_of_llama_3_8b():
@@ -188,14 +251,14 @@ WHOLE = 621_504  # bytes of the small model in 32 bits
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_data_parallel_ranks_hold_everything(world):
-    """Unless gradients are views of the buckets, these are a second copy of the gradients."""
+    """Buckets are a second copy of the gradients, unless gradients are views of them."""
     for rank in map(str, range(world)):
         copied = RANKS[f"ddp, {world} ranks"][rank]
         viewed = RANKS[f"ddp, gradients as views of buckets, {world} ranks"][rank]
         for held in copied, viewed:
             assert held["parameters"] == held["gradients"] == [WHOLE, WHOLE]
             assert held["optimizer"] == [2 * WHOLE, 2 * WHOLE]
-        assert copied["rest"] - viewed["rest"] == WHOLE
+        assert (copied["rest"], viewed["rest"]) == (WHOLE, 0)
 
 
 @pytest.mark.parametrize("world", [2, 4])

@@ -66,6 +66,10 @@ HARMLESS = (
     "moe_router_score_function",
     "moe_router_bias_update_rate",
     "mtp_loss_scaling_factor",
+    "bf16",
+    "use_mcore_models",
+    "overlap_grad_reduce",
+    "overlap_param_gather",
 )
 
 
@@ -106,6 +110,7 @@ def megatron(config: Config, name: str) -> Model:
         config.has(field)
     config.restates("position_embedding_type", "learned_absolute", "rope", "none")
     config.restates("normalization", "LayerNorm", "RMSNorm")
+    config.restates("transformer_impl", "transformer_engine")  # of the local one more is kept than is listed
     width, biased = config.size("hidden_size"), not said(config, "disable_bias_linear")
     layernorm = config.values.get("normalization", "LayerNorm") == "LayerNorm"
     latent = said(config, "multi_latent_attention")

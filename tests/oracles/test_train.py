@@ -24,6 +24,7 @@ RECORD = json.loads(
 SAID = RECORD["models"]
 SAVED = {cases.name_of(*case): case for case in cases.saved_runs()}
 # One run in three, and each family as it is; the order of the runs mixes what is trained, how, and in what.
+ADAPTED = {cases.name_of(*case): case for number, case in enumerate(cases.adapted_steps()) if number % 4 == 3}
 QUICK = [name for number, name in enumerate(SAVED) if number % 3 == 0 or name in cases.FAMILIES]
 
 
@@ -44,6 +45,7 @@ def test_everything_asked_is_recorded():
     assert set(SAID["steps"]) == {f"{family} {seed}" for family in cases.DRAWN for seed in cases.SEEDS}
     published = {f"{name}, {kind}" for name in cases.PUBLISHED for kind in cases.PUBLISHED_RUNS}
     assert set(SAID["published"]) == published
+    assert set(SAID["adapted"]) == {cases.name_of(*case) for case in cases.adapted_steps()}
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -62,6 +64,15 @@ def test_a_drawn_step_is_what_is_recorded(family, seed):
     assert plain(train.moments(cases.with_depth(fields, 2), run)) == said["2"]
 
 
+@pytest.mark.parametrize("name", ADAPTED)
+def test_a_step_of_some_weights_is_what_is_recorded(name):
+    """Adapters, or parts of the model alone."""
+    family, run = ADAPTED[name]
+    fields, said = cases.FAMILIES[family], SAID["adapted"][name]
+    assert plain([fields, run.__dict__]) == [said["config"], said["run"]]
+    assert plain(train.moments(cases.with_depth(fields, 2), run)) == said["2"]
+
+
 @pytest.mark.parametrize("kind", ["plain", "recomputed"])
 @pytest.mark.parametrize("name", ["Llama-3-8B", "Qwen3-0.6B"])
 def test_full_depth_follows_from_two_layers_and_three(name, kind):
@@ -70,8 +81,10 @@ def test_full_depth_follows_from_two_layers_and_three(name, kind):
     run, said = cases.PUBLISHED_RUNS[kind], SAID["published"][f"{name}, {kind}"]["moments"]
     two, three = (train.moments(cases.with_depth(fields, depth), run) for depth in (2, 3))
     more = fields["num_hidden_layers"] - 2
-    for moment, (held, _) in said.items():
-        assert held == two[moment][0] + more * (three[moment][0] - two[moment][0]), moment
+    assert list(said) == list(two) == list(three)
+    for moment in said:
+        for full, less, least in zip(said[moment], three[moment], two[moment], strict=True):
+            assert full == least + more * (less - least), moment
 
 
 @pytest.mark.parametrize("name", train_states.OPTIMIZERS)

@@ -178,11 +178,25 @@ def saved(family, run):
     return {"config": fields, "run": asdict(run), **train.saved(fields, run, fake=run.experts != "eager")}
 
 
-def drawn(family, seed):
-    """What is recorded of one drawn step: its moments at each depth."""
-    fields, run = drawn_config(family, seed), drawn_run(family, seed)
+def adapted_steps():
+    """A family and a run for each step with adapters."""
+    kinds = product(("llama", "qwen3"), ("q_proj,v_proj", "all-linear"), ("fp32", "bf16"), (False, True))
+    for family, targets, dtype, recompute in kinds:
+        yield family, Run(**SHORT, trained=f"lora 8 {targets} {dtype}", recompute=recompute)
+    for family in ("llama", "qwen3_moe", "gpt2"):
+        for trained in ("embedding", "attention", "norms"):
+            yield family, Run(**SHORT, trained=trained, optimizer="adamw for-loop")
+
+
+def at_depths(fields, run):
+    """What is recorded of one step: its moments at each depth."""
     at = {str(depth): train.moments(with_depth(fields, depth), run) for depth in DEPTHS}
     return {"config": fields, "run": asdict(run), **at}
+
+
+def drawn(family, seed):
+    """The same of a drawn one."""
+    return at_depths(drawn_config(family, seed), drawn_run(family, seed))
 
 
 def optimizer(name, dtype):
@@ -196,6 +210,9 @@ def recorded(published, adapted):
     return {
         "saved": {name_of(*case): saved(*case) for case in saved_runs()},
         "steps": {f"{family} {seed}": drawn(family, seed) for family in DRAWN for seed in SEEDS},
+        "adapted": {
+            name_of(family, run): at_depths(FAMILIES[family], run) for family, run in adapted_steps()
+        },
         "published": {
             f"{name}, {kind}": {
                 "model": PUBLISHED[name],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import traceback
 from functools import partial
 
@@ -186,7 +187,9 @@ WAYS = {
 def work(rank, world, port, answers):
     """One rank: every way in turn; what fails is told, not swallowed."""
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo asks what the machine's own name means
     try:
         dist.init_process_group("gloo", rank=rank, world_size=world)
         answers.put((rank, {name: ask() for name, ask in WAYS.items()}))
