@@ -95,10 +95,22 @@ KINDS = {
         4,
     ),
     "context parallel": (
-        lambda row: row.plan.get("cp", 1) > 1 and row.quantity in ("allocated", "reserved"),
-        15,
-        1.5,
-        3.5,  # 3 but for GB200, where sequences of 1,024 tokens leave little beside the workspaces
+        lambda row: (
+            row.plan.get("cp", 1) > 1
+            and row.quantity in ("allocated", "reserved")
+            and "GB200" not in row.hardware
+        ),
+        12,
+        0.3,
+        1,
+    ),
+    # sequences of 1,024 tokens leave little beside workspaces, and where CUBLAS_WORKSPACE_CONFIG is not set
+    # those of cuBLAS are a quarter as large: no option says so yet
+    "context parallel, GB200": (
+        lambda row: row.plan.get("cp", 1) > 1 and row.quantity == "allocated" and "GB200" in row.hardware,
+        7,
+        3.5,
+        3.7,
     ),
     "context parallel, B200": (
         lambda row: row.plan.get("cp", 1) > 1 and row.family.startswith("b200"),
@@ -232,7 +244,7 @@ def test_the_eight_per_cent_of_the_allocator_are_set_by_two_rows(everything):
     ]
     off = [100 * score.off / score.predicted.bytes for score in setting]
     assert [score.row.plan["world"] for score in setting] == [1, 2]
-    assert ceil(off[1]) == step.RESERVED + 1 or round(off[1]) == step.RESERVED
+    assert floor(off[1]) == step.RESERVED
     assert all(score.inside for score in setting)
 
 
