@@ -104,8 +104,8 @@ KINDS = {
         0.3,
         1,
     ),
-    # sequences of 1,024 tokens leave little beside workspaces, which are half as large in tests that do not ask
-    # for reproducible results: no option says so yet
+    # sequences of 1,024 tokens leave little beside workspaces, which are half as large in tests that do not
+    # ask for reproducible results: no option says so yet
     "context parallel, GB200": (
         lambda row: row.plan.get("cp", 1) > 1 and row.quantity == "allocated" and "GB200" in row.hardware,
         7,
