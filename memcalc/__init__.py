@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from memcalc.formats import FORMATS
     from memcalc.machine import devices
     from memcalc.readers import read
+    from memcalc.regimes import states
     from memcalc.serving import plan
     from memcalc.solve import largest
     from memcalc.sources import catalogue, load_model, source
-    from memcalc.states import states
     from memcalc.training import train
 
 __all__ = [
@@ -52,7 +52,7 @@ _HOMES = {
     "plan": "serving",
     "read": "readers",
     "source": "sources",
-    "states": "states",
+    "states": "regimes",
     "train": "training",
 }
 

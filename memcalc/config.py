@@ -156,7 +156,7 @@ NOT_SIZES = frozenset(
 # Counts for which 0 is an answer: no such layer.
 ZERO_ALLOWED = frozenset(["num_nextn_predict_layers", "num_mtp_layers", "max_window_layers"])
 # Sizes that an architecture may do without.
-NULL_ALLOWED = frozenset(["sliding_window", "q_lora_rank", "max_window_layers"])
+NULL_ALLOWED = frozenset(["sliding_window", "q_lora_rank", "max_window_layers", "n_inner"])
 SIZE_PREFIXES = ("num_", "n_")
 SIZE_SUFFIXES = (
     "_size",

@@ -42,6 +42,21 @@ SPELLINGS: dict[str, Spelling] = {
             **{f"mlp.{half}_proj.": "mlp.gate_up_proj." for half in ("gate", "up")},
         }
     ),
+    "gpt2": Spelling(
+        {
+            "model.embed_tokens.": "transformer.wte.",
+            "model.embed_positions.": "transformer.wpe.",
+            "model.norm.": "transformer.ln_f.",
+            "model.layers.": "transformer.h.",
+            "input_layernorm.": "ln_1.",
+            "post_attention_layernorm.": "ln_2.",
+            **{f"self_attn.{letter}_proj.": "attn.c_attn." for letter in "qkv"},
+            "self_attn.o_proj.": "attn.c_proj.",
+            "mlp.up_proj.": "mlp.c_fc.",
+            "mlp.down_proj.": "mlp.c_proj.",
+        },
+        turned=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
+    ),
     "mixtral": Spelling(
         {"mlp.": "block_sparse_moe.", "gate_proj.": "w1.", "down_proj.": "w2.", "up_proj.": "w3."}
     ),

@@ -24,8 +24,10 @@ class Optimizer(NamedTuple):
     """An optimizer: `moments` are kept as wide as the weight that is updated, a number for each of its.
 
     `of` gives the states where that is not the rule: from a weight's shape and the bytes of one of its
-    numbers. `steps` are the ways in which it can step, the default
-    first; `copies` how many gradient-sized copies a step with ``foreach`` needs.
+    numbers. `steps` are the ways in which it can step, the default first; `copies` how many gradient-sized
+    copies a step with ``foreach`` needs. `loop` gives the bytes that a step with ``for-loop`` needs for one
+    array, beside which the result for the array before still lives: from its shape, the bytes of a number,
+    and the numbers of the array before.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Optimizer(NamedTuple):
     source: str
     copies: int = 0
     of: Callable[[tuple[int, ...], int], list[State]] | None = None
+    loop: Callable[[tuple[int, ...], int, int], int] | None = None
     inside_only: bool = False  # embedding and head are treated as vectors are
     note: str = ""
 
@@ -82,6 +85,40 @@ def muon(shape: tuple[int, ...], width: int) -> list[State]:
     return adam(shape, width)
 
 
+# ---- what a step needs beside the states, array by array (measured: tests/test_saved.py) -------------------
+
+
+def adam_loop(shape: tuple[int, ...], width: int, before: int) -> int:
+    """Return two arrays, and one of the array before."""
+    return width * (2 * prod(shape) + before)
+
+
+def factors_loop(shape: tuple[int, ...], width: int, before: int) -> int:
+    """Return torch's Adafactor: the update, and means of rows and columns; of a vector two arrays."""
+    count = prod(shape)
+    beside = count if len(shape) < 2 else sum(size for _, size in factors(shape, 1))
+    return width * (count + beside + 1 + before)
+
+
+def factors_fp32_loop(shape: tuple[int, ...], width: int, before: int) -> int:
+    """Return transformers' Adafactor: two arrays in 32 bits, four where weight and gradient have 16."""
+    beside = 0 if len(shape) < 2 else sum(size for _, size in factors(shape, 1))
+    return 4 * ((2 if width == 4 else 4) * prod(shape) + max(before, beside) + 1)
+
+
+def muon_loop(shape: tuple[int, ...], width: int, before: int) -> int:
+    """Return Newton and Schulz's iteration in 16 bits: update, two copies, two squares of the short side."""
+    if len(shape) != 2:
+        return adam_loop(shape, width, before)
+    return width * prod(shape) + 2 * (2 * prod(shape) + 2 * min(shape) ** 2)
+
+
+def nothing(shape: tuple[int, ...], width: int, before: int) -> int:
+    """Return nothing: the weight is updated in place."""
+    del shape, width, before
+    return 0
+
+
 SMALL, BLOCK = 4096, 256  # bitsandbytes: min_8bit_size, and the numbers that share a scale
 
 
@@ -108,16 +145,18 @@ def lion_8bit(shape: tuple[int, ...], width: int) -> list[State]:
 OPTIMIZERS: dict[str, Optimizer] = {
     one.id: one
     for one in (
-        Optimizer("adamw", ADAM, STEPS, f"{TORCH}adamw.py", copies=1),
-        Optimizer("sgd", (), STEPS, f"{TORCH}sgd.py", note="without momentum it keeps nothing"),
-        Optimizer("sgd-momentum", ("momentum",), STEPS, f"{TORCH}sgd.py"),
-        Optimizer("lion", ("momentum",), ("for-loop",), "Chen et al. 2023, arXiv:2302.06675"),
+        Optimizer("adamw", ADAM, STEPS, f"{TORCH}adamw.py", copies=1, loop=adam_loop),
+        Optimizer("sgd", (), STEPS, f"{TORCH}sgd.py", loop=nothing, note="without momentum it keeps nothing"),
+        Optimizer("sgd-momentum", ("momentum",), STEPS, f"{TORCH}sgd.py", loop=nothing),
+        Optimizer("lion", ("momentum",), ("for-loop",), "Chen et al. 2023, arXiv:2302.06675", loop=adam_loop),
         Optimizer(
             "adafactor",
             (),
-            ("for-loop",),
+            ("for-loop", "foreach"),
             f"{TORCH}_adafactor.py",
+            copies=1,
             of=factors,
+            loop=factors_loop,
             note="torch's: factors as wide as the weight",
         ),
         Optimizer(
@@ -126,6 +165,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             ("for-loop",),
             "https://github.com/huggingface/transformers, v5.23, src/transformers/optimization.py",
             of=factors_fp32,
+            loop=factors_fp32_loop,
             note="transformers': factors in 32 bits, without a first moment",
         ),
         Optimizer(
@@ -135,6 +175,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
             f"{TORCH}_muon.py",
             of=muon,
             inside_only=True,
+            loop=muon_loop,
             note="AdamW for all but matrices",
         ),
         Optimizer("adamw-8bit", (), ("fused",), BITSANDBYTES, of=adam_8bit),

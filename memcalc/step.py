@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import COMPONENTS, Line, PoolBudget
 from memcalc.saved.tape import Pass
-from memcalc.tensor import ceil_div, greatest, product
+from memcalc.tensor import ceil_div, greatest, product, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from memcalc.machine import Machine
     from memcalc.model import Layer, Model
     from memcalc.optimizers import Optimizer
+    from memcalc.regimes import Regime
     from memcalc.saved.base import Adapter, Implementation, Loss, Setting
     from memcalc.saved.tape import Tape
     from memcalc.sources import Source
     from memcalc.split import Layout
-    from memcalc.states import Regime
     from memcalc.sweep import Points
     from memcalc.tensor import Tensor
 
@@ -42,7 +42,8 @@ class Held(NamedTuple):
     """A weight on one rank: how many numbers, in how many bytes, and what training keeps beside it.
 
     FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
-    sum: `ranks` are those that hold the same weight. `each` is the number of one of its `copies`.
+    sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where
+    it is part of another's.
     """
 
     name: str
@@ -54,8 +55,8 @@ class Held(NamedTuple):
     updated: int
     trained: bool
     ranks: int
-    each: int
-    copies: int
+    shape: tuple[int, ...] | None
+    inside: bool
 
 
 class Run(NamedTuple):
@@ -137,6 +138,25 @@ class Training:
             return False
         return not self.trainable or any(part in name for part in self.trainable)
 
+    def trains(self, name: str) -> bool:
+        """Say the same of a matrix or norm by its name inside of a layer, or outside of all."""
+        inside = f"model.layers.{{layer}}.{name}.weight"
+        return self.is_trained(inside if inside in self.weight_names else f"{name}.weight")
+
+    @cached_property
+    def weight_names(self) -> frozenset[str]:
+        """Names of all weights."""
+        return frozenset(one.name for one in self.model.weights())
+
+    @cached_property
+    def input_grad(self) -> bool:
+        """Whether a gradient flows into the first layer.
+
+        Where the embedding is frozen, recomputed layers could not run backwards without one: transformers'
+        enable_input_require_grads makes it.
+        """
+        return self.is_trained(EMBEDDING) or self.recompute == "full"
+
     @cached_property
     def parameters(self) -> int:
         """Numbers of the model and of its adapters, tied ones once."""
@@ -200,12 +220,13 @@ class Training:
             count = self.mine(tensor, ranks)
             trained = tensor.kind != "buffer" and self.is_trained(tensor.name)
             moments = 0
+            shape, arrays = self.implementation.stored(self.model, tensor)
+            inside = tensor.kind not in ("embedding", "head", "positions")
             if trained and self.optimizer.elementwise:
                 moments = count * self.updated_bytes * len(self.optimizer.moments)
-            elif trained:
-                inside = tensor.kind not in ("embedding", "head")
-                kept = self.optimizer.states(tensor.stored_shape, self.updated_bytes, inside=inside)
-                moments = tensor.copies * sum(size for _, size in kept)
+            elif trained and shape is not None:
+                kept = self.optimizer.states(shape, self.updated_bytes, inside=inside)
+                moments = arrays * sum(size for _, size in kept)
             yield Held(
                 tensor.name,
                 tensor.count,
@@ -216,8 +237,8 @@ class Training:
                 count * self.updated_bytes if trained else 0,
                 trained,
                 ranks,
-                tensor.each,
-                tensor.copies,
+                shape,
+                inside,
             )
             beside = adapter_of(self.adapters, tensor)
             if beside is not None:
@@ -227,8 +248,7 @@ class Training:
         """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
         width = beside.element_bytes
         for letter, shape in lora_shapes(tensor, beside):
-            each = prod(shape)
-            numbers = tensor.copies * each
+            numbers = tensor.copies * prod(shape)
             moments = tensor.copies * sum(size for _, size in self.optimizer.states(shape, width))
             name = f"{tensor.name.removesuffix('.weight')}.{letter}"
             size = numbers * width
@@ -242,8 +262,8 @@ class Training:
                 size,
                 trained=True,
                 ranks=ranks,
-                each=each,
-                copies=tensor.copies,
+                shape=shape,
+                inside=True,
             )
 
     def stored(self, tensor: Tensor, count: int, *, trained: bool) -> int:
@@ -302,8 +322,10 @@ class Training:
         }
         return replace(
             self.setting,
-            trained=self.is_trained,
+            trained=self.trains,
             adapters=self.adapters,
+            fused_head=self.loss.fused,
+            quantised=self.base_format is not None,
             cut={region: ranks for region, ranks in cut.items() if ranks > 1},
             fresh=self.fresh and not self.sharded[1],
             routed_share=(layout.ep, layout.etp),
@@ -357,11 +379,12 @@ class Training:
             whole = [value for value in tape.kept() if not any(value is other for other in kept)]
             nothing = not tape.operations
             weights = self.held_of(one)
+            forward = tape.forward_peak(x) if self.recompute == "full" else 0
             run = Run(
                 sum(value.bytes for value in kept) if not nothing or self.recompute == "full" else 0,
                 sum(value.bytes for value in whole) if self.recompute == "full" else 0,
-                NOTHING if nothing else tape.backward(how),
-                NOTHING if nothing else tape.backward(how, final=True),
+                NOTHING if nothing else tape.backward(how, forward=forward),
+                NOTHING if nothing else tape.backward(how, final=True, forward=forward),
                 self.share_of(weights, "gradient", cut=self.sharded[1]),
                 sum(item.count for item in weights),
                 1,
@@ -403,9 +426,9 @@ class Training:
         if not tape.operations:
             return 0, NOTHING, logits.bytes, 0
         passed = tape.backward()
-        alone = replace(
-            stage, layers=(), outside=tuple(one for one in stage.outside if one[0] != EMBEDDING or stage.tied)
-        )
+        first = ("model.embed_positions", *(() if stage.tied else (EMBEDDING,)))  # they run backwards last
+        outside = tuple(one for one in stage.outside if one[0] not in first)
+        alone = replace(stage, layers=(), outside=outside)
         gradients = self.share_of(list(self.held(alone)), "gradient", cut=self.sharded[1])
         return tape.kept_bytes(), passed, logits.bytes, gradients
 
@@ -517,7 +540,7 @@ class StageMoments:
     @cached_property
     def runs(self) -> list[list[Run]]:
         """Runs of equal layers, a list for each chunk; the embedding decides whether a gradient flows in."""
-        grad, found = self.stage > 0 or self.plan.is_trained(EMBEDDING), []
+        grad, found = self.stage > 0 or self.plan.input_grad, []
         for chunk in self.chunks:
             runs, grad = self.plan.runs(chunk.layers, grad=grad)
             found.append(runs)
@@ -544,8 +567,14 @@ class StageMoments:
     def beside_layers(self) -> int:
         """Bytes kept beside the layers: RoPE's tables, and the positions that checkpoints hold on to."""
         plan = self.plan
-        positions = 8 * plan.setting.seq if plan.recompute == "full" and plan.implementation.positions else 0
-        return plan.rope_bytes + positions + self.started if any(map(bool, self.runs)) else self.started
+        checkpointed = plan.implementation.checkpointed
+        held = (
+            checkpointed(plan.asked, plan.model)
+            if plan.recompute == "full" and checkpointed is not None
+            else 0
+        )
+        flows = any(run.passed is not NOTHING for runs in self.runs for run in runs)
+        return self.started + (plan.rope_bytes + held if flows else 0)
 
     @cached_property
     def started(self) -> int:
@@ -560,9 +589,7 @@ class StageMoments:
     @cached_property
     def ends(self) -> tuple[int, Pass, int, int]:
         """What norm and head keep, their pass, the gradient of the logits, and their own gradients."""
-        grad = self.plan.is_trained(EMBEDDING) or any(
-            run.passed is not NOTHING for runs in self.runs for run in runs
-        )
+        grad = self.plan.input_grad or any(run.passed is not NOTHING for runs in self.runs for run in runs)
         return self.plan.ends_run(self.chunks[-1], grad=grad)
 
     @cached_property
@@ -596,16 +623,16 @@ class StageMoments:
         gradients = 0
         if self.is_last:
             kept, passed, result, own = self.ends
-            wide = result if plan.loss.backward or plan.loss.kept else 0
+            wide = self.head_input(result)
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
-            gradients = own if fresh else 0
+            gradients = own if fresh else self.waiting
         for run in reversed(self.runs[self.in_flight[-1]]):
             steps = {0, run.times - 1}
             for step in sorted(steps):
                 done = gradients + (step * run.gradients if fresh else 0)
                 left = activations - in_layers * step * run.kept + run.again
                 first = step == run.times - 1 and run is self.runs[self.in_flight[-1]][0]
-                passed = run.last_passed if first else run.passed
+                passed = run.last_passed if first and plan.recompute != "full" else run.passed
                 yield Instant("layer", done, left, held, stream + passed.peak - run.again)
             gradients = gradients + (run.times * run.gradients if fresh else 0)
             activations = activations - in_layers * run.times * run.kept
@@ -620,10 +647,44 @@ class StageMoments:
             "of each", 0, 0, 0, largest(one.total for one in found)
         )  # arrays: another one for each
 
+    def head_input(self, result: int) -> int:
+        """Bytes that lie ready when the head runs backwards: the gradient of the logits, and what waits."""
+        form = self.plan.loss
+        if form.fused:
+            return result + self.head_gradient
+        if not form.backward:  # it lies where the logits were
+            return form.kept * self.logits
+        left = form.kept * self.logits - share(form.kept * self.logits, form.chunks)
+        return left + share(result, form.chunks)
+
+    @cached_property
+    def head_gradient(self) -> int:
+        """Bytes of the gradient of the head's matrix, if it is trained."""
+        head = EMBEDDING if self.plan.model.tied else "lm_head"
+        return sum(item.gradient for item in self.trained if item.name.startswith(head))
+
+    @property
+    def fused_chunk(self) -> int:
+        """Bytes of the logits that a fused loss makes at once."""
+        plan, (batch, seq, width) = self.plan, self.plan.stream_shape
+        if plan.loss.chunk is None:
+            return 0
+        return plan.loss.chunk(batch * seq, self.vocab, width) * self.vocab * plan.setting.low_bytes
+
+    @cached_property
+    def embedding_gradient(self) -> int:
+        """Bytes of the gradient of the embedding, if it is trained."""
+        return sum(item.gradient for item in self.trained if item.name.startswith(EMBEDDING))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the gradient of a tied head: autograd adds it only when the embedding's has come, too."""
+        return self.embedding_gradient if self.plan.model.tied and self.is_last else 0
+
     @cached_property
     def held_logits(self) -> int:
         """Bytes of the logits that the caller does not let go."""
-        return self.logits * self.plan.setting.element_bytes if self.plan.hold_logits and self.is_last else 0
+        return self.logits * self.plan.setting.low_bytes if self.plan.hold_logits and self.is_last else 0
 
     # ---- lines -------------------------------------------------------------------------------------------
 
@@ -662,11 +723,11 @@ class StageMoments:
         """Say whether a line lies in the host's memory: states by --offload, and their step with them."""
         offload, step = self.plan.offload, self.plan.moments[-1:]
         of_states = line.component in ("master", "optimizer") or line.moments == step
+        if "activations" in offload and line.name == KEPT_BY_LAYERS:
+            return True
         if "parameters" in offload:
             return of_states or line.name in ("weights", "gradients")
-        return ("optimizer" in offload and of_states) or (
-            "activations" in offload and line.name == KEPT_BY_LAYERS
-        )
+        return "optimizer" in offload and of_states
 
     def lines(self) -> Iterator[Line]:
         """Yield everything that a rank holds, with the moments at which it does."""
@@ -768,7 +829,7 @@ class StageMoments:
         if self.is_last:
             form, source = plan.loss, plan.loss.source
             kept = form.kept * self.logits * (1 + len(plan.model.mtp))
-            back = form.backward * self.logits
+            back = share(form.backward * self.logits, form.chunks)
             yield Line(
                 "logits",
                 f"{form.id}: kept",
@@ -787,10 +848,18 @@ class StageMoments:
                 loss,
                 source=source,
             )
-            held = (*end, *loss, "backward_end")
+            if form.fused:
+                made = self.ends[2] + self.head_gradient
+                name = f"{form.id}: gradients of stream and head"
+                yield Line("logits", name, 0, made, "made in the forward pass", (*end, *loss), source=source)
+                name = f"{form.id}: a chunk of logits"
+                yield Line("logits", name, 0, self.fused_chunk, "16 bits each", loss, source=source)
+            held = (*end, *loss, "backward_end", "step")
             yield Line(
                 "logits", "held by the caller", self.logits, self.held_logits, "until the next step", held
             )
+            loss_too = 4 if plan.hold_logits else 0
+            yield Line("logits", "the loss, held with them", 1, loss_too, "one number of 32 bits", ("step",))
         instant = self.fullest_instant
         for component, size in (
             ("gradients", instant.gradients),
@@ -806,12 +875,22 @@ class StageMoments:
                 "simulated",
                 (plan.moments[2],),
             )
-        flows = self.stage > 0 or plan.is_trained(EMBEDDING)
-        stream = plan.stream_bytes if flows else 0
-        yield Line(
-            "temporaries", "gradient of the stream", 0, stream, "batch x seq x width", ("backward_end",)
-        )
+        stream = plan.stream_bytes if self.stage > 0 or plan.input_grad else 0
+        yield from self.embedding_lines(stream)
         yield Line("activations", "scalars", 2, scalars, "the loss and its gradient", ("backward_end",))
+
+    def embedding_lines(self, stream: int) -> Iterator[Line]:
+        """Yield what the embedding's backward pass needs: the last, which may meet gradients that exist."""
+        plan, at = self.plan, ("backward_end",)
+        one = self.embedding_gradient if self.stage == 0 else 0
+        made = one * (plan.model.tied + (not plan.fresh))
+        both = greatest(stream + made, made + one if plan.model.tied else 0)
+        yield Line("temporaries", "gradient of the stream", 0, stream, "batch x seq x width", at)
+        if self.stage == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
+            name = "embedded tokens, as long as the loss lives"
+            yield Line("activations", name, 0, stream, "batch x seq x width", at)
+        name = "gradient of the embedding, added to those that exist"
+        yield Line("temporaries", name, 0, both - stream, "vocab x width", at)
 
     def step_lines(self) -> Iterator[Line]:
         """Yield what the optimizer needs beside the states while it steps."""
@@ -823,19 +902,24 @@ class StageMoments:
             size, what = form.copies * updated, "as wide as what is updated"
             yield Line("temporaries", "foreach: a copy of all", 0, size, what, step, source=source)
         elif plan.optimizer_step == "for-loop":
-            size, what = self.for_loop_bytes, "twice the largest array, and what is left of the one before"
-            yield Line("temporaries", "for-loop: two arrays", 0, size, what, step, source=source)
+            size, what = self.for_loop_bytes, "the largest of all weights"
+            yield Line("temporaries", "for-loop: arrays of one weight", 0, size, what, step, source=source)
         if plan.master_bytes and plan.gradient_widths == (2,):
             name, source = "gradients in fp32 for the master copy", DEEPSPEED
             yield Line("temporaries", name, 0, updated, "4 B a number of the share", step, source=source)
 
     @property
     def for_loop_bytes(self) -> int:
-        """Two arrays of the weight in turn, and what is left of the one before it."""
-        width, largest, before = self.plan.updated_bytes, 0, 0
+        """Bytes for one array in turn, and what is left of the one before it."""
+        optimizer = self.plan.optimizer
+        largest, before = 0, 0
         for item in in_order(self.trained):
-            largest = max(largest, width * (2 * item.each + before))
-            before = item.each
+            if item.shape is not None and optimizer.loop is not None:
+                width = item.gradient // item.count if self.plan.adapters else self.plan.updated_bytes
+                vector = optimizer.inside_only and not item.inside
+                shape = (prod(item.shape),) if vector else item.shape
+                largest = max(largest, optimizer.loop(shape, width, before))
+                before = prod(item.shape)
         return largest
 
 
@@ -916,7 +1000,7 @@ def one_kind(a: Line, b: Line) -> bool:
 def in_order(items: list[Held]) -> list[Held]:
     """Return weights as a model lists its parameters: the embedding first, norm and head last."""
     return sorted(
-        items, key=lambda item: (item.name.startswith(EMBEDDING), "{layer}" in item.name), reverse=True
+        items, key=lambda item: (item.name.startswith("model.embed_"), "{layer}" in item.name), reverse=True
     )
 
 

@@ -9,11 +9,11 @@ from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.machine import machine
 from memcalc.optimizers import optimizer as optimizer_named
 from memcalc.parts import Embedding
+from memcalc.regimes import GRADIENTS, REGIMES
 from memcalc.saved import implementation as implementation_named
 from memcalc.saved.base import Adapter, Setting
 from memcalc.sources import source as source_named
 from memcalc.split import Layout
-from memcalc.states import GRADIENTS, REGIMES
 from memcalc.step import Training
 from memcalc.sweep import BATCH, SEQUENCE, Points, Size, points
 from memcalc.tensor import ceil_div
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from memcalc.model import Model
     from memcalc.optimizers import Optimizer
+    from memcalc.regimes import Regime
     from memcalc.saved.base import Implementation, Loss
     from memcalc.sources import Source
-    from memcalc.states import Regime
 
 __all__ = ["train"]
 
@@ -122,6 +122,14 @@ def train(
     stepper, how = optimizer_named(optimizer, step_named)
     refuse_optimizer(chosen, widths, layout, stepper)
     form = loss_of(chosen, loss)
+    if form.fused and (hold_logits or regime != "pure-bf16"):
+        given = "--hold-logits" if hold_logits else regime
+        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
+        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+    if form.id == "liger" and regime == "fp32":
+        raise BadInputError(
+            "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"
+        )
     modules = modules_of(chosen, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
     if adapters and (tp > 1 or pp > 1 or ep > 1):
@@ -190,7 +198,7 @@ def train(
         "gradient_fusion": gradient_fusion,
         "context_exchange": context_exchange,
     }
-    return Training(
+    plan = Training(
         model,
         chosen,
         layout,
@@ -216,6 +224,20 @@ def train(
         defaults,
         found,
     )
+    return understood(plan)
+
+
+def understood(plan: Training) -> Training:
+    """Return the plan, if the implementation has a program for all of it: it is refused here, not when asked.
+
+    Raises:
+        BadInputError: it has none.
+        UnknownNameError: it knows no such experts.
+
+    """
+    for stage in plan.stages:
+        _ = stage.runs
+    return plan
 
 
 def one_of(name: str, given: object, known: tuple[str, ...]) -> None:

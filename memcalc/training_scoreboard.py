@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.readers import read
 from memcalc.readers.megatron import described
+from memcalc.regimes import states
 from memcalc.scoreboard import Prediction, exactly, nine_tenths, span
 from memcalc.sources import Source, load_model
-from memcalc.states import states
 from memcalc.step import runtime_lines
 from memcalc.training import train
 from memcalc.training_observations import trained_models

@@ -33,9 +33,9 @@ from memcalc.formula import (
 )
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
+from memcalc.regimes import states
 from memcalc.sources import catalogue, load_model
 from memcalc.split import Split
-from memcalc.states import states
 from memcalc.tensor import ceil_div, count, least
 from memcalc.vocabulary import WORDS, word
 

@@ -15,8 +15,8 @@ from memcalc.formats import FORMATS, quantised, stored_bytes, tensor_bytes
 from memcalc.formula import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
 from memcalc.model import Layer, Model
 from memcalc.parts import GQA, MLA, MLP, Embedding, MoE, Norm
+from memcalc.regimes import states
 from memcalc.split import Split
-from memcalc.states import states
 from memcalc.tensor import count, least
 from memcalc.vocabulary import WORDS
 

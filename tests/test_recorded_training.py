@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from memcalc.readers import read
-from memcalc.states import states
+from memcalc.regimes import states
 
 SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_text(encoding="utf-8"))[
     "models"

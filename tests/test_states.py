@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 
+import memcalc
 from memcalc.errors import MemcalcError
-from memcalc.states import states
+from memcalc.regimes import states
 
 BILLION = 10**9
 
@@ -56,3 +59,10 @@ def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     """A refusal names the option."""
     with pytest.raises(MemcalcError, match="expected"):
         states(1, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_public_name_is_no_module_however_much_is_loaded() -> None:
+    """A module called as one of the package's names would take its place as soon as it is loaded."""
+    for name in memcalc.__all__:
+        getattr(memcalc, name)
+    assert [name for name in memcalc.__all__ if isinstance(getattr(memcalc, name), ModuleType)] == []

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memcalc.errors import MemcalcError
+from memcalc.regimes import states
 from memcalc.split import Layout
-from memcalc.states import states
 from memcalc.training import train
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"  # the shapes of Llama-3-8B

@@ -9,8 +9,8 @@ import pytest
 
 from memcalc import training_observations as module
 from memcalc.machine import machine
+from memcalc.regimes import states
 from memcalc.sources import catalogue, load_model
-from memcalc.states import states
 from memcalc.training_observations import (
     OPTIONS,
     QUANTITIES,

@@ -33,10 +33,10 @@ def test_rows(everything):
 
 # family, quantity: test rows, then the largest median and 90th percentile of the errors, in per cent
 LIMITS = {
-    ("fms full", "allocated"): (12, 0.01, 0.01),
-    ("fms full", "device"): (11, 3, 8),
+    ("fms full", "allocated"): (16, 0.01, 0.01),
+    ("fms full", "device"): (15, 3, 8),
     ("fms qlora", "allocated"): (4, 8, 22),  # adapters under FSDP: see KNOWN_TO_BE_FAR
-    ("fms qlora", "device"): (4, 6, 15),
+    ("fms qlora", "device"): (4, 7, 15),
     ("megatron dense", "allocated"): (48, 0.5, 3.5),
     ("megatron dense", "allocated_after_step"): (1, 6, 6),  # the run that set no constant
     ("megatron local", "allocated"): (3, 1.2, 1.5),
@@ -50,7 +50,8 @@ LIMITS = {
     ("b200 moe mla", "allocated"): (3, 0.4, 0.7),
     ("peft", "allocated_after_step"): (1, 5, 5),
     ("torchtitan", "reserved"): (3, 1, 1.1),
-    ("torchtune", "allocated"): (2, 9, 16),  # one of two is compiled
+    ("torchtune", "allocated"): (3, 18, 20),  # two of three are compiled
+    ("litgpt lora", "allocated"): (5, 8, 17),
     ("playbook", "states"): (5, 0.01, 0.06),
     ("zero table", "states"): (5, 0.1, 1),  # printed to two digits
 }
@@ -75,13 +76,13 @@ KINDS = {
     "one GPU, HF transformers": (
         lambda row: (
             row.plan["world"] == 1
-            and row.plan.get("implementation") == "transformers"
+            and row.family in ("fms full", "fms qlora", "fms moe qlora", "torchtune")
             and row.quantity == "allocated"
             and not row.plan.get("compile")
         ),
-        7,
-        1,
-        3,
+        11,
+        0.1,
+        0.6,
     ),
     "FSDP2, everything recomputed": (
         lambda row: (
@@ -156,11 +157,10 @@ def test_zeros_figure_1_is_as_printed(test_rows):
     assert all(score.inside for score in held)
 
 
-REFUSED = {  # what memcalc does not know yet, by the field that it names, and how many rows ask for it
-    ("SOURCE", "mixtral"): 8,
-    ("--loss", "fused-linear"): 18,
-    ("--loss", "chunked"): 6,
+REFUSED = {  # what memcalc does not know yet: the field that it names, what is given, and how many rows
+    ("--loss", "bf16-mixed"): 10,  # a fused loss where 32-bit numbers are shared out
     ("--loss", "vocabulary-parallel"): 1,
+    ("--experts", "sequential"): 8,  # experts one after the other
 }
 
 
@@ -180,6 +180,9 @@ KNOWN_TO_BE_FAR = {  # more than 8 per cent, with what is known of the cause
     "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-peak",
     "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-device",
     "torchtune-llama-3.2-3b-packed-compile",  # a compiled graph keeps less
+    "torchtune-llama-3.2-3b-packed-compile-chunkedce-actckpt",  # less than foreach's copy would take
+    "litgpt-lora-llama-3.2-1b",  # litgpt has a head of its own where the model's is tied
+    "litgpt-table-llama-2-7b-lora",  # what dropout keeps before each adapter is not in the plan
     # without Transformer Engine: 128 MiB beside what is derived, the most of all runs on A100
     "megatron-a100-gpt3_mcore_tp1_pp1_dist_optimizer_overlap_grad_reduce_param_gather-after",
 }

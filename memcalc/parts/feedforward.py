@@ -45,7 +45,8 @@ class MoE(Part):
     `score_bias` is the router's correction that DeepSeek-V3 keeps as a buffer, not as a parameter. `bias` is
     on the router and on every matrix of the routed experts, as in gpt-oss; `expert_bias` leaves the router
     without. `gated` experts have three matrices, others two. `shared_gate` is one row that says how much of
-    the shared experts is added, as in Qwen3-Next.
+    the shared experts is added, as in Qwen3-Next. `normed` makes the weights of a token's experts add up to
+    1, `wide` leaves them in 32 bits: no weight depends on either, but what autograd keeps does.
     Source: DeepSeek-V3, arXiv:2412.19437; names as in Qwen3's and DeepSeek's checkpoints.
 
     >>> part = MoE(width=4096, expert_width=1536, experts=128, top_k=8)
@@ -64,6 +65,8 @@ class MoE(Part):
     shared_gate: bool = False
     gated: bool = True
     expert_bias: bool = False
+    normed: bool = False
+    wide: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the router, every expert, and the shared experts."""

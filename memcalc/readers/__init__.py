@@ -122,6 +122,18 @@ FAMILIES: dict[str, tuple[str, str, dict[str, object]]] = {
             "max_position_embeddings": 131_072,
         },
     ),
+    "gpt2": (
+        "gpt2",
+        "gpt2",
+        {
+            "vocab_size": 50_257,
+            "n_positions": 1024,
+            "n_embd": 768,
+            "n_layer": 12,
+            "n_head": 12,
+            "tie_word_embeddings": True,
+        },
+    ),
     "phi3": ("dense", "phi3", {"max_position_embeddings": 4096}),
     "gemma2": (
         "gemma",

@@ -16,5 +16,6 @@ __all__ = ["mixtral"]
 def mixtral(config: Config, name: str) -> Model:
     """Read Mixtral: Mistral's attention, and experts in every layer."""
     attention = gqa(config, window=config.optional("sliding_window"))
-    layer = block(attention, routed(config, "num_local_experts", "intermediate_size"), attention.width)
+    sparse = routed(config, "num_local_experts", "intermediate_size", normed=True, wide=True)
+    layer = block(attention, sparse, attention.width)
     return decoder(config, name, [layer] * config.size("num_hidden_layers"))

@@ -22,7 +22,8 @@ def qwen3_moe(config: Config, name: str) -> Model:
         "num_experts" if config.has("num_experts") else "num_local_experts"
     )  # what transformers 5 writes
     config.restates("num_local_experts", config.size(experts))
-    width, sparse = config.size("hidden_size"), routed(config, experts)
+    normed = config.has("norm_topk_prob") and config.flag("norm_topk_prob")
+    width, sparse = config.size("hidden_size"), routed(config, experts, normed=normed)
     layers = stack(
         (index in plain or (index + 1) % step > 0 for index in range(config.size("num_hidden_layers"))),
         lambda is_plain: block(attention, dense(config) if is_plain else sparse, width),

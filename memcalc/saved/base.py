@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from memcalc.model import Layer, Model
     from memcalc.saved.tape import Value
+    from memcalc.tensor import Tensor
 
 __all__ = ["Adapter", "Implementation", "Lasting", "Loss", "Setting", "everything_trained"]
 
@@ -55,6 +56,8 @@ class Setting:
     context_ranks: int = 1  # ranks that share a sequence
     context_exchange: str = "p2p"  # what they exchange: keys and values in turn, or (a2a) heads for sequences
     gradient_fusion: bool = True  # matrices add to 32-bit gradients as they multiply (Megatron's default)
+    quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
+    fused_head: bool = False  # the loss multiplies by the head itself
     fresh: bool = True
     gradient_bytes: int | None = None
 
@@ -75,8 +78,10 @@ class Setting:
 class Loss(NamedTuple):
     """Bytes of the loss for one number of the logits.
 
-    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept), `result`
-    the gradient of the logits that the head is given.
+    `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept); 0 says
+    that the gradient takes the place of what is kept. `chunks` run backwards one after the other. `fused`
+    makes the gradients of the stream and of the head's matrix in the forward pass: no logits are kept, and
+    `chunk` says how many tokens' logits live at once, from the tokens, the vocabulary and the width.
     """
 
     id: str
@@ -84,6 +89,15 @@ class Loss(NamedTuple):
     backward: int
     note: str
     source: str
+    chunks: int = 1
+    fused: bool = False
+    chunk: Callable[[int, int, int], int] | None = None
+
+
+def as_it_is(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
+    """Return the shape of the array that holds a weight, and how many there are: each weight has its own."""
+    del model
+    return tensor.stored_shape, tensor.copies
 
 
 class Lasting(NamedTuple):
@@ -115,11 +129,14 @@ class Implementation:
     buffers: Callable[[Model], int]  # bytes of what a model keeps beside its weights
     workspace: Callable[[str | None], tuple[int, int, int]]  # of the libraries, by CUDA's capability: a range
     workspace_source: str
+    stored: Callable[[Model, Tensor], tuple[tuple[int, ...] | None, int]] = as_it_is
     gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
     step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
     vocab_multiple: int = 1
-    positions: bool = False  # whether checkpoints hold on to the positions of the tokens
+    checkpointed: Callable[[Setting, Model], int] | None = (
+        None  # bytes that all checkpoints hold beside their inputs
+    )
     optimizers: frozenset[str] | None = None
     start: Callable[[Tape, Setting, Model], Value] | None = None
     lasting: Callable[[Setting, Model, str | None], list[Lasting]] | None = None

@@ -42,6 +42,12 @@ class Value:
     bytes: int
     module: str = ""
     shared: bool = False  # by all layers: counted once, beside them
+    of: Value | None = None  # what it is a part of: whoever keeps the part keeps the whole
+
+    @property
+    def storage(self) -> Value:
+        """What is kept when this is."""
+        return self if self.of is None else self.of
 
 
 class Operation(NamedTuple):
@@ -60,6 +66,7 @@ class Operation(NamedTuple):
     aliased: bool
     weight_bytes: int
     beside: int
+    parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
 
 
 class Pass(NamedTuple):
@@ -103,6 +110,7 @@ class Tape:
     operations: list[Operation] = field(default_factory=list)
     module: str = ""
     region: str = "hidden"
+    referred: dict[int, int] = field(default_factory=dict)  # until which operation code holds a value
     rope: list[Value] | None = None  # cosines and sines, once all layers share them
 
     def value(
@@ -132,19 +140,31 @@ class Tape:
         aliased: bool = False,
         weight_bytes: int = 0,
         beside: int = 0,
+        parts: tuple[Value, ...] = (),
     ) -> Value:
         """Add an operation; one whose result needs no gradient leaves no trace."""
         if output.grad:
             if not self.fresh:
                 weight_bytes, beside = 0, beside + weight_bytes
             flowing = tuple(x for x in inputs if x.grad)
-            kept = tuple(keeps)
+            kept = tuple(value.storage for value in keeps)
             self.operations.append(
-                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside)
+                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts)
             )
         return output
 
     # ---- operations, each with the rule of its derivative (PyTorch's derivatives.yaml) -------------------
+
+    def split(self, x: Value, shapes: Mapping[str, tuple[int, ...]]) -> list[Value]:
+        """Return parts of a storage: views, whose gradients are joined to that of the whole."""
+        found = [
+            self.value(name, shape, x.element_bytes, grad=x.grad, region=x.region)
+            for name, shape in shapes.items()
+        ]
+        for part in found:
+            part.of = x
+        self.record("split", (x,), found[0], parts=tuple(found[1:]))
+        return found
 
     def cast(self, x: Value, element_bytes: int, name: str) -> Value:
         """Copy to another width; where it has that width already, nothing happens."""
@@ -152,18 +172,27 @@ class Tape:
             return x
         return self.record("cast", (x,), self.like(x, name, element_bytes))
 
+    def promote(self, x: Value, element_bytes: int) -> Value:
+        """Read a storage as wider numbers: nothing is made, but its gradient is copied back to its own."""
+        if x.element_bytes == element_bytes:
+            return x
+        wide = self.like(x, f"{x.name}, wider", element_bytes)
+        wide.of = x.storage
+        return self.record("promote", (x,), wide)
+
     def add(self, a: Value, b: Value, name: str) -> Value:
         """Add: both get the gradient of the sum itself, and nothing is kept."""
         wider = max(a.element_bytes, b.element_bytes)
-        a, b = self.cast(a, wider, f"{a.name}, wider"), self.cast(b, wider, f"{b.name}, wider")
+        a, b = self.promote(a, wider), self.promote(b, wider)
         return self.record("add", (a, b), self.like(a, name, grad=a.grad or b.grad), aliased=True)
 
     def multiply(self, a: Value, b: Value, name: str) -> Value:
         """Multiply: each factor is kept if the other one gets a gradient; b may have one number a row."""
-        out = self.like(a, name, grad=a.grad or b.grad)
+        out = self.like(a, name, max(a.element_bytes, b.element_bytes), grad=a.grad or b.grad)
         keeps = (*((a,) if b.grad else ()), *((b,) if a.grad else ()))
-        summed = a.bytes if b.grad and b.shape != a.shape else 0
-        return self.record("multiply", (a, b), out, keeps, beside=summed)
+        summed = out.bytes if b.grad and b.shape != a.shape else 0
+        narrowed = out.bytes - b.bytes if out.element_bytes != a.element_bytes and a.grad else 0
+        return self.record("multiply", (a, b), out, keeps, beside=summed + narrowed)
 
     def scale(self, x: Value, name: str, *, trained: bool) -> Value:
         """Multiply by a weight with one number a column: x is kept if the weight is trained."""
@@ -189,30 +218,36 @@ class Tape:
         region: str | None = None,
         cut: str | None = None,
         width: int | None = None,
+        bias_first: bool = False,
+        unpacked: bool = False,
     ) -> Value:
         """Multiply by a matrix: x is kept if the matrix is trained.
 
         `cast`: the matrix is stored wider and copied to 16 bits, which x's gradient needs; `region` is that
         of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
-        numbers.
+        numbers; `bias_first` that the bias is the first argument of the function, as addmm has it; `unpacked`
+        that the matrix is quantised, and a copy of it lives while x gets its gradient.
         """
+        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
+        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
+        numbers = width or self.weight_width or (4 if cast else x.element_bytes)
+        copies = {}
+        copied = {"bias": (f"{name}.bias", shifts), "weight": (name, mine)}
+        # arguments of a function are copied from the last to the first
+        for argument in (("weight", "x", "bias") if bias_first else ("bias", "weight", "x")) if cast else ():
+            if argument == "x":
+                x = self.cast(x, 2, f"{name} input in 16 bits")
+            elif numbers != 2:
+                what, size = copied[argument]
+                copy = self.value(f"{what} in 16 bits", (size,), 2, grad=trained, region="weight")
+                copies[argument] = self.record("cast", (), copy, weight_bytes=size * numbers)
         out = self.value(
             f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
         )
-        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
-        keeps = [x] if trained else []
-        if cast and x.grad:
-            keeps.append(self.value(f"{name} in 16 bits", (mine,), 2, grad=False, region="weight"))
-        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
-        gradient = (mine + shifts) * (width or self.weight_width or x.element_bytes)
-        return self.record(
-            name,
-            (x,),
-            out,
-            keeps,
-            weight_bytes=gradient if trained else 0,
-            beside=2 * (mine + shifts) if cast and trained else 0,
-        )
+        keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
+        gradient = (mine + shifts) * numbers if trained and not copies else 0
+        beside = mine * x.element_bytes if unpacked and x.grad else 0
+        return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient, beside=beside)
 
     def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
         """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.
@@ -239,6 +274,27 @@ class Tape:
             normal.name = f"{name} normalised"
         return self.scale(normal, f"{name} output", trained=trained)
 
+    def layer_norm(self, name: str, x: Value, *, trained: bool) -> Value:
+        """Normalise as torch's LayerNorm does, in one kernel: x, mean and inverse root are kept.
+
+        The statistics have 32 bits, as the kernel for GPUs has them; that for CPUs keeps them as wide as x.
+        """
+        statistic = (*x.shape[:-1], 1)
+        keeps = [
+            self.value(f"{name} {what}", statistic, 4, grad=False, region=x.region)
+            for what in ("mean", "1/root")
+        ]
+        out = self.like(x, f"{name} output", grad=x.grad or trained)
+        size = 2 * x.shape[-1] * (self.weight_width or x.element_bytes) if trained else 0
+        return self.record(name, (x,), out, (x, *keeps), weight_bytes=size)
+
+    def dropout(self, x: Value, share: float, name: str) -> Value:
+        """Drop a share of the numbers: a byte for each says which are left; a share of 0 does nothing."""
+        if not share:
+            return x
+        mask = self.like(x, f"{name} mask", 1, grad=False)
+        return self.record("dropout", (x,), self.like(x, name), (mask,))
+
     # ---- what follows from them --------------------------------------------------------------------------
 
     def kept(self, recomputed: Recomputed | None = None) -> list[Value]:
@@ -250,7 +306,7 @@ class Tape:
         found: dict[int, Value] = {}
         for one in self.operations:
             unit = recomputed and recomputed(one.module)
-            for value in one.keeps if unit is None else (*one.inputs, *one.keeps):
+            for value in one.keeps if unit is None else (*(x.storage for x in one.inputs), *one.keeps):
                 if unit is None or recomputed(value.module) != unit:  # type: ignore[misc]
                     found[id(value)] = value
         return [value for value in found.values() if not value.shared]
@@ -258,6 +314,38 @@ class Tape:
     def kept_bytes(self, recomputed: Recomputed | None = None) -> int:
         """Bytes of all that is kept."""
         return sum(value.bytes for value in self.kept(recomputed))
+
+    def refer(self, value: Value) -> None:
+        """Note that code still holds a value: its storage outlives the operations that used it."""
+        self.referred[id(value)] = len(self.operations) - 1
+
+    def forward_peak(self, given: Value) -> int:
+        """Run forward again from `given`, for what is kept: the most that lives, until all is there.
+
+        A result that is not kept lives until it was used for the last time, or code has let go of it.
+        """
+        kept = {id(value) for value in self.kept()}
+        end = max((index for index, one in enumerate(self.operations) if one.keeps), default=-1)
+        steps = self.operations[: end + 1]
+        last = dict(self.referred)
+        for index, one in enumerate(steps):
+            for value in one.inputs:
+                last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
+        alive = {id(given): given}
+        level: int = 0
+        peak: int = 0
+        for index, one in enumerate(steps):
+            made = one.keeps if index == end else (*one.keeps, one.output)
+            for value in made:
+                if id(value) not in alive and not value.shared and value.of is None:
+                    alive[id(value)] = value
+                    level = level + value.bytes
+            peak = greatest(peak, level)
+            for key, value in list(alive.items()):
+                if key not in kept and value is not given and last.get(key, index) <= index:
+                    level = level - value.bytes
+                    del alive[key]
+        return peak
 
     def releases(self, recomputed: Recomputed | None, *, final: bool) -> list[list[Value]]:
         """List, for each operation, what is freed after it has run backwards: it was the first to ask for it.
@@ -269,7 +357,7 @@ class Tape:
         found: list[list[Value]] = []
         for one in self.operations:
             unit = recomputed and recomputed(one.module)
-            given = [value for value in one.inputs if id(value) in kept] if unit else []
+            given = [value.storage for value in one.inputs if id(value.storage) in kept] if unit else []
             new = {id(value): value for value in (*given, *one.keeps) if id(value) not in asked}
             asked |= new.keys()
             found.append([value for value in new.values() if final or not value.shared])
@@ -288,10 +376,13 @@ class Tape:
                     found.setdefault(unit, {})[id(value)] = value.bytes
         return {unit: sum(sizes.values()) for unit, sizes in found.items()}
 
-    def backward(self, recomputed: Recomputed | None = None, *, final: bool = False) -> Pass:
+    def backward(
+        self, recomputed: Recomputed | None = None, *, final: bool = False, forward: int = 0
+    ) -> Pass:
         """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
 
-        A unit that is recomputed makes again what its operations need. `final`: nothing runs after it that
+        A unit that is recomputed makes again what its operations need, as soon as one asks for what is not
+        there; meanwhile `forward` bytes live at most (`forward_peak`). `final`: nothing runs after it that
         needs what all layers share.
         """
         again = self.made_again(recomputed)
@@ -301,7 +392,10 @@ class Tape:
         for one, freed in zip(
             reversed(self.operations), reversed(self.releases(recomputed, final=final)), strict=True
         ):
-            meter.take(again.pop(recomputed(one.module) or "", 0) if recomputed else 0)
+            unit = recomputed and recomputed(one.module)
+            if one.keeps and unit in again:  # it asks for what is not there: the unit is run again
+                meter.take(0, beside=forward)
+                meter.take(again.pop(unit))
             given = gradients.pop(id(one.output), None)
             if given is None:
                 continue  # nothing after it asked for its result
@@ -310,6 +404,9 @@ class Tape:
             results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
             meter.take(one.weight_bytes + results, beside=one.beside)
             meter.give(given)
+            for part in one.parts:
+                if id(part) in gradients:
+                    meter.give(gradients.pop(id(part)))
             meter.level = meter.level - sum(value.bytes for value in freed)
             for x, new in zip(one.inputs, made, strict=True):
                 gradients[id(x)] = meter.add(gradients.get(id(x)), new, x)

@@ -6,11 +6,15 @@ fake tensors in tests/oracles/test_train.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
-from memcalc.parts import GQA, MLP, Norm
+from memcalc.parts import GQA, MLP, MoE, Norm
+from memcalc.saved import gpt2
 from memcalc.saved.base import Implementation, Loss
+from memcalc.saved.routing import mixture
+from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from memcalc.model import Layer, Model
     from memcalc.saved.base import Setting
     from memcalc.saved.tape import Tape, Value
+    from memcalc.tensor import Tensor
 
     Body = Callable[[Tape, Setting, Any, Value], Value]
 
@@ -39,25 +44,40 @@ def matrix(
 ) -> Value:
     """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any.
 
-    PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in them.
+    PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in
+    them. Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
+    narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the
+    matrix's numbers again to run backwards.
     """
-    low = tape.cast(x, setting.low_bytes, f"{name} input in 16 bits")
     cast = setting.autocast
-    trained = setting.trained(name)
-    out = tape.linear(name, low, columns, trained=trained, bias=bias, cast=cast, region=region, cut=cut)
+    packed = setting.quantised and name != "lm_head"
+    out = tape.linear(
+        name,
+        x,
+        columns,
+        trained=setting.trained(name),
+        bias=bias,
+        cast=cast,
+        region=region,
+        cut=cut,
+        unpacked=packed,
+    )
     adapter = setting.adapter(name)
     if adapter is None:
         return out
+    if packed:
+        out = tape.record("clone", (out,), tape.like(out, f"{name} output, copied"), aliased=True)
     rank, width = adapter
     own = tape.cast(x, width, f"{name} input for its adapter")
-    own = tape.cast(own, 2, f"{name} input for its adapter in 16 bits") if cast else own
     inner = cut if region == "inner" else None  # the thin matrix beside the one that is cut is cut with it
-    wide = cast and width != 2
-    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, cast=wide, region="hidden", width=width)
+    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, cast=cast, region="hidden", width=width)
     up = tape.linear(
-        f"{name}.lora_B", down, columns, trained=True, cast=wide, region=region, cut=inner, width=width
+        f"{name}.lora_B", down, columns, trained=True, cast=cast, region=region, cut=inner, width=width
     )
-    return tape.cast(tape.add(out, up, f"{name} with its adapter"), low.element_bytes, f"{name} result")
+    up = tape.record("scale", (up,), tape.like(up, f"{name}.lora_B scaled"))
+    if packed:
+        up = tape.cast(up, out.element_bytes, f"{name}.lora_B as wide as the output")
+    return tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
 
 
 def attend(tape: Tape, setting: Setting, part: GQA, inputs: tuple[Value, Value, Value]) -> Value:
@@ -65,10 +85,9 @@ def attend(tape: Tape, setting: Setting, part: GQA, inputs: tuple[Value, Value, 
     tape.module = "core_attn"
     q, k, v = inputs
     if setting.repeat_kv and part.kv_heads != part.heads:
-        every = q.shape[:-1]
+        shape = (*q.shape[:-1], part.head_dim)
         repeated = []
         for x, name in ((k, "keys"), (v, "values")):
-            shape = (*every, part.head_dim)
             many = tape.value(f"{name} of all heads", shape, x.element_bytes, grad=x.grad, region="inner")
             repeated.append(tape.record("repeat", (x,), many))
         k, v = repeated
@@ -147,27 +166,17 @@ def rope_tables(tape: Tape, setting: Setting, part: GQA) -> list[Value]:
 
 def mlp(tape: Tape, setting: Setting, part: MLP, x: Value) -> Value:
     """SwiGLU step by step: gate, up, silu(gate) and the product are storages of their own."""
-    wide = {
-        name: matrix(
-            tape,
-            setting,
-            f"mlp.{name}_proj",
-            x,
-            part.ffn_width,
-            bias=part.bias,
-            region="inner",
-            cut="inner",
-        )
-        for name in ("gate", "up")
-    }
-    active = tape.apply("silu", wide["gate"], "silu(gate)")
-    product = tape.multiply(active, wide["up"], "silu(gate) x up")
+    outer = partial(
+        matrix, tape, setting, x=x, columns=part.ffn_width, bias=part.bias, region="inner", cut="inner"
+    )
+    active = tape.apply("silu", outer("mlp.gate_proj"), "silu(gate)")
+    product = tape.multiply(active, outer("mlp.up_proj"), "silu(gate) x up")
     return matrix(
         tape, setting, "mlp.down_proj", product, part.width, bias=part.bias, region="hidden", cut="inner"
     )
 
 
-BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
+BODIES: dict[type, Body] = {GQA: attention, MLP: mlp, MoE: mixture}
 BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
 
 
@@ -179,16 +188,26 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
 
     """
     parts = dict(held.parts)
+    if getattr(parts.get("input_layernorm"), "bias", False):
+        return gpt2.layer(tape, setting, held, x)
     for norm, name in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         body: Body | None = BODIES.get(type(part))
         gated = getattr(part, "gated", None)  # of attention it would be Qwen3-Next's gate
-        if body is None or not isinstance(before, Norm) or before.bias or gated is not isinstance(part, MLP):
+        if (
+            body is None
+            or not isinstance(before, Norm)
+            or before.bias
+            or bool(gated) is not isinstance(part, MLP | MoE)
+        ):
             raise unknown(name, part)
         tape.module = norm
         inside = tape.rms_norm(norm, x, trained=setting.trained(norm))
         tape.module = name
-        x = tape.add(x, body(tape, setting, part, inside), f"stream after {name}")
+        result = body(tape, setting, part, inside)
+        for value in x, inside:
+            tape.refer(value)
+        x = tape.add(x, result, f"stream after {name}")
     for name, part in parts.items():
         raise unknown(name, part)
     return x
@@ -208,15 +227,24 @@ def ends(tape: Tape, setting: Setting, model: Model, x: Value) -> Value:
     """Run the final norm and the head."""
     parts = dict(model.outside)
     tape.module = "model.norm"
-    x = tape.rms_norm("model.norm", x, trained=setting.trained("model.norm"))
+    trained = setting.trained("model.norm")
+    if parts["model.norm"].bias:  # type: ignore[attr-defined]
+        x = tape.layer_norm("model.norm", x, trained=trained)
+    else:
+        x = tape.rms_norm("model.norm", x, trained=trained)
+    if setting.fused_head:
+        return x
     head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
     vocab: int = parts[head].vocab  # type: ignore[attr-defined]
     tape.module = "lm_head"
+    tape.fresh = tape.fresh or model.tied  # the gradient of a tied head waits until the embedding's has come
     return matrix(tape, setting, head, x, vocab, region="logits", cut="logits")
 
 
 def buffers(model: Model) -> int:
     """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number of a head, twice."""
+    if model.model_type == "gpt2":
+        return 0
     parts = [part for layer in model.groups for _, part in layer.parts if isinstance(part, GQA)]
     return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
 
@@ -232,25 +260,91 @@ def workspace(capability: str | None) -> tuple[int, int, int]:
     return one, 2 * one, 4 * one
 
 
+def checkpointed(setting: Setting, model: Model) -> int:
+    """Return the bytes that all checkpoints share: the tokens' positions, and a mask if it is not built in.
+
+    GPT-2 keeps the positions anyway, for the gradient of their embedding.
+    """
+    positions = 0 if model.model_type == "gpt2" else 8 * setting.seq
+    mask = (
+        setting.batch * setting.seq * setting.seq * setting.element_bytes
+        if setting.attention == "eager"
+        else 0
+    )
+    return positions + mask
+
+
+def stored(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
+    """Return the shape of the array that holds a weight, and how many there are; None if in another one.
+
+    A layer's experts are one array, gate and up together; GPT-2's q, k and v are one matrix.
+    """
+    shape, name = tensor.stored_shape, tensor.name
+    if tensor.chosen is not None:
+        if ".up_proj." in name:
+            return None, 0
+        rows = 2 * shape[0] if ".gate_proj." in name else shape[0]
+        return (tensor.experts, rows, *shape[1:]), tensor.layers
+    if model.model_type == "gpt2" and "self_attn" in name and "o_proj" not in name:
+        if "q_proj" not in name:
+            return None, 0
+        return (3 * shape[0], *shape[1:]), tensor.layers
+    return shape, tensor.copies
+
+
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
+LIGER = "https://github.com/linkedin/Liger-Kernel, commit 00eba634, src/liger_kernel/ops/"
+TORCHTUNE = (
+    "https://github.com/meta-pytorch/torchtune, torchtune/modules/loss/ce_chunked_output_loss.py, 2026-11"
+)
+
+
+def liger_chunk(tokens: int, vocab: int, width: int) -> int:
+    """Return the tokens of one chunk: about as many logits as the stream has numbers, a power of 2.
+
+    >>> liger_chunk(16384, 32000, 4096)
+    2048
+    """
+    wanted = ceil_div(tokens, ceil_div(vocab, width))
+    return min(tokens, 1 << (wanted - 1).bit_length())
+
+
 LOSSES = {
     one.id: one
     for one in (
         Loss("plain", kept=4, backward=8, note="log_softmax in fp32, then two gradients", source=PLAIN),
+        Loss("chunked", kept=4, backward=8, note="as plain, 8 chunks of tokens", source=TORCHTUNE, chunks=8),
+        Loss(
+            "liger",
+            kept=2,
+            backward=0,
+            note="the gradient is written over 16-bit logits",
+            source=f"{LIGER}cross_entropy.py",
+        ),
+        Loss(
+            "fused-linear",
+            kept=0,
+            backward=0,
+            note="gradients of stream and head in the forward pass, chunk by chunk",
+            source=f"{LIGER}fused_linear_cross_entropy.py",
+            fused=True,
+            chunk=liger_chunk,
+        ),
     )
 }
 IMPLEMENTATION = Implementation(
     id="transformers",
     layer=layer,
     ends=ends,
-    model_types=frozenset({"llama", "mistral", "qwen2", "qwen3"}),
+    model_types=frozenset({"gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"}),
     losses=LOSSES,
     default_loss="plain",
     modules=("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"),
     default_modules=("core_attn",),
     buffers=buffers,
+    checkpointed=checkpointed,
+    stored=stored,
     workspace=workspace,
     workspace_source="pytorch/pytorch#120925, #95668; published runs on A100: 15 to 18 MB",
-    positions=True,
     source=SOURCE,
 )

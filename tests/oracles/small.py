@@ -206,6 +206,15 @@ def mixtral(draw):
     return fields | some(draw, sliding_window=draw.choice((None, draw.randint(5, 150))))
 
 
+def gpt2(draw):
+    """Its own words for sizes; the head may be one of its own."""
+    heads = draw.randint(1, 6)
+    width, inner = heads * draw.randint(3, 20), draw.choice((None, draw.randint(16, 300)))
+    sizes = {"n_embd": width, "n_head": heads, "n_layer": draw.randint(1, 4), "n_inner": inner}
+    sizes |= {"vocab_size": draw.randint(50, 999), "n_positions": draw.randint(300, 600)}
+    return sizes | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
 def gemma2(draw):
     """The class demands a width that the heads divide, whatever their own width."""
     fields = stream(draw, head_dim_needed=True, any_width=False)
@@ -312,6 +321,7 @@ DRAWN = {
     "kimi_k25": kimi_k25,
     "mistral": mistral,
     "mixtral": mixtral,
+    "gpt2": gpt2,
     "phi3": phi3,
     "gemma2": gemma2,
     "gemma3_text": gemma3_text,

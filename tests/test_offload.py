@@ -1,0 +1,23 @@
+"""What lies in the host's memory: each part of --offload, alone and beside others."""
+
+from __future__ import annotations
+
+import pytest
+
+from memcalc.training import train
+
+PLAN = {"seq": 4096, "regime": "pure-bf16", "recompute": "full", "world": 8, "shard": "fsdp"}
+STREAM = 2 * 4096 * 1024  # of Qwen3-0.6B: what one checkpoint keeps
+DEPTH = 28
+
+
+@pytest.mark.parametrize("beside", ["", "optimizer,", "parameters,", "optimizer,parameters,"])
+def test_checkpoints_leave_the_device_whatever_leaves_beside_them(beside: str) -> None:
+    """At the loss the device holds the checkpoints of all layers less, and nothing else changes."""
+    without = train("Qwen/Qwen3-0.6B", **PLAN, offload=beside.rstrip(",") or None)  # type: ignore[arg-type]
+    moved = train("Qwen/Qwen3-0.6B", **PLAN, offload=f"{beside}activations")  # type: ignore[arg-type]
+    before, after = without.at("loss"), moved.at("loss")
+    assert before["activations"] - after["activations"] == DEPTH * STREAM
+    assert {name: size for name, size in before.items() if name != "activations"} == {
+        name: size for name, size in after.items() if name != "activations"
+    }
