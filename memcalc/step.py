@@ -673,13 +673,24 @@ class StageMoments:
 
     @cached_property
     def embedding_gradient(self) -> int:
-        """Bytes of the gradient of the embedding, if it is trained."""
-        return sum(item.gradient for item in self.trained if item.name.startswith(EMBEDDING))
+        """Bytes of the gradient of the embedding as autograd makes it, if it is trained.
+
+        Where gradients lie in a buffer of the implementation's own, it is as wide as the weight and added there.
+        """
+        items = [item for item in self.trained if item.name.startswith(EMBEDDING)]
+        if self.plan.implementation.gradients is None:
+            return sum(item.gradient for item in items)
+        return sum(item.count for item in items) * self.plan.setting.element_bytes
+
+    @property
+    def tied_here(self) -> bool:
+        """Whether embedding and head are one weight of this stage: pipelines keep one at either end."""
+        return self.plan.model.tied and self.stage == 0 and self.is_last
 
     @property
     def waiting(self) -> int:
         """Bytes of the gradient of a tied head: autograd adds it only when the embedding's has come, too."""
-        return self.embedding_gradient if self.plan.model.tied and self.is_last else 0
+        return self.embedding_gradient if self.tied_here else 0
 
     @cached_property
     def held_logits(self) -> int:
@@ -883,8 +894,8 @@ class StageMoments:
         """Yield what the embedding's backward pass needs: the last, which may meet gradients that exist."""
         plan, at = self.plan, ("backward_end",)
         one = self.embedding_gradient if self.stage == 0 else 0
-        made = one * (plan.model.tied + (not plan.fresh))
-        both = greatest(stream + made, made + one if plan.model.tied else 0)
+        made = one * (self.tied_here + (not plan.fresh))
+        both = greatest(stream + made, made + one if self.tied_here else 0)
         yield Line("temporaries", "gradient of the stream", 0, stream, "batch x seq x width", at)
         if self.stage == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
             name = "embedded tokens, as long as the loss lives"

@@ -482,3 +482,20 @@ def test_multi_token_prediction_lies_on_the_last_stage() -> None:
     assert ahead.at(end)["logits"] == 2 * alone.at(end)["logits"]
     first = [planned({**arguments, **mtp}, 8, rank="first") for mtp in ({}, {"mtp-num-layers": 1})]
     assert first[0].allocated_bytes == first[1].allocated_bytes
+
+
+@pytest.mark.parametrize(("stages", "copies"), [(1, 3), (2, 1)])
+def test_the_embeddings_gradient_is_as_wide_as_its_weight(stages: int, copies: int) -> None:
+    """It is added to the 32-bit buffer and freed; a tied head adds to it only where both are on one stage.
+
+    On one stage the head's gradient has waited, the embedding's comes, and their sum is a third. Source:
+    NVIDIA/Megatron-LM at d98e8a64, megatron/core/distributed/distributed_data_parallel.py.
+    """
+    model = {**GPT, "position-embedding-type": "none"}
+    plan = train(
+        Source("m", model, ""), seq=64, implementation="megatron", world=stages, pp=stages, rank="first"
+    )
+    size = {line.name: line.bytes for line in plan.fullest.lines() if "backward_end" in line.moments}
+    one = 2 * 50304 * 512
+    made = size["gradient of the embedding, added to those that exist"] + size["gradient of the stream"]
+    assert made == copies * one + (size["gradient of the stream"] if stages > 1 else 0)
