@@ -364,10 +364,11 @@ def refuse_loss(form: Loss, regime: str, *, hold_logits: bool) -> None:
         BadInputError: they are not.
 
     """
-    if form.fused and (hold_logits or regime != "pure-bf16"):
+    if form.fused and (hold_logits or regime in ("amp", "fp32")):
         given = "--hold-logits" if hold_logits else regime
+        expected = f"pure-bf16 or bf16-mixed, and no --hold-logits, with {form.id}"
         remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
-        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+        raise BadInputError("--loss", expected, given, remedy)
     if form.id == "liger" and regime == "fp32":
         raise BadInputError(
             "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"
