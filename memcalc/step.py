@@ -675,7 +675,7 @@ class StageMoments:
     def embedding_gradient(self) -> int:
         """Bytes of the gradient of the embedding as autograd makes it, if it is trained.
 
-        Where gradients lie in a buffer of the implementation's own, it is as wide as the weight and added there.
+        Where gradients lie in a buffer of the implementation's own, it is as wide as the weight, and added.
         """
         items = [item for item in self.trained if item.name.startswith(EMBEDDING)]
         if self.plan.implementation.gradients is None:
