@@ -122,14 +122,7 @@ def train(
     stepper, how = optimizer_named(optimizer, step_named)
     refuse_optimizer(chosen, widths, layout, stepper)
     form = loss_of(chosen, loss)
-    if form.fused and (hold_logits or regime != "pure-bf16"):
-        given = "--hold-logits" if hold_logits else regime
-        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
-        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
-    if form.id == "liger" and regime == "fp32":
-        raise BadInputError(
-            "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"
-        )
+    refuse_loss(form, regime, hold_logits=hold_logits)
     modules = modules_of(chosen, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
     if adapters and (tp > 1 or pp > 1 or ep > 1):
@@ -362,6 +355,23 @@ def loss_of(chosen: Implementation, named: str | None) -> Loss:
         known = f"one of {', '.join(chosen.losses)} with --implementation {chosen.id}"
         raise UnknownNameError("--loss", known, name, "leave it out for the implementation's own")
     return chosen.losses[name]
+
+
+def refuse_loss(form: Loss, regime: str, *, hold_logits: bool) -> None:
+    """Refuse a loss whose bytes are not listed for these numbers.
+
+    Raises:
+        BadInputError: they are not.
+
+    """
+    if form.fused and (hold_logits or regime != "pure-bf16"):
+        given = "--hold-logits" if hold_logits else regime
+        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
+        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+    if form.id == "liger" and regime == "fp32":
+        raise BadInputError(
+            "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"
+        )
 
 
 def modules_of(chosen: Implementation, recompute: str, named: str | None) -> tuple[str, ...]:

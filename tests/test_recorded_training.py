@@ -14,6 +14,8 @@ import pytest
 
 from memcalc.readers import read
 from memcalc.regimes import states
+from memcalc.sources import Source
+from memcalc.training import train
 
 SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_text(encoding="utf-8"))[
     "models"
@@ -285,3 +287,76 @@ def test_tensor_parallel_cuts_matrices_alone(world):
         assert shapes["layers.0.down.weight"] == [48, 136 // world]
         assert shapes["layers.0.down.bias"] == shapes["norm.weight"] == [48]
         assert held["gradients unlike"] == {"embedding.weight": [1003, 48]}
+
+
+# ---- whole steps -------------------------------------------------------------------------------------------
+
+KINDS = {"none": "sgd", "sgd": "sgd", "momentum": "sgd-momentum", "adamw": "adamw"}
+# What autograd holds while a small layer runs again differs: by 96 bytes under autocast, nobody knows why, and
+# by 1.8 % where eager attention copies one key head for all query heads, in its products and not before.
+NOT_EXACT = {"qwen3 3", "mixtral 4"}
+
+
+def planned(source, run):
+    """The plan of a recorded run."""
+    kind, *way = run["optimizer"].split()
+    return train(
+        source,
+        seq=run["sequence"],
+        micro_batch=run["batch"],
+        regime="amp" if run["autocast"] else {"bf16": "pure-bf16", "fp32": "fp32"}[run["weights"]],
+        attention="eager" if run["attention"] == "eager" else "flash",
+        repeat_kv="yes" if run["attention"] in ("repeated", "eager") else "no",
+        recompute="full" if run["recompute"] else "none",
+        optimizer=KINDS[kind],
+        optimizer_step=way[0] if way else None,
+        keep_gradients=run["keep_gradients"],
+        hold_logits=run["hold_logits"],
+        experts=run["experts"] if "moe" in str(source) or "mixtral" in str(source) else None,
+    )
+
+
+def differences(plan, said):
+    """Recorded less planned, at each moment; the record counts the tokens' numbers and AdamW's counters."""
+    held = plan.at("forward_end")
+    states = sum(held.get(name, 0) for name in ("weights", "optimizer", "gradients"))
+    beside = said["start"][0] - states
+    planned_at = {moment: sum(plan.at(moment).values()) for moment in plan.moments}
+    recorded = {
+        "forward_end": said["forward"][0],
+        "loss": said["loss backward"][1],
+        plan.moments[2]: max(said["head backward"][1], said["layers backward"][1]),
+    }
+    return {moment: recorded[moment] - planned_at[moment] - beside for moment in recorded}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_model_at_full_depth_is_exact(name):
+    """Llama, Qwen3: forward, loss and backward pass; and AdamW's step with foreach."""
+    case = PUBLISHED[name]
+    plan = planned(case["model"], case["run"])
+    assert set(differences(plan, case["moments"]).values()) == {0}
+    if case["run"]["optimizer"] == "adamw foreach":
+        states = sum(plan.at("step").get(part, 0) for part in ("weights", "optimizer", "gradients"))
+        after, peak = case["moments"]["step"]
+        assert peak - after == sum(plan.at("step").values()) - states
+
+
+@pytest.mark.parametrize("name", [name for name in DENSE if name not in NOT_EXACT])
+def test_a_drawn_step_is_exact(name):
+    """Odd shapes, one to three sequences, every regime, kernel and optimizer."""
+    case = STEPS[name]
+    fields = {**case["config"], "num_hidden_layers": 4}
+    plan = planned(Source(name, fields, "a recorded case"), case["run"])
+    assert set(differences(plan, case["4"]).values()) == {0}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_EXACT))
+def test_what_is_not_exact_is_close_and_known(name):
+    """It would be told here if it became exact."""
+    case = STEPS[name]
+    plan = planned(Source(name, {**case["config"], "num_hidden_layers": 4}, "a recorded case"), case["run"])
+    found = differences(plan, case["4"])
+    worst = max(map(abs, found.values()))
+    assert 0 < worst < 0.02 * plan.allocated_bytes
+    assert found["forward_end"] == found["loss"] == 0

@@ -84,7 +84,8 @@ def attend(tape: Tape, setting: Setting, part: GQA, inputs: tuple[Value, Value, 
     """Attention itself: one kernel that keeps its inputs, its output and a number a row; or step by step."""
     tape.module = "core_attn"
     q, k, v = inputs
-    if setting.repeat_kv and part.kv_heads != part.heads:
+    spread = part.kv_heads == 1 and setting.attention != "eager"  # one head is seen as many without a copy
+    if setting.repeat_kv and part.kv_heads != part.heads and not spread:
         shape = (*q.shape[:-1], part.head_dim)
         repeated = []
         for x, name in ((k, "keys"), (v, "values")):
