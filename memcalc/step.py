@@ -68,6 +68,7 @@ class Run(NamedTuple):
     last_passed: Pass  # where it is the last one to run backwards
     gradients: int
     largest_unit: int
+    routed: int  # of what is kept or made again: tokens that were sent to experts
     times: int
 
 
@@ -387,6 +388,7 @@ class Training:
                 NOTHING if nothing else tape.backward(how, final=True, forward=forward),
                 self.share_of(weights, "gradient", cut=self.sharded[1]),
                 sum(item.count for item in weights),
+                sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
                 1,
             )
             self._layers[key] = run, out.grad
@@ -711,7 +713,8 @@ class StageMoments:
         pool = PoolBudget("gpu", plan.layout.world, capacity, capacity, (), plan.moments)
         device = replace(pool, lines=tuple(placed["gpu"]))
         if plan.points is None:
-            device = replace(pool, lines=(*device.lines, reserve_line(device)))
+            unknown = uncertain_lines(plan, self, max(device.moments.values()))
+            device = replace(pool, lines=(*device.lines, reserve_line(device), *unknown))
         if not placed["host"]:
             return (device,)
         room = None if where is None else where.host_bytes
@@ -1001,6 +1004,24 @@ def reserve_line(device: PoolBudget) -> Line:
     low, usual, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
     name = "kept by the allocator beyond that"
     return Line("runtime", name, 0, usual, "", (), "measured", RESERVE, low, high)
+
+
+FUSED_AWAY = 15  # per cent of the peak: what torch.compile saved in a published pair of runs
+COMPILE = "https://github.com/meta-pytorch/torchtune, README at bd2a0fc7: 60.0 GiB, compiled 51.0 GiB"
+
+
+def uncertain_lines(plan: Training, stage: StageMoments, peak: int) -> Iterator[Line]:
+    """Yield what no plan can say, as ranges about nothing: what a compiler fuses, how routing turns out."""
+    if plan.named["compile"]:
+        name, least = "what torch.compile does not keep", -(peak * FUSED_AWAY // 100)
+        yield Line("runtime", name, 0, 0, "", (), "measured", COMPILE, least, 0)
+    routed = sum(
+        run.routed * (run.times if plan.recompute != "full" else 1) for runs in stage.runs for run in runs
+    )
+    if plan.layout.ep > 1 and routed:
+        name, most = "more tokens than an even share", routed * (plan.layout.ep - 1)
+        source = "the bound: every token is sent to the experts of one rank"
+        yield Line("runtime", name, 0, 0, "", (), "assumed", source, 0, most)
 
 
 def one_kind(a: Line, b: Line) -> bool:
