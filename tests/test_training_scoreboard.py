@@ -33,10 +33,10 @@ def test_rows(everything):
 
 # family, quantity: test rows, then the largest median and 90th percentile of the errors, in per cent
 LIMITS = {
-    ("fms full", "allocated"): (16, 0.01, 0.01),
-    ("fms full", "device"): (15, 3, 8),
-    ("fms qlora", "allocated"): (4, 8, 22),  # adapters under FSDP: see KNOWN_TO_BE_FAR
-    ("fms qlora", "device"): (4, 7, 15),
+    ("fms full", "allocated"): (21, 0.01, 0.01),
+    ("fms full", "device"): (20, 3, 8),
+    ("fms qlora", "allocated"): (4, 14, 20),  # adapters under FSDP: see KNOWN_TO_BE_FAR
+    ("fms qlora", "device"): (4, 11, 20),
     ("megatron dense", "allocated"): (48, 0.5, 3.5),
     ("megatron dense", "allocated_after_step"): (1, 6, 6),  # the run that set no constant
     ("megatron local", "allocated"): (3, 1.2, 1.5),
@@ -158,7 +158,6 @@ def test_zeros_figure_1_is_as_printed(test_rows):
 
 
 REFUSED = {  # what memcalc does not know yet: the field that it names, what is given, and how many rows
-    ("--loss", "bf16-mixed"): 10,  # a fused loss where 32-bit numbers are shared out
     ("--loss", "vocabulary-parallel"): 1,
     ("--experts", "sequential"): 8,  # experts one after the other
 }
@@ -175,10 +174,13 @@ def test_every_row_is_predicted_or_refused_for_a_known_reason(everything):
 
 
 KNOWN_TO_BE_FAR = {  # more than 8 per cent, with what is known of the cause
-    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-peak",  # FSDP shares the 4-bit weights out
+    # adapters under FSDP: about 2 bytes a number of the stream are missing, for each token and layer
+    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-peak",
     "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-device",
     "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-peak",
     "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-device",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-peak",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-device",
     "torchtune-llama-3.2-3b-packed-compile",  # a compiled graph keeps less
     "torchtune-llama-3.2-3b-packed-compile-chunkedce-actckpt",  # less than foreach's copy would take
     "litgpt-lora-llama-3.2-1b",  # litgpt has a head of its own where the model's is tied
