@@ -321,7 +321,8 @@ class Training:
         cut = {
             "inner": layout.tp,
             "hidden": hidden,
-            "logits": layout.tp,
+            "head": layout.tp,
+            "logits": layout.tp if self.loss.parallel else 1,
             "routed": hidden,
             "expert": layout.etp * layout.ep,
         }

@@ -220,6 +220,7 @@ WRONG = [
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,15"}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16;16"}),
     ("loss", {"loss": "magic"}),
+    ("loss", {"loss": "vocabulary-parallel"}),
     ("implementation", {"implementation": "jax"}),
     ("quantize-base", {"quantize_base": "nf4"}),
     ("trainable", {"trainable": "nothing_of_this_name"}),
@@ -279,3 +280,10 @@ def test_what_no_plan_can_say_widens_the_range():
     (line,) = (line for line in dealt.lines if "even share" in line.name)
     assert line.bytes == 0
     assert line.most_bytes > 0
+
+
+def test_ranks_share_the_logits_only_if_the_loss_does():
+    """Each rank of plain tensor parallelism gathers all logits; a vocabulary-parallel loss keeps its part."""
+    whole = train(LLAMA, seq=4096, world=8, tp=8, regime="pure-bf16").at("loss")["logits"]
+    part = train(LLAMA, seq=4096, world=8, tp=8, regime="pure-bf16", loss="vocabulary-parallel").at("loss")
+    assert whole == 12 * 4096 * 128_256 == 8 * part["logits"]
