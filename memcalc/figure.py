@@ -110,7 +110,8 @@ def bars(
         axes.invert_yaxis()
         axes.set_xlabel("GiB")
         axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside upper center", ncols=len(names))
+        in_a_row = len(names) if len(names) <= 5 else 4  # more do not fit the figure's width
+        figure.legend(loc="outside upper center", ncols=in_a_row)
     return picture(figure, alt)
 
 

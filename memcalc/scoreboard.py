@@ -24,11 +24,14 @@ __all__ = [
     "Prediction",
     "Score",
     "by_kind",
+    "exactly",
     "family",
+    "nine_tenths",
     "predict",
     "predictable",
     "scores",
     "serving_of",
+    "span",
 ]
 
 GIB = 2**30
@@ -325,7 +328,15 @@ def by_kind(held: Iterable[Score]) -> dict[tuple[str, str], list[Score]]:
 def family(name: str, engine: str, held: list[Score]) -> Family:
     """Return what the scores of one kind say together."""
     errors = sorted(abs(score.error) for score in held)
-    p90 = quantiles(errors, n=10, method="inclusive")[-1] if len(errors) > 1 else errors[0]
     share = sum(score.inside for score in held) / len(held)
     worst = max(held, key=lambda score: abs(score.error))
-    return Family(name, engine, len(held), median(errors), p90, share, worst)
+    return Family(name, engine, len(held), median(errors), nine_tenths(errors), share, worst)
+
+
+def nine_tenths(errors: list[float]) -> float:
+    """Return the 90th percentile of errors.
+
+    >>> nine_tenths([0.0, 1.0]), nine_tenths([2.0])
+    (0.9, 2.0)
+    """
+    return quantiles(errors, n=10, method="inclusive")[-1] if len(errors) > 1 else errors[0]

@@ -122,7 +122,7 @@ def train(
     stepper, how = optimizer_named(optimizer, step_named)
     refuse_optimizer(chosen, widths, layout, stepper)
     form = loss_of(chosen, loss)
-    refuse_loss(form, regime, hold_logits=hold_logits)
+    refuse_loss(form, regime, tp=tp, hold_logits=hold_logits)
     modules = modules_of(chosen, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
     if adapters and (tp > 1 or pp > 1 or ep > 1):
@@ -357,17 +357,22 @@ def loss_of(chosen: Implementation, named: str | None) -> Loss:
     return chosen.losses[name]
 
 
-def refuse_loss(form: Loss, regime: str, *, hold_logits: bool) -> None:
+def refuse_loss(form: Loss, regime: str, *, tp: int, hold_logits: bool) -> None:
     """Refuse a loss whose bytes are not listed for these numbers.
 
     Raises:
         BadInputError: they are not.
 
     """
-    if form.fused and (hold_logits or regime != "pure-bf16"):
+    if form.fused and (hold_logits or regime in ("amp", "fp32")):
         given = "--hold-logits" if hold_logits else regime
+        expected = f"pure-bf16 or bf16-mixed, and no --hold-logits, with {form.id}"
         remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
-        raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+        raise BadInputError("--loss", expected, given, remedy)
+    if form.id == "vocabulary-parallel" and tp == 1:
+        raise BadInputError(
+            "--loss", "--tp above 1 with vocabulary-parallel", tp, "say --tp, or leave it out"
+        )
     if form.id == "liger" and regime == "fp32":
         raise BadInputError(
             "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"

@@ -220,6 +220,7 @@ WRONG = [
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,15"}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16;16"}),
     ("loss", {"loss": "magic"}),
+    ("loss", {"loss": "vocabulary-parallel"}),
     ("implementation", {"implementation": "jax"}),
     ("quantize-base", {"quantize_base": "nf4"}),
     ("trainable", {"trainable": "nothing_of_this_name"}),
@@ -263,3 +264,26 @@ def test_offloaded_states_lie_in_the_host():
     assert set(device.components) & {"master", "optimizer"} == set()
     assert moved.fits is True
     assert train(LLAMA, **{**usual, "on": "8x a100-80g + 64GiB host"}, offload="optimizer").fits is False
+
+
+def test_what_no_plan_can_say_widens_the_range():
+    """A compiler keeps less of the layers; uneven routing could send everything to one rank."""
+    plain = train(LLAMA, seq=4096, regime="pure-bf16").fullest.budgets[0]
+    compiled = train(LLAMA, seq=4096, regime="pure-bf16", compiled=True)
+    device = compiled.fullest.budgets[0]
+    assert device.moments == plain.moments
+    assert plain.low_bytes - device.low_bytes == compiled.fullest.layers_kept * 31 // 100
+    assert device.high_bytes == plain.high_bytes
+    sparse = {"seq": 4096, "implementation": "megatron", "world": 8, "shard": 1, "dropout": 0}
+    together, dealt = (train("Qwen/Qwen3-30B-A3B", **sparse, ep=ep).fullest.budgets[0] for ep in (1, 8))
+    assert not any("even share" in line.name for line in together.lines)
+    (line,) = (line for line in dealt.lines if "even share" in line.name)
+    assert line.bytes == 0
+    assert line.most_bytes > 0
+
+
+def test_ranks_share_the_logits_only_if_the_loss_does():
+    """Each rank of plain tensor parallelism gathers all logits; a vocabulary-parallel loss keeps its part."""
+    whole = train(LLAMA, seq=4096, world=8, tp=8, regime="pure-bf16").at("loss")["logits"]
+    part = train(LLAMA, seq=4096, world=8, tp=8, regime="pure-bf16", loss="vocabulary-parallel").at("loss")
+    assert whole == 12 * 4096 * 128_256 == 8 * part["logits"]

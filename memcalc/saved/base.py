@@ -90,6 +90,7 @@ class Loss(NamedTuple):
     note: str
     source: str
     chunks: int = 1
+    parallel: bool = False  # tensor-parallel ranks share the logits; else each has all of them
     fused: bool = False
     chunk: Callable[[int, int, int], int] | None = None
 

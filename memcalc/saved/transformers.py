@@ -239,7 +239,7 @@ def ends(tape: Tape, setting: Setting, model: Model, x: Value) -> Value:
     vocab: int = parts[head].vocab  # type: ignore[attr-defined]
     tape.module = "lm_head"
     tape.fresh = tape.fresh or model.tied  # the gradient of a tied head waits until the embedding's has come
-    return matrix(tape, setting, head, x, vocab, region="logits", cut="logits")
+    return matrix(tape, setting, head, x, vocab, region="logits", cut="head")
 
 
 def buffers(model: Model) -> int:
@@ -314,6 +314,14 @@ LOSSES = {
     one.id: one
     for one in (
         Loss("plain", kept=4, backward=8, note="log_softmax in fp32, then two gradients", source=PLAIN),
+        Loss(
+            "vocabulary-parallel",
+            kept=4,
+            backward=8,
+            note="as plain, each rank with its part of the vocabulary",
+            source="torch.distributed.tensor.parallel.loss_parallel, 2.13",
+            parallel=True,
+        ),
         Loss("chunked", kept=4, backward=8, note="as plain, 8 chunks of tokens", source=TORCHTUNE, chunks=8),
         Loss(
             "liger",

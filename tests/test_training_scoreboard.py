@@ -1,0 +1,297 @@
+"""Training predicted beside training measured: errors that must not grow, ranges that must hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil, floor
+from statistics import median
+
+import pytest
+
+from memcalc import step
+from memcalc.errors import BadInputError
+from memcalc.saved import megatron, transformers
+from memcalc.tensor import count
+from memcalc.training_observations import trained_models, training_observations
+from memcalc.training_scoreboard import TrainingScore, by_family, family, planned, predict, scores
+
+MIB = 2**20
+ROWS = training_observations()
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """Every row of the record: with its prediction, or refused."""
+    return scores(ROWS)
+
+
+@pytest.fixture(scope="module")
+def test_rows(everything):
+    """Scores of rows that set no constant."""
+    return [score for score in everything[0] if score.row.role == "test"]
+
+
+# family, quantity: test rows, then the largest median and 90th percentile of the errors, in per cent
+LIMITS = {
+    ("fms full", "allocated"): (21, 0.01, 0.01),
+    ("fms full", "device"): (20, 3, 8),
+    ("fms qlora", "allocated"): (4, 14, 20),  # adapters under FSDP: see KNOWN_TO_BE_FAR
+    ("fms qlora", "device"): (4, 11, 20),
+    ("megatron dense", "allocated"): (48, 0.5, 3.5),
+    ("megatron dense", "allocated_after_step"): (1, 6, 6),  # the run that set no constant
+    ("megatron local", "allocated"): (3, 1.2, 1.5),
+    ("megatron local", "allocated_after_step"): (3, 5, 8),
+    ("megatron mla", "allocated"): (2, 1, 1.3),
+    ("megatron moe", "allocated"): (10, 1.6, 4),
+    ("megatron moe", "allocated_after_step"): (9, 0.6, 3),
+    ("megatron moe mla", "allocated"): (1, 6, 6),
+    ("megatron moe mla", "allocated_after_step"): (1, 4, 4),
+    ("b200 dense", "allocated"): (18, 0.1, 0.2),
+    ("b200 moe mla", "allocated"): (3, 0.4, 0.7),
+    ("peft", "allocated_after_step"): (1, 5, 5),
+    ("torchtitan", "reserved"): (3, 1, 1.1),
+    ("torchtune", "allocated"): (3, 18, 20),  # two of three are compiled
+    ("litgpt lora", "allocated"): (5, 8, 17),
+    ("playbook", "states"): (5, 0.01, 0.06),
+    ("zero table", "states"): (5, 0.1, 1),  # printed to two digits
+}
+
+
+def test_every_family_has_a_limit(test_rows):
+    assert {name: len(held) for name, held in by_family(test_rows).items()} == {
+        name: rows for name, (rows, *_) in LIMITS.items()
+    }
+
+
+@pytest.mark.parametrize("name", LIMITS, ids=" ".join)
+def test_a_familys_error_does_not_grow(test_rows, name):
+    _, median_error, p90_error = LIMITS[name]
+    found = family(*name, by_family(test_rows)[name])
+    assert 100 * found.median_error <= median_error
+    assert 100 * found.p90_error <= p90_error
+
+
+# whatever the family: which rows, at least how many, the largest median and 90th percentile in per cent
+KINDS = {
+    "one GPU, HF transformers": (
+        lambda row: (
+            row.plan["world"] == 1
+            and row.family in ("fms full", "fms qlora", "fms moe qlora", "torchtune")
+            and row.quantity == "allocated"
+            and not row.plan.get("compile")
+        ),
+        11,
+        0.1,
+        0.6,
+    ),
+    "FSDP2, everything recomputed": (
+        lambda row: (
+            row.plan.get("shard") == "fsdp"
+            and row.plan.get("recompute") == "full"
+            and row.quantity in ("allocated", "reserved")
+            and "lora_rank" not in row.plan
+        ),
+        10,
+        4,
+        4,
+    ),
+    "context parallel": (
+        lambda row: (
+            row.plan.get("cp", 1) > 1
+            and row.quantity in ("allocated", "reserved")
+            and "GB200" not in row.hardware
+        ),
+        12,
+        0.3,
+        1,
+    ),
+    # sequences of 1,024 tokens leave little beside workspaces, which are half as large in tests that do not
+    # ask for reproducible results: no option says so yet
+    "context parallel, GB200": (
+        lambda row: row.plan.get("cp", 1) > 1 and row.quantity == "allocated" and "GB200" in row.hardware,
+        7,
+        3.5,
+        3.7,
+    ),
+    "context parallel, B200": (
+        lambda row: row.plan.get("cp", 1) > 1 and row.family.startswith("b200"),
+        5,
+        0.1,
+        0.1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_of_runs(test_rows, name):
+    wanted, least, median_error, p90_error = KINDS[name]
+    held = [score for score in test_rows if wanted(score.row)]
+    found = family(name, "allocated", held)
+    assert found.rows >= least
+    assert 100 * found.median_error <= median_error
+    assert 100 * found.p90_error <= p90_error
+
+
+def test_ranges_of_whole_devices_hold_what_was_measured(test_rows):
+    """What the allocator keeps and what lies beside it are measured, so that only a range can be said."""
+    held = [score for score in test_rows if score.row.quantity in ("reserved", "device")]
+    assert len(held) >= 15
+    assert sum(score.inside for score in held) >= 0.9 * len(held)
+
+
+SMALL = {  # two GPUs with less than 25 GB: context and communicators alone may be 0.8 to 2.6 GB
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-device",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-device",
+}
+
+
+def test_ranges_of_whole_devices_are_narrow(test_rows):
+    """At most a fifth of what was measured."""
+    held = [score for score in test_rows if score.row.quantity in ("reserved", "device")]
+    assert {score.row.id for score in held if score.width > 0.2} == SMALL
+
+
+def test_zeros_figure_1_is_as_printed(test_rows):
+    held = [score for score in test_rows if score.row.id.startswith("zero-figure-1")]
+    assert [score.row.plan["shard"] for score in held] == [0, 1, 2, 3]
+    assert all(score.inside for score in held)
+
+
+REFUSED = {  # what memcalc does not know yet: the field that it names, what is given, and how many rows
+    ("--pp", ""): 1,  # 8 stages of 126 layers, and nobody says how many each has
+    ("--experts", "sequential"): 8,  # experts one after the other
+}
+
+
+def test_every_row_is_predicted_or_refused_for_a_known_reason(everything):
+    held, refused = everything
+    assert len(held) + len(refused) == len(ROWS)
+    found = Counter(
+        (one.reason.partition(":")[0], one.reason.partition("given '")[2].partition("'")[0])
+        for one in refused
+    )
+    assert found == REFUSED
+
+
+KNOWN_TO_BE_FAR = {  # more than 8 per cent, with what is known of the cause
+    # adapters under FSDP: about 2 bytes a number of the stream are missing, for each token and layer
+    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-peak",
+    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-device",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-peak",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-device",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-peak",
+    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-device",
+    "torchtune-llama-3.2-3b-packed-compile",  # a compiled graph keeps less
+    "torchtune-llama-3.2-3b-packed-compile-chunkedce-actckpt",  # less than foreach's copy would take
+    "litgpt-lora-llama-3.2-1b",  # litgpt has a head of its own where the model's is tied
+    "litgpt-table-llama-2-7b-lora",  # what dropout keeps before each adapter is not in the plan
+    # without Transformer Engine: 128 MiB beside what is derived, the most of all runs on A100
+    "megatron-a100-gpt3_mcore_tp1_pp1_dist_optimizer_overlap_grad_reduce_param_gather-after",
+}
+
+
+def test_what_is_far_off_is_known(test_rows):
+    assert {score.row.id for score in test_rows if abs(score.error) > 0.08} == KNOWN_TO_BE_FAR
+
+
+def workspace(score: TrainingScore) -> float:
+    """MiB that a row has beside everything that is derived."""
+    lines = planned(score.row).fullest.budgets[0].lines
+    (usual,) = (line.bytes for line in lines if line.name == "workspaces of the libraries")
+    return (score.off + usual) / MIB
+
+
+@pytest.mark.parametrize("generation", megatron.WORKSPACE)
+def test_workspaces_of_megatron_are_what_the_calibration_rows_say(everything, generation):
+    """The smallest, the median and the largest reading after a step, by CUDA's generation."""
+    cards = {8: "A100", 9: "H100", 10: "GB200"}
+    beside = sorted(
+        workspace(score)
+        for score in everything[0]
+        if score.row.role == "calibration"
+        and score.row.quantity == "allocated_after_step"
+        and score.row.family in ("megatron dense", "megatron mla")
+        and score.row.hardware.endswith(f" {cards[generation]}")
+    )
+    assert len(beside) >= 10
+    found = floor(beside[0]), round(median(beside)), ceil(beside[-1])
+    assert found == tuple(size // MIB for size in megatron.WORKSPACE[generation])
+
+
+def test_the_two_other_calibration_rows_of_megatron_lie_in_its_workspaces(everything):
+    others = [
+        score
+        for score in everything[0]
+        if score.row.role == "calibration" and score.row.family in ("megatron moe", "b200 dense")
+    ]
+    assert len(others) == 2
+    for score in others:
+        (generation,) = (9,) if "H100" in score.row.hardware else (10,)
+        low, _, high = (size / MIB for size in megatron.WORKSPACE[generation])
+        assert low <= workspace(score) <= high
+
+
+def test_the_workspace_of_transformers_is_what_the_calibration_row_says(everything):
+    """Two of cuBLAS, to half a MiB."""
+    (score,) = (
+        score
+        for score in everything[0]
+        if score.row.role == "calibration"
+        and (score.row.family, score.row.quantity) == ("fms full", "allocated")
+    )
+    assert abs(workspace(score) - transformers.workspace("8.0")[1] / MIB) < 0.5
+
+
+def test_the_eight_per_cent_of_the_allocator_are_set_by_two_rows(everything):
+    """One lies as far above the sum of what is held for a while; one is bound by its device."""
+    setting = [
+        score for score in everything[0] if score.row.role == "calibration" and score.row.quantity == "device"
+    ]
+    off = [100 * score.off / score.predicted.bytes for score in setting]
+    assert [score.row.plan["world"] for score in setting] == [1, 2]
+    assert floor(off[1]) == step.RESERVED
+    assert all(score.inside for score in setting)
+
+
+def test_what_is_kept_for_the_backward_pass_is_part_of_the_peak():
+    """No row of the record has read it yet: the function is held against the moment."""
+    (row,) = training_observations(id="torchtune-llama-3.2-3b-packed")
+    kept = predict(row._replace(quantity="activations"))
+    at = planned(row).at("forward_end")
+    assert kept.bytes == at["activations"] + at["logits"]
+
+
+def test_after_the_step_nothing_of_the_step_is_left():
+    """Weights, gradients and two moments; the copies that a step makes are gone."""
+    (row,) = training_observations(id="fms-full-none-mistral-7b-v0.1-1gpu-8-peak")
+    plan = planned(row)
+    assert count(plan.model.weights()) == plan.parameters
+    copies = predict(row).bytes - predict(row._replace(quantity="allocated_after_step")).bytes
+    assert copies == 2 * plan.parameters
+
+
+def test_reserved_is_the_device_without_context_and_communicators():
+    (row,) = training_observations(id="fms-full-none-mistral-7b-v0.1-2gpu-2-device")
+    whole, taken = predict(row), predict(row._replace(quantity="reserved"))
+    for end, beside in zip(
+        (whole.low - taken.low, whole.bytes - taken.bytes, whole.high - taken.high),
+        zip(step.CONTEXT, step.COMMUNICATOR, strict=True),
+        strict=True,
+    ):
+        assert end == sum(beside)
+
+
+def test_states_of_another_optimizer_or_a_step_without_dimensions_are_refused():
+    (row,) = training_observations(id="zero-figure-1-stage-1")
+    assert trained_models()[row.model].parameters
+    with pytest.raises(BadInputError, match="optimizer"):
+        predict(row._replace(plan={**row.plan, "optimizer": "lion"}))
+    with pytest.raises(BadInputError, match="dimensions"):
+        predict(row._replace(quantity="allocated", plan={**row.plan, "seq": 1}))
+    assert len(scores([row._replace(quantity="allocated")])[1]) == 1
+
+
+def test_nine_tenths_are_never_beyond_the_worst(everything):
+    for name, held in by_family(everything[0]).items():
+        found = family(*name, held)
+        assert found.median_error <= found.p90_error <= abs(found.worst.error) * (1 + 1e-12)
