@@ -552,7 +552,8 @@ class StageMoments:
         plan = self.plan
         number = plan.layout.in_flight(self.stage, plan.accumulate)
         turns = len(self.chunks)
-        return [(step // plan.layout.pp) % turns if turns > 1 else 0 for step in range(number)]
+        at_once = min(plan.layout.pp, plan.accumulate)  # micro-batches that a chunk runs before the next one
+        return [(step // at_once) % turns for step in range(number)]
 
     def kept_by(self, chunk: int) -> int:
         """Bytes that the layers of a chunk keep of one micro-batch."""
@@ -626,6 +627,8 @@ class StageMoments:
             wide = self.head_input(result)
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
             gradients = own if fresh else self.waiting
+        elif not self.runs[self.in_flight[-1]]:  # a stage may have no layers, beside the embedding
+            yield Instant("stage without layers", 0, activations, held, stream)
         for run in reversed(self.runs[self.in_flight[-1]]):
             steps = {0, run.times - 1}
             for step in sorted(steps):
@@ -675,7 +678,8 @@ class StageMoments:
     def embedding_gradient(self) -> int:
         """Bytes of the gradient of the embedding as autograd makes it, if it is trained.
 
-        Where gradients lie in a buffer of the implementation's own, it is as wide as the weight and added there.
+        Where gradients lie in a buffer of the implementation's own, it is as wide as the weight and is added
+        there.
         """
         items = [item for item in self.trained if item.name.startswith(EMBEDDING)]
         if self.plan.implementation.gradients is None:
@@ -795,7 +799,7 @@ class StageMoments:
             return
         width = plan.setting.element_bytes
         layers = [run for runs in self.runs for run in runs]
-        largest = max(run.largest_unit for run in layers)
+        largest = max((run.largest_unit for run in layers), default=0)
         root = sum(item.count for item in self.held if "{layer}" not in item.name)
         source = "torch.distributed.fsdp.fully_shard 2.13: one unit a layer, the next one gathered ahead"
         evidence = "exact" if plan.layout.shard == "fsdp" else "assumed"

@@ -285,19 +285,30 @@ def refuse_model(chosen: Implementation, model: Model, layout: Layout, seq: int)
         raise BadInputError("SOURCE", expected, model.model_type, remedy)
     for layer in model.groups:
         for _, part in layer.parts:
-            for what, option in (("heads", "tp"), ("kv_heads", "tp"), ("ffn_width", "tp"), ("experts", "ep")):
-                number, ranks = getattr(part, what, None), getattr(layout, option)
+            for what, option, ranks in (
+                ("heads", "tp", layout.tp),
+                ("kv_heads", "tp", layout.tp),
+                ("ffn_width", "tp", layout.tp),
+                ("expert_width", "tp" if layout.expert_tp is None else "expert-tp", layout.etp),
+                ("experts", "ep", layout.ep),
+            ):
+                number = getattr(part, what, None)
                 if type(number) is int and number % ranks:
                     expected = f"a divisor of the model's {number} {what.replace('_', ' ')}"
                     raise BadInputError(f"--{option}", expected, ranks, "every rank gets as many")
-            if layout.ep > 1 and not any(
-                hasattr(part, "experts") for one in model.groups for _, part in one.parts
-            ):
-                raise BadInputError("--ep", "1: the model has no experts", layout.ep, "leave it out")
+    if not has_experts(model):
+        for option, given in (("ep", layout.ep), ("expert-tp", layout.expert_tp)):
+            if given not in (None, 1):
+                raise BadInputError(f"--{option}", "a model with experts", given, "leave it out")
     shares = layout.cp * (layout.tp if layout.sequence_parallel else 1)
     if seq % shares if type(seq) is int else (seq % shares).any():  # type: ignore[attr-defined]
         expected = f"a multiple of {shares}, the ranks that share a sequence"
         raise BadInputError("--seq", expected, seq, "pad the sequence, as the run would have to")
+
+
+def has_experts(model: Model) -> bool:
+    """Say whether a layer of the model has experts."""
+    return any(hasattr(part, "experts") for layer in model.groups for _, part in layer.parts)
 
 
 def gradient_widths_of(widths: Regime, stated: str | None, *, fsdp: bool) -> tuple[int, ...]:

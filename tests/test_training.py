@@ -219,6 +219,10 @@ WRONG = [
     ("gradients", {"regime": "fp32", "gradients": "bf16"}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,15"}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16;16"}),
+    ("schedule", {"schedule": "gpipe"}),
+    ("schedule", {"schedule": "gpipe", "world": 2, "pp": 2, "vpp": 2}),
+    ("expert-tp", {"world": 2, "expert_tp": 2}),
+    ("expert-tp", {"world": 2, "expert_tp": 4}),
     ("loss", {"loss": "magic"}),
     ("implementation", {"implementation": "jax"}),
     ("quantize-base", {"quantize_base": "nf4"}),
@@ -252,6 +256,36 @@ def test_a_first_stage_holds_as_many_micro_batches_as_there_are_stages():
     assert Layout(world=4, pp=4, schedule="gpipe").in_flight(0, 32) == 32
     assert [Layout(world=4, pp=4, vpp=2).in_flight(stage, 32) for stage in (0, 3)] == [11, 5]
     assert Layout(world=4, pp=4).in_flight(0, 2) == 2
+
+
+def test_experts_are_cut_over_ranks_that_exist():
+    """Expert parallelism's ranks are those of a stage, whether or not experts are dealt out."""
+    sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16"}
+    for wrong in ({"world": 1, "expert_tp": 2}, {"world": 8, "expert_tp": 7}, {"world": 5, "expert_tp": 5}):
+        with pytest.raises(MemcalcError, match="^--expert-tp: expected a divisor of "):
+            train(**sparse, **wrong)
+    whole, cut = train(**sparse, world=2), train(**sparse, world=2, expert_tp=2)
+    experts = sum(one.count for one in whole.model.weights() if one.chosen is not None)
+    assert whole.at("step")["weights"] - cut.at("step")["weights"] == 2 * experts // 2
+
+
+def test_few_micro_batches_leave_interleaved_chunks_all_started():
+    """One micro-batch of two stages with two chunks each keeps every layer of the stage, not one chunk twice."""
+    plan = train(LLAMA, seq=128, world=2, pp=2, vpp=2, pipeline_layout="8,8,10,6", rank="first")
+    assert plan.fullest.in_flight == [0, 1]
+    assert plan.fullest.layers_kept == plan.fullest.kept_by(0) + plan.fullest.kept_by(1)
+
+
+@pytest.mark.parametrize("implementation", ["transformers", "megatron"])
+@pytest.mark.parametrize("shard", [0, "fsdp"])
+def test_a_stage_may_have_no_layers(implementation, shard):
+    """The first and the last of a pipeline may serve the embedding and the head alone."""
+    usual = {"seq": 128, "world": 8, "pp": 4, "pipeline_layout": "0,16,16,0"}
+    how = {**usual, "implementation": implementation, "shard": shard}
+    first, second = (train(LLAMA, **how, rank="fullest").stages[stage] for stage in (0, 1))
+    assert [item.name for item in first.held] == ["model.embed_tokens.weight"]
+    assert 0 < first.allocated_bytes < second.allocated_bytes
+    assert first.components("backward")["weights"] == first.components("step")["weights"]
 
 
 def test_offloaded_states_lie_in_the_host():
