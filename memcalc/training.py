@@ -99,7 +99,17 @@ def train(
     one_of("rank", rank, ("first", "last", "fullest"))
     one_of("schedule", schedule, ("1f1b", "gpipe"))
     one_of("context-exchange", context_exchange, ("p2p", "a2a"))
-    if shard not in (0, 1, 2, 3, "fsdp"):
+    flags = {
+        "keep-gradients": keep_gradients,
+        "hold-logits": hold_logits,
+        "sequence-parallel": sequence_parallel,
+        "compile": compiled,
+        "gradient-fusion": gradient_fusion,
+    }
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise BadInputError(f"--{name}", "True or False", value, "leave it out for the default")
+    if shard not in (0, 1, 2, 3, "fsdp") or type(shard) is bool:
         raise UnknownNameError("--shard", "0, 1, 2, 3 or fsdp", shard, "0 shares nothing")
     chosen = implementation_named(implementation)
     found = source_named(text) if isinstance(text, str) else text
@@ -109,9 +119,8 @@ def train(
         raise BadInputError(
             "--on", f"at least {world} devices for --world {world}", on, "name more, or say a smaller world"
         )
-    model = padded(
-        read_model(found), vocab_multiple or chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
-    )
+    multiple = chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
+    model = padded(read_model(found), multiple if vocab_multiple is None else vocab_multiple)
     if model.model_type != "megatron":  # of the others it is not said that multi-token prediction is trained
         model = replace(model, mtp=())
     refuse_model(chosen, model, layout, seq)
@@ -244,6 +253,21 @@ def one_of(name: str, given: object, known: tuple[str, ...]) -> None:
         raise UnknownNameError(
             f"--{name}", f"one of {', '.join(known)}", given, "leave it out for the default"
         )
+
+
+def listed(name: str, named: object) -> tuple[str, ...]:
+    """Return the words of a list, as the command line writes it.
+
+    >>> listed("offload", "optimizer,activations")
+    ('optimizer', 'activations')
+
+    Raises:
+        BadInputError: it is no text.
+
+    """
+    if not isinstance(named, str):
+        raise BadInputError(f"--{name}", "words separated by commas, as one text", named, "as in 'a,b'")
+    return tuple(named.split(","))
 
 
 def read_model(found: Source) -> Model:
@@ -397,7 +421,7 @@ def modules_of(chosen: Implementation, recompute: str, named: str | None) -> tup
         if named is not None:
             raise BadInputError("--recompute-modules", "--recompute selective", recompute, "leave one out")
         return ()
-    modules = chosen.default_modules if named is None else tuple(named.split(","))
+    modules = chosen.default_modules if named is None else listed("recompute-modules", named)
     for module in modules:
         if module not in chosen.modules:
             known = f"some of {', '.join(chosen.modules)} with --implementation {chosen.id}"
@@ -431,7 +455,7 @@ def adapters_of(
         for tensor in layer.weights()
         if tensor.kind in kinds
     }
-    named = list(known) if targets in (None, "all-linear") else (targets or "").split(",")
+    named = tuple(known) if targets in (None, "all-linear") else listed("lora-targets", targets)
     for name in named:
         if name not in known:
             expected = f"all-linear, or some of {', '.join(known)}"
@@ -452,7 +476,7 @@ def trainable_of(model: Model, named: str | None, adapters: Mapping[str, Adapter
     if adapters:
         remedy = "with adapters nothing else is trained; leave one out"
         raise BadInputError("--trainable", "no --lora-rank beside it", named, remedy)
-    names = tuple(named.split(","))
+    names = listed("trainable", named)
     for name in names:
         if not name or not any(name in tensor.name for tensor in model.weights()):
             raise UnknownNameError(
@@ -492,7 +516,7 @@ def pieces_of(model: Model, layout: Layout, named: str | None) -> tuple[int, ...
             expected = f"a number of chunks that divides {depth} layers"
             raise BadInputError("--pp", expected, number, "say --pipeline-layout, as in 16,16,15")
         return (depth // number,) * number
-    parts = named.split(",")
+    parts = listed("pipeline-layout", named)
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise BadInputError("--pipeline-layout", "whole numbers, as in 16,16,15", named, "separate by commas")
     pieces = tuple(map(int, parts))
@@ -512,7 +536,7 @@ def offloads_of(named: str | None, layout: Layout, recompute: str) -> tuple[str,
     """
     if named is None:
         return ()
-    parts = tuple(named.split(","))
+    parts = listed("offload", named)
     for part in parts:
         one_of("offload", part, OFFLOADS)
     if "parameters" in parts and layout.shard not in (3, "fsdp"):

@@ -234,6 +234,16 @@ WRONG = [
     ("repeat-kv", {"attention": "eager", "repeat_kv": "no"}),
     ("on", {"world": 8, "on": "4x a100-80g"}),
     ("shard", {"shard": 4}),
+    ("shard", {"shard": True}),
+    ("vocab-multiple", {"vocab_multiple": 0}),
+    ("hold-logits", {"hold_logits": "no"}),
+    ("keep-gradients", {"keep_gradients": 1}),
+    ("gradient-fusion", {"implementation": "megatron", "gradient_fusion": "no"}),
+    ("lora-targets", {"lora_rank": 8, "lora_targets": ["q_proj"]}),
+    ("trainable", {"trainable": ["mlp"]}),
+    ("offload", {"offload": ["optimizer"]}),
+    ("pipeline-layout", {"pipeline_layout": [32]}),
+    ("recompute-modules", {"recompute": "selective", "recompute_modules": ["mlp"]}),
 ]
 
 
