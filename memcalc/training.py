@@ -93,22 +93,20 @@ def train(
     numbers = {"accumulate": accumulate} if swept else {"seq": seq, "micro-batch": micro_batch}
     for name, value in (numbers | {"accumulate": accumulate}).items():
         at_least_one(name, value)
-    one_of("regime", regime, tuple(REGIMES))
     one_of("attention", attention, ATTENTION)
     one_of("recompute", recompute, RECOMPUTE)
     one_of("rank", rank, ("first", "last", "fullest"))
     one_of("schedule", schedule, ("1f1b", "gpipe"))
     one_of("context-exchange", context_exchange, ("p2p", "a2a"))
-    flags = {
-        "keep-gradients": keep_gradients,
-        "hold-logits": hold_logits,
-        "sequence-parallel": sequence_parallel,
-        "compile": compiled,
-        "gradient-fusion": gradient_fusion,
-    }
-    for name, value in flags.items():
-        if type(value) is not bool:
-            raise BadInputError(f"--{name}", "True or False", value, "leave it out for the default")
+    refuse_flags(
+        {
+            "keep-gradients": keep_gradients,
+            "hold-logits": hold_logits,
+            "sequence-parallel": sequence_parallel,
+            "compile": compiled,
+            "gradient-fusion": gradient_fusion,
+        }
+    )
     if shard not in (0, 1, 2, 3, "fsdp") or type(shard) is bool:
         raise UnknownNameError("--shard", "0, 1, 2, 3 or fsdp", shard, "0 shares nothing")
     chosen = implementation_named(implementation)
@@ -119,21 +117,36 @@ def train(
         raise BadInputError(
             "--on", f"at least {world} devices for --world {world}", on, "name more, or say a smaller world"
         )
-    multiple = chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
-    model = padded(read_model(found), multiple if vocab_multiple is None else vocab_multiple)
+    if vocab_multiple is None:
+        vocab_multiple = chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
+    model = padded(read_model(found), vocab_multiple)
     if model.model_type != "megatron":  # of the others it is not said that multi-token prediction is trained
         model = replace(model, mtp=())
     refuse_model(chosen, model, layout, seq)
-    widths = REGIMES[regime]
+    refuse_options(
+        chosen,
+        model,
+        layout,
+        {
+            "experts": experts,
+            "repeat-kv": repeat_kv,
+            "gradient-fusion": None if gradient_fusion else "no",
+            "context-exchange": None if context_exchange == "p2p" else context_exchange,
+        },
+    )
+    refuse_ranks(chosen, model, layout, attention)
+    widths = regime_of(chosen, regime)
     stated = gradients or (chosen.gradients if widths.master is not None else None)
     gradient_widths = gradient_widths_of(widths, stated, fsdp=shard == "fsdp")
     step_named = optimizer_step or (chosen.step if optimizer in ("adamw", "sgd", "sgd-momentum") else None)
     stepper, how = optimizer_named(optimizer, step_named)
     refuse_optimizer(chosen, widths, layout, stepper)
     form = loss_of(chosen, loss)
-    refuse_loss(form, regime, hold_logits=hold_logits)
-    modules = modules_of(chosen, recompute, recompute_modules)
+    refuse_loss(form, regime, hold_logits=hold_logits, swept=swept is not None)
+    modules = modules_of(chosen, model, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
+    if adapters:
+        gradient_widths = gradients_of_adapters(gradients, adapters)
     if adapters and (tp > 1 or pp > 1 or ep > 1):
         raise BadInputError(
             "--lora-rank", "tp, pp and ep of 1", lora_rank, "how adapters are cut is not listed"
@@ -142,9 +155,7 @@ def train(
     base = base_of(quantize_base, adapters)
     pieces = pieces_of(model, layout, pipeline_layout)
     moved = offloads_of(offload, layout, recompute)
-    dropped = chosen.dropout if dropout is None else dropout
-    if type(dropped) not in (int, float) or not 0 <= dropped < 1:
-        raise BadInputError("--dropout", "a share from 0 to below 1", dropout, "0 switches it off")
+    dropped = dropout_of(chosen, dropout)
     repeat = repeat_of(repeat_kv, attention)
     tokens: Any = seq // cp if swept is None else Size.of(SEQUENCE)
     setting = Setting(
@@ -165,7 +176,7 @@ def train(
         "accumulate": accumulate,
         "world": world,
         "regime": regime,
-        "gradients": "+".join(f"{'bf16' if width == 2 else 'fp32'}" for width in gradient_widths),
+        "gradients": numbers_of(gradient_widths),
         "implementation": chosen.id,
         "attention": attention,
         "optimizer": stepper.id,
@@ -187,18 +198,21 @@ def train(
         "rank": rank,
         "recompute": recompute,
         "recompute_modules": list(modules),
+        "experts": (experts or chosen.experts) if has_experts(model) else None,
         "dropout": dropped,
         "compile": compiled,
         "lora_rank": lora_rank,
         "lora_targets": sorted(adapters),
         "adapter_dtype": None if not adapters else adapter_dtype or "fp32",
         "trainable": list(names),
+        "vocab_multiple": vocab_multiple,
         "vocab": model.logits_width,
         "repeat_kv": repeat,
         "quantize_base": base,
         "offload": list(moved),
         "gradient_fusion": gradient_fusion,
         "context_exchange": context_exchange,
+        "on": on,
     }
     plan = Training(
         model,
@@ -253,6 +267,18 @@ def one_of(name: str, given: object, known: tuple[str, ...]) -> None:
         raise UnknownNameError(
             f"--{name}", f"one of {', '.join(known)}", given, "leave it out for the default"
         )
+
+
+def refuse_flags(flags: Mapping[str, object]) -> None:
+    """Refuse what is neither True nor False: a word would count as True.
+
+    Raises:
+        BadInputError: one of them is.
+
+    """
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise BadInputError(f"--{name}", "True or False", value, "leave it out for the default")
 
 
 def listed(name: str, named: object) -> tuple[str, ...]:
@@ -335,6 +361,80 @@ def has_experts(model: Model) -> bool:
     return any(hasattr(part, "experts") for layer in model.groups for _, part in layer.parts)
 
 
+def regime_of(chosen: Implementation, named: str) -> Regime:
+    """Return a regime by its name.
+
+    Raises:
+        BadInputError: the implementation's program is not listed for it.
+        UnknownNameError: no regime has this name.
+
+    """
+    one_of("regime", named, tuple(REGIMES))
+    if chosen.regimes is not None and named not in chosen.regimes:
+        expected = f"{', '.join(sorted(chosen.regimes))} with --implementation {chosen.id}"
+        raise BadInputError("--regime", expected, named, "its copies in 16 bits are not listed")
+    return REGIMES[named]
+
+
+def gradients_of_adapters(named: str | None, adapters: Mapping[str, Adapter]) -> tuple[int, ...]:
+    """Return the bytes of a gradient's number where adapters alone have gradients: theirs.
+
+    Raises:
+        BadInputError: others are wanted.
+
+    """
+    own = (next(iter(adapters.values())).element_bytes,)
+    if named is not None and GRADIENTS[named] != own:
+        remedy = "gradients are as wide as the adapters; leave it out, or say --adapter-dtype"
+        raise BadInputError("--gradients", f"{numbers_of(own)} with these adapters", named, remedy)
+    return own
+
+
+def numbers_of(widths: tuple[int, ...]) -> str:
+    """Return the name of numbers of some bytes: one, or two where both are kept."""
+    return next(name for name, found in GRADIENTS.items() if found == widths)
+
+
+def refuse_options(
+    chosen: Implementation,
+    model: Model,
+    layout: Layout,
+    stated: Mapping[str, object],
+) -> None:
+    """Refuse options that mean nothing in this plan.
+
+    Raises:
+        BadInputError: this is one.
+
+    """
+    for name, value in stated.items():
+        if value is None:
+            continue
+        if name == "experts":
+            if not has_experts(model):
+                raise BadInputError("--experts", "a model with experts", value, "leave it out")
+        elif name not in chosen.options:
+            expected = f"no such option with --implementation {chosen.id}"
+            raise BadInputError(f"--{name}", expected, value, "it changes nothing there; leave it out")
+        elif name == "context-exchange" and layout.cp == 1:
+            raise BadInputError(f"--{name}", "--cp above 1", value, "nobody exchanges; leave it out")
+
+
+def refuse_ranks(chosen: Implementation, model: Model, layout: Layout, attention: str) -> None:
+    """Refuse ranks that share what is not listed for them, or what the implementation does not share.
+
+    Raises:
+        BadInputError: they do.
+
+    """
+    if layout.cp > 1 and attention == "eager":
+        remedy = "what ranks of a sequence keep of all scores is not listed"
+        raise BadInputError("--attention", "flash or sdpa with --cp above 1", attention, remedy)
+    if has_experts(model) and chosen.id == "megatron" and layout.tp > 1 and not layout.sequence_parallel:
+        expected = "--sequence-parallel beside it in a model with experts"
+        raise BadInputError("--tp", expected, layout.tp, "Megatron-LM's MoELayer refuses to train without")
+
+
 def gradient_widths_of(widths: Regime, stated: str | None, *, fsdp: bool) -> tuple[int, ...]:
     """Return the bytes of a gradient's number: one, or two where both are kept.
 
@@ -392,7 +492,7 @@ def loss_of(chosen: Implementation, named: str | None) -> Loss:
     return chosen.losses[name]
 
 
-def refuse_loss(form: Loss, regime: str, *, hold_logits: bool) -> None:
+def refuse_loss(form: Loss, regime: str, *, hold_logits: bool, swept: bool) -> None:
     """Refuse a loss whose bytes are not listed for these numbers.
 
     Raises:
@@ -403,17 +503,23 @@ def refuse_loss(form: Loss, regime: str, *, hold_logits: bool) -> None:
         given = "--hold-logits" if hold_logits else regime
         remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
         raise BadInputError("--loss", f"pure-bf16 and no --hold-logits with {form.id}", given, remedy)
+    if form.fused and swept:
+        remedy = "its chunks are powers of 2, no polynomials; ask for single plans"
+        raise BadInputError("--loss", "another loss in a sweep", form.id, remedy)
     if form.id == "liger" and regime == "fp32":
         raise BadInputError(
             "--loss", "16-bit logits with liger", regime, "fp32 logits are not listed; use plain"
         )
 
 
-def modules_of(chosen: Implementation, recompute: str, named: str | None) -> tuple[str, ...]:
+MODULES_OF = {"moe": "experts", "shared_experts": "shared_width"}  # what a part has that runs as this module
+
+
+def modules_of(chosen: Implementation, model: Model, recompute: str, named: str | None) -> tuple[str, ...]:
     """Return the modules of selective recomputation.
 
     Raises:
-        BadInputError: modules are named, and nothing is recomputed selectively.
+        BadInputError: modules are named, and nothing is recomputed selectively, or the model lacks them.
         UnknownNameError: the implementation has no such module.
 
     """
@@ -426,6 +532,10 @@ def modules_of(chosen: Implementation, recompute: str, named: str | None) -> tup
         if module not in chosen.modules:
             known = f"some of {', '.join(chosen.modules)} with --implementation {chosen.id}"
             raise UnknownNameError("--recompute-modules", known, module, "separate them by commas")
+        field = MODULES_OF.get(module)
+        parts = (part for layer in model.groups for _, part in layer.parts)
+        if field is not None and all(getattr(part, field, None) is None for part in parts):
+            raise BadInputError("--recompute-modules", "modules of the model", module, "it has none of these")
     return modules
 
 
@@ -548,6 +658,20 @@ def offloads_of(named: str | None, layout: Layout, recompute: str) -> tuple[str,
             "--offload", "--recompute full with activations", named, "checkpoints are what is moved"
         )
     return parts
+
+
+def dropout_of(chosen: Implementation, named: float | None) -> float:
+    """Return the share of numbers that dropout sets to 0.
+
+    Raises:
+        BadInputError: it is no share.
+
+    """
+    if named is None:
+        return chosen.dropout
+    if type(named) not in (int, float) or not 0 <= named < 1:
+        raise BadInputError("--dropout", "a share from 0 to below 1", named, "0 switches it off")
+    return named
 
 
 def repeat_of(named: str | None, attention: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from itertools import product
 from time import process_time
 
@@ -235,6 +236,22 @@ WRONG = [
     ("on", {"world": 8, "on": "4x a100-80g"}),
     ("shard", {"shard": 4}),
     ("shard", {"shard": True}),
+    ("experts", {"experts": "grouped_mm"}),
+    ("experts", {"experts": "alltoall", "implementation": "megatron"}),
+    ("repeat-kv", {"repeat_kv": "yes", "implementation": "megatron"}),
+    ("gradient-fusion", {"gradient_fusion": False}),
+    ("context-exchange", {"context_exchange": "a2a", "world": 2, "cp": 2}),
+    ("context-exchange", {"context_exchange": "a2a", "implementation": "megatron"}),
+    ("gradients", {"lora_rank": 8, "gradients": "bf16+fp32"}),
+    ("gradients", {"lora_rank": 8, "adapter_dtype": "bf16", "gradients": "fp32"}),
+    (
+        "recompute-modules",
+        {"implementation": "megatron", "recompute": "selective", "recompute_modules": "moe"},
+    ),
+    ("regime", {"regime": "amp", "implementation": "megatron"}),
+    ("attention", {"attention": "eager", "world": 2, "cp": 2}),
+    ("attention", {"attention": "eager", "world": 2, "cp": 2, "implementation": "megatron"}),
+    ("loss", {"loss": "fused-linear", "regime": "pure-bf16", "seq": np.array([128, 256])}),
     ("vocab-multiple", {"vocab_multiple": 0}),
     ("hold-logits", {"hold_logits": "no"}),
     ("keep-gradients", {"keep_gradients": 1}),
@@ -255,6 +272,27 @@ def test_a_plan_that_cannot_be_is_refused(option, options):
     assert "\n" not in str(refused.value)
 
 
+def test_a_plan_says_all_that_it_was_left():
+    """Under the names of the keywords; of a dense model there is no way to compute experts."""
+    keywords = set(signature(train).parameters) - {"text", "compiled"}
+    dense, sparse = (train(name, seq=128, regime="pure-bf16") for name in (LLAMA, "Qwen/Qwen3-30B-A3B"))
+    assert keywords | {"compile", "dp", "vocab"} == set(dense.named)
+    assert [dense.named["experts"], sparse.named["experts"]] == [None, "grouped_mm"]
+    adapted = train(LLAMA, seq=128, lora_rank=8, adapter_dtype="bf16")
+    assert [adapted.named["gradients"], train(LLAMA, seq=128, lora_rank=8).named["gradients"]] == [
+        "bf16",
+        "fp32",
+    ]
+
+
+def test_experts_of_megatron_with_tensor_parallelism_want_sequence_parallelism():
+    """MoELayer.forward raises without: Megatron-LM, megatron/core/transformer/moe/moe_layer.py, 2026-11."""
+    sparse = {"seq": 128, "world": 2, "tp": 2, "implementation": "megatron"}
+    with pytest.raises(MemcalcError, match=r"^--tp: expected --sequence-parallel beside it"):
+        train("Qwen/Qwen3-30B-A3B", **sparse)
+    assert train("Qwen/Qwen3-30B-A3B", **sparse, sequence_parallel=True).allocated_bytes > 0
+
+
 def test_what_nobody_has_listed_is_refused():
     with pytest.raises(MemcalcError, match=r"^SOURCE: expected a model of type"):
         train("openai/gpt-oss-20b", seq=128)
@@ -272,7 +310,7 @@ def test_experts_are_cut_over_ranks_that_exist():
     """Expert parallelism's ranks are those of a stage, whether or not experts are dealt out."""
     sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16"}
     for wrong in ({"world": 1, "expert_tp": 2}, {"world": 8, "expert_tp": 7}, {"world": 5, "expert_tp": 5}):
-        with pytest.raises(MemcalcError, match="^--expert-tp: expected a divisor of "):
+        with pytest.raises(MemcalcError, match=r"^--expert-tp: expected a divisor of "):
             train(**sparse, **wrong)
     whole, cut = train(**sparse, world=2), train(**sparse, world=2, expert_tp=2)
     experts = sum(one.count for one in whole.model.weights() if one.chosen is not None)
@@ -280,7 +318,7 @@ def test_experts_are_cut_over_ranks_that_exist():
 
 
 def test_few_micro_batches_leave_interleaved_chunks_all_started():
-    """One micro-batch of two stages with two chunks each keeps every layer of the stage, not one chunk twice."""
+    """One micro-batch keeps every layer of a stage with two chunks, not the first chunk twice."""
     plan = train(LLAMA, seq=128, world=2, pp=2, vpp=2, pipeline_layout="8,8,10,6", rank="first")
     assert plan.fullest.in_flight == [0, 1]
     assert plan.fullest.layers_kept == plan.fullest.kept_by(0) + plan.fullest.kept_by(1)
