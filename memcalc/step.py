@@ -248,13 +248,14 @@ class Training:
         """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
         width = beside.element_bytes
         for letter, shape in lora_shapes(tensor, beside):
-            numbers = tensor.copies * prod(shape)
-            moments = tensor.copies * sum(size for _, size in self.optimizer.states(shape, width))
+            rows = ceil_div(shape[0], ranks) if self.layout.shard == "fsdp" else shape[0]
+            numbers = tensor.copies * rows * shape[1]
+            moments = tensor.copies * sum(size for _, size in self.optimizer.states((rows, shape[1]), width))
             name = f"{tensor.name.removesuffix('.weight')}.{letter}"
             size = numbers * width
             yield Held(
                 name,
-                numbers,
+                tensor.copies * prod(shape),
                 size,
                 0,
                 size,

@@ -140,7 +140,7 @@ def train(
     gradient_widths = gradient_widths_of(widths, stated, fsdp=shard == "fsdp")
     step_named = optimizer_step or (chosen.step if optimizer in ("adamw", "sgd", "sgd-momentum") else None)
     stepper, how = optimizer_named(optimizer, step_named)
-    refuse_optimizer(chosen, widths, layout, stepper)
+    refuse_optimizer(chosen, widths, layout, stepper, adapted=lora_rank is not None)
     form = loss_of(chosen, loss)
     refuse_loss(form, regime, hold_logits=hold_logits, swept=swept is not None)
     modules = modules_of(chosen, model, recompute, recompute_modules)
@@ -152,7 +152,7 @@ def train(
             "--lora-rank", "tp, pp and ep of 1", lora_rank, "how adapters are cut is not listed"
         )
     names = trainable_of(model, trainable, adapters)
-    base = base_of(quantize_base, adapters)
+    base = base_of(quantize_base, adapters, layout)
     pieces = pieces_of(model, layout, pipeline_layout)
     moved = offloads_of(offload, layout, recompute)
     dropped = dropout_of(chosen, dropout)
@@ -457,8 +457,12 @@ def gradient_widths_of(widths: Regime, stated: str | None, *, fsdp: bool) -> tup
     return found
 
 
-def refuse_optimizer(chosen: Implementation, widths: Regime, layout: Layout, stepper: Optimizer) -> None:
+def refuse_optimizer(
+    chosen: Implementation, widths: Regime, layout: Layout, stepper: Optimizer, *, adapted: bool
+) -> None:
     """Refuse optimizers that the implementation does not have, or that cannot work on what they are given.
+
+    Adapters have no 32-bit copy in any regime: what is frozen needs none, and they are updated themselves.
 
     Raises:
         BadInputError: this one is.
@@ -469,7 +473,7 @@ def refuse_optimizer(chosen: Implementation, widths: Regime, layout: Layout, ste
         raise BadInputError("--optimizer", expected, stepper.id, "it has no other")
     if stepper.elementwise:
         return
-    if widths.master is not None and layout.shard != "fsdp":
+    if widths.master is not None and layout.shard != "fsdp" and not adapted:
         expected = f"an optimizer with a number for each weight under {widths.id}"
         remedy = "its 32-bit copy lies in one long list, without matrices; use pure-bf16, amp or fp32"
         raise BadInputError("--optimizer", expected, stepper.id, remedy)
@@ -595,11 +599,11 @@ def trainable_of(model: Model, named: str | None, adapters: Mapping[str, Adapter
     return names
 
 
-def base_of(named: str | None, adapters: Mapping[str, Adapter]) -> str | None:
+def base_of(named: str | None, adapters: Mapping[str, Adapter], layout: Layout) -> str | None:
     """Return the format of the frozen matrices beside which adapters stand.
 
     Raises:
-        BadInputError: nothing is frozen.
+        BadInputError: nothing is frozen, or ranks share the weights.
         UnknownNameError: no format of bitsandbytes has this name.
 
     """
@@ -610,6 +614,9 @@ def base_of(named: str | None, adapters: Mapping[str, Adapter]) -> str | None:
             "--quantize-base", "--lora-rank beside it", named, "quantised matrices are not trained"
         )
     one_of("quantize-base", named, ("nf4", "nf4-dq", "fp4", "fp4-dq", "int8"))
+    if layout.shard in (3, "fsdp"):
+        remedy = "what ranks share and gather of packed matrices is not listed"
+        raise BadInputError("--quantize-base", f"no --shard {layout.shard} beside it", named, remedy)
     return named
 
 

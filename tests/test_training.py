@@ -227,6 +227,8 @@ WRONG = [
     ("loss", {"loss": "magic"}),
     ("implementation", {"implementation": "jax"}),
     ("quantize-base", {"quantize_base": "nf4"}),
+    ("quantize-base", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": 3}),
+    ("quantize-base", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": "fsdp"}),
     ("trainable", {"trainable": "nothing_of_this_name"}),
     ("trainable", {"trainable": "mlp", "lora_rank": 8}),
     ("offload", {"offload": "parameters"}),
