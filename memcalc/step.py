@@ -319,7 +319,7 @@ class Training:
             "hidden": hidden,
             "logits": layout.tp,
             "routed": hidden,
-            "expert": layout.etp * layout.ep,
+            "expert": layout.etp,
         }
         return replace(
             self.setting,
@@ -782,12 +782,13 @@ class StageMoments:
         when = ("backward_end", "step") if plan.fresh else always
         yield Line("gradients", "gradients", trained, self.gradient_bytes, "bytes a number x share", when)
         if plan.layout.shard == 0 and plan.layout.states_ranks > 1 and plan.implementation.gradients is None:
+            alike = [item for item in self.trained if item.ranks > 1]  # an expert may have no other rank
             yield Line(
                 "gradients",
                 "DDP's buckets",
-                trained,
-                self.gradient_bytes,
-                "a copy of all gradients, unless gradient_as_bucket_view",
+                sum(item.count for item in alike),
+                sum(item.gradient for item in alike),
+                "a copy of all gradients that ranks add up, unless gradient_as_bucket_view",
                 always,
                 source="torch.nn.parallel.DistributedDataParallel 2.13",
             )

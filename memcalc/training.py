@@ -430,6 +430,10 @@ def refuse_ranks(chosen: Implementation, model: Model, layout: Layout, attention
     if layout.cp > 1 and attention == "eager":
         remedy = "what ranks of a sequence keep of all scores is not listed"
         raise BadInputError("--attention", "flash or sdpa with --cp above 1", attention, remedy)
+    if has_experts(model) and chosen.id == "transformers" and layout.sequence_parallel:
+        remedy = "what ranks keep of tokens gathered for experts is not listed"
+        expected = "a model without experts, or --implementation megatron"
+        raise BadInputError("--sequence-parallel", expected, "experts with transformers", remedy)
     if has_experts(model) and chosen.id == "megatron" and layout.tp > 1 and not layout.sequence_parallel:
         expected = "--sequence-parallel beside it in a model with experts"
         raise BadInputError("--tp", expected, layout.tp, "Megatron-LM's MoELayer refuses to train without")

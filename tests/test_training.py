@@ -238,6 +238,7 @@ WRONG = [
     ("on", {"world": 8, "on": "4x a100-80g"}),
     ("shard", {"shard": 4}),
     ("shard", {"shard": True}),
+    ("sequence-parallel", {"text": "Qwen/Qwen3-30B-A3B", "world": 2, "tp": 2, "sequence_parallel": True}),
     ("experts", {"experts": "grouped_mm"}),
     ("experts", {"experts": "alltoall", "implementation": "megatron"}),
     ("repeat-kv", {"repeat_kv": "yes", "implementation": "megatron"}),
@@ -270,7 +271,7 @@ WRONG = [
 def test_a_plan_that_cannot_be_is_refused(option, options):
     """One line that begins with the option."""
     with pytest.raises(MemcalcError, match=rf"^--{option}: expected .*; ") as refused:
-        train(LLAMA, **{"seq": 4096, **options})
+        train(**{"text": LLAMA, "seq": 4096, **options})
     assert "\n" not in str(refused.value)
 
 
@@ -317,6 +318,34 @@ def test_experts_are_cut_over_ranks_that_exist():
     whole, cut = train(**sparse, world=2), train(**sparse, world=2, expert_tp=2)
     experts = sum(one.count for one in whole.model.weights() if one.chosen is not None)
     assert whole.at("step")["weights"] - cut.at("step")["weights"] == 2 * experts // 2
+
+
+@pytest.mark.parametrize("experts", ["grouped_mm", "batched_mm"])
+def test_a_rank_makes_gradients_of_its_own_experts(experts):
+    """And of its part of each; between their two matrices it keeps its part of each row."""
+    sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16", "experts": experts}
+
+    def layer(**how):
+        plan = train(**sparse, **how)
+        tape, asked, one = plan.tape(), plan.asked, plan.model.layers[0]
+        plan.implementation.layer(tape, asked, one, tape.value("x", plan.stream_shape, 2, grad=True))
+        made = sum(
+            op.weight_bytes for op in tape.operations if op.name in ("grouped product", "copy matrices")
+        )
+        return made, sum(value.bytes for value in tape.kept() if value.region == "expert")
+
+    made, kept = layer()
+    assert made == 2 * 3 * 128 * 768 * 2048
+    assert kept >= 2 * 4 * 128 * 8 * 768
+    assert layer(world=8, ep=8) == (made // 8, kept)
+    assert layer(world=4, tp=4) == (made // 4, kept // 4)
+
+
+def test_buckets_hold_what_ranks_add_up():
+    """Eight ranks that share out the experts add up the gradients of everything else."""
+    plan = train("Qwen/Qwen3-30B-A3B", seq=128, regime="pure-bf16", world=8, ep=8)
+    (buckets,) = [line for line in plan.fullest.lines() if line.name == "DDP's buckets"]
+    assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.chosen is None)
 
 
 def test_few_micro_batches_leave_interleaved_chunks_all_started():
