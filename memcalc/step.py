@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import COMPONENTS, Line, PoolBudget
+from memcalc.errors import BadInputError
 from memcalc.saved.tape import Pass
 from memcalc.tensor import ceil_div, greatest, product, share
 
@@ -464,9 +465,17 @@ class Training:
         return found if self.points is None else self.points.value(found)
 
     def at(self, moment: str) -> dict[str, int]:
-        """Return the components of a moment on the fullest stage; they add up to it."""
+        """Return the components of a moment on the fullest stage; they add up to it.
+
+        Raises:
+            BadInputError: in a sweep it is another stage at each point.
+
+        """
         if self.points is None:
             return self.fullest.components(moment)
+        if len(self.stages) > 1:
+            remedy = "the fullest stage is another one at each point"
+            raise BadInputError("--rank", "first or last in a sweep with --pp", self.rank, remedy)
         components = self.stages[0].components(moment)
         return {name: self.points.value(size) for name, size in components.items()}
 
@@ -477,7 +486,15 @@ class Training:
 
     @property
     def fits(self) -> bool | None:
-        """Whether what is held at once fits, with the context; None where no machine was named."""
+        """Whether what is held at once fits, with the context; None where no machine was named.
+
+        Raises:
+            BadInputError: there is an answer for each point of a sweep.
+
+        """
+        if self.points is not None:
+            remedy = "compare allocated_bytes with what the device has"
+            raise BadInputError("--on", "a single plan", "a sweep", remedy)
         device, *host = self.fullest.budgets
         if self.machine is None or device.capacity_bytes is None:
             return None
@@ -495,6 +512,12 @@ class Training:
             hasattr(part, "experts") for one in self.model.groups for _, part in one.parts
         ):
             found.append("every expert gets as many tokens; the rank that gets more holds more")
+        stored = self.source.fields.get("quantization_config")
+        if stored and self.base_format is None:
+            how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"
+            found.append(
+                f"the checkpoint's {how} weights are read as numbers of the regime before they train"
+            )
         if self.offload and self.machine is not None and self.machine.host_bytes is None:
             found.append("the host has room for what is offloaded; say it, as in + 512GiB host")
         return tuple(found)

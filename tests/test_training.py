@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from memcalc.errors import MemcalcError
 from memcalc.regimes import states
+from memcalc.solve import largest
 from memcalc.split import Layout
 from memcalc.training import train
 
@@ -168,6 +169,25 @@ def test_a_sweep_is_the_plans_at_its_points():
             for s, b in zip(seq, batch, strict=True)
         ]
         assert swept.tolist() == alone
+
+
+def test_a_sweep_says_what_it_cannot():
+    """A stage, or a yes, for each point."""
+    swept = {"seq": np.array([128, 4096]), "world": 2, "pp": 2, "on": "2x h100-80g"}
+    plan = train(LLAMA, **swept)
+    for asked in (lambda: plan.at("loss"), lambda: plan.fits):
+        with pytest.raises(MemcalcError, match=r"^--(rank|on): expected .* sweep"):
+            asked()
+    first = train(LLAMA, **swept, rank="first")
+    assert list(sum(first.at("step").values())) == [
+        total(train(LLAMA, **{**swept, "seq": seq}, rank="first"), "step") for seq in (128, 4096)
+    ]
+
+
+def test_what_a_quantised_checkpoint_trains_as_is_said():
+    (said,) = train("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", seq=128).assumed
+    assert "gptq weights are read as numbers of the regime" in said
+    assert train("Qwen/Qwen2.5-72B", seq=128).assumed == ()
 
 
 def test_a_million_points_in_half_a_second():
@@ -339,6 +359,29 @@ def test_a_rank_makes_gradients_of_its_own_experts(experts):
     assert kept >= 2 * 4 * 128 * 8 * 768
     assert layer(world=8, ep=8) == (made // 8, kept)
     assert layer(world=4, tp=4) == (made // 4, kept // 4)
+
+
+def test_two_layers_are_gathered_while_layers_run():
+    """The one that runs and the next one, whole and in 16 bits, whatever the ranks."""
+    plan = train(LLAMA, seq=128, world=8, shard="fsdp")
+    lines = {line.name: line for line in plan.fullest.budgets[0].lines if line.component == "gathered"}
+    layers = sum(one.count for one in plan.model.weights() if "{layer}" in one.name)
+    assert lines["two layers, whole"].bytes == 2 * 2 * layers // 32
+    assert lines["two layers, whole"].moments == ("backward",)
+    unit = max(plan.model.parameters - layers, layers // 32)  # embedding and head, or one layer
+    assert lines["gradients of one unit before they are shared out"].bytes == (2 + 4) * unit
+
+
+def test_the_context_of_the_driver_must_fit_too():
+    """The longest sequence whose tensors alone would fill the card does not fit."""
+
+    def plan(seq):
+        return train(LLAMA, seq=seq, regime="pure-bf16", optimizer="sgd", on="1x h100-80g")
+
+    capacity = plan(128).machine.device.capacity_bytes
+    longest = largest(lambda seq: plan(seq).allocated_bytes <= capacity)
+    assert plan(longest).fits is False
+    assert plan(longest - 500).fits is True
 
 
 def test_buckets_hold_what_ranks_add_up():
