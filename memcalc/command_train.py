@@ -82,7 +82,7 @@ def asked(given: argparse.Namespace) -> dict[str, object]:
     }
     found |= {"compiled": True} if given.compile else {}
     found |= {"gradient_fusion": False} if given.no_gradient_fusion else {}
-    if "shard" in found and str(found["shard"]).isdigit():
+    if found.get("shard") in ("0", "1", "2", "3"):
         found["shard"] = int(str(found["shard"]))
     if given.dropout is not None:
         try:

@@ -130,12 +130,16 @@ class Layout:
         if self.world % inside:
             expected = f"a multiple of tp x pp x cp = {inside}"
             raise BadInputError("--world", expected, self.world, "every rank has a place in each direction")
-        of_experts = self.etp * self.ep * self.pp
-        if self.ep > 1 and self.world % of_experts:
-            expected = (
-                f"a divisor of the {self.world // self.pp} ranks of a stage, {self.etp} for each expert"
-            )
+        of_a_stage = self.world // self.pp
+        if self.expert_tp is not None and of_a_stage % self.expert_tp:
+            expected = f"a divisor of the {of_a_stage} ranks of a stage"
+            raise BadInputError("--expert-tp", expected, self.expert_tp, "say fewer, or a larger --world")
+        if self.ep > 1 and of_a_stage % (self.etp * self.ep):
+            expected = f"a divisor of the {of_a_stage} ranks of a stage, {self.etp} for each expert"
             raise BadInputError("--ep", expected, self.ep, "experts are dealt out over the ranks of a stage")
+        if self.schedule == "gpipe" and (self.pp == 1 or self.vpp > 1):
+            expected = "--pp above 1 and --vpp of 1 with gpipe"
+            raise BadInputError("--schedule", expected, f"pp {self.pp}, vpp {self.vpp}", "leave it out")
         if self.vpp > 1 and self.pp == 1:
             raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")
         if self.sequence_parallel and self.tp == 1:
@@ -160,7 +164,7 @@ class Layout:
     @property
     def expert_states_ranks(self) -> int:
         """Ranks that hold the same experts."""
-        return max(1, self.world // (self.etp * self.ep * self.pp))
+        return self.world // (self.etp * self.ep * self.pp)
 
     def on_rank(self, tensor: Tensor) -> Tensor:
         """Return the fullest rank's share of a weight before its states are shared out."""
@@ -179,7 +183,7 @@ class Layout:
         (4, 11)
         """
         if self.schedule == "gpipe":
-            return micro_batches * self.vpp
+            return micro_batches
         if self.vpp == 1:
             return min(micro_batches, self.pp - stage)
         return min(micro_batches * self.vpp, 2 * (self.pp - 1 - stage) + (self.vpp - 1) * self.pp + 1)

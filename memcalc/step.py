@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.budget import COMPONENTS, Line, PoolBudget
+from memcalc.errors import BadInputError
 from memcalc.saved.tape import Pass
 from memcalc.tensor import ceil_div, greatest, product, share
 
@@ -68,7 +69,6 @@ class Run(NamedTuple):
     last_passed: Pass  # where it is the last one to run backwards
     gradients: int
     unit: int  # numbers of its weights, whole
-    unit_bytes: int  # the same as they are gathered
     unit_trained: int  # those that get a gradient
     routed: int  # of what is kept or made again: tokens that were sent to experts
     times: int
@@ -251,13 +251,14 @@ class Training:
         """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
         width = beside.element_bytes
         for letter, shape in lora_shapes(tensor, beside):
-            numbers = tensor.copies * prod(shape)
-            moments = tensor.copies * sum(size for _, size in self.optimizer.states(shape, width))
+            rows = ceil_div(shape[0], ranks) if self.layout.shard == "fsdp" else shape[0]
+            numbers = tensor.copies * rows * shape[1]
+            moments = tensor.copies * sum(size for _, size in self.optimizer.states((rows, shape[1]), width))
             name = f"{tensor.name.removesuffix('.weight')}.{letter}"
             size = numbers * width
             yield Held(
                 name,
-                numbers,
+                tensor.copies * prod(shape),
                 size,
                 0,
                 size,
@@ -276,9 +277,7 @@ class Training:
         if self.base_format is not None and tensor.kind in QUANTISED:
             from memcalc.formats import format_named, tensor_bytes
 
-            whole = tensor_bytes(tensor, format_named(self.base_format))
-            fsdp = self.layout.shard == "fsdp"  # shares out what is packed as it shares out numbers
-            return ceil_div(whole, self.ranks_of(tensor)) if fsdp else whole
+            return tensor_bytes(tensor, format_named(self.base_format))
         frozen_width = self.setting.element_bytes  # nothing is updated, so that no 32-bit numbers are needed
         return count * (self.weight_bytes if trained else frozen_width)
 
@@ -324,7 +323,7 @@ class Training:
             "head": layout.tp,
             "logits": layout.tp if self.loss.parallel else 1,
             "routed": hidden,
-            "expert": layout.etp * layout.ep,
+            "expert": layout.etp,
         }
         return replace(
             self.setting,
@@ -393,21 +392,12 @@ class Training:
                 NOTHING if nothing else tape.backward(how, final=True, forward=forward),
                 self.share_of(weights, "gradient", cut=self.sharded[1]),
                 sum(item.count for item in weights),
-                self.gathered_bytes(one),
                 sum(item.count for item in weights if item.trained),
                 sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
                 1,
             )
             self._layers[key] = run, out.grad
         return self._layers[key]
-
-    def gathered_bytes(self, one: Layer) -> int:
-        """Bytes of a layer's weights on a rank that has gathered them: packed ones stay packed."""
-        alone = replace(self.model, layers=(replace(one, times=1),), outside=())
-        width, layout = self.setting.element_bytes, replace(self.layout, shard=0)
-        together = replace(self, layout=layout)
-        held = together.held(alone)
-        return sum(item.bytes if self.base_format else item.count * width for item in held)
 
     @cached_property
     def _layers(self) -> dict[tuple[int, bool], tuple[Run, bool]]:
@@ -480,9 +470,17 @@ class Training:
         return found if self.points is None else self.points.value(found)
 
     def at(self, moment: str) -> dict[str, int]:
-        """Return the components of a moment on the fullest stage; they add up to it."""
+        """Return the components of a moment on the fullest stage; they add up to it.
+
+        Raises:
+            BadInputError: in a sweep it is another stage at each point.
+
+        """
         if self.points is None:
             return self.fullest.components(moment)
+        if len(self.stages) > 1:
+            remedy = "the fullest stage is another one at each point"
+            raise BadInputError("--rank", "first or last in a sweep with --pp", self.rank, remedy)
         components = self.stages[0].components(moment)
         return {name: self.points.value(size) for name, size in components.items()}
 
@@ -493,7 +491,15 @@ class Training:
 
     @property
     def fits(self) -> bool | None:
-        """Whether what is held at once fits, with the context; None where no machine was named."""
+        """Whether what is held at once fits, with the context; None where no machine was named.
+
+        Raises:
+            BadInputError: there is an answer for each point of a sweep.
+
+        """
+        if self.points is not None:
+            remedy = "compare allocated_bytes with what the device has"
+            raise BadInputError("--on", "a single plan", "a sweep", remedy)
         device, *host = self.fullest.budgets
         if self.machine is None or device.capacity_bytes is None:
             return None
@@ -511,6 +517,12 @@ class Training:
             hasattr(part, "experts") for one in self.model.groups for _, part in one.parts
         ):
             found.append("every expert gets as many tokens; the rank that gets more holds more")
+        stored = self.source.fields.get("quantization_config")
+        if stored and self.base_format is None:
+            how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"
+            found.append(
+                f"the checkpoint's {how} weights are read as numbers of the regime before they train"
+            )
         if self.offload and self.machine is not None and self.machine.host_bytes is None:
             found.append("the host has room for what is offloaded; say it, as in + 512GiB host")
         return tuple(found)
@@ -569,7 +581,8 @@ class StageMoments:
         plan = self.plan
         number = plan.layout.in_flight(self.stage, plan.accumulate)
         turns = len(self.chunks)
-        return [(step // plan.layout.pp) % turns if turns > 1 else 0 for step in range(number)]
+        at_once = min(plan.layout.pp, plan.accumulate)  # micro-batches that a chunk runs before the next one
+        return [(step // at_once) % turns for step in range(number)]
 
     def kept_by(self, chunk: int) -> int:
         """Bytes that the layers of a chunk keep of one micro-batch."""
@@ -643,6 +656,8 @@ class StageMoments:
             wide = self.head_input(result)
             yield Instant("head", 0, activations + kept, wide + held, passed.peak)
             gradients = own if fresh else self.waiting
+        elif not self.runs[self.in_flight[-1]]:  # a stage may have no layers, beside the embedding
+            yield Instant("stage without layers", 0, activations, held, stream)
         for run in reversed(self.runs[self.in_flight[-1]]):
             steps = {0, run.times - 1}
             for step in sorted(steps):
@@ -796,12 +811,13 @@ class StageMoments:
         when = ("backward_end", "step") if plan.fresh else always
         yield Line("gradients", "gradients", trained, self.gradient_bytes, "bytes a number x share", when)
         if plan.layout.shard == 0 and plan.layout.states_ranks > 1 and plan.implementation.gradients is None:
+            alike = [item for item in self.trained if item.ranks > 1]  # an expert may have no other rank
             yield Line(
                 "gradients",
                 "DDP's buckets",
-                trained,
-                self.gradient_bytes,
-                "a copy of all gradients, unless gradient_as_bucket_view",
+                sum(item.count for item in alike),
+                sum(item.gradient for item in alike),
+                "a copy of all gradients that ranks add up, unless gradient_as_bucket_view",
                 always,
                 source="torch.nn.parallel.DistributedDataParallel 2.13",
             )
@@ -814,20 +830,19 @@ class StageMoments:
             return
         width = plan.setting.element_bytes
         layers = [run for runs in self.runs for run in runs]
-        largest = max(run.unit for run in layers)
+        largest = max((run.unit for run in layers), default=0)
         root = sum(item.count for item in self.held if "{layer}" not in item.name)
         source = "torch.distributed.fsdp.fully_shard 2.13: one unit a layer, the next one gathered ahead"
         evidence = "exact" if plan.layout.shard == "fsdp" else "assumed"
-        two = 2 * max(run.unit_bytes for run in layers)
-        for name, numbers, size, when in (
-            ("embedding, norm and head, whole", root, root * width, plan.moments[:4]),
-            ("two layers, whole", 2 * largest, two, (backward,)),
+        for name, numbers, when in (
+            ("embedding, norm and head, whole", root, plan.moments[:4]),
+            ("two layers, whole", 2 * largest, (backward,)),
         ):
-            form = "as wide as they are computed with, or packed"
+            size, form = numbers * width, f"{width} B a number"
             yield Line("gathered", name, numbers, size, form, when, evidence, source)
         wide = sum(plan.gradient_widths)
         of_root = sum(item.count for item in self.trained if "{layer}" not in item.name)
-        numbers = max(of_root, *(run.unit_trained for run in layers))
+        numbers = max([of_root, *(run.unit_trained for run in layers)])
         copies = width + (wide if wide != width else 0)
         yield Line(
             "gathered",

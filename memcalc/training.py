@@ -93,13 +93,21 @@ def train(
     numbers = {"accumulate": accumulate} if swept else {"seq": seq, "micro-batch": micro_batch}
     for name, value in (numbers | {"accumulate": accumulate}).items():
         at_least_one(name, value)
-    one_of("regime", regime, tuple(REGIMES))
     one_of("attention", attention, ATTENTION)
     one_of("recompute", recompute, RECOMPUTE)
     one_of("rank", rank, ("first", "last", "fullest"))
     one_of("schedule", schedule, ("1f1b", "gpipe"))
     one_of("context-exchange", context_exchange, ("p2p", "a2a"))
-    if shard not in (0, 1, 2, 3, "fsdp"):
+    refuse_flags(
+        {
+            "keep-gradients": keep_gradients,
+            "hold-logits": hold_logits,
+            "sequence-parallel": sequence_parallel,
+            "compile": compiled,
+            "gradient-fusion": gradient_fusion,
+        }
+    )
+    if shard not in (0, 1, 2, 3, "fsdp") or type(shard) is bool:
         raise UnknownNameError("--shard", "0, 1, 2, 3 or fsdp", shard, "0 shares nothing")
     chosen = implementation_named(implementation)
     found = source_named(text) if isinstance(text, str) else text
@@ -109,33 +117,45 @@ def train(
         raise BadInputError(
             "--on", f"at least {world} devices for --world {world}", on, "name more, or say a smaller world"
         )
-    model = padded(
-        read_model(found), vocab_multiple or chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
-    )
+    if vocab_multiple is None:
+        vocab_multiple = chosen.vocab_multiple * (tp if chosen.vocab_multiple > 1 else 1)
+    model = padded(read_model(found), vocab_multiple)
     if model.model_type != "megatron":  # of the others it is not said that multi-token prediction is trained
         model = replace(model, mtp=())
     refuse_model(chosen, model, layout, seq)
-    widths = REGIMES[regime]
+    refuse_options(
+        chosen,
+        model,
+        layout,
+        {
+            "experts": experts,
+            "repeat-kv": repeat_kv,
+            "gradient-fusion": None if gradient_fusion else "no",
+            "context-exchange": None if context_exchange == "p2p" else context_exchange,
+        },
+    )
+    refuse_ranks(chosen, model, layout, attention)
+    widths = regime_of(chosen, regime)
     stated = gradients or (chosen.gradients if widths.master is not None else None)
     gradient_widths = gradient_widths_of(widths, stated, fsdp=shard == "fsdp")
     step_named = optimizer_step or (chosen.step if optimizer in ("adamw", "sgd", "sgd-momentum") else None)
     stepper, how = optimizer_named(optimizer, step_named)
-    refuse_optimizer(chosen, widths, layout, stepper)
+    refuse_optimizer(chosen, widths, layout, stepper, adapted=lora_rank is not None)
     form = loss_of(chosen, loss)
-    refuse_loss(form, regime, tp=tp, hold_logits=hold_logits)
-    modules = modules_of(chosen, recompute, recompute_modules)
+    refuse_loss(form, regime, tp=tp, hold_logits=hold_logits, swept=swept is not None)
+    modules = modules_of(chosen, model, recompute, recompute_modules)
     adapters = adapters_of(model, lora_rank, lora_targets, adapter_dtype)
+    if adapters:
+        gradient_widths = gradients_of_adapters(gradients, adapters)
     if adapters and (tp > 1 or pp > 1 or ep > 1):
         raise BadInputError(
             "--lora-rank", "tp, pp and ep of 1", lora_rank, "how adapters are cut is not listed"
         )
     names = trainable_of(model, trainable, adapters)
-    base = base_of(quantize_base, adapters)
+    base = base_of(quantize_base, adapters, layout)
     pieces = pieces_of(model, layout, pipeline_layout)
     moved = offloads_of(offload, layout, recompute)
-    dropped = chosen.dropout if dropout is None else dropout
-    if type(dropped) not in (int, float) or not 0 <= dropped < 1:
-        raise BadInputError("--dropout", "a share from 0 to below 1", dropout, "0 switches it off")
+    dropped = dropout_of(chosen, dropout)
     repeat = repeat_of(repeat_kv, attention)
     tokens: Any = seq // cp if swept is None else Size.of(SEQUENCE)
     setting = Setting(
@@ -156,7 +176,7 @@ def train(
         "accumulate": accumulate,
         "world": world,
         "regime": regime,
-        "gradients": "+".join(f"{'bf16' if width == 2 else 'fp32'}" for width in gradient_widths),
+        "gradients": numbers_of(gradient_widths),
         "implementation": chosen.id,
         "attention": attention,
         "optimizer": stepper.id,
@@ -178,18 +198,21 @@ def train(
         "rank": rank,
         "recompute": recompute,
         "recompute_modules": list(modules),
+        "experts": (experts or chosen.experts) if has_experts(model) else None,
         "dropout": dropped,
         "compile": compiled,
         "lora_rank": lora_rank,
         "lora_targets": sorted(adapters),
         "adapter_dtype": None if not adapters else adapter_dtype or "fp32",
         "trainable": list(names),
+        "vocab_multiple": vocab_multiple,
         "vocab": model.logits_width,
         "repeat_kv": repeat,
         "quantize_base": base,
         "offload": list(moved),
         "gradient_fusion": gradient_fusion,
         "context_exchange": context_exchange,
+        "on": on,
     }
     plan = Training(
         model,
@@ -246,6 +269,33 @@ def one_of(name: str, given: object, known: tuple[str, ...]) -> None:
         )
 
 
+def refuse_flags(flags: Mapping[str, object]) -> None:
+    """Refuse what is neither True nor False: a word would count as True.
+
+    Raises:
+        BadInputError: one of them is.
+
+    """
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise BadInputError(f"--{name}", "True or False", value, "leave it out for the default")
+
+
+def listed(name: str, named: object) -> tuple[str, ...]:
+    """Return the words of a list, as the command line writes it.
+
+    >>> listed("offload", "optimizer,activations")
+    ('optimizer', 'activations')
+
+    Raises:
+        BadInputError: it is no text.
+
+    """
+    if not isinstance(named, str):
+        raise BadInputError(f"--{name}", "words separated by commas, as one text", named, "as in 'a,b'")
+    return tuple(named.split(","))
+
+
 def read_model(found: Source) -> Model:
     """Return the model of a source."""
     from memcalc.readers import read
@@ -285,19 +335,108 @@ def refuse_model(chosen: Implementation, model: Model, layout: Layout, seq: int)
         raise BadInputError("SOURCE", expected, model.model_type, remedy)
     for layer in model.groups:
         for _, part in layer.parts:
-            for what, option in (("heads", "tp"), ("kv_heads", "tp"), ("ffn_width", "tp"), ("experts", "ep")):
-                number, ranks = getattr(part, what, None), getattr(layout, option)
+            for what, option, ranks in (
+                ("heads", "tp", layout.tp),
+                ("kv_heads", "tp", layout.tp),
+                ("ffn_width", "tp", layout.tp),
+                ("expert_width", "tp" if layout.expert_tp is None else "expert-tp", layout.etp),
+                ("experts", "ep", layout.ep),
+            ):
+                number = getattr(part, what, None)
                 if type(number) is int and number % ranks:
                     expected = f"a divisor of the model's {number} {what.replace('_', ' ')}"
                     raise BadInputError(f"--{option}", expected, ranks, "every rank gets as many")
-            if layout.ep > 1 and not any(
-                hasattr(part, "experts") for one in model.groups for _, part in one.parts
-            ):
-                raise BadInputError("--ep", "1: the model has no experts", layout.ep, "leave it out")
+    if not has_experts(model):
+        for option, given in (("ep", layout.ep), ("expert-tp", layout.expert_tp)):
+            if given not in (None, 1):
+                raise BadInputError(f"--{option}", "a model with experts", given, "leave it out")
     shares = layout.cp * (layout.tp if layout.sequence_parallel else 1)
     if seq % shares if type(seq) is int else (seq % shares).any():  # type: ignore[attr-defined]
         expected = f"a multiple of {shares}, the ranks that share a sequence"
         raise BadInputError("--seq", expected, seq, "pad the sequence, as the run would have to")
+
+
+def has_experts(model: Model) -> bool:
+    """Say whether a layer of the model has experts."""
+    return any(hasattr(part, "experts") for layer in model.groups for _, part in layer.parts)
+
+
+def regime_of(chosen: Implementation, named: str) -> Regime:
+    """Return a regime by its name.
+
+    Raises:
+        BadInputError: the implementation's program is not listed for it.
+        UnknownNameError: no regime has this name.
+
+    """
+    one_of("regime", named, tuple(REGIMES))
+    if chosen.regimes is not None and named not in chosen.regimes:
+        expected = f"{', '.join(sorted(chosen.regimes))} with --implementation {chosen.id}"
+        raise BadInputError("--regime", expected, named, "its copies in 16 bits are not listed")
+    return REGIMES[named]
+
+
+def gradients_of_adapters(named: str | None, adapters: Mapping[str, Adapter]) -> tuple[int, ...]:
+    """Return the bytes of a gradient's number where adapters alone have gradients: theirs.
+
+    Raises:
+        BadInputError: others are wanted.
+
+    """
+    own = (next(iter(adapters.values())).element_bytes,)
+    if named is not None and GRADIENTS[named] != own:
+        remedy = "gradients are as wide as the adapters; leave it out, or say --adapter-dtype"
+        raise BadInputError("--gradients", f"{numbers_of(own)} with these adapters", named, remedy)
+    return own
+
+
+def numbers_of(widths: tuple[int, ...]) -> str:
+    """Return the name of numbers of some bytes: one, or two where both are kept."""
+    return next(name for name, found in GRADIENTS.items() if found == widths)
+
+
+def refuse_options(
+    chosen: Implementation,
+    model: Model,
+    layout: Layout,
+    stated: Mapping[str, object],
+) -> None:
+    """Refuse options that mean nothing in this plan.
+
+    Raises:
+        BadInputError: this is one.
+
+    """
+    for name, value in stated.items():
+        if value is None:
+            continue
+        if name == "experts":
+            if not has_experts(model):
+                raise BadInputError("--experts", "a model with experts", value, "leave it out")
+        elif name not in chosen.options:
+            expected = f"no such option with --implementation {chosen.id}"
+            raise BadInputError(f"--{name}", expected, value, "it changes nothing there; leave it out")
+        elif name == "context-exchange" and layout.cp == 1:
+            raise BadInputError(f"--{name}", "--cp above 1", value, "nobody exchanges; leave it out")
+
+
+def refuse_ranks(chosen: Implementation, model: Model, layout: Layout, attention: str) -> None:
+    """Refuse ranks that share what is not listed for them, or what the implementation does not share.
+
+    Raises:
+        BadInputError: they do.
+
+    """
+    if layout.cp > 1 and attention == "eager":
+        remedy = "what ranks of a sequence keep of all scores is not listed"
+        raise BadInputError("--attention", "flash or sdpa with --cp above 1", attention, remedy)
+    if has_experts(model) and chosen.id == "transformers" and layout.sequence_parallel:
+        remedy = "what ranks keep of tokens gathered for experts is not listed"
+        expected = "a model without experts, or --implementation megatron"
+        raise BadInputError("--sequence-parallel", expected, "experts with transformers", remedy)
+    if has_experts(model) and chosen.id == "megatron" and layout.tp > 1 and not layout.sequence_parallel:
+        expected = "--sequence-parallel beside it in a model with experts"
+        raise BadInputError("--tp", expected, layout.tp, "Megatron-LM's MoELayer refuses to train without")
 
 
 def gradient_widths_of(widths: Regime, stated: str | None, *, fsdp: bool) -> tuple[int, ...]:
@@ -322,8 +461,12 @@ def gradient_widths_of(widths: Regime, stated: str | None, *, fsdp: bool) -> tup
     return found
 
 
-def refuse_optimizer(chosen: Implementation, widths: Regime, layout: Layout, stepper: Optimizer) -> None:
+def refuse_optimizer(
+    chosen: Implementation, widths: Regime, layout: Layout, stepper: Optimizer, *, adapted: bool
+) -> None:
     """Refuse optimizers that the implementation does not have, or that cannot work on what they are given.
+
+    Adapters have no 32-bit copy in any regime: what is frozen needs none, and they are updated themselves.
 
     Raises:
         BadInputError: this one is.
@@ -334,7 +477,7 @@ def refuse_optimizer(chosen: Implementation, widths: Regime, layout: Layout, ste
         raise BadInputError("--optimizer", expected, stepper.id, "it has no other")
     if stepper.elementwise:
         return
-    if widths.master is not None and layout.shard != "fsdp":
+    if widths.master is not None and layout.shard != "fsdp" and not adapted:
         expected = f"an optimizer with a number for each weight under {widths.id}"
         remedy = "its 32-bit copy lies in one long list, without matrices; use pure-bf16, amp or fp32"
         raise BadInputError("--optimizer", expected, stepper.id, remedy)
@@ -357,7 +500,7 @@ def loss_of(chosen: Implementation, named: str | None) -> Loss:
     return chosen.losses[name]
 
 
-def refuse_loss(form: Loss, regime: str, *, tp: int, hold_logits: bool) -> None:
+def refuse_loss(form: Loss, regime: str, *, tp: int, hold_logits: bool, swept: bool) -> None:
     """Refuse a loss whose bytes are not listed for these numbers.
 
     Raises:
@@ -369,6 +512,9 @@ def refuse_loss(form: Loss, regime: str, *, tp: int, hold_logits: bool) -> None:
         expected = f"pure-bf16 or bf16-mixed, and no --hold-logits, with {form.id}"
         remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
         raise BadInputError("--loss", expected, given, remedy)
+    if form.fused and swept:
+        remedy = "its chunks are powers of 2, no polynomials; ask for single plans"
+        raise BadInputError("--loss", "another loss in a sweep", form.id, remedy)
     if form.id == "vocabulary-parallel" and tp == 1:
         raise BadInputError(
             "--loss", "--tp above 1 with vocabulary-parallel", tp, "say --tp, or leave it out"
@@ -379,11 +525,14 @@ def refuse_loss(form: Loss, regime: str, *, tp: int, hold_logits: bool) -> None:
         )
 
 
-def modules_of(chosen: Implementation, recompute: str, named: str | None) -> tuple[str, ...]:
+MODULES_OF = {"moe": "experts", "shared_experts": "shared_width"}  # what a part has that runs as this module
+
+
+def modules_of(chosen: Implementation, model: Model, recompute: str, named: str | None) -> tuple[str, ...]:
     """Return the modules of selective recomputation.
 
     Raises:
-        BadInputError: modules are named, and nothing is recomputed selectively.
+        BadInputError: modules are named, and nothing is recomputed selectively, or the model lacks them.
         UnknownNameError: the implementation has no such module.
 
     """
@@ -391,11 +540,15 @@ def modules_of(chosen: Implementation, recompute: str, named: str | None) -> tup
         if named is not None:
             raise BadInputError("--recompute-modules", "--recompute selective", recompute, "leave one out")
         return ()
-    modules = chosen.default_modules if named is None else tuple(named.split(","))
+    modules = chosen.default_modules if named is None else listed("recompute-modules", named)
     for module in modules:
         if module not in chosen.modules:
             known = f"some of {', '.join(chosen.modules)} with --implementation {chosen.id}"
             raise UnknownNameError("--recompute-modules", known, module, "separate them by commas")
+        field = MODULES_OF.get(module)
+        parts = (part for layer in model.groups for _, part in layer.parts)
+        if field is not None and all(getattr(part, field, None) is None for part in parts):
+            raise BadInputError("--recompute-modules", "modules of the model", module, "it has none of these")
     return modules
 
 
@@ -425,7 +578,7 @@ def adapters_of(
         for tensor in layer.weights()
         if tensor.kind in kinds
     }
-    named = list(known) if targets in (None, "all-linear") else (targets or "").split(",")
+    named = tuple(known) if targets in (None, "all-linear") else listed("lora-targets", targets)
     for name in named:
         if name not in known:
             expected = f"all-linear, or some of {', '.join(known)}"
@@ -446,7 +599,7 @@ def trainable_of(model: Model, named: str | None, adapters: Mapping[str, Adapter
     if adapters:
         remedy = "with adapters nothing else is trained; leave one out"
         raise BadInputError("--trainable", "no --lora-rank beside it", named, remedy)
-    names = tuple(named.split(","))
+    names = listed("trainable", named)
     for name in names:
         if not name or not any(name in tensor.name for tensor in model.weights()):
             raise UnknownNameError(
@@ -455,11 +608,11 @@ def trainable_of(model: Model, named: str | None, adapters: Mapping[str, Adapter
     return names
 
 
-def base_of(named: str | None, adapters: Mapping[str, Adapter]) -> str | None:
+def base_of(named: str | None, adapters: Mapping[str, Adapter], layout: Layout) -> str | None:
     """Return the format of the frozen matrices beside which adapters stand.
 
     Raises:
-        BadInputError: nothing is frozen.
+        BadInputError: nothing is frozen, or ranks share the weights.
         UnknownNameError: no format of bitsandbytes has this name.
 
     """
@@ -470,6 +623,9 @@ def base_of(named: str | None, adapters: Mapping[str, Adapter]) -> str | None:
             "--quantize-base", "--lora-rank beside it", named, "quantised matrices are not trained"
         )
     one_of("quantize-base", named, ("nf4", "nf4-dq", "fp4", "fp4-dq", "int8"))
+    if layout.shard in (3, "fsdp"):
+        remedy = "published runs hold more of packed matrices than is listed; use --shard 0"
+        raise BadInputError("--quantize-base", f"no --shard {layout.shard} beside it", named, remedy)
     return named
 
 
@@ -486,7 +642,7 @@ def pieces_of(model: Model, layout: Layout, named: str | None) -> tuple[int, ...
             expected = f"a number of chunks that divides {depth} layers"
             raise BadInputError("--pp", expected, number, "say --pipeline-layout, as in 16,16,15")
         return (depth // number,) * number
-    parts = named.split(",")
+    parts = listed("pipeline-layout", named)
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise BadInputError("--pipeline-layout", "whole numbers, as in 16,16,15", named, "separate by commas")
     pieces = tuple(map(int, parts))
@@ -506,7 +662,7 @@ def offloads_of(named: str | None, layout: Layout, recompute: str) -> tuple[str,
     """
     if named is None:
         return ()
-    parts = tuple(named.split(","))
+    parts = listed("offload", named)
     for part in parts:
         one_of("offload", part, OFFLOADS)
     if "parameters" in parts and layout.shard not in (3, "fsdp"):
@@ -518,6 +674,20 @@ def offloads_of(named: str | None, layout: Layout, recompute: str) -> tuple[str,
             "--offload", "--recompute full with activations", named, "checkpoints are what is moved"
         )
     return parts
+
+
+def dropout_of(chosen: Implementation, named: float | None) -> float:
+    """Return the share of numbers that dropout sets to 0.
+
+    Raises:
+        BadInputError: it is no share.
+
+    """
+    if named is None:
+        return chosen.dropout
+    if type(named) not in (int, float) or not 0 <= named < 1:
+        raise BadInputError("--dropout", "a share from 0 to below 1", named, "0 switches it off")
+    return named
 
 
 def repeat_of(named: str | None, attention: str) -> bool:

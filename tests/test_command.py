@@ -190,6 +190,7 @@ def test_a_plan_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], op
         ["--world", "0"],
         ["--shard", "4"],
         ["--shard", "x"],
+        ["--shard", "²"],
         ["--regime", "int1"],
         ["--gradients", "int1"],
         ["--regime", "amp", "--gradients", "bf16"],

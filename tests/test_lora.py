@@ -23,6 +23,23 @@ def test_the_record_has_adapters_of_all_kinds():
     assert {run["autocast"] for run in runs} == {run["recompute"] for run in runs} == {True, False}
 
 
+def test_fully_sharded_adapters_are_dealt_out_by_rows():
+    """A row less or more is all that FSDP's shares differ by: 16 rows over 8 ranks are 2 each."""
+    how = {"seq": 128, "lora_rank": 16, "lora_targets": "q_proj"}
+    alone = train("meta-llama/Meta-Llama-3.1-8B", **how)
+    shared = train("meta-llama/Meta-Llama-3.1-8B", **how, world=8, shard="fsdp")
+    for what in ("gradients", "optimizer"):
+        assert alone.at("step")[what] == 8 * shared.at("step")[what]
+    assert shared.at("step")["optimizer"] == 8 * alone.trainable_parameters // 8
+
+
+def test_adapters_take_any_optimizer_in_the_default_regime():
+    """They have no 32-bit copy: two moments of 8 bits with a scale of 32 bits for every 256 numbers."""
+    plan = train("meta-llama/Meta-Llama-3.1-8B", seq=128, lora_rank=16, optimizer="adamw-8bit")
+    assert "master" not in plan.at("step")
+    assert plan.at("step")["optimizer"] * 256 == plan.trainable_parameters * 2 * (256 + 4)
+
+
 @pytest.mark.parametrize("name", ADAPTED)
 def test_a_layer_with_adapters_keeps_what_peft_kept(name):
     case = ADAPTED[name]

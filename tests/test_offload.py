@@ -21,3 +21,17 @@ def test_checkpoints_leave_the_device_whatever_leaves_beside_them(beside: str) -
     assert {name: size for name, size in before.items() if name != "activations"} == {
         name: size for name, size in after.items() if name != "activations"
     }
+
+
+def test_no_checkpoint_waits_on_the_device_while_layers_run_backwards() -> None:
+    """Without offload the first layer to run backwards finds all of them there, the last one only its own."""
+    kept, moved = (
+        [one.activations for one in plan.fullest.instants() if one.name == "layer"]
+        for plan in (
+            train("Qwen/Qwen3-0.6B", **PLAN),  # type: ignore[arg-type]
+            train("Qwen/Qwen3-0.6B", **PLAN, offload="activations"),  # type: ignore[arg-type]
+        )
+    )
+    assert max(kept) - min(kept) == (DEPTH - 1) * STREAM
+    assert len(set(moved)) == 1
+    assert min(kept) - moved[0] == STREAM

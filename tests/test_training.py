@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from itertools import product
 from time import process_time
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from memcalc.errors import MemcalcError
 from memcalc.regimes import states
+from memcalc.solve import largest
 from memcalc.split import Layout
 from memcalc.training import train
 
@@ -169,6 +171,25 @@ def test_a_sweep_is_the_plans_at_its_points():
         assert swept.tolist() == alone
 
 
+def test_a_sweep_says_what_it_cannot():
+    """A stage, or a yes, for each point."""
+    swept = {"seq": np.array([128, 4096]), "world": 2, "pp": 2, "on": "2x h100-80g"}
+    plan = train(LLAMA, **swept)
+    for asked in (lambda: plan.at("loss"), lambda: plan.fits):
+        with pytest.raises(MemcalcError, match=r"^--(rank|on): expected .* sweep"):
+            asked()
+    first = train(LLAMA, **swept, rank="first")
+    assert list(sum(first.at("step").values())) == [
+        total(train(LLAMA, **{**swept, "seq": seq}, rank="first"), "step") for seq in (128, 4096)
+    ]
+
+
+def test_what_a_quantised_checkpoint_trains_as_is_said():
+    (said,) = train("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", seq=128).assumed
+    assert "gptq weights are read as numbers of the regime" in said
+    assert train("Qwen/Qwen2.5-72B", seq=128).assumed == ()
+
+
 def test_a_million_points_in_half_a_second():
     seq, batch = np.arange(128, 128 + 83334 * 8, 8), 1 + np.arange(83334) % 16
     best = float("inf")
@@ -219,10 +240,16 @@ WRONG = [
     ("gradients", {"regime": "fp32", "gradients": "bf16"}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,15"}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16;16"}),
+    ("schedule", {"schedule": "gpipe"}),
+    ("schedule", {"schedule": "gpipe", "world": 2, "pp": 2, "vpp": 2}),
+    ("expert-tp", {"world": 2, "expert_tp": 2}),
+    ("expert-tp", {"world": 2, "expert_tp": 4}),
     ("loss", {"loss": "magic"}),
     ("loss", {"loss": "vocabulary-parallel"}),
     ("implementation", {"implementation": "jax"}),
     ("quantize-base", {"quantize_base": "nf4"}),
+    ("quantize-base", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": 3}),
+    ("quantize-base", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": "fsdp"}),
     ("trainable", {"trainable": "nothing_of_this_name"}),
     ("trainable", {"trainable": "mlp", "lora_rank": 8}),
     ("offload", {"offload": "parameters"}),
@@ -231,6 +258,33 @@ WRONG = [
     ("repeat-kv", {"attention": "eager", "repeat_kv": "no"}),
     ("on", {"world": 8, "on": "4x a100-80g"}),
     ("shard", {"shard": 4}),
+    ("shard", {"shard": True}),
+    ("sequence-parallel", {"text": "Qwen/Qwen3-30B-A3B", "world": 2, "tp": 2, "sequence_parallel": True}),
+    ("experts", {"experts": "grouped_mm"}),
+    ("experts", {"experts": "alltoall", "implementation": "megatron"}),
+    ("repeat-kv", {"repeat_kv": "yes", "implementation": "megatron"}),
+    ("gradient-fusion", {"gradient_fusion": False}),
+    ("context-exchange", {"context_exchange": "a2a", "world": 2, "cp": 2}),
+    ("context-exchange", {"context_exchange": "a2a", "implementation": "megatron"}),
+    ("gradients", {"lora_rank": 8, "gradients": "bf16+fp32"}),
+    ("gradients", {"lora_rank": 8, "adapter_dtype": "bf16", "gradients": "fp32"}),
+    (
+        "recompute-modules",
+        {"implementation": "megatron", "recompute": "selective", "recompute_modules": "moe"},
+    ),
+    ("regime", {"regime": "amp", "implementation": "megatron"}),
+    ("attention", {"attention": "eager", "world": 2, "cp": 2}),
+    ("attention", {"attention": "eager", "world": 2, "cp": 2, "implementation": "megatron"}),
+    ("loss", {"loss": "fused-linear", "regime": "pure-bf16", "seq": np.array([128, 256])}),
+    ("vocab-multiple", {"vocab_multiple": 0}),
+    ("hold-logits", {"hold_logits": "no"}),
+    ("keep-gradients", {"keep_gradients": 1}),
+    ("gradient-fusion", {"implementation": "megatron", "gradient_fusion": "no"}),
+    ("lora-targets", {"lora_rank": 8, "lora_targets": ["q_proj"]}),
+    ("trainable", {"trainable": ["mlp"]}),
+    ("offload", {"offload": ["optimizer"]}),
+    ("pipeline-layout", {"pipeline_layout": [32]}),
+    ("recompute-modules", {"recompute": "selective", "recompute_modules": ["mlp"]}),
 ]
 
 
@@ -238,8 +292,29 @@ WRONG = [
 def test_a_plan_that_cannot_be_is_refused(option, options):
     """One line that begins with the option."""
     with pytest.raises(MemcalcError, match=rf"^--{option}: expected .*; ") as refused:
-        train(LLAMA, **{"seq": 4096, **options})
+        train(**{"text": LLAMA, "seq": 4096, **options})
     assert "\n" not in str(refused.value)
+
+
+def test_a_plan_says_all_that_it_was_left():
+    """Under the names of the keywords; of a dense model there is no way to compute experts."""
+    keywords = set(signature(train).parameters) - {"text", "compiled"}
+    dense, sparse = (train(name, seq=128, regime="pure-bf16") for name in (LLAMA, "Qwen/Qwen3-30B-A3B"))
+    assert keywords | {"compile", "dp", "vocab"} == set(dense.named)
+    assert [dense.named["experts"], sparse.named["experts"]] == [None, "grouped_mm"]
+    adapted = train(LLAMA, seq=128, lora_rank=8, adapter_dtype="bf16")
+    assert [adapted.named["gradients"], train(LLAMA, seq=128, lora_rank=8).named["gradients"]] == [
+        "bf16",
+        "fp32",
+    ]
+
+
+def test_experts_of_megatron_with_tensor_parallelism_want_sequence_parallelism():
+    """MoELayer.forward raises without: Megatron-LM, megatron/core/transformer/moe/moe_layer.py, 2026-11."""
+    sparse = {"seq": 128, "world": 2, "tp": 2, "implementation": "megatron"}
+    with pytest.raises(MemcalcError, match=r"^--tp: expected --sequence-parallel beside it"):
+        train("Qwen/Qwen3-30B-A3B", **sparse)
+    assert train("Qwen/Qwen3-30B-A3B", **sparse, sequence_parallel=True).allocated_bytes > 0
 
 
 def test_what_nobody_has_listed_is_refused():
@@ -253,6 +328,87 @@ def test_a_first_stage_holds_as_many_micro_batches_as_there_are_stages():
     assert Layout(world=4, pp=4, schedule="gpipe").in_flight(0, 32) == 32
     assert [Layout(world=4, pp=4, vpp=2).in_flight(stage, 32) for stage in (0, 3)] == [11, 5]
     assert Layout(world=4, pp=4).in_flight(0, 2) == 2
+
+
+def test_experts_are_cut_over_ranks_that_exist():
+    """Expert parallelism's ranks are those of a stage, whether or not experts are dealt out."""
+    sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16"}
+    for wrong in ({"world": 1, "expert_tp": 2}, {"world": 8, "expert_tp": 7}, {"world": 5, "expert_tp": 5}):
+        with pytest.raises(MemcalcError, match=r"^--expert-tp: expected a divisor of "):
+            train(**sparse, **wrong)
+    whole, cut = train(**sparse, world=2), train(**sparse, world=2, expert_tp=2)
+    experts = sum(one.count for one in whole.model.weights() if one.chosen is not None)
+    assert whole.at("step")["weights"] - cut.at("step")["weights"] == 2 * experts // 2
+
+
+@pytest.mark.parametrize("experts", ["grouped_mm", "batched_mm"])
+def test_a_rank_makes_gradients_of_its_own_experts(experts):
+    """And of its part of each; between their two matrices it keeps its part of each row."""
+    sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16", "experts": experts}
+
+    def layer(**how):
+        plan = train(**sparse, **how)
+        tape, asked, one = plan.tape(), plan.asked, plan.model.layers[0]
+        plan.implementation.layer(tape, asked, one, tape.value("x", plan.stream_shape, 2, grad=True))
+        made = sum(
+            op.weight_bytes for op in tape.operations if op.name in ("grouped product", "copy matrices")
+        )
+        return made, sum(value.bytes for value in tape.kept() if value.region == "expert")
+
+    made, kept = layer()
+    assert made == 2 * 3 * 128 * 768 * 2048
+    assert kept >= 2 * 4 * 128 * 8 * 768
+    assert layer(world=8, ep=8) == (made // 8, kept)
+    assert layer(world=4, tp=4) == (made // 4, kept // 4)
+
+
+def test_two_layers_are_gathered_while_layers_run():
+    """The one that runs and the next one, whole and in 16 bits, whatever the ranks."""
+    plan = train(LLAMA, seq=128, world=8, shard="fsdp")
+    lines = {line.name: line for line in plan.fullest.budgets[0].lines if line.component == "gathered"}
+    layers = sum(one.count for one in plan.model.weights() if "{layer}" in one.name)
+    assert lines["two layers, whole"].bytes == 2 * 2 * layers // 32
+    assert lines["two layers, whole"].moments == ("backward",)
+    unit = max(plan.model.parameters - layers, layers // 32)  # embedding and head, or one layer
+    assert lines["gradients of one unit before they are shared out"].bytes == (2 + 4) * unit
+
+
+def test_the_context_of_the_driver_must_fit_too():
+    """The longest sequence whose tensors alone would fill the card does not fit."""
+
+    def plan(seq):
+        return train(LLAMA, seq=seq, regime="pure-bf16", optimizer="sgd", on="1x h100-80g")
+
+    capacity = plan(128).machine.device.capacity_bytes
+    longest = largest(lambda seq: plan(seq).allocated_bytes <= capacity)
+    assert plan(longest).fits is False
+    assert plan(longest - 500).fits is True
+
+
+def test_buckets_hold_what_ranks_add_up():
+    """Eight ranks that share out the experts add up the gradients of everything else."""
+    plan = train("Qwen/Qwen3-30B-A3B", seq=128, regime="pure-bf16", world=8, ep=8)
+    (buckets,) = [line for line in plan.fullest.lines() if line.name == "DDP's buckets"]
+    assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.chosen is None)
+
+
+def test_few_micro_batches_leave_interleaved_chunks_all_started():
+    """One micro-batch keeps every layer of a stage with two chunks, not the first chunk twice."""
+    plan = train(LLAMA, seq=128, world=2, pp=2, vpp=2, pipeline_layout="8,8,10,6", rank="first")
+    assert plan.fullest.in_flight == [0, 1]
+    assert plan.fullest.layers_kept == plan.fullest.kept_by(0) + plan.fullest.kept_by(1)
+
+
+@pytest.mark.parametrize("implementation", ["transformers", "megatron"])
+@pytest.mark.parametrize("shard", [0, "fsdp"])
+def test_a_stage_may_have_no_layers(implementation, shard):
+    """The first and the last of a pipeline may serve the embedding and the head alone."""
+    usual = {"seq": 128, "world": 8, "pp": 4, "pipeline_layout": "0,16,16,0"}
+    how = {**usual, "implementation": implementation, "shard": shard}
+    first, second = (train(LLAMA, **how, rank="fullest").stages[stage] for stage in (0, 1))
+    assert [item.name for item in first.held] == ["model.embed_tokens.weight"]
+    assert 0 < first.allocated_bytes < second.allocated_bytes
+    assert first.components("backward")["weights"] == first.components("step")["weights"]
 
 
 def test_offloaded_states_lie_in_the_host():

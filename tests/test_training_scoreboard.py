@@ -35,8 +35,8 @@ def test_rows(everything):
 LIMITS = {
     ("fms full", "allocated"): (21, 0.01, 0.01),
     ("fms full", "device"): (20, 3, 8),
-    ("fms qlora", "allocated"): (4, 14, 20),  # adapters under FSDP: see KNOWN_TO_BE_FAR
-    ("fms qlora", "device"): (4, 11, 20),
+    ("fms qlora", "allocated"): (1, 0.5, 0.5),
+    ("fms qlora", "device"): (1, 2, 2),
     ("megatron dense", "allocated"): (48, 0.5, 3.5),
     ("megatron dense", "allocated_after_step"): (1, 6, 6),  # the run that set no constant
     ("megatron local", "allocated"): (3, 1.2, 1.5),
@@ -50,7 +50,7 @@ LIMITS = {
     ("b200 moe mla", "allocated"): (3, 0.4, 0.7),
     ("peft", "allocated_after_step"): (1, 5, 5),
     ("torchtitan", "reserved"): (3, 1, 1.1),
-    ("torchtune", "allocated"): (3, 18, 20),  # two of three are compiled
+    ("torchtune", "allocated"): (2, 12, 21),  # the second is compiled, and in chunks
     ("litgpt lora", "allocated"): (5, 8, 17),
     ("playbook", "states"): (5, 0.01, 0.06),
     ("zero table", "states"): (5, 0.1, 1),  # printed to two digits
@@ -139,16 +139,10 @@ def test_ranges_of_whole_devices_hold_what_was_measured(test_rows):
     assert sum(score.inside for score in held) >= 0.9 * len(held)
 
 
-SMALL = {  # two GPUs with less than 25 GB: context and communicators alone may be 0.8 to 2.6 GB
-    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-device",
-    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-device",
-}
-
-
 def test_ranges_of_whole_devices_are_narrow(test_rows):
     """At most a fifth of what was measured."""
     held = [score for score in test_rows if score.row.quantity in ("reserved", "device")]
-    assert {score.row.id for score in held if score.width > 0.2} == SMALL
+    assert max(score.width for score in held) <= 0.2
 
 
 def test_zeros_figure_1_is_as_printed(test_rows):
@@ -159,7 +153,8 @@ def test_zeros_figure_1_is_as_printed(test_rows):
 
 REFUSED = {  # what memcalc does not know yet: the field that it names, what is given, and how many rows
     ("--pp", ""): 1,  # 8 stages of 126 layers, and nobody says how many each has
-    ("--experts", "sequential"): 8,  # experts one after the other
+    ("--quantize-base", "nf4-dq"): 10,  # ranks that share packed matrices hold more than is listed
+    ("--experts", "sequential"): 4,  # experts one after the other
 }
 
 
@@ -174,14 +169,6 @@ def test_every_row_is_predicted_or_refused_for_a_known_reason(everything):
 
 
 KNOWN_TO_BE_FAR = {  # more than 8 per cent, with what is known of the cause
-    # adapters under FSDP: about 2 bytes a number of the stream are missing, for each token and layer
-    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-peak",
-    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-device",
-    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-peak",
-    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-2-device",
-    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-peak",
-    "fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-4-device",
-    "torchtune-llama-3.2-3b-packed-compile",  # a compiled graph keeps less
     "torchtune-llama-3.2-3b-packed-compile-chunkedce-actckpt",  # less than foreach's copy would take
     "litgpt-lora-llama-3.2-1b",  # litgpt has a head of its own where the model's is tied
     "litgpt-table-llama-2-7b-lora",  # what dropout keeps before each adapter is not in the plan

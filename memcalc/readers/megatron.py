@@ -358,6 +358,8 @@ def run(arguments: Mapping[str, object], world: int) -> tuple[dict[str, object],
         asked["seq"] = fields["max_position_embeddings"]
     if number(asked, "tp") == 1:
         asked.pop("sequence_parallel", None)  # Megatron switches it off
+    if number(asked, "cp") == 1:
+        asked.pop("context_exchange", None)  # nobody exchanges
     asked |= translated(fields, number(asked, "tp"))
     if "global_batch_size" in fields:
         each = number(asked, "micro_batch") * (

@@ -131,6 +131,9 @@ class Implementation:
     workspace: Callable[[str | None], tuple[int, int, int]]  # of the libraries, by CUDA's capability: a range
     workspace_source: str
     stored: Callable[[Model, Tensor], tuple[tuple[int, ...] | None, int]] = as_it_is
+    regimes: frozenset[str] | None = None
+    options: frozenset[str] = frozenset()  # of the command, those that mean nothing elsewhere
+    experts: str | None = None  # how they are computed, unless it is said
     gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
     step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0

@@ -450,6 +450,7 @@ def wide_shapes(setting: Setting, model: Model) -> Iterator[tuple[int, int]]:
 
 STREAMS = 4
 EXPERTS = ("allgather", "alltoall", "grouped", "sequential")
+USUAL = "allgather,sequential"
 
 
 def how_experts(setting: Setting) -> tuple[str, ...]:
@@ -459,7 +460,7 @@ def how_experts(setting: Setting) -> tuple[str, ...]:
         UnknownNameError: it is said in other words.
 
     """
-    words = tuple((setting.experts or "allgather").split(","))
+    words = tuple((setting.experts or USUAL).split(","))
     for one in words:
         if one not in EXPERTS:
             known = f"some of {', '.join(EXPERTS)} with --implementation megatron"
@@ -559,6 +560,9 @@ IMPLEMENTATION = Implementation(
     modules=("core_attn", "mlp", "moe", "shared_experts"),
     default_modules=("core_attn",),
     buffers=buffers,
+    regimes=frozenset({"pure-bf16", "bf16-mixed", "fp32"}),
+    options=frozenset({"gradient-fusion", "context-exchange"}),
+    experts=USUAL,
     gradients="fp32",
     step="fused",
     dropout=0.1,

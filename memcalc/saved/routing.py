@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.tensor import share
 
 if TYPE_CHECKING:
     from memcalc.parts import MoE
@@ -46,26 +47,34 @@ def route(tape: Tape, setting: Setting, part: MoE, x: Value) -> tuple[Value, Val
     return (weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")), chosen
 
 
+def matrices(setting: Setting, part: MoE, x: Value, columns: int) -> int:
+    """Bytes of one matrix of every expert that a rank holds, or of its part of each."""
+    ranks, each = setting.routed_share
+    return share(part.experts, ranks) * share(x.shape[-1] * columns, each) * x.element_bytes
+
+
 def by_expert(
-    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value
+    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
 ) -> Value:
     """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
     trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
-    out = tape.value(f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained)
-    size = part.experts * x.shape[-1] * columns * x.element_bytes if trained else 0
+    shape = (*x.shape[:-1], columns)
+    out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
+    size = matrices(setting, part, x, columns) if trained else 0
     return tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
 
 
 def copied(
-    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value
+    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
 ) -> Value:
     """Multiply each row by a copy of the matrix of its expert."""
     trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
     shape = (*x.shape, columns)
-    weight = tape.value(f"{name} of each row", shape, x.element_bytes, grad=trained)
-    size = part.experts * x.shape[-1] * columns * x.element_bytes
+    weight = tape.value(f"{name} of each row", shape, x.element_bytes, grad=trained, region="expert")
+    size = matrices(setting, part, x, columns)
     tape.record("copy matrices", (), weight, (beside,), weight_bytes=size, beside=size)
-    out = tape.value(f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained)
+    shape = (*x.shape[:-1], columns)
+    out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     keeps = (*((x,) if trained else ()), *((weight,) if x.grad else ()))
     return tape.record("batched product", (x, weight), out, keeps)
 
@@ -103,30 +112,26 @@ def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
     taken = tape.value("inputs of the experts", (*rows[:-1], part.top_k * part.width), 2, grad=x.grad)
     taken.shape = (*rows, part.width)
     offsets = indices(tape, "where each expert's rows end", part.experts, 4)
+    multiply, beside = (by_expert, offsets) if how == "grouped_mm" else (copied, chosen)
     if how == "grouped_mm":
         tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
         order = indices(tape, "order of the rows", number)
         in_order = tape.like(weights, "weights in the order of the rows")
         weights = tape.record("take weights", (weights,), in_order, (order,), beside=weights.bytes)
-        weights.shape = (*rows, 1)
-        both = by_expert(
-            tape, setting, part, name="gate_proj", x=taken, columns=2 * part.expert_width, beside=offsets
-        )
     else:
         tape.record("repeat rows", (x,), taken)
-        weights.shape = (*rows, 1)
-        both = copied(
-            tape, setting, part, name="gate_proj", x=taken, columns=2 * part.expert_width, beside=chosen
-        )
+    weights.shape = (*rows, 1)
+    wide, region = 2 * part.expert_width, "expert"
+    both = multiply(
+        tape, setting, part, name="gate_proj", x=taken, columns=wide, beside=beside, region=region
+    )
     half = (*rows, part.expert_width)
     gate, up = tape.split(both, {"gate of the experts": half, "up of the experts": half})
     product = tape.multiply(tape.apply("silu", gate, "silu(gate)"), up, "silu(gate) x up")
-    if how == "grouped_mm":
-        answers = by_expert(
-            tape, setting, part, name="down_proj", x=product, columns=part.width, beside=offsets
-        )
-    else:
-        answers = copied(tape, setting, part, name="down_proj", x=product, columns=part.width, beside=chosen)
+    wide, region = part.width, "hidden"
+    answers = multiply(
+        tape, setting, part, name="down_proj", x=product, columns=wide, beside=beside, region=region
+    )
     weighed = tape.multiply(answers, weights, "weighed answers")
     if how == "grouped_mm":
         back = indices(tape, "order of the tokens", number)

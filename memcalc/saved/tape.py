@@ -31,7 +31,8 @@ class Value:
 
     `region` says which ranks share it: ``inner`` lies between a matrix cut by its outputs and one cut by its
     inputs, ``hidden`` outside of them (sequence parallelism shares it), ``logits`` is as wide as the
-    vocabulary, ``routed`` holds the tokens that were sent to experts, ``whole`` is on every rank.
+    vocabulary, ``routed`` holds the tokens that were sent to experts, ``expert`` lies between the matrices of
+    an expert that ranks share, ``whole`` is on every rank.
     """
 
     name: str

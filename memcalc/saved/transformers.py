@@ -13,7 +13,7 @@ from memcalc.errors import BadInputError
 from memcalc.parts import GQA, MLP, MoE, Norm
 from memcalc.saved import gpt2
 from memcalc.saved.base import Implementation, Loss
-from memcalc.saved.routing import mixture
+from memcalc.saved.routing import EXPERTS, mixture
 from memcalc.tensor import ceil_div
 
 if TYPE_CHECKING:
@@ -351,6 +351,8 @@ IMPLEMENTATION = Implementation(
     modules=("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm"),
     default_modules=("core_attn",),
     buffers=buffers,
+    options=frozenset({"repeat-kv"}),
+    experts=EXPERTS[0],
     checkpointed=checkpointed,
     stored=stored,
     workspace=workspace,
