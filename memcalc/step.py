@@ -662,7 +662,8 @@ class StageMoments:
             steps = {0, run.times - 1}
             for step in sorted(steps):
                 done = gradients + (step * run.gradients if fresh else 0)
-                left = activations - in_layers * step * run.kept + run.again
+                fetched = 0 if in_layers else run.kept  # the checkpoint of the layer that runs again
+                left = activations - in_layers * step * run.kept + fetched + run.again
                 first = step == run.times - 1 and run is self.runs[self.in_flight[-1]][0]
                 passed = run.last_passed if first and plan.recompute != "full" else run.passed
                 yield Instant("layer", done, left, held, stream + passed.peak - run.again)

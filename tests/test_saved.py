@@ -268,3 +268,17 @@ def test_the_result_for_the_array_before_still_lives():
     assert OPTIMIZERS["adafactor"].loop((64, 48), width=2, before=600) == 7_570
     assert OPTIMIZERS["adafactor"].loop((64, 48), width=2, before=64 * 48) == 12_514
     assert OPTIMIZERS["adafactor-transformers"].loop((64, 48), width=2, before=600) == 51_556
+
+
+def test_states_in_8_bits_begin_at_4096_numbers():
+    """Smaller arrays stay in 32 bits: bitsandbytes' min_8bit_size."""
+    of = OPTIMIZERS["adamw-8bit"]
+    assert [size for _, size in of.states((63, 65), 2)] == [4 * 4095, 4 * 4095]
+    assert [size for _, size in of.states((64, 64), 2)] == [4096 + 4 * 16, 4096 + 4 * 16]
+
+
+def test_muon_leaves_embedding_and_head_to_adamw():
+    """Their arrays are matrices too, and yet have two moments; those of the layers have one."""
+    plan = train("Qwen/Qwen3-8B", seq=128, regime="pure-bf16", optimizer="muon")
+    one = sum(held.count for held in plan.model.weights() if held.kind == "matrix")
+    assert plan.at("step")["optimizer"] == 2 * one + 4 * (plan.parameters - one)

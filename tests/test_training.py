@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memcalc.command_train import fields
 from memcalc.errors import MemcalcError
 from memcalc.regimes import states
 from memcalc.solve import largest
@@ -210,6 +211,7 @@ def test_a_million_points_in_half_a_second():
         {"seq": np.array([1.5])},
         {"seq": np.array([], dtype="int64")},
         {"seq": np.array([2**40]), "micro_batch": np.array([2**40])},
+        {"seq": np.array([2**31]), "micro_batch": np.array([2**16])},  # just beyond 2^63 bytes
         {"seq": np.array([1, 2, 3]), "micro_batch": np.array([1, 2])},
     ],
 )
@@ -383,6 +385,42 @@ def test_the_context_of_the_driver_must_fit_too():
     longest = largest(lambda seq: plan(seq).allocated_bytes <= capacity)
     assert plan(longest).fits is False
     assert plan(longest - 500).fits is True
+
+
+def test_cublas_has_a_workspace_for_each_of_two_threads():
+    """8,519,680 B for the forward pass's and for the backward pass's; 32 MiB each on Hopper."""
+    for card, one in (("a100-80g", 8_519_680), ("h100-80g", 32 * 2**20)):
+        assert train(LLAMA, seq=128, on=f"1x {card}").at("step")["workspace"] == 2 * one
+
+
+@pytest.mark.parametrize("offload", [None, "optimizer", "optimizer,parameters,activations"])
+@pytest.mark.parametrize("on", [None, "8x h100-80g + 512GiB host"])
+def test_the_answer_of_the_command_agrees_with_itself(offload, on):
+    """Lines add up to components, components to moments; the host holds what all ranks put there."""
+    plan = train(LLAMA, seq=4096, world=8, shard="fsdp", recompute="full", offload=offload, on=on)
+    said = fields(plan)
+    for moment in said["moments"]:
+        found = {}
+        for line in said["lines"]:
+            if line["pool"] == "gpu" and moment["at"] in line["moments"]:
+                found[line["component"]] = found.get(line["component"], 0) + line["bytes"]
+        assert found == moment["components"]
+        assert sum(found.values()) == moment["total_bytes"]
+    most = max(said["moments"], key=lambda moment: moment["total_bytes"])
+    assert (said["peak_at"], said["allocated_bytes"]) == (most["at"], most["total_bytes"])
+    runtime = [line for line in said["lines"] if line["component"] in ("runtime", "workspace")]
+    below, above = (
+        sum((line["bytes"] if line[end] is None else line[end]) - line["bytes"] for line in runtime)
+        for end in ("low", "high")
+    )
+    assert said["low_bytes"] == said["device_bytes"] + below < said["device_bytes"]
+    assert said["high_bytes"] == said["device_bytes"] + above > said["device_bytes"]
+    moved = dict.fromkeys(plan.moments, 0)
+    for line in said["lines"]:
+        for at in line["moments"] if line["pool"] == "host" else ():
+            moved[at] += line["bytes"]
+    assert said["host_bytes"] == 8 * max(moved.values())
+    assert said["fits"] is (None if on is None else True)
 
 
 def test_buckets_hold_what_ranks_add_up():
