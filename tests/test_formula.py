@@ -607,7 +607,7 @@ def test_a_million_points_in_a_tenth_of_a_second():
 # The core counts without any of this.
 
 
-@pytest.mark.parametrize("modules", ["memcalc, memcalc.serving, memcalc.states, memcalc.sources"])
+@pytest.mark.parametrize("modules", ["memcalc, memcalc.serving, memcalc.training, memcalc.sources"])
 def test_counting_loads_neither_sympy_nor_numpy(modules):
     program = f"import sys, {modules}; memcalc.load_model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
