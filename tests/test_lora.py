@@ -31,6 +31,9 @@ def test_fully_sharded_adapters_are_dealt_out_by_rows():
     for what in ("gradients", "optimizer"):
         assert alone.at("step")[what] == 8 * shared.at("step")[what]
     assert shared.at("step")["optimizer"] == 8 * alone.trainable_parameters // 8
+    frozen = alone.parameters - alone.trainable_parameters  # 16 bits a number: nothing updates them
+    buffers = 512
+    assert shared.at("step")["weights"] == buffers + (2 * frozen + 4 * alone.trainable_parameters) // 8
 
 
 def test_adapters_take_any_optimizer_in_the_default_regime():

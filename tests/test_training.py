@@ -423,6 +423,19 @@ def test_the_answer_of_the_command_agrees_with_itself(offload, on):
     assert said["fits"] is (None if on is None else True)
 
 
+def test_several_devices_have_communicators_beside_the_context():
+    """0.5 to 1.6 GB, which one device alone does not have."""
+    alone, together = (
+        {line.name for line in train(LLAMA, seq=128, world=world).fullest.budgets[0].lines}
+        for world in (1, 8)
+    )
+    assert together - alone >= {"communicators"}
+    (line,) = (
+        one for one in train(LLAMA, seq=128, world=8).fullest.budgets[0].lines if one.name == "communicators"
+    )
+    assert (line.low, line.high) == (500 * 10**6, 1600 * 10**6)
+
+
 def test_buckets_hold_what_ranks_add_up():
     """Eight ranks that share out the experts add up the gradients of everything else."""
     plan = train("Qwen/Qwen3-30B-A3B", seq=128, regime="pure-bf16", world=8, ep=8)
