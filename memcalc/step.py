@@ -834,7 +834,7 @@ class StageMoments:
         largest = max((run.unit for run in layers), default=0)
         root = sum(item.count for item in self.held if "{layer}" not in item.name)
         source = "torch.distributed.fsdp.fully_shard 2.13: one unit a layer, the next one gathered ahead"
-        evidence = "exact" if plan.layout.shard == "fsdp" else "assumed"
+        evidence = "assumed"  # how far ahead ranks gather is the library's choice
         for name, numbers, when in (
             ("embedding, norm and head, whole", root, plan.moments[:4]),
             ("two layers, whole", 2 * largest, (backward,)),
@@ -1036,6 +1036,8 @@ def reserve_line(device: PoolBudget) -> Line:
     return Line("runtime", name, 0, usual, "", (), "measured", RESERVE, low, high)
 
 
+DEEPSPEED_BUCKET = 5 * 10**8  # numbers: reduce_bucket_size and allgather_bucket_size by default
+ZERO_BUCKETS = 4  # bytes a number: two buckets of 16 bits, one on its way while the other is filled
 FUSED_AWAY = 31  # per cent of what layers keep: 9.0 GiB of 29.8 were not kept in a published pair of runs
 COMPILE = "https://github.com/meta-pytorch/torchtune, README at bd2a0fc7: 60.0 GiB, compiled 51.0 GiB"
 
@@ -1047,6 +1049,13 @@ def uncertain_lines(plan: Training, stage: StageMoments) -> Iterator[Line]:
         kept = again if plan.recompute == "full" else stage.layers_kept
         name, least = "what torch.compile does not keep", -(kept * FUSED_AWAY // 100)
         yield Line("runtime", name, 0, 0, "", (), "measured", COMPILE, least, 0)
+    stages = plan.layout.shard in (1, 2) and plan.layout.states_ranks > 1
+    if stages and plan.implementation.gradients is None:
+        name, most = (
+            "buckets of ZeRO",
+            ZERO_BUCKETS * min(DEEPSPEED_BUCKET, sum(x.count for x in stage.trained)),
+        )
+        yield Line("runtime", name, 0, 0, "", (), "assumed", DEEPSPEED, 0, most)
     routed = sum(
         run.routed * (run.times if plan.recompute != "full" else 1) for runs in stage.runs for run in runs
     )
