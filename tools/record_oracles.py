@@ -107,6 +107,8 @@ def main() -> None:
     for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")
+    importlib.import_module("record_saved").main()
+    print("   tests/recorded/saved.json")
     print(f"   {time.monotonic() - start:.1f} s")
 
 

@@ -55,4 +55,5 @@ def test_nothing_else_is_recorded(fresh):
         *fresh,
         "llama_cpp.json",
         "training.json",  # test_train.py: all of it takes minutes
+        "saved.json",  # record_saved.py: the same tracing, of other steps
     }
