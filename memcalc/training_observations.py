@@ -10,18 +10,19 @@ import json
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.data import open_text
-from memcalc.observations import GRADES, ROLES
+from memcalc.data import need, open_text
+from memcalc.observations import GRADES, ROLES, without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from memcalc.observations import LeftOut
 
 __all__ = [
     "OPTIONS",
     "QUANTITIES",
     "REASONS",
     "TrainedModel",
-    "TrainingLeftOut",
     "TrainingObservation",
     "trained_models",
     "training_left_out",
@@ -133,15 +134,6 @@ class TrainedModel(NamedTuple):
     parameters: int | None = None
 
 
-class TrainingLeftOut(NamedTuple):
-    """Published figures that are no rows of the record: where they stand, what, how many, and why."""
-
-    source: str
-    what: str
-    rows: int
-    reason: str
-
-
 def training_observations(**wanted: object) -> tuple[TrainingObservation, ...]:
     """Return the rows whose fields are as wanted, in the record's order.
 
@@ -174,7 +166,7 @@ def observation(fields: Mapping[str, Any]) -> TrainingObservation:
         "role": row.role in ROLES,
         "grade": row.grade in GRADES,
     }
-    require(row.id, stated)
+    need(f"{row.id}: a row of the record", stated)
     return row
 
 
@@ -199,11 +191,11 @@ def trained_model(fields: Mapping[str, Any]) -> TrainedModel:
     """
     model = TrainedModel(**fields)
     given = [name for name in SHAPES if getattr(model, name)]
-    require(model.name, {**sourced(model), " or ".join(SHAPES): len(given) == 1})
+    need(f"{model.name}: a model of the record", {**sourced(model), " or ".join(SHAPES): len(given) == 1})
     return model
 
 
-def training_left_out() -> tuple[TrainingLeftOut, ...]:
+def training_left_out() -> tuple[LeftOut, ...]:
     """Return what was read and is no row.
 
     >>> sum(one.rows for one in training_left_out() if one.reason == "one kernel alone")
@@ -214,39 +206,9 @@ def training_left_out() -> tuple[TrainingLeftOut, ...]:
 
     """
     with open_text("training_left_out.json") as file:
-        return tuple(without(fields) for fields in json.load(file))
-
-
-def without(fields: Mapping[str, Any]) -> TrainingLeftOut:
-    """Return an entry of what is left out, if it says all that a reader must know.
-
-    Raises:
-        TypeError: it does not.
-
-    """
-    found = TrainingLeftOut(**fields)
-    stated = {
-        "source": found.source.startswith("https://"),
-        "what": found.what != "",
-        "rows": type(found.rows) is int and found.rows > 0,
-        "reason": found.reason in REASONS,
-    }
-    require(found.source, stated)
-    return found
+        return tuple(without(fields, REASONS) for fields in json.load(file))
 
 
 def sourced(record: TrainingObservation | TrainedModel) -> dict[str, bool]:
     """Say whether a record has what every record has: where it was read, and of when that is."""
     return {"source": record.source.startswith("https://"), "date": record.date != ""}
-
-
-def require(name: str, stated: Mapping[str, bool]) -> None:
-    """Refuse a record that does not state something.
-
-    Raises:
-        TypeError: naming the record and the first such thing.
-
-    """
-    for field, good in stated.items():
-        if not good:
-            raise TypeError(f"{name}: a row of the record needs its {field}")

@@ -166,7 +166,7 @@ def test_a_row_that_does_not_say_it_does_not_load(broken):
 )
 def test_what_is_left_out_without_a_reason_does_not_load(broken):
     with pytest.raises(TypeError, match=f"needs its {next(iter(broken))}"):
-        module.without({**training_left_out()[0]._asdict(), **broken})
+        module.without({**training_left_out()[0]._asdict(), **broken}, module.REASONS)
 
 
 @pytest.mark.parametrize(
