@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book lab test lint notebooks generate oracles record clean
+.PHONY: help book lab test lint notebooks generate answers oracles record clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -22,6 +22,7 @@ help:
 	@echo "make record     write down what torch, transformers and llama.cpp say (tests/recorded)"
 	@echo "make notebooks  execute every notebook in place (the one command that writes outputs)"
 	@echo "make generate   write the generated files again"
+	@echo "make answers    write the golden answers again: every model, engine and recorded training plan"
 	@echo "make lint       style, types, spelling"
 	@echo "make clean      remove environments and products"
 
@@ -48,6 +49,10 @@ notebooks:
 generate:
 	@$(environment)
 	@$(python) tools/generate.py
+
+answers:
+	@$(environment)
+	@$(python) tools/answers.py
 
 record:
 	@bash tools/environment.sh .venv-oracles requirements-oracles.txt

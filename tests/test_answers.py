@@ -1,0 +1,18 @@
+"""No number changes unnoticed: every golden answer is what it was when `make answers` last wrote it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_every_answer_is_the_recorded_one(root):
+    """1,325 answers: each model on each engine, and each training plan of the record."""
+    done = subprocess.run(
+        [sys.executable, "tools/answers.py", "--check"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

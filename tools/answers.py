@@ -1,0 +1,140 @@
+"""Golden answers: what memcalc says of every model on every engine, and of every recorded training plan.
+
+`python tools/answers.py` writes them to tests/recorded/answers.jsonl, one question a line; `--check` compares
+and changes nothing. A number that changes there is named, with its cause, in CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memcalc.__main__ import main as memcalc
+from memcalc.command_train import fields as training_fields
+from memcalc.engines import ENGINES
+from memcalc.errors import MemcalcError
+from memcalc.sources import catalogue
+from memcalc.training_observations import training_observations
+from memcalc.training_scoreboard import planned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECORD = Path(__file__).resolve().parents[1] / "tests" / "recorded" / "answers.jsonl"
+
+GPUS = ("8x h100-80g", "fp8", "2x rtx-a6000")
+SETUPS = {  # a machine for the model as published; weights in another format, and a smaller machine
+    "transformers": ("8x h100-80g", "nf4", "2x rtx-a6000"),
+    "llama.cpp": ("2x rtx-4090 + 512GiB host", "Q4_K_M", "1x rtx-4090 + 128GiB host"),
+    "ktransformers": ("1x rtx-4090 + 1024GiB host", "Q4_K_M", "1x rtx-a6000 + 512GiB host"),
+    "vllm-ascend": ("2x atlas-800i-a2", "w8a8", "1x atlas-800i-a2"),
+    "mindie": ("2x atlas-800i-a2", "w8a8", "1x atlas-800i-a2"),
+}
+OF_A_PLAN = (
+    *("weights_file_bytes", "file_bytes_beside", "cache_bytes", "fits", "max_context", "max_batch"),
+    *("header", "differences"),
+)
+OF_A_POOL = (
+    *("name", "devices", "capacity_bytes", "usable_bytes", "components", "moments", "total_bytes"),
+    *("low_bytes", "high_bytes", "free_bytes", "fits", "kv_pool"),
+)
+OF_A_STEP = (
+    *("parameters", "trainable_parameters", "stage", "moments", "peak_at", "allocated_bytes", "device_bytes"),
+    *("low_bytes", "high_bytes", "capacity_bytes", "host_bytes", "fits"),
+)
+
+
+def questions() -> Iterator[list[str]]:
+    """Yield the command lines: each model, and a few plans for it with each engine."""
+    for model in catalogue():
+        yield ["model", model]
+        for engine in ENGINES:
+            machine, weights, smaller = SETUPS.get(engine, GPUS)
+            yield ["model", model, "--engine", engine]
+            ask = ["serve", model, "--engine", engine]
+            yield [*ask, "--context", "8192"]
+            yield [*ask, "--context", "32768", "--batch", "4", "--on", machine]
+            yield [
+                *ask,
+                *["--context", "4096", "--prompt", "2048", "--batch", "16"],
+                "--weights",
+                weights,
+                "--on",
+                smaller,
+            ]
+
+
+def told(words: list[str]) -> dict[str, Any]:
+    """Return the numbers of one answer, or the field that was refused."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = memcalc([*words, "--json"])
+    if status == 2:
+        return {"refused": err.getvalue().removeprefix("memcalc: error: ").partition(":")[0]}
+    answer: dict[str, Any] = json.loads(out.getvalue())
+    if words[0] == "model":
+        return answer
+    pools = [{name: pool[name] for name in OF_A_POOL} for pool in answer["pools"]]
+    return {"pools": pools, "lines": lines(answer), **{name: answer[name] for name in OF_A_PLAN}}
+
+
+def lines(answer: dict[str, Any]) -> dict[str, list[int]]:
+    """Return how many lines each component has by evidence, and their bytes, whatever they are called."""
+    found: dict[str, list[int]] = {}
+    for line in answer["lines"]:
+        of_kind = found.setdefault(f"{line['component']}, {line['evidence']}", [0, 0])
+        of_kind[0] += 1
+        of_kind[1] += line["bytes"]
+    return dict(sorted(found.items()))
+
+
+def trained(row: Any) -> dict[str, Any]:
+    """Return the numbers of one recorded training run, or the field that was refused."""
+    try:
+        answer = training_fields(planned(row))
+    except MemcalcError as error:
+        return {"refused": str(error).partition(":")[0]}
+    return {"lines": lines(answer), **{name: answer[name] for name in OF_A_STEP}}
+
+
+def line_of(words: list[str]) -> str:
+    """Return one question and its answer as a line of JSON."""
+    return json.dumps({"ask": " ".join(words), "answer": told(words)})
+
+
+def answers() -> Iterator[str]:
+    """Yield every question and its answer."""
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        yield from pool.map(line_of, questions(), chunksize=64)
+    for row in training_observations():
+        if row.quantity != "states":
+            yield json.dumps({"ask": f"train {row.id}", "answer": trained(row)})
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or with --check compare."""
+    now = list(answers())
+    if "--check" not in arguments:
+        RECORD.write_text("\n".join(now) + "\n", encoding="utf-8", newline="\n")
+        print(f"   wrote {len(now)} answers")
+        return 0
+    before = RECORD.read_text(encoding="utf-8").splitlines()
+    asked = {json.loads(line)["ask"]: line for line in before}
+    changed = [one for one in now if asked.get(json.loads(one)["ask"]) != one]
+    for one in changed[:20]:
+        print(f"-{asked.get(json.loads(one)['ask'])}\n+{one}"[:2000], file=sys.stderr)
+    gone = len(before) - len(now)
+    if changed or gone:
+        print(
+            f"{len(changed)} answers changed, {gone} gone: `make answers`, and CHANGELOG.md", file=sys.stderr
+        )
+    return 1 if changed or gone else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
