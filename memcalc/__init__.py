@@ -11,16 +11,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:
-    from memcalc.engines import engine
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
-    from memcalc.formats import FORMATS
-    from memcalc.machine import devices
-    from memcalc.readers import read
-    from memcalc.regimes import states
-    from memcalc.serving import plan
-    from memcalc.solve import largest
-    from memcalc.sources import catalogue, load_model, source
-    from memcalc.training import train
+    from memcalc.files.readers import read
+    from memcalc.files.sources import catalogue, load_model, source
+    from memcalc.ledger.formats import FORMATS
+    from memcalc.ledger.machine import devices
+    from memcalc.ledger.search import largest
+    from memcalc.serving.engines import engine
+    from memcalc.serving.estimate import plan
+    from memcalc.training.plan import train
+    from memcalc.training.precision import states
 
 __all__ = [
     "FORMATS",
@@ -40,20 +40,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FORMATS": "formats",
+    "FORMATS": "ledger.formats",
     "BadInputError": "errors",
     "MemcalcError": "errors",
     "UnknownNameError": "errors",
-    "catalogue": "sources",
-    "devices": "machine",
-    "engine": "engines",
-    "largest": "solve",
-    "load_model": "sources",
-    "plan": "serving",
-    "read": "readers",
-    "source": "sources",
-    "states": "regimes",
-    "train": "training",
+    "catalogue": "files.sources",
+    "devices": "ledger.machine",
+    "engine": "serving.engines",
+    "largest": "ledger.search",
+    "load_model": "files.sources",
+    "plan": "serving.estimate",
+    "read": "files.readers",
+    "source": "files.sources",
+    "states": "training.precision",
+    "train": "training.plan",
 }
 
 

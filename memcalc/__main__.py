@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     0: answered; 1: does not fit (with --check); 2: could not answer, with one line on stderr.
     """
-    from memcalc.command import parse
+    from memcalc.cli.command import parse
 
     try:
         return parse(sys.argv[1:] if arguments is None else arguments)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from memcalc.gguf import TYPES, format_of
-from memcalc.gguf_file import shapes
-from memcalc.gguf_names import architecture, in_gguf
-from memcalc.mixes import MIXES, mixed
-from memcalc.readers import read
+from memcalc.files.gguf.compare import shapes
+from memcalc.files.gguf.header import TYPES, format_of
+from memcalc.files.gguf.names import architecture, in_gguf
+from memcalc.files.gguf.presets import MIXES, mixed
+from memcalc.files.readers import read
 
 NUMBERS = {name: number for number, name in TYPES.items()}
 ALIGNMENT = 32
@@ -135,12 +135,7 @@ def described(config, model, *, old=False):
             "expert_shared_feed_forward_length": get("shared_expert_intermediate_size"),
         }
     own = {f"{name}.{key}": item for key, item in found.items() if item is not None}
-    return {
-        "general.architecture": name,
-        "general.file_type": 1,
-        "tokenizer.ggml.model": "no_vocab",
-        **own,
-    }
+    return {"general.architecture": name, "general.file_type": 1, "tokenizer.ggml.model": "no_vocab", **own}
 
 
 def stored(model, mix="F16", *, old=False):
@@ -151,7 +146,7 @@ def stored(model, mix="F16", *, old=False):
 
 def types_of(model, mix, *, old=False):
     """The type of every tensor of a file, by name in GGUF."""
-    from memcalc.gguf_names import gguf_name
+    from memcalc.files.gguf.names import gguf_name
 
     held, rule = mixed(model, MIXES[mix], old=old)
     spelled = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memcalc.engines import engine
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.machine import devices, machine, servers
-from memcalc.serving import plan
-from memcalc.tensor import ceil_div
+from memcalc.ledger.machine import devices, machine, servers
+from memcalc.ledger.tensor import ceil_div
+from memcalc.serving.engines import engine
+from memcalc.serving.estimate import plan
 
 if TYPE_CHECKING:
     from pathlib import Path

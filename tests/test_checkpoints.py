@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from memcalc import checkpoints as module
-from memcalc.checkpoints import checkpoints
-from memcalc.formats import FORMATS, format_named, tensor_bytes
+from memcalc.evidence import published as module
+from memcalc.evidence.published import checkpoints
+from memcalc.ledger.formats import FORMATS, format_named, tensor_bytes
 
 ROWS = {row.id: row for row in checkpoints()}
 READ = [name for name, row in ROWS.items() if not row.unread]
@@ -128,7 +128,7 @@ def test_a_row_without_a_source_does_not_load(broken):
 
 
 def test_the_record_is_one_row_a_line():
-    with module.open_text("checkpoints.json") as file:
+    with module.open_record("checkpoints.json") as file:
         lines = file.read().splitlines()
     assert len(lines) == len(ROWS) + 2
     assert [json.loads(line.rstrip(","))["id"] for line in lines[1:-1]] == list(ROWS)

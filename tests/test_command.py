@@ -8,11 +8,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
-from memcalc.sources import source
+from memcalc.files.sources import source
 
 if TYPE_CHECKING:
     from pathlib import Path

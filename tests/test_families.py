@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import BadInputError
-from memcalc.formula import derive, lift, prove, symbols
-from memcalc.names import header
-from memcalc.parts import GQA, MLP, MoE, Patches, Positions
-from memcalc.readers import read
-from memcalc.serving import plan
-from memcalc.sources import load_model, source
-from memcalc.tensor import count
+from memcalc.files.readers import read
+from memcalc.files.sources import load_model, source
+from memcalc.files.tensor_names import header
+from memcalc.formula.core import derive, lift, prove, symbols
+from memcalc.ledger.parts import GQA, MLP, MoE, Patches, Positions
+from memcalc.ledger.tensor import count
+from memcalc.serving.estimate import plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from memcalc.model import Model
+    from memcalc.ledger.model import Model
 
 L, w, h, a, k, d, f = symbols("window_depth window width heads kv_heads head_dim ffn_width")
 B, T, L_A, E, f_e, top = symbols("batch context attention_depth experts expert_width top_k")

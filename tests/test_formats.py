@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.formats import FORMATS, format_named, plain, quantised, stored_bytes, zero_biases
-from memcalc.readers import read
-from memcalc.serving import plan
-from memcalc.sources import source
+from memcalc.files.readers import read
+from memcalc.files.sources import source
+from memcalc.ledger.formats import FORMATS, format_named, plain, quantised, stored_bytes, zero_biases
+from memcalc.serving.estimate import plan
 
 BF16 = FORMATS["bf16"]
 

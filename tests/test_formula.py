@@ -13,14 +13,12 @@ from time import perf_counter
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sympy import Rational, ceiling, floor
 
-from memcalc import parts
 from memcalc.errors import BadInputError, ProofError
-from memcalc.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, stored_bytes
-from memcalc.formula import (
+from memcalc.files.sources import catalogue, load_model
+from memcalc.formula.core import (
     Formula,
     derive,
     derive_bytes,
@@ -31,13 +29,14 @@ from memcalc.formula import (
     symbols,
     to_latex,
 )
-from memcalc.model import Layer, Model
-from memcalc.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
-from memcalc.regimes import states
-from memcalc.sources import catalogue, load_model
-from memcalc.split import Split
-from memcalc.tensor import ceil_div, count, least
-from memcalc.vocabulary import WORDS, word
+from memcalc.ledger import parts
+from memcalc.ledger.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, stored_bytes
+from memcalc.ledger.model import Layer, Model
+from memcalc.ledger.parallel import Split
+from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
+from memcalc.ledger.tensor import ceil_div, count, least
+from memcalc.ledger.vocabulary import WORDS, word
+from memcalc.training.precision import states
 
 L, h, a, k, d, f, V = symbols("depth width heads kv_heads head_dim ffn_width vocab")
 B, T, P, A, w = symbols("batch context prompt answer window")
@@ -607,11 +606,13 @@ def test_a_million_points_in_a_tenth_of_a_second():
 # The core counts without any of this.
 
 
-@pytest.mark.parametrize("modules", ["memcalc, memcalc.serving, memcalc.training, memcalc.sources"])
+@pytest.mark.parametrize(
+    "modules", ["memcalc, memcalc.serving.estimate, memcalc.training.plan, memcalc.files.sources"]
+)
 def test_counting_loads_neither_sympy_nor_numpy(modules):
     program = f"import sys, {modules}; memcalc.load_model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not {"sympy", "numpy", "memcalc.formula"} & set(done.stdout.split())
+    assert not {"sympy", "numpy", "memcalc.formula.core"} & set(done.stdout.split())
 
 
 def test_a_linear_layer_and_an_embedding_are_lifted_too():

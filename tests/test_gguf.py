@@ -9,16 +9,15 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
-from memcalc.gguf import TYPES
-from memcalc.mixes import MIXES
-from memcalc.readers import read
-from memcalc.serving import plan
-from memcalc.sources import record, source
+from memcalc.files.gguf.header import TYPES
+from memcalc.files.gguf.presets import MIXES
+from memcalc.files.readers import read
+from memcalc.files.sources import record, source
+from memcalc.serving.estimate import plan
 from tests.gguf_files import described, header, model_file, stored, write
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -490,7 +489,7 @@ def test_no_file_ends_in_a_traceback(tmp_path_factory, data):
 
 
 def test_every_type_has_a_size():
-    from memcalc.gguf import format_of
+    from memcalc.files.gguf.header import format_of
 
     assert {format_of(name).is_plain for name in TYPES.values()} == {True, False}
 

@@ -10,15 +10,14 @@ import time
 from math import prod
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
-from memcalc.names import header
-from memcalc.readers import read
-from memcalc.serving import plan
-from memcalc.sources import source
+from memcalc.files.readers import read
+from memcalc.files.sources import source
+from memcalc.files.tensor_names import header
+from memcalc.serving.estimate import plan
 
 SIZES = {"F8_E4M3": 1, "I8": 1, "U8": 1, "BF16": 2, "F16": 2, "F32": 4, "I32": 4, "U32": 4, "I64": 8}
 CONFIG = {

@@ -11,8 +11,8 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.errors import MemcalcError
-from memcalc.serving import plan
-from memcalc.sources import source
+from memcalc.files.sources import source
+from memcalc.serving.estimate import plan
 
 
 class Errors(ModuleType):

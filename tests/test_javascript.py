@@ -11,14 +11,14 @@ import pytest
 import sympy
 
 from memcalc.errors import BadInputError
-from memcalc.formats import FORMATS, quantised, stored_bytes, tensor_bytes
-from memcalc.formula import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
-from memcalc.model import Layer, Model
-from memcalc.parts import GQA, MLA, MLP, Embedding, MoE, Norm
-from memcalc.regimes import states
-from memcalc.split import Split
-from memcalc.tensor import count, least
-from memcalc.vocabulary import WORDS
+from memcalc.formula.core import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
+from memcalc.ledger.formats import FORMATS, quantised, stored_bytes, tensor_bytes
+from memcalc.ledger.model import Layer, Model
+from memcalc.ledger.parallel import Split
+from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
+from memcalc.ledger.tensor import count, least
+from memcalc.ledger.vocabulary import WORDS
+from memcalc.training.precision import states
 
 SAFE = 2**53 - 1  # the largest whole number that JavaScript tells from its neighbours
 CASES = 300

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.engines.ktransformers import HOST, RULES, RUNTIME
 from memcalc.errors import BadInputError, MemcalcError
-from memcalc.formats import format_named, tensor_bytes
-from memcalc.parts import MoE
-from memcalc.serving import plan
-from memcalc.sources import catalogue, load_model
+from memcalc.files.sources import catalogue, load_model
+from memcalc.ledger.formats import format_named, tensor_bytes
+from memcalc.ledger.parts import MoE
+from memcalc.serving.engines.ktransformers import HOST, RULES, RUNTIME
+from memcalc.serving.estimate import plan
 
 if TYPE_CHECKING:
-    from memcalc.model import Model
-    from memcalc.serving import Serving
+    from memcalc.ledger.model import Model
+    from memcalc.serving.estimate import Serving
 
 GB, GIB = 10**9, 2**30
 R1, QWEN, KIMI = "deepseek-ai/DeepSeek-R1", "Qwen/Qwen3-235B-A22B", "moonshotai/Kimi-K2.5"

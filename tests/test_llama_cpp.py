@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.command import cache_facts
-from memcalc.engines import engine
-from memcalc.engines.base import Step, pass_width
-from memcalc.engines.llama_cpp import buffers
+from memcalc.cli.command import cache_facts
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
-from memcalc.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
-from memcalc.gguf import DTYPES, NO_WEIGHTS, TYPES, format_of
-from memcalc.gguf_names import ARCHITECTURES, gguf_name, in_gguf, known
-from memcalc.mixes import FILE_TYPES, MIXES, find_mix, mixed
-from memcalc.parts import Indexer
-from memcalc.readers import FAMILIES, read
-from memcalc.serving import plan
-from memcalc.sources import load_model, record, source
-from memcalc.split import Split
+from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
+from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
+from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
+from memcalc.files.readers import FAMILIES, read
+from memcalc.files.sources import load_model, record, source
+from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
+from memcalc.ledger.parallel import Split
+from memcalc.ledger.parts import Indexer
+from memcalc.serving.engines import engine
+from memcalc.serving.engines.base import Step, pass_width
+from memcalc.serving.engines.llama_cpp import buffers
+from memcalc.serving.estimate import plan
 
 RECORDED = Path(__file__).parent / "recorded"
 SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.sources import Source
-from memcalc.training import train
+from memcalc.files.sources import Source
+from memcalc.training.plan import train
 
 RECORD = Path(__file__).parent / "recorded" / "training.json"
 SAVED = json.loads(RECORD.read_text(encoding="utf-8"))["models"]["saved"]

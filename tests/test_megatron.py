@@ -16,20 +16,20 @@ import pytest
 import sympy
 
 from memcalc.errors import BadInputError
-from memcalc.model import Layer, Model
-from memcalc.parts import GQA, MLP, Embedding, MoE, Norm
-from memcalc.readers import read
-from memcalc.readers.megatron import described, run
-from memcalc.saved.base import Setting
-from memcalc.saved.megatron import IMPLEMENTATION, ends, layer, start
-from memcalc.saved.tape import Tape
-from memcalc.sources import Source
-from memcalc.split import Layout
-from memcalc.training import train
-from memcalc.training_observations import trained_models, training_observations
+from memcalc.evidence.training import trained_models, training_observations
+from memcalc.files.readers import read
+from memcalc.files.readers.megatron import described, run
+from memcalc.files.sources import Source
+from memcalc.ledger.model import Layer, Model
+from memcalc.ledger.parallel import Layout
+from memcalc.ledger.parts import GQA, MLP, Embedding, MoE, Norm
+from memcalc.training.autograd.base import Setting
+from memcalc.training.autograd.megatron import IMPLEMENTATION, ends, layer, start
+from memcalc.training.autograd.tape import Tape
+from memcalc.training.plan import train
 
 if TYPE_CHECKING:
-    from memcalc.step import Training
+    from memcalc.training.stage import Training
 
 b, s, h, a, f, t, L, V, p, v, k = sympy.symbols("b s h a f t L V p v k", positive=True)
 GPT = {"num-layers": 12, "hidden-size": 512, "num-attention-heads": 8, "vocab-size": 50257}

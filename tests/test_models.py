@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import BadInputError
-from memcalc.readers import read
-from memcalc.sources import catalogue, source
+from memcalc.files.readers import read
+from memcalc.files.sources import catalogue, source
 
 if TYPE_CHECKING:
-    from memcalc.model import Model
+    from memcalc.ledger.model import Model
 
 
 def load(name: str) -> Model:

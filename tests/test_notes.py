@@ -9,8 +9,19 @@ import json
 
 import pytest
 
-from memcalc import notes as module
-from memcalc.notes import ARITHMETIC, NONE, PRICE, VERDICTS, citations, claims, label, silent, text, uncovered
+from memcalc.evidence import notes as module
+from memcalc.evidence.notes import (
+    ARITHMETIC,
+    NONE,
+    PRICE,
+    VERDICTS,
+    citations,
+    claims,
+    label,
+    silent,
+    text,
+    uncovered,
+)
 
 KINDS = ("claims", "citations", "silent")
 
@@ -28,7 +39,7 @@ def edited(monkeypatch):
 
     def put(notes=None, **lists):
         files = {"notes.txt": notes or text(), "notes.json": json.dumps({**module.record(), **lists})}
-        monkeypatch.setattr(module, "open_text", lambda name: io.StringIO(files[name]))
+        monkeypatch.setattr(module, "open_record", lambda name: io.StringIO(files[name]))
 
     return put
 
@@ -112,11 +123,7 @@ def test_every_claim_is_computed_on_the_page_or_has_a_source(page):
 
 def test_prices_are_shown_and_not_judged():
     prices = [claim for claim in claims() if claim.unit == PRICE]
-    assert [claim.stated for claim in prices] == [
-        "at most 400,000 CNY",
-        "at most 200,000 CNY",
-        "250,000 CNY",
-    ]
+    assert [claim.stated for claim in prices] == ["at most 400,000 CNY", "at most 200,000 CNY", "250,000 CNY"]
     assert {claim.verdict for claim in prices} == {"not verifiable"}
 
 

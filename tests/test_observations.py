@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from memcalc import observations as module
 from memcalc.__main__ import main
-from memcalc.formats import tensor_bytes
-from memcalc.observations import REASONS, left_out, observations
-from memcalc.serving import plan
-from memcalc.sources import load_model
-from memcalc.split import Split
+from memcalc.evidence import inference as module
+from memcalc.evidence.inference import REASONS, left_out, observations
+from memcalc.files.sources import load_model
+from memcalc.ledger.formats import tensor_bytes
+from memcalc.ledger.parallel import Split
+from memcalc.serving.estimate import plan
 
 GIB = 2**30
 KIMI = load_model("moonshotai/Kimi-K2-Instruct")  # its config has the widths of Kimi-K2-Thinking's
@@ -41,7 +41,7 @@ def test_a_row_without_a_source_does_not_load(monkeypatch, tmp_path, broken):
     fields = {**row._asdict(), **broken}
     path = tmp_path / "observations.json"
     path.write_text(json.dumps([{name: value for name, value in fields.items() if value is not None}]))
-    monkeypatch.setattr(module, "open_text", lambda _name: path.open())
+    monkeypatch.setattr(module, "open_record", lambda _name: path.open())
     with pytest.raises(TypeError, match=next(iter(broken))):
         observations()
 
@@ -60,7 +60,7 @@ def test_what_is_left_out_is_counted_once_with_its_reason():
 def test_what_is_left_out_without_a_reason_does_not_load(monkeypatch, tmp_path, broken):
     path = tmp_path / "left_out.json"
     path.write_text(json.dumps([{**left_out()[0]._asdict(), **broken}]))
-    monkeypatch.setattr(module, "open_text", lambda _name: path.open())
+    monkeypatch.setattr(module, "open_record", lambda _name: path.open())
     with pytest.raises(TypeError, match=f"needs its {next(iter(broken))}"):
         left_out()
 
@@ -126,11 +126,7 @@ def test_the_tokens_of_a_pool_are_whole_blocks_that_fit():
         pool, token = serving.kv_pool, 262_144 // tp
         assert [
             size // (block * token) * block for size in (pool.bytes, pool.low_bytes, pool.high_bytes)
-        ] == [
-            pool.tokens,
-            pool.low_tokens,
-            pool.high_tokens,
-        ]
+        ] == [pool.tokens, pool.low_tokens, pool.high_tokens]
         assert pool.low_tokens < pool.tokens < pool.high_tokens
         assert pool.tokens == serving.max_context
 

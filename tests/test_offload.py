@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.training import train
+from memcalc.training.plan import train
 
 PLAN = {"seq": 4096, "regime": "pure-bf16", "recompute": "full", "world": 8, "shard": "fsdp"}
 STREAM = 2 * 4096 * 1024  # of Qwen3-0.6B: what one checkpoint keeps

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from memcalc.errors import MemcalcError
-from memcalc.formats import format_named
-from memcalc.quantization import scheme
-from memcalc.serving import plan
-from memcalc.sources import source
+from memcalc.files.quantization import scheme
+from memcalc.files.sources import source
+from memcalc.ledger.formats import format_named
+from memcalc.serving.estimate import plan
 
 QWEN3 = source("Qwen/Qwen3-32B").fields
 MATRICES = 31_205_621_760  # of Qwen3-32B's layers

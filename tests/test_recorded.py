@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.engines import engine
-from memcalc.model import everything
-from memcalc.names import header
-from memcalc.readers import FAMILIES, read
-from memcalc.serving import plan
-from memcalc.sources import catalogue, record
+from memcalc.files.readers import FAMILIES, read
+from memcalc.files.sources import catalogue, record
+from memcalc.files.tensor_names import header
+from memcalc.ledger.model import everything
+from memcalc.serving.engines import engine
+from memcalc.serving.estimate import plan
 
 FOLDER = Path(__file__).parent / "recorded"
 KEPT = engine("transformers").kept

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.readers import read
-from memcalc.regimes import states
-from memcalc.sources import Source
-from memcalc.training import train
+from memcalc.files.readers import read
+from memcalc.files.sources import Source
+from memcalc.training.plan import train
+from memcalc.training.precision import states
 
 SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_text(encoding="utf-8"))[
     "models"
@@ -232,7 +232,7 @@ def test_states_by_shape(name):
 @pytest.mark.parametrize("name", LORA)
 def test_adapters_are_rank_times_both_widths(name):
     """Rank x (width in + width out) for each matrix; the widths are those that the catalogue's model has."""
-    from memcalc.sources import record
+    from memcalc.files.sources import record
 
     model, rank, targets = name.split(", ")
     sources = {"Llama-3-8B": "meta-llama/Meta-Llama-3.1-8B", "Qwen3-32B": "Qwen/Qwen3-32B"}

@@ -7,7 +7,7 @@ import json
 import papermill
 import pytest
 
-from memcalc.sources import source
+from memcalc.files.sources import source
 
 CASES = [
     ("meta-llama/Llama-2-7b-hf", {"context": 4096, "batch": 1, "engine": "vllm"}),

@@ -9,14 +9,14 @@ import pytest
 import sympy
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.model import Layer
-from memcalc.optimizers import OPTIMIZERS
-from memcalc.parts import MoE, Norm
-from memcalc.readers import read
-from memcalc.saved import implementation
-from memcalc.saved.base import Setting
-from memcalc.saved.routing import mixture
-from memcalc.training import train
+from memcalc.files.readers import read
+from memcalc.ledger.model import Layer
+from memcalc.ledger.parts import MoE, Norm
+from memcalc.training.autograd import implementation
+from memcalc.training.autograd.base import Setting
+from memcalc.training.autograd.routing import mixture
+from memcalc.training.optimizers import OPTIMIZERS
+from memcalc.training.plan import train
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "saved.json").read_text(encoding="utf-8"))
 TRAINABLE = {

@@ -6,10 +6,10 @@ from statistics import mean
 
 import pytest
 
-from memcalc.engines import ENGINES, sglang, transformers, vllm
-from memcalc.observations import observations
-from memcalc.scoreboard import Score, by_kind, family, predict, predictable, scores, serving_of
-from memcalc.tensor import count
+from memcalc.evidence.inference import observations
+from memcalc.evidence.score import Score, by_kind, family, predict, predictable, scores, serving_of
+from memcalc.ledger.tensor import count
+from memcalc.serving.engines import ENGINES, sglang, transformers, vllm
 
 GIB, MIB = 2**30, 2**20
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import MemcalcError
-from memcalc.serving import plan
-from memcalc.solve import largest
-from memcalc.sources import source
+from memcalc.files.sources import source
+from memcalc.ledger.search import largest
+from memcalc.serving.estimate import plan
 
 if TYPE_CHECKING:
     from pathlib import Path

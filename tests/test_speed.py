@@ -16,12 +16,12 @@ from statistics import median
 
 import pytest
 
-from memcalc.command import serve_fields
-from memcalc.engines import ENGINES
+from memcalc.cli.command import serve_fields
 from memcalc.errors import BadInputError
-from memcalc.serving import plan
-from memcalc.sources import catalogue, load_model
-from memcalc.tensor import Tensor
+from memcalc.files.sources import catalogue, load_model
+from memcalc.ledger.tensor import Tensor
+from memcalc.serving.engines import ENGINES
+from memcalc.serving.estimate import plan
 
 BARE = ("-c", "pass")
 USUAL = ("-c", "import argparse, dataclasses, json")

@@ -9,15 +9,14 @@ from time import process_time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from memcalc.command_train import fields
+from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
-from memcalc.regimes import states
-from memcalc.solve import largest
-from memcalc.split import Layout
-from memcalc.training import train
+from memcalc.ledger.parallel import Layout
+from memcalc.ledger.search import largest
+from memcalc.training.plan import train
+from memcalc.training.precision import states
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"  # the shapes of Llama-3-8B
 SMALL = {

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memcalc import training_observations as module
-from memcalc.machine import machine
-from memcalc.regimes import states
-from memcalc.sources import catalogue, load_model
-from memcalc.training_observations import (
+from memcalc.evidence import training as module
+from memcalc.evidence.training import (
     OPTIONS,
     QUANTITIES,
     REASONS,
@@ -19,6 +16,9 @@ from memcalc.training_observations import (
     training_left_out,
     training_observations,
 )
+from memcalc.files.sources import catalogue, load_model
+from memcalc.ledger.machine import machine
+from memcalc.training.precision import states
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ from statistics import median
 
 import pytest
 
-from memcalc import step
 from memcalc.errors import BadInputError
-from memcalc.saved import megatron, transformers
-from memcalc.tensor import count
-from memcalc.training_observations import trained_models, training_observations
-from memcalc.training_scoreboard import TrainingScore, by_family, family, planned, predict, scores
+from memcalc.evidence.training import trained_models, training_observations
+from memcalc.evidence.training_score import TrainingScore, by_family, family, planned, predict, scores
+from memcalc.ledger.tensor import count
+from memcalc.training import stage as step
+from memcalc.training.autograd import megatron, transformers
 
 MIB = 2**20
 ROWS = training_observations()

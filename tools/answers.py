@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memcalc.__main__ import main as memcalc
-from memcalc.command_train import fields as training_fields
-from memcalc.engines import ENGINES
+from memcalc.cli.train import fields as training_fields
 from memcalc.errors import MemcalcError
-from memcalc.sources import catalogue
-from memcalc.training_observations import training_observations
-from memcalc.training_scoreboard import planned
+from memcalc.evidence.training import training_observations
+from memcalc.evidence.training_score import planned
+from memcalc.files.sources import catalogue
+from memcalc.serving.engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

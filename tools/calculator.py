@@ -11,19 +11,19 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.engines import ENGINES, engine
-from memcalc.engines.transformers import is_new
 from memcalc.errors import BadInputError
-from memcalc.formats import FORMATS, KV_FORMATS, Format, format_named
-from memcalc.formula import JAVASCRIPT, symbol, to_javascript
-from memcalc.machine import devices
-from memcalc.serving import Loaded, Serving, plan
-from memcalc.solve import LIMIT
-from memcalc.sources import catalogue
+from memcalc.files.sources import catalogue
+from memcalc.formula.core import JAVASCRIPT, symbol, to_javascript
+from memcalc.ledger.formats import FORMATS, KV_FORMATS, Format, format_named
+from memcalc.ledger.machine import devices
+from memcalc.ledger.search import LIMIT
+from memcalc.serving.engines import ENGINES, engine
+from memcalc.serving.engines.transformers import is_new
+from memcalc.serving.estimate import Loaded, Serving, plan
 
 if TYPE_CHECKING:
-    from memcalc.budget import Line
-    from memcalc.machine import Device
+    from memcalc.ledger.budget import Line
+    from memcalc.ledger.machine import Device
 
 COUNTS = (1, 2, 4, 8)
 # the engines of the page: it asks for a checkpoint's format and for devices, not for mixes of GGUF or a host

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from memcalc.budget import hundredths
-from memcalc.figure import COLOURS, bars
-from memcalc.machine import devices
-from memcalc.serving import Serving, plan
-from memcalc.sources import catalogue, load_model, source
-from memcalc.table import table
-from memcalc.vocabulary import WORDS
+from memcalc.files.sources import catalogue, load_model, source
+from memcalc.ledger.budget import hundredths
+from memcalc.ledger.machine import devices
+from memcalc.ledger.vocabulary import WORDS
+from memcalc.serving.estimate import Serving, plan
+from memcalc.show.figure import COLOURS, bars
+from memcalc.show.tables import table
 
 CONTEXT, GIB = 8192, 2**30
 
@@ -52,13 +52,7 @@ def short(name: str) -> str:
 def planned() -> dict[Deployment, Serving]:
     """Return the plan of every deployment: one sequence, utilization 0.9."""
     return {
-        one: plan(
-            one.model,
-            context=CONTEXT,
-            on=one.on,
-            engine_name=one.engine,
-            weights=one.weights,
-        )
+        one: plan(one.model, context=CONTEXT, on=one.on, engine_name=one.engine, weights=one.weights)
         for one in DEPLOYMENTS
     }
 

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "oracles")]
 def recordings() -> dict[str, dict[str, Any]]:
     """Return the content of each record."""
     ask, small = importlib.import_module("ask"), importlib.import_module("small")
-    sources = importlib.import_module("memcalc.sources")
+    sources = importlib.import_module("memcalc.files.sources")
     versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
     public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
     drawn = {f"{kind} {seed}": small.small_config(kind, seed) for kind in small.DRAWN for seed in small.SEEDS}
@@ -49,7 +49,7 @@ def llama_recording() -> dict[str, Any]:
 
     """
     llama = importlib.import_module("llama")
-    sources = importlib.import_module("memcalc.sources")
+    sources = importlib.import_module("memcalc.files.sources")
     public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
 
     def config_of(name: str) -> dict[str, object]:
@@ -71,7 +71,7 @@ def llama_recording() -> dict[str, Any]:
 def training_recording() -> dict[str, Any]:
     """Return what torch, PEFT and bitsandbytes hold in training: the content of training.json."""
     cases = importlib.import_module("train_cases")
-    sources = importlib.import_module("memcalc.sources")
+    sources = importlib.import_module("memcalc.files.sources")
     published, adapted = (
         {name: sources.record(source).fields for name, source in named.items()}
         for named in (cases.PUBLISHED, cases.ADAPTED)
@@ -99,11 +99,7 @@ def text(value: object, depth: int = 0) -> str:
 def main() -> None:
     """Write the records."""
     start = time.monotonic()
-    made = {
-        **recordings(),
-        "training.json": training_recording(),
-        "llama_cpp.json": llama_recording(),
-    }
+    made = {**recordings(), "training.json": training_recording(), "llama_cpp.json": llama_recording()}
     for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")

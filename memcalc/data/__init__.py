@@ -6,10 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import TextIO
 
-__all__ = ["folder", "need", "open_text"]
+__all__ = ["folder", "open_text"]
 
 
 def folder(*names: str) -> str:
@@ -20,15 +19,3 @@ def folder(*names: str) -> str:
 def open_text(*names: str) -> TextIO:
     """Open a record file for reading."""
     return open(folder(*names), encoding="utf-8")  # noqa: PTH123
-
-
-def need(what: str, stated: Mapping[str, bool]) -> None:
-    """Refuse an entry of a record that does not say what it must.
-
-    Raises:
-        TypeError: something is not stated.
-
-    """
-    for name, good in stated.items():
-        if not good:
-            raise TypeError(f"{what} needs its {name}")

@@ -10,11 +10,11 @@ import random
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.engines import ENGINES, engine
-from memcalc.formats import FORMATS, KV_FORMATS
-from memcalc.machine import devices
-from memcalc.serving import plan
-from memcalc.sources import catalogue
+from memcalc.files.sources import catalogue
+from memcalc.ledger.formats import FORMATS, KV_FORMATS
+from memcalc.ledger.machine import devices
+from memcalc.serving.engines import ENGINES, engine
+from memcalc.serving.estimate import plan
 
 HOME = "book/index.html"
 OFFERED = [name for name in ENGINES if engine(name).reads_checkpoints and not engine(name).offloads]

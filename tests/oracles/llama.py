@@ -12,9 +12,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from memcalc.gguf import NO_WEIGHTS, TYPES
-from memcalc.mixes import FILE_TYPES
-from memcalc.readers import read
+from memcalc.files.gguf.header import NO_WEIGHTS, TYPES
+from memcalc.files.gguf.presets import FILE_TYPES
+from memcalc.files.readers import read
 from tests.gguf_files import described, model_file, size_of, stored
 
 ROOT = Path(__file__).resolve().parents[2]

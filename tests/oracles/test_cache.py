@@ -9,8 +9,8 @@ import pytest
 from small import DRAWN, SEEDS, small_config
 from test_tensors import PUBLISHED, SMALL
 
-from memcalc.engines import engine
-from memcalc.readers import read
+from memcalc.files.readers import read
+from memcalc.serving.engines import engine
 
 KEPT = engine("transformers").kept
 WINDOWED = [name for name, fields in SMALL.items() if set(ask.windows(fields)) - {None}]

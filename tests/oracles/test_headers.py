@@ -17,8 +17,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from small import DRAWN, SEEDS, small_config
 
-from memcalc.checkpoint import check
-from memcalc.sources import source
+from memcalc.files.compare import check
+from memcalc.files.sources import source
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {f"{kind} {seed}": (kind, seed) for kind in DRAWN for seed in SEEDS[:3]}

@@ -10,16 +10,16 @@ import random
 
 import pytest
 
-from memcalc.engines import engine
-from memcalc.engines.base import Step, pass_width
-from memcalc.engines.llama_cpp import buffers
 from memcalc.errors import BadInputError
-from memcalc.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
-from memcalc.gguf_names import ARCHITECTURES, in_gguf
-from memcalc.mixes import MIXES
-from memcalc.readers import read
-from memcalc.sources import catalogue, record
-from memcalc.split import Split
+from memcalc.files.gguf.names import ARCHITECTURES, in_gguf
+from memcalc.files.gguf.presets import MIXES
+from memcalc.files.readers import read
+from memcalc.files.sources import catalogue, record
+from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
+from memcalc.ledger.parallel import Split
+from memcalc.serving.engines import engine
+from memcalc.serving.engines.base import Step, pass_width
+from memcalc.serving.engines.llama_cpp import buffers
 from tests.gguf_files import model_file, types_of
 
 MIB = 2**20

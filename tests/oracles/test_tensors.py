@@ -13,10 +13,10 @@ import torch
 from safetensors import safe_open
 from small import DRAWN, SEEDS, small_config
 
-from memcalc.config import HARMLESS, Config
-from memcalc.names import header
-from memcalc.readers import FAMILIES, read
-from memcalc.sources import catalogue, record
+from memcalc.files.config import HARMLESS, Config
+from memcalc.files.readers import FAMILIES, read
+from memcalc.files.sources import catalogue, record
+from memcalc.files.tensor_names import header
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 PUBLIC = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
@@ -96,7 +96,7 @@ def read_fields(fields):
     """The fields that memcalc's reader looks at."""
     module, function, defaults = FAMILIES[fields["model_type"]]
     config = Config(fields, **defaults)
-    getattr(importlib.import_module(f"memcalc.readers.{module}"), function)(config, "any")
+    getattr(importlib.import_module(f"memcalc.files.readers.{module}"), function)(config, "any")
     return config.read
 
 

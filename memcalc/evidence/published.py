@@ -1,0 +1,133 @@
+"""Published checkpoints: how each stores its model, what its size is said to be, and where that was read.
+
+A record names a model of the catalogue or has a config of its own, and states its storage as the checkpoint
+does, in a `quantization_config`. What a file holds beside the parameters of its model stands in `beside`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memcalc.evidence.record import need, open_record
+from memcalc.files.sources import Source, source
+from memcalc.ledger.formats import format_named, tensor_bytes, tensor_pieces
+from memcalc.ledger.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from memcalc.ledger.formats import Format
+
+__all__ = ["Checkpoint", "checkpoints"]
+
+PLAIN = "not quantised"
+
+
+class Checkpoint(NamedTuple):
+    """One checkpoint. `total_bytes` is its published size, None where none was found.
+
+    `vision` says whether that counts what sees. `unread` is the reason why memcalc cannot list its tensors;
+    `assumed` is what of its layout was not seen. `read_as` says which family stands for a class of its own.
+    """
+
+    id: str
+    source: str
+    date: str
+    model: str | None = None
+    config: Mapping[str, Any] | None = None
+    quantization_config: Mapping[str, Any] | None = None
+    scale_bits: int | None = None
+    vision: bool = False
+    beside: tuple[Tensor, ...] = ()
+    total_bytes: int | None = None
+    published_as: str = ""
+    assumed: tuple[str, ...] = ()
+    read_as: str = ""
+    unread: str = ""
+
+    @property
+    def found(self) -> Source:
+        """The model's config with the checkpoint's own storage.
+
+        Raises:
+            LookupError: memcalc cannot read this checkpoint.
+
+        """
+        if self.unread:
+            raise LookupError(f"{self.id}: {self.unread}")
+        fields = source(self.model).fields if self.model else dict(self.config or {})
+        stated = {"quantization_config": self.quantization_config} if self.quantization_config else {}
+        return Source(self.id, {**fields, **stated}, f"{self.source}, {self.date}", self.scale_bits)
+
+    def tensors(self) -> Iterator[tuple[Tensor, Format]]:
+        """Yield every tensor with its format, equal layers together; the router's buffers stay out."""
+        from memcalc.serving.estimate import as_stored
+
+        stored = as_stored(self.found)
+        for tensor in stored.model.weights():
+            if tensor.kind != "buffer":
+                yield tensor, stored.rule(tensor)
+        for tensor in stored.model.vision_weights() if self.vision else ():
+            yield tensor, stored.activation
+        for tensor in self.beside:
+            yield tensor, format_named(str(tensor.format))
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of all its tensors."""
+        return sum(tensor.count for tensor, _ in self.tensors())
+
+    @property
+    def bytes(self) -> int:
+        """Tensor bytes as memcalc derives them.
+
+        >>> checkpoints("openai/gpt-oss-20b")[0].bytes
+        13761264768
+        """
+        return sum(tensor_bytes(tensor, form) for tensor, form in self.tensors())
+
+    @property
+    def pieces(self) -> dict[str, int]:
+        """The bytes of codes, scales, zero points and so on, and of what is not quantised."""
+        sizes: dict[str, int] = {}
+        for tensor, form in self.tensors():
+            for piece, size in tensor_pieces(tensor, form):
+                name = PLAIN if form.is_plain else piece
+                sizes[name] = sizes.get(name, 0) + size
+        return sizes
+
+
+def checkpoints(*names: str) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints of these names, or all of them, in the record's order.
+
+    >>> [one.id for one in checkpoints() if one.id.endswith("-AWQ")]
+    ['Qwen/Qwen2.5-72B-Instruct-AWQ', 'Qwen/Qwen3-32B-AWQ', 'Qwen/Qwen3-8B-AWQ']
+
+    Raises:
+        TypeError: a record lacks its source, its date, or what its tensors follow from.
+
+    """
+    with open_record("checkpoints.json") as file:
+        rows = [checkpoint(row) for row in json.load(file)]
+    return tuple(row for row in rows if not names or row.id in names)
+
+
+def checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
+    """Return a row of the record, if it says where it comes from and how its tensors are known.
+
+    Raises:
+        TypeError: it does not.
+
+    """
+    beside = (Tensor(**{**one, "shape": tuple(one["shape"])}) for one in fields.get("beside", ()))
+    lists = {"beside": tuple(beside), "assumed": tuple(fields.get("assumed", ()))}
+    row = Checkpoint(**{**fields, **lists})
+    stated = {
+        "source": row.source.startswith("https://"),
+        "date": row.date != "",
+        "model, config or unread": sum(map(bool, (row.model, row.config, row.unread))) == 1,
+        "published_as": (row.total_bytes is None) == (row.published_as == ""),
+    }
+    need(f"{row.id}: a row of the record", stated)
+    return row

@@ -1,0 +1,214 @@
+"""What others measured of training: each row with its model, its plan, its hardware, its source and its date.
+
+A row states enough to be predicted: `plan` has the options of ``memcalc train`` by name. What was read and is
+no such row is counted too, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memcalc.evidence.inference import GRADES, ROLES, without
+from memcalc.evidence.record import need, open_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.evidence.inference import LeftOut
+
+__all__ = [
+    "OPTIONS",
+    "QUANTITIES",
+    "REASONS",
+    "TrainedModel",
+    "TrainingObservation",
+    "trained_models",
+    "training_left_out",
+    "training_observations",
+]
+
+
+QUANTITIES = {  # what was read, and where
+    "allocated": "torch.cuda.max_memory_allocated, or peak active memory: the largest of all moments",
+    "allocated_after_step": "torch.cuda.memory_allocated once the step is done",
+    "reserved": "torch.cuda.max_memory_reserved: with what the allocator rounds up and keeps",
+    "device": "nvidia-smi: with the context, the communicators and the allocator's reserve",
+    "states": "weights, gradients and optimizer states of a device, or the one that `component` names",
+    "activations": "what is kept for the backward pass on a device",
+}
+STEP = ("seq", "micro_batch", "accumulate", "dropout", "compile", "keep_gradients", "offload")
+NUMBERS = ("regime", "gradients", "optimizer", "optimizer_step", "adapter_dtype", "quantize_base")
+KERNELS = ("implementation", "attention", "loss", "hold_logits", "experts", "repeat_kv", "vocab_multiple")
+SUMS = ("gradient_fusion", "context_exchange")
+DEVICES = ("on", "world", "shard", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "sequence_parallel")
+PARTS = ("pipeline_layout", "rank", "recompute", "recompute_modules", "lora_rank", "lora_targets")
+OPTIONS = frozenset(STEP + NUMBERS + KERNELS + SUMS + DEVICES + PARTS)  # of `memcalc train`, with underscores
+SHAPES = ("config", "fields", "parameters")  # the three ways in which the record describes a model
+REASONS = {  # why a published figure is no row of the record
+    "a constant of a library": "no run: memcalc has it where it is used",
+    "a formula": "memcalc derives its own; the book holds them against each other",
+    "accuracy of another tool": "an error in per cent, no memory",
+    "adapter not modelled": "a way of fine-tuning other than LoRA",
+    "again": "the same run, listed a second time",
+    "approximate": '"about", whole GB, or digits missing',
+    "architecture not modelled": "memcalc does not read the model, or not how this library builds it",
+    "contradiction": "the figure and the stated run exclude each other",
+    "derived": "worked out from a figure that is itself a row",
+    "ended early": "the run broke off: nothing was taken that could be predicted",
+    "estimate, not a measurement": "what a tool or an author expects",
+    "from memory, unverified": "not seen again in its source",
+    "GPU count not stated": "of how many devices, nobody says",
+    "hardware not stated": "of which device, nobody says",
+    "kernels not modelled": "fused kernels keep other tensors, and the peak depends on them",
+    "length not stated": "nor can it be worked out",
+    "model not stated": "its dimensions are not given",
+    "moment not modelled": "taken outside the training step",
+    "no bytes of a run": "ratios, dimensions, or the largest model that fits",
+    "one kernel alone": "no training run around it",
+    "optimizer not modelled": "its states, or their layout, are its own",
+    "plan cannot say it": "the run has a setting, which changes memory, that no option expresses",
+    "recompute policy not modelled": "chosen operation by operation",
+    "settings not stated": "an optimizer, a recomputation or the like is not named",
+    "sharding not stated": "several devices, and not what each holds",
+    "variable lengths": "the longest batch decides, and nobody says how long it was",
+}
+
+
+class TrainingObservation(NamedTuple):
+    """One measured or published figure of one device, in bytes.
+
+    `quantity` is one of `QUANTITIES`, `printed` how the source writes the figure. `model` is a name of the
+    catalogue or of `trained_models`. `plan` has options of ``memcalc train`` (`OPTIONS`); an option that it
+    does not name has its default. `family` groups rows that rest on like assumptions, which `note` states.
+
+    `role` tells rows that set a constant of memcalc (``calibration``) from rows that only test it (``test``).
+    `grade` A is printed by the program or its makers, with the run described; in B a part is assumed.
+    """
+
+    id: str
+    family: str
+    model: str
+    quantity: str
+    printed: str
+    value_bytes: int
+    hardware: str
+    plan: Mapping[str, Any]
+    role: str
+    grade: str
+    source: str
+    date: str
+    version: str = ""
+    component: str | None = None
+    note: str = ""
+
+    @property
+    def printed_to(self) -> int:
+        """Half a unit of the last printed digit, in bytes; what is printed in full is exact to a byte.
+
+        >>> (row,) = training_observations(id="zero-figure-1-stage-1")
+        >>> row.printed, row.printed_to
+        ('31.4 GB', 50000000)
+        """
+        digits = self.printed.split()[0]
+        decimals = len(digits.partition(".")[2])
+        return ceil(round(self.value_bytes / float(digits)) / 10**decimals / 2)
+
+
+class TrainedModel(NamedTuple):
+    """A model that is not in the catalogue, as its run describes it, in one of three ways.
+
+    `config` has the fields of a ``config.json``; `fields` are what the run's own arguments say (the
+    vocabulary padded as the program pads it); `parameters` is all that is said.
+
+    >>> trained_models()["megatron 12x512 v50432"].fields["vocab_size"]
+    50432
+    """
+
+    name: str
+    source: str
+    date: str
+    config: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any] | None = None
+    parameters: int | None = None
+
+
+def training_observations(**wanted: object) -> tuple[TrainingObservation, ...]:
+    """Return the rows whose fields are as wanted, in the record's order.
+
+    >>> [row.value_bytes for row in training_observations(family="fms full", role="calibration")]
+    [72434837504, 81008787456, 56190042112]
+
+    Raises:
+        TypeError: a row lacks its source, its date or another field that every row has.
+        AttributeError: no field has this name.
+
+    """
+    with open_record("training_observations.json") as file:
+        rows = [observation(row) for row in json.load(file)["observations"]]
+    return tuple(row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
+
+
+def observation(fields: Mapping[str, Any]) -> TrainingObservation:
+    """Return a row of the record, if it says where it comes from and what it is for.
+
+    Raises:
+        TypeError: it does not.
+
+    """
+    row = TrainingObservation(**fields)
+    stated = {
+        **sourced(row),
+        "quantity": row.quantity in QUANTITIES,
+        "value_bytes": type(row.value_bytes) is int and row.value_bytes > 0,
+        "plan": bool(row.plan) and row.plan.keys() <= OPTIONS,
+        "role": row.role in ROLES,
+        "grade": row.grade in GRADES,
+    }
+    need(f"{row.id}: a row of the record", stated)
+    return row
+
+
+def trained_models() -> dict[str, TrainedModel]:
+    """Return the models that rows refer to and the catalogue does not have, by name.
+
+    Raises:
+        TypeError: one lacks its source or its date, or is not described in exactly one way.
+
+    """
+    with open_record("training_observations.json") as file:
+        models = [trained_model(fields) for fields in json.load(file)["models"]]
+    return {model.name: model for model in models}
+
+
+def trained_model(fields: Mapping[str, Any]) -> TrainedModel:
+    """Return a model of the record, if it says where it comes from.
+
+    Raises:
+        TypeError: it does not.
+
+    """
+    model = TrainedModel(**fields)
+    given = [name for name in SHAPES if getattr(model, name)]
+    need(f"{model.name}: a model of the record", {**sourced(model), " or ".join(SHAPES): len(given) == 1})
+    return model
+
+
+def training_left_out() -> tuple[LeftOut, ...]:
+    """Return what was read and is no row.
+
+    >>> sum(one.rows for one in training_left_out() if one.reason == "one kernel alone")
+    106
+
+    Raises:
+        TypeError: an entry lacks its source, what it is, how many figures it counts, or a known reason.
+
+    """
+    with open_record("training_left_out.json") as file:
+        return tuple(without(fields, REASONS) for fields in json.load(file))
+
+
+def sourced(record: TrainingObservation | TrainedModel) -> dict[str, bool]:
+    """Say whether a record has what every record has: where it was read, and of when that is."""
+    return {"source": record.source.startswith("https://"), "date": record.date != ""}

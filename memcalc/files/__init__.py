@@ -1,0 +1,29 @@
+"""Where a model comes from, and what its checkpoint holds."""
+
+from __future__ import annotations
+
+from memcalc.ledger.registry import lazy_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from memcalc.files.compare import Check as Check, Difference as Difference, check as check
+    from memcalc.files.quantization import scheme as scheme
+    from memcalc.files.readers import read as read
+    from memcalc.files.sources import (
+        Source as Source,
+        catalogue as catalogue,
+        load_model as load_model,
+        source as source,
+    )
+    from memcalc.files.tensor_names import header as header
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "compare": ("Check", "Difference", "check"),
+        "quantization": ("scheme",),
+        "readers": ("read",),
+        "sources": ("Source", "catalogue", "load_model", "source"),
+        "tensor_names": ("header",),
+    },
+)

@@ -1,0 +1,138 @@
+"""A GGUF file against the ledger: which type each tensor has, and in what the file differs from the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError
+from memcalc.files.gguf.header import format_of
+from memcalc.files.gguf.names import gguf_name, in_gguf
+from memcalc.files.gguf.presets import Mixed, stored_in
+from memcalc.files.tensor_names import joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from memcalc.files.safetensors import Header, Stored
+    from memcalc.ledger.formats import Format
+    from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.tensor import Tensor
+
+__all__ = ["Compared", "as_filed", "compared", "is_old"]
+
+# What converters add and no config lists: tables of frequencies for Llama 3.1 and Phi-3.
+TABLES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+# What stands beside a matrix in NVFP4: what its own scales, and its inputs, are multiplied with. One number,
+# or one an expert, in fp32. Source: https://github.com/ggml-org/llama.cpp/pull/23563, 2026-05.
+SCALES = (".scale", ".input_scale")
+
+
+class Compared(NamedTuple):
+    """A tensor's name, what the ledger expects of it and what the file has; None for what is not there."""
+
+    name: str
+    expected: tuple[int, ...] | None
+    found: Stored | None
+
+
+def is_old(header: Header) -> bool:
+    """Say whether a file holds MLA's up-projection in one, as files before 2025-04 do.
+
+    Source: https://github.com/ggml-org/llama.cpp/pull/12801.
+    """
+    return "blk.0.attn_kv_b.weight" in header.tensors and "blk.0.attn_k_b.weight" not in header.tensors
+
+
+def as_filed(model: Model, header: Header) -> Mixed:
+    """Return a model in the types that a file's tensors have.
+
+    Raises:
+        BadInputError: the file lacks a tensor of the model.
+
+    """
+    held = in_gguf(model, old=is_old(header))
+    made: dict[tuple[int, tuple[tuple[str, str], ...]], Layer] = {}
+    layers = []
+    for index, layer in enumerate((*held.layers, *held.mtp)):
+        formats = tuple(
+            (tensor.name, found_format(held, header, f"model.layers.{index}.{tensor.name}").id)
+            for tensor in layer.weights()
+        )
+        alike = id(layer.parts), formats
+        if alike not in made:
+            made[alike] = replace(layer, formats=formats)
+        layers.append(made[alike])
+    outside = {
+        name: found_format(held, header, name)
+        for part, item in held.outside
+        for name in (f"{part}.{tensor.name}" for tensor in item.weights())
+    }
+    depth = len(held.layers)
+    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
+
+
+def found_format(model: Model, header: Header, name: str) -> Format:
+    """Return the format that a tensor has in a file."""
+    spelled = gguf_name(model, name)
+    found = header.tensors.get(spelled)
+    if found is None:
+        remedy = "the file is not whole, or of another kind: `memcalc model` lists what differs"
+        raise BadInputError(spelled, "a tensor of the file", None, remedy)
+    return format_of(found.dtype)
+
+
+def compared(model: Model, header: Header) -> Iterator[Compared]:
+    """Yield every tensor of the ledger and of the file."""
+    held = in_gguf(model, old=is_old(header))
+    expected = shapes(held)
+    for name in set(copies(held)) & set(header.tensors):
+        expected[name] = expected["token_embd.weight"]
+    for name, shape in expected.items():
+        yield Compared(name, shape, header.tensors.get(name))
+    for name, found in header.tensors.items():
+        if name in TABLES and found is not None:
+            yield Compared(name, found.shape, found)
+        elif name not in expected:
+            yield Compared(name, scales_beside(name, expected), found)
+
+
+def copies(model: Model) -> Iterator[str]:
+    """Yield where a layer for multi-token prediction may have the embedding and the head once more."""
+    for index in range(len(model.layers), len(model.layers) + len(model.mtp)):
+        yield from (f"blk.{index}.nextn.{name}.weight" for name in ("embed_tokens", "shared_head_head"))
+
+
+def scales_beside(name: str, expected: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the shape of NVFP4's scales beside a matrix; None if the name is none of theirs.
+
+    >>> shapes = {"output.weight": (8, 4), "blk.0.ffn_up_exps.weight": (3, 8, 4)}
+    >>> scales_beside("output.scale", shapes), scales_beside("blk.0.ffn_up_exps.input_scale", shapes)
+    ((1,), (3,))
+    >>> scales_beside("rope.scale", shapes) is None
+    True
+    """
+    for ending in SCALES:
+        matrix = expected.get(f"{name.removesuffix(ending)}.weight", ()) if name.endswith(ending) else ()
+        if len(matrix) > 1:
+            return matrix[:-2] or (1,)
+    return None
+
+
+def shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every tensor of a file, outputs first, axes of one left out."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def add(name: str, tensor: Tensor) -> None:
+        stacked = (tensor.experts,) if tensor.chosen is not None else ()
+        shape = (*stacked, *tensor.stored_shape)
+        spelled = gguf_name(model, name)
+        found[spelled] = joined(found[spelled], shape, len(stacked)) if spelled in found else shape
+
+    for part, item in model.outside:
+        for tensor in item.weights():
+            add(f"{part}.{tensor.name}", tensor)
+    for index, layer in enumerate((*model.layers, *model.mtp)):
+        for tensor in layer.weights():
+            add(f"model.layers.{index}.{tensor.name}", tensor)
+    return {name: tuple(size for size in shape if size > 1) or (1,) for name, shape in found.items()}

@@ -1,0 +1,330 @@
+"""What a checkpoint says of its own storage: a quantization_config becomes a format and its exceptions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.tensor_names import SPELLINGS, Spelling, spelled
+from memcalc.ledger.formats import Format, format_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from memcalc.ledger.model import Layer, Model
+
+__all__ = ["Scheme", "keep_out", "scheme"]
+
+FIELD = "quantization_config"
+ASIDE = "say --weights to leave it aside"
+
+
+class Scheme(NamedTuple):
+    """A format, the names of modules that keep the 16-bit one, and who stores it so.
+
+    `method` is the quantization_config's, `layout` what it says beside it of the arrays (compressed-tensors).
+    """
+
+    format: Format
+    kept_out: tuple[str, ...]
+    method: str = ""
+    layout: str = ""
+
+
+def scheme(stated: object) -> Scheme:
+    """Return what a quantization_config says.
+
+    >>> scheme({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}).format.id
+    'awq-int4-g128'
+
+    Raises:
+        BadInputError: it is no object, its method is unknown, or a field says more than is understood.
+
+    """
+    if not isinstance(stated, dict) or not stated:
+        raise BadInputError(FIELD, "an object that says how", stated, f"correct it, or {ASIDE}")
+    method = stated.get("quant_method") or ("modelopt" if "quant_algo" in stated else "mlx")
+    if not isinstance(method, str) or method not in METHODS:
+        raise BadInputError(f"{FIELD}.quant_method", f"one of {', '.join(METHODS)}", method, ASIDE)
+    if "quant_algo" in stated:
+        method = "modelopt"
+    read, lists, harmless = METHODS[method]
+    known = {"quant_method", *lists, *harmless.split()}
+    fields = {name: value for name, value in stated.items() if name in lists}
+    chosen = read(Fields(stated, known))
+    for name, value in stated.items():
+        if value and name not in known:
+            raise BadInputError(f"{FIELD}.{name}", "nothing", value, f"it may change what is stored; {ASIDE}")
+    kept_out = tuple(entry for name in fields for entry in names_in(name, fields[name]))
+    layout = stated.get("format")
+    return Scheme(chosen, kept_out, method, layout if isinstance(layout, str) else "")
+
+
+def names_in(field: str, value: object) -> Iterator[str]:
+    """Yield the names in a list of modules; null is the empty list."""
+    if value is not None and (
+        not isinstance(value, list) or not all(isinstance(item, str) and item for item in value)
+    ):
+        raise BadInputError(f"{FIELD}.{field}", "a list of names", value, f"correct it, or {ASIDE}")
+    yield from value or ()
+
+
+class Fields(NamedTuple):
+    """A quantization_config whose fields count as known once they have been read."""
+
+    stated: Mapping[str, object]
+    known: set[str]
+
+    def get(self, name: str, *allowed: object, default: object = None) -> object:
+        """Return a field's value, one of `allowed` if any are named."""
+        self.known.add(name)
+        value = self.stated.get(name, default)
+        if allowed and not any(value == one and type(value) is type(one) for one in allowed):
+            expected = " or ".join(map(str, allowed))
+            raise BadInputError(f"{FIELD}.{name}", expected, value, ASIDE)
+        return value
+
+
+def named(name: str, field: str) -> Format:
+    """Return a format, or refuse in the field's name."""
+    try:
+        return format_named(name)
+    except UnknownNameError:
+        raise BadInputError(f"{FIELD}.{field}", "a format that is known", name, ASIDE) from None
+
+
+def group(fields: Fields) -> str:
+    """Return the group as a format's name spells it: -1 is a whole row."""
+    value = fields.get("group_size")
+    if value == -1:
+        return "c"
+    if type(value) is not int or value < 1:
+        raise BadInputError(f"{FIELD}.group_size", "a whole number >= 1, or -1", value, ASIDE)
+    return str(value)
+
+
+def gptq(fields: Fields) -> Format:
+    """Read GPTQ: a group's scale and zero point whether symmetric or not, and an index whatever the order."""
+    found = named(f"gptq-int{fields.get('bits')}-g{group(fields)}", "bits")
+    if fields.get("lm_head", None, False, True):
+        return replace(found, kinds=found.kinds | {"head"})
+    return found
+
+
+def awq(fields: Fields) -> Format:
+    """Read AWQ, which stores zero points."""
+    fields.get("zero_point", None, True)
+    return named(f"awq-int{fields.get('bits')}-g{group(fields)}", "bits")
+
+
+def fp8(fields: Fields) -> Format:
+    """Read FP8: blocks of 128 x 128, or one scale a matrix; a static activation scale is one number more."""
+    blocks = fields.get("weight_block_size", None, [128, 128])
+    found = named("fp8" if blocks is None else "fp8-block128", "weight_block_size")
+    static = fields.get("activation_scheme", None, "dynamic", "static") == "static"
+    return replace(found, matrix_bits=32) if static else found
+
+
+def bitsandbytes(fields: Fields) -> Format:
+    """Read NF4, FP4 or LLM.int8."""
+    if fields.get("load_in_4bit", None, False, True):
+        kind = fields.get("bnb_4bit_quant_type", "nf4", "fp4", default="fp4")
+        double = fields.get("bnb_4bit_use_double_quant", None, False, True)
+        return named(f"{kind}-dq" if double else str(kind), "bnb_4bit_quant_type")
+    fields.get("load_in_8bit", True)
+    return named("int8", "load_in_8bit")
+
+
+def compressed_tensors(fields: Fields) -> Format:
+    """Read the one group of a compressed-tensors config."""
+    groups = fields.get("config_groups")
+    if not isinstance(groups, dict) or len(groups) != 1:
+        expected = "one group for all linear layers"
+        raise BadInputError(f"{FIELD}.config_groups", expected, groups, ASIDE)
+    (one,) = groups.values()
+    weights = one.get("weights") if isinstance(one, dict) else None
+    if not isinstance(weights, dict) or one.get("targets", ["Linear"]) != ["Linear"]:
+        raise BadInputError(f"{FIELD}.config_groups", "weights of the target Linear", one, ASIDE)
+    inner = Fields(weights, set())
+    kind, bits = inner.get("type", "int", "float", default="int"), inner.get("num_bits", 4, 8)
+    strategy = inner.get("strategy", default="group" if inner.get("group_size") else "tensor")
+    size = inner.get("group_size")
+    known = {
+        ("float", 8, "tensor"): "fp8",
+        ("float", 8, "channel"): "fp8-channel",
+        ("float", 8, "block"): "fp8-block128",
+        ("int", 8, "channel"): "w8a8",
+        ("float", 4, "tensor_group"): "nvfp4",
+        ("float", 4, "group"): {16: "nvfp4", 32: "mxfp4"}.get(size if type(size) is int else 0),
+        ("int", 4, "channel"): "int4-gc",
+        ("int", 4, "group"): f"int4-g{size}",
+        ("int", 8, "group"): f"int8-g{size}",
+    }
+    name = known.get((str(kind), int(str(bits)), str(strategy)))
+    if name is None:
+        raise BadInputError(f"{FIELD}.config_groups.weights", "a format that is known", weights, ASIDE)
+    if name == "fp8-block128":
+        inner.get("block_structure", [128, 128])
+    found = named(name, "config_groups")
+    if kind == "int" and inner.get("symmetric", None, True, False) is False:
+        return replace(found, zero_bits=int(str(bits)))
+    return found
+
+
+def mxfp4(fields: Fields) -> Format:
+    """Read gpt-oss's MXFP4."""
+    del fields
+    return named("mxfp4", "quant_method")
+
+
+def modelopt(fields: Fields) -> Format:
+    """Read NVIDIA's FP8 (a scale for the activations beside each weight's) or NVFP4."""
+    if fields.get("quant_algo", "FP8", "NVFP4") == "FP8":
+        return replace(named("fp8", "quant_algo"), matrix_bits=32)
+    fields.get("group_size", None, 16)
+    return named("nvfp4", "quant_algo")
+
+
+def mlx(fields: Fields) -> Format:
+    """Read MLX's affine quantisation, whose config names no method."""
+    fields.get("mode", None, "affine")
+    return named(f"mlx-{fields.get('bits')}bit-g{group(fields)}", "bits")
+
+
+# a method: how it is read, its lists of modules, and fields that change no byte of the weights
+METHODS: dict[str, tuple[Callable[[Fields], Format], tuple[str, ...], str]] = {
+    "gptq": (
+        gptq,
+        ("modules_to_not_convert",),
+        """desc_act sym damp_percent static_groups true_sequential model_name_or_path model_file_base_name
+        checkpoint_format dataset tokenizer batch_size backend use_exllama exllama_config max_input_length
+        cache_block_outputs use_cuda_fp16 model_seqlen block_name_to_quantize disable_exllama meta
+        module_name_preceding_first_block pad_token_id""",
+    ),
+    "awq": (
+        awq,
+        ("modules_to_not_convert",),
+        "version do_fuse fuse_max_seq_len backend exllama_config modules_to_fuse",
+    ),
+    "fp8": (fp8, ("modules_to_not_convert", "ignored_layers"), "fmt scale_fmt"),
+    "bitsandbytes": (
+        bitsandbytes,
+        ("llm_int8_skip_modules",),
+        """_load_in_4bit _load_in_8bit bnb_4bit_compute_dtype bnb_4bit_quant_storage llm_int8_threshold
+        llm_int8_enable_fp32_cpu_offload llm_int8_has_fp16_weight""",
+    ),
+    "compressed-tensors": (
+        compressed_tensors,
+        ("ignore",),
+        "format quantization_status global_compression_ratio version kv_cache_scheme",
+    ),
+    "mxfp4": (mxfp4, ("modules_to_not_convert",), ""),
+    "modelopt": (
+        modelopt,
+        ("ignore", "exclude_modules"),
+        "producer config_groups kv_cache_scheme kv_cache_quant_algo",
+    ),
+    "mlx": (mlx, (), ""),
+}
+
+
+class Pattern(NamedTuple):
+    """A module's name as a list states it: its layer if it names one, and what stands for the rest."""
+
+    entry: str
+    layer: int | None
+    template: str
+
+    @property
+    def is_expression(self) -> bool:
+        """True if it is a regular expression."""
+        return self.entry.startswith("re:")
+
+
+@cache
+def means(pattern: Pattern, module: str) -> bool:
+    """Say whether a pattern means a module, or one that holds it; names may begin anywhere."""
+    if pattern.is_expression:
+        return re.match(pattern.entry[3:], module.replace("{layer}", str(pattern.layer or 0))) is not None
+    words = module.split(".")
+    paths = [".".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)]
+    if "*" in pattern.template:
+        return any(fnmatchcase(path, pattern.template) for path in paths if module.startswith(path))
+    return pattern.template in paths
+
+
+def patterns(entry: str, depth: int) -> list[Pattern]:
+    """Return a list's entry as patterns; one that is a regular expression with digits asks every layer."""
+    if entry.startswith("re:"):
+        try:
+            re.compile(entry[3:])
+        except re.error:
+            raise BadInputError(FIELD, "regular expressions after re:", entry, ASIDE) from None
+        layers = range(depth) if re.search(r"\d", entry) else [None]
+        return [Pattern(entry, layer, entry) for layer in layers]
+    plain = entry.removeprefix("language_model.").replace("model.language_model.", "model.")
+    if re.search(r"experts\.\d", plain):
+        raise BadInputError(FIELD, "modules of all experts alike", entry, f"single experts differ; {ASIDE}")
+    found = re.search(r"(^|\.)layers\.(\d+)(\*?)(?=\.|$)", plain)
+    if found is None:
+        return [Pattern(entry, None, plain)]
+    template = f"{plain[: found.start(2)]}{{layer}}{plain[found.end(3) :]}"
+    return [Pattern(entry, int(found[2]), template)]
+
+
+def keep_out(
+    model: Model, entries: Iterable[str], kept: Scheme, rest: Format
+) -> tuple[Model, tuple[str, ...]]:
+    """Return the model whose named modules are stored as `rest`, and the entries that name no module.
+
+    Raises:
+        BadInputError: an entry is no pattern, or names what stands outside the layers and would be quantised.
+
+    """
+    words = tuple(SPELLINGS.get(model.model_type, Spelling({})).words.items())
+    alike: dict[tuple[str, int | None], list[Pattern]] = {}  # many entries differ in their layer alone
+    for entry in dict.fromkeys(entries):
+        for one in patterns(entry, len(model.layers)):
+            alike.setdefault((one.template, one.layer if one.is_expression else None), []).append(one)
+    used: set[str] = set()
+    for name, part in model.outside:
+        hits = {one.entry for same in alike.values() if means(same[0], name) for one in same}
+        if hits and getattr(part, "kind", "norm") in kept.format.kinds:
+            raise BadInputError(FIELD, f"{name} in {kept.format.id}", min(hits), ASIDE)
+        used |= hits
+    meant: dict[int, dict[str, set[int | None]]] = {}
+    layers: list[Layer] = []
+    stored: dict[tuple[int, int | None], Layer] = {}
+    numbered = {one.layer for every in alike.values() for one in every}
+    for index, layer in enumerate(model.layers):
+        if id(layer.parts) not in meant:  # readers use one object for equal layers
+            found = meant[id(layer.parts)] = {}
+            for tensor in layer.weights():
+                module = module_of(tensor.name)
+                spellings = {module, spelled(f"{module}.", words).removesuffix(".")}
+                groups = (every for every in alike.values() if any(means(every[0], one) for one in spellings))
+                same = [one for every in groups for one in every]
+                found[tensor.name] = {one.layer for one in same}
+                used |= {one.entry for one in same if (one.layer or 0) < len(model.layers)}
+        found = meant[id(layer.parts)]
+        own = index in numbered  # else the layer is stored as all that are alike
+        alone = id(layer.parts), index if own else None
+        if alone not in stored:
+            out = tuple((name, rest.id) for name, which in found.items() if which & {None, index})
+            stored[alone] = replace(layer, formats=out) if out else layer
+        layers.append(stored[alone])
+    entries = dict.fromkeys(one.entry for same in alike.values() for one in same)
+    return replace(model, layers=tuple(layers)), tuple(entry for entry in entries if entry not in used)
+
+
+def module_of(tensor: str) -> str:
+    """Return the name of a layer's module that holds a tensor.
+
+    >>> module_of("mlp.gate.weight")
+    'model.layers.{layer}.mlp.gate'
+    """
+    return f"model.layers.{{layer}}.{tensor.rpartition('.')[0]}"

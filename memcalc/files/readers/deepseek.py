@@ -1,0 +1,94 @@
+"""DeepSeek-V2, V3, R1 and V3.2, Kimi-K2, GLM-5. Held against transformers 5.23 in tests/oracles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memcalc.files.readers.common import after_dense, decoder, predictors, refuse_broken_heads, routed, stack
+from memcalc.ledger.parts import MLA, Indexer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memcalc.files.config import Config
+    from memcalc.ledger.model import Layer, Model
+
+__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
+
+
+def deepseek_v2(config: Config, name: str) -> Model:
+    """Read DeepSeek-V2: as DeepSeek-V3, but its router has no correction."""
+    refuse_broken_heads(config)
+    return deepseek(config, name, score_bias=False)
+
+
+def deepseek_v3(config: Config, name: str) -> Model:
+    """Read DeepSeek-V3 and Kimi-K2: MLA everywhere, first dense layers, then experts with a shared one."""
+    return deepseek(config, name, score_bias=True)
+
+
+def deepseek(config: Config, name: str, *, score_bias: bool) -> Model:
+    """Read what DeepSeek's models have in common."""
+    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
+    refuse_contradictions(config, heads)
+    attention = MLA(
+        width,
+        heads,
+        config.size("kv_lora_rank"),
+        config.size("qk_nope_head_dim"),
+        config.size("qk_rope_head_dim"),
+        config.size("v_head_dim"),
+        config.optional("q_lora_rank"),
+        bias=config.flag("attention_bias"),
+    )
+    shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
+    sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
+    layers = after_dense(config, attention, sparse)
+    return decoder(config, name, layers, predictors(config, attention, sparse))
+
+
+def deepseek_v32(config: Config, name: str) -> Model:
+    """Read DeepSeek-V3.2: DeepSeek-V3, and an indexer beside every attention."""
+    model = deepseek_v3(config, name)
+    return with_indexers(config, model, (True,) * model.depth)
+
+
+def glm_moe_dsa(config: Config, name: str) -> Model:
+    """Read GLM-5: as DeepSeek-V3.2; from 5.2 on some layers look where an earlier layer's indexer looked."""
+    config.has("indexer_rope_interleave")
+    config.has("index_share_for_mtp_iteration")  # when multi-token prediction looks again
+    model = deepseek_v3(config, name)
+    kinds = config.words("indexer_types", ("full", "shared"), model.depth)
+    period, first = config.size("index_topk_freq"), config.count("index_skip_topk_offset") - 1
+    rule = (max(index - first, 0) % period == 0 for index in range(model.depth))
+    return with_indexers(config, model, [kind == "full" for kind in kinds] if kinds else list(rule))
+
+
+def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
+    """Return the model with an indexer in each layer that has its own; multi-token prediction has one too."""
+    config.has("index_topk")  # how many tokens are looked at: all are kept
+    first = min(config.count("first_k_dense_replace"), model.depth)
+    stated = ["dense"] * first + ["sparse"] * (model.depth - first)
+    config.restates("mlp_layer_types", stated)
+    config.restates("layer_types", ["indexed_attention"] * model.depth)
+    rank, width = config.size("q_lora_rank"), config.size("hidden_size")
+    indexer = Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
+
+    def indexed(layer: Layer) -> Layer:
+        return replace(layer, parts=(*layer.parts, ("self_attn.indexer", indexer)))
+
+    kinds = {id(layer): layer for layer in model.layers}  # equal layers are one object: no need to compare
+    listed = zip(map(id, model.layers), own, strict=True)
+    layers = stack(listed, lambda pair: indexed(kinds[pair[0]]) if pair[1] else kinds[pair[0]])
+    return replace(model, layers=tuple(layers), mtp=tuple(stack(model.mtp, indexed)))
+
+
+def refuse_contradictions(config: Config, heads: int) -> None:
+    """Check what other fields say again."""
+    rope, nope = config.size("qk_rope_head_dim"), config.size("qk_nope_head_dim")
+    config.restates("num_key_value_heads", heads)  # MLA has one latent for all heads; it repeats their number
+    # transformers writes the rotary width, others all of it, GLM-5.2 the rest of it: no class reads it
+    config.restates("head_dim", rope, rope + nope, nope)
+    config.restates("qk_head_dim", rope + nope)
+    config.restates("moe_layer_freq", 1)

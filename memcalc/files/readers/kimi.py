@@ -1,0 +1,77 @@
+"""Kimi-K2.5: Kimi-K2 and MoonViT. Held against transformers 5.23 in tests/oracles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+from memcalc.files.config import Config
+from memcalc.files.readers.vision import seeing, tower
+from memcalc.ledger.parts import Linear, Norm, Positions
+
+if TYPE_CHECKING:
+    from memcalc.ledger.model import Layer, Model
+
+__all__ = ["kimi_k25"]
+
+# Moonshot's own fields, and transformers' names of them
+NAMES = {
+    "vt_hidden_size": "hidden_size",
+    "vt_intermediate_size": "intermediate_size",
+    "vt_num_attention_heads": "num_attention_heads",
+    "vt_num_hidden_layers": "num_hidden_layers",
+    "init_pos_emb_height": "pos_emb_height",
+    "init_pos_emb_width": "pos_emb_width",
+    "init_pos_emb_time": "pos_emb_time",
+}
+# What is known under one name only: with another the tower would have other parts.
+KINDS = {
+    "model_type": "kimi_k25_vision",
+    "merge_type": "sd2_tpool",
+    "mm_projector_type": "patchmerger",
+    "pos_emb_type": "divided_fixed",
+    "video_attn_type": "spatial_temporal",
+}
+
+
+def kimi_k25(config: Config, name: str) -> Model:
+    """Read Kimi-K2.5: Kimi-K2 as the text model, and MoonViT beside it."""
+    return replace(seeing(config, name, "deepseek_v3", "kimi_k2"), vision=moonvit(config))
+
+
+def moonvit(config: Config) -> tuple[Layer, ...]:
+    """Read MoonViT, and the two matrices that make one vector of a few neighbouring patches.
+
+    The positions in time are computed, not learned: no tensor holds them.
+
+    Raises:
+        BadInputError: a field contradicts another, or it is not said how many patches are joined.
+
+    """
+    fields = config.mapping("vision_config")
+    fields = {**fields, "model_type": fields.get("model_type") or "kimi_k25_vision"}
+    vision = Config(fields, **{NAMES[field]: value for field, value in fields.items() if field in NAMES})
+    text = Config(config.mapping("text_config")).size("hidden_size")
+    vision.restates("text_hidden_size", text)
+    vision.restates("mm_hidden_size", config.size("projection_hidden_size"))
+    for theirs, ours in NAMES.items():
+        vision.restates(theirs, vision.values.get(ours))
+    for field, known in KINDS.items():
+        vision.restates(field, known)
+    width, joined = vision.size("hidden_size"), vision.whole_numbers("merge_kernel_size")
+    if len(joined) != 2 or min(joined) < 1:
+        remedy = "say how many patches become one, below each other and side by side"
+        raise BadInputError("merge_kernel_size", "two whole numbers >= 1", list(joined), remedy)
+    merged = width * prod(joined)
+    projection = (
+        ("mm_projector.pre_norm", Norm(config.size("projection_hidden_size"), bias=True)),
+        ("mm_projector.in_proj", Linear(merged, merged, bias=True)),
+        ("mm_projector.out_proj", Linear(text, merged, bias=True)),
+    )
+    positions = Positions(vision.size("pos_emb_height"), vision.size("pos_emb_width"), width)
+    vision.has("pos_emb_time")
+    layers = tower(vision, 3, positions, projection)
+    vision.refuse_unread()
+    return layers

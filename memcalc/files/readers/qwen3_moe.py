@@ -1,0 +1,31 @@
+"""Qwen3's mixture of experts. Held against transformers 5.23 in tests/oracles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.files.readers.common import block, decoder, dense, gqa, routed, stack, used_window
+
+if TYPE_CHECKING:
+    from memcalc.files.config import Config
+    from memcalc.ledger.model import Model
+
+__all__ = ["qwen3_moe"]
+
+
+def qwen3_moe(config: Config, name: str) -> Model:
+    """Read Qwen3-MoE: experts every `decoder_sparse_step` layers, but not in `mlp_only_layers`."""
+    attention = gqa(config, window=used_window(config), biased=config.flag("attention_bias"), qk_norm=True)
+    plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
+    config.has("intermediate_size")  # the width of dense layers: needed only where there are some
+    experts = (
+        "num_experts" if config.has("num_experts") else "num_local_experts"
+    )  # what transformers 5 writes
+    config.restates("num_local_experts", config.size(experts))
+    normed = config.has("norm_topk_prob") and config.flag("norm_topk_prob")
+    width, sparse = config.size("hidden_size"), routed(config, experts, normed=normed)
+    layers = stack(
+        (index in plain or (index + 1) % step > 0 for index in range(config.size("num_hidden_layers"))),
+        lambda is_plain: block(attention, dense(config) if is_plain else sparse, width),
+    )
+    return decoder(config, name, layers)

@@ -1,0 +1,285 @@
+"""Headers of safetensors files: which tensors a checkpoint holds, without reading any of its numbers.
+
+A file is eight bytes (a length, little endian), as many bytes of JSON, and the numbers. Source of the format:
+https://github.com/huggingface/safetensors (README and safetensors/src/tensor.rs of 0.8), 2026-11.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memcalc.errors import BadInputError
+from memcalc.files.config import load, without_duplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["BITS", "Header", "Stored", "beside", "read", "stated", "together"]
+
+LONGEST = 100_000_000  # bytes of JSON: the format allows no more
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+BITS = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+AGAIN = "download the file again; it is cut or damaged"
+
+
+class Stored(NamedTuple):
+    """One tensor as a header states it, and the bytes of its numbers."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+class Header(NamedTuple):
+    """All tensors of a checkpoint; None for one of which only the name is known.
+
+    `files` counts the headers that were read: 0 where an index lay alone. `total_size` is what an index says.
+    `kind` is the format of the files: "safetensors", or "gguf" (see `memcalc.files.gguf.header`).
+    """
+
+    tensors: Mapping[str, Stored | None]
+    files: int
+    total_size: int | None = None
+    kind: str = "safetensors"
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes of all tensors; None if neither headers nor the index say.
+
+        >>> Header({"lm_head.weight": Stored("BF16", (10, 8), 160)}, files=1).bytes
+        160
+        """
+        if not self.files:
+            return self.total_size
+        return sum(tensor.bytes for tensor in self.tensors.values() if tensor is not None)
+
+
+def stated(where: str, name: str, dtype: object, shape: Any, offsets: Any) -> Stored:
+    """Return a tensor whose dtype, shape and place in the file agree.
+
+    >>> stated("a.safetensors", "norm.weight", "F32", [8], [0, 32])
+    Stored(dtype='F32', shape=(8,), bytes=32)
+
+    Raises:
+        BadInputError: an unknown dtype, a shape or a place that cannot be, or the two do not fit.
+
+    """
+    field = f"{where}: {name}"
+    if not isinstance(dtype, str) or dtype not in BITS:
+        remedy = "this dtype is not understood, so nothing is counted"
+        raise BadInputError(field, f"a dtype among {', '.join(BITS)}", dtype, remedy)
+    if not are_sizes(shape):
+        raise BadInputError(field, "a shape of whole numbers >= 0", shape, AGAIN)
+    if not are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise BadInputError(field, "data_offsets: begin and end", offsets, AGAIN)
+    size, rest = divmod(prod(shape) * BITS[dtype], 8)
+    if rest or offsets[1] - offsets[0] != size:
+        given = f"{offsets[1] - offsets[0]} for {dtype} {list(shape)}"
+        raise BadInputError(field, f"data_offsets {size} bytes apart", given, AGAIN)
+    return Stored(dtype, tuple(shape), size)
+
+
+def are_sizes(value: Any) -> bool:
+    """Say whether a value is a list of whole numbers >= 0.
+
+    >>> are_sizes([2, 0]), are_sizes([True]), are_sizes("ab")
+    (True, False, False)
+    """
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def read(path: str) -> Header:
+    """Return the header of a `.safetensors` file, or of all shards that an index names.
+
+    Raises:
+        BadInputError: a file is missing, cut, damaged, or not of this format; an index and its shards differ.
+
+    """
+    return indexed(path) if path.endswith(".json") else Header(file_tensors(path), files=1)
+
+
+def file_tensors(path: str) -> dict[str, Stored | None]:
+    """Return the tensors of one file, all its bytes accounted for.
+
+    Raises:
+        BadInputError: the file is missing, cut, damaged, or not of this format.
+
+    """
+    where = os.path.basename(path)
+    text, size = header_text(path)
+    fields = parsed(where, text)
+    fields.pop("__metadata__", None)
+    tensors: dict[str, Stored | None] = {}
+    places = []
+    for name, entry in fields.items():
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise BadInputError(f"{where}: {name}", "dtype, shape and data_offsets", entry, AGAIN)
+        tensors[name] = stated(where, name, entry["dtype"], entry["shape"], entry["data_offsets"])
+        places.append(entry["data_offsets"])
+    end = 0
+    for begin, behind in sorted(places):
+        if begin != end:
+            raise BadInputError(where, f"a tensor that begins at byte {end}", begin, AGAIN)
+        end = behind
+    right = 8 + len(text) + end
+    if size != right:
+        raise BadInputError(where, f"the {right} bytes that its header says", f"{size} bytes", AGAIN)
+    return tensors
+
+
+def header_text(path: str) -> tuple[bytes, int]:
+    """Return the JSON of a file's header, and the file's size.
+
+    Raises:
+        BadInputError: the file is missing, or shorter than its header.
+
+    """
+    where = os.path.basename(path)
+    if not os.path.isfile(path):
+        raise BadInputError("SOURCE", "a safetensors file", f"no file at {path}", "check the path")
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            text = file.read(length) if length <= LONGEST else b""
+    except OSError as error:
+        given = f"{path} ({error.strerror or 'unreadable'})"
+        raise BadInputError("SOURCE", "a readable file", given, "check the path") from None
+    if size < 8:
+        raise BadInputError(where, "8 bytes of length and a header", f"{size} bytes", AGAIN)
+    if length > LONGEST:
+        remedy = "this is no safetensors file, or a damaged one"
+        raise BadInputError(where, f"a header of at most {LONGEST} bytes", length, remedy)
+    if len(text) < length:
+        raise BadInputError(where, f"a header of {length} bytes", f"{size} bytes in all", AGAIN)
+    return text, size
+
+
+def parsed(where: str, text: bytes) -> dict[str, Any]:
+    """Return the JSON object of a header.
+
+    Raises:
+        BadInputError: it is none, or a name stands there twice.
+
+    """
+    try:
+        fields = json.loads(text.decode(), object_pairs_hook=without_duplicates)
+    except BadInputError as twice:
+        raise BadInputError(f"{where}: {twice.field}", twice.expected, twice.given, AGAIN) from None
+    except (ValueError, RecursionError):
+        raise BadInputError(where, "a header in JSON", "other bytes", AGAIN) from None
+    if not isinstance(fields, dict):
+        raise BadInputError(where, "a header that is a JSON object", type(fields).__name__, AGAIN)
+    return fields
+
+
+def indexed(path: str) -> Header:
+    """Return the tensors of all shards that an index names, or their names if no shard lies beside it.
+
+    Raises:
+        BadInputError: no index; a shard is missing beside another, or lacks a tensor of the index.
+
+    """
+    where, folder = os.path.basename(path), os.path.dirname(path)
+    fields = load(path, where)
+    shards = fields.get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        expected = "a weight_map of tensors to files"
+        raise BadInputError(where, expected, shards, "give the checkpoint's index")
+    for shard in shards.values():
+        if not isinstance(shard, str) or os.path.basename(shard) != shard or not shard:
+            raise BadInputError(where, "names of files beside it", shard, "correct weight_map")
+    names = sorted(set(shards.values()))
+    there = [name for name in names if os.path.exists(os.path.join(folder, name))]
+    size = total_size(where, fields.get("metadata"))
+    if not there:
+        return Header(dict.fromkeys(shards), 0, size)
+    for name in names:
+        if name not in there:
+            given = f"{len(there)} of {len(names)}; {name} is missing"
+            raise BadInputError(where, "all shards beside it, or none", given, "download the rest")
+    header = together({name: file_tensors(os.path.join(folder, name)) for name in names}, size)
+    for tensor in shards:
+        if tensor not in header.tensors:
+            given = f"no such tensor in {shards[tensor]}"
+            raise BadInputError(f"{where}: {tensor}", "a tensor of a shard", given, "download both again")
+    return header
+
+
+def total_size(where: str, metadata: object) -> int | None:
+    """Return the bytes that an index states; some write them as a float.
+
+    >>> total_size("an index", {"total_size": 16.0})
+    16
+    """
+    size = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int | float) or not size >= 0 or size != size // 1:
+        raise BadInputError(f"{where}: total_size", "a whole number of bytes", size, "correct the index")
+    return int(size)
+
+
+def together(shards: Mapping[str, Mapping[str, Stored | None]], size: int | None) -> Header:
+    """Return the tensors of several files as one checkpoint's.
+
+    Raises:
+        BadInputError: two files hold a tensor of the same name, and nobody knows which one counts.
+
+    """
+    tensors: dict[str, Stored | None] = {}
+    for shard, own in shards.items():
+        for name in own.keys() & tensors.keys():
+            raise BadInputError(
+                shard, f"{name} in one file", "the same name in another", "remove one of them"
+            )
+        tensors.update(own)
+    return Header(tensors, len(shards), size)
+
+
+def beside(folder: str, files: Iterable[str]) -> str | None:
+    """Return the path of the file or index that describes a folder's checkpoint; None if there is none.
+
+    As in transformers, model.safetensors comes before an index.
+
+    Raises:
+        BadInputError: several files and no index that says which belong together, or another name.
+
+    """
+    names = sorted(name for name in files if name.endswith((".safetensors", ".safetensors.index.json")))
+    for name in (SINGLE, INDEX):
+        if name in names:
+            return os.path.join(folder, name)
+    if len(names) > 1:
+        given = f"{len(names)} .safetensors files without one"
+        raise BadInputError("SOURCE", f"a {INDEX}", given, "download it, or give config.json alone")
+    if names:
+        remedy = "name that file itself, or config.json alone"
+        raise BadInputError("SOURCE", f"a folder with {SINGLE} or {INDEX}", names[0], remedy)
+    return None

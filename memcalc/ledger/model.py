@@ -1,0 +1,210 @@
+"""A model is a tuple of layers, and what stands before and after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from memcalc.ledger.parts.plain import Part
+from memcalc.ledger.tensor import Tensor, under
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.parts.plain import Kept
+
+    Named = tuple[tuple[str, Part], ...]
+    Formats = tuple[tuple[str, str], ...]
+
+__all__ = ["Layer", "Model", "everything"]
+
+
+def everything(context: int, window: int | None) -> int:
+    """Keep what the architecture needs: the tokens that a window can still see, or all of them.
+
+    >>> everything(8192, None), everything(8192, 4096)
+    (8192, 4096)
+    """
+    from memcalc.ledger.tensor import least
+
+    return context if window is None else least(context, window)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Parts under the names the checkpoint gives them; `times` equal layers where that is a symbol.
+
+    `formats` are tensors of the layer that a checkpoint stores in another format than their kind, `pools`
+    those that lie in other memory than the devices', and the caches of parts that do.
+    """
+
+    parts: Named
+    times: int = 1
+    formats: tuple[tuple[str, str], ...] = ()
+    pools: tuple[tuple[str, str], ...] = ()
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the weights of one such layer."""
+        stored, held = dict(self.formats), dict(self.pools)
+        for name, part in self.parts:
+            for tensor in under(name, part.weights()):
+                form, pool = stored.get(tensor.name), held.get(tensor.name)
+                if form is None and pool is None:
+                    yield tensor
+                else:  # half the time of _replace
+                    yield Tensor(*tensor[:-2], form or tensor.format, pool or tensor.pool)
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield what one such layer remembers."""
+        for name, part in self.remembering:
+            yield from under(name, part.cache(batch, context, kept))
+
+    @cached_property
+    def remembering(self) -> Named:
+        """The parts that have a cache at all."""
+        return tuple((name, part) for name, part in self.parts if type(part).cache is not Part.cache)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Layers, the parts before and after them, and what the checkpoint carries beside the text model.
+
+    `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
+    `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
+    `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
+    `vision` what stands beside the text model to read pictures: neither is part of `weights`.
+    """
+
+    name: str
+    model_type: str
+    layers: tuple[Layer, ...]
+    outside: Named = ()
+    tied: bool = False
+    max_context: int | None = None
+    rotary_positions: int | None = None
+    mtp: tuple[Layer, ...] = ()
+    vision: tuple[Layer, ...] = ()
+    outside_pools: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return sum(layer.times for layer in self.layers)
+
+    @cached_property
+    def groups(self) -> tuple[Layer, ...]:
+        """Equal layers once, with how many there are: what counting and formulas walk."""
+        shared: dict[int, tuple[Layer, int]] = {}
+        for layer in self.layers:  # equal layers are one object nearly everywhere: few are left to compare
+            _, times = shared.get(id(layer), (layer, 0))
+            shared[id(layer)] = layer, times + layer.times
+        found: dict[tuple[Named, Formats, Formats], int] = {}
+        for layer, times in shared.values():
+            alike = layer.parts, layer.formats, layer.pools
+            found[alike] = found.get(alike, 0) + times
+        return tuple(Layer(parts, times, *rest) for (parts, *rest), times in found.items())
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
+        yield from self._grouped
+
+    @cached_property
+    def _grouped(self) -> tuple[Tensor, ...]:
+        """The weights, listed once: a plan walks them several times."""
+        return tuple(self._walk())
+
+    def _walk(self) -> Iterator[Tensor]:
+        held = dict(self.outside_pools)
+        for name, part in self.outside:
+            pool = held.get(name)
+            for tensor in under(name, part.weights()):
+                yield tensor if pool is None else tensor._replace(pool=pool)
+        for layer in self.groups:
+            for tensor in layer.weights():
+                _, shape, kind, split, _, experts, chosen, form, pool = tensor
+                name = f"model.layers.{{layer}}.{tensor.name}"  # below, half the time of _replace
+                yield Tensor(name, shape, kind, split, layer.times, experts, chosen, form, pool)
+
+    def each_weight(self) -> Iterator[Tensor]:
+        """Yield every weight under its own name; `files.tensor_names` says how a checkpoint spells it."""
+        for name, part in self.outside:
+            yield from under(name, part.weights())
+        for index, layer in enumerate(self.layers):
+            for tensor in under(f"model.layers.{index}", layer.weights()):
+                if tensor.chosen is None:
+                    yield tensor
+                else:
+                    for expert in range(tensor.experts):
+                        name = tensor.name.replace("{expert}", str(expert))
+                        yield tensor._replace(name=name, experts=1, chosen=None)
+
+    def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
+        """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
+        for layer in self.groups:
+            held = dict(layer.pools)
+            for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
+                for tensor in part.cache(batch, context, kept):
+                    full = f"model.layers.{{layer}}.{name}.{tensor.name}"
+                    pool = held.get(name, tensor.pool)
+                    yield tensor._replace(name=full, layers=layer.times, pool=pool)
+
+    @property
+    def logits_width(self) -> int | None:
+        """Numbers that the head gives for one token; None for a pipeline stage without a head."""
+        parts = dict(self.outside)
+        if "model.norm" not in parts:  # the final norm stands before the head, tied or not
+            return None
+        head = parts.get("lm_head", parts.get("model.embed_tokens"))
+        return None if head is None else head.vocab  # type: ignore[attr-defined]
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers, tied ones once, buffers and multi-token prediction left out."""
+        return sum(tensor.count for tensor in self.weights() if tensor.kind != "buffer")
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token uses, the input embedding included."""
+        return sum(tensor.active for tensor in self.weights() if tensor.kind != "buffer")
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the input embedding."""
+        return sum(tensor.count for tensor in self.weights() if tensor.kind == "embedding")
+
+    @property
+    def buffer_values(self) -> int:
+        """Numbers that the checkpoint keeps beside the parameters."""
+        return sum(tensor.count for tensor in self.weights() if tensor.kind == "buffer")
+
+    @property
+    def mtp_parameters(self) -> int:
+        """Numbers of the layers for multi-token prediction, router bias included, embedding and head not."""
+        return sum(tensor.count for layer in self.mtp for tensor in layer.weights())
+
+    def vision_weights(self) -> Iterator[Tensor]:
+        """Yield the weights of the vision tower and of its projection, equal layers together."""
+        for layer in self.vision:
+            for tensor in layer.weights():
+                yield tensor._replace(layers=layer.times)
+
+    @property
+    def vision_parameters(self) -> int:
+        """Parameters that stand beside the text model to read pictures."""
+        return sum(tensor.count for tensor in self.vision_weights())
+
+    def stage(self, first: int, last: int) -> Model:
+        """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends.
+
+        The vision tower stands before the first layer: what it sees takes the place of embeddings.
+        """
+        end = len(self.layers)
+        keep = {
+            "model.embed_tokens": first == 0 or (self.tied and last == end),
+            "model.embed_positions": first == 0,
+            "model.norm": last == end,
+        }
+        outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
+        vision = self.vision if first == 0 else ()
+        return replace(self, layers=self.layers[first:last], outside=outside, vision=vision)

@@ -1,0 +1,189 @@
+"""Which slice of the model a rank holds: tensor, pipeline, expert and data parallelism."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+from memcalc.ledger.tensor import ceil_div
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
+
+__all__ = ["Layout", "Split", "stages"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ranks in each direction; `ep` of the ``tp * dp`` ranks share the experts, whole.
+
+    >>> Split(tp=4, dp=2).world
+    8
+    """
+
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+    dp: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            BadInputError: a count is no whole number >= 1, or ep does not divide tp * dp.
+
+        """
+        for name in ("tp", "pp", "ep", "dp"):
+            value = getattr(self, name)
+            if type(value) is int and value < 1:
+                raise BadInputError(f"--{name}", "a whole number >= 1", value, "leave it out for 1")
+        if self.tp * self.dp % self.ep:
+            given = f"{self.ep} for tp {self.tp} x dp {self.dp}"
+            raise BadInputError(
+                "--ep", "a divisor of tp x dp", given, "experts are dealt out over those ranks"
+            )
+
+    @property
+    def world(self) -> int:
+        """Devices in all."""
+        return self.tp * self.pp * self.dp
+
+    def on_rank(self, tensor: Tensor) -> Tensor:
+        """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
+        if self.tp == self.ep == 1:
+            return tensor
+        if tensor.chosen is None or self.ep == 1:
+            return tensor.on_rank(tp=self.tp)
+        return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)
+
+    def sequences(self, batch: int) -> int:
+        """Return how many of the batch's sequences the fullest data-parallel rank serves."""
+        return ceil_div(batch, self.dp)
+
+
+def stages(model: Model, pp: int) -> Iterator[Model]:
+    """Yield the model of each pipeline stage: equal shares of the layers, a remainder before the last stage.
+
+    Source: vLLM's get_pp_indices, https://github.com/vllm-project/vllm, vllm/distributed/utils.py, 2026-11.
+
+    Raises:
+        BadInputError: there are more stages than layers.
+
+    """
+    depth = len(model.layers)
+    if pp > depth:
+        raise BadInputError("--pp", f"at most the model's {depth} layers", pp, "use fewer pipeline stages")
+    if pp == 1:
+        yield model
+        return
+    share, rest = divmod(depth, pp)
+    counts = [share] * pp
+    for step in range(rest):
+        counts[-2 - step] += 1
+    first = 0
+    for number in counts:
+        yield model.stage(first, first + number)
+        first += number
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Ranks of a training run in each direction, and how data-parallel ranks share the states.
+
+    `world` devices are ``tp * pp * cp * dp``; the experts are dealt out over `ep` of the ranks of a stage,
+    each cut over `expert_tp`. `shard` is ZeRO's stage, or ``fsdp``.
+
+    >>> layout = Layout(world=64, tp=8, pp=2, cp=2)
+    >>> layout.dp, layout.states_ranks, Layout(world=8, ep=4).expert_states_ranks
+    (2, 4, 2)
+    """
+
+    world: int = 1
+    tp: int = 1
+    pp: int = 1
+    vpp: int = 1
+    cp: int = 1
+    ep: int = 1
+    expert_tp: int | None = None
+    shard: int | str = 0
+    sequence_parallel: bool = False
+    schedule: str = "1f1b"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            BadInputError: a count is no whole number >= 1, or the world does not factor.
+
+        """
+        for name in ("world", "tp", "pp", "vpp", "cp", "ep"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise BadInputError(f"--{name}", "a whole number >= 1", value, "leave it out for 1")
+        if self.expert_tp is not None and (type(self.expert_tp) is not int or self.expert_tp < 1):
+            raise BadInputError("--expert-tp", "a whole number >= 1", self.expert_tp, "leave it out for --tp")
+        inside = self.tp * self.pp * self.cp
+        if self.world % inside:
+            expected = f"a multiple of tp x pp x cp = {inside}"
+            raise BadInputError("--world", expected, self.world, "every rank has a place in each direction")
+        of_a_stage = self.world // self.pp
+        if self.expert_tp is not None and of_a_stage % self.expert_tp:
+            expected = f"a divisor of the {of_a_stage} ranks of a stage"
+            raise BadInputError("--expert-tp", expected, self.expert_tp, "say fewer, or a larger --world")
+        if self.ep > 1 and of_a_stage % (self.etp * self.ep):
+            expected = f"a divisor of the {of_a_stage} ranks of a stage, {self.etp} for each expert"
+            raise BadInputError("--ep", expected, self.ep, "experts are dealt out over the ranks of a stage")
+        if self.schedule == "gpipe" and (self.pp == 1 or self.vpp > 1):
+            expected = "--pp above 1 and --vpp of 1 with gpipe"
+            raise BadInputError("--schedule", expected, f"pp {self.pp}, vpp {self.vpp}", "leave it out")
+        if self.vpp > 1 and self.pp == 1:
+            raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")
+        if self.sequence_parallel and self.tp == 1:
+            remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
+            raise BadInputError("--sequence-parallel", "--tp above 1", self.tp, remedy)
+
+    @property
+    def dp(self) -> int:
+        """Data-parallel ranks: each has sequences of its own."""
+        return self.world // (self.tp * self.pp * self.cp)
+
+    @property
+    def etp(self) -> int:
+        """Ranks that share one expert's matrices."""
+        return self.expert_tp or self.tp
+
+    @property
+    def states_ranks(self) -> int:
+        """Ranks that hold the same weights outside of the experts: data- and context-parallel ones."""
+        return self.dp * self.cp
+
+    @property
+    def expert_states_ranks(self) -> int:
+        """Ranks that hold the same experts."""
+        return self.world // (self.etp * self.ep * self.pp)
+
+    def on_rank(self, tensor: Tensor) -> Tensor:
+        """Return the fullest rank's share of a weight before its states are shared out."""
+        if tensor.chosen is None:
+            return tensor.on_rank(tp=self.tp)
+        return tensor.on_rank(tp=self.etp, ep=self.ep)
+
+    def in_flight(self, stage: int, micro_batches: int) -> int:
+        """Return how many chunks of a stage keep their activations at once, at most.
+
+        One forward, one backward: the first stage starts as many micro-batches as there are stages.
+        Interleaved: 2(p - 1 - stage) + (v - 1)p + 1 chunks, each of 1/v of the stage's layers. GPipe: all.
+        Source: Narayanan et al. 2021, arXiv:2104.04473; Megatron-LM, core/pipeline_parallel/schedules.py.
+
+        >>> Layout(world=4, pp=4).in_flight(0, 32), Layout(world=4, pp=4, vpp=2).in_flight(0, 32)
+        (4, 11)
+        """
+        if self.schedule == "gpipe":
+            return micro_batches
+        if self.vpp == 1:
+            return min(micro_batches, self.pp - stage)
+        return min(micro_batches * self.vpp, 2 * (self.pp - 1 - stage) + (self.vpp - 1) * self.pp + 1)

@@ -1,0 +1,86 @@
+"""Norms and embeddings, and what every part has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from memcalc.ledger.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Kept = Callable[[int, int | None], int]
+
+__all__ = ["Embedding", "Linear", "Norm", "Part"]
+
+
+class Part:
+    """What a model is made of. A part without a cache remembers nothing of the tokens it has seen."""
+
+    counted: ClassVar[str] = "depth"  # the word for "layers that have this part"
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield what a checkpoint stores for this part, under the names of transformers' state dict."""
+        raise TypeError(type(self).__name__)
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield what the part remembers; ``kept(context, window)`` is the engine's rule for windows."""
+        del batch, context, kept
+        yield from ()
+
+
+@dataclass(frozen=True)
+class Norm(Part):
+    """RMSNorm: one weight for each number of the stream; with `bias` it is a LayerNorm.
+
+    >>> [tensor.count for tensor in Norm(width=5120).weights()]
+    [5120]
+    """
+
+    width: int
+    bias: bool = False
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the scale, and the shift of a LayerNorm."""
+        yield Tensor("weight", (self.width,), "norm")
+        if self.bias:
+            yield Tensor("bias", (self.width,), "bias")
+
+
+@dataclass(frozen=True)
+class Embedding(Part):
+    """A table of one row for each token; as `kind` "head" it is the output matrix.
+
+    >>> [tensor.count for tensor in Embedding(vocab=151936, width=5120).weights()]
+    [777912320]
+    """
+
+    vocab: int
+    width: int
+    kind: str = "embedding"
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the table, cut between ranks along the vocabulary."""
+        yield Tensor("weight", (self.vocab, self.width), self.kind, split=0)
+
+
+@dataclass(frozen=True)
+class Linear(Part):
+    """One matrix that every rank holds whole (a projection into the stream), or a share of where it is `cut`.
+
+    >>> [tensor.stored_shape for tensor in Linear(rows=7168, columns=14336).weights()]
+    [(7168, 14336)]
+    """
+
+    rows: int
+    columns: int
+    bias: bool = False
+    cut: bool = False
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the matrix, and its bias if it has one."""
+        split = 0 if self.cut else None
+        yield Tensor("weight", (self.rows, self.columns), split=split)
+        if self.bias:
+            yield Tensor("bias", (self.rows,), "bias", split)

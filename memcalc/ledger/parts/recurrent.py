@@ -1,0 +1,68 @@
+"""Parts that remember a state of fixed size instead of every token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from memcalc.ledger.parts.plain import Norm, Part
+from memcalc.ledger.tensor import IN, OUT, Tensor, linear, under
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.parts.plain import Kept
+
+__all__ = ["DeltaNet"]
+
+
+@dataclass(frozen=True)
+class DeltaNet(Part):
+    """Gated DeltaNet: linear attention whose memory is one matrix for each value head, in fp32.
+
+    Queries, keys and values pass a short convolution of `conv_kernel` tokens, whose last inputs are kept too.
+    `linear_key_dim` numbers of a key head meet `linear_value_dim` of a value head in the state.
+    Source: Yang et al. 2024, arXiv:2412.06464; names as in transformers' Qwen3NextGatedDeltaNet, whose
+    in_proj_qkvz and in_proj_ba are in_proj_qkv with in_proj_z, and in_proj_b with in_proj_a, here.
+
+    >>> part = DeltaNet(2048, linear_key_heads=16, linear_value_heads=32, linear_key_dim=128,
+    ...                 linear_value_dim=128, conv_kernel=4)
+    >>> sum(tensor.count for tensor in part.weights())
+    33718464
+    >>> [tensor.stored_shape for tensor in part.cache(1, 8192, lambda context, window: context)]
+    [(1, 8192, 4), (1, 32, 128, 128)]
+    """
+
+    counted: ClassVar[str] = "state_depth"
+    width: int
+    linear_key_heads: int
+    linear_value_heads: int
+    linear_key_dim: int
+    linear_value_dim: int
+    conv_kernel: int
+
+    @property
+    def streams(self) -> int:
+        """Numbers of a token that pass the convolution: queries, keys and values."""
+        keys = self.linear_key_heads * self.linear_key_dim
+        return 2 * keys + self.linear_value_heads * self.linear_value_dim
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the projections, the convolution, what decays, the norm, and the output."""
+        values = (self.linear_value_heads, self.linear_value_dim)
+        yield from linear("in_proj_qkv", self.streams, self.width, split=OUT)
+        yield from linear("in_proj_z", values, self.width, split=OUT)
+        yield from linear("in_proj_b", self.linear_value_heads, self.width, split=OUT)
+        yield from linear("in_proj_a", self.linear_value_heads, self.width, split=OUT)
+        yield Tensor("conv1d.weight", (self.streams, 1, self.conv_kernel), "conv", split=0)
+        yield Tensor("dt_bias", (self.linear_value_heads,), "bias", split=0)
+        yield Tensor("A_log", (self.linear_value_heads,), "bias", split=0)
+        yield from under("norm", Norm(self.linear_value_dim).weights())
+        yield from linear("out_proj", self.width, values, split=IN)
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield the convolution's inputs, as transformers keeps them, and the state of every value head."""
+        del context, kept
+        yield Tensor("conv_state", (batch, self.streams, self.conv_kernel), "state", split=1)
+        state = (batch, self.linear_value_heads, self.linear_key_dim, self.linear_value_dim)
+        yield Tensor("recurrent_state", state, "state", split=1, format="fp32")

@@ -1,0 +1,342 @@
+"""llama.cpp: GGUF weights, one cache for all sequences together, compute buffers as measured.
+
+Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against
+the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's laws:
+ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, 2026-11.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+from memcalc.ledger.budget import Line
+from memcalc.ledger.formats import GGUF_KV_FORMATS
+from memcalc.ledger.parallel import Split
+from memcalc.ledger.parts import MLA, Indexer
+from memcalc.ledger.tensor import ceil_div, least
+from memcalc.serving.engines.base import Engine, Place
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator, Mapping
+
+    from memcalc.ledger.formats import Format, Rule
+    from memcalc.ledger.model import Model
+    from memcalc.ledger.parts.plain import Kept
+    from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.engines.base import Step
+
+__all__ = ["LlamaCpp"]
+
+ALL = -1  # layers on the devices, and the output
+CELLS = 256  # every cache is rounded up to a multiple of it
+CONTEXTS = (
+    "contexts of llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
+)
+CUDA = "pytorch/pytorch#107667: a CUDA context is about 300 MB with lazy loading, over 1 GB before CUDA 11.7"
+CUDA_LOW, CUDA_HIGH = 300 * 10**6, 10**9
+
+
+class LlamaCpp(Engine):
+    """The cache of n_ctx cells is shared by the sequences; layers with a window have one of their own."""
+
+    id = "llama.cpp"
+    version = "0.5"
+    versions = (("0.5", "0.5"),)
+    note = (
+        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, "
+        "... or K/V; layers in equal shares on several devices (its own shares follow the free memory). "
+        "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
+        "(true), n_ubatch (512), n_batch (2048), n_gpu_layers (all: the last layers and the output, which "
+        "counts as one, lie on the device), n_cpu_moe (0: of how many layers the experts do not). --offload "
+        'experts, or REGEX=CPU (several with "," between) as --override-tensor has it, by the names in GGUF: '
+        '"ffn_.*_exps=CPU". The '
+        "embedding stays in the host's memory. llama-server's own defaults: swa_full=false, and with several "
+        "sequences kv_unified=true. With flash attention, its default where the device has it"
+    )
+    reads_gguf = True
+    reads_checkpoints = False
+    chunk_option = "n_ubatch"
+    shares_context = True
+    most_sequences = 256  # LLAMA_MAX_SEQ
+    cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
+    defaults: Mapping[str, int] = {
+        "n_seq_max": 1,
+        "kv_unified": False,
+        "swa_full": True,
+        "n_ubatch": 512,
+        "n_batch": 2048,
+        "n_gpu_layers": ALL,
+        "n_cpu_moe": 0,
+    }
+    offloads = ("layers", "experts")
+    overrides = True
+
+    def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
+        """Put the first layers into the host's memory, or experts of the first, or what expressions name.
+
+        Source: ggml-org/llama.cpp, src/llama-model.cpp (load_tensors: i_gpu_start, dev_input),
+        src/llama-model-loader.cpp (create_tensor: overrides hold for every tensor) and common/arg.cpp
+        (--n-cpu-moe, --override-tensor), v0.5.0, 2026-11.
+
+        Raises:
+            BadInputError: an expression is none, or it, or an option, names nothing that the model has.
+
+        """
+        depth = len(model.layers)
+        first = depth + 1 - on_devices(depth, options)
+        experts = depth if offload == "experts" else options["n_cpu_moe"]
+        expressions = overridden(offload)
+        if not (first or experts or expressions):
+            return model
+        if offload == "experts":
+            refuse_without_experts(model, "--offload", offload)
+        elif experts:
+            refuse_without_experts(model, "--engine-option n_cpu_moe", experts)
+        names = list(names_of(model))
+        for one in expressions:
+            if not any(named(model, name, (one,)) for name in names):
+                remedy = "names are GGUF's, as in blk.0.ffn_up_exps.weight"
+                raise BadInputError("--offload", "an expression that names a tensor", one.pattern, remedy)
+        layers = []
+        for index, layer in enumerate(model.layers):
+            host = (
+                tensor.name
+                for tensor in layer.weights()
+                if index < first
+                or (index < experts and tensor.chosen is not None)
+                or named(model, f"model.layers.{index}.{tensor.name}", expressions)
+            )
+            caches = (name for name, _ in layer.remembering if index < first)
+            layers.append(replace(layer, pools=tuple((name, "host") for name in (*host, *caches))))
+        outside = tuple(
+            (name, "host")
+            for name, part in model.outside
+            if any(named(model, f"{name}.{tensor.name}", expressions) for tensor in part.weights())
+        )
+        return replace(model, layers=tuple(layers), outside_pools=outside)
+
+    def places(
+        self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
+    ) -> Iterator[Place]:
+        """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is.
+
+        The model may be a stage: the copy lies on the device that has the output.
+        """
+        del offload
+        inside = tensor.name.startswith("model.layers.")
+        none = not inside and not on_devices(len(model.layers), options)
+        form, pool = rule(tensor), "host" if none else tensor.pool
+        if tensor.kind == "embedding":
+            yield Place("host", tensor, form)
+            if model.tied and pool == "gpu" and model.logits_width is not None:
+                yield Place("gpu", tensor, form)
+        else:
+            yield Place(pool, tensor, form)
+
+    def held(self, model: Model) -> Model:
+        """Return the model as today's GGUF files hold it."""
+        from memcalc.files.gguf.names import in_gguf
+
+        return in_gguf(model)
+
+    def default_split(self, devices: int) -> Split:
+        """Spread the layers over the devices: --split-mode layer."""
+        return Split(pp=devices)
+
+    def check(self, model: Model, split: Split, rule: Rule) -> None:
+        """Refuse ranks that cut matrices: --split-mode row is not understood.
+
+        Raises:
+            BadInputError: there are such ranks.
+
+        """
+        del model, rule
+        for name in ("tp", "ep", "dp"):
+            ranks = getattr(split, name)
+            if ranks > 1:
+                remedy = "llama.cpp spreads layers over devices: say --pp, or leave it out"
+                raise BadInputError(f"--{name}", "1", ranks, remedy)
+
+    def check_cache(self, model: Model, keys: Format, values: Format) -> None:
+        """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent.
+
+        Raises:
+            BadInputError: a format does not fit.
+
+        """
+        latent = any(
+            isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts
+        )
+        if latent and keys != values:
+            remedy = "keys and values are one latent: name one format"
+            raise BadInputError("--kv", f"{keys.id} for both", f"{keys.id}/{values.id}", remedy)
+        for tensor in model.cache(1, 1):
+            form = values if tensor.name.endswith("values") else keys
+            row = tensor.stored_shape[-1]
+            if tensor.kind == "cache" and form.block_bytes and row % (form.columns_per_scale or 1):
+                expected = f"a format whose blocks of {form.columns_per_scale} fill a head"
+                raise BadInputError("--kv", expected, f"{form.id} for {row} numbers", "choose f16 or bf16")
+
+    def kept(self, context: int, window: int | None) -> int:
+        """Keep everything: a window's cache is full unless swa_full is false."""
+        del window
+        return context
+
+    def held_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
+        """Round up to whole blocks of cells."""
+        del options
+        return padded(tokens)
+
+    def keeps(self, options: Mapping[str, int]) -> Kept:
+        """Keep a window of each sequence that shares a cache, the tokens of a pass, and round up."""
+        if options["swa_full"]:
+            return self.kept
+        sharing = options["n_seq_max"] if options["kv_unified"] else 1
+
+        def kept(context: int, window: int | None) -> int:
+            if window is None:
+                return context
+            return padded(least(context, window * sharing + passing(context, options)))
+
+        return kept
+
+    def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
+        """Yield one cache for each stream of sequences, and a state for each sequence, in fp32.
+
+        A convolution keeps the inputs before the current one: a token less than it sees.
+        """
+        sequences = max(batch, options["n_seq_max"])
+        shared = bool(options["kv_unified"])
+        cells = padded(tokens) if shared else padded(padded(tokens) // sequences)
+        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(tokens, options)}
+        for tensor in stage.cache(1 if shared else sequences, cells, self.keeps(told)):
+            if tensor.kind == "cache":
+                yield tensor
+                continue
+            shape = (sequences, *tensor.shape[1:])
+            if tensor.name.endswith("conv_state"):
+                shape = (*shape[:-1], tensor.stored_shape[-1] - 1)
+            yield tensor._replace(shape=shape, format="fp32")
+
+    def constant_lines(self, step: Step) -> Iterator[Line]:
+        """Yield the runtime: nobody has measured llama.cpp's part of it here.
+
+        Raises:
+            BadInputError: several devices share the layers that are left beside the host's.
+
+        """
+        if step.split.pp > 1 and (
+            step.stage.outside_pools or any(layer.pools for layer in step.stage.layers)
+        ):
+            remedy = "which device takes which of the others is not understood; name one device"
+            raise BadInputError("--pp", "1 with layers in host memory", step.split.pp, remedy)
+        del step
+        name, formula = "CUDA context", "300 MB to 1 GB"
+        yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
+
+    def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
+        """Yield the compute buffers as they were measured: between a lower and an upper end, no law."""
+        del batch
+        tokens, low, high = passing(prompt, step.options), *buffers(step, prompt)
+        formula = f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least"
+        evidence = "measured" if step.split.pp == 1 else "assumed"
+        live = ("prefill", "decode")
+        yield Line("activations", "compute buffers", 0, low, formula, live, evidence, CONTEXTS, low, high)
+
+
+def buffers(step: Step, context: int) -> tuple[int, int]:
+    """Return the ends between which every recorded compute buffer lies.
+
+    4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
+    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell; where an
+    indexer looks at every cell, its scores in fp32 too, with the mask and without. It holds every published
+    model of the record, not every small one that can be drawn.
+    """
+    tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
+    stream = max(getattr(part, "width", 0) for part in step.widths)
+    low = 4 * tokens * (vocab + 2 * stream)
+    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in step.widths) else 0)
+    return low, low + 4 * tokens * max(step.widths.values()) + a_cell * tokens * padded(context)
+
+
+def on_devices(depth: int, options: Mapping[str, int]) -> int:
+    """Return how many of the layers and the output, counted from the end, lie on devices.
+
+    >>> on_devices(64, {"n_gpu_layers": ALL}), on_devices(64, {"n_gpu_layers": 20})
+    (65, 20)
+    """
+    asked = options["n_gpu_layers"]
+    return depth + 1 if asked == ALL else least(asked, depth + 1)
+
+
+def overridden(offload: str | None) -> tuple[re.Pattern[str], ...]:
+    """Return the expressions of --override-tensor, as in ``exps=CPU`` or ``exps=CPU,^output=CPU``.
+
+    >>> [expression.pattern for expression in overridden("ffn_.*_exps=CPU,^output=CPU")]
+    ['ffn_.*_exps', '^output']
+
+    Raises:
+        BadInputError: one is no regular expression, or another pool than the host's stands behind it.
+
+    """
+    import re
+
+    found = []
+    for one in offload.split(",") if offload is not None and "=" in offload else ():
+        text, _, pool = one.partition("=")  # as llama.cpp cuts: no expression has "," or "="
+        try:
+            expression = re.compile(text)
+        except re.error:
+            expression = None
+        if not text or pool != "CPU" or expression is None:
+            expected, remedy = "a regular expression before =CPU", "write for example ffn_.*_exps=CPU"
+            raise BadInputError("--offload", expected, one, remedy)
+        found.append(expression)
+    return tuple(found)
+
+
+def named(model: Model, name: str, expressions: tuple[re.Pattern[str], ...]) -> bool:
+    """Say whether an expression names a tensor, by its name in GGUF."""
+    from memcalc.files.gguf.names import gguf_name
+
+    return bool(expressions) and any(one.search(gguf_name(model, name)) for one in expressions)
+
+
+def names_of(model: Model) -> Iterator[str]:
+    """Yield the canonical name of every tensor, with the number of its layer."""
+    for part, item in model.outside:
+        yield from (f"{part}.{tensor.name}" for tensor in item.weights())
+    for index, layer in enumerate(model.layers):
+        yield from (f"model.layers.{index}.{tensor.name}" for tensor in layer.weights())
+
+
+def refuse_without_experts(model: Model, field: str, given: object) -> None:
+    """Refuse to move experts of a model that has none.
+
+    Raises:
+        BadInputError: it has none.
+
+    """
+    if not any(tensor.chosen is not None for tensor in model.weights()):
+        raise BadInputError(field, "a model with experts", given, "leave it out")
+
+
+def padded(cells: int) -> int:
+    """Round up to whole blocks of cells.
+
+    >>> padded(1000), padded(1024)
+    (1024, 1024)
+    """
+    return ceil_div(cells, CELLS) * CELLS
+
+
+def passing(context: int, options: Mapping[str, int]) -> int:
+    """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context that was asked for.
+
+    >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
+    (512, 256)
+    """
+    return least(least(options["n_ubatch"], options["n_batch"]), context)

@@ -1,0 +1,142 @@
+"""A mixture of experts as transformers 5.23 runs it: the router, and three ways to multiply by experts.
+
+Read in transformers/models/qwen3_moe/modeling_qwen3_moe.py, models/mixtral/modeling_mixtral.py and
+integrations/moe.py; held against autograd in tests/test_saved.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.ledger.tensor import share
+
+if TYPE_CHECKING:
+    from memcalc.ledger.parts import MoE
+    from memcalc.training.autograd.base import Setting
+    from memcalc.training.autograd.tape import Tape, Value
+
+__all__ = ["EXPERTS", "mixture"]
+
+EXPERTS = ("grouped_mm", "batched_mm")  # the first is what transformers chooses
+INDEX = 8  # bytes of an index: torch counts in int64
+
+
+def indices(tape: Tape, name: str, number: int, width: int = INDEX) -> Value:
+    """Return whole numbers, which get no gradient."""
+    return tape.value(name, (number,), width, grad=False)
+
+
+def route(tape: Tape, setting: Setting, part: MoE, x: Value) -> tuple[Value, Value]:
+    """Return the weights of the experts that each token uses, and which they are."""
+    tokens = setting.batch * setting.seq
+    logits = tape.linear("mlp.gate", x, part.experts, trained=setting.trained("mlp.gate"))
+    wide = tape.cast(logits, 4, "router logits in fp32")
+    chances = tape.like(wide, "router probabilities")
+    tape.record("softmax", (wide,), chances, (chances,))
+    shape = (setting.batch, setting.seq, part.top_k)
+    chosen = indices(tape, "chosen experts", tokens * part.top_k)
+    weights = tape.value("weights of the experts", shape, 4, grad=x.grad or logits.grad)
+    tape.record("top-k", (chances,), weights, (chosen,), beside=chances.bytes)
+    if part.normed:  # divided in place, so that autograd copies what was there before
+        total = tape.value("sum of the weights", (*shape[:-1], 1), 4, grad=weights.grad)
+        tape.record("sum", (weights,), total)
+        before = tape.like(weights, "weights before they are divided", grad=False)
+        divided = tape.like(weights, "weights that add up to 1")
+        weights = tape.record("divide", (weights, total), divided, (before, total), beside=weights.bytes)
+    return (weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")), chosen
+
+
+def matrices(setting: Setting, part: MoE, x: Value, columns: int) -> int:
+    """Bytes of one matrix of every expert that a rank holds, or of its part of each."""
+    ranks, each = setting.routed_share
+    return share(part.experts, ranks) * share(x.shape[-1] * columns, each) * x.element_bytes
+
+
+def by_expert(
+    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
+) -> Value:
+    """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
+    trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
+    shape = (*x.shape[:-1], columns)
+    out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
+    size = matrices(setting, part, x, columns) if trained else 0
+    return tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
+
+
+def copied(
+    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
+) -> Value:
+    """Multiply each row by a copy of the matrix of its expert."""
+    trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
+    shape = (*x.shape, columns)
+    weight = tape.value(f"{name} of each row", shape, x.element_bytes, grad=trained, region="expert")
+    size = matrices(setting, part, x, columns)
+    tape.record("copy matrices", (), weight, (beside,), weight_bytes=size, beside=size)
+    shape = (*x.shape[:-1], columns)
+    out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
+    keeps = (*((x,) if trained else ()), *((weight,) if x.grad else ()))
+    return tape.record("batched product", (x, weight), out, keeps)
+
+
+def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
+    """Send each token to its experts, and add up what they answer.
+
+    `grouped_mm` keeps for each token 2h + 4E + k(4h + 8f + 2) + 32k bytes and 4E once (16-bit numbers,
+    weights of experts in 16 bits): the proof stands in tests/test_saved.py.
+
+    Raises:
+        BadInputError: the part or the numbers are not those whose operations are listed.
+        UnknownNameError: nobody has listed this way to multiply.
+
+    """
+    how = setting.experts or EXPERTS[0]
+    if how not in EXPERTS:
+        remedy = (
+            "what `eager` keeps depends on which experts the tokens choose"
+            if how == "eager"
+            else "leave it out"
+        )
+        raise UnknownNameError("--experts", f"one of {', '.join(EXPERTS)}", how, remedy)
+    if setting.element_bytes != 2 or setting.autocast:
+        raise BadInputError(
+            "--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only"
+        )
+    if part.shared_width is not None or part.bias or part.score_bias or part.shared_gate:
+        raise BadInputError(
+            "SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not listed"
+        )
+    weights, chosen = route(tape, setting, part, x)
+    rows = (x.shape[0], x.shape[1], part.top_k)
+    number = setting.batch * setting.seq * part.top_k
+    taken = tape.value("inputs of the experts", (*rows[:-1], part.top_k * part.width), 2, grad=x.grad)
+    taken.shape = (*rows, part.width)
+    offsets = indices(tape, "where each expert's rows end", part.experts, 4)
+    multiply, beside = (by_expert, offsets) if how == "grouped_mm" else (copied, chosen)
+    if how == "grouped_mm":
+        tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
+        order = indices(tape, "order of the rows", number)
+        in_order = tape.like(weights, "weights in the order of the rows")
+        weights = tape.record("take weights", (weights,), in_order, (order,), beside=weights.bytes)
+    else:
+        tape.record("repeat rows", (x,), taken)
+    weights.shape = (*rows, 1)
+    wide, region = 2 * part.expert_width, "expert"
+    both = multiply(
+        tape, setting, part, name="gate_proj", x=taken, columns=wide, beside=beside, region=region
+    )
+    half = (*rows, part.expert_width)
+    gate, up = tape.split(both, {"gate of the experts": half, "up of the experts": half})
+    product = tape.multiply(tape.apply("silu", gate, "silu(gate)"), up, "silu(gate) x up")
+    wide, region = part.width, "hidden"
+    answers = multiply(
+        tape, setting, part, name="down_proj", x=product, columns=wide, beside=beside, region=region
+    )
+    weighed = tape.multiply(answers, weights, "weighed answers")
+    if how == "grouped_mm":
+        back = indices(tape, "order of the tokens", number)
+        weighed = tape.record(
+            "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
+        )
+    summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
+    return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")

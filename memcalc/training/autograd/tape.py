@@ -1,0 +1,442 @@
+"""What autograd keeps, found as autograd finds it: by running the operations on shapes.
+
+An implementation (transformers, Megatron) is a program of operations. Each operation knows what its
+derivative needs: a product needs the other factor, a matrix its input, a square its argument. What is needed
+is kept until the operation has run backwards, a storage once however often it is needed. Frozen weights,
+adapters and recomputation then need no rules of their own.
+
+Bytes are those of one rank. They may be whole numbers, SymPy symbols (the derivation) or NumPy arrays (a
+sweep).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.tensor import greatest, share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    Recomputed = Callable[[str], str | None]
+
+__all__ = ["Operation", "Pass", "Tape", "Value"]
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A storage that an operation made, and whether a gradient flows through it.
+
+    `region` says which ranks share it: ``inner`` lies between a matrix cut by its outputs and one cut by its
+    inputs, ``hidden`` outside of them (sequence parallelism shares it), ``logits`` is as wide as the
+    vocabulary, ``routed`` holds the tokens that were sent to experts, ``expert`` lies between the matrices of
+    an expert that ranks share, ``whole`` is on every rank.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    element_bytes: int
+    grad: bool
+    region: str
+    bytes: int
+    module: str = ""
+    shared: bool = False  # by all layers: counted once, beside them
+    of: Value | None = None  # what it is a part of: whoever keeps the part keeps the whole
+
+    @property
+    def storage(self) -> Value:
+        """What is kept when this is."""
+        return self if self.of is None else self.of
+
+
+class Operation(NamedTuple):
+    """One step of the forward pass, with what its derivative keeps and makes.
+
+    `inputs` are those that get a gradient; `aliased` says that theirs is the output's gradient itself, as
+    for a sum. `weight_bytes` is the gradient of a weight, which stays; `beside` are the bytes that the
+    derivative needs beside its results while it is computed.
+    """
+
+    name: str
+    module: str
+    inputs: tuple[Value, ...]
+    output: Value
+    keeps: tuple[Value, ...]
+    aliased: bool
+    weight_bytes: int
+    beside: int
+    parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
+
+
+class Pass(NamedTuple):
+    """What running backwards does to memory, from just before (the output's gradient exists) to just after.
+
+    `peak` is the most above the level at the start, `change` the level at the end: gradients that were made,
+    less what was kept.
+    """
+
+    peak: int
+    change: int
+
+
+@dataclass(eq=False)
+class Gradient:
+    """A gradient's storage, and how many wait for it."""
+
+    bytes: int
+    waiting: int = 1
+
+
+@dataclass(eq=False)
+class Tape:
+    """Operations in the order of the forward pass.
+
+    `cut` gives the ranks that share each region. `fresh`: gradients of weights are made in the backward pass
+    and stay; otherwise they live already, and what is made is added to them and freed.
+    `weight_width` is the bytes of a gradient's number, None for those of the operation's own.
+
+    >>> tape = Tape()
+    >>> x = tape.value("x", (1, 4096, 5120), 2, grad=True)
+    >>> up = tape.linear("up_proj", x, 25600, trained=True)
+    >>> _ = tape.linear("down_proj", tape.apply("silu", up, "silu(up)"), 5120, trained=False)
+    >>> [(kept.name, kept.bytes) for kept in tape.kept()]
+    [('x', 41943040), ('up_proj output', 209715200)]
+    """
+
+    cut: Mapping[str, int] = field(default_factory=dict)
+    fresh: bool = True
+    weight_width: int | None = None
+    operations: list[Operation] = field(default_factory=list)
+    module: str = ""
+    region: str = "hidden"
+    referred: dict[int, int] = field(default_factory=dict)  # until which operation code holds a value
+    rope: list[Value] | None = None  # cosines and sines, once all layers share them
+
+    def value(
+        self, name: str, shape: tuple[int, ...], element_bytes: int, *, grad: bool, region: str | None = None
+    ) -> Value:
+        """Make a storage, in the region where the tape is unless another one is named."""
+        where = self.region if region is None else region
+        size = prod(shape) * element_bytes
+        if where in self.cut:
+            size = share(size, self.cut[where])
+        return Value(name, shape, element_bytes, grad, where, size, self.module)
+
+    def like(
+        self, x: Value, name: str, element_bytes: int | None = None, *, grad: bool | None = None
+    ) -> Value:
+        """Make a storage of the shape of another."""
+        width = x.element_bytes if element_bytes is None else element_bytes
+        return self.value(name, x.shape, width, grad=x.grad if grad is None else grad, region=x.region)
+
+    def record(
+        self,
+        name: str,
+        inputs: Iterable[Value],
+        output: Value,
+        keeps: Iterable[Value] = (),
+        *,
+        aliased: bool = False,
+        weight_bytes: int = 0,
+        beside: int = 0,
+        parts: tuple[Value, ...] = (),
+    ) -> Value:
+        """Add an operation; one whose result needs no gradient leaves no trace."""
+        if output.grad:
+            if not self.fresh:
+                weight_bytes, beside = 0, beside + weight_bytes
+            flowing = tuple(x for x in inputs if x.grad)
+            kept = tuple(value.storage for value in keeps)
+            self.operations.append(
+                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts)
+            )
+        return output
+
+    # ---- operations, each with the rule of its derivative (PyTorch's derivatives.yaml) -------------------
+
+    def split(self, x: Value, shapes: Mapping[str, tuple[int, ...]]) -> list[Value]:
+        """Return parts of a storage: views, whose gradients are joined to that of the whole."""
+        found = [
+            self.value(name, shape, x.element_bytes, grad=x.grad, region=x.region)
+            for name, shape in shapes.items()
+        ]
+        for part in found:
+            part.of = x
+        self.record("split", (x,), found[0], parts=tuple(found[1:]))
+        return found
+
+    def cast(self, x: Value, element_bytes: int, name: str) -> Value:
+        """Copy to another width; where it has that width already, nothing happens."""
+        if x.element_bytes == element_bytes:
+            return x
+        return self.record("cast", (x,), self.like(x, name, element_bytes))
+
+    def promote(self, x: Value, element_bytes: int) -> Value:
+        """Read a storage as wider numbers: nothing is made, but its gradient is copied back to its own."""
+        if x.element_bytes == element_bytes:
+            return x
+        wide = self.like(x, f"{x.name}, wider", element_bytes)
+        wide.of = x.storage
+        return self.record("promote", (x,), wide)
+
+    def add(self, a: Value, b: Value, name: str) -> Value:
+        """Add: both get the gradient of the sum itself, and nothing is kept."""
+        wider = max(a.element_bytes, b.element_bytes)
+        a, b = self.promote(a, wider), self.promote(b, wider)
+        return self.record("add", (a, b), self.like(a, name, grad=a.grad or b.grad), aliased=True)
+
+    def multiply(self, a: Value, b: Value, name: str) -> Value:
+        """Multiply: each factor is kept if the other one gets a gradient; b may have one number a row."""
+        out = self.like(a, name, max(a.element_bytes, b.element_bytes), grad=a.grad or b.grad)
+        keeps = (*((a,) if b.grad else ()), *((b,) if a.grad else ()))
+        summed = out.bytes if b.grad and b.shape != a.shape else 0
+        narrowed = out.bytes - b.bytes if out.element_bytes != a.element_bytes and a.grad else 0
+        return self.record("multiply", (a, b), out, keeps, beside=summed + narrowed)
+
+    def scale(self, x: Value, name: str, *, trained: bool) -> Value:
+        """Multiply by a weight with one number a column: x is kept if the weight is trained."""
+        out = self.like(x, name, grad=x.grad or trained)
+        if not trained:
+            return self.record("scale", (x,), out)
+        width = self.weight_width or x.element_bytes
+        return self.record("scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes)
+
+    def apply(self, function: str, x: Value, name: str) -> Value:
+        """Apply a function whose derivative needs its argument (silu, gelu)."""
+        return self.record(function, (x,), self.like(x, name), (x,))
+
+    def linear(
+        self,
+        name: str,
+        x: Value,
+        columns: int,
+        *,
+        trained: bool,
+        bias: bool = False,
+        cast: bool = False,
+        region: str | None = None,
+        cut: str | None = None,
+        width: int | None = None,
+        bias_first: bool = False,
+        unpacked: bool = False,
+    ) -> Value:
+        """Multiply by a matrix: x is kept if the matrix is trained.
+
+        `cast`: the matrix is stored wider and copied to 16 bits, which x's gradient needs; `region` is that
+        of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
+        numbers; `bias_first` that the bias is the first argument of the function, as addmm has it; `unpacked`
+        that the matrix is quantised, and a copy of it lives while x gets its gradient.
+        """
+        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
+        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
+        numbers = width or self.weight_width or (4 if cast else x.element_bytes)
+        copies = {}
+        copied = {"bias": (f"{name}.bias", shifts), "weight": (name, mine)}
+        # arguments of a function are copied from the last to the first
+        for argument in (("weight", "x", "bias") if bias_first else ("bias", "weight", "x")) if cast else ():
+            if argument == "x":
+                x = self.cast(x, 2, f"{name} input in 16 bits")
+            elif numbers != 2:
+                what, size = copied[argument]
+                copy = self.value(f"{what} in 16 bits", (size,), 2, grad=trained, region="weight")
+                copies[argument] = self.record("cast", (), copy, weight_bytes=size * numbers)
+        out = self.value(
+            f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
+        )
+        keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
+        gradient = (mine + shifts) * numbers if trained and not copies else 0
+        beside = mine * x.element_bytes if unpacked and x.grad else 0
+        return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient, beside=beside)
+
+    def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
+        """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.
+
+        Step by step the fp32 copy of the input is kept for the square and for the product, the inverse root
+        for its own derivative and the product, the normalised numbers for the weight.
+        """
+        statistic = (*x.shape[:-1], 1)
+        rstd = self.value(f"{name} 1/root", statistic, 4, grad=x.grad, region=x.region)
+        if fused:
+            out = self.like(x, f"{name} output", grad=x.grad or trained)
+            width = self.weight_width or x.element_bytes
+            return self.record(name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0)
+        wide = self.cast(x, 4, f"{name} input in fp32")
+        square = self.like(wide, f"{name} square")
+        self.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
+        mean = self.like(rstd, f"{name} mean square")
+        self.record("mean", (square,), mean)
+        self.record("rsqrt", (mean,), rstd, (rstd,), beside=2 * rstd.bytes)
+        normal = self.cast(
+            self.multiply(wide, rstd, f"{name} normalised in fp32"), x.element_bytes, f"{name} normalised"
+        )
+        if wide is x:  # no cast: the product itself is what the weight meets
+            normal.name = f"{name} normalised"
+        return self.scale(normal, f"{name} output", trained=trained)
+
+    def layer_norm(self, name: str, x: Value, *, trained: bool) -> Value:
+        """Normalise as torch's LayerNorm does, in one kernel: x, mean and inverse root are kept.
+
+        The statistics have 32 bits, as the kernel for GPUs has them; that for CPUs keeps them as wide as x.
+        """
+        statistic = (*x.shape[:-1], 1)
+        keeps = [
+            self.value(f"{name} {what}", statistic, 4, grad=False, region=x.region)
+            for what in ("mean", "1/root")
+        ]
+        out = self.like(x, f"{name} output", grad=x.grad or trained)
+        size = 2 * x.shape[-1] * (self.weight_width or x.element_bytes) if trained else 0
+        return self.record(name, (x,), out, (x, *keeps), weight_bytes=size)
+
+    def dropout(self, x: Value, share: float, name: str) -> Value:
+        """Drop a share of the numbers: a byte for each says which are left; a share of 0 does nothing."""
+        if not share:
+            return x
+        mask = self.like(x, f"{name} mask", 1, grad=False)
+        return self.record("dropout", (x,), self.like(x, name), (mask,))
+
+    # ---- what follows from them --------------------------------------------------------------------------
+
+    def kept(self, recomputed: Recomputed | None = None) -> list[Value]:
+        """List the storages kept for the backward pass, each once, in the order in which they were asked for.
+
+        `recomputed` names, for the module of an operation, the unit that is run again before its backward
+        pass (None: it is not). Of a unit only what it is given is kept, whatever its operations need.
+        """
+        found: dict[int, Value] = {}
+        for one in self.operations:
+            unit = recomputed and recomputed(one.module)
+            for value in one.keeps if unit is None else (*(x.storage for x in one.inputs), *one.keeps):
+                if unit is None or recomputed(value.module) != unit:  # type: ignore[misc]
+                    found[id(value)] = value
+        return [value for value in found.values() if not value.shared]
+
+    def kept_bytes(self, recomputed: Recomputed | None = None) -> int:
+        """Bytes of all that is kept."""
+        return sum(value.bytes for value in self.kept(recomputed))
+
+    def refer(self, value: Value) -> None:
+        """Note that code still holds a value: its storage outlives the operations that used it."""
+        self.referred[id(value)] = len(self.operations) - 1
+
+    def forward_peak(self, given: Value) -> int:
+        """Run forward again from `given`, for what is kept: the most that lives, until all is there.
+
+        A result that is not kept lives until it was used for the last time, or code has let go of it.
+        """
+        kept = {id(value) for value in self.kept()}
+        end = max((index for index, one in enumerate(self.operations) if one.keeps), default=-1)
+        steps = self.operations[: end + 1]
+        last = dict(self.referred)
+        for index, one in enumerate(steps):
+            for value in one.inputs:
+                last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
+        alive = {id(given): given}
+        level: int = 0
+        peak: int = 0
+        for index, one in enumerate(steps):
+            made = one.keeps if index == end else (*one.keeps, one.output)
+            for value in made:
+                if id(value) not in alive and not value.shared and value.of is None:
+                    alive[id(value)] = value
+                    level = level + value.bytes
+            peak = greatest(peak, level)
+            for key, value in list(alive.items()):
+                if key not in kept and value is not given and last.get(key, index) <= index:
+                    level = level - value.bytes
+                    del alive[key]
+        return peak
+
+    def releases(self, recomputed: Recomputed | None, *, final: bool) -> list[list[Value]]:
+        """List, for each operation, what is freed after it has run backwards: it was the first to ask for it.
+
+        What all layers share is freed only by the last one that runs.
+        """
+        kept = {id(value) for value in self.kept(recomputed)}
+        asked: set[int] = set()
+        found: list[list[Value]] = []
+        for one in self.operations:
+            unit = recomputed and recomputed(one.module)
+            given = [value.storage for value in one.inputs if id(value.storage) in kept] if unit else []
+            new = {id(value): value for value in (*given, *one.keeps) if id(value) not in asked}
+            asked |= new.keys()
+            found.append([value for value in new.values() if final or not value.shared])
+        return found
+
+    def made_again(self, recomputed: Recomputed | None) -> dict[str, int]:
+        """Return, for each unit that is run again, the bytes of what its operations need and nobody kept."""
+        kept = {id(value) for value in self.kept(recomputed)}
+        found: dict[str, dict[int, int]] = {}
+        for one in self.operations:
+            unit = recomputed and recomputed(one.module)
+            if unit is None:
+                continue
+            for value in one.keeps:
+                if id(value) not in kept and not value.shared:
+                    found.setdefault(unit, {})[id(value)] = value.bytes
+        return {unit: sum(sizes.values()) for unit, sizes in found.items()}
+
+    def backward(
+        self, recomputed: Recomputed | None = None, *, final: bool = False, forward: int = 0
+    ) -> Pass:
+        """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
+
+        A unit that is recomputed makes again what its operations need, as soon as one asks for what is not
+        there; meanwhile `forward` bytes live at most (`forward_peak`). `final`: nothing runs after it that
+        needs what all layers share.
+        """
+        again = self.made_again(recomputed)
+        last = self.operations[-1].output
+        gradients = {id(last): Gradient(last.bytes)}
+        meter = Meter()
+        for one, freed in zip(
+            reversed(self.operations), reversed(self.releases(recomputed, final=final)), strict=True
+        ):
+            unit = recomputed and recomputed(one.module)
+            if one.keeps and unit in again:  # it asks for what is not there: the unit is run again
+                meter.take(0, beside=forward)
+                meter.take(again.pop(unit))
+            given = gradients.pop(id(one.output), None)
+            if given is None:
+                continue  # nothing after it asked for its result
+            made = [given if one.aliased else Gradient(x.bytes) for x in one.inputs]
+            given.waiting += len(made) if one.aliased else 0
+            results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
+            meter.take(one.weight_bytes + results, beside=one.beside)
+            meter.give(given)
+            for part in one.parts:
+                if id(part) in gradients:
+                    meter.give(gradients.pop(id(part)))
+            meter.level = meter.level - sum(value.bytes for value in freed)
+            for x, new in zip(one.inputs, made, strict=True):
+                gradients[id(x)] = meter.add(gradients.get(id(x)), new, x)
+        return Pass(meter.peak, meter.level)
+
+
+@dataclass(eq=False)
+class Meter:
+    """What is held above the level at the start, and the most that was."""
+
+    level: int = 0
+    peak: int = 0
+
+    def take(self, size: int, *, beside: int = 0) -> None:
+        """Hold `size` more bytes, and `beside` for a moment."""
+        self.level = self.level + size
+        self.peak = greatest(self.peak, self.level + beside)
+
+    def give(self, gradient: Gradient) -> None:
+        """Let go of a gradient: it is freed when nobody else waits for it."""
+        gradient.waiting -= 1
+        if not gradient.waiting:
+            self.level = self.level - gradient.bytes
+
+    def add(self, old: Gradient | None, new: Gradient, x: Value) -> Gradient:
+        """Add a gradient to the one that is there already: their sum is a third."""
+        if old is None:
+            return new
+        self.take(x.bytes)
+        self.give(old)
+        self.give(new)
+        return Gradient(x.bytes)
