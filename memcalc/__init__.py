@@ -9,6 +9,8 @@ True
 
 from __future__ import annotations
 
+from memcalc.ledger.lazy import lazy_names
+
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
     from memcalc.training.plan import train
     from memcalc.training.precision import states
 
+__version__ = "0.1.0"
 __all__ = [
     "FORMATS",
     "BadInputError",
     "MemcalcError",
     "UnknownNameError",
+    "__version__",
     "catalogue",
     "devices",
     "engine",
@@ -39,28 +43,18 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "FORMATS": "ledger.formats",
-    "BadInputError": "errors",
-    "MemcalcError": "errors",
-    "UnknownNameError": "errors",
-    "catalogue": "files.sources",
-    "devices": "ledger.machine",
-    "engine": "serving.engines",
-    "largest": "ledger.search",
-    "load_model": "files.sources",
-    "plan": "serving.estimate",
-    "read": "files.readers",
-    "source": "files.sources",
-    "states": "training.precision",
-    "train": "training.plan",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name when it is first asked for: `import memcalc` itself costs nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'memcalc' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"memcalc.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "errors": ("BadInputError", "MemcalcError", "UnknownNameError"),
+        "files.readers": ("read",),
+        "files.sources": ("catalogue", "load_model", "source"),
+        "ledger.formats": ("FORMATS",),
+        "ledger.machine": ("devices",),
+        "ledger.search": ("largest",),
+        "serving.engines": ("engine",),
+        "serving.estimate": ("plan",),
+        "training.plan": ("train",),
+        "training.precision": ("states",),
+    },
+)

@@ -127,7 +127,9 @@ def fields(plan: Training) -> dict[str, object]:
         "fits": plan.fits,
         "assumed": list(plan.assumed),
         "lines": [
-            {"pool": pool.name, **line._asdict()} for pool in plan.fullest.budgets for line in pool.lines
+            {"pool": pool.name, **{name: getattr(line, name) for name in line.__slots__}}
+            for pool in plan.fullest.budgets
+            for line in pool.lines
         ],
     }
 

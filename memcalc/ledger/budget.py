@@ -15,20 +15,22 @@ COMPONENTS = (
 )
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
     """Bytes of one tensor (or overhead) on the fullest device, and why we believe them.
 
-    `evidence` is exact (follows from shapes), measured (an engine's overhead: a range with its source) or
-    assumed (nobody has measured it for this case). `moments` names when it lives. What is `outside` the share
-    of a device that an engine takes comes on top of it.
+    `count` is how many numbers they are, None where no count was taken. `evidence` is exact (follows from
+    shapes), measured (an engine's overhead: a range with its source) or assumed (nobody has measured it for
+    this case). `moments` names when it lives. What is `outside` the share of a device that an engine takes
+    comes on top of it.
     """
 
     component: str
     name: str
-    count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
+    count: int | None = None
     bytes: int
-    formula: str
-    moments: tuple[str, ...]
+    formula: str = ""
+    moments: tuple[str, ...] = ()
     evidence: str = "exact"
     source: str = "derived from the tensors' shapes"
     low: int | None = None

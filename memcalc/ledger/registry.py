@@ -1,48 +1,90 @@
-"""A name finds a thing: the one idiom for engines, readers, implementations, formats and public names.
+"""A name finds a thing: the one idiom for engines, readers, implementations, optimizers, losses and formats.
 
 Modules load when their name is asked for, so that an answer pays only for what it uses.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["lazy_names"]
+Thing = TypeVar("Thing")
+
+__all__ = ["Registry", "nearest"]
 
 
-def lazy_names(
-    package: str, homes: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return a package's ``__getattr__`` and ``__dir__``: each name loads its module when first asked for.
+class Registry(Mapping[str, Thing]):
+    """What a name means: a record, or the ``module:attribute`` that is loaded when the name is asked for.
 
     Parameters
     ----------
-    package : str
-        The package's own ``__name__``.
-    homes : mapping of str to sequence of str
-        For each module, relative to the package, the public names that it defines.
-
-    Returns
-    -------
-    tuple
-        The two functions, to be assigned to those names in the package's module.
+    field : str
+        What is asked for, as errors name it: ``--engine``.
+    homes : mapping of str to str or object
+        For each name a thing, or where it lives, relative to `package`: ``"vllm:VLLM"``.
+    package : str, optional
+        The package that the modules of `homes` belong to.
+    remedy : str
+        What to do where a name is unknown.
 
     Examples
     --------
-    >>> get, listed = lazy_names("memcalc", {"errors": ["BadInputError"]})
-    >>> get("BadInputError").__name__, listed()
-    ('BadInputError', ['BadInputError'])
+    >>> errors = Registry("--error", {"bad": "errors:BadInputError"}, package="memcalc")
+    >>> errors["bad"].__name__, list(errors), "worse" in errors
+    ('BadInputError', ['bad'], False)
+    >>> errors["bed"]
+    Traceback (most recent call last):
+    memcalc.errors.UnknownNameError: --error: expected one of bad, given 'bed'; did you mean bad?
 
     """
-    where = {name: module for module, names in homes.items() for name in names}
 
-    def load(name: str) -> object:
-        if name not in where:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    def __init__(
+        self,
+        field: str,
+        homes: Mapping[str, object],
+        *,
+        package: str = "",
+        remedy: str = "leave it out for the default",
+    ) -> None:
+        self.field, self.remedy = field, remedy
+        self._homes, self._package = homes, package
+
+    def __getitem__(self, name: str) -> Thing:
+        if name not in self._homes:
+            from memcalc.errors import UnknownNameError
+
+            known = f"one of {', '.join(self._homes)}"
+            raise UnknownNameError(self.field, known, name, nearest(name, self._homes) or self.remedy)
+        home = self._homes[name]
+        if not isinstance(home, str):
+            return home  # type: ignore[return-value]
         from importlib import import_module
 
-        return getattr(import_module(f"{package}.{where[name]}"), name)
+        module, _, attribute = home.partition(":")
+        found: Thing = getattr(import_module(f"{self._package}.{module}"), attribute)
+        return found
 
-    return load, lambda: sorted(where)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._homes
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return a question that offers the known names most like one that is not known; empty if none is.
+
+    >>> nearest("vLLM", ["transformers", "vllm"]), nearest("x", ["transformers"])
+    ('did you mean vllm?', '')
+    """
+    from difflib import get_close_matches
+
+    spelled = {one.lower(): one for one in known}
+    found = get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(spelled[one] for one in found)}?" if found else ""

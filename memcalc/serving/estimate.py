@@ -154,7 +154,14 @@ class Serving:
                     shape = " x ".join(map(str, tensor.stored_shape))
                     formula = f"{tensor.copies} x ({shape}) as {place.form.id}"
                     size = tensor_bytes(tensor, place.form)
-                    yield Line("weights", whole.name, tensor.count, size, formula, self.engine.moments)
+                    yield Line(
+                        component="weights",
+                        name=whole.name,
+                        count=tensor.count,
+                        bytes=size,
+                        formula=formula,
+                        moments=self.engine.moments,
+                    )
 
     def growing_lines(self, stage: Model, batch: int, context: int, *, named: bool = True) -> Iterator[Line]:
         """Yield what grows with the sequences on one device: the cache, and what the engine adds.
@@ -172,7 +179,7 @@ class Serving:
             yield from lines(stage, mine, context, ("decode",))
         if self.engine.copies_cache():
             for line in lines(stage, mine, context, ("decode",)):
-                yield line._replace(name=f"{line.name}, of the step before")
+                yield replace(line, name=f"{line.name}, of the step before")
         yield from self.engine.growing_lines(self.step(stage), mine, prompt)
 
     def step(self, stage: Model) -> Step:
@@ -215,12 +222,19 @@ class Serving:
             shape = " x ".join(map(str, tensor.stored_shape))
             formula = f"{tensor.layers} x ({shape}) as {self.cache_format(tensor).id}"
             component = "state" if tensor.kind == "state" else "kv_cache"
-            yield Line(component, tensor.name, tensor.count, self.cached(tensor), formula, moments)
+            yield Line(
+                component=component,
+                name=tensor.name,
+                count=tensor.count,
+                bytes=self.cached(tensor),
+                formula=formula,
+                moments=moments,
+            )
 
     def cache_line(self, stage: Model, batch: int, tokens: int, moments: tuple[str, ...]) -> Iterator[Line]:
         """Yield the whole cache as one line."""
         size = sum(map(self.cached, self.cache_tensors(stage, batch, tokens)))
-        yield Line("kv_cache", "all", 0, size, "", moments)
+        yield Line(component="kv_cache", name="all", bytes=size, moments=moments)
 
     def prompt_of(self, context: int) -> int:
         """Return the tokens of the prompt: all of the context if nobody says."""
@@ -270,7 +284,13 @@ class Serving:
     def _summed(self) -> tuple[Loaded, ...]:
         """The loaded stages with all weights as one line."""
         return tuple(
-            one._replace(weights=(Line("weights", "all", 0, one.weight_bytes, "", self.engine.moments),))
+            one._replace(
+                weights=(
+                    Line(
+                        component="weights", name="all", bytes=one.weight_bytes, moments=self.engine.moments
+                    ),
+                )
+            )
             for one in self.loaded
         )
 

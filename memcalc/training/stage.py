@@ -792,34 +792,68 @@ class StageMoments:
         numbers = sum(item.count for item in self.held)
         trained = sum(item.count for item in self.trained)
         weights = plan.share_of(self.held, "bytes", cut=of_weights)
-        yield Line("weights", "weights", numbers, weights, "bytes as stored x share", always)
+        yield Line(
+            component="weights",
+            name="weights",
+            count=numbers,
+            bytes=weights,
+            formula="bytes as stored x share",
+            moments=always,
+        )
         buffers = plan.implementation.buffers(plan.model)
-        yield Line("weights", "buffers", buffers // 4, buffers, "inverse frequencies of RoPE, twice", always)
+        yield Line(
+            component="weights",
+            name="buffers",
+            count=buffers // 4,
+            bytes=buffers,
+            formula="inverse frequencies of RoPE, twice",
+            moments=always,
+        )
         if plan.implementation.lasting is not None:
             layers = tuple(layer for chunk in self.chunks for layer in chunk.layers)
             whole = replace(plan.model, layers=layers)
             capability = plan.machine and plan.machine.device.capability
             for one in plan.implementation.lasting(plan.asked, whole, capability):
-                yield Line("workspace", one.name, 0, one.bytes, "allocated once", always, source=one.source)
+                yield Line(
+                    component="workspace",
+                    name=one.name,
+                    bytes=one.bytes,
+                    formula="allocated once",
+                    moments=always,
+                    source=one.source,
+                )
         for component, what, name in (
             ("master", "master", "fp32 master copy"),
             ("optimizer", "moments", f"{plan.optimizer.id} states"),
         ):
             size = plan.share_of(self.trained, what, cut=of_states)
             yield Line(
-                component, name, trained, size, "bytes a number x share", always, source=plan.optimizer.source
+                component=component,
+                name=name,
+                count=trained,
+                bytes=size,
+                formula="bytes a number x share",
+                moments=always,
+                source=plan.optimizer.source,
             )
         when = ("backward_end", "step") if plan.fresh else always
-        yield Line("gradients", "gradients", trained, self.gradient_bytes, "bytes a number x share", when)
+        yield Line(
+            component="gradients",
+            name="gradients",
+            count=trained,
+            bytes=self.gradient_bytes,
+            formula="bytes a number x share",
+            moments=when,
+        )
         if plan.layout.shard == 0 and plan.layout.states_ranks > 1 and plan.implementation.gradients is None:
             alike = [item for item in self.trained if item.ranks > 1]  # an expert may have no other rank
             yield Line(
-                "gradients",
-                "DDP's buckets",
-                sum(item.count for item in alike),
-                sum(item.gradient for item in alike),
-                "a copy of all gradients that ranks add up, unless gradient_as_bucket_view",
-                always,
+                component="gradients",
+                name="DDP's buckets",
+                count=sum(item.count for item in alike),
+                bytes=sum(item.gradient for item in alike),
+                formula="a copy of all gradients that ranks add up, unless gradient_as_bucket_view",
+                moments=always,
                 source="torch.nn.parallel.DistributedDataParallel 2.13",
             )
 
@@ -840,20 +874,29 @@ class StageMoments:
             ("two layers, whole", 2 * largest, (backward,)),
         ):
             size, form = numbers * width, f"{width} B a number"
-            yield Line("gathered", name, numbers, size, form, when, evidence, source)
+            yield Line(
+                component="gathered",
+                name=name,
+                count=numbers,
+                bytes=size,
+                formula=form,
+                moments=when,
+                evidence=evidence,
+                source=source,
+            )
         wide = sum(plan.gradient_widths)
         of_root = sum(item.count for item in self.trained if "{layer}" not in item.name)
         numbers = max([of_root, *(run.unit_trained for run in layers)])
         copies = width + (wide if wide != width else 0)
         yield Line(
-            "gathered",
-            "gradients of one unit before they are shared out",
-            numbers,
-            copies * numbers,
-            f"{copies} B a number",
-            (backward, end),
-            evidence,
-            source,
+            component="gathered",
+            name="gradients of one unit before they are shared out",
+            count=numbers,
+            bytes=copies * numbers,
+            formula=f"{copies} B a number",
+            moments=(backward, end),
+            evidence=evidence,
+            source=source,
         )
 
     def activation_lines(self) -> Iterator[Line]:
@@ -864,46 +907,95 @@ class StageMoments:
         labels = self.labels if self.is_last else 0
         scalars = SCALARS if self.is_last else 0
         yield Line(
-            "activations", KEPT_BY_LAYERS, 0, self.layers_kept, "operation by operation", (*end, *loss)
+            component="activations",
+            name=KEPT_BY_LAYERS,
+            bytes=self.layers_kept,
+            formula="operation by operation",
+            moments=(*end, *loss),
         )
         beside = self.beside_layers + scalars
-        yield Line("activations", "RoPE, positions, scalars", 0, beside, "once", (*end, *loss))
-        yield Line("activations", "kept by norm and head", 0, ends, "see `kept`", (*end, *loss))
-        yield Line("activations", "labels", labels, 8 * labels, "8 B a token", end)
+        yield Line(
+            component="activations",
+            name="RoPE, positions, scalars",
+            bytes=beside,
+            formula="once",
+            moments=(*end, *loss),
+        )
+        yield Line(
+            component="activations",
+            name="kept by norm and head",
+            bytes=ends,
+            formula="see `kept`",
+            moments=(*end, *loss),
+        )
+        yield Line(
+            component="activations",
+            name="labels",
+            count=labels,
+            bytes=8 * labels,
+            formula="8 B a token",
+            moments=end,
+        )
         if self.is_last:
             form, source = plan.loss, plan.loss.source
             kept = form.kept * self.logits * (1 + len(plan.model.mtp))
             back = share(form.backward * self.logits, form.chunks)
             yield Line(
-                "logits",
-                f"{form.id}: kept",
-                self.logits,
-                kept,
-                f"{form.kept} B a logit",
-                (*end, *loss),
+                component="logits",
+                name=f"{form.id}: kept",
+                count=self.logits,
+                bytes=kept,
+                formula=f"{form.kept} B a logit",
+                moments=(*end, *loss),
                 source=source,
             )
             yield Line(
-                "logits",
-                f"{form.id}: gradients",
-                self.logits,
-                back,
-                f"{form.backward} B a logit",
-                loss,
+                component="logits",
+                name=f"{form.id}: gradients",
+                count=self.logits,
+                bytes=back,
+                formula=f"{form.backward} B a logit",
+                moments=loss,
                 source=source,
             )
             if form.fused:
                 made = self.ends[2] + self.head_gradient
                 name = f"{form.id}: gradients of stream and head"
-                yield Line("logits", name, 0, made, "made in the forward pass", (*end, *loss), source=source)
+                yield Line(
+                    component="logits",
+                    name=name,
+                    bytes=made,
+                    formula="made in the forward pass",
+                    moments=(*end, *loss),
+                    source=source,
+                )
                 name = f"{form.id}: a chunk of logits"
-                yield Line("logits", name, 0, self.fused_chunk, "16 bits each", loss, source=source)
+                yield Line(
+                    component="logits",
+                    name=name,
+                    bytes=self.fused_chunk,
+                    formula="16 bits each",
+                    moments=loss,
+                    source=source,
+                )
             held = (*end, *loss, "backward_end", "step")
             yield Line(
-                "logits", "held by the caller", self.logits, self.held_logits, "until the next step", held
+                component="logits",
+                name="held by the caller",
+                count=self.logits,
+                bytes=self.held_logits,
+                formula="until the next step",
+                moments=held,
             )
             loss_too = 4 if plan.hold_logits else 0
-            yield Line("logits", "the loss, held with them", 1, loss_too, "one number of 32 bits", ("step",))
+            yield Line(
+                component="logits",
+                name="the loss, held with them",
+                count=1,
+                bytes=loss_too,
+                formula="one number of 32 bits",
+                moments=("step",),
+            )
         instant = self.fullest_instant
         for component, size in (
             ("gradients", instant.gradients),
@@ -912,16 +1004,22 @@ class StageMoments:
             ("temporaries", instant.temporaries),
         ):
             yield Line(
-                component,
-                f"fullest point of the backward pass ({instant.name})",
-                0,
-                size,
-                "simulated",
-                (plan.moments[2],),
+                component=component,
+                name=f"fullest point of the backward pass ({instant.name})",
+                bytes=size,
+                formula="simulated",
+                moments=(plan.moments[2],),
             )
         stream = plan.stream_bytes if self.stage > 0 or plan.input_grad else 0
         yield from self.embedding_lines(stream)
-        yield Line("activations", "scalars", 2, scalars, "the loss and its gradient", ("backward_end",))
+        yield Line(
+            component="activations",
+            name="scalars",
+            count=2,
+            bytes=scalars,
+            formula="the loss and its gradient",
+            moments=("backward_end",),
+        )
 
     def embedding_lines(self, stream: int) -> Iterator[Line]:
         """Yield what the embedding's backward pass needs: the last, which may meet gradients that exist."""
@@ -929,12 +1027,22 @@ class StageMoments:
         one = self.embedding_gradient if self.stage == 0 else 0
         made = one * (self.tied_here + (not plan.fresh))
         both = greatest(stream + made, made + one if self.tied_here else 0)
-        yield Line("temporaries", "gradient of the stream", 0, stream, "batch x seq x width", at)
+        yield Line(
+            component="temporaries",
+            name="gradient of the stream",
+            bytes=stream,
+            formula="batch x seq x width",
+            moments=at,
+        )
         if self.stage == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
             name = "embedded tokens, as long as the loss lives"
-            yield Line("activations", name, 0, stream, "batch x seq x width", at)
+            yield Line(
+                component="activations", name=name, bytes=stream, formula="batch x seq x width", moments=at
+            )
         name = "gradient of the embedding, added to those that exist"
-        yield Line("temporaries", name, 0, both - stream, "vocab x width", at)
+        yield Line(
+            component="temporaries", name=name, bytes=both - stream, formula="vocab x width", moments=at
+        )
 
     def step_lines(self) -> Iterator[Line]:
         """Yield what the optimizer needs beside the states while it steps."""
@@ -944,13 +1052,34 @@ class StageMoments:
         updated = plan.share_of(self.trained, "updated", cut=of_states)
         if plan.optimizer_step == "foreach":
             size, what = form.copies * updated, "as wide as what is updated"
-            yield Line("temporaries", "foreach: a copy of all", 0, size, what, step, source=source)
+            yield Line(
+                component="temporaries",
+                name="foreach: a copy of all",
+                bytes=size,
+                formula=what,
+                moments=step,
+                source=source,
+            )
         elif plan.optimizer_step == "for-loop":
             size, what = self.for_loop_bytes, "the largest of all weights"
-            yield Line("temporaries", "for-loop: arrays of one weight", 0, size, what, step, source=source)
+            yield Line(
+                component="temporaries",
+                name="for-loop: arrays of one weight",
+                bytes=size,
+                formula=what,
+                moments=step,
+                source=source,
+            )
         if plan.master_bytes and plan.gradient_widths == (2,):
             name, source = "gradients in fp32 for the master copy", DEEPSPEED
-            yield Line("temporaries", name, 0, updated, "4 B a number of the share", step, source=source)
+            yield Line(
+                component="temporaries",
+                name=name,
+                bytes=updated,
+                formula="4 B a number of the share",
+                moments=step,
+                source=source,
+            )
 
     @property
     def for_loop_bytes(self) -> int:
@@ -985,7 +1114,16 @@ def workspace_line(plan: Training) -> Line:
     low, usual, high = plan.implementation.workspace(device and device.capability)
     source = plan.implementation.workspace_source
     name = "workspaces of the libraries"
-    return Line("workspace", name, 0, usual, "", plan.moments, evidence, source, low, high)
+    return Line(
+        component="workspace",
+        name=name,
+        bytes=usual,
+        moments=plan.moments,
+        evidence=evidence,
+        source=source,
+        low=low,
+        high=high,
+    )
 
 
 CONTEXT = (300 * 10**6, 500 * 10**6, 10**9)  # lazy loading of kernels, to all of them loaded
@@ -1000,7 +1138,9 @@ def runtime_lines(plan: Training) -> Iterator[Line]:
     if plan.layout.world > 1:
         found.append(("communicators", COMMUNICATOR, "NVIDIA/nccl#964, #864, #1685, 2026-11"))
     for name, (low, usual, high), source in found:
-        yield Line("runtime", name, 0, usual, "", (), evidence, source, low, high)
+        yield Line(
+            component="runtime", name=name, bytes=usual, evidence=evidence, source=source, low=low, high=high
+        )
 
 
 RESERVED = 8  # per cent: of the two rows that set it one lies 8 % above the sum, one is bound by its device
@@ -1033,7 +1173,9 @@ def reserve_line(device: PoolBudget) -> Line:
         ends = [held, (held + room) // 2, room]
     low, usual, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
     name = "kept by the allocator beyond that"
-    return Line("runtime", name, 0, usual, "", (), "measured", RESERVE, low, high)
+    return Line(
+        component="runtime", name=name, bytes=usual, evidence="measured", source=RESERVE, low=low, high=high
+    )
 
 
 DEEPSPEED_BUCKET = 5 * 10**8  # numbers: reduce_bucket_size and allgather_bucket_size by default
@@ -1048,21 +1190,27 @@ def uncertain_lines(plan: Training, stage: StageMoments) -> Iterator[Line]:
         again = max((run.again for runs in stage.runs for run in runs), default=0)
         kept = again if plan.recompute == "full" else stage.layers_kept
         name, least = "what torch.compile does not keep", -(kept * FUSED_AWAY // 100)
-        yield Line("runtime", name, 0, 0, "", (), "measured", COMPILE, least, 0)
+        yield Line(
+            component="runtime", name=name, bytes=0, evidence="measured", source=COMPILE, low=least, high=0
+        )
     stages = plan.layout.shard in (1, 2) and plan.layout.states_ranks > 1
     if stages and plan.implementation.gradients is None:
         name, most = (
             "buckets of ZeRO",
             ZERO_BUCKETS * min(DEEPSPEED_BUCKET, sum(x.count for x in stage.trained)),
         )
-        yield Line("runtime", name, 0, 0, "", (), "assumed", DEEPSPEED, 0, most)
+        yield Line(
+            component="runtime", name=name, bytes=0, evidence="assumed", source=DEEPSPEED, low=0, high=most
+        )
     routed = sum(
         run.routed * (run.times if plan.recompute != "full" else 1) for runs in stage.runs for run in runs
     )
     if plan.layout.ep > 1 and routed:
         name, most = "more tokens than an even share", routed * (plan.layout.ep - 1)
         source = "the bound: every token is sent to the experts of one rank"
-        yield Line("runtime", name, 0, 0, "", (), "assumed", source, 0, most)
+        yield Line(
+            component="runtime", name=name, bytes=0, evidence="assumed", source=source, low=0, high=most
+        )
 
 
 def one_kind(a: Line, b: Line) -> bool:

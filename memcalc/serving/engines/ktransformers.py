@@ -159,11 +159,27 @@ class KTransformers(Engine):
         """Yield the runtime, the vision tower, and the buffer that prefills layer by layer."""
         low, typical, high = (int(size * GB) for size in RUNTIME)
         name, formula = "context, graphs and temporaries", "measured totals less modules and cache"
-        yield Line("runtime", name, 0, typical, formula, (), "measured", RUNTIME_SOURCE, low, high)
+        yield Line(
+            component="runtime",
+            name=name,
+            bytes=typical,
+            formula=formula,
+            evidence="measured",
+            source=RUNTIME_SOURCE,
+            low=low,
+            high=high,
+        )
         seeing = step.stage.vision_parameters
         if seeing:
             size, formula = seeing * step.element_bytes, f"{seeing} x {step.element_bytes} B"
-            yield Line("weights", "vision tower", seeing, size, formula, ALWAYS)
+            yield Line(
+                component="weights",
+                name="vision tower",
+                count=seeing,
+                bytes=size,
+                formula=formula,
+                moments=ALWAYS,
+            )
         if step.options["layerwise_prefill"]:
             yield layer_buffer(step)
 
@@ -172,7 +188,16 @@ class KTransformers(Engine):
         del model
         low, typical, high = (size * GB for size in HOST)
         name, formula = "buffers and the system", "measured totals less the file"
-        yield Line("runtime", name, 0, typical, formula, (), "measured", HOST_SOURCE, low, high)
+        yield Line(
+            component="runtime",
+            name=name,
+            bytes=typical,
+            formula=formula,
+            evidence="measured",
+            source=HOST_SOURCE,
+            low=low,
+            high=high,
+        )
 
 
 def experts_of(parts: tuple[tuple[str, object], ...]) -> bool:
@@ -248,4 +273,11 @@ def layer_buffer(step: Step) -> Line:
         experts = (step.split.on_rank(tensor) for tensor in layer.weights() if tensor.kind == "expert")
         sizes.append(sum(tensor_bytes(tensor, step.rule(tensor)) for tensor in experts))
     name, formula = "buffer for a layer's experts", "the experts of one layer, as stored"
-    return Line("activations", name, 0, max(sizes), formula, ("prefill",), "exact", BUFFER_SOURCE)
+    return Line(
+        component="activations",
+        name=name,
+        bytes=max(sizes),
+        formula=formula,
+        moments=("prefill",),
+        source=BUFFER_SOURCE,
+    )

@@ -235,7 +235,16 @@ class LlamaCpp(Engine):
             raise BadInputError("--pp", "1 with layers in host memory", step.split.pp, remedy)
         del step
         name, formula = "CUDA context", "300 MB to 1 GB"
-        yield Line("runtime", name, 0, CUDA_LOW, formula, (), "assumed", CUDA, CUDA_LOW, CUDA_HIGH)
+        yield Line(
+            component="runtime",
+            name=name,
+            bytes=CUDA_LOW,
+            formula=formula,
+            evidence="assumed",
+            source=CUDA,
+            low=CUDA_LOW,
+            high=CUDA_HIGH,
+        )
 
     def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
         """Yield the compute buffers as they were measured: between a lower and an upper end, no law."""
@@ -244,7 +253,17 @@ class LlamaCpp(Engine):
         formula = f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least"
         evidence = "measured" if step.split.pp == 1 else "assumed"
         live = ("prefill", "decode")
-        yield Line("activations", "compute buffers", 0, low, formula, live, evidence, CONTEXTS, low, high)
+        yield Line(
+            component="activations",
+            name="compute buffers",
+            bytes=low,
+            formula=formula,
+            moments=live,
+            evidence=evidence,
+            source=CONTEXTS,
+            low=low,
+            high=high,
+        )
 
 
 def buffers(step: Step, context: int) -> tuple[int, int]:

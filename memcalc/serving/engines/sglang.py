@@ -107,17 +107,42 @@ class SGLang(Engine):
             low, typical, high = (whole - inside if outside else inside for inside, whole in ends)
             formula = "context + communicators"
             yield Line(
-                "runtime", name, 0, typical, formula, (), evidence, RUNTIME_SOURCE, low, high, outside=outside
+                component="runtime",
+                name=name,
+                bytes=typical,
+                formula=formula,
+                evidence=evidence,
+                source=RUNTIME_SOURCE,
+                low=low,
+                high=high,
+                outside=outside,
             )
         low, typical, high = (int(size * GIB) for size in LOADING)
         name, formula = "taken while loading", "workspaces"
-        yield Line("runtime", name, 0, typical, formula, (), evidence, RUNTIME_SOURCE, low, high)
+        yield Line(
+            component="runtime",
+            name=name,
+            bytes=typical,
+            formula=formula,
+            evidence=evidence,
+            source=RUNTIME_SOURCE,
+            low=low,
+            high=high,
+        )
         yield from requests(step)
         if not step.options["disable_cuda_graph"]:
             low, typical, high = (int(size * GIB) for size in GRAPHS)
             name, formula = "CUDA graphs", "captured graphs"
             yield Line(
-                "runtime", name, 0, typical, formula, (), evidence, GRAPHS_SOURCE, low, high, outside=True
+                component="runtime",
+                name=name,
+                bytes=typical,
+                formula=formula,
+                evidence=evidence,
+                source=GRAPHS_SOURCE,
+                low=low,
+                high=high,
+                outside=True,
             )
 
     def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
@@ -128,14 +153,14 @@ class SGLang(Engine):
         formula = f"{passing} tokens x {wide} numbers x {step.element_bytes} B"
         name = "widest part of a prefill pass"
         yield Line(
-            "activations",
-            name,
-            passing * wide,
-            size,
-            formula,
-            ("prefill",),
-            "assumed",
-            UNMEASURED,
+            component="activations",
+            name=name,
+            count=passing * wide,
+            bytes=size,
+            formula=formula,
+            moments=("prefill",),
+            evidence="assumed",
+            source=UNMEASURED,
             outside=True,
         )
         vocab = step.stage.logits_width
@@ -143,7 +168,15 @@ class SGLang(Engine):
             size = batch * vocab * (step.element_bytes + 4)
             formula = f"{batch} x {vocab} x ({step.element_bytes} + 4) B: the last token, and its fp32 copy"
             name, live = "logits of the last token", ("prefill", "decode")
-            yield Line("logits", name, batch * vocab, size, formula, live, outside=True)
+            yield Line(
+                component="logits",
+                name=name,
+                count=batch * vocab,
+                bytes=size,
+                formula=formula,
+                moments=live,
+                outside=True,
+            )
 
 
 def requests(step: Step) -> Iterator[Line]:
@@ -152,4 +185,14 @@ def requests(step: Step) -> Iterator[Line]:
         low, high = (rows * (step.stage.max_context + 4) * 4 for rows in REQUESTS)
         formula = f"{REQUESTS[0]} to {REQUESTS[1]} requests x ({step.stage.max_context} + 4) positions x 4 B"
         name = "table of requests and positions"
-        yield Line("runtime", name, 0, low, formula, (), "assumed", TABLE, low, high, outside=True)
+        yield Line(
+            component="runtime",
+            name=name,
+            bytes=low,
+            formula=formula,
+            evidence="assumed",
+            source=TABLE,
+            low=low,
+            high=high,
+            outside=True,
+        )

@@ -34,7 +34,15 @@ def rests_of_blocks(step: Step) -> Line:
     layers = [(fused(step, layer.weights()), layer.times) for layer in step.stage.groups]
     size = unused_bytes(fused(step, outside), layers)
     formula = "blocks of 2 MiB steps, less the arrays in them"
-    return Line("weights", "rests of blocks", 0, size, formula, ALWAYS, "assumed", ALLOCATOR)
+    return Line(
+        component="weights",
+        name="rests of blocks",
+        bytes=size,
+        formula=formula,
+        moments=ALWAYS,
+        evidence="assumed",
+        source=ALLOCATOR,
+    )
 
 
 def fused(step: Step, tensors: Iterable[Tensor]) -> list[int]:
@@ -83,7 +91,15 @@ def copied(tensor: Tensor, name: str, step: Step) -> Line:
     title = f"{name}.{tensor.name}, 16-bit copies"
     source = "vllm-project/vllm v1/attention/backends/mla/common.py (W_UV, W_UK_T), 2026-11"
     size = tensor.count * step.element_bytes
-    return Line("weights", title, tensor.count, size, formula, ALWAYS, "exact", source)
+    return Line(
+        component="weights",
+        name=title,
+        count=tensor.count,
+        bytes=size,
+        formula=formula,
+        moments=ALWAYS,
+        source=source,
+    )
 
 
 def rotary_table(step: Step) -> Iterator[Line]:
@@ -98,5 +114,13 @@ def rotary_table(step: Step) -> Iterator[Line]:
             size = positions * width * step.element_bytes
             formula = f"{positions} positions x {width} x {step.element_bytes} B"
             source = "vllm-project/vllm model_executor/layers/rotary_embedding, cos_sin_cache, 2026-11"
-            yield Line("weights", "rotary table", positions * width, size, formula, ALWAYS, "exact", source)
+            yield Line(
+                component="weights",
+                name="rotary table",
+                count=positions * width,
+                bytes=size,
+                formula=formula,
+                moments=ALWAYS,
+                source=source,
+            )
             return

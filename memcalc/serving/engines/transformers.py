@@ -124,7 +124,16 @@ class Transformers(Engine):
         low, high = CONTEXT_LOW + LEFT_LOW * MIB, CONTEXT_HIGH + LEFT_HIGH * MIB
         name, formula = "CUDA context and rounding", "context + rounding"
         size, evidence = CONTEXT_LOW + LEFT * MIB, cuda_evidence(step)
-        yield Line("runtime", name, 0, size, formula, (), evidence, CONTEXT, low, high)
+        yield Line(
+            component="runtime",
+            name=name,
+            bytes=size,
+            formula=formula,
+            evidence=evidence,
+            source=CONTEXT,
+            low=low,
+            high=high,
+        )
         yield workspace(step)
         yield self.growing_blocks(step)
         yield from unpacked(step, certain=self.law.exllama)
@@ -135,7 +144,15 @@ class Transformers(Engine):
             size, low = whole * share // 2, whole if share == 2 else 0
             formula = "blocks of 2 MiB steps, less the arrays in them"
             yield Line(
-                "weights", "rests of blocks", 0, size, formula, ALWAYS, "assumed", ALLOCATOR, low, whole
+                component="weights",
+                name="rests of blocks",
+                bytes=size,
+                formula=formula,
+                moments=ALWAYS,
+                evidence="assumed",
+                source=ALLOCATOR,
+                low=low,
+                high=whole,
             )
         if self.law.tables:
             yield from tables(step)
@@ -145,7 +162,17 @@ class Transformers(Engine):
         tensors = sum(tensor.layers for tensor in step.stage.cache(1, 1, self.kept))
         formula, high = f"{tensors} tensors x 0 to 1 MiB", tensors * MIB
         name, live = "rests of the cache's blocks", ("prefill", "decode")
-        return Line("kv_cache", name, 0, 0, formula, live, "assumed", ALLOCATOR, 0, high)
+        return Line(
+            component="kv_cache",
+            name=name,
+            bytes=0,
+            formula=formula,
+            moments=live,
+            evidence="assumed",
+            source=ALLOCATOR,
+            low=0,
+            high=high,
+        )
 
     def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
         """Yield the temporaries of a prefill pass, and the logits: of the last token, or of all."""
@@ -159,7 +186,15 @@ class Transformers(Engine):
             if size > through.bytes:  # the layers are done when the head begins: the larger of the two counts
                 formula = f"{every} tokens x ({vocab} x ({element} + 4) B + {width} x {element} B)"
                 name, source = "logits of every token of the prompt", OLD_LOGITS
-                yield Line("logits", name, every * vocab, size, formula, ("prefill",), "exact", source)
+                yield Line(
+                    component="logits",
+                    name=name,
+                    count=every * vocab,
+                    bytes=size,
+                    formula=formula,
+                    moments=("prefill",),
+                    source=source,
+                )
                 return
         if self.law.awq_beside and any(name.startswith("awq") for name in step.forms):
             held = (
@@ -167,13 +202,30 @@ class Transformers(Engine):
                 * step.element_bytes
             )
             name, formula, live = "beside the cache with AutoAWQ", f"0 to {held} B / 8", ("prefill", "decode")
-            yield Line("kv_cache", name, 0, 0, formula, live, cuda_evidence(step), AWQ, 0, ceil_div(held, 8))
+            yield Line(
+                component="kv_cache",
+                name=name,
+                bytes=0,
+                formula=formula,
+                moments=live,
+                evidence=cuda_evidence(step),
+                source=AWQ,
+                low=0,
+                high=ceil_div(held, 8),
+            )
         yield through
         yield from turning(step, tokens)
         if vocab is not None:
             formula = f"{batch} x {vocab} x ({element} + 4) B: the last token, and its fp32 copy"
             size, name = batch * vocab * (element + 4), "logits of the last token"
-            yield Line("logits", name, batch * vocab, size, formula, ("prefill", "decode"))
+            yield Line(
+                component="logits",
+                name=name,
+                count=batch * vocab,
+                bytes=size,
+                formula=formula,
+                moments=("prefill", "decode"),
+            )
 
 
 def passing(step: Step, tokens: int) -> Line:
@@ -190,7 +242,16 @@ def passing(step: Step, tokens: int) -> Line:
     formula = f"{tokens} tokens x {width} numbers ({type(widest).__name__})"
     evidence, source = ("measured", QWEN25) if isinstance(widest, MLP) else ("assumed", UNMEASURED)
     name, size = "widest part of a prefill pass", number * step.element_bytes
-    return Line("activations", name, number, size, formula, ("prefill",), evidence, source)
+    return Line(
+        component="activations",
+        name=name,
+        count=number,
+        bytes=size,
+        formula=formula,
+        moments=("prefill",),
+        evidence=evidence,
+        source=source,
+    )
 
 
 def rotary_width(step: Step) -> int:
@@ -208,7 +269,14 @@ def turning(step: Step, tokens: int) -> Iterator[Line]:
     width = rotary_width(step)
     size = 2 * tokens * width * step.element_bytes
     formula = f"2 x {tokens} tokens x {width} x {step.element_bytes} B"
-    yield Line("activations", "cosines and sines", 2 * tokens * width, size, formula, ("prefill",))
+    yield Line(
+        component="activations",
+        name="cosines and sines",
+        count=2 * tokens * width,
+        bytes=size,
+        formula=formula,
+        moments=("prefill",),
+    )
 
 
 def tables(step: Step) -> Iterator[Line]:
@@ -218,7 +286,15 @@ def tables(step: Step) -> Iterator[Line]:
         number = 2 * depth * positions * width
         size = number * step.element_bytes
         formula = f"2 x {depth} layers x {positions} positions x {width} x {step.element_bytes} B"
-        yield Line("weights", "rotary tables", number, size, formula, ALWAYS, "exact", OLD_ROTARY)
+        yield Line(
+            component="weights",
+            name="rotary tables",
+            count=number,
+            bytes=size,
+            formula=formula,
+            moments=ALWAYS,
+            source=OLD_ROTARY,
+        )
 
 
 def workspace(step: Step) -> Line:
@@ -228,7 +304,15 @@ def workspace(step: Step) -> Line:
     evidence = "exact" if device is not None and device.capability is not None else "assumed"
     formula = f"{size // 2**10} KiB"
     live = ("prefill", "decode")
-    return Line("activations", "cuBLAS workspace", 0, size, formula, live, evidence, CUBLAS)
+    return Line(
+        component="activations",
+        name="cuBLAS workspace",
+        bytes=size,
+        formula=formula,
+        moments=live,
+        evidence=evidence,
+        source=CUBLAS,
+    )
 
 
 def is_new(device: Device | None) -> bool:
@@ -253,7 +337,18 @@ def unpacked(step: Step, *, certain: bool) -> Iterator[Line]:
         high, formula = 2 * number, f"{number} x 2 B"
         size, evidence = (high, "exact") if certain else (0, "assumed")
         name = "buffer for one unpacked matrix"
-        yield Line("activations", name, number, size, formula, ALWAYS, evidence, EXLLAMA, size, high)
+        yield Line(
+            component="activations",
+            name=name,
+            count=number,
+            bytes=size,
+            formula=formula,
+            moments=ALWAYS,
+            evidence=evidence,
+            source=EXLLAMA,
+            low=size,
+            high=high,
+        )
 
 
 def remainders(step: Step) -> int:

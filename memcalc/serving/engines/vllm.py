@@ -9,6 +9,7 @@ them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.budget import Line
@@ -193,13 +194,22 @@ class VLLM(Engine):
         yield ranged(step, name, formula, ends, self.law.non_torch_source)
         if not step.options["enforce_eager"]:
             graphs = ranged(step, "CUDA graphs", "captured graphs", self.law.graphs, self.law.graphs_source)
-            yield graphs._replace(outside=not self.law.inside)
+            yield replace(graphs, outside=not self.law.inside)
 
 
 def ranged(step: Step, name: str, formula: str, ends: tuple[float, float, float], source: str) -> Line:
     """Return a line of the runtime that was measured: least, typical and most GiB."""
     low, typical, high = (int(size * GIB) for size in ends)
-    return Line("runtime", name, 0, typical, formula, (), cuda_evidence(step), source, low, high)
+    return Line(
+        component="runtime",
+        name=name,
+        bytes=typical,
+        formula=formula,
+        evidence=cuda_evidence(step),
+        source=source,
+        low=low,
+        high=high,
+    )
 
 
 def activation_peak(step: Step, law: Law) -> Line:
@@ -225,10 +235,28 @@ def activation_peak(step: Step, law: Law) -> Line:
         high = passing * (100 + law.beyond) // 100
         source = f"{TOKENS}; {law.peak_source}"
         return Line(
-            "activations", name, tokens * wide, passing, formula, live, "assumed", source, passing, high
+            component="activations",
+            name=name,
+            count=tokens * wide,
+            bytes=passing,
+            formula=formula,
+            moments=live,
+            evidence="assumed",
+            source=source,
+            low=passing,
+            high=high,
         )
     return Line(
-        "activations", name, entries, (low + high) // 2, formula, live, evidence, law.peak_source, low, high
+        component="activations",
+        name=name,
+        count=entries,
+        bytes=(low + high) // 2,
+        formula=formula,
+        moments=live,
+        evidence=evidence,
+        source=law.peak_source,
+        low=low,
+        high=high,
     )
 
 
@@ -259,4 +287,14 @@ def padding(step: Step) -> Iterator[Line]:
     low, typical, high = (size * share // 1000 for share in PADDING)
     formula = f"{size} B of experts x {PADDING[0] / 10} to {PADDING[2] / 10} %"
     name, live, evidence = "padding of MXFP4 experts", ("load", "prefill", "decode"), cuda_evidence(step)
-    yield Line("weights", name, 0, typical, formula, live, evidence, PADDING_SOURCE, low, high)
+    yield Line(
+        component="weights",
+        name=name,
+        bytes=typical,
+        formula=formula,
+        moments=live,
+        evidence=evidence,
+        source=PADDING_SOURCE,
+        low=low,
+        high=high,
+    )

@@ -1,0 +1,41 @@
+"""Bytes that print themselves."""
+
+from __future__ import annotations
+
+__all__ = ["GIB", "MIB", "Amount"]
+
+MIB = 2**20
+GIB = 2**30
+
+
+class Amount(int):
+    """A whole number of bytes that shows itself in GiB; arithmetic with it is arithmetic with whole numbers.
+
+    >>> total = Amount(65_524_246_528)
+    >>> total, str(total), f"{total:,} B"
+    (61.02 GiB, '61.02 GiB', '65,524,246,528 B')
+    >>> total.gib == total / 2**30, total.gb, total + 1
+    (True, 65.524246528, 65524246529)
+    """
+
+    __slots__ = ()
+
+    @property
+    def gib(self) -> float:
+        """The same in units of 2^30 bytes, as tools of PyTorch and NVIDIA count."""
+        return self / GIB
+
+    @property
+    def gb(self) -> float:
+        """The same in units of 10^9 bytes, as vendors and files count."""
+        return self / 10**9
+
+    def __repr__(self) -> str:
+        from memcalc.ledger.budget import gib
+
+        return gib(self)
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(int(self), spec) if spec else str(self)

@@ -1,0 +1,241 @@
+"""Options are declared once: the fields of a frozen dataclass, from which come checks, flags, help and docs.
+
+A field's type says what it may be, its metadata what it means. A module that declares options does not postpone
+its annotations, so that both can be read when the program runs::
+
+    @dataclass(frozen=True, kw_only=True)
+    class Options:
+        seq: int = field(metadata=about("tokens of a sequence", at_least=1))
+        shard: Literal[0, 1, "fsdp"] = field(default=0, metadata=about("what data-parallel ranks share"))
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+)
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.ledger.registry import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from dataclasses import Field
+
+__all__ = ["Option", "about", "check", "options_of", "takes_options"]
+
+Given = ParamSpec("Given")
+Subject = TypeVar("Subject")
+Options = TypeVar("Options")
+Answer = TypeVar("Answer")
+
+
+class Option(NamedTuple):
+    """One option as its dataclass declares it: what Python, command line, JSON and documentation share."""
+
+    name: str
+    kind: type | tuple[object, ...]
+    default: object
+    required: bool
+    optional: bool
+    meaning: str
+    unit: str
+    otherwise: str
+    at_least: int | None
+    group: str
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def shown_default(self) -> str:
+        """The default in words."""
+        return self.otherwise or ("required" if self.required else str(self.default))
+
+
+def about(
+    meaning: str, *, unit: str = "", otherwise: str = "", at_least: int | None = None, group: str = ""
+) -> dict[str, object]:
+    """Return the metadata of an option's field.
+
+    Parameters
+    ----------
+    meaning : str
+        What it is, in a line: help and documentation show it.
+    unit : str, optional
+        What a number counts.
+    otherwise : str, optional
+        The default in words, where its value does not say it: "as --tp".
+    at_least : int, optional
+        The least number that it may be.
+    group : str, optional
+        The heading below which documentation shows it.
+
+    """
+    return {"meaning": meaning, "unit": unit, "otherwise": otherwise, "at_least": at_least, "group": group}
+
+
+def options_of(declared: type) -> Iterator[Option]:
+    """Yield the options that a dataclass declares, in their order."""
+    for one in fields(declared):
+        yield option_of(one)
+
+
+def option_of(one: Field[Any]) -> Option:
+    """Return a field as an option."""
+    kind: Any = one.type
+    optional = isinstance(kind, UnionType) and NoneType in get_args(kind)
+    if optional:
+        (kind, *others) = (part for part in get_args(kind) if part is not NoneType)
+        if others:
+            raise TypeError(f"{one.name}: an option is of one kind, or None")
+    if get_origin(kind) is Literal:
+        kind = get_args(kind)
+    required = one.default is MISSING
+    return Option(
+        name=one.name,
+        kind=kind,
+        default=None if required else one.default,
+        required=required,
+        optional=optional,
+        **one.metadata,
+    )
+
+
+def check(asked: Any) -> None:
+    """Refuse values that are of another kind than their option.
+
+    Parameters
+    ----------
+    asked : dataclass
+        The options as they were given. Arrays pass where numbers are expected: a sweep checks them itself.
+
+    Raises
+    ------
+    BadInputError
+        A value is of another kind, or below the least that it may be.
+    UnknownNameError
+        A word is none of the choices.
+
+    """
+    for option in options_of(type(asked)):
+        value = getattr(asked, option.name)
+        if (value is None and option.optional) or hasattr(value, "dtype"):
+            continue
+        check_value(option, value)
+
+
+def check_value(option: Option, value: object) -> None:
+    """Refuse one value.
+
+    Raises:
+        BadInputError: it is of another kind, or below the least that it may be.
+        UnknownNameError: it is none of the choices.
+
+    """
+    kind = option.kind
+    if isinstance(kind, tuple):
+        if not any(value == one and type(value) is type(one) for one in kind):
+            known = ", ".join(map(str, kind))
+            remedy = nearest(value, map(str, kind)) or f"leave it out for {option.shown_default}"
+            raise UnknownNameError(option.flag, f"one of {known}", value, remedy)
+        return
+    expected, allowed = expectation(option)
+    if not allowed(value):
+        raise BadInputError(option.flag, expected, value, option.meaning)
+
+
+def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
+    """Return what an option that is no choice may be: in words, and as a test."""
+    kind, least = option.kind, option.at_least
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        expected = f"a tuple of {'words' if inner is str else 'whole numbers'}"
+        return expected, lambda value: isinstance(value, tuple) and all(type(one) is inner for one in value)
+    if kind is int:
+        expected = "a whole number" if least is None else f"a whole number >= {least}"
+        return expected, lambda value: type(value) is int and (least is None or value >= least)
+    if kind is float:
+        return "a number", lambda value: type(value) in (int, float)
+    if kind is bool:
+        return "True or False", lambda value: type(value) is bool
+    return "a word", lambda value: isinstance(value, str)
+
+
+def takes_options(
+    declared: Callable[Given, Options],
+) -> Callable[[Callable[[Subject, Options], Answer]], Callable[Concatenate[Subject, Given], Answer]]:
+    """Let a function of a subject and its options take the options as keyword arguments.
+
+    Signature and docstring get them from the dataclass: in the docstring, in place of the line ``{options}``.
+
+    Parameters
+    ----------
+    declared : type
+        The dataclass that declares the options.
+
+    """
+
+    def decorate(
+        function: Callable[[Subject, Options], Answer],
+    ) -> Callable[Concatenate[Subject, Given], Answer]:
+        from functools import wraps
+        from inspect import Parameter, signature
+
+        names = [option.name for option in options_of(declared)]  # type: ignore[arg-type]
+
+        @wraps(function)
+        def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
+            for name in named:
+                if name not in names:
+                    guess = nearest(name, names)
+                    text = f"{function.__name__}() has no option {name!r}; {guess or 'see its help'}"
+                    raise TypeError(text)
+            return function(subject, declared(*given, **named))
+
+        first, *_ = signature(function).parameters.values()
+        own = signature(function).replace(
+            parameters=[
+                first.replace(kind=Parameter.POSITIONAL_ONLY),
+                *signature(declared).parameters.values(),
+            ]
+        )
+        answer.__signature__ = own  # type: ignore[attr-defined]
+        if function.__doc__ is not None:
+            answer.__doc__ = function.__doc__.replace("{options}", documented(declared).strip())
+        return cast("Callable[Concatenate[Subject, Given], Answer]", answer)
+
+    return decorate
+
+
+def documented(declared: Any, indent: str = "    ") -> str:
+    """Return the options as the parameters of a docstring."""
+    rows: list[str] = []
+    for option in options_of(declared):
+        kind, unit = kind_in_words(option), f", in {option.unit}" if option.unit else ""
+        default = "" if option.required else f", default {option.shown_default}"
+        rows += [f"{indent}{option.name} : {kind}{default}", f"{indent}    {option.meaning}{unit}."]
+    return "\n".join(rows)
+
+
+def kind_in_words(option: Option) -> str:
+    """Return the type of an option as documentation writes it."""
+    kind = option.kind
+    if isinstance(kind, tuple):
+        return "{" + ", ".join(map(repr, kind)) + "}"
+    if get_origin(kind) is tuple:
+        return f"tuple of {get_args(kind)[0].__name__}"
+    return kind.__name__
