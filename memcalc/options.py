@@ -1,7 +1,7 @@
 """Options are declared once: the fields of a frozen dataclass, from which come checks, flags, help and docs.
 
-A field's type says what it may be, its metadata what it means. A module that declares options does not postpone
-its annotations, so that both can be read when the program runs::
+A field's type says what it may be, its metadata what it means. A module that declares options does not
+postpone its annotations, so that both can be read when the program runs::
 
     @dataclass(frozen=True, kw_only=True)
     class Options:
