@@ -61,8 +61,8 @@ TRAINING_REASONS = {  # why a published figure is no row of the record
     "ended early": "the run broke off: nothing was taken that could be predicted",
     "estimate, not a measurement": "what a tool or an author expects",
     "from memory, unverified": "not seen again in its source",
-    "GPU count not stated": "of how many devices, nobody says",
-    "hardware not stated": "of which device, nobody says",
+    "GPU count not stated": "the number of devices is not given",
+    "hardware not stated": "the device is not given",
     "kernels not modelled": "fused kernels keep other tensors, and the peak depends on them",
     "length not stated": "nor can it be worked out",
     "model not stated": "its dimensions are not given",
@@ -74,7 +74,7 @@ TRAINING_REASONS = {  # why a published figure is no row of the record
     "recompute policy not modelled": "chosen operation by operation",
     "settings not stated": "an optimizer, a recomputation or the like is not named",
     "sharding not stated": "several devices, and not what each holds",
-    "variable lengths": "the longest batch decides, and nobody says how long it was",
+    "variable lengths": "the longest batch decides, and its length is not given",
 }
 CHECKS: Checks = {
     **SOURCED,
