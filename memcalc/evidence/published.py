@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.evidence.records import SOURCED, load_records
-from memcalc.files.sources import Source, source
+from memcalc.files.source import Source
+from memcalc.files.sources import source
 from memcalc.ledger.formats import format_named, tensor_bytes, tensor_pieces
 from memcalc.ledger.tensor import Tensor
 
@@ -56,8 +57,10 @@ class Checkpoint(NamedTuple):
     def found(self) -> Source:
         """The model's config with the checkpoint's own storage.
 
-        Raises:
-            LookupError: memcalc cannot read this checkpoint.
+        Raises
+        ------
+        LookupError
+            memcalc cannot read this checkpoint.
 
         """
         if self.unread:
@@ -68,9 +71,7 @@ class Checkpoint(NamedTuple):
 
     def tensors(self) -> Iterator[tuple[Tensor, Format]]:
         """Yield every tensor with its format, equal layers together; the router's buffers stay out."""
-        from memcalc.serving.estimate import as_stored
-
-        stored = as_stored(self.found)
+        stored = self.found.stored()
         for tensor in stored.model.weights():
             if tensor.kind != "buffer":
                 yield tensor, stored.rule(tensor)
