@@ -54,7 +54,7 @@ class Checkpoint(NamedTuple):
     unread: str = ""
 
     @property
-    def found(self) -> Source:
+    def as_source(self) -> Source:
         """The model's config with the checkpoint's own storage.
 
         Raises
@@ -71,7 +71,7 @@ class Checkpoint(NamedTuple):
 
     def tensors(self) -> Iterator[tuple[Tensor, Format]]:
         """Yield every tensor with its format, equal layers together; the router's buffers stay out."""
-        stored = self.found.stored()
+        stored = self.as_source.stored()
         for tensor in stored.model.weights():
             if tensor.kind != "buffer":
                 yield tensor, stored.rule(tensor)
