@@ -62,6 +62,7 @@ def test_nothing_of_the_notes_is_left_over():
 def test_without_any_one_entry_something_is_left_over_or_it_shares_its_words(edited, kind):
     """Every entry is needed, unless other entries quote all of its words."""
     stored = read_record("notes.json", kind)
+    assert len(stored) == {"claims": 70, "citations": 12, "not_claims": 29}[kind]
     for index, one in enumerate(stored):
         edited(**{kind: stored[:index] + stored[index + 1 :]})
         needed = list(uncovered()) != []
