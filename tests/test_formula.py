@@ -18,17 +18,7 @@ from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
 from memcalc.files.sources import catalogue, load_model
-from memcalc.formula.core import (
-    Formula,
-    derive,
-    derive_bytes,
-    formula,
-    lift,
-    prove,
-    symbol,
-    symbols,
-    to_latex,
-)
+from memcalc.formula import Formula, derive, derive_bytes, formula, lift, prove, symbol, symbols, to_latex
 from memcalc.ledger import parts
 from memcalc.ledger.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, stored_bytes
 from memcalc.ledger.model import Layer, Model

@@ -11,7 +11,8 @@ import pytest
 import sympy
 
 from memcalc.errors import BadInputError
-from memcalc.formula.core import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
+from memcalc.formula import JAVASCRIPT, formula, symbol, symbols, to_javascript
+from memcalc.formula.javascript import RESERVED
 from memcalc.ledger.formats import FORMATS, quantised, stored_bytes, tensor_bytes
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parallel import Split

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.sources import catalogue
-from memcalc.formula.core import JAVASCRIPT, symbol, to_javascript
+from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import FORMATS, KV_FORMATS, Format, format_named
 from memcalc.ledger.machine import devices
 from memcalc.ledger.search import LIMIT
