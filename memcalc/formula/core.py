@@ -177,9 +177,9 @@ def derive_bytes(tensors: Iterable[Tensor], rule: Rule) -> Formula:
     """Sum the tensors' bytes, each in the format that the rule gives it.
 
     >>> from memcalc.formula import symbols
-    >>> from memcalc.ledger.formats import FORMATS, plain
+    >>> from memcalc.ledger.formats import FORMATS, uniform_rule
     >>> from memcalc.ledger.parts import MLP
-    >>> derive_bytes(MLP(*symbols("width ffn_width")).weights(), plain(FORMATS["bf16"]))
+    >>> derive_bytes(MLP(*symbols("width ffn_width")).weights(), uniform_rule(FORMATS["bf16"]))
     6hf
     """
     return derive(tensors, of=lambda tensor: tensor_bytes(tensor, rule(tensor)))

@@ -15,15 +15,13 @@ if TYPE_CHECKING:
         thin as thin,
     )
     from memcalc.ledger.formats import (
+        COMMON_FORMATS as COMMON_FORMATS,
         FORMATS as FORMATS,
         GGUF_TYPES as GGUF_TYPES,
         KV_FORMATS as KV_FORMATS,
-        MORE_FORMATS as MORE_FORMATS,
         Format as Format,
         format_named as format_named,
-        plain as plain,
         tensor_bytes as tensor_bytes,
-        zero_biases as zero_biases,
     )
     from memcalc.ledger.machine import devices as devices, servers as servers
     from memcalc.ledger.model import Layer as Layer, Model as Model, everything as everything
@@ -58,15 +56,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "budget": ("Budget", "Line", "PoolBudget", "gb", "gib", "thin"),
         "formats": (
+            "COMMON_FORMATS",
             "FORMATS",
             "Format",
             "GGUF_TYPES",
             "KV_FORMATS",
-            "MORE_FORMATS",
             "format_named",
-            "plain",
             "tensor_bytes",
-            "zero_biases",
         ),
         "machine": ("devices", "servers"),
         "model": ("Layer", "Model", "everything"),

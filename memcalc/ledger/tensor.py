@@ -1,7 +1,7 @@
 """A tensor: a name, a shape, a kind. The arithmetic never asks what its numbers are.
 
-Whole numbers give exact counts, SymPy symbols formulas, arrays of NumPy or Dask sweeps. Annotations say ``int``;
-`least`, `greatest`, `share` and `ceil_div` are the only functions that look at the kind of number.
+Whole numbers give exact counts, SymPy symbols formulas, arrays of NumPy or Dask sweeps. Annotations say
+``int``; `least`, `greatest`, `share` and `ceil_div` are the only functions that look at the kind of number.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def greatest(a: int, b: int) -> int:
 
 
 def _extreme(a: Any, b: Any, builtin: Any, names: tuple[str, str, str]) -> Any:
-    """Return one of two numbers: by a method of theirs, SymPy, or NumPy, which leaves Dask's arrays to Dask."""
+    """Return one of two numbers: by its own method, by SymPy, or by NumPy, which leaves Dask's to Dask."""
     method, symbolic, ufunc = names
     for one, other in ((a, b), (b, a)):
         if hasattr(one, method):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.files.sources import source
 from memcalc.ledger.budget import Budget, Line, PoolBudget
-from memcalc.ledger.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, tensor_bytes
+from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes, uniform_rule, weight_only_rule
 from memcalc.ledger.machine import machine
 from memcalc.ledger.parallel import Split, stages
 from memcalc.ledger.search import LIMIT, largest
@@ -421,7 +421,7 @@ def most_in(room: Callable[[int], int], far: int = 2**20) -> int:
 def kv_formats(text: str | None, otherwise: str, known: Mapping[str, Format]) -> tuple[Format, Format]:
     """Return the formats of keys and values from "K/V", "both" or nothing."""
     keys, _, values = (otherwise if text is None else text).partition("/")
-    return format_named(keys, "--kv", known), format_named(values or keys, "--kv", known)
+    return known[keys], known[values or keys]
 
 
 def plan(
@@ -604,7 +604,7 @@ def as_stored(found: Source, weights: str | None = None) -> Stored:
             from memcalc.files.quantization import keep_out
 
             model, unmatched = keep_out(model, own.kept_out, own, activation)
-    rule = plain(form) if form.is_plain else quantised(form, activation)
+    rule = uniform_rule(form) if form.is_plain else weight_only_rule(form, activation)
     return Stored(model, rule, form, activation, unmatched, own is not None)
 
 
@@ -616,7 +616,7 @@ def weights_are_gguf(found: Source, weights: str | None) -> bool:
     """
     if weights is None:
         return found.is_gguf
-    if weights in FORMATS or weights in MORE_FORMATS:
+    if weights in FORMATS:
         return False
     from memcalc.files.gguf.presets import find_mix
 
