@@ -239,7 +239,7 @@ def header_text(compared: Check | None) -> list[str]:
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:
     """Return a model's answer for people."""
-    from memcalc.ledger.budget import gb, gib, thin
+    from memcalc.ledger.amount import gb, gib, thin
 
     far, near = cache["bytes_per_token"], cache["bytes_per_token_in_window"]
     window = "" if far == near else f", {thin(near)} B while every window still grows"
@@ -443,7 +443,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
 
 def serve_text(serving: Serving) -> str:
     """Return a plan's answer for people."""
-    from memcalc.ledger.budget import gib, thin
+    from memcalc.ledger.amount import gib, thin
     from memcalc.ledger.search import LIMIT
 
     tokens, by = f"{serving.batch} x {thin(serving.context)} tokens", serving.engine
