@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from memcalc.errors import BadInputError, ProofError
-from memcalc.formula.arithmetic import RANGES, evaluate, within_64_bits, work_out
+from memcalc.formula.arithmetic import NUMBERS, RANGES, evaluate, within_64_bits, work_out
 from memcalc.formula.expression import PRIME, expression_of, letters_of, quantity, symbol
 from memcalc.formula.latex import Proof, Shown, in_groups, letter, to_latex
 from memcalc.ledger.formats import tensor_bytes
+from memcalc.ledger.sweep import sweep
 from memcalc.ledger.vocabulary import WORDS
 
 if TYPE_CHECKING:
@@ -85,23 +86,27 @@ class Formula:
     def sweep(self, **arrays: Any) -> Any:
         """Return the values for whole arrays of numbers, as 64-bit integers.
 
+        Parameters
+        ----------
+        **arrays : array or int
+            Whole numbers >= 1 for each symbol by its name; they broadcast. With a Dask array among them the
+            result is one, too, worked out block by block when it is computed.
+
+        Examples
+        --------
         >>> import numpy
         >>> from memcalc.formula import symbol
         >>> Formula(2 * symbol("depth")).sweep(depth=numpy.array([32, 64]))
         array([ 64, 128])
-        """
-        import numpy as np
 
-        columns = {item: np.asarray(array) for item, array in self._given(arrays).items()}
-        for item, column in columns.items():
-            if column.dtype.kind not in "iu" or column.size == 0 or column.min() < 1:
-                given = f"{column.size} of {column.dtype}"
-                raise BadInputError(item.name, "an array of whole numbers >= 1", given, "cast it to int64")
-        ranges = {
-            item: within_64_bits((int(column.min()), int(column.max()))) for item, column in columns.items()
-        }
-        work_out(self.expression, ranges.__getitem__, RANGES)  # refuses what would not fit
-        return evaluate(self.expression, {item: column.astype("int64") for item, column in columns.items()})
+        """
+
+        def prepare(ranges: Mapping[str, tuple[int, int]]) -> Callable[[Mapping[str, Any]], Any]:
+            ends = {name: within_64_bits(pair) for name, pair in ranges.items()}
+            work_out(self.expression, lambda item: ends[item.name], RANGES)  # refuses what would not fit
+            return lambda at: work_out(self.expression, lambda item: at[item.name], NUMBERS)
+
+        return sweep(prepare, {item.name: array for item, array in self._given(arrays).items()})
 
     def _given(self, numbers: Mapping[str, Any]) -> dict[sympy.Symbol, Any]:
         """Return the number of each of the formula's symbols."""

@@ -7,13 +7,18 @@ not one polynomial, so that all are kept that could be the largest somewhere. No
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.sweep import columns, is_array, is_lazy, sweep
+from memcalc.ledger.tensor import greatest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    Range = tuple[int, int]  # the least and the largest
     Powers = tuple[int, int, int]  # of batch, of sequence, of "there is one sequence" (0 or 1)
     Polynomial = tuple[tuple[Powers, int], ...]
 
@@ -141,50 +146,43 @@ def at_most(a: Polynomial, b: Polynomial) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """The batches and sequences of a sweep, as arrays of 64-bit integers that fit each other."""
+    """The batches and sequences of a sweep, each sequence shared by `cp` ranks."""
 
     batch: Any
     seq: Any
+    cp: int = 1
 
     def value(self, size: Any) -> Any:
-        """Return the bytes at every point, as an array of 64-bit integers.
+        """Return the bytes at every point, as an array of 64-bit integers."""
 
-        Raises:
-            BadInputError: a step would not fit into 64 bits.
-
-        """
-        import numpy as np
-
-        largest = {"batch": int(self.batch.max()), "seq": int(self.seq.max())}
-        products: dict[Powers, Any] = {}
-        found = None
-        for one in self.possible(polynomials(size)):
-            bound = sum(
-                abs(number) * largest["batch"] ** i * largest["seq"] ** j for (i, j, _), number in one
-            )
-            if bound >= LIMIT:
+        def prepare(ranges: Mapping[str, Range]) -> Callable[[Mapping[str, Any]], Any]:
+            (low, high), batch = ranges["--seq"], ranges["--micro-batch"]
+            seq = low // self.cp, high // self.cp
+            kept = possible(polynomials(size), batch, seq)
+            if any(bound(one, batch[1], seq[1]) >= LIMIT for one in kept):
+                largest = {"batch": batch[1], "seq": seq[1]}
                 raise BadInputError("--seq", "sizes below 2^63 bytes", largest, "sweep smaller numbers")
-            total = np.zeros(np.broadcast(self.batch, self.seq).shape, dtype="int64")
-            for powers, number in one:
-                if powers not in products:
-                    i, j, k = powers
-                    products[powers] = self.batch**i * self.seq**j * (self.batch == 1) ** k
-                total += number * products[powers]
-            found = total if found is None else np.maximum(found, total)
-        return found
+            return lambda at: largest_at(kept, at["--micro-batch"], at["--seq"] // self.cp)
 
-    def possible(self, given: tuple[Polynomial, ...]) -> tuple[Polynomial, ...]:
-        """Leave out what is nowhere the largest among these points, as far as their bounds tell."""
-        bounds = [(int(array.min()), int(array.max())) for array in (self.batch, self.seq)]
-        kept: list[Polynomial] = []
-        for one in given:
-            if not any(least_difference(other, one, *bounds) >= 0 for other in kept):
-                kept = [other for other in kept if least_difference(one, other, *bounds) < 0]
-                kept.append(one)
-        return tuple(kept)
+        return sweep(prepare, {"--micro-batch": self.batch, "--seq": self.seq})
 
 
-def least_difference(a: Polynomial, b: Polynomial, batch: tuple[int, int], seq: tuple[int, int]) -> int:
+def bound(one: Polynomial, batch: int, seq: int) -> int:
+    """Return what no step of a polynomial comes to, up to a batch and a sequence."""
+    return sum(abs(number) * batch**i * seq**j for (i, j, _), number in one)
+
+
+def possible(given: Iterable[Polynomial], batch: Range, seq: Range) -> list[Polynomial]:
+    """Leave out what is nowhere the largest, as far as the ranges of batch and sequence tell."""
+    kept: list[Polynomial] = []
+    for one in given:
+        if not any(least_difference(other, one, batch, seq) >= 0 for other in kept):
+            kept = [other for other in kept if least_difference(one, other, batch, seq) < 0]
+            kept.append(one)
+    return kept
+
+
+def least_difference(a: Polynomial, b: Polynomial, batch: Range, seq: Range) -> int:
     """Return a lower bound of a - b: what is added at its least, what is taken away at its most."""
     least = 0
     for (i, j, k), number in summed(a, multiplied(b, ((ONE, -1),))):
@@ -194,25 +192,25 @@ def least_difference(a: Polynomial, b: Polynomial, batch: tuple[int, int], seq: 
     return least
 
 
-def points(numbers: Mapping[str, Any]) -> Points | None:
-    """Return the points of a sweep, or None where both numbers are single ones.
+def largest_at(kept: Sequence[Polynomial], batch: Any, seq: Any) -> Any:
+    """Return the largest of some polynomials at each point."""
+    factors: dict[Powers, Any] = {ONE: 1}
+    totals = []
+    for one in kept:
+        total = 0
+        for powers, number in one:
+            if powers not in factors:
+                i, j, k = powers
+                factors[powers] = reduce(mul, [batch] * i + [seq] * j + [batch == 1] * k)
+            total = total + number * factors[powers]
+        totals.append(total)
+    return reduce(greatest, totals)
 
-    Raises:
-        BadInputError: an array is not of whole numbers >= 1, or they do not fit each other.
 
-    """
-    if not any(type(value).__module__ == "numpy" for value in numbers.values()):
+def points(batch: Any, seq: Any, cp: int = 1) -> Points | None:
+    """Return the points of a sweep, or None where batch and sequence are single numbers."""
+    if not (is_array(batch) or is_array(seq)):
         return None
-    import numpy as np
-
-    arrays = {name: np.asarray(value) for name, value in numbers.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "iu" or array.size == 0 or array.min() < 1:
-            given = f"{array.size} of {array.dtype}"
-            raise BadInputError(f"--{name}", "an array of whole numbers >= 1", given, "cast it to int64")
-    try:
-        np.broadcast(*arrays.values())
-    except ValueError:
-        given = ", ".join(str(array.shape) for array in arrays.values())
-        raise BadInputError("--seq", "arrays of one shape", given, "one element for each point") from None
-    return Points(arrays["micro-batch"].astype("int64"), arrays["seq"].astype("int64"))
+    if not (is_lazy(batch) or is_lazy(seq)):
+        columns({"--micro-batch": batch, "--seq": seq})
+    return Points(batch, seq, cp)
