@@ -11,7 +11,7 @@ from memcalc.errors import BadInputError
 from memcalc.files.readers import read
 from memcalc.files.sources import load_model, source
 from memcalc.files.tensor_names import header
-from memcalc.formula.core import derive, lift, prove, symbols
+from memcalc.formula import derive, lift, prove, symbols
 from memcalc.ledger.parts import GQA, MLP, MoE, Patches, Positions
 from memcalc.ledger.tensor import count
 from memcalc.serving.estimate import plan
