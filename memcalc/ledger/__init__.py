@@ -35,13 +35,12 @@ if TYPE_CHECKING:
         DeltaNet as DeltaNet,
         Embedding as Embedding,
         Indexer as Indexer,
-        LearnedPositions as LearnedPositions,
         Linear as Linear,
         MoE as MoE,
         Norm as Norm,
         Part as Part,
         Patches as Patches,
-        Positions as Positions,
+        PositionTable as PositionTable,
     )
     from memcalc.ledger.search import largest as largest
     from memcalc.ledger.tensor import (
@@ -76,7 +75,6 @@ __getattr__, __dir__ = lazy_names(
             "Embedding",
             "GQA",
             "Indexer",
-            "LearnedPositions",
             "Linear",
             "MLA",
             "MLP",
@@ -84,7 +82,7 @@ __getattr__, __dir__ = lazy_names(
             "Norm",
             "Part",
             "Patches",
-            "Positions",
+            "PositionTable",
         ),
         "search": ("largest",),
         "tensor": ("IN", "OUT", "Tensor", "ceil_div", "least"),
