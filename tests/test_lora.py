@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.files.sources import Source
+from memcalc.files.source import Source
 from memcalc.training.plan import train
 
 RECORD = Path(__file__).parent / "recorded" / "training.json"

@@ -19,7 +19,7 @@ from memcalc.errors import BadInputError
 from memcalc.evidence.training import trained_models, training_observations
 from memcalc.files.readers import read
 from memcalc.files.readers.megatron import described, run
-from memcalc.files.sources import Source
+from memcalc.files.source import Source
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parallel import Layout
 from memcalc.ledger.parts import GQA, MLP, Embedding, MoE, Norm

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from memcalc.files.readers import read
-from memcalc.files.sources import Source
+from memcalc.files.source import Source
 from memcalc.training.plan import train
 from memcalc.training.precision import states
 

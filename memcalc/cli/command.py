@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memcalc.files.compare import Check
-    from memcalc.files.sources import Source
+    from memcalc.files.source import Source
     from memcalc.ledger.budget import PoolBudget
     from memcalc.ledger.model import Model
     from memcalc.serving.estimate import KVPool, Serving

@@ -10,7 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.evidence.record import need, open_record
-from memcalc.files.sources import Source, source
+from memcalc.files.source import Source
+from memcalc.files.sources import source
 from memcalc.ledger.formats import format_named, tensor_bytes, tensor_pieces
 from memcalc.ledger.tensor import Tensor
 
@@ -62,9 +63,7 @@ class Checkpoint(NamedTuple):
 
     def tensors(self) -> Iterator[tuple[Tensor, Format]]:
         """Yield every tensor with its format, equal layers together; the router's buffers stay out."""
-        from memcalc.serving.estimate import as_stored
-
-        stored = as_stored(self.found)
+        stored = self.found.stored()
         for tensor in stored.model.weights():
             if tensor.kind != "buffer":
                 yield tensor, stored.rule(tensor)

@@ -11,7 +11,8 @@ from memcalc.evidence.score import Prediction, exactly, nine_tenths, span
 from memcalc.evidence.training import trained_models
 from memcalc.files.readers import read
 from memcalc.files.readers.megatron import described
-from memcalc.files.sources import Source, load_model
+from memcalc.files.source import Source
+from memcalc.files.sources import load_model
 from memcalc.training.plan import train
 from memcalc.training.precision import states
 from memcalc.training.stage import runtime_lines

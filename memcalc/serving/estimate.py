@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.files.sources import source
 from memcalc.ledger.budget import Budget, Line, PoolBudget
-from memcalc.ledger.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised, tensor_bytes
+from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.ledger.machine import machine
 from memcalc.ledger.parallel import Split, stages
 from memcalc.ledger.search import LIMIT, largest
@@ -19,7 +19,7 @@ from memcalc.serving.engines.base import Step, pass_width
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from memcalc.files.sources import Source
+    from memcalc.files.source import Source
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
@@ -467,15 +467,14 @@ def plan(
             "--utilization", "a share above 0 and at most 1", utilization, "0.9 is vLLM's default"
         )
     found = source(text) if isinstance(text, str) else text
-    is_gguf = weights_are_gguf(found, weights)
+    is_gguf = found.uses_gguf(weights)
     chosen = engine(engine_name or ("llama.cpp" if is_gguf else "transformers"), engine_version)
     if is_gguf and not chosen.reads_gguf:
         given, remedy = weights or found.found, "GGUF is llama.cpp's: say --engine llama.cpp, or leave it out"
         raise BadInputError("--engine", "one that reads GGUF", f"{chosen.id} for {given}", remedy)
-    as_gguf_file = is_gguf or not chosen.reads_checkpoints
-    stored = as_gguf(found, weights) if as_gguf_file else as_stored(found, weights)
+    stored = found.stored(weights, as_gguf=not chosen.reads_checkpoints)
     rule, activation = stored.rule, stored.activation
-    model = stored.model if as_gguf_file else chosen.held(stored.model)
+    model = stored.model if stored.is_gguf else chosen.held(stored.model)
     where = None if on is None else machine(on)
     stated = {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
     ranks = chosen_split(chosen, where, {name: value for name, value in stated.items() if value is not None})
@@ -484,7 +483,7 @@ def plan(
     chosen.check(model, ranks, rule)
     named_options = with_chunk(chosen, prefill_chunk, engine_options or {})
     options = chosen.options(named_options, where and where.device, context)
-    offload = offload_rule(chosen, where, offload, gguf=as_gguf_file)
+    offload = offload_rule(chosen, where, offload, gguf=stored.is_gguf)
     model = chosen.spread(model, options, offload)
     sequences, limit = max(batch, options.get("n_seq_max", 1)), chosen.most_sequences
     if limit is not None and sequences > limit:
@@ -513,7 +512,7 @@ def plan(
         options,
         offload,
         {
-            "weights": stored.name or stored.format.id,
+            "weights": stored.name,
             "assumed": "" if stored.own and found.header is not None else stored.format.assumption,
             "unmatched": list(stored.unmatched),
             "parameters_not_counted": model.vision_parameters,
@@ -563,100 +562,6 @@ def with_chunk(chosen: Engine, chunk: int | None, given: Mapping[str, str]) -> M
         remedy = f"{chosen.id} has one number for both; leave one out"
         raise BadInputError("--prefill-chunk", f"{name}, {given[name]}", chunk, remedy)
     return {**given, name: str(chunk)}
-
-
-class Stored(NamedTuple):
-    """A model and how its checkpoint stores it; `unmatched` names no module in the list of exceptions.
-
-    `own` says that the source itself states the format, and not only its dtype. `name` is a mix of formats.
-    """
-
-    model: Model
-    rule: Rule
-    format: Format
-    activation: Format
-    unmatched: tuple[str, ...]
-    own: bool
-    name: str = ""
-
-
-def as_stored(found: Source, weights: str | None = None) -> Stored:
-    """Return a source's model in the format `weights`, or in the one that the source itself states.
-
-    >>> as_stored(source("openai/gpt-oss-20b")).format.id
-    'mxfp4'
-
-    Raises:
-        BadInputError: the config, or what it says of its storage, is not understood.
-        UnknownNameError: no format has this name.
-
-    """
-    from memcalc.files.readers import read
-
-    model = read(found.fields, found.name)
-    activation = format_named(found.dtype if found.dtype != "fp32" or weights is None else "bf16")
-    unmatched: tuple[str, ...] = ()
-    form = format_named(found.dtype if weights is None else weights)
-    own = found.scheme if weights is None or weights == stated_name(found) else None
-    if own is not None:
-        form = own.format
-        if own.kept_out:
-            from memcalc.files.quantization import keep_out
-
-            model, unmatched = keep_out(model, own.kept_out, own, activation)
-    rule = plain(form) if form.is_plain else quantised(form, activation)
-    return Stored(model, rule, form, activation, unmatched, own is not None)
-
-
-def weights_are_gguf(found: Source, weights: str | None) -> bool:
-    """Say whether a plan is about GGUF: the source is such a file, or the weights one of llama.cpp's mixes.
-
-    >>> [weights_are_gguf(source("Qwen/Qwen3-0.6B"), weights) for weights in ("Q4_K_M", "bf16", None)]
-    [True, False, False]
-    """
-    if weights is None:
-        return found.is_gguf
-    if weights in FORMATS or weights in MORE_FORMATS:
-        return False
-    from memcalc.files.gguf.presets import find_mix
-
-    return find_mix(weights) is not None
-
-
-def as_gguf(found: Source, weights: str | None) -> Stored:
-    """Return a source's model as llama.cpp loads it: a file's own types, or a mix.
-
-    If nobody names a mix, the 16-bit one that its converter makes of a checkpoint, quantised or not.
-    Source: ggml-org/llama.cpp, convert_hf_to_gguf.py (dequant_model), 2026-11.
-
-    Raises:
-        BadInputError: the model has no names in GGUF here, or the file lacks a tensor.
-        UnknownNameError: no mix has this name.
-
-    """
-    from memcalc.files.gguf.presets import FILE_TYPES, converted, mix_named, mixed
-    from memcalc.files.readers import read
-
-    model = read(found.fields, found.name)
-    activation = format_named(found.dtype)
-    if found.header is not None and found.is_gguf and weights is None:
-        from memcalc.files.gguf.compare import as_filed
-
-        stored = as_filed(model, found.header)
-        name = FILE_TYPES.get(-1 if found.file_type is None else found.file_type, "mix of the file")
-        return Stored(*stored, activation, activation, (), own=True, name=f"{name}, as the file has it")
-    mix = (
-        converted(found.scheme and found.scheme.method, activation) if weights is None else mix_named(weights)
-    )
-    return Stored(*mixed(model, mix), activation, activation, (), own=False, name=mix.id)
-
-
-def stated_name(found: Source) -> str | None:
-    """Return the format that the source states, if it is understood: naming it means the same checkpoint."""
-    try:
-        return found.stored_as
-    except BadInputError:
-        return None
 
 
 def refuse_stated_cache(fields: Mapping[str, object]) -> None:

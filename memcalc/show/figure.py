@@ -10,6 +10,8 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from memcalc.show.colours import COLOURS, LABELS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,20 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "Picture", "bars", "lines", "new", "picture"]
 
 GIB = 2**30
-# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
-COLOURS = {
-    "weights": "#0072B2",
-    "kv_cache": "#E69F00",
-    "state": "#CC79A7",
-    "activations": "#009E73",
-    "gradients": "#D55E00",
-    "optimizer": "#56B4E9",
-    "master": "#7A68B3",
-    "logits": "#B8A800",
-    "runtime": "#7F7F7F",
-    "free": "#D9D9D9",
-}
-LABELS = {"kv_cache": "KV cache", "master": "master copy"}
 INK = "#3D444D"  # on a white card of the figure's own, so that it is the same by day and by night
 
 STYLE = {

@@ -21,7 +21,7 @@ from memcalc.training.stage import Training
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memcalc.files.sources import Source
+    from memcalc.files.source import Source
     from memcalc.ledger.model import Model
     from memcalc.training.autograd.base import Implementation, Loss
     from memcalc.training.optimizers import Optimizer

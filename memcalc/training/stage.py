@@ -15,7 +15,7 @@ from memcalc.training.autograd.tape import Pass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from memcalc.files.sources import Source
+    from memcalc.files.source import Source
     from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parallel import Layout
