@@ -217,7 +217,7 @@ def test_buffers_are_no_parameters():
 
 
 def test_every_quantity_is_a_word_of_the_vocabulary(lifted):
-    classes = [getattr(parts, name) for name in parts.__all__ if name != "Part"]
+    classes = [getattr(parts, name) for name in dir(parts) if name != "Part"]
     quantities = {
         item.name for one in (*classes, Split, Format) for item in fields(one) if item.type.startswith("int")
     }
