@@ -16,7 +16,14 @@ from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
 from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
 from memcalc.files.readers import FAMILIES, read
 from memcalc.files.sources import load_model, record, source
-from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
+from memcalc.ledger.formats import (
+    FORMATS,
+    GGUF_KV_FORMATS,
+    GGUF_TYPES,
+    stored_bytes,
+    tensor_bytes,
+    uniform_rule,
+)
 from memcalc.ledger.parallel import Split
 from memcalc.ledger.parts import Indexer
 from memcalc.serving.engines import engine
@@ -153,7 +160,7 @@ def test_compute_buffers_are_a_range_that_holds_every_row():
         held = in_gguf(model, old=name.endswith("old"))
         widths = {part: pass_width(part, Split()) for layer in held.groups for _, part in layer.parts}
         told = None, None, 2, engine_options(context), (1, 1), {}, widths
-        low, high = buffers(Step(held, Split(), plain(FORMATS["bf16"]), *told), context["n_ctx"])
+        low, high = buffers(Step(held, Split(), uniform_rule(FORMATS["bf16"]), *told), context["n_ctx"])
         beyond = (context["compute_mib"] + 0.005) * MIB - low
         assert 0 <= beyond <= high - low, (name, context)
         exact += beyond < 0.02 * MIB
