@@ -112,7 +112,7 @@ class Formula:
         """Return the number of each of the formula's symbols."""
         unknown = [name for name in numbers if name.rstrip(PRIME) not in WORDS]
         if unknown:
-            remedy = "see `memcalc.ledger.vocabulary`"
+            remedy = "see memcalc/data/vocabulary.json"
             raise BadInputError("formula", "words of the vocabulary", unknown, remedy)
         missing = [item.name for item in self.symbols if item.name not in numbers]
         if missing:
