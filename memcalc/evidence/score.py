@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from functools import cache
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from memcalc.files.sources import named
+from memcalc.ledger.constants import MIB, TRANSFORMERS_UNEXPLAINED
 from memcalc.ledger.parallel import stages
-from memcalc.serving.engines import ENGINES, engine
-from memcalc.serving.engines.transformers import LEFT_HIGH, LEFT_LOW, MIB
-from memcalc.serving.estimate import Serving, plan
+from memcalc.serving.engines import ENGINES
+from memcalc.serving.engines.base import value_of
+from memcalc.serving.estimate import estimate
+from memcalc.serving.options import ServingOptions
+from memcalc.serving.stage import cache_bytes, cache_tensors, device_budget, growing_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from memcalc.evidence.inference import Observation
     from memcalc.ledger.budget import Line, PoolBudget
+    from memcalc.serving.engines import EngineName
+    from memcalc.serving.estimate import ServingEstimate
 
 __all__ = [
     "FAMILIES",
@@ -151,20 +156,17 @@ class Family(NamedTuple):
 
 
 @cache
-def serving_of(row: Observation) -> Serving:
+def serving_of(row: Observation) -> ServingEstimate:
     """Return the plan that a row was measured with."""
     stated = {
         "block_size": row.block_size,
         "max_num_seqs": row.seqs,
         "max_num_batched_tokens": row.batched_tokens,
-        "enforce_eager": None if row.eager is None else str(row.eager).lower(),
+        "enforce_eager": row.eager,
     }
-    options = {name: str(value) for name, value in stated.items() if value is not None}
-    for pair in row.options.split():
-        name, _, value = pair.partition("=")
-        options[name] = value
-    return plan(
-        row.shape or row.model,
+    own = {name: value for name, value in stated.items() if value is not None}
+    pairs = (pair.partition("=") for pair in row.options.split())
+    asked = ServingOptions(
         context=row.context or 1,
         prompt=row.prompt,
         weights=row.weights,
@@ -174,12 +176,13 @@ def serving_of(row: Observation) -> Serving:
         pp=row.pp,
         ep=row.ep,
         dp=row.dp,
-        engine_name=engine_of(row),
+        engine=cast("EngineName", engine_of(row)),
         engine_version=version_of(row),
-        engine_options=options,
+        engine_options=own | {name: cast("int", value_of(value)) for name, _, value in pairs},
         utilization=row.utilization or 0.9,
         offload=row.offload,
     )
+    return estimate(row.shape or row.model, asked)
 
 
 def engine_of(row: Observation) -> str:
@@ -211,19 +214,19 @@ def predict(row: Observation) -> Prediction:
     return WHOLE[row.what](serving, row)
 
 
-def total_used(serving: Serving, row: Observation) -> Prediction:
+def total_used(serving: ServingEstimate, row: Observation) -> Prediction:
     """Return what the allocators of all devices hold at the row's moment."""
     return together([device_bytes(one, row.moment) for one in devices(serving)])
 
 
-def bytes_per_token(serving: Serving, row: Observation) -> Prediction:
+def bytes_per_token(serving: ServingEstimate, row: Observation) -> Prediction:
     """Return the cache of the row's tokens, as one sequence, for each of them."""
     tokens = row.tokens or 1
-    size = sum(map(serving.cached, serving.cache_tensors(serving.model, 1, tokens))) // tokens
-    return exactly(size)
+    cache = cache_tensors(serving.plan, serving.model, 1, tokens)
+    return exactly(cache_bytes(serving.plan, cache) // tokens)
 
 
-def pool_bytes(serving: Serving, row: Observation) -> Prediction:
+def pool_bytes(serving: ServingEstimate, row: Observation) -> Prediction:
     """Return what the engine takes for the cache in advance.
 
     Raises:
@@ -236,13 +239,13 @@ def pool_bytes(serving: Serving, row: Observation) -> Prediction:
 
 
 LINES: dict[str, Callable[[Line], bool]] = {
-    "weights_bytes_per_rank": lambda line: "load" in line.moments or line.name == "taken while loading",
+    "weights_bytes_per_rank": lambda line: "load" in line.moments or line.name == "loading workspaces",
     "kv_needed_one_request": lambda line: line.component == "kv_cache",
     "activation_peak_bytes": lambda line: line.component == "activations",
     "non_torch_bytes": lambda line: line.name.startswith("outside PyTorch's allocator"),
     "graph_bytes": lambda line: line.name == "CUDA graphs",
 }
-WHOLE: dict[str, Callable[[Serving, Observation], Prediction]] = {
+WHOLE: dict[str, Callable[[ServingEstimate, Observation], Prediction]] = {
     "memory": total_used,
     "kv_bytes_per_token": bytes_per_token,
     "kv_bytes_per_rank": pool_bytes,
@@ -258,7 +261,7 @@ def exactly(size: int) -> Prediction:
     return Prediction(size, size, size)
 
 
-def in_all(serving: Serving, name: str) -> Prediction:
+def in_all(serving: ServingEstimate, name: str) -> Prediction:
     """Return what a pool holds at its fullest moment, with all that is in no moment."""
     (pool,) = (pool for pool in serving.budget.pools if pool.name == name)
     return Prediction(pool.total_bytes, pool.low_bytes, pool.high_bytes)
@@ -274,12 +277,13 @@ def span(lines: Iterable[Line]) -> Prediction:
     )
 
 
-def devices(serving: Serving) -> Iterable[PoolBudget]:
+def devices(serving: ServingEstimate) -> Iterable[PoolBudget]:
     """Yield the budget of one device of every stage."""
-    loaded = {one.stage: one for one in serving.loaded}
-    for stage in stages(serving.model, serving.split.pp):
-        _, weights, beside = loaded[stage]
-        yield serving.pool((*weights, *beside, *serving.growing_lines(stage, serving.batch, serving.context)))
+    plan, loaded = serving.plan, {one.stage: one for one in serving.stages}
+    for stage in stages(plan.model, plan.parallelism.pp):
+        rank, weights, constant = loaded[stage]
+        growing = growing_lines(plan, rank, plan.batch, plan.context)
+        yield device_budget(plan, (*weights, *constant, *growing))
 
 
 def device_bytes(pool: PoolBudget, moment: str) -> Prediction:
@@ -289,7 +293,8 @@ def device_bytes(pool: PoolBudget, moment: str) -> Prediction:
     """
     at = pool.fullest if moment == "peak" else moment
     held = span(line for line in pool.lines if at in line.moments)
-    return Prediction(held.bytes, held.low + LEFT_LOW * MIB, held.high + LEFT_HIGH * MIB)
+    rest = TRANSFORMERS_UNEXPLAINED
+    return Prediction(held.bytes, held.low + rest.low, held.high + rest.high)
 
 
 def together(parts: Iterable[Prediction]) -> Prediction:
@@ -305,7 +310,7 @@ def predictable(row: Observation) -> bool:
     stated = row.what != "kv_bytes_per_rank" or row.on is not None
     return (
         engine_of(row) in ENGINES
-        and (version_of(row) is None or engine(row.engine).has_law(row.version))
+        and (version_of(row) is None or ENGINES[row.engine].for_version(row.version) is not None)
         and row.what in FAMILIES
         and stated
         and named(row.shape or row.model) is not None
