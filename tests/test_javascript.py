@@ -14,7 +14,7 @@ from memcalc.errors import BadInputError
 from memcalc.formula.core import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
 from memcalc.ledger.formats import FORMATS, quantised, stored_bytes, tensor_bytes
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import Split
+from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.ledger.tensor import count, least
 from memcalc.ledger.vocabulary import WORDS
@@ -49,7 +49,7 @@ def in_window(context, window):
 
 
 def on_rank(tensors, **split):
-    ranks = Split(**split)
+    ranks = ServingParallelism(**split)
     return sum(ranks.on_rank(tensor).count for tensor in tensors)
 
 
