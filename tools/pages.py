@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.files.sources import catalogue, load_model, source
-from memcalc.ledger.budget import hundredths
+from memcalc.ledger.amount import hundredths
 from memcalc.ledger.machine import devices
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve

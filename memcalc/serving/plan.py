@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.sources import source as find_source
-from memcalc.ledger.formats import format_named
 from memcalc.ledger.machine import machine
 from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.tensor import least
@@ -211,7 +210,7 @@ def kv_formats(
     usual = "bf16" if stored.activation.id == "fp32" else stored.activation.id
     keys, _, values = (usual if named is None else named).partition("/")
     known = chosen.cache_formats
-    return format_named(keys, "--kv", known), format_named(values or keys, "--kv", known)
+    return known[keys], known[values or keys]
 
 
 def refuse_stated_cache(fields: Mapping[str, object]) -> None:

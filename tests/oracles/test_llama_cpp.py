@@ -15,7 +15,7 @@ from memcalc.files.gguf.names import ARCHITECTURES, in_gguf
 from memcalc.files.gguf.presets import MIXES
 from memcalc.files.readers import read
 from memcalc.files.sources import catalogue, record
-from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
+from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, tensor_bytes, uniform_rule
 from memcalc.ledger.parallel import ServingParallelism
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
@@ -184,7 +184,7 @@ def rank_of(model, options):
     return RankContext(
         stage=model,
         parallelism=alone,
-        rule=plain(FORMATS["bf16"]),
+        rule=uniform_rule(FORMATS["bf16"]),
         device=None,
         prefill_chunk=None,
         element_bytes=2,
