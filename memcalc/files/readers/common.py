@@ -43,7 +43,7 @@ def head_counts(config: Config) -> tuple[int, int, int]:
 
     """
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    kv_heads = config.size("num_key_value_heads") if config.has("num_key_value_heads") else heads
+    kv_heads = config.optional("num_key_value_heads") or heads
     if heads % kv_heads:
         remedy = "every key/value head serves the same number of query heads"
         given = f"{kv_heads} for {heads} query heads"
@@ -83,9 +83,8 @@ def rotated(config: Config) -> int | None:
         BadInputError: the factor is no share of a head.
 
     """
-    config.has("partial_rotary_factor")
-    scaling = rope_fields(config) or {}
-    share = scaling.get("partial_rotary_factor", config.values.get("partial_rotary_factor", 1))
+    beside = config.value("partial_rotary_factor")
+    share = (rope_fields(config) or {}).get("partial_rotary_factor", 1 if beside is None else beside)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         expected = "a number above 0 and at most 1"
         raise BadInputError("partial_rotary_factor", expected, share, "correct config.json")
@@ -113,8 +112,8 @@ def routed(config: Config, experts: str, width: str = "moe_intermediate_size", *
 
 def used_window(config: Config) -> int | None:
     """Return the sliding window of Qwen's configs: stated, and used as well."""
-    used = config.has("use_sliding_window") and config.flag("use_sliding_window")
-    return config.size("sliding_window") if config.has("sliding_window") and used else None
+    window = config.value("sliding_window")
+    return None if window is None or not config.flag("use_sliding_window") else config.size("sliding_window")
 
 
 def layer_kinds(config: Config) -> tuple[str, ...] | None:
@@ -128,7 +127,7 @@ def windows(config: Config) -> tuple[int | None, ...]:
     """Return each layer's sliding window as Qwen's configs state it: from `max_window_layers` on, if used."""
     depth, window, kinds = config.size("num_hidden_layers"), used_window(config), layer_kinds(config)
     if kinds is None:
-        first = config.count("max_window_layers") if config.has("max_window_layers") else 28
+        first = config.count("max_window_layers")
         return tuple(window if index >= first else None for index in range(depth))
     return of_kinds(kinds, window, "a sliding layer needs use_sliding_window and sliding_window")
 
@@ -192,20 +191,21 @@ def predictors(config: Config, attention: Part, sparse: MoE) -> tuple[Layer, ...
     width = sparse.width
     extra = (("enorm", Norm(width)), ("hnorm", Norm(width)), ("eh_proj", Linear(width, 2 * width)))
     parts = (*block(attention, sparse, width).parts, *extra, ("shared_head.norm", Norm(width)))
-    return (Layer(parts),) * config.count("num_nextn_predict_layers")
+    ahead = config.count("num_nextn_predict_layers") if config.has("num_nextn_predict_layers") else 0
+    return (Layer(parts),) * ahead
 
 
 def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer, ...] = ()) -> Model:
     """Return the model: embedding, layers, final norm, and a head unless it is tied to the embedding."""
     width, vocab = config.size("hidden_size"), config.size("vocab_size")
-    tied = config.has("tie_word_embeddings") and config.flag("tie_word_embeddings")
+    tied = config.flag("tie_word_embeddings")
     outside: list[tuple[str, Part]] = [
         ("model.embed_tokens", Embedding(vocab, width)),
         ("model.norm", Norm(width)),
     ]
     if not tied:
         outside.append(("lm_head", Embedding(vocab, width, "head")))
-    limit = config.size("max_position_embeddings") if config.has("max_position_embeddings") else None
+    limit = config.optional("max_position_embeddings")
     model_type = str(config.fields["model_type"])
     return Model(
         name, model_type, tuple(layers), tuple(outside), tied, limit, rotary_positions(config, limit), mtp
@@ -222,7 +222,8 @@ def rope_fields(config: Config) -> dict[str, Any] | None:
         BadInputError: it is no object.
 
     """
-    scaling: Any = config.values.get("rope_scaling") or config.values.get("rope_parameters")
+    stated = config.value("rope_scaling") or config.value("rope_parameters")
+    scaling: Any = stated or config.defaults.get("rope_parameters")
     # newer configs of models with windows have an object for each kind of layer
     kinds = scaling.values() if isinstance(scaling, dict) and "full_attention" in scaling else ()
     for part in (scaling, *kinds):
@@ -254,7 +255,7 @@ def scaled_positions(config: Config, scaling: dict[str, Any], limit: int) -> int
         raise BadInputError("rope_scaling.rope_type", f"one of {', '.join(ROPE_KINDS)}", kind, remedy)
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= 2**20:
         raise BadInputError("rope_scaling.factor", "a number from 1 to 2^20", factor, "correct config.json")
-    beside = config.values.get("original_max_position_embeddings", limit)  # where Phi-3 states it
+    beside = config.value("original_max_position_embeddings") or limit  # where Phi-3 states it
     original = scaling.get("original_max_position_embeddings", beside)
     if type(original) is not int or original < 1:
         raise BadInputError(

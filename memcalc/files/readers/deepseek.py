@@ -58,6 +58,7 @@ def glm_moe_dsa(config: Config, name: str) -> Model:
     """Read GLM-5: as DeepSeek-V3.2; from 5.2 on some layers look where an earlier layer's indexer looked."""
     config.has("indexer_rope_interleave")
     config.has("index_share_for_mtp_iteration")  # when multi-token prediction looks again
+    config.restates("index_topk_pattern")  # another way to say which layers have one: in no published config
     model = deepseek_v3(config, name)
     kinds = config.words("indexer_types", ("full", "shared"), model.depth)
     period, first = config.size("index_topk_freq"), config.count("index_skip_topk_offset") - 1
@@ -68,10 +69,12 @@ def glm_moe_dsa(config: Config, name: str) -> Model:
 def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
     """Return the model with an indexer in each layer that has its own; multi-token prediction has one too."""
     config.has("index_topk")  # how many tokens are looked at: all are kept
+    config.restates("num_experts", config.size("n_routed_experts"))  # the class takes it for the same
     first = min(config.count("first_k_dense_replace"), model.depth)
-    stated = ["dense"] * first + ["sparse"] * (model.depth - first)
-    config.restates("mlp_layer_types", stated)
-    config.restates("layer_types", ["indexed_attention"] * model.depth)
+    config.restates("mlp_layer_types", ["dense"] * first + ["sparse"] * (model.depth - first))
+    config.words(
+        "layer_types", ("indexed_attention", "deepseek_sparse_attention"), model.depth
+    )  # new, old name
     rank, width = config.size("q_lora_rank"), config.size("hidden_size")
     indexer = Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
 

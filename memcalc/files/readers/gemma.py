@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.files.config import Config
+from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import (
     SANDWICH,
     block,
@@ -19,10 +19,11 @@ from memcalc.files.readers.common import (
     scaled_positions,
     stack,
 )
-from memcalc.files.readers.vision import seeing, tower
+from memcalc.files.readers.vision import seeing, stream_width, tower
 from memcalc.ledger.parts import Linear, Norm, PositionTable
 
 if TYPE_CHECKING:
+    from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
 
 __all__ = ["gemma2", "gemma3", "gemma3_text"]
@@ -66,24 +67,22 @@ def gemma3_text(config: Config, name: str) -> Model:
 
 def gemma3(config: Config, name: str) -> Model:
     """Read Gemma 3: the text model, and SigLIP beside it."""
-    return replace(seeing(config, name, "gemma3_text"), vision=siglip(config))
+    text = seeing(config, name, "gemma3_text")
+    return replace(text, vision=siglip(config, stream_width(text)))
 
 
-def siglip(config: Config) -> tuple[Layer, ...]:
+def siglip(config: Config, text_width: int) -> tuple[Layer, ...]:
     """Read SigLIP without its head, and the projection of its patches into the text model's stream.
 
     Raises:
         BadInputError: there is a head.
 
     """
-    fields = {"model_type": "siglip_vision_model", **config.mapping("vision_config")}
-    vision = Config(fields, num_channels=3, vision_use_head=True)
+    vision = config.nested("vision_config", config_class("siglip_vision_model"))
     vision.restates("model_type", "siglip_vision_model")
     if vision.flag("vision_use_head"):
         raise BadInputError("vision_use_head", "false", "true", "Gemma 3 has no head there: none is counted")
     width, side = vision.size("hidden_size"), vision.size("image_size") // vision.size("patch_size")
-    into = Linear(width, Config(config.mapping("text_config")).size("hidden_size"))
+    into = Linear(width, text_width)
     projection = (("multi_modal_projector", into), ("multi_modal_projector.mm_soft_emb_norm", Norm(width)))
-    layers = tower(vision, vision.size("num_channels"), PositionTable(((side, side),), width), projection)
-    vision.refuse_unread()
-    return layers
+    return tower(vision, vision.size("num_channels"), PositionTable(((side, side),), width), projection)

@@ -47,7 +47,6 @@ def gpt2(config: Config, name: str) -> Model:
     width, heads, positions = config.size("n_embd"), config.size("n_head"), config.size("n_positions")
     if width % heads:
         raise BadInputError("n_head", "a divisor of n_embd", f"{heads} for {width}", "correct config.json")
-    config.restates("max_position_embeddings", positions)  # transformers takes it for n_positions
     for field, known in KNOWN.items():
         config.restates(field, *(known or (positions,)))
     for field in HARMLESS:

@@ -18,12 +18,8 @@ def qwen3_moe(config: Config, name: str) -> Model:
     attention = gqa(config, window=used_window(config), biased=config.flag("attention_bias"), qk_norm=True)
     plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
-    experts = (
-        "num_experts" if config.has("num_experts") else "num_local_experts"
-    )  # what transformers 5 writes
-    config.restates("num_local_experts", config.size(experts))
-    normed = config.has("norm_topk_prob") and config.flag("norm_topk_prob")
-    width, sparse = config.size("hidden_size"), routed(config, experts, normed=normed)
+    width, normed = config.size("hidden_size"), config.flag("norm_topk_prob")
+    sparse = routed(config, "num_experts", normed=normed)
     layers = stack(
         (index in plain or (index + 1) % step > 0 for index in range(config.size("num_hidden_layers"))),
         lambda is_plain: block(attention, dense(config) if is_plain else sparse, width),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model, Named
     from memcalc.ledger.parts import Part
 
-__all__ = ["seeing", "tower"]
+__all__ = ["seeing", "stream_width", "tower"]
 
 
 def seeing(config: Config, name: str, *text_types: str) -> Model:
@@ -34,6 +34,11 @@ def seeing(config: Config, name: str, *text_types: str) -> Model:
         raise BadInputError("text_config.model_type", " or ".join(text_types), text["model_type"], remedy)
     text["tie_word_embeddings"] = config.flag("tie_word_embeddings")
     return replace(read(text, name), model_type=str(config.fields["model_type"]))
+
+
+def stream_width(text: Model) -> int:
+    """Return the width of the text model's stream, into which a tower is projected."""
+    return next(part.width for name, part in text.outside if name == "model.embed_tokens")  # type: ignore[attr-defined]
 
 
 def tower(config: Config, channels: int, positions: Part, projection: Named) -> tuple[Layer, ...]:
