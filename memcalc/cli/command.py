@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from memcalc.cli.unread import naming_unread
 from memcalc.errors import BadInputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ def answer_model(given: argparse.Namespace) -> Answer:
         "extra": extra,
         **header_fields(compared := header_check(found)),
     }
-    return 0, lambda: fields, lambda: "\n".join([model_text(model, cache), *header_text(compared)])
+    answered = (0, lambda: fields, lambda: "\n".join([model_text(model, cache), *header_text(compared)]))
+    return naming_unread(model, answered)
 
 
 def header_check(found: Source) -> Check | None:
@@ -364,11 +366,12 @@ def answer_serve(given: argparse.Namespace) -> Answer:
         raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
     status = 1 if given.check and served.fits is False else 0
     compared = header_check(served.plan.source)
-    return (
+    answered = (
         status,
         lambda: serve_fields(served) | header_fields(compared),
         lambda: "\n".join([serve_text(served), *header_text(compared)]),
     )
+    return naming_unread(served.model, answered)
 
 
 def engine_options(items: list[str]) -> tuple[tuple[str, Any], ...]:

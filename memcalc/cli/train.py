@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memcalc.cli.unread import naming_unread
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def answer(given: argparse.Namespace) -> Answer:
     from memcalc.training.plan import train
 
     plan = train(given.source, **asked(given))  # type: ignore[arg-type]
-    return 0, lambda: fields(plan), lambda: text(plan)
+    return naming_unread(plan.model, (0, lambda: fields(plan), lambda: text(plan)))
 
 
 def fields(plan: Training) -> dict[str, object]:
