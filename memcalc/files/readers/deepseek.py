@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import after_dense, decoder, predictors, refuse_broken_heads, routed, stack
+from memcalc.files.readers.common import check_head_width, decoder, dense_then_sparse, moe, mtp_layers, stack
 from memcalc.ledger.parts import MLA, Indexer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
 
 def deepseek_v2(config: Config, name: str) -> Model:
     """Read DeepSeek-V2: as DeepSeek-V3, but its router has no correction."""
-    refuse_broken_heads(config)
+    check_head_width(config)
     return deepseek(config, name, score_bias=False)
 
 
@@ -43,9 +43,9 @@ def deepseek(config: Config, name: str, *, score_bias: bool) -> Model:
         bias=config.flag("attention_bias"),
     )
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
-    sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
-    layers = after_dense(config, attention, sparse)
-    return decoder(config, name, layers, predictors(config, attention, sparse))
+    sparse = moe(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
+    layers = dense_then_sparse(config, attention, sparse)
+    return decoder(config, name, layers, mtp_layers(config, attention, sparse))
 
 
 def deepseek_v32(config: Config, name: str) -> Model:

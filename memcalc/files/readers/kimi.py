@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
-from memcalc.files.readers.vision import seeing, stream_width, tower
+from memcalc.files.readers.vision import hidden_size_of, nested_text_model, vision_tower
 from memcalc.ledger.parts import Linear, Norm, PositionTable
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ KINDS = {
 
 
 def kimi_k25(config: Config, name: str) -> Model:
-    """Read Kimi-K2.5: Kimi-K2 as the text model, and MoonViT beside it."""
-    text = seeing(config, name, "deepseek_v3", "kimi_k2")
-    return replace(text, vision=moonvit(config, stream_width(text)))
+    """Read Kimi-K2.5: Kimi-K2 as the text model, and MoonViT as its vision tower."""
+    text = nested_text_model(config, name, "deepseek_v3", "kimi_k2")
+    return replace(text, vision=moonvit(config, hidden_size_of(text)))
 
 
 def moonvit(config: Config, text_width: int) -> tuple[Layer, ...]:
@@ -71,4 +71,4 @@ def moonvit(config: Config, text_width: int) -> tuple[Layer, ...]:
     )
     positions = PositionTable((vision.size("pos_emb_height"), vision.size("pos_emb_width")), width)
     vision.has("pos_emb_time")
-    return tower(vision, 3, positions, projection)
+    return vision_tower(vision, 3, positions, projection)
