@@ -86,7 +86,8 @@ NO_NUMBERS = frozenset(
         "hidden_activation", "id2label",
         "kv_cache_scheme", "label2id", "model_type", "name_or_path", "_name_or_path", "prefix",
         "problem_type", "pruned_heads", "quantization_config", "rope_parameters", "rope_scaling",
-        "scoring_func", "summary_activation", "summary_type", "task_specific_params", "tokenizer_class", "topk_method", "torch_dtype",
+        "scoring_func", "summary_activation", "summary_type", "task_specific_params",
+        "tokenizer_class", "topk_method", "torch_dtype",
         "transformers_version",
     ]
 )  # fmt: skip
