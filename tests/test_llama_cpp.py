@@ -14,7 +14,7 @@ from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
 from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
-from memcalc.files.readers import FAMILIES, read
+from memcalc.files.readers import READERS, read
 from memcalc.files.sources import load_model, record, source
 from memcalc.ledger.formats import (
     FORMATS,
@@ -258,7 +258,7 @@ def test_every_tensor_has_a_name_in_gguf():
 
 
 def test_architectures_are_families():
-    assert set(ARCHITECTURES) <= set(FAMILIES)
+    assert set(ARCHITECTURES) <= set(READERS)
     with pytest.raises(BadInputError, match="kimi_linear"):
         known("kimi_linear")
 
