@@ -15,7 +15,7 @@ from memcalc.formula import JAVASCRIPT, formula, symbol, symbols, to_javascript
 from memcalc.formula.javascript import RESERVED
 from memcalc.ledger.formats import COMMON_FORMATS, FORMATS, stored_bytes, tensor_bytes, weight_only_rule
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import Split
+from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.ledger.tensor import count, least
 from memcalc.ledger.vocabulary import WORDS
@@ -51,7 +51,7 @@ def in_window(context, window):
 
 
 def on_rank(tensors, **split):
-    ranks = Split(**split)
+    ranks = ServingParallelism(**split)
     return sum(ranks.on_rank(tensor).count for tensor in tensors)
 
 

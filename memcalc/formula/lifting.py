@@ -45,8 +45,12 @@ def lift(model: Model) -> Lifted:
         return symbol(name)
 
     def lifted(part: Any) -> Any:
-        values = {item.name: getattr(part, item.name) for item in fields(part)}
-        return replace(part, **{name: letter(name, n) for name, n in values.items() if type(n) is int})
+        found = {item.name: getattr(part, item.name) for item in fields(part)}
+        single = {name: letter(name, n) for name, n in found.items() if type(n) is int}
+        several = {
+            name: tuple(letter(name, n) for n in each) for name, each in found.items() if type(each) is tuple
+        }
+        return replace(part, **single, **several)
 
     def named(parts: Sequence[tuple[str, Part]]) -> tuple[tuple[str, Part], ...]:
         return tuple((name, lifted(part)) for name, part in parts)
