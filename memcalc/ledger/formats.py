@@ -235,13 +235,21 @@ def uniform_rule(rest: Format) -> Rule:
 
 
 def weight_only_rule(matrices: Format, rest: Format) -> Rule:
-    """Return the rule of quantised checkpoints: linear layers in `matrices`, all else in `rest`.
+    """Return the rule of quantised checkpoints: linear layers in one format, all else in another.
 
-    Embedding, head, router, norms and biases keep the 16-bit format: what calculators forget.
+    Parameters
+    ----------
+    matrices : Format
+        Of the kinds of tensors that it is for; of linear layers, for most formats.
+    rest : Format
+        Of embedding, head, router, norms and biases.
 
+    Examples
+    --------
     >>> rule = weight_only_rule(FORMATS["gptq-int4-g128"], FORMATS["bf16"])
     >>> rule(Tensor("q_proj.weight", (10, 10))).id, rule(Tensor("lm_head.weight", (10, 10), "head")).id
     ('gptq-int4-g128', 'bf16')
+
     """
 
     def rule(tensor: Tensor) -> Format:

@@ -137,7 +137,18 @@ class Model:
                         yield tensor._replace(name=name, experts=1, chosen=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
-        """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
+        """Yield what sequences leave behind, equal layers together.
+
+        Parameters
+        ----------
+        batch : int
+            Sequences.
+        context : int
+            Tokens of each.
+        kept : callable, default `everything`
+            How many of them a layer keeps, by tokens and window: the engine's rule.
+
+        """
         for layer in self.groups:
             held = dict(layer.pools)
             for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times

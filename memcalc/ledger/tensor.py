@@ -159,7 +159,16 @@ class Tensor(NamedTuple):
         return tuple(product(axis) for axis in self.shape)
 
     def on_rank(self, tp: int = 1, ep: int = 1) -> Tensor:
-        """Return the fullest rank's share: whole experts first, then whole pieces of the split axis."""
+        """Return the fullest rank's share.
+
+        Parameters
+        ----------
+        tp : int, default 1
+            Ranks that share the pieces of the split axis, each a whole number of them.
+        ep : int, default 1
+            Ranks that share the experts, each a whole number of them.
+
+        """
         experts = self.experts if self.chosen is None else ceil_div(self.experts, ep)
         if self.split is None:
             return self if experts is self.experts else self._replace(experts=experts)
