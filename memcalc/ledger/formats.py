@@ -47,7 +47,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """Codes of `bits` each; per block of rows x columns a scale (and a zero point) beside them.
+    """Codes of `bits` each, and a scale (and a zero point) for each block of rows x columns.
 
     `rows_per_scale` and `columns_per_scale` None mean all of the matrix: a scale a row, or one a matrix. With
     `flat`, blocks of `columns_per_scale` numbers run on from one row into the next. `scales_per_scale` scales
@@ -82,12 +82,12 @@ class Format:
     @cached_property
     def is_plain(self) -> bool:
         """True if every number is stored by itself."""
-        beside = self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits
-        return not (beside or self.block_bytes)
+        extra = self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits
+        return not (extra or self.block_bytes)
 
     @property
     def assumption(self) -> str:
-        """What the bytes assume of a checkpoint whose header nobody has read; nothing for most formats.
+        """What the bytes assume of a checkpoint whose header was not read; nothing for most formats.
 
         >>> FORMATS["fp8-block128"].assumption
         'scales of 32 bits'
@@ -115,9 +115,9 @@ class Format:
         """Return how many blocks of a matrix have a scale of their own."""
         if self.flat:
             return ceil_div(rows * columns, self.columns_per_scale or 1)
-        below = 1 if self.rows_per_scale is None else ceil_div(rows, self.rows_per_scale)
-        beside = 1 if self.columns_per_scale is None else ceil_div(columns, self.columns_per_scale)
-        return below * beside
+        down = 1 if self.rows_per_scale is None else ceil_div(rows, self.rows_per_scale)
+        across = 1 if self.columns_per_scale is None else ceil_div(columns, self.columns_per_scale)
+        return down * across
 
     def pieces(self, rows: int, columns: int) -> Iterator[Piece]:
         """Yield the arrays that a matrix of `rows` outputs and `columns` inputs becomes, in bits."""

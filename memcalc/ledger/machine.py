@@ -44,7 +44,7 @@ class Device(NamedTuple):
 class Machine(NamedTuple):
     """A count of equal devices. Two cards are two pools of their own, not one of twice the size.
 
-    `host_bytes` is the memory of the machine beside them, which all share; None where nobody said how much.
+    `host_bytes` is the memory of the machine that all of them share; None where it is not given.
     """
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
@@ -96,8 +96,8 @@ def machine(text: str) -> Machine:
     >>> machine("1x rtx-4090 + 512GiB host").host_bytes // 2**30
     512
     """
-    cards, plus, beside = text.partition("+")
-    host = host_bytes(beside) if plus else None
+    cards, plus, rest = text.partition("+")
+    host = host_bytes(rest) if plus else None
     digits = cards.strip().removesuffix(rest := cards.strip().lstrip("0123456789"))
     name = rest.strip().lower().removeprefix("x").strip() if digits else rest.lower()
     if digits and not 1 <= len(digits.lstrip("0")) < 10:
