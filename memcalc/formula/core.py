@@ -1,6 +1,7 @@
 """Formulas: derived from tensors, proved, evaluated.
 
-No formula is typed again that code computes: the same tensors are summed, with letters in the place of numbers. SymPy adds and proves; it does not arrange, because its order is alphabetical and not a textbook's.
+No formula is typed again that code computes: the same tensors are summed, with letters in the place of
+numbers. SymPy adds and proves; it does not arrange, because its order is alphabetical and not a textbook's.
 """
 
 from __future__ import annotations
