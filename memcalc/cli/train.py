@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from memcalc.cli.command import SOURCE, Answer, Command
+from memcalc.cli.parser import whole_number
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from memcalc.cli.command import Answer
     from memcalc.training.stage import Training
 
 __all__ = ["add_options", "answer"]
@@ -95,7 +96,7 @@ def asked(given: argparse.Namespace) -> dict[str, object]:
     return found
 
 
-def answer(given: argparse.Namespace) -> Answer:
+def answer(given: argparse.Namespace) -> Any:
     """Answer ``memcalc train``."""
     from memcalc.training.plan import train
 
@@ -158,3 +159,12 @@ def text(plan: Training) -> str:
         rows.append(f"  {'fits' if plan.fits else 'does not fit'}: {room}")
     rows += [f"  assumed: {one}" for one in plan.assumed]
     return "\n".join(rows)
+
+
+def add(parser: Any) -> None:
+    """Add the options."""
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    add_options(parser, whole_number)
+
+
+COMMAND = Command(add, lambda given: Answer(*answer(given)))
