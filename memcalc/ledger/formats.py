@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMON_FORMATS",
     "FORMATS",
-    "GGUF_KV_FORMATS",
     "GGUF_TYPES",
     "KV_FORMATS",
     "Format",
-    "Piece",
-    "array_bytes",
     "format_named",
     "stored_bytes",
     "tensor_bytes",
-    "tensor_pieces",
     "uniform_rule",
     "weight_only_rule",
 ]

@@ -12,20 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = [
-    "IN",
-    "OUT",
-    "Axis",
-    "Tensor",
-    "ceil_div",
-    "count",
-    "greatest",
-    "least",
-    "linear",
-    "product",
-    "share",
-    "under",
-]
+__all__ = ["IN", "OUT", "Tensor", "ceil_div", "count", "greatest", "least", "linear"]
 
 Axis = int | tuple[int, int]  # (pieces, size): stored as one axis, cut between pieces only
 OUT, IN = 0, 1  # which axis of an (out, in) matrix tensor-parallel ranks share
