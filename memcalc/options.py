@@ -21,6 +21,7 @@ from typing import (
     NamedTuple,
     ParamSpec,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -97,11 +98,11 @@ def options_of(declared: type) -> Iterator[Option]:
 def option_of(one: Field[Any]) -> Option:
     """Return a field as an option."""
     kind: Any = one.type
-    optional = isinstance(kind, UnionType) and NoneType in get_args(kind)
-    if optional:
-        (kind, *others) = (part for part in get_args(kind) if part is not NoneType)
-        if others:
-            raise TypeError(f"{one.name}: an option is of one kind, or None")
+    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+    optional = NoneType in kinds
+    (kind, *others) = (part for part in kinds if part is not NoneType)
+    if others:
+        raise TypeError(f"{one.name}: an option is of one kind, or None")
     if get_origin(kind) is Literal:
         kind = get_args(kind)
     required = one.default is MISSING

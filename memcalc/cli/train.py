@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import UnknownNameError
+from memcalc.training.estimate import estimate_training
+from memcalc.training.options import TrainingOptions
+from memcalc.training.plan import settings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
     from memcalc.cli.command import Answer
-    from memcalc.training.stage import Training
+    from memcalc.training.estimate import TrainingEstimate
 
 __all__ = ["add_options", "answer"]
 
@@ -73,88 +76,102 @@ def add_options(train: argparse.ArgumentParser, whole_number: Callable[[str], in
         train.add_argument(f"--{name}", action="store_true", help=text)
 
 
-def asked(given: argparse.Namespace) -> dict[str, object]:
-    """Return what was named, under the names of `memcalc.train`."""
+LISTS = ("recompute_modules", "lora_targets", "trainable", "offload")  # words separated by commas
+
+
+def asked(given: argparse.Namespace) -> TrainingOptions:
+    """Return the options that were named.
+
+    Raises
+    ------
+    UnknownNameError
+        An answer to yes or no is neither.
+
+    """
     names = [name.replace("-", "_") for name in (*NUMBERS, *WORDS)]
     found = {name: value for name in names if (value := getattr(given, name)) is not None}
-    found |= {
-        name: True for name in ("keep_gradients", "hold_logits", "sequence_parallel") if getattr(given, name)
-    }
-    found |= {"compiled": True} if given.compile else {}
+    flags = ("keep_gradients", "hold_logits", "sequence_parallel", "compile")
+    found |= {name: True for name in flags if getattr(given, name)}
     found |= {"gradient_fusion": False} if given.no_gradient_fusion else {}
+    found |= {name: tuple(found[name].split(",")) for name in LISTS if name in found}
     if found.get("shard") in ("0", "1", "2", "3"):
-        found["shard"] = int(str(found["shard"]))
+        found["shard"] = int(found["shard"])
+    if "pipeline_layout" in found:
+        parts = found["pipeline_layout"].split(",")
+        if all(part.isascii() and part.isdigit() for part in parts):
+            found["pipeline_layout"] = tuple(map(int, parts))
+    if "repeat_kv" in found:
+        if found["repeat_kv"] not in ("yes", "no"):
+            remedy = "leave it out for the default"
+            raise UnknownNameError("--repeat-kv", "one of yes, no", found["repeat_kv"], remedy)
+        found["repeat_kv"] = found["repeat_kv"] == "yes"
     if given.dropout is not None:
         try:
             found["dropout"] = float(given.dropout)
         except ValueError:
             found["dropout"] = given.dropout
-    if "seq" not in found:
-        remedy = "activations grow with it; say how long sequences are padded"
-        raise BadInputError("--seq", "a whole number >= 1", None, remedy)
-    return found
+    return TrainingOptions(**{"seq": None, **found})
 
 
 def answer(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc train``."""
-    from memcalc.training.plan import train
-
-    plan = train(given.source, **asked(given))  # type: ignore[arg-type]
-    return 0, lambda: fields(plan), lambda: text(plan)
+    step = estimate_training(given.source, asked(given))
+    return 0, lambda: fields(step), lambda: text(step)
 
 
-def fields(plan: Training) -> dict[str, object]:
+def fields(step: TrainingEstimate) -> dict[str, object]:
     """Return the answer as the contract writes it."""
-    device, *host = plan.fullest.budgets
+    device, pools = step.device, [step.device, *([] if step.host is None else [step.host])]
     moments = [
-        {"at": name, "total_bytes": device.moments[name], "components": plan.at(name)}
-        for name in plan.moments
+        {"at": name, "total_bytes": device.moments[name], "components": step.at(name)}
+        for name in step.moments
     ]
     return {
-        "model": plan.model.name,
-        "plan": dict(plan.named),
-        "parameters": plan.parameters,
-        "trainable_parameters": plan.trainable_parameters,
-        "stage": plan.fullest.stage,
+        "model": step.model.name,
+        "plan": settings(step.plan),
+        "parameters": step.parameters,
+        "trainable_parameters": step.trainable_parameters,
+        "stage": step.stage.number,
         "moments": moments,
         "peak_at": device.fullest,
-        "allocated_bytes": plan.allocated_bytes,
+        "allocated_bytes": step.allocated_bytes,
         "device_bytes": device.total_bytes,
         "low_bytes": device.low_bytes,
         "high_bytes": device.high_bytes,
         "capacity_bytes": device.capacity_bytes,
-        "host_bytes": sum(pool.total_bytes for pool in host) * plan.ranks_of_host,
-        "fits": plan.fits,
-        "assumed": list(plan.assumed),
+        "host_bytes": step.host_bytes,
+        "fits": step.fits,
+        "assumed": list(step.assumed),
         "lines": [
             {"pool": pool.name, **{name: getattr(line, name) for name in line.__slots__}}
-            for pool in plan.fullest.budgets
+            for pool in pools
             for line in pool.lines
         ],
     }
 
 
-def text(plan: Training) -> str:
+def text(step: TrainingEstimate) -> str:
     """Return the answer for people."""
     from memcalc.ledger.budget import gib, thin
 
-    device, *host = plan.fullest.budgets
-    named = plan.named
-    ranks = "" if plan.layout.world == 1 else f" on {plan.layout.world} devices, stage {plan.fullest.stage}"
-    trained = f"{thin(plan.trainable_parameters)} of {thin(plan.parameters)} parameters trained"
-    how = f"{named['regime']}, {named['optimizer']} ({named['optimizer_step']}), {named['attention']}"
-    tokens = f"{thin(plan.setting.batch)} x {thin(plan.setting.seq)} tokens a rank"
-    rows = [f"{plan.model.name}: {trained}{ranks}", f"  {how}, recompute {named['recompute']}, {tokens}"]
-    for moment in plan.moments:
+    device, plan, micro = step.device, step.plan, step.plan.micro_batch
+    world, asked_for = plan.parallel.world, plan.options
+    ranks = "" if world == 1 else f" on {world} devices, stage {step.stage.number}"
+    trained = f"{thin(step.trainable_parameters)} of {thin(step.parameters)} parameters trained"
+    how = f"{asked_for.regime}, {plan.optimizer.id} ({plan.optimizer_step}), {asked_for.attention}"
+    tokens = f"{thin(micro.batch)} x {thin(micro.seq)} tokens a rank"
+    rows = [f"{step.model.name}: {trained}{ranks}", f"  {how}, recompute {asked_for.recompute}, {tokens}"]
+    for moment in step.moments:
         mark = "  <- most" if moment == device.fullest else ""
         rows.append(f"  {moment:<13} {gib(device.moments[moment]):>14}{mark}")
     rows.append(f"  at {device.fullest}:")
-    rows += [f"    {name:<12} {gib(size):>13}" for name, size in plan.at(device.fullest).items()]
+    rows += [f"    {name:<12} {gib(size):>13}" for name, size in step.at(device.fullest).items()]
     span = f"{gib(device.low_bytes)} to {gib(device.high_bytes)}"
     rows.append(f"  on the device  {gib(device.total_bytes):>13}  ({span}, with context and allocator)")
-    rows += [f"  in the host    {gib(pool.total_bytes * plan.ranks_of_host):>13}" for pool in host]
-    if plan.fits is not None:
+    if step.host is not None:
+        rows.append(f"  in the host    {gib(step.host_bytes):>13}")
+    if step.fits is not None:
         room = f"{gib(device.capacity_bytes or 0)} a device"
-        rows.append(f"  {'fits' if plan.fits else 'does not fit'}: {room}")
-    rows += [f"  assumed: {one}" for one in plan.assumed]
+        rows.append(f"  {'fits' if step.fits else 'does not fit'}: {room}")
+    rows += [f"  assumed: {one}" for one in step.assumed]
     return "\n".join(rows)

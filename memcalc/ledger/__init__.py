@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     )
     from memcalc.ledger.machine import devices as devices, servers as servers
     from memcalc.ledger.model import Layer as Layer, Model as Model, everything as everything
-    from memcalc.ledger.parallel import Layout as Layout, Split as Split, stages as stages
+    from memcalc.ledger.parallel import (
+        Split as Split,
+        TrainingParallelism as TrainingParallelism,
+        stages as stages,
+    )
     from memcalc.ledger.parts import (
         GQA as GQA,
         MLA as MLA,
@@ -70,7 +74,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "machine": ("devices", "servers"),
         "model": ("Layer", "Model", "everything"),
-        "parallel": ("Layout", "Split", "stages"),
+        "parallel": ("Split", "TrainingParallelism", "stages"),
         "parts": (
             "DeltaNet",
             "Embedding",
