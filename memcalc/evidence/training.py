@@ -157,7 +157,10 @@ def observation(fields: Mapping[str, Any]) -> TrainingObservation:
         TypeError: it does not.
 
     """
-    row = TrainingObservation(**fields)
+    plan = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields["plan"].items()
+    }
+    row = TrainingObservation(**{**fields, "plan": plan})
     stated = {
         **sourced(row),
         "quantity": row.quantity in QUANTITIES,

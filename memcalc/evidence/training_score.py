@@ -10,18 +10,17 @@ from memcalc.errors import BadInputError, MemcalcError
 from memcalc.evidence.score import Prediction, exactly, nine_tenths, span
 from memcalc.evidence.training import trained_models
 from memcalc.files.readers import read
-from memcalc.files.readers.megatron import described
 from memcalc.files.source import Source
 from memcalc.files.sources import load_model
-from memcalc.training.plan import train
-from memcalc.training.precision import states
-from memcalc.training.stage import runtime_lines
+from memcalc.training.api import train
+from memcalc.training.overheads import runtime_lines
+from memcalc.training.zero import states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from memcalc.evidence.training import TrainedModel, TrainingObservation
-    from memcalc.training.stage import Training
+    from memcalc.training.estimate import TrainingEstimate
 
 __all__ = [
     "Refusal",
@@ -108,7 +107,7 @@ class TrainingFamily(NamedTuple):
     worst: TrainingScore
 
 
-def planned(row: TrainingObservation) -> Training:
+def planned(row: TrainingObservation) -> TrainingEstimate:
     """Return the plan that a row was measured with, on the device of its hardware.
 
     Where the record of machines does not hold the hardware, a card of the same CUDA capability stands for it
@@ -116,7 +115,7 @@ def planned(row: TrainingObservation) -> Training:
 
     >>> from memcalc.evidence.training import training_observations
     >>> (row,) = training_observations(id="fms-full-none-mistral-7b-v0.1-1gpu-8-peak")
-    >>> planned(row).machine.device.id, planned(row).setting.batch
+    >>> planned(row).plan.machine.device.id, planned(row).plan.micro_batch.batch
     ('a100-80g', 8)
 
     Raises:
@@ -124,10 +123,6 @@ def planned(row: TrainingObservation) -> Training:
 
     """
     plan: dict[str, Any] = dict(row.plan)
-    if "compile" in plan:
-        plan["compiled"] = plan.pop("compile")
-    if "pipeline_layout" in plan:
-        plan["pipeline_layout"] = ",".join(map(str, plan["pipeline_layout"]))
     card = SAME_CAPABILITY.get(row.hardware.split()[-1])
     if "on" not in plan and card is not None and row.quantity.startswith("allocated"):
         plan["on"] = f"{plan['world']}x {card}"
@@ -144,8 +139,51 @@ def planned(row: TrainingObservation) -> Training:
 
 def source_of(model: TrainedModel) -> Source:
     """Return a model of the record as a source: its config.json, or Megatron's arguments."""
-    fields = described(model.fields) if model.fields is not None else dict(model.config or {})
+    fields = dict(model.config or {}) if model.fields is None else megatron_arguments(model.fields)
     return Source(model.name, fields, model.source)
+
+
+WORDS = {  # of the record -> Megatron's
+    "num_hidden_layers": "num_layers",
+    "num_key_value_heads": "num_query_groups",
+    "head_dim": "kv_channels",
+    "intermediate_size": "ffn_hidden_size",
+    "gated": "swiglu",
+    "qk_norm": "qk_layernorm",
+    "q_rank": "q_lora_rank",
+    "kv_rank": "kv_lora_rank",
+    "nope_dim": "qk_head_dim",
+    "rope_dim": "qk_pos_emb_head_dim",
+    "v_dim": "v_head_dim",
+    "experts": "num_experts",
+    "top_k": "moe_router_topk",
+    "expert_width": "moe_ffn_hidden_size",
+    "shared_width": "moe_shared_expert_intermediate_size",
+    "mtp_layers": "mtp_num_layers",
+}
+
+
+def megatron_arguments(fields: Mapping[str, Any]) -> dict[str, object]:
+    """Return Megatron's arguments for a model that the record of training runs describes in its own words.
+
+    >>> words = {"hidden_size": 512, "num_hidden_layers": 12, "tie": True, "positions": "rope", "norm": "rms"}
+    >>> found = megatron_arguments(words)
+    >>> found["position_embedding_type"], found["untie_embeddings_and_output_weights"]
+    ('rope', False)
+    """
+    otherwise = ("tie", "norm", "bias", "qkv_bias", "positions", "dense_layers")
+    found = {WORDS.get(name, name): value for name, value in fields.items() if name not in otherwise}
+    found["untie_embeddings_and_output_weights"] = not fields["tie"]
+    found["normalization"] = "RMSNorm" if fields["norm"] == "rms" else "LayerNorm"
+    found["disable_bias_linear"] = not fields.get("bias")
+    found["add_qkv_bias"] = bool(fields.get("qkv_bias"))
+    found["position_embedding_type"] = "rope" if fields["positions"] == "rope" else "learned_absolute"
+    found["group_query_attention"] = True
+    found["multi_latent_attention"] = "kv_rank" in fields
+    dense = fields.get("dense_layers", 0)
+    if dense:
+        found["moe_layer_freq"] = f"([0]*{dense}+[1]*{fields['num_hidden_layers'] - dense})"
+    return found
 
 
 def predict(row: TrainingObservation) -> Prediction:
@@ -185,41 +223,41 @@ def of_states(row: TrainingObservation) -> Prediction:
     return exactly(found.total_bytes if row.component is None else found.components[row.component])
 
 
-def peak(plan: Training) -> Prediction:
+def peak(step: TrainingEstimate) -> Prediction:
     """Return what the allocator holds at the fullest moment."""
-    device = plan.fullest.budgets[0]
+    device = step.device
     return span(line for line in device.lines if device.fullest in line.moments)
 
 
-def after_step(plan: Training) -> Prediction:
+def after_step(step: TrainingEstimate) -> Prediction:
     """Return what the allocator holds once the step is done: the moment of the step without its copies."""
-    lines = plan.fullest.budgets[0].lines
+    lines = step.device.lines
     return span(line for line in lines if "step" in line.moments and line.component != "temporaries")
 
 
-def on_device(plan: Training) -> Prediction:
+def on_device(step: TrainingEstimate) -> Prediction:
     """Return what a device holds in all: the fullest moment, what the allocator keeps, and the context."""
-    device = plan.fullest.budgets[0]
+    device = step.device
     return Prediction(device.total_bytes, device.low_bytes, device.high_bytes)
 
 
-def reserved(plan: Training) -> Prediction:
+def reserved(step: TrainingEstimate) -> Prediction:
     """Return what the allocator has taken of a device: all but the context and the communicators."""
-    beside = {line.name for line in runtime_lines(plan)}
-    device = plan.fullest.budgets[0]
+    beside = {line.name for line in runtime_lines(step.plan)}
+    device = step.device
     lines = tuple(line for line in device.lines if line.name not in beside)
     without = replace(device, lines=lines)
     return Prediction(without.total_bytes, without.low_bytes, without.high_bytes)
 
 
-def kept(plan: Training) -> Prediction:
+def kept(step: TrainingEstimate) -> Prediction:
     """Return what is kept for the backward pass."""
-    lines = plan.fullest.budgets[0].lines
+    lines = step.device.lines
     parts = ("activations", "logits")
     return span(line for line in lines if "forward_end" in line.moments and line.component in parts)
 
 
-OF_A_STEP: dict[str, Callable[[Training], Prediction]] = {
+OF_A_STEP: dict[str, Callable[[TrainingEstimate], Prediction]] = {
     "allocated": peak,
     "allocated_after_step": after_step,
     "reserved": reserved,
