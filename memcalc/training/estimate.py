@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
@@ -51,8 +50,7 @@ class StageEstimate(NamedTuple):
         return {name: found[name] for name in sorted(found, key=COMPONENTS.index)}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class TrainingEstimate:
+class TrainingEstimate(NamedTuple):
     """How much memory a training step needs: `stages` are those among which the fullest is looked for.
 
     >>> from memcalc.training import train

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.training.autograd.tape import BackwardPass
@@ -26,6 +25,7 @@ class LayerGroup(NamedTuple):
     `again` is of what is kept when it is recomputed, `last_passed` the backward pass where it is the last one
     to run backwards, `routed` of what is kept or made again the tokens that were sent to experts. `numbers`
     and `trained_numbers` are those of its weights, whole. Without `differentiated` no gradient flows through.
+    `rope` are the bytes of cosines and sines, which all layers share.
     """
 
     kept: int
@@ -37,6 +37,7 @@ class LayerGroup(NamedTuple):
     numbers: int
     trained_numbers: int
     routed: int
+    rope: int
     times: int = 1
 
 
@@ -97,13 +98,10 @@ class LayerRuns:
             self._done[key] = run_layer(self.plan, layer, grad=grad)
         return self._done[key]
 
-    @cached_property
+    @property
     def rope_bytes(self) -> int:
         """Bytes of the cosines and sines that all layers share."""
-        plan, tape = self.plan, self.plan.micro_batch.tape()
-        x = stream(plan, tape, grad=True)
-        plan.implementation.layer(tape, plan.micro_batch, plan.model.layers[0], x)
-        return sum((value.bytes for value in tape.rope or ()), 0)
+        return self.run(self.plan.model.layers[0], grad=True)[0].rope
 
 
 def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
@@ -131,6 +129,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         numbers=sum(item.count for item in weights),
         trained_numbers=sum(item.count for item in weights if item.trained),
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
+        rope=sum(value.bytes for value in tape.rope or ()),
     )
     return group, out.grad
 

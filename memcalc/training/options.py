@@ -1,7 +1,7 @@
 """The options of ``memcalc train``, each declared once: meaning, unit, least value, default in words."""
 
 # annotations are not postponed here: options are read from them
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from memcalc.options import about
@@ -12,14 +12,14 @@ DATA, NUMBERS, STEP, PARALLEL = "model and data", "precision", "optimizer and lo
 KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "machine"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TrainingOptions:
     """What a training step is asked for. What is left open is filled in by `memcalc.training.plan.resolve`.
 
     `seq` and `micro_batch` may be NumPy arrays: a sweep.
 
-    >>> TrainingOptions(seq=4096, recompute="full").micro_batch
-    1
+    >>> TrainingOptions(seq=4096, recompute="full")
+    TrainingOptions(seq=4096, recompute='full')
     """
 
     seq: int = field(
@@ -230,3 +230,9 @@ class TrainingOptions:
             'the machine: "COUNTx ID", and "+ 512GiB host"', otherwise="no machine", group=MACHINE
         ),
     )
+
+    def __repr__(self) -> str:
+        """Show what is asked for, without what is left at its default."""
+        values = ((one.name, getattr(self, one.name), one.default) for one in fields(self))
+        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
+        return f"TrainingOptions({', '.join(asked)})"

@@ -69,7 +69,7 @@ class MicroBatch(NamedTuple):
 
     def tape(self) -> Tape:
         """Return an empty tape for this rank."""
-        return Tape(self.cut, self.fresh)
+        return Tape(self.cut, fresh=self.fresh)
 
     def adapter(self, name: str) -> Adapter | None:
         """Return the adapter beside a matrix, if it has one."""

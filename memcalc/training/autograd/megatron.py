@@ -82,7 +82,7 @@ def matrix(
     )
 
 
-def normalise(tape: Tape, micro: MicroBatch, name: str, part: Norm, x: Value) -> Value:
+def normalise(tape: Tape, micro: MicroBatch, name: str, part: Part, x: Value) -> Value:
     """Normalise in one kernel: it keeps its input and one number a row, a LayerNorm two.
 
     Raises:
@@ -167,11 +167,11 @@ def by_kernel(
         tape.record("pair", (k,) if k is v else (k, v), pair)
         tape.record("attention", (q, pair), out, (q, pair, out, rows))
     else:  # whole sequences of some heads, and back again
-        shapes = ((heads[0], widths[0]), (heads[1], widths[0]), (heads[1], widths[1]))
+        of_heads = ((heads[0], widths[0]), (heads[1], widths[0]), (heads[1], widths[1]))
         here = tape.like(out, "attention output of whole sequences")
         exchanged = []
-        for x, shape in zip(inputs, shapes, strict=True):
-            other = inner(tape, f"{x.name}, exchanged", (batch, seq, *shape), 2, grad=x.grad)
+        for x, each in zip(inputs, of_heads, strict=True):
+            other = inner(tape, f"{x.name}, exchanged", (batch, seq, *each), 2, grad=x.grad)
             exchanged.append(tape.record("exchange", (x,), other))
         tape.record("attention", exchanged, here, (*exchanged, here, rows))
         tape.record("exchange back", (here,), out)
@@ -377,7 +377,7 @@ def one_ahead(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value) -
         raise unknown("eh_proj", projection)
     later = tape.like(x, "embedded tokens, one later", grad=micro.trained("model.embed_tokens"))
     pair = [
-        normalise(tape, micro, name, norm, value)  # type: ignore[arg-type]
+        normalise(tape, micro, name, norm, value)
         for name, norm, value in zip(("enorm", "hnorm"), norms, (later, x), strict=True)
     ]
     shape = (*x.shape[:-1], 2 * x.shape[-1])

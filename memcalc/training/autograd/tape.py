@@ -11,7 +11,6 @@ sweep).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,25 +24,33 @@ if TYPE_CHECKING:
 __all__ = ["BackwardPass", "MatrixStorage", "Operation", "Tape", "Value"]
 
 
-@dataclass(eq=False, slots=True)
 class Value:
     """A storage that an operation made, and whether a gradient flows through it.
 
     `region` says which ranks share it: ``inner`` lies between a matrix cut by its outputs and one cut by its
     inputs, ``hidden`` outside of them (sequence parallelism shares it), ``logits`` is as wide as the
     vocabulary, ``routed`` holds the tokens that were sent to experts, ``expert`` lies between the matrices of
-    an expert that ranks share, ``whole`` is on every rank.
+    an expert that ranks share, ``whole`` is on every rank. A value that is `shared` by all layers is counted
+    once, beside them; whoever keeps a part `of` another keeps the whole.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    element_bytes: int
-    grad: bool
-    region: str
-    bytes: int
-    module: str = ""
-    shared: bool = False  # by all layers: counted once, beside them
-    of: Value | None = None  # what it is a part of: whoever keeps the part keeps the whole
+    __slots__ = ("bytes", "element_bytes", "grad", "module", "name", "of", "region", "shape", "shared")
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        element_bytes: int,
+        *,
+        grad: bool,
+        region: str,
+        size: int,
+        module: str,
+    ) -> None:
+        self.name, self.shape, self.element_bytes = name, shape, element_bytes
+        self.grad, self.region, self.bytes, self.module = grad, region, size, module
+        self.shared = False
+        self.of: Value | None = None
 
     @property
     def storage(self) -> Value:
@@ -105,7 +112,6 @@ class Gradient:
         self.bytes, self.waiting = size, 1
 
 
-@dataclass(eq=False)
 class Tape:
     """Operations in the order of the forward pass.
 
@@ -120,13 +126,12 @@ class Tape:
     [('x', 41943040), ('up_proj output', 209715200)]
     """
 
-    cut: Mapping[str, int] = field(default_factory=dict)
-    fresh: bool = True
-    operations: list[Operation] = field(default_factory=list)
-    module: str = ""
-    region: str = "hidden"
-    referred: dict[int, int] = field(default_factory=dict)  # until which operation code holds a value
-    rope: list[Value] | None = None  # cosines and sines, once all layers share them
+    def __init__(self, cut: Mapping[str, int] | None = None, *, fresh: bool = True) -> None:
+        self.cut, self.fresh = cut or {}, fresh
+        self.operations: list[Operation] = []
+        self.module, self.region = "", "hidden"
+        self.referred: dict[int, int] = {}  # until which operation code holds a value
+        self.rope: list[Value] | None = None  # cosines and sines, once all layers share them
 
     def value(
         self, name: str, shape: tuple[int, ...], element_bytes: int, *, grad: bool, region: str | None = None
@@ -136,7 +141,7 @@ class Tape:
         size = prod(shape) * element_bytes
         if where in self.cut:
             size = share(size, self.cut[where])
-        return Value(name, shape, element_bytes, grad, where, size, self.module)
+        return Value(name, shape, element_bytes, grad=grad, region=where, size=size, module=self.module)
 
     def like(
         self, x: Value, name: str, element_bytes: int | None = None, *, grad: bool | None = None

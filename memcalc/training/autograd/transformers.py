@@ -238,6 +238,7 @@ OF_TRANSFORMERS = (
     ),
 )
 LOSSES: Registry[Loss] = Registry("--loss", {one.id: one for one in OF_TRANSFORMERS})
+BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
 BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
 
 
@@ -247,7 +248,7 @@ def body_of(part: Part | None) -> Body | None:
         from memcalc.training.autograd.routing import mixture
 
         return mixture
-    return {GQA: attention, MLP: mlp}.get(type(part))
+    return BODIES.get(type(part))
 
 
 def unknown(name: str, part: object) -> BadInputError:
