@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from inspect import signature
 from itertools import product
 from time import process_time
@@ -11,13 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
 from memcalc.ledger.parallel import TrainingParallelism
 from memcalc.ledger.search import largest
+from memcalc.options import options_of
 from memcalc.training.api import train
+from memcalc.training.checks import CHECKS, checked
 from memcalc.training.layers import stream_shape
-from memcalc.training.plan import settings as plan_settings
+from memcalc.training.options import TrainingOptions
+from memcalc.training.plan import resolve, settings as plan_settings
 from memcalc.training.stage import kept_by
 from memcalc.training.zero import states
 
@@ -289,6 +295,24 @@ WRONG = [
     ("offload", {"offload": ["optimizer"]}),
     ("pipeline-layout", {"pipeline_layout": [32]}),
     ("recompute-modules", {"recompute": "selective", "recompute_modules": ["mlp"]}),
+    ("offload", {"offload": "optimizer"}),
+    ("compile", {"compile": "yes"}),
+    ("repeat-kv", {"repeat_kv": "yes"}),
+    ("regime", {"regime": "bf16"}),
+    ("world", {"world": np.int64(8)}),
+    ("accumulate", {"accumulate": np.array([1, 2])}),
+    ("seq", {"seq": 4096.0}),
+    ("lora-targets", {"lora_rank": 8, "lora_targets": ()}),
+    ("lora-rank", {"lora_rank": 8, "world": 2, "tp": 2}),
+    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": (33, -1)}),
+    ("pipeline-layout", {"pipeline_layout": ()}),
+    ("ep", {"source": "Qwen/Qwen3-30B-A3B", "world": 3, "ep": 3}),
+    ("loss", {"loss": "liger", "regime": "fp32"}),
+    ("loss", {"loss": "fused-linear", "hold_logits": True}),
+    ("offload", {"offload": ("activations",)}),
+    ("context-exchange", {"context_exchange": "ring"}),
+    ("optimizer", {"optimizer": "muon", "regime": "pure-bf16", "shard": "fsdp", "world": 2}),
+    ("tp", {"source": "Qwen/Qwen3-30B-A3B", "implementation": "megatron", "world": 2, "tp": 2}),
 ]
 
 
@@ -301,6 +325,121 @@ def test_a_plan_that_cannot_be_is_refused(option, options):
             **{"seq": 4096, **{name: options[name] for name in options if name != "source"}},
         )
     assert "\n" not in str(refused.value)
+
+
+def test_every_check_refuses_one_of_these_plans():
+    """A check that nothing fails would hold nothing."""
+    refusing = set()
+    for _, options in [*WRONG, ("source", {"source": "openai/gpt-oss-20b"})]:
+        keywords = {"seq": 4096, **options}
+        source = keywords.pop("source", LLAMA)
+        try:
+            plan = resolve(source, TrainingOptions(**keywords))
+        except MemcalcError:
+            continue
+        for check in CHECKS:
+            try:
+                check(plan)
+            except MemcalcError:
+                refusing.add(check)
+    assert [check.__name__ for check in CHECKS if check not in refusing] == []
+
+
+def test_a_plan_that_can_be_passes_every_check():
+    plan = resolve(LLAMA, TrainingOptions(seq=4096))
+    assert checked(plan) is plan
+
+
+@pytest.mark.parametrize("option", list(options_of(TrainingOptions)), ids=lambda option: option.name)
+def test_every_option_says_what_it_is(option):
+    """A line that means something, below a heading; a default in words where its value is None or empty."""
+    assert option.meaning
+    assert "\n" not in option.meaning
+    assert option.group in GROUPS
+    assert option.required or option.otherwise or option.default not in (None, ())
+    assert option.kind is not int or option.at_least == 1
+
+
+GROUPS = {
+    *("model and data", "precision", "optimizer and loss", "parallelism", "activations", "adapters"),
+    *("Megatron-LM", "machine"),
+}
+
+
+def test_options_show_what_was_asked_for():
+    asked = TrainingOptions(seq=4096, offload=("optimizer",), compile=True)
+    assert repr(asked) == "TrainingOptions(seq=4096, compile=True, offload=('optimizer',))"
+
+
+def test_the_command_says_the_same_as_python(capsys):
+    """Words separated by commas are tuples, yes and no are booleans, and in the JSON lists."""
+    words = ["--recompute", "selective", "--recompute-modules", "core_attn,mlp", "--repeat-kv", "yes"]
+    more = ["--seq", "128", "--world", "2", "--pp", "2", "--pipeline-layout", "15,17", "--no-gradient-fusion"]
+    assert main(["train", LLAMA, *more[:-1], *words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    same = {"recompute": "selective", "recompute_modules": ("core_attn", "mlp"), "repeat_kv": True}
+    plan = train(LLAMA, seq=128, world=2, pp=2, pipeline_layout=(15, 17), **same)
+    assert said["allocated_bytes"] == plan.allocated_bytes
+    assert said["plan"] == json.loads(json.dumps(plan_settings(plan.plan)))
+    assert said["plan"]["recompute_modules"] == ["core_attn", "mlp"]
+    assert main(["train", LLAMA, *more, "--repeat-kv", "maybe"]) == 2
+    assert "--repeat-kv" in capsys.readouterr().err
+
+
+UNUSED = {  # by a plan for a dense model without a machine: the command pays for none of them
+    "memcalc.ledger.formats",
+    "memcalc.ledger.machine",
+    "memcalc.ledger.polynomial",
+    "memcalc.training.api",
+    "memcalc.training.autograd.gpt2",
+    "memcalc.training.autograd.megatron",
+    "memcalc.training.autograd.routing",
+    "memcalc.training.megatron_arguments",
+    "memcalc.training.zero",
+}
+
+
+def test_the_command_loads_nothing_that_its_plan_does_not_use():
+    words = f"main(['train', '{LLAMA}', '--seq', '4096', '--json'])"
+    program = f"import sys; from memcalc.__main__ import main; {words}; print('\\n', *sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert UNUSED & set(said.stdout.splitlines()[-1].split()) == set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"recompute": "full", "optimizer_step": "for-loop"},
+        {"world": 8, "shard": "fsdp", "on": "8x h100-80g"},
+        {"world": 8, "shard": 0, "keep_gradients": True},
+        {"world": 4, "pp": 4, "accumulate": 8, "hold_logits": True, "on": "4x a100-80g"},
+    ],
+)
+def test_the_allocator_reserves_the_most_that_each_kind_of_segment_holds(options):
+    """Segments of a component serve all its lines, those of a temporary it alone."""
+    device = train(LLAMA, seq=4096, regime="pure-bf16", **options).device
+    (reserve,) = (line for line in device.lines if line.name == "kept by the allocator beyond that")
+    known = [line for line in device.lines if line.moments]
+    lasting = [line for line in known if set(line.moments) == set(device.moment_names)]
+    everything = sum(line.bytes for line in lasting)
+    for kind in {kind_of(line) for line in known if line not in lasting}:
+        everything += max(
+            sum(line.bytes for line in known if kind_of(line) == kind and moment in line.moments)
+            for moment in device.moment_names
+        )
+    held = max(device.moments.values())
+    ends = [everything * percent // 100 for percent in (92, 100, 108)]
+    if device.capacity_bytes is not None:
+        beside = sum(line.bytes for line in device.lines if line.component == "runtime") - reserve.bytes
+        room = max(device.capacity_bytes - beside, held)
+        ends = [held, (held + room) // 2, room] if everything > room else [min(end, room) for end in ends]
+    assert [reserve.low, reserve.bytes, reserve.high] == [max(0, end - held) for end in ends]
+
+
+def kind_of(line):
+    """What shares segments with a line."""
+    return line.component, line.component == "temporaries" and line.name
 
 
 def test_a_plan_says_all_that_it_was_left():

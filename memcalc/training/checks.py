@@ -167,14 +167,6 @@ def optimizer_steps_in_this_way(plan: TrainingPlan) -> None:
         raise BadInputError("--optimizer-step", expected, how, "leave it out for the optimizer's own way")
 
 
-def implementation_has_the_optimizer(plan: TrainingPlan) -> None:
-    """Refuse an optimizer that the implementation does not have."""
-    known, chosen = plan.implementation.optimizers, plan.implementation.id
-    if known is not None and plan.optimizer.id not in known:
-        expected = f"{', '.join(sorted(known))} with --implementation {chosen}"
-        raise BadInputError("--optimizer", expected, plan.optimizer.id, "it has no other")
-
-
 def optimizer_gets_whole_matrices(plan: TrainingPlan) -> None:
     """Refuse an optimizer of matrices on a master copy, or on shares of it, which are long lists.
 
@@ -372,7 +364,6 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     implementation_has_the_regime,
     gradients_fit_the_regime,
     optimizer_steps_in_this_way,
-    implementation_has_the_optimizer,
     optimizer_gets_whole_matrices,
     fused_loss_is_listed,
     parallel_loss_has_ranks,

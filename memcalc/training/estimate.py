@@ -50,7 +50,7 @@ class StageEstimate(NamedTuple):
         return {name: found[name] for name in sorted(found, key=COMPONENTS.index)}
 
 
-class TrainingEstimate(NamedTuple):
+class TrainingEstimate:
     """How much memory a training step needs: `stages` are those among which the fullest is looked for.
 
     >>> from memcalc.training import train
@@ -59,8 +59,8 @@ class TrainingEstimate(NamedTuple):
     True
     """
 
-    plan: TrainingPlan
-    stages: tuple[StageEstimate, ...]
+    def __init__(self, plan: TrainingPlan, stages: tuple[StageEstimate, ...]) -> None:
+        self.plan, self.stages = plan, stages
 
     @property
     def model(self) -> Model:

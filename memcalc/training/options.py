@@ -23,15 +23,14 @@ class TrainingOptions:
     """
 
     seq: int = field(
-        metadata=about("tokens of a sequence, padding included", unit="tokens", at_least=1, group=DATA)
+        metadata=about("length of a sequence, padding included", unit="tokens", at_least=1, group=DATA)
     )
     micro_batch: int = field(
         default=1,
-        metadata=about("sequences of one forward pass on one rank", unit="sequences", at_least=1, group=DATA),
+        metadata=about("size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA),
     )
     accumulate: int = field(
-        default=1,
-        metadata=about("micro-batches of one step on one rank", unit="micro-batches", at_least=1, group=DATA),
+        default=1, metadata=about("micro-batches of one step on one rank", at_least=1, group=DATA)
     )
     implementation: str = field(
         default="transformers",
@@ -66,7 +65,9 @@ class TrainingOptions:
 
     optimizer: str = field(
         default="adamw",
-        metadata=about("adamw, adamw-8bit, adafactor, sgd, sgd-momentum, lion, muon, ...", group=STEP),
+        metadata=about(
+            "which optimizer: adamw, adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP
+        ),
     )
     optimizer_step: Literal["foreach", "fused", "for-loop"] | None = field(
         default=None,
@@ -90,56 +91,41 @@ class TrainingOptions:
         default=False, metadata=about("the caller holds on to the logits until the next step", group=STEP)
     )
 
-    world: int = field(
-        default=1, metadata=about("devices in all", unit="devices", at_least=1, group=PARALLEL)
-    )
+    world: int = field(default=1, metadata=about("devices in all", at_least=1, group=PARALLEL))
     shard: Literal[0, 1, 2, 3, "fsdp"] = field(
         default=0, metadata=about("what data-parallel ranks share: ZeRO's stage, or fsdp", group=PARALLEL)
     )
-    tp: int = field(
-        default=1, metadata=about("tensor-parallel ranks", unit="ranks", at_least=1, group=PARALLEL)
-    )
+    tp: int = field(default=1, metadata=about("tensor-parallel ranks", at_least=1, group=PARALLEL))
     sequence_parallel: bool = field(
         default=False,
         metadata=about("tensor-parallel ranks share the stream between their matrices, too", group=PARALLEL),
     )
-    pp: int = field(default=1, metadata=about("pipeline stages", unit="stages", at_least=1, group=PARALLEL))
+    pp: int = field(default=1, metadata=about("pipeline stages", at_least=1, group=PARALLEL))
     vpp: int = field(
         default=1,
-        metadata=about(
-            "chunks of layers of each pipeline stage, interleaved", unit="chunks", at_least=1, group=PARALLEL
-        ),
+        metadata=about("chunks of layers of each pipeline stage, interleaved", at_least=1, group=PARALLEL),
     )
     schedule: Literal["1f1b", "gpipe"] = field(
         default="1f1b", metadata=about("order of forward and backward passes in a pipeline", group=PARALLEL)
     )
     pipeline_layout: tuple[int, ...] | None = field(
         default=None,
-        metadata=about(
-            "layers of each chunk, first to last", unit="layers", otherwise="equal shares", group=PARALLEL
-        ),
+        metadata=about("layers of each chunk, first to last", otherwise="equal shares", group=PARALLEL),
     )
     rank: Literal["first", "last", "fullest"] = field(
         default="fullest", metadata=about("the pipeline stage that is answered for", group=PARALLEL)
     )
     cp: int = field(
         default=1,
-        metadata=about(
-            "context-parallel ranks, which share a sequence", unit="ranks", at_least=1, group=PARALLEL
-        ),
+        metadata=about("context-parallel ranks, which share a sequence", at_least=1, group=PARALLEL),
     )
     ep: int = field(
-        default=1,
-        metadata=about("ranks over which experts are dealt out", unit="ranks", at_least=1, group=PARALLEL),
+        default=1, metadata=about("ranks over which experts are dealt out", at_least=1, group=PARALLEL)
     )
     expert_tp: int | None = field(
         default=None,
         metadata=about(
-            "ranks that share one expert's matrices",
-            unit="ranks",
-            otherwise="as --tp",
-            at_least=1,
-            group=PARALLEL,
+            "ranks that share one expert's matrices", otherwise="as --tp", at_least=1, group=PARALLEL
         ),
     )
 
