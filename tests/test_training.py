@@ -453,6 +453,43 @@ def test_a_plan_says_all_that_it_was_left():
     assert [adapted.plan.gradients, train(LLAMA, seq=128, lora_rank=8).plan.gradients] == ["bf16", "fp32"]
 
 
+def test_what_is_left_open_is_filled_in():
+    """Every value of a plan with one option stated, and those that another implementation changes."""
+    filled = {
+        **dict.fromkeys(("micro_batch", "accumulate", "world", "tp", "pp", "vpp", "cp", "ep", "dp"), 1),
+        **dict.fromkeys(
+            ("keep_gradients", "hold_logits", "sequence_parallel", "compile", "repeat_kv"), False
+        ),
+        **dict.fromkeys(("experts", "lora_rank", "adapter_dtype", "quantize_base", "on"), None),
+        **dict.fromkeys(("trainable", "recompute_modules", "lora_targets", "offload"), ()),
+        "seq": 128,
+        "regime": "bf16-mixed",
+        "gradients": "bf16",
+        "implementation": "transformers",
+        "attention": "flash",
+        "optimizer": "adamw",
+        "optimizer_step": "foreach",
+        "loss": "plain",
+        "shard": 0,
+        "expert_tp": 1,
+        "schedule": "1f1b",
+        "pipeline_layout": (32,),
+        "rank": "fullest",
+        "recompute": "none",
+        "dropout": 0.0,
+        "vocab_multiple": 1,
+        "vocab": 128_256,
+        "gradient_fusion": True,
+        "context_exchange": "p2p",
+    }
+    assert plan_settings(train(LLAMA, seq=128).plan) == filled
+    changed = {"implementation": "megatron", "gradients": "fp32", "optimizer_step": "fused", "dropout": 0.1}
+    changed |= {"loss": "megatron", "vocab_multiple": 128}
+    assert plan_settings(train(LLAMA, seq=128, implementation="megatron").plan) == {**filled, **changed}
+    eager = plan_settings(train(LLAMA, seq=128, attention="eager").plan)
+    assert eager == {**filled, "attention": "eager", "repeat_kv": True}
+
+
 def test_experts_of_megatron_with_tensor_parallelism_want_sequence_parallelism():
     """MoELayer.forward raises without: Megatron-LM, megatron/core/transformer/moe/moe_layer.py, 2026-11."""
     sparse = {"seq": 128, "world": 2, "tp": 2, "implementation": "megatron"}
