@@ -11,6 +11,7 @@ postpone its annotations, so that both can be read when the program runs::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import (
@@ -122,7 +123,7 @@ def option_of(one: Field[Any]) -> Option:
     kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
     optional = NoneType in kinds
     (kind, *others) = (part for part in kinds if part is not NoneType)
-    if others:
+    if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
         raise TypeError(f"{one.name}: an option is of one kind, or None")
     if get_origin(kind) is Literal:
         kind = get_args(kind)
@@ -187,6 +188,8 @@ def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
         inner = get_args(kind)[0]
         expected = f"a tuple of {'words' if inner is str else 'whole numbers'}"
         return expected, lambda value: isinstance(value, tuple) and all(type(one) is inner for one in value)
+    if get_origin(kind) is Mapping:
+        return "a mapping, or a tuple of names with values", is_mapping
     if kind is int:
         expected = "a whole number" if least is None else f"a whole number >= {least}"
         return expected, lambda value: type(value) is int and (least is None or value >= least)
@@ -195,6 +198,18 @@ def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
     if kind is bool:
         return "True or False", lambda value: type(value) is bool
     return "a word", lambda value: isinstance(value, str)
+
+
+def is_mapping(value: object) -> bool:
+    """Say whether a value is a mapping from words, or a tuple of its items.
+
+    >>> is_mapping({"block_size": 16}), is_mapping((("block_size", 16),)), is_mapping("block_size=16")
+    (True, True, False)
+    """
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+    return isinstance(pairs, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs
+    )
 
 
 def takes_options(
@@ -260,4 +275,6 @@ def kind_in_words(option: Option) -> str:
         return "{" + ", ".join(map(repr, kind)) + "}"
     if get_origin(kind) is tuple:
         return f"tuple of {get_args(kind)[0].__name__}"
+    if get_origin(kind) is Mapping:
+        return f"mapping of str to {get_args(kind)[1].__name__}"
     return kind.__name__

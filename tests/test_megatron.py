@@ -15,8 +15,8 @@ import pytest
 import sympy
 
 from memcalc.errors import BadInputError
+from memcalc.evidence.predict_training import source_of
 from memcalc.evidence.training import trained_models, training_observations
-from memcalc.evidence.training_score import source_of
 from memcalc.files.readers import read
 from memcalc.files.source import Source
 from memcalc.ledger.model import Layer, Model

@@ -15,8 +15,8 @@ from memcalc.files.readers import FAMILIES, read
 from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 from memcalc.ledger.model import everything
+from memcalc.serving import serve
 from memcalc.serving.engines import engine
-from memcalc.serving.estimate import plan
 
 FOLDER = Path(__file__).parent / "recorded"
 KEPT = engine("transformers").kept
@@ -163,7 +163,7 @@ def test_the_table_of_vllm_grows_with_the_positions(scaling, positions, mebibyte
         }
     path = tmp_path / "config.json"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    serving = plan(str(path), context=16, engine_name="vllm", on="h100-80g")
+    serving = serve(str(path), context=16, engine="vllm", on="h100-80g")
     lines = [line for pool in serving.budget.pools for line in pool.lines]
     tables = [line.bytes for line in lines if line.name == "rotary table"]
     assert tables == [mebibytes * 2**20]

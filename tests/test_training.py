@@ -23,7 +23,7 @@ from memcalc.training.api import train
 from memcalc.training.checks import CHECKS, checked
 from memcalc.training.layers import stream_shape
 from memcalc.training.options import TrainingOptions
-from memcalc.training.plan import resolve, settings as plan_settings
+from memcalc.training.plan import plan_fields, resolve
 from memcalc.training.stage import kept_by
 from memcalc.training.zero import states
 
@@ -380,7 +380,7 @@ def test_the_command_says_the_same_as_python(capsys):
     same = {"recompute": "selective", "recompute_modules": ("core_attn", "mlp"), "repeat_kv": True}
     plan = train(LLAMA, seq=128, world=2, pp=2, pipeline_layout=(15, 17), **same)
     assert said["allocated_bytes"] == plan.allocated_bytes
-    assert said["plan"] == json.loads(json.dumps(plan_settings(plan.plan)))
+    assert said["plan"] == json.loads(json.dumps(plan_fields(plan.plan)))
     assert said["plan"]["recompute_modules"] == ["core_attn", "mlp"]
     assert main(["train", LLAMA, *more, "--repeat-kv", "maybe"]) == 2
     assert "--repeat-kv" in capsys.readouterr().err
@@ -446,7 +446,7 @@ def test_a_plan_says_all_that_it_was_left():
     """Under the names of the keywords; of a dense model there is no way to compute experts."""
     keywords = set(signature(train).parameters) - {"source"}
     dense, sparse = (train(name, seq=128, regime="pure-bf16") for name in (LLAMA, "Qwen/Qwen3-30B-A3B"))
-    dense, sparse = plan_settings(dense.plan), plan_settings(sparse.plan)
+    dense, sparse = plan_fields(dense.plan), plan_fields(sparse.plan)
     assert keywords | {"dp", "vocab"} == set(dense)
     assert [dense["experts"], sparse["experts"]] == [None, "grouped_mm"]
     adapted = train(LLAMA, seq=128, lora_rank=8, adapter_dtype="bf16")
@@ -482,11 +482,11 @@ def test_what_is_left_open_is_filled_in():
         "gradient_fusion": True,
         "context_exchange": "p2p",
     }
-    assert plan_settings(train(LLAMA, seq=128).plan) == filled
+    assert plan_fields(train(LLAMA, seq=128).plan) == filled
     changed = {"implementation": "megatron", "gradients": "fp32", "optimizer_step": "fused", "dropout": 0.1}
     changed |= {"loss": "megatron", "vocab_multiple": 128}
-    assert plan_settings(train(LLAMA, seq=128, implementation="megatron").plan) == {**filled, **changed}
-    eager = plan_settings(train(LLAMA, seq=128, attention="eager").plan)
+    assert plan_fields(train(LLAMA, seq=128, implementation="megatron").plan) == {**filled, **changed}
+    eager = plan_fields(train(LLAMA, seq=128, attention="eager").plan)
     assert eager == {**filled, "attention": "eager", "repeat_kv": True}
 
 

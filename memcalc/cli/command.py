@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from memcalc.errors import BadInputError, UnknownNameError
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from memcalc.files.source import Source
     from memcalc.ledger.budget import PoolBudget
     from memcalc.ledger.model import Model
-    from memcalc.serving.estimate import KVPool, Serving
+    from memcalc.serving.estimate import ServingEstimate
+    from memcalc.serving.search import KVPool
 
     Answer = tuple[int, Callable[[], object], Callable[[], str]]  # exit status, for programs, for people
 
@@ -165,7 +166,7 @@ def cache_facts(model: Model, engine: str | None) -> dict[str, int]:
         from memcalc.serving.engines import engine as named
 
         one = named(engine)
-        model = one.held(model)
+        model = one.prepare(model)
         kept, state = one.kept, one.cache(model, 1, 1, one.defaults)
     far = 2**40  # beyond every window
 
@@ -239,7 +240,7 @@ def header_text(compared: Check | None) -> list[str]:
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:
     """Return a model's answer for people."""
-    from memcalc.ledger.budget import gb, gib, thin
+    from memcalc.ledger.amount import gb, gib, thin
 
     far, near = cache["bytes_per_token"], cache["bytes_per_token_in_window"]
     window = "" if far == near else f", {thin(near)} B while every window still grows"
@@ -278,7 +279,7 @@ def answer_list(given: argparse.Namespace) -> Answer:
             {
                 "id": one.id,
                 "version": one.version,
-                "versions": list(dict.fromkeys(begins for begins, _ in one.versions)),
+                "versions": list(one.versions),
                 "options": dict(one.defaults),
                 "offloads": list(one.offloads),
                 "note": one.note,
@@ -294,20 +295,19 @@ def answer_list(given: argparse.Namespace) -> Answer:
 def format_rows() -> list[dict[str, object]]:
     """Return a row for each format, each of llama.cpp's mixes, and what its cache may be stored as."""
     from memcalc.files.gguf.presets import MIXES
-    from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS, MORE_FORMATS
+    from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS
 
-    weights = {**FORMATS, **MORE_FORMATS}
     caches = {**KV_FORMATS, **{item.id: item for item in GGUF_KV_FORMATS.values()}}
     rows: list[dict[str, object]] = [
         {
             "id": item.id,
             "bits": item.bits,
-            "weights": item.id in weights,
+            "weights": item.id in FORMATS,
             "kv": item.id in caches,
             "note": item.note,
             "source": item.source,
         }
-        for item in {**caches, **weights}.values()
+        for item in {**caches, **FORMATS}.values()
     ]
     known = {**FORMATS, **GGUF_TYPES}
     for mix in MIXES.values():
@@ -346,10 +346,42 @@ def pool_fields(pool: PoolBudget, kv_pool: KVPool | None) -> dict[str, object]:
 
 def answer_serve(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc serve``."""
-    from memcalc.serving.estimate import plan
+    from memcalc.options import options_of
+    from memcalc.serving.estimate import estimate
+    from memcalc.serving.options import ServingOptions
+
+    asked: dict[str, Any] = {
+        option.name: getattr(given, option.name, None) for option in options_of(ServingOptions)
+    }
+    asked["engine_options"] = engine_options(given.engine_option)
+    served = estimate(given.source, ServingOptions(**asked))
+    if given.check and served.fits is None:
+        if given.on is None:
+            raise BadInputError(
+                "--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"'
+            )
+        remedy = 'say --on, as in "1x rtx-4090 + 512GiB host"'
+        raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
+    status = 1 if given.check and served.fits is False else 0
+    compared = header_check(served.plan.source)
+    return (
+        status,
+        lambda: serve_fields(served) | header_fields(compared),
+        lambda: "\n".join([serve_text(served), *header_text(compared)]),
+    )
+
+
+def engine_options(items: list[str]) -> tuple[tuple[str, Any], ...]:
+    """Return an engine's options from texts KEY=VALUE: whole numbers, true and false.
+
+    Raises:
+        BadInputError: a text is written in another way, or an option is given twice.
+
+    """
+    from memcalc.serving.engines.base import value_of
 
     options: dict[str, str] = {}
-    for item in given.engine_option:
+    for item in items:
         key, equals, value = item.partition("=")
         if not equals:
             raise BadInputError("--engine-option", "KEY=VALUE", item, "write for example block_size=16")
@@ -358,72 +390,26 @@ def answer_serve(given: argparse.Namespace) -> Answer:
                 f"--engine-option {key}", "it once", f"{options[key]} and {value}", "remove one"
             )
         options[key] = value
-    serving = plan(
-        given.source,
-        context=given.context,
-        prompt=given.prompt,
-        batch=given.batch,
-        weights=given.weights,
-        kv=given.kv,
-        on=given.on,
-        tp=given.tp,
-        pp=given.pp,
-        ep=given.ep,
-        dp=given.dp,
-        engine_name=given.engine,
-        engine_version=given.engine_version,
-        engine_options=options,
-        prefill_chunk=given.prefill_chunk,
-        utilization=given.utilization,
-        offload=given.offload,
-    )
-    if given.check and serving.budget.fits is None:
-        if given.on is None:
-            raise BadInputError(
-                "--check", "a machine to check against", None, 'say --on, as in "2x rtx-a6000"'
-            )
-        remedy = 'say --on, as in "1x rtx-4090 + 512GiB host"'
-        raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
-    status = 1 if given.check and serving.budget.fits is False else 0
-    compared = header_check(serving.source)
-    return (
-        status,
-        lambda: serve_fields(serving) | header_fields(compared),
-        lambda: "\n".join([serve_text(serving), *header_text(compared)]),
-    )
+    return tuple((key, value_of(value)) for key, value in options.items())
 
 
-def serve_fields(serving: Serving) -> dict[str, object]:
+def serve_fields(served: ServingEstimate) -> dict[str, object]:
     """Return a plan's answer as the contract writes it."""
-    budget, split = serving.budget, serving.split
+    from memcalc.serving.plan import plan_fields
+
+    budget = served.budget
     return {
-        "model": serving.model.name,
-        "engine": serving.engine.id,
-        "plan": {
-            **serving.named,
-            "engine_version": serving.engine.release,
-            "engine_options": dict(serving.options),
-            "context": serving.context,
-            "prompt": serving.prompt_of(serving.context),
-            "batch": serving.batch,
-            "prefill_chunk": serving.chunk,
-            "tp": split.tp,
-            "pp": split.pp,
-            "ep": split.ep,
-            "dp": split.dp,
-            "utilization": serving.utilization,
-            "offload": serving.offload,
-        },
-        "pools": [
-            pool_fields(pool, serving.kv_pool if pool.name == "gpu" else None) for pool in budget.pools
-        ],
-        "weights_file_bytes": serving.weights_file_bytes,
-        "file_bytes_beside": serving.file_beside,
-        "cache_bytes": serving.cache_bytes,
+        "model": served.model.name,
+        "engine": served.engine.id,
+        "plan": plan_fields(served.plan),
+        "pools": [pool_fields(pool, served.kv_pool if pool.name == "gpu" else None) for pool in budget.pools],
+        "weights_file_bytes": served.weights_file_bytes,
+        "file_bytes_beside": served.file_bytes_beside,
+        "cache_bytes": served.cache_bytes,
         "fits": budget.fits,
-        "max_context": serving.max_context,
-        "max_batch": serving.max_batch,
-        "model_max_context": serving.model.max_context,
+        "max_context": served.max_context,
+        "max_batch": served.max_batch,
+        "model_max_context": served.model.max_context,
         "lines": [
             {
                 "pool": pool.name,
@@ -442,19 +428,19 @@ def serve_fields(serving: Serving) -> dict[str, object]:
     }
 
 
-def serve_text(serving: Serving) -> str:
+def serve_text(served: ServingEstimate) -> str:
     """Return a plan's answer for people."""
-    from memcalc.ledger.budget import gib, thin
+    from memcalc.ledger.amount import gib, thin
     from memcalc.ledger.search import LIMIT
 
-    tokens, by = f"{serving.batch} x {thin(serving.context)} tokens", serving.engine
-    rows = [f"{serving.model.name}: {tokens}, weights {serving.named['weights']}, {by.id} {by.release}"]
-    unmatched = serving.named["unmatched"]
+    tokens, by = f"{served.plan.batch} x {thin(served.plan.context)} tokens", served.engine
+    rows = [f"{served.model.name}: {tokens}, weights {served.plan.weights}, {by.id} {by.release}"]
+    unmatched = list(served.plan.unmatched)
     if unmatched:
         rows.append(f"  names in quantization_config that match no module: {unmatched}")
-    if serving.named["assumed"]:
-        rows.append(f"  derived, under these assumptions: {serving.named['assumed']}")
-    for pool in serving.budget.pools:
+    if served.plan.assumed:
+        rows.append(f"  derived, under these assumptions: {served.plan.assumed}")
+    for pool in served.budget.pools:
         where = "host memory" if pool.name == "host" else f"fullest of {pool.devices} device(s)"
         rows.append(f"  {where}, at {pool.fullest}")
         rows += [f"    {name:<12} {gib(size):>12}" for name, size in pool.components.items()]
@@ -466,31 +452,31 @@ def serve_text(serving: Serving) -> str:
             )
         if pool.share_bytes != pool.total_bytes:
             rows.append(f"    {'in the share':<12} {gib(pool.share_bytes):>12}  (the usable part holds this)")
-    if serving.model.vision_parameters:
-        beside = thin(serving.model.vision_parameters)
+    if served.model.vision_parameters:
+        beside = thin(served.model.vision_parameters)
         rows.append(f"  the text model alone: {beside} parameters that see come on top")
-    if serving.kv_pool is not None:
-        left = serving.kv_pool
+    if served.kv_pool is not None:
+        left = served.kv_pool
         rows.append(
             f"  pool for the KV cache {gib(left.bytes)} a device: {thin(left.tokens)} tokens"
             f" ({thin(left.low_tokens)} to {thin(left.high_tokens)})"
         )
-    if serving.machine is not None:
-        rows.append(f"  {verdict(serving)}")
-        limit = serving.model.max_context
+    if served.plan.machine is not None:
+        rows.append(f"  {verdict(served)}")
+        limit = served.model.max_context
         own = "" if limit is None else f"; the model's own limit is {thin(limit)} tokens"
-        longest = "any" if serving.max_context == LIMIT else thin(serving.max_context or 0)
-        most = thin(serving.max_batch or 0)
+        longest = "any" if served.max_context == LIMIT else thin(served.max_context or 0)
+        most = thin(served.max_batch or 0)
         rows.append(f"  largest context {longest}, largest batch {most} (memory alone{own})")
     return "\n".join(rows)
 
 
-def verdict(serving: Serving) -> str:
+def verdict(served: ServingEstimate) -> str:
     """Return whether a plan fits, and whether the ranges of what was measured leave a doubt."""
-    pools = serving.budget.pools
-    if serving.budget.fits is None:
+    pools = served.budget.pools
+    if served.budget.fits is None:
         return 'fits the devices; how large the host\'s memory is was not said: --on "... + 512GiB host"'
-    if not serving.budget.fits:
+    if not served.budget.fits:
         least = all(pool.fits_at_least is not False for pool in pools)
         return "does not fit" + ("; with every range at its lower end it does" if least else "")
     most = all(pool.fits_at_most for pool in pools)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import UnknownNameError
-from memcalc.training.estimate import estimate_training
+from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
-from memcalc.training.plan import settings
+from memcalc.training.plan import plan_fields
 
 if TYPE_CHECKING:
     import argparse
@@ -115,7 +115,7 @@ def asked(given: argparse.Namespace) -> TrainingOptions:
 
 def answer(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc train``."""
-    step = estimate_training(given.source, asked(given))
+    step = estimate(given.source, asked(given))
     return 0, lambda: fields(step), lambda: text(step)
 
 
@@ -128,7 +128,7 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
     ]
     return {
         "model": step.model.name,
-        "plan": settings(step.plan),
+        "plan": plan_fields(step.plan),
         "parameters": step.parameters,
         "trainable_parameters": step.trainable_parameters,
         "stage": step.stage.number,
@@ -152,10 +152,10 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
 
 def text(step: TrainingEstimate) -> str:
     """Return the answer for people."""
-    from memcalc.ledger.budget import gib, thin
+    from memcalc.ledger.amount import gib, thin
 
     device, plan, micro = step.device, step.plan, step.plan.micro_batch
-    world, asked_for = plan.parallel.world, plan.options
+    world, asked_for = plan.parallelism.world, plan.options
     ranks = "" if world == 1 else f" on {world} devices, stage {step.stage.number}"
     trained = f"{thin(step.trainable_parameters)} of {thin(step.parameters)} parameters trained"
     how = f"{asked_for.regime}, {plan.optimizer.id} ({plan.optimizer_step}), {asked_for.attention}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import BadInputError
 from memcalc.files.safetensors import BITS
 from memcalc.files.tensor_names import as_found, family_name, listed, stored_shape
-from memcalc.ledger.formats import Format, format_named, plain, quantised
+from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
 from memcalc.ledger.tensor import ceil_div
 
 if TYPE_CHECKING:
@@ -372,7 +372,7 @@ def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Heade
     """Return what a checkpoint of the model should hold; a part that is not there at all was left out."""
     if scheme is not None:
         model = kept_out(model, scheme, rest)
-    rule = plain(rest) if scheme is None else quantised(scheme.format, rest)
+    rule = uniform_rule(rest) if scheme is None else weight_only_rule(scheme.format, rest)
     everything = {as_found(model, name, header.tensors): one for name, one in listed(model).items()}
     there = {one.part for name, one in everything.items() if one.part == "text" or name in header.tensors}
     endings = {name.rpartition(".")[2] for name in header.tensors}

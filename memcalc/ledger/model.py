@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.parts.plain import Part
-from memcalc.ledger.tensor import Tensor, under
+from memcalc.ledger.tensor import Tensor, count, least, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,6 @@ def everything(context: int, window: int | None) -> int:
     >>> everything(8192, None), everything(8192, 4096)
     (8192, 4096)
     """
-    from memcalc.ledger.tensor import least
-
     return context if window is None else least(context, window)
 
 
@@ -112,24 +110,23 @@ class Model:
 
     def weights(self) -> Iterator[Tensor]:
         """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
-        yield from self._grouped
+        return iter(self._weights)
 
     @cached_property
-    def _grouped(self) -> tuple[Tensor, ...]:
+    def _weights(self) -> tuple[Tensor, ...]:
         """The weights, listed once: a plan walks them several times."""
-        return tuple(self._walk())
-
-    def _walk(self) -> Iterator[Tensor]:
-        held = dict(self.outside_pools)
-        for name, part in self.outside:
-            pool = held.get(name)
-            for tensor in under(name, part.weights()):
-                yield tensor if pool is None else tensor._replace(pool=pool)
-        for layer in self.groups:
-            for tensor in layer.weights():
-                _, shape, kind, split, _, experts, chosen, form, pool = tensor
-                name = f"model.layers.{{layer}}.{tensor.name}"  # below, half the time of _replace
-                yield Tensor(name, shape, kind, split, layer.times, experts, chosen, form, pool)
+        pools = dict(self.outside_pools)
+        outside = (
+            tensor._replace(pool=pools.get(name, tensor.pool))
+            for name, part in self.outside
+            for tensor in under(name, part.weights())
+        )
+        inside = (
+            tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
+            for layer in self.groups
+            for tensor in layer.weights()
+        )
+        return (*outside, *inside)
 
     def each_weight(self) -> Iterator[Tensor]:
         """Yield every weight under its own name; `files.tensor_names` says how a checkpoint spells it."""
@@ -166,7 +163,7 @@ class Model:
     @property
     def parameters(self) -> int:
         """Trainable numbers, tied ones once, buffers and multi-token prediction left out."""
-        return sum(tensor.count for tensor in self.weights() if tensor.kind != "buffer")
+        return count(tensor for tensor in self.weights() if tensor.kind != "buffer")
 
     @property
     def active_parameters(self) -> int:
@@ -176,17 +173,17 @@ class Model:
     @property
     def embedding_parameters(self) -> int:
         """Parameters of the input embedding."""
-        return sum(tensor.count for tensor in self.weights() if tensor.kind == "embedding")
+        return count(tensor for tensor in self.weights() if tensor.kind == "embedding")
 
     @property
     def buffer_values(self) -> int:
         """Numbers that the checkpoint keeps beside the parameters."""
-        return sum(tensor.count for tensor in self.weights() if tensor.kind == "buffer")
+        return count(tensor for tensor in self.weights() if tensor.kind == "buffer")
 
     @property
     def mtp_parameters(self) -> int:
         """Numbers of the layers for multi-token prediction, router bias included, embedding and head not."""
-        return sum(tensor.count for layer in self.mtp for tensor in layer.weights())
+        return sum(count(layer.weights()) for layer in self.mtp)
 
     def vision_weights(self) -> Iterator[Tensor]:
         """Yield the weights of the vision tower and of its projection, equal layers together."""
@@ -197,7 +194,7 @@ class Model:
     @property
     def vision_parameters(self) -> int:
         """Parameters that stand beside the text model to read pictures."""
-        return sum(tensor.count for tensor in self.vision_weights())
+        return count(self.vision_weights())
 
     def stage(self, first: int, last: int) -> Model:
         """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.tensor import ceil_div
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Split", "TrainingParallelism", "stages"]
+__all__ = ["ServingParallelism", "TrainingParallelism", "stages"]
 
 
-@dataclass(frozen=True)
-class Split:
+class ServingParallelism(NamedTuple):
     """Ranks in each direction; `ep` of the ``tp * dp`` ranks share the experts, whole.
 
-    >>> Split(tp=4, dp=2).world
+    >>> ServingParallelism(tp=4, dp=2).world
     8
     """
 
@@ -29,23 +28,6 @@ class Split:
     pp: int = 1
     ep: int = 1
     dp: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            BadInputError: a count is no whole number >= 1, or ep does not divide tp * dp.
-
-        """
-        for name in ("tp", "pp", "ep", "dp"):
-            value = getattr(self, name)
-            if type(value) is int and value < 1:
-                raise BadInputError(f"--{name}", "a whole number >= 1", value, "leave it out for 1")
-        if self.tp * self.dp % self.ep:
-            given = f"{self.ep} for tp {self.tp} x dp {self.dp}"
-            raise BadInputError(
-                "--ep", "a divisor of tp x dp", given, "experts are dealt out over those ranks"
-            )
 
     @property
     def world(self) -> int:

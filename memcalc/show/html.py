@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.budget import gib
+from memcalc.ledger.amount import gib
 from memcalc.show.colours import COLOURS, LABELS
 
 if TYPE_CHECKING:

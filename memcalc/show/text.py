@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.budget import gib
+from memcalc.ledger.amount import gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.options import takes_options
-from memcalc.training.estimate import estimate_training
+from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ __all__ = ["train"]
 
 
 @takes_options(TrainingOptions)
-def train(source: str | Source, options: TrainingOptions) -> TrainingEstimate:
+def train(source: str | Source, options: TrainingOptions) -> TrainingEstimate:  # noqa: D417  # {options}
     """Return how much memory one training step needs, moment by moment.
 
     Sizes are those of a steady state: the optimizer's states exist while the forward pass runs. What is left
-    open has a default, which `memcalc.training.settings` shows.
+    open has a default, which `memcalc.training.plan_fields` shows.
 
     Parameters
     ----------
@@ -47,4 +47,4 @@ def train(source: str | Source, options: TrainingOptions) -> TrainingEstimate:
     (48825394440, 'loss')
 
     """
-    return estimate_training(source, options)
+    return estimate(source, options)

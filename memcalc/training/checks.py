@@ -41,7 +41,7 @@ def checked(plan: TrainingPlan) -> TrainingPlan:
 
 def machine_has_the_devices(plan: TrainingPlan) -> None:
     """Refuse a machine with fewer devices than the plan has ranks."""
-    world = plan.parallel.world
+    world = plan.parallelism.world
     if plan.machine is not None and plan.machine.count < world:
         expected = f"at least {world} devices for --world {world}"
         raise BadInputError("--on", expected, plan.options.on, "name more, or say a smaller world")
@@ -58,7 +58,7 @@ def implementation_knows_the_model(plan: TrainingPlan) -> None:
 
 def ranks_divide_the_model(plan: TrainingPlan) -> None:
     """Refuse ranks that do not divide heads, inner widths or experts."""
-    parallel = plan.parallel
+    parallel = plan.parallelism
     divided = (
         ("heads", "tp", parallel.tp),
         ("kv_heads", "tp", parallel.tp),
@@ -78,16 +78,16 @@ def there_are_experts_to_deal_out(plan: TrainingPlan) -> None:
     """Refuse ranks, or a way to compute, for experts that the model does not have."""
     if plan.model.has_experts:
         return
-    for option, given in (("ep", plan.parallel.ep), ("expert-tp", plan.parallel.expert_tp)):
+    for option, given in (("ep", plan.parallelism.ep), ("expert-tp", plan.parallelism.expert_tp)):
         if given not in (None, 1):
             raise BadInputError(f"--{option}", "a model with experts", given, "leave it out")
 
 
 def ranks_divide_the_sequence(plan: TrainingPlan) -> None:
     """Refuse a sequence that is no multiple of the ranks which share it."""
-    seq, parallel = plan.options.seq, plan.parallel
+    seq, parallel = plan.options.seq, plan.parallelism
     shares = parallel.cp * (parallel.tp if parallel.sequence_parallel else 1)
-    if seq % shares if type(seq) is int else (seq % shares).any():  # type: ignore[attr-defined]  # an array
+    if shares > 1 and (seq % shares if type(seq) is int else (seq % shares).any()):  # type: ignore[attr-defined]  # an array
         expected = f"a multiple of {shares}, the ranks that share a sequence"
         raise BadInputError("--seq", expected, seq, "pad the sequence, as the run would have to")
 
@@ -120,21 +120,21 @@ def options_mean_something(plan: TrainingPlan) -> None:
 def there_are_ranks_that_exchange(plan: TrainingPlan) -> None:
     """Refuse a way to exchange where no ranks share a sequence."""
     asked = plan.options
-    if asked.context_exchange != "p2p" and plan.parallel.cp == 1:
+    if asked.context_exchange != "p2p" and plan.parallelism.cp == 1:
         remedy = "it has no effect without; leave it out"
         raise BadInputError("--context-exchange", "--cp above 1", asked.context_exchange, remedy)
 
 
 def ranks_of_a_sequence_keep_no_scores(plan: TrainingPlan) -> None:
     """Refuse eager attention of ranks that share a sequence."""
-    if plan.parallel.cp > 1 and plan.options.attention == "eager":
+    if plan.parallelism.cp > 1 and plan.options.attention == "eager":
         remedy = "what ranks of a sequence keep of all scores is not listed"
         raise BadInputError("--attention", "flash or sdpa with --cp above 1", plan.options.attention, remedy)
 
 
 def implementation_runs_on_these_ranks(plan: TrainingPlan) -> None:
     """Refuse ranks that the implementation does not list for this model."""
-    plan.implementation.check_parallelism(plan.model, plan.parallel)
+    plan.implementation.check_parallelism(plan.model, plan.parallelism)
 
 
 def implementation_has_the_regime(plan: TrainingPlan) -> None:
@@ -172,7 +172,7 @@ def optimizer_gets_whole_matrices(plan: TrainingPlan) -> None:
 
     Adapters have no 32-bit copy in any regime: what is frozen needs none, and they are updated themselves.
     """
-    optimizer, parallel = plan.optimizer, plan.parallel
+    optimizer, parallel = plan.optimizer, plan.parallelism
     if optimizer.elementwise:
         return
     if plan.widths.master and plan.options.lora_rank is None:
@@ -199,9 +199,9 @@ def fused_loss_is_listed(plan: TrainingPlan) -> None:
 
 def parallel_loss_has_ranks(plan: TrainingPlan) -> None:
     """Refuse a loss over the ranks' parts of the vocabulary where one rank has all of it."""
-    if plan.loss.id == "vocabulary-parallel" and plan.parallel.tp == 1:
+    if plan.loss.id == "vocabulary-parallel" and plan.parallelism.tp == 1:
         expected = "--tp above 1 with vocabulary-parallel"
-        raise BadInputError("--loss", expected, plan.parallel.tp, "say --tp, or leave it out")
+        raise BadInputError("--loss", expected, plan.parallelism.tp, "say --tp, or leave it out")
 
 
 def liger_has_16_bit_logits(plan: TrainingPlan) -> None:
@@ -267,7 +267,7 @@ def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
 
 def adapters_are_not_cut(plan: TrainingPlan) -> None:
     """Refuse adapters on ranks that share matrices or layers."""
-    parallel = plan.parallel
+    parallel = plan.parallelism
     if plan.adapters and (parallel.tp > 1 or parallel.pp > 1 or parallel.ep > 1):
         remedy = "how adapters are cut is not listed"
         raise BadInputError("--lora-rank", "tp, pp and ep of 1", plan.options.lora_rank, remedy)
@@ -297,7 +297,7 @@ def base_is_frozen(plan: TrainingPlan) -> None:
     if not plan.adapters:
         remedy = "quantised matrices are not trained"
         raise BadInputError("--quantize-base", "--lora-rank beside it", asked.quantize_base, remedy)
-    if plan.parallel.shares_weights:
+    if plan.parallelism.shares_weights:
         expected = f"no --shard {asked.shard} beside it"
         remedy = "published runs hold more of packed matrices than is listed; use --shard 0"
         raise BadInputError("--quantize-base", expected, asked.quantize_base, remedy)
@@ -308,7 +308,7 @@ def base_is_frozen(plan: TrainingPlan) -> None:
 
 def chunks_hold_the_layers(plan: TrainingPlan) -> None:
     """Refuse chunks that do not hold the model's layers."""
-    chunks, depth, given = plan.parallel.pp * plan.parallel.vpp, plan.model.depth, plan.pipeline_layout
+    chunks, depth, given = plan.parallelism.pp * plan.parallelism.vpp, plan.model.depth, plan.pipeline_layout
     if plan.options.pipeline_layout is None and depth % chunks:
         expected = f"a number of chunks that divides {depth} layers"
         raise BadInputError("--pp", expected, chunks, "say --pipeline-layout, as in 16,16,15")
@@ -328,7 +328,7 @@ def offload_is_known(plan: TrainingPlan) -> None:
 def offload_moves_what_can_be_moved(plan: TrainingPlan) -> None:
     """Refuse to move parameters that ranks do not gather, or activations that are no checkpoints."""
     asked, given = plan.options.offload, ",".join(plan.options.offload)
-    if "parameters" in asked and not plan.parallel.shares_weights:
+    if "parameters" in asked and not plan.parallelism.shares_weights:
         expected = "--shard 3 or fsdp with parameters"
         raise BadInputError("--offload", expected, given, "they are gathered from the host")
     if "activations" in asked and plan.options.recompute != "full":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["StageEstimate", "TrainingEstimate", "estimate_training"]
+__all__ = ["StageEstimate", "TrainingEstimate", "estimate"]
 
 
 class StageEstimate(NamedTuple):
@@ -111,7 +111,7 @@ class TrainingEstimate:
     @property
     def host_bytes(self) -> int:
         """What all ranks put into the host's memory: that of one machine."""
-        return 0 if self.host is None else self.plan.parallel.world * self.host.total_bytes
+        return 0 if self.host is None else self.plan.parallelism.world * self.host.total_bytes
 
     @property
     def allocated_bytes(self) -> int:
@@ -181,7 +181,7 @@ class TrainingEstimate:
         return tuple(found)
 
 
-def estimate_training(source: str | Source, options: TrainingOptions) -> TrainingEstimate:
+def estimate(source: str | Source, options: TrainingOptions) -> TrainingEstimate:
     """Return the estimate of a training step; `memcalc.train` is the same with options as keywords.
 
     Parameters
@@ -228,7 +228,7 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
 
 def pool(plan: TrainingPlan, name: str, capacity: int | None, lines: list[Line]) -> PoolBudget:
     """Return the budget of a pool: of all devices alike, or of the one host."""
-    devices = plan.parallel.world if name == "gpu" else 1
+    devices = plan.parallelism.world if name == "gpu" else 1
     return PoolBudget(name, devices, capacity, capacity, tuple(lines), plan.moments)
 
 

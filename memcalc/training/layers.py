@@ -125,7 +125,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         differentiated=differentiated,
         passed=tape.backward(how, forward=forward) if differentiated else NOTHING,
         last_passed=tape.backward(how, final=True, forward=forward) if differentiated else NOTHING,
-        gradients=shared_bytes(plan, weights, "gradient", shared=plan.parallel.shares_gradients),
+        gradients=shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients),
         numbers=sum(item.count for item in weights),
         trained_numbers=sum(item.count for item in weights if item.trained),
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
@@ -145,5 +145,5 @@ def run_ends(plan: TrainingPlan, model: Model, *, grad: bool) -> Ends:
     first = ("model.embed_positions", *(() if model.tied else (EMBEDDING,)))  # they run backwards last
     outside = tuple(one for one in model.outside if one[0] not in first)
     weights = weight_shards(plan, replace(model, layers=(), outside=outside))
-    gradients = shared_bytes(plan, weights, "gradient", shared=plan.parallel.shares_gradients)
+    gradients = shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients)
     return Ends(tape.kept_bytes(), passed, logits.bytes, gradients)

@@ -55,7 +55,7 @@ def stage_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 
 def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield weights, master copy, optimizer states and gradients."""
-    parallel, optimizer, always = plan.parallel, plan.optimizer, plan.moments
+    parallel, optimizer, always = plan.parallelism, plan.optimizer, plan.moments
     trained = stage.trained
     weights = shared_bytes(plan, stage.shards, "bytes", shared=parallel.shares_weights)
     master, moments = (
@@ -108,7 +108,7 @@ def persistent_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 
 def gathered_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield what ranks gather for a while: whole layers, and gradients that are not shared out yet."""
-    if not plan.parallel.shares_weights or plan.parallel.states_ranks == 1:
+    if not plan.parallelism.shares_weights or plan.parallelism.states_ranks == 1:
         return
     *_, backward, end, _ = plan.moments
     width, wide = plan.micro_batch.element_bytes, sum(plan.widths.gradients)
@@ -237,7 +237,7 @@ def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int
 def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield what the optimizer needs beside the states while it steps."""
     optimizer, step = plan.optimizer, plan.moments[-1:]
-    updated = shared_bytes(plan, stage.trained, "updated", shared=plan.parallel.shares_optimizer)
+    updated = shared_bytes(plan, stage.trained, "updated", shared=plan.parallelism.shares_optimizer)
     if plan.optimizer_step == "foreach":
         copies, form = optimizer.copies * updated, "as wide as what is updated"
         row = ("temporaries", "foreach: a copy of all", None, copies, form, step)

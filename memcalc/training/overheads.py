@@ -61,7 +61,7 @@ def runtime_lines(plan: TrainingPlan) -> Iterator[Line]:
     """Yield what lies beside the allocator's memory."""
     evidence = evidence_on(plan)
     yield measured("runtime", "context of the driver", TRAINING_CUDA_CONTEXT, evidence=evidence)
-    if plan.parallel.world > 1:
+    if plan.parallelism.world > 1:
         yield measured("runtime", "communicators", TRAINING_COMMUNICATORS, evidence=evidence)
 
 
@@ -105,7 +105,7 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         source, date = TRAINING_FUSED_AWAY_PERCENT[3:]
         least = -(kept * TRAINING_FUSED_AWAY_PERCENT.high // 100)
         yield measured("runtime", "what torch.compile does not keep", Measured(least, 0, 0, source, date))
-    parallel = plan.parallel
+    parallel = plan.parallelism
     if parallel.shard in (1, 2) and parallel.states_ranks > 1 and plan.implementation.gradients is None:
         numbers = min(ZERO_BUCKET_NUMBERS, sum(one.count for one in stage.trained))
         low, typical, high, source, date = ZERO_BUCKETS

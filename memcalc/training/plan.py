@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.parallel import TrainingParallelism
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from memcalc.training.options import TrainingOptions
     from memcalc.training.precision import Precision, StateWidths
 
-__all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "resolve", "settings", "stated_gradients"]
+__all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve", "stated_gradients"]
 
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
@@ -35,8 +35,7 @@ MOMENTS_RECOMPUTED = ("forward_end", "loss", "recompute", "backward_end", "step"
 SWEPT = ("seq", "micro_batch")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class TrainingPlan:
+class TrainingPlan(NamedTuple):
     """Everything that decides how much memory a training step needs.
 
     `options` are what was asked for; the other fields are what follows from them and the model. `model` has
@@ -49,7 +48,7 @@ class TrainingPlan:
     model: Model
     machine: Machine | None
     implementation: Implementation
-    parallel: TrainingParallelism
+    parallelism: TrainingParallelism
     precision: Precision
     gradients: str
     widths: StateWidths
@@ -119,8 +118,8 @@ def resolve(source: str | Source, options: TrainingOptions) -> TrainingPlan:
     refuse_values(options)
     points = points_of(options)
     implementation = IMPLEMENTATIONS[options.implementation]
-    found, machine, parallel = source_of(source), machine_of(options), parallelism(options)
-    vocab_multiple = options.vocab_multiple or default_multiple(implementation, parallel)
+    found, machine, parallelism = source_of(source), machine_of(options), parallelism_of(options)
+    vocab_multiple = options.vocab_multiple or default_multiple(implementation, parallelism)
     model = padded(found.model, vocab_multiple)
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
         model = replace(model, mtp=())
@@ -129,14 +128,14 @@ def resolve(source: str | Source, options: TrainingOptions) -> TrainingPlan:
     gradients = gradients_named(options, implementation, precision, adapters)
     loss = implementation.losses[options.loss or implementation.default_loss]
     layout = options.pipeline_layout
-    micro = micro_batch(options, implementation, parallel, loss, points)
+    micro = micro_batch(options, implementation, parallelism, loss, points)
     return TrainingPlan(
         options=options,
         source=found,
         model=model,
         machine=machine,
         implementation=implementation,
-        parallel=parallel,
+        parallelism=parallelism,
         precision=precision,
         gradients=gradients,
         widths=state_widths(precision, gradients, fsdp=options.shard == "fsdp"),
@@ -145,7 +144,7 @@ def resolve(source: str | Source, options: TrainingOptions) -> TrainingPlan:
         loss=loss,
         recompute_modules=modules_of(options, implementation),
         adapters=adapters,
-        pipeline_layout=equal_shares(model, parallel) if layout is None else layout,
+        pipeline_layout=equal_shares(model, parallelism) if layout is None else layout,
         vocab_multiple=vocab_multiple,
         micro_batch=micro._replace(trained=trains(options, model, adapters), adapters=adapters),
         points=points,
@@ -174,12 +173,12 @@ def points_of(options: TrainingOptions) -> Points | None:
     """Return the points of a sweep; None where sequence and micro-batch are single numbers."""
     if type(options.seq) is type(options.micro_batch) is int:
         return None
-    from memcalc.ledger.polynomial import Points, points
+    from memcalc.ledger.polynomial import points
 
-    swept = points({"seq": options.seq, "micro-batch": options.micro_batch})
+    swept = points(options.micro_batch, options.seq, options.cp)
     if swept is None:
         raise BadInputError("--seq", "a whole number >= 1, or a NumPy array", options.seq, "cast it to one")
-    return Points(swept.batch, swept.seq // options.cp)
+    return swept
 
 
 def source_of(source: str | Source) -> Source:
@@ -200,15 +199,15 @@ def machine_of(options: TrainingOptions) -> Machine | None:
     return machine(options.on)
 
 
-def parallelism(options: TrainingOptions) -> TrainingParallelism:
+def parallelism_of(options: TrainingOptions) -> TrainingParallelism:
     """Return the ranks in each direction."""
     names = ("world", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "shard", "sequence_parallel", "schedule")
     return TrainingParallelism(**{name: getattr(options, name) for name in names})
 
 
-def default_multiple(implementation: Implementation, parallel: TrainingParallelism) -> int:
+def default_multiple(implementation: Implementation, parallelism: TrainingParallelism) -> int:
     """Return what an implementation pads the vocabulary to a multiple of: each rank has its part."""
-    return implementation.vocab_multiple * (parallel.tp if implementation.vocab_multiple > 1 else 1)
+    return implementation.vocab_multiple * (parallelism.tp if implementation.vocab_multiple > 1 else 1)
 
 
 def padded(model: Model, multiple: int) -> Model:
@@ -277,9 +276,9 @@ def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]
     return dict.fromkeys(targets, Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4))
 
 
-def equal_shares(model: Model, parallel: TrainingParallelism) -> tuple[int, ...]:
+def equal_shares(model: Model, parallelism: TrainingParallelism) -> tuple[int, ...]:
     """Return the layers of each chunk where all have as many."""
-    chunks = parallel.pp * parallel.vpp
+    chunks = parallelism.pp * parallelism.vpp
     return (model.depth // chunks,) * chunks
 
 
@@ -309,20 +308,20 @@ def makes_gradients(options: TrainingOptions, implementation: Implementation) ->
 def micro_batch(
     options: TrainingOptions,
     implementation: Implementation,
-    parallel: TrainingParallelism,
+    parallelism: TrainingParallelism,
     loss: Loss,
     points: Points | None,
 ) -> MicroBatch:
     """Return what the programs of the implementation are given, but for what is trained."""
     batch, seq = sizes(options, points)
-    hidden = parallel.tp if parallel.sequence_parallel else 1
+    hidden = parallelism.tp if parallelism.sequence_parallel else 1
     cut = {
-        "inner": parallel.tp,
+        "inner": parallelism.tp,
         "hidden": hidden,
-        "head": parallel.tp,
-        "logits": parallel.tp if loss.parallel else 1,
+        "head": parallelism.tp,
+        "logits": parallelism.tp if loss.parallel else 1,
         "routed": hidden,
-        "expert": parallel.etp,
+        "expert": parallelism.etp,
     }
     dropout, repeat = options.dropout, options.repeat_kv
     return MicroBatch(
@@ -335,13 +334,13 @@ def micro_batch(
         dropout=implementation.dropout if dropout is None else dropout,
         experts=options.experts,
         cut={region: ranks for region, ranks in cut.items() if ranks > 1},
-        routed_share=(parallel.ep, parallel.etp),
-        context_ranks=parallel.cp,
+        routed_share=(parallelism.ep, parallelism.etp),
+        context_ranks=parallelism.cp,
         context_exchange=options.context_exchange,
         gradient_fusion=options.gradient_fusion,
         quantised=options.quantize_base is not None,
         fused_head=loss.fused,
-        fresh=makes_gradients(options, implementation) and not parallel.shares_gradients,
+        fresh=makes_gradients(options, implementation) and not parallelism.shares_gradients,
     )
 
 
@@ -354,9 +353,9 @@ def sizes(options: TrainingOptions, points: Points | None) -> tuple[Any, Any]:
     return Size.of(BATCH), Size.of(SEQUENCE)
 
 
-def settings(plan: TrainingPlan) -> dict[str, object]:
+def plan_fields(plan: TrainingPlan) -> dict[str, object]:
     """Return all options with what was filled in, as the answer shows them under ``plan``."""
-    options, parallel, micro = plan.options, plan.parallel, plan.micro_batch
+    options, parallelism, micro = plan.options, plan.parallelism, plan.micro_batch
     adapters = bool(plan.adapters)
     experts = options.experts or plan.implementation.experts
     return {
@@ -364,9 +363,9 @@ def settings(plan: TrainingPlan) -> dict[str, object]:
         "gradients": plan.gradients,
         "optimizer_step": plan.optimizer_step,
         "loss": plan.loss.id,
-        "expert_tp": parallel.etp,
-        "dp": parallel.dp,
-        "schedule": "interleaved" if parallel.vpp > 1 else parallel.schedule,
+        "expert_tp": parallelism.etp,
+        "dp": parallelism.dp,
+        "schedule": "interleaved" if parallelism.vpp > 1 else parallelism.schedule,
         "pipeline_layout": plan.pipeline_layout,
         "recompute_modules": plan.recompute_modules,
         "experts": experts if plan.model.has_experts else None,

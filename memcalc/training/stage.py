@@ -60,13 +60,13 @@ class StageTensors(NamedTuple):
 
 def stages_asked(plan: TrainingPlan) -> range:
     """Return the numbers of the stages among which the fullest is looked for."""
-    pp = plan.parallel.pp
+    pp = plan.parallelism.pp
     return {"first": range(1), "last": range(pp - 1, pp)}.get(plan.options.rank, range(pp))
 
 
 def chunks_of(plan: TrainingPlan) -> list[tuple[Model, ...]]:
     """Return the chunks of each stage: models with fewer layers, ends where they belong."""
-    pp, vpp = plan.parallel.pp, plan.parallel.vpp
+    pp, vpp = plan.parallelism.pp, plan.parallelism.vpp
     chunks, first = [], 0
     for number in plan.pipeline_layout:
         chunks.append(plan.model.stage(first, first + number))
@@ -80,7 +80,7 @@ def chunks_of(plan: TrainingPlan) -> list[tuple[Model, ...]]:
 
 def in_flight(plan: TrainingPlan, number: int) -> list[int]:
     """Return the chunks of a stage whose activations are kept when most are, in the order of their run."""
-    parallel, accumulate = plan.parallel, plan.options.accumulate
+    parallel, accumulate = plan.parallelism, plan.options.accumulate
     at_once = min(parallel.pp, accumulate)  # micro-batches that a chunk runs before the next one
     steps = range(parallel.in_flight(number, accumulate))
     return [(step // at_once) % parallel.vpp for step in steps]
@@ -100,7 +100,7 @@ def stage_tensors(
         found, grad = runs.groups(chunk.layers, grad=grad)
         groups.append(found)
     flows = any(group.differentiated for found in groups for group in found)
-    flight, is_last = in_flight(plan, number), number == plan.parallel.pp - 1
+    flight, is_last = in_flight(plan, number), number == plan.parallelism.pp - 1
     batch, seq, _ = of_stream = stream_shape(plan)
     shape = batch, seq, chunks[-1].logits_width or 0
     logits = plan.micro_batch.tape().value("logits", shape, 1, grad=True, region="logits")

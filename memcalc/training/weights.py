@@ -47,9 +47,9 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
     """Yield the weights of a rank that holds a model, or a stage of one, adapters among them."""
     widths = plan.widths
     for whole in model.weights():
-        tensor = plan.parallel.on_rank(whole)
+        tensor = plan.parallelism.on_rank(whole)
         ranks = ranks_of(plan, tensor)
-        count = rows_of_fsdp(tensor, ranks) if plan.parallel.shard == "fsdp" else tensor.count
+        count = rows_of_fsdp(tensor, ranks) if plan.parallelism.shard == "fsdp" else tensor.count
         trained = tensor.kind != "buffer" and plan.is_trained(tensor.name)
         numbers = count if trained else 0
         shape, arrays = plan.implementation.stored(plan.model, tensor)
@@ -74,7 +74,7 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
 
 def ranks_of(plan: TrainingPlan, tensor: Tensor) -> int:
     """Return how many ranks hold the same weight, and could share its states."""
-    return plan.parallel.states_ranks if tensor.chosen is None else plan.parallel.expert_states_ranks
+    return plan.parallelism.states_ranks if tensor.chosen is None else plan.parallelism.expert_states_ranks
 
 
 def rows_of_fsdp(tensor: Tensor, ranks: int) -> int:
@@ -111,7 +111,7 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
     """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
     width = adapter.element_bytes
     for letter, shape in lora_shapes(tensor, adapter):
-        rows = ceil_div(shape[0], ranks) if plan.parallel.shard == "fsdp" else shape[0]
+        rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
         size = tensor.copies * rows * shape[1] * width
         states = plan.optimizer.states((rows, shape[1]), width)
         yield WeightShard(
@@ -162,7 +162,7 @@ def trainable_parameters(plan: TrainingPlan) -> int:
 
 def shared_bytes(plan: TrainingPlan, shards: Iterable[WeightShard], what: str, *, shared: bool) -> int:
     """Return the bytes of one rank: of a list that ZeRO cuts, whole numbers, rounded up."""
-    if not shared or plan.parallel.shard == "fsdp":
+    if not shared or plan.parallelism.shard == "fsdp":
         return sum(getattr(one, what) for one in shards)
     lists: dict[tuple[int, int], int] = {}
     for one in shards:

@@ -1,0 +1,51 @@
+"""``memcalc.serve``: the options of ``memcalc serve`` as keyword arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.options import takes_options
+from memcalc.serving.estimate import estimate
+from memcalc.serving.options import ServingOptions
+
+if TYPE_CHECKING:
+    from memcalc.files.source import Source
+    from memcalc.serving.estimate import ServingEstimate
+
+__all__ = ["serve"]
+
+
+@takes_options(ServingOptions)
+def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # noqa: D417  # {options}
+    """Return the memory that serving a model needs.
+
+    Parameters
+    ----------
+    source : str or Source
+        A catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a repository
+        of the Hub.
+    {options}
+
+    Returns
+    -------
+    ServingEstimate
+        The budgets of the fullest `device` and of the `host`, whether the plan `fits`, the largest context
+        and batch that do, and the `plan` with everything that was left open filled in.
+
+    Raises
+    ------
+    BadInputError
+        A number that cannot be, or ranks that the engine or the machine cannot have.
+    UnknownNameError
+        A model, machine, format, engine, version or option without a record.
+
+    Examples
+    --------
+    >>> served = serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000")
+    >>> served.fits, served.cache_bytes, served.weights_file_bytes
+    (True, 2147483648, 65524246528)
+    >>> served.device.components["kv_cache"]
+    1073741824
+
+    """
+    return estimate(source, options)
