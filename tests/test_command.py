@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_plan_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> N
     assert seen > 0
     assert answer(capsys, *asked)["plan"]["parameters_not_counted"] == seen  # type: ignore[index]
     assert main(asked) == 0
-    assert f"{seen:,} parameters that see" in capsys.readouterr().out
+    assert f"vision tower: {seen:,} parameters (not included above)" in capsys.readouterr().out
 
 
 def test_check_says_whether_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,17 +229,54 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     refusal(capsys, "model", "Qwen/Qwen3-32B", "--context", "8")
 
 
-@pytest.mark.parametrize("command", ["", "model", "list", "serve", "train"])
+@pytest.mark.parametrize("command", ["model", "list", "serve", "train"])
 def test_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """Every command explains itself; the program lists its commands."""
+    """Every command explains itself."""
     with pytest.raises(SystemExit) as left:
-        main([*command.split(), "--help"])
+        main([command, "--help"])
     assert left.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith(f"usage: memcalc {command}")
-    assert (
-        ("--json" in said) if command else all(name in said for name in ("model", "list", "serve", "train"))
-    )
+    assert "--json" in said
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h", "help"])
+def test_the_program_lists_its_commands(capsys: pytest.CaptureFixture[str], asked: str) -> None:
+    assert main([asked]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: memcalc COMMAND")
+    assert all(f"\n  {name} " in said for name in ("model", "list", "serve", "train"))
+
+
+@pytest.mark.parametrize("asked", ["--version", "version"])
+def test_the_version_is_that_of_the_package(
+    capsys: pytest.CaptureFixture[str], root: Path, asked: str
+) -> None:
+    assert main([asked]) == 0
+    stated = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert capsys.readouterr().out == f"memcalc {stated}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "command: expected one of model, serve, train, list, given 'nothing'; see `memcalc --help`"),
+        (["sevre", "x"], "given 'sevre'; did you mean serve?"),
+        (["serve", "x", "--contxt", "8"], "given '--contxt'; did you mean --context"),
+        (["serve", "Qwen/Qwen3-32B", "--context", "8", "--engine", "vLLM"], "did you mean vllm"),
+        (["train", "Qwen/Qwen3-32B", "--seq", "8", "--optimizer", "adam"], "did you mean adamw"),
+        (["list", "model"], "given 'model'; did you mean models?"),
+        (["serve", "Qwen/Qwen3-32B"], "--context: expected a whole number >= 1, given null; say it: "),
+    ],
+)
+def test_a_near_miss_is_answered_with_a_question(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main(words) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("memcalc: error: ")
+    assert line.count("\n") == 1
+    assert said in line
 
 
 def test_lines_add_up_to_the_components(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,11 @@ class Line:
     outside: bool = False
 
     @property
+    def fields(self) -> dict[str, object]:
+        """All of it by name, as JSON shows it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @property
     def least_bytes(self) -> int:
         """The lower end of the range."""
         return self.bytes if self.low is None else self.low

@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from memcalc.ledger.amount import gb, gib, thin
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, count, least, under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memcalc.ledger.parts.plain import Kept
 
     Named = tuple[tuple[str, Part], ...]
     Formats = tuple[tuple[str, str], ...]
 
-__all__ = ["Layer", "Model", "everything"]
+__all__ = ["Layer", "Model", "cache_growth", "everything", "summary"]
 
 
 def everything(context: int, window: int | None) -> int:
@@ -64,7 +65,7 @@ class Layer:
         return tuple((name, part) for name, part in self.parts if type(part).cache is not Part.cache)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """Layers, the parts before and after them, and what the checkpoint carries beside the text model.
 
@@ -210,3 +211,69 @@ class Model:
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
         vision = self.vision if first == 0 else ()
         return replace(self, layers=self.layers[first:last], outside=outside, vision=vision)
+
+    def __repr__(self) -> str:
+        return "\n".join(summary(self, cache_growth(self)))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        first, *rows = summary(self, cache_growth(self))
+        cells = "".join(f"<div style='white-space:pre-wrap'>{escape(row.strip())}</div>" for row in rows)
+        return f'<div class="memcalc"><strong>{escape(first)}</strong>{cells}</div>'
+
+
+def cache_growth(
+    model: Model, kept: Kept = everything, states: Iterable[Tensor] | None = None
+) -> dict[str, int]:
+    """Return the bytes that a token and a sequence leave behind, tokens and convolutions in 16 bits.
+
+    Parameters
+    ----------
+    model : Model
+        Whose cache.
+    kept : callable, optional
+        How many tokens a layer keeps: the engine's rule for windows; by default what the architecture needs.
+    states : iterable of Tensor, optional
+        The cache of one sequence as an engine allocates its states; by default the architecture's.
+
+    Returns
+    -------
+    dict
+        Bytes that each token adds once every window is full, and while all of them grow; bytes of the states.
+
+    """
+    far = 2**40  # beyond every window
+
+    def tokens(context: int, rule: Kept) -> int:
+        return sum(2 * tensor.count for tensor in model.cache(1, context, rule) if tensor.kind == "cache")
+
+    of_a_sequence = model.cache(1, 1) if states is None else states
+    return {
+        "bytes_per_token": tokens(far + 1, kept) - tokens(far, kept),
+        "bytes_per_token_in_window": tokens(1, lambda context, _window: context),
+        "state_bytes_per_sequence": sum(
+            tensor.count * (4 if tensor.format == "fp32" else 2)
+            for tensor in of_a_sequence
+            if tensor.kind == "state"
+        ),
+    }
+
+
+def summary(model: Model, growth: dict[str, int]) -> list[str]:
+    """Return the lines that say what a model is; with letters in place of numbers, its name alone."""
+    title = f"{model.name} ({model.model_type}, {model.depth} layers)"
+    if type(model.parameters) is not int:
+        return [title]
+    far, near, state = growth.values()
+    window = "" if far == near else f", {thin(near)} B while every window still grows"
+    rows = {
+        "parameters": thin(model.parameters),
+        "active a token": thin(model.active_parameters),
+        "vision tower": f"{thin(model.vision_parameters)} parameters (not included above)",
+        "cache a token": f"{thin(far)} B (16-bit){window}",
+        "state a sequence": f"{thin(state)} B",
+        "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
+    }
+    absent = {"vision tower": model.vision_parameters, "state a sequence": state}
+    return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if absent.get(name, 1))]

@@ -213,7 +213,10 @@ class TrainingOptions:
     on: str | None = field(
         default=None,
         metadata=about(
-            'the machine: "COUNTx ID", and "+ 512GiB host"', otherwise="no machine", group=MACHINE
+            'the machine: "COUNTx ID", and "+ 512GiB host"',
+            otherwise="no machine",
+            group=MACHINE,
+            shown_as="MACHINE",
         ),
     )
 
