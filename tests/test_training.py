@@ -453,6 +453,33 @@ def test_a_plan_says_all_that_it_was_left():
     assert [adapted.plan.gradients, train(LLAMA, seq=128, lora_rank=8).plan.gradients] == ["bf16", "fp32"]
 
 
+SHOWN = [
+    {},
+    {"on": "1x h100-80g"},
+    {"seq": np.array([128, 4096])},
+    {"seq": np.array([128, 4096]), "world": 2, "pp": 2},
+    {"world": 8, "pp": 2, "shard": "fsdp", "offload": ("optimizer",), "on": "8x h100-80g + 512GiB host"},
+]
+
+
+@pytest.mark.parametrize("options", SHOWN)
+def test_an_estimate_shows_itself_in_twelve_lines(options):
+    shown = train(LLAMA, **{"seq": 4096, **options})
+    assert len(repr(shown)) < 1500
+    assert len(repr(shown).splitlines()) <= 12
+    assert repr(shown).startswith(f"{LLAMA}: 8,030,261,248 of 8,030,261,248 parameters trained\n")
+    assert "<" in shown._repr_html_()
+
+
+def test_an_estimate_says_whether_it_fits_and_where_it_lies():
+    fully = {"seq": 4096, "world": 8, "pp": 2, "shard": "fsdp"}
+    said = str(train(LLAMA, **fully, offload=("optimizer",), on="8x h100-80g + 512GiB host"))
+    assert "\n  fullest of 8 device(s), pipeline stage 1, " in said
+    assert "\n  fits\n  in the host's memory: 89.75 GiB of 512.00 GiB" in said
+    assert "\n  does not fit" in str(train(LLAMA, seq=4096, on="1x rtx-4090"))
+    assert "fit" not in str(train(LLAMA, seq=4096))
+
+
 def test_what_is_left_open_is_filled_in():
     """Every value of a plan with one option stated, and those that another implementation changes."""
     filled = {

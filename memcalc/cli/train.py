@@ -28,7 +28,7 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     step = estimate(given.source, options_from(given, TrainingOptions))
-    return Answer(0, lambda: fields(step), lambda: text(step))
+    return Answer(0, lambda: fields(step), lambda: str(step))
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:
@@ -69,33 +69,6 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
         "assumed": list(step.assumed),
         "lines": [{"pool": pool.name, **line.fields} for pool in pools for line in pool.lines],
     }
-
-
-def text(step: TrainingEstimate) -> str:
-    """Return the answer for people."""
-    from memcalc.ledger.amount import gib, thin
-
-    device, plan, micro = step.device, step.plan, step.plan.micro_batch
-    world, asked_for = plan.parallelism.world, plan.options
-    ranks = "" if world == 1 else f" on {world} devices, stage {step.stage.number}"
-    trained = f"{thin(step.trainable_parameters)} of {thin(step.parameters)} parameters trained"
-    how = f"{asked_for.regime}, {plan.optimizer.id} ({plan.optimizer_step}), {asked_for.attention}"
-    tokens = f"{thin(micro.batch)} x {thin(micro.seq)} tokens a rank"
-    rows = [f"{step.model.name}: {trained}{ranks}", f"  {how}, recompute {asked_for.recompute}, {tokens}"]
-    for moment in step.moments:
-        mark = "  <- most" if moment == device.fullest else ""
-        rows.append(f"  {moment:<13} {gib(device.moments[moment]):>14}{mark}")
-    rows.append(f"  at {device.fullest}:")
-    rows += [f"    {name:<12} {gib(size):>13}" for name, size in step.at(device.fullest).items()]
-    span = f"{gib(device.low_bytes)} to {gib(device.high_bytes)}"
-    rows.append(f"  on the device  {gib(device.total_bytes):>13}  ({span}, with context and allocator)")
-    if step.host is not None:
-        rows.append(f"  in the host    {gib(step.host_bytes):>13}")
-    if step.fits is not None:
-        room = f"{gib(device.capacity_bytes or 0)} a device"
-        rows.append(f"  {'fits' if step.fits else 'does not fit'}: {room}")
-    rows += [f"  assumed: {one}" for one in step.assumed]
-    return "\n".join(rows)
 
 
 COMMAND = Command(add, answer)

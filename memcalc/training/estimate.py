@@ -62,6 +62,24 @@ class TrainingEstimate:
     def __init__(self, plan: TrainingPlan, stages: tuple[StageEstimate, ...]) -> None:
         self.plan, self.stages = plan, stages
 
+    def __repr__(self) -> str:
+        from memcalc.show.text import brief
+        from memcalc.training.describe import card
+
+        return brief(card(self))
+
+    def __str__(self) -> str:
+        from memcalc.show.text import full
+        from memcalc.training.describe import card
+
+        return full(card(self))
+
+    def _repr_html_(self) -> str:
+        from memcalc.show.html import page
+        from memcalc.training.describe import card
+
+        return page(card(self))
+
     @property
     def model(self) -> Model:
         """The model, its vocabulary padded."""
