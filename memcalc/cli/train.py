@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.cli.command import SOURCE, Answer, Command
 from memcalc.cli.parser import add_options, options_from
+from memcalc.cli.unread import naming_unread
 from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import plan_fields
@@ -28,7 +29,7 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     step = estimate(given.source, options_from(given, TrainingOptions))
-    return Answer(0, lambda: fields(step), lambda: str(step))
+    return naming_unread(step.model, Answer(0, lambda: fields(step), lambda: str(step)))
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:
