@@ -15,7 +15,7 @@ from memcalc.files.sources import load_model
 from memcalc.formula import derive, formula, lift, symbols
 from memcalc.ledger import sweep
 from memcalc.ledger.tensor import ceil_div, count, greatest, least
-from memcalc.training.plan import train
+from memcalc.training.api import train
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"
 B, T = symbols("batch context")
