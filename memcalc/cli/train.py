@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.cli.command import SOURCE, Answer, Command
 from memcalc.cli.parser import whole_number
-from memcalc.cli.unread import naming_unread
+from memcalc.cli.unread import unread_fields
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def answer(given: argparse.Namespace) -> Any:
     from memcalc.training.plan import train
 
     plan = train(given.source, **asked(given))  # type: ignore[arg-type]
-    return naming_unread(plan.model, Answer(0, lambda: fields(plan), lambda: text(plan)))
+    return 0, lambda: fields(plan) | unread_fields(plan.model), lambda: text(plan)
 
 
 def fields(plan: Training) -> dict[str, object]:
@@ -159,6 +159,8 @@ def text(plan: Training) -> str:
         room = f"{gib(device.capacity_bytes or 0)} a device"
         rows.append(f"  {'fits' if plan.fits else 'does not fit'}: {room}")
     rows += [f"  assumed: {one}" for one in plan.assumed]
+    if plan.model.not_read:
+        rows.append(f"  not read: {', '.join(plan.model.not_read)}")
     return "\n".join(rows)
 
 
