@@ -365,7 +365,7 @@ NESTED = {
 }
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(
     data=st.data(), name=st.sampled_from(["Qwen/Qwen3-32B", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-30B-A3B"])
 )

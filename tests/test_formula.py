@@ -8,12 +8,11 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from fractions import Fraction
-from time import perf_counter
 
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
@@ -394,7 +393,6 @@ def test_the_states_of_zero():
 # Values: exact, or refused.
 
 
-@settings(deadline=None)  # the first example loads SymPy
 @given(COUNT, COUNT, COUNT, COUNT, COUNT)
 def test_symbols_say_what_numbers_say(rows, columns, pieces, tp, one):
     """SymPy splits, merges and moves what it rounds: the value stays."""
@@ -586,19 +584,6 @@ def test_sweeps_round_as_values_do(rows):
     names = ("rows", "columns", "window")
     found = one.sweep(**dict(zip(names, np.array(rows).T, strict=True)))
     assert found.tolist() == [one.value(**dict(zip(names, row, strict=True))) for row in rows]
-
-
-def test_a_million_points_in_a_tenth_of_a_second():
-    lifted = lift(load_model("Qwen/Qwen3-32B"))
-    cache = derive(lifted.model.cache(B, T))
-    grid = {"batch": np.arange(1, 1001)[:, None], "context": 64 * np.arange(1, 1001)[None, :]}
-    times = []
-    for _ in range(5):
-        start = perf_counter()
-        found = cache.sweep(**grid, **lifted.numbers)
-        times.append(perf_counter() - start)
-    assert found.size == 10**6
-    assert min(times) < 0.1
 
 
 # The core counts without any of this.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from inspect import signature
 from itertools import product
-from time import process_time
 
 import numpy as np
 import pytest
@@ -147,7 +146,7 @@ PLANS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(usual=PLANS, world=st.integers(1, 40), shard=st.sampled_from((0, 1, 2, 3, "fsdp")))
 def test_ranks_hold_together_at_least_the_whole(usual, world, shard):
     alone = train(LLAMA, **usual).at("step")
@@ -188,19 +187,6 @@ def test_what_a_quantised_checkpoint_trains_as_is_said():
     (said,) = train("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", seq=128).assumed
     assert "gptq weights are read as numbers of the regime" in said
     assert train("Qwen/Qwen2.5-72B", seq=128).assumed == ()
-
-
-def test_a_million_points_in_half_a_second():
-    seq, batch = np.arange(128, 128 + 83334 * 8, 8), 1 + np.arange(83334) % 16
-    best = float("inf")
-    for _ in range(5):
-        began, points = process_time(), 0
-        for recompute, shard in product(("none", "selective", "full"), (0, 1, 2, 3)):
-            plan = train(LLAMA, seq=seq, micro_batch=batch, recompute=recompute, shard=shard, world=8)
-            points += plan.allocated_bytes.size
-        best = min(best, process_time() - began)
-    assert points >= 10**6
-    assert best < 0.5
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,10 @@ class Layer:
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the weights of one such layer."""
-        stored, held = dict(self.formats), dict(self.pools)
+        formats, pools = dict(self.formats), dict(self.pools)
         for name, part in self.parts:
             for tensor in under(name, part.weights()):
-                form, pool = stored.get(tensor.name), held.get(tensor.name)
+                form, pool = formats.get(tensor.name), pools.get(tensor.name)
                 if form is None and pool is None:
                     yield tensor
                 else:  # half the time of _replace
@@ -67,12 +67,12 @@ class Layer:
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """Layers, the parts before and after them, and what the checkpoint carries beside the text model.
+    """Layers, the parts before and after them, and what else the checkpoint carries.
 
     `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
     `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
     `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
-    `vision` what stands beside the text model to read pictures: neither is part of `weights`.
+    `vision` those of the vision tower: neither is part of `weights`.
     `not_read` names fields of its config.json, with their values, that were not read and are not known to be
     harmless.
     """
@@ -141,13 +141,24 @@ class Model:
                         yield tensor._replace(name=name, experts=1, chosen=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
-        """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
+        """Yield what sequences leave behind, equal layers together.
+
+        Parameters
+        ----------
+        batch : int
+            Sequences.
+        context : int
+            Tokens of each.
+        kept : callable, default `everything`
+            How many of them a layer keeps, by tokens and window: the engine's rule.
+
+        """
         for layer in self.groups:
-            held = dict(layer.pools)
+            pools = dict(layer.pools)
             for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
                 for tensor in part.cache(batch, context, kept):
                     full = f"model.layers.{{layer}}.{name}.{tensor.name}"
-                    pool = held.get(name, tensor.pool)
+                    pool = pools.get(name, tensor.pool)
                     yield tensor._replace(name=full, layers=layer.times, pool=pool)
 
     @property
@@ -176,7 +187,7 @@ class Model:
 
     @property
     def buffer_values(self) -> int:
-        """Numbers that the checkpoint keeps beside the parameters."""
+        """Numbers of the checkpoint's buffers, which are no parameters."""
         return count(tensor for tensor in self.weights() if tensor.kind == "buffer")
 
     @property
@@ -192,7 +203,7 @@ class Model:
 
     @property
     def vision_parameters(self) -> int:
-        """Parameters that stand beside the text model to read pictures."""
+        """Parameters of the vision tower and of its projection."""
         return count(self.vision_weights())
 
     def stage(self, first: int, last: int) -> Model:
