@@ -288,6 +288,7 @@ def summary(model: Model, growth: dict[str, int]) -> list[str]:
         "cache a token": f"{thin(far)} B (16-bit){window}",
         "state a sequence": f"{thin(state)} B",
         "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
+        "not read": ", ".join(model.not_read),
     }
-    absent = {"vision tower": model.vision_parameters, "state a sequence": state}
+    absent = {"vision tower": model.vision_parameters, "state a sequence": state, "not read": model.not_read}
     return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if absent.get(name, 1))]

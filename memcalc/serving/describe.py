@@ -33,6 +33,8 @@ def card(served: ServingEstimate) -> Card:
     plan, engine = served.plan, served.engine
     tokens = f"{thin(plan.batch)} x {thin(plan.context)} tokens"
     facts = []
+    if served.model.not_read:
+        facts.append(f"not read: {', '.join(served.model.not_read)}")
     if plan.unmatched:
         facts.append(f"names in quantization_config that match no module: {', '.join(plan.unmatched)}")
     if plan.assumed:

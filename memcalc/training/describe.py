@@ -52,3 +52,5 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
     for one in step.assumed:
         yield f"assumed: {one}"
+    if step.model.not_read:
+        yield f"not read: {', '.join(step.model.not_read)}"
