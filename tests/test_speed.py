@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from memcalc.cli.command import serve_fields
+from memcalc.cli.serve import fields as serve_fields
 from memcalc.errors import BadInputError
 from memcalc.files.sources import catalogue, load_model
 from memcalc.formula import derive, lift, symbols
