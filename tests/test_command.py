@@ -91,26 +91,34 @@ def test_list(capsys: pytest.CaptureFixture[str], what: str) -> None:
     assert all(row["id"] for row in rows)
 
 
-SIZES = [
-    "hidden_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "vocab_size",
-    "head_dim",
-    "some_unused_size",
-    "topk_group",
-]
+SIZES = ["hidden_size", "num_attention_heads", "num_key_value_heads", "vocab_size", "head_dim"]
+WRONG = [(field, value) for field in SIZES for value in (-1, 0, "8", 8.0, None, True)]
 
 
-@pytest.mark.parametrize("field", SIZES)
-@pytest.mark.parametrize("value", [-1, 0, "8", 8.0, None, True])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [one for one in WRONG if one != ("num_key_value_heads", None)],  # as many as queries
+)
 def test_a_wrong_size_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, field: str, value: object
 ) -> None:
-    """Every size-like field is a whole number >= 1, used or not."""
+    """Every size that is read is a whole number >= 1."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**QWEN3, field: value}))
     assert field in refusal(capsys, "model", str(path))
+
+
+def test_what_was_not_read_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In the answer of each command, and nowhere if there is nothing to name."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**QWEN3, "some_unused_size": "8", "surprise": -1}))
+    named = ["some_unused_size '8'", "surprise -1"]
+    for command in ("model",), ("serve", "--context", "8"), ("train", "--seq", "8"):
+        asked = [command[0], str(path), *command[1:]]
+        assert answer(capsys, *asked)["not_read"] == named
+        assert main(asked) == 0
+        assert "not read: some_unused_size '8', surprise -1" in capsys.readouterr().out
+    assert "not_read" not in answer(capsys, "model", "Qwen/Qwen3-32B")
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": ', b"\xff\x00\x80", b"[" * 99_999])

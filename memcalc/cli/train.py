@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.cli.command import SOURCE, Answer, Command
 from memcalc.cli.parser import whole_number
+from memcalc.cli.unread import naming_unread
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def answer(given: argparse.Namespace) -> Any:
     from memcalc.training.plan import train
 
     plan = train(given.source, **asked(given))  # type: ignore[arg-type]
-    return 0, lambda: fields(plan), lambda: text(plan)
+    return naming_unread(plan.model, Answer(0, lambda: fields(plan), lambda: text(plan)))
 
 
 def fields(plan: Training) -> dict[str, object]:

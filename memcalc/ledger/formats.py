@@ -135,8 +135,10 @@ class Format:
 
     def bytes(self, rows: int, columns: int) -> int:
         """Return the bytes of a matrix: each array rounded up to whole bytes."""
-        if self.is_plain:  # most tensors: no need to list their one array
-            return ceil_div(self.bits * rows * columns, 8)
+        if self.is_plain and self.bits % 8 == 0:  # most tensors: nothing to round, nothing to list
+            return self.bits // 8 * rows * columns
+        if self.block_bytes:
+            return self.block_bytes * self.blocks(rows, columns)
         return sum(ceil_div(piece.bits, 8) for piece in self.pieces(rows, columns))
 
 

@@ -73,6 +73,8 @@ class Model:
     `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
     `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
     `vision` those of the vision tower: neither is part of `weights`.
+    `not_read` names fields of its config.json, with their values, that were not read and are not known to be
+    harmless.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Model:
     mtp: tuple[Layer, ...] = ()
     vision: tuple[Layer, ...] = ()
     outside_pools: tuple[tuple[str, str], ...] = ()
+    not_read: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:

@@ -44,7 +44,7 @@ class ServingParallelism(NamedTuple):
 
     def sequences(self, batch: int) -> int:
         """Return how many of the batch's sequences the fullest data-parallel rank serves."""
-        return ceil_div(batch, self.dp)
+        return batch if self.dp == 1 else ceil_div(batch, self.dp)
 
 
 def stages(model: Model, pp: int) -> Iterator[Model]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memcalc.ledger.sweep import is_array
 from memcalc.options import takes_options
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
@@ -18,6 +19,9 @@ __all__ = ["serve"]
 @takes_options(ServingOptions)
 def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # noqa: D417  # {options}
     """Return the memory that serving a model needs.
+
+    `context` and `batch` may be arrays of whole numbers that broadcast: then totals, components, moments,
+    ends of ranges and verdicts are arrays, too, and equal those of single plans point by point.
 
     Parameters
     ----------
@@ -47,5 +51,17 @@ def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # 
     >>> served.device.components["kv_cache"]
     1073741824
 
+    A sweep of contexts and batches:
+
+    >>> import numpy
+    >>> contexts, batches = numpy.array([8192, 32768]), numpy.array([[1], [8]])
+    >>> served = serve("Qwen/Qwen3-32B", context=contexts, batch=batches, on="2x rtx-a6000")
+    >>> served.fits.tolist()
+    [[True, True], [False, False]]
+
     """
+    if is_array(options.context) or is_array(options.batch):
+        from memcalc.serving.sweep import swept_estimate
+
+        return swept_estimate(source, options)
     return estimate(source, options)

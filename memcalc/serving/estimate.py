@@ -5,21 +5,23 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.budget import Budget, PoolBudget
+from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving.plan import resolve
 from memcalc.serving.search import Search
 from memcalc.serving.stage import (
-    cache_bytes,
     device_budget,
     growing_lines,
+    host_budget,
     host_cache,
     host_lines,
     loaded_stages,
+    whole_cache_bytes,
 )
 
 if TYPE_CHECKING:
     from memcalc.files.source import Source
+    from memcalc.ledger.budget import PoolBudget
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.options import ServingOptions
@@ -91,11 +93,10 @@ class ServingEstimate:
     @cached_property
     def host(self) -> PoolBudget | None:
         """The budget of the host's memory, which all devices share; None with engines that do not use it."""
-        plan, engine = self.plan, self.engine
-        if not engine.offloads:
+        plan = self.plan
+        if not plan.engine.offloads:
             return None
-        lines = tuple(host_lines(plan, host_cache(plan, plan.batch, plan.context)))
-        return PoolBudget("host", 1, plan.host_bytes, plan.host_bytes, lines, engine.moments)
+        return host_budget(plan, host_lines(plan, host_cache(plan, plan.batch, plan.context)))
 
     @property
     def budget(self) -> Budget:
@@ -139,17 +140,8 @@ class ServingEstimate:
 
     @property
     def cache_bytes(self) -> int:
-        """The architecture's cache of the whole batch at this context, all devices together.
-
-        Where all sequences share the context, the tokens count once, and states once a sequence.
-        """
-        plan = self.plan
-        cache = plan.model.cache(plan.batch, plan.context)
-        if not plan.engine.shares_context:
-            return cache_bytes(plan, cache)
-        tokens = plan.model.cache(1, plan.context)
-        shared = (tensor for tensor in tokens if tensor.kind == "cache")
-        return cache_bytes(plan, (*shared, *(tensor for tensor in cache if tensor.kind == "state")))
+        """The architecture's cache of the whole batch at this context, all devices together."""
+        return whole_cache_bytes(self.plan, self.plan.batch, self.plan.context)
 
     @cached_property
     def search(self) -> Search:
@@ -173,5 +165,5 @@ class ServingEstimate:
 
 
 def estimate(source: str | Source, options: ServingOptions) -> ServingEstimate:
-    """Return the estimate that options mean for a source."""
+    """Return the estimate that options mean for a source, with single numbers for context and batch."""
     return ServingEstimate(resolve(source, options))

@@ -6,7 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.search import LIMIT, largest
-from memcalc.serving.stage import cache_bytes, cache_tensors, device_budget, growing_lines, host_cache
+from memcalc.serving.stage import (
+    cache_bytes,
+    cache_tensors,
+    device_budget,
+    growing_lines,
+    host_cache,
+    summed_cache,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +48,7 @@ class Search(NamedTuple):
 
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""
-        growing = growing_lines(self.plan, one.rank, batch, context, itemised=False)
+        growing = growing_lines(self.plan, one.rank, batch, context, summed_cache)
         return device_budget(self.plan, (*one.weights, *one.constant, *growing)).room_bytes or 0
 
     def free_host_bytes(self, batch: int, context: int) -> int:

@@ -11,21 +11,28 @@ from memcalc.ledger.parallel import stages
 from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, RankContext, activation_width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.plan import ServingPlan
 
+    CacheLines = Callable[[ServingPlan, Iterable[Tensor], tuple[str, ...]], Iterable[Line]]
+
 __all__ = [
     "LoadedStage",
     "cache_bytes",
+    "cache_format",
     "cache_tensors",
+    "component_of",
     "device_budget",
     "growing_lines",
+    "host_budget",
     "host_cache",
     "host_lines",
     "loaded_stages",
+    "summed_cache",
+    "whole_cache_bytes",
 ]
 
 
@@ -120,6 +127,18 @@ def cache_tensors(plan: ServingPlan, stage: Model, batch: int, tokens: int) -> I
     return map(plan.parallelism.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
 
 
+def whole_cache_bytes(plan: ServingPlan, batch: int, context: int) -> int:
+    """Return the architecture's cache, all devices together.
+
+    Where all sequences share the context, the tokens count once, and states once a sequence.
+    """
+    cache = plan.model.cache(batch, context)
+    if not plan.engine.shares_context:
+        return cache_bytes(plan, cache)
+    tokens = (tensor for tensor in plan.model.cache(1, context) if tensor.kind == "cache")
+    return cache_bytes(plan, (*tokens, *(tensor for tensor in cache if tensor.kind == "state")))
+
+
 def host_cache(plan: ServingPlan, batch: int, tokens: int) -> list[Tensor]:
     """Return the cache of the layers that lie in the host's memory."""
     if not any(layer.pools for layer in plan.model.groups):
@@ -129,17 +148,17 @@ def host_cache(plan: ServingPlan, batch: int, tokens: int) -> list[Tensor]:
 
 
 def growing_lines(
-    plan: ServingPlan, rank: RankContext, batch: int, context: int, *, itemised: bool = True
+    plan: ServingPlan, rank: RankContext, batch: int, context: int, lines: CacheLines | None = None
 ) -> Iterator[Line]:
     """Yield what grows with the sequences on one device: the cache, and what the engine adds.
 
-    The cache is a line for each tensor, or (not `itemised`) one for each component: whether a plan fits needs
-    no more.
+    `lines` makes lines of a cache: `cache_lines`, the default, one of each tensor, `summed_cache` one of each
+    component, which says as well whether a plan fits.
     """
     mine = plan.parallelism.sequences(batch)
     at_once = plan.prompt is None or plan.engine.shares_context
     prompt = context if at_once else plan.prompt_of(context)
-    lines = cache_lines if itemised else summed_cache
+    lines = cache_lines if lines is None else lines
     held = (WHILE_SERVING, context), (("prefill",), prompt), (("decode",), context)
     for moments, tokens in held[:1] if at_once else held[1:]:
         yield from lines(plan, cache_tensors(plan, rank.stage, mine, tokens), moments)
@@ -154,7 +173,7 @@ def cache_lines(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str, 
     for tensor in cache:
         form, shape = cache_format(plan, tensor), " x ".join(map(str, tensor.stored_shape))
         yield Line(
-            component="state" if tensor.kind == "state" else "kv_cache",
+            component=component_of(tensor),
             name=tensor.name,
             count=tensor.count,
             bytes=tensor_bytes(tensor, form),
@@ -167,11 +186,15 @@ def summed_cache(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str,
     """Yield a cache as one line, and the states in it as another."""
     sizes: dict[str, int] = {}
     for tensor in cache:
-        component = "state" if tensor.kind == "state" else "kv_cache"
-        size = tensor_bytes(tensor, cache_format(plan, tensor))
-        sizes[component] = sizes[component] + size if component in sizes else size
+        component, size = component_of(tensor), tensor_bytes(tensor, cache_format(plan, tensor))
+        sizes[component] = sizes.get(component, 0) + size
     for component, size in sizes.items():
         yield Line(component=component, name="all", bytes=size, moments=moments)
+
+
+def component_of(tensor: Tensor) -> str:
+    """Return the component that a tensor of a cache belongs to."""
+    return "state" if tensor.kind == "state" else "kv_cache"
 
 
 def device_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
@@ -179,6 +202,11 @@ def device_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
     devices = plan.parallelism.world if plan.machine is None else plan.machine.count
     capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
     return PoolBudget("gpu", devices, capacity, plan.usable_bytes, tuple(lines), plan.engine.moments)
+
+
+def host_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
+    """Return the budget of the host's memory that holds these lines."""
+    return PoolBudget("host", 1, plan.host_bytes, plan.host_bytes, tuple(lines), plan.engine.moments)
 
 
 def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:

@@ -111,13 +111,13 @@ def megatron(config: Config, name: str) -> Model:
     config.restates("position_embedding_type", "learned_absolute", "rope", "none")
     config.restates("normalization", "LayerNorm", "RMSNorm")
     config.restates("transformer_impl", "transformer_engine")  # of the local one more is kept than is listed
-    width, biased = config.size("hidden_size"), not said(config, "disable_bias_linear")
-    layernorm = config.values.get("normalization", "LayerNorm") == "LayerNorm"
-    latent = said(config, "multi_latent_attention")
+    width, biased = config.size("hidden_size"), not config.flag("disable_bias_linear")
+    layernorm = config.fields.get("normalization", "LayerNorm") == "LayerNorm"
+    latent = config.flag("multi_latent_attention")
     attention = (
         latents(config, biased=biased) if latent else heads(config, biased=biased, layernorm=layernorm)
     )
-    gated = said(config, "swiglu")
+    gated = config.flag("swiglu")
     ffn_width = (
         config.size("ffn_hidden_size") if config.has("ffn_hidden_size") else default_width(width, gated=gated)
     )
@@ -132,13 +132,13 @@ def megatron(config: Config, name: str) -> Model:
 
     vocab = config.size("vocab_size")
     outside: list[tuple[str, Part]] = [("model.embed_tokens", Embedding(vocab, width))]
-    learned = config.values.get("position_embedding_type", "learned_absolute") == "learned_absolute"
+    learned = config.fields.get("position_embedding_type", "learned_absolute") == "learned_absolute"
     if learned:
         outside.append(
             ("model.embed_positions", PositionTable((config.size("max_position_embeddings"),), width))
         )
     outside.append(("model.norm", Norm(width, layernorm)))
-    tied = not said(config, "untie_embeddings_and_output_weights")
+    tied = not config.flag("untie_embeddings_and_output_weights")
     if not tied:
         outside.append(("lm_head", Embedding(vocab, width, "head")))
     limit = config.optional("max_position_embeddings")
@@ -154,11 +154,6 @@ def predictor(last: Layer, width: int, *, layernorm: bool) -> Layer:
     """Return a layer for multi-token prediction: one like the last, three norms, what joins streams."""
     norms = [(name, Norm(width, layernorm)) for name in ("enorm", "hnorm", "shared_head.norm")]
     return Layer((*last.parts, *norms, ("eh_proj", Linear(width, 2 * width, cut=True))))
-
-
-def said(config: Config, field: str) -> bool:
-    """Return a switch, off where it is not named."""
-    return config.has(field) and config.flag(field)
 
 
 def default_width(width: int, *, gated: bool) -> int:
@@ -179,7 +174,7 @@ def heads(config: Config, *, biased: bool, layernorm: bool) -> GQA:
     """
     width, number = config.size("hidden_size"), config.size("num_attention_heads")
     config.has("num_query_groups")
-    groups = config.size("num_query_groups") if said(config, "group_query_attention") else number
+    groups = config.size("num_query_groups") if config.flag("group_query_attention") else number
     if number % groups:
         expected = "a divisor of num_attention_heads"
         raise BadInputError("num_query_groups", expected, groups, "every group serves as many heads")
@@ -187,7 +182,7 @@ def heads(config: Config, *, biased: bool, layernorm: bool) -> GQA:
         expected, remedy = "a divisor of hidden_size, or kv_channels beside it", "add kv_channels"
         raise BadInputError("num_attention_heads", expected, number, remedy)
     head_dim = config.size("kv_channels") if config.has("kv_channels") else width // number
-    qkv_biased = said(config, "add_qkv_bias")
+    qkv_biased = config.flag("add_qkv_bias")
     return GQA(
         width,
         number,
@@ -195,7 +190,7 @@ def heads(config: Config, *, biased: bool, layernorm: bool) -> GQA:
         head_dim,
         qkv_bias=biased or qkv_biased,
         out_bias=biased,
-        qk_norm=said(config, "qk_layernorm"),
+        qk_norm=config.flag("qk_layernorm"),
         qk_norm_bias=layernorm,
         rope_dim=rotated(config, head_dim),
     )
@@ -208,10 +203,11 @@ def rotated(config: Config, head_dim: int) -> int | None:
         BadInputError: the share is no number above 0 and at most 1.
 
     """
-    share = config.values.get("rotary_percent", 1) if config.has("rotary_percent") else 1
+    stated = config.value("rotary_percent")
+    share = 1 if stated is None else stated
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise BadInputError("rotary_percent", "a number above 0 and at most 1", share, "leave it out for 1")
-    if config.values.get("position_embedding_type", "learned_absolute") != "rope":
+    if config.fields.get("position_embedding_type", "learned_absolute") != "rope":
         return 0
     return None if share == 1 else int(head_dim * share)
 
@@ -232,7 +228,7 @@ def latents(config: Config, *, biased: bool) -> MLA:
         rope,
         value,
         config.optional("q_lora_rank"),
-        latent_norms=said(config, "qk_layernorm"),
+        latent_norms=config.flag("qk_layernorm"),
         out_bias=biased,
     )
 
@@ -254,7 +250,7 @@ def experts(config: Config, ffn_width: int, *, gated: bool, biased: bool) -> MoE
         number,
         top_k,
         config.optional("moe_shared_expert_intermediate_size"),
-        score_bias=said(config, "moe_router_enable_expert_bias"),
+        score_bias=config.flag("moe_router_enable_expert_bias"),
         gated=gated,
         expert_bias=biased,
     )
@@ -267,7 +263,7 @@ def pattern(config: Config, depth: int) -> list[bool]:
         BadInputError: it is none of them, or not as long as the model is deep.
 
     """
-    freq = config.values.get("moe_layer_freq", 1) if config.has("moe_layer_freq") else 1
+    freq = config.value("moe_layer_freq") or 1
     if not config.has("num_experts"):
         return [False] * depth
     if type(freq) is int and freq >= 1:

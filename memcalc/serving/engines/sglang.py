@@ -113,7 +113,7 @@ class SGLang(Engine):
             component="activations",
             name="widest part of a prefill pass",
             count=tokens * width,
-            bytes=tokens * width * element,
+            bytes=width * element * tokens,
             formula=f"{tokens} tokens x {width} numbers x {element} B",
             moments=("prefill",),
             evidence="assumed",

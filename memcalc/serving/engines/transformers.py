@@ -264,7 +264,7 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
         component="activations",
         name="widest part of a prefill pass",
         count=tokens * width,
-        bytes=tokens * width * rank.element_bytes,
+        bytes=width * rank.element_bytes * tokens,
         formula=f"{tokens} tokens x {width} numbers ({type(widest).__name__})",
         moments=("prefill",),
         evidence=evidence,
@@ -288,8 +288,8 @@ def cosines_and_sines(rank: RankContext, tokens: int) -> Line:
     return Line(
         component="activations",
         name="cosines and sines",
-        count=2 * tokens * width,
-        bytes=2 * tokens * width * element,
+        count=2 * width * tokens,
+        bytes=2 * width * element * tokens,
         formula=f"2 x {tokens} tokens x {width} x {element} B",
         moments=("prefill",),
     )
