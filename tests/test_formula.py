@@ -33,7 +33,7 @@ from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
 from memcalc.ledger.tensor import ceil_div, count, least
 from memcalc.ledger.vocabulary import WORDS, word
-from memcalc.training.precision import states
+from memcalc.training.zero import states
 
 L, h, a, k, d, f, V = symbols("depth width heads kv_heads head_dim ffn_width vocab")
 B, T, P, A, w = symbols("batch context prompt answer window")
@@ -590,7 +590,7 @@ def test_sweeps_round_as_values_do(rows):
 
 
 @pytest.mark.parametrize(
-    "modules", ["memcalc, memcalc.serving.estimate, memcalc.training.plan, memcalc.files.sources"]
+    "modules", ["memcalc, memcalc.serving.estimate, memcalc.training.api, memcalc.files.sources"]
 )
 def test_counting_loads_neither_sympy_nor_numpy(modules):
     program = f"import sys, {modules}; memcalc.load_model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"

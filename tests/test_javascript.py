@@ -19,7 +19,7 @@ from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.ledger.tensor import count, least
 from memcalc.ledger.vocabulary import WORDS
-from memcalc.training.precision import states
+from memcalc.training.zero import states
 from tests.yardstick import at_most, milliseconds_of
 
 SAFE = 2**53 - 1  # the largest whole number that JavaScript tells from its neighbours

@@ -16,7 +16,7 @@ from memcalc.files.sources import catalogue, load_model
 from memcalc.formula import derive, lift, symbols
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES
-from memcalc.training.plan import train
+from memcalc.training.api import train
 from tests.yardstick import at_most, milliseconds_of
 
 BARE = ("-c", "pass")

@@ -16,7 +16,7 @@ from memcalc.formula import derive, formula, lift, symbols
 from memcalc.ledger import sweep
 from memcalc.ledger.tensor import ceil_div, count, greatest, least
 from memcalc.serving import serve
-from memcalc.training.plan import train
+from memcalc.training.api import train
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"
 B, T = symbols("batch context")

@@ -94,6 +94,11 @@ class Model:
         """Number of layers."""
         return sum(layer.times for layer in self.layers)
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether a layer sends tokens to experts."""
+        return any(hasattr(part, "experts") for layer in self.groups for _, part in layer.parts)
+
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
