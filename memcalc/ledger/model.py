@@ -138,12 +138,12 @@ class Model:
             yield from under(name, part.weights())
         for index, layer in enumerate(self.layers):
             for tensor in under(f"model.layers.{index}", layer.weights()):
-                if tensor.chosen is None:
+                if tensor.active_experts is None:
                     yield tensor
                 else:
                     for expert in range(tensor.experts):
                         name = tensor.name.replace("{expert}", str(expert))
-                        yield tensor._replace(name=name, experts=1, chosen=None)
+                        yield tensor._replace(name=name, experts=1, active_experts=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what sequences leave behind, equal layers together.
