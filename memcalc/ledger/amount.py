@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["GIB", "MIB", "Amount", "amount", "gb", "gib", "hundredths", "thin"]
+__all__ = ["GIB", "MIB", "Amount", "amount", "gb", "gib", "hundredths"]
 
 MIB = 2**20
 GIB = 2**30
@@ -70,8 +70,3 @@ def hundredths(number: int, unit: int) -> str:
     """Write a quotient with two decimals, rounded half up: whole numbers only, however large."""
     whole, rest = divmod((200 * number + unit) // (2 * unit), 100)
     return f"{whole:,}.{rest:02}"
-
-
-def thin(number: int) -> str:
-    """Write a whole number in groups of three: ``32,762,123,264``."""
-    return f"{number:,}"

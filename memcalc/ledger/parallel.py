@@ -38,7 +38,7 @@ class ServingParallelism(NamedTuple):
         """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
         if self.tp == self.ep == 1:
             return tensor
-        if tensor.chosen is None or self.ep == 1:
+        if tensor.active_experts is None or self.ep == 1:
             return tensor.on_rank(tp=self.tp)
         return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)
 
@@ -183,7 +183,7 @@ class TrainingParallelism:
 
     def on_rank(self, tensor: Tensor) -> Tensor:
         """Return the fullest rank's share of a weight before its states are shared out."""
-        if tensor.chosen is None:
+        if tensor.active_experts is None:
             return tensor.on_rank(tp=self.tp)
         return tensor.on_rank(tp=self.etp, ep=self.ep)
 

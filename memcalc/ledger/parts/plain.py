@@ -84,7 +84,7 @@ class Embedding(Part):
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the table, cut between ranks along the vocabulary."""
-        yield Tensor("weight", (self.vocab, self.width), self.kind, split=0)
+        yield Tensor("weight", (self.vocab, self.width), self.kind, shard_axis=0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Linear(Part):
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the matrix, and its bias if it has one."""
-        split = 0 if self.cut else None
-        yield Tensor("weight", (self.rows, self.columns), split=split)
+        shard_axis = 0 if self.cut else None
+        yield Tensor("weight", (self.rows, self.columns), shard_axis=shard_axis)
         if self.bias:
-            yield Tensor("bias", (self.rows,), "bias", split)
+            yield Tensor("bias", (self.rows,), "bias", shard_axis)
