@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from memcalc.ledger.search import largest
     from memcalc.serving.api import serve
     from memcalc.serving.engines import engine
-    from memcalc.training.plan import train
-    from memcalc.training.precision import states
+    from memcalc.training.api import train
+    from memcalc.training.zero import states
 
 __version__ = "0.1.0"
 __all__ = [
@@ -54,7 +54,7 @@ __getattr__, __dir__ = lazy_names(
         "ledger.search": ("largest",),
         "serving.api": ("serve",),
         "serving.engines": ("engine",),
-        "training.plan": ("train",),
-        "training.precision": ("states",),
+        "training.api": ("train",),
+        "training.zero": ("states",),
     },
 )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from dataclasses import Field
 
-__all__ = ["Option", "about", "check", "options_of", "takes_options"]
+__all__ = ["Option", "about", "check", "options_of", "takes_options", "value_of"]
 
 Given = ParamSpec("Given")
 Subject = TypeVar("Subject")
@@ -111,9 +111,9 @@ def about(
     }
 
 
-def options_of(declared: type) -> Iterator[Option]:
+def options_of(declared: Callable[..., object]) -> Iterator[Option]:
     """Yield the options that a dataclass declares, in their order."""
-    for one in fields(declared):
+    for one in fields(declared):  # type: ignore[arg-type]
         yield option_of(one)
 
 
@@ -212,6 +212,18 @@ def is_mapping(value: object) -> bool:
     )
 
 
+def value_of(text: str) -> int | str:
+    """Return the value of an option that a text means: true, false, a whole number, or the text as it is.
+
+    >>> [value_of(text) for text in ("true", "16", "-1", "many")]
+    [True, 16, -1, 'many']
+    """
+    digits = text.removeprefix("-")
+    if text.isascii() and digits.isdigit() and len(digits) < 1000:
+        return int(text)
+    return {"true": True, "false": False}.get(text, text)
+
+
 def takes_options(
     declared: Callable[Given, Options],
 ) -> Callable[[Callable[[Subject, Options], Answer]], Callable[Concatenate[Subject, Given], Answer]]:
@@ -232,7 +244,7 @@ def takes_options(
         from functools import wraps
         from inspect import Parameter, signature
 
-        names = [option.name for option in options_of(declared)]  # type: ignore[arg-type]
+        names = [option.name for option in options_of(declared)]
 
         @wraps(function)
         def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
@@ -241,6 +253,9 @@ def takes_options(
                     guess = nearest(name, names)
                     text = f"{function.__name__}() has no option {name!r}; {guess or 'see its help'}"
                     raise TypeError(text)
+            for option in options_of(declared):
+                if option.required and option.name not in named:
+                    raise TypeError(f"{function.__name__}() needs {option.name}: {option.meaning}")
             return function(subject, declared(*given, **named))
 
         first, *_ = signature(function).parameters.values()

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import time
 from math import prod
 
 import pytest
@@ -18,6 +17,7 @@ from memcalc.files.readers import read
 from memcalc.files.sources import source
 from memcalc.files.tensor_names import header
 from memcalc.serving import serve
+from tests.yardstick import at_most, milliseconds_of
 
 SIZES = {"F8_E4M3": 1, "I8": 1, "U8": 1, "BF16": 2, "F16": 2, "F32": 4, "I32": 4, "U32": 4, "I64": 8}
 CONFIG = {
@@ -738,7 +738,7 @@ ODD = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(data=st.data())
 def test_no_header_ends_in_a_traceback(tmp_path_factory, data):
     """Whatever stands in it: an answer, or one line and exit status 2."""
@@ -862,9 +862,13 @@ def test_the_whole_of_deepseek_v3(tmp_path, answer):
     (tmp_path / "config.json").write_text(json.dumps(source("deepseek-ai/DeepSeek-V3").fields))
     tensors = deepseek_v3()
     write(tmp_path / "model.safetensors", tensors)
-    start = time.process_time()
-    said = answer("model", tmp_path)
-    assert time.process_time() - start < 4
+    answers = []
+
+    def ask():
+        answers.append(answer("model", tmp_path))
+
+    at_most(4000, lambda: milliseconds_of(ask), rounds=(1, 2, 4))
+    said = answers[-1]
     assert said["differences"] == []
     published = {"tensors": 91_991, "bytes": 688_574_839_360, "ledger_bytes": 688_574_839_360, "files": 1}
     assert said["header"] == published

@@ -297,7 +297,7 @@ def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> 
     assert main([*base, "--on", "1x rtx-4090 + 256GiB host", "--check"]) == 1
     capsys.readouterr()
     assert main([*base, "--on", "1x rtx-4090"]) == 0
-    assert "host's memory is was not said" in capsys.readouterr().out
+    assert "size of the host's memory is not known" in capsys.readouterr().out
     assert main([*base, "--on", "1x rtx-4090", "--check"]) == 2
     assert "--check: expected the size of the host's memory" in capsys.readouterr().err
     assert main([*base, "--on", HOME, "--engine-option", "gpu_experts=257"]) == 2

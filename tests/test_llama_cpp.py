@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.cli.command import cache_facts
+from memcalc.cli.model import growth_with
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
 from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
-from memcalc.files.readers import FAMILIES, read
+from memcalc.files.readers import READERS, read
 from memcalc.files.sources import load_model, record, source
 from memcalc.ledger.formats import (
     FORMATS,
@@ -258,14 +258,14 @@ def test_every_tensor_has_a_name_in_gguf():
 
 
 def test_architectures_are_families():
-    assert set(ARCHITECTURES) <= set(FAMILIES)
+    assert set(ARCHITECTURES) <= set(READERS)
     with pytest.raises(BadInputError, match="kimi_linear"):
         known("kimi_linear")
 
 
 def test_windows_that_llama_cpp_does_not_know_keep_everything():
     """Mistral's config states a window; its architecture there is Llama's, which has none."""
-    states = cache_facts(load_model("mistralai/Mistral-7B-v0.1"), "llama.cpp")
+    states = growth_with(load_model("mistralai/Mistral-7B-v0.1"), "llama.cpp")
     assert states["bytes_per_token"] == states["bytes_per_token_in_window"] == 131_072
     narrow = cache_bytes("mistralai/Mistral-7B-v0.1", 32_768, {"swa_full": False})
     assert narrow == 32_768 * 131_072
@@ -298,13 +298,13 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
     assert pool.components["kv_cache"] / MIB == 768
     serving = serve(str(path), **asked)
     assert serving.cache_bytes == 768 * MIB + 4 * 77_856_768
-    facts = cache_facts(serving.model, "llama.cpp")
+    facts = growth_with(serving.model, "llama.cpp")
     assert facts["state_bytes_per_sequence"] / MIB == pytest.approx(75.375)
     for other in "vllm", "sglang":
         with pytest.raises(BadInputError, match="remembers tokens only"):
             serve(str(path), context=1, engine=other)
         with pytest.raises(BadInputError, match="remembers tokens only"):
-            cache_facts(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
+            growth_with(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.files.readers import FAMILIES, read
+from memcalc.files.readers import READERS, read
 from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 from memcalc.ledger.model import everything
@@ -84,7 +84,7 @@ def test_equals_what_transformers_said(config, figures):
 def test_every_model_was_asked():
     """The whole catalogue, small configs of every type, and no public config without source and date."""
     kinds = Counter(model["config"]["model_type"] for model in RANDOM.values())
-    assert set(kinds) == set(FAMILIES)
+    assert set(kinds) == set(READERS)
     assert min(kinds.values()) >= 5
     assert set(CATALOGUE) == set(catalogue())
     assert all(model["source"] and model["date"] for model in PUBLIC.values())

@@ -22,7 +22,7 @@ from memcalc.evidence.training import (
 )
 from memcalc.files.sources import catalogue, load_model
 from memcalc.ledger.machine import machine
-from memcalc.training.precision import states
+from memcalc.training.zero import states
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -41,6 +41,13 @@ def recordings() -> dict[str, dict[str, Any]]:
     return {f"{name}.json": {"versions": versions, "models": content} for name, content in models.items()}
 
 
+def defaults_recording() -> dict[str, Any]:
+    """Return what transformers makes of configs with a field absent or null: the content of defaults.json."""
+    ask, defaults = importlib.import_module("ask"), importlib.import_module("defaults")
+    versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    return {"versions": versions, "models": defaults.recorded()}
+
+
 def llama_recording() -> dict[str, Any]:
     """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json.
 
@@ -100,6 +107,7 @@ def main() -> None:
     """Write the records."""
     start = time.monotonic()
     made = {**recordings(), "training.json": training_recording(), "llama_cpp.json": llama_recording()}
+    made |= {"defaults.json": defaults_recording()}
     for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")

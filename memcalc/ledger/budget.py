@@ -19,8 +19,8 @@ class Line:
     """Bytes of one tensor (or overhead) on the fullest device, and why we believe them.
 
     `count` is how many numbers they are, None where no count was taken. `evidence` is exact (follows from
-    shapes), measured (an engine's overhead: a range with its source) or assumed (nobody has measured it for
-    this case). `moments` names when it lives. What is `outside` the share of a device that an engine takes
+    shapes), measured (an engine's overhead: a range with its source) or assumed (not measured for this
+    case). `moments` names when it lives. What is `outside` the share of a device that an engine takes
     comes on top of it.
     """
 
@@ -35,6 +35,11 @@ class Line:
     low: int | None = None
     high: int | None = None
     outside: bool = False
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """All of it by name, as JSON shows it."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def least_bytes(self) -> int:
@@ -73,7 +78,7 @@ class PoolBudget:
 
     @cached_property
     def fullest(self) -> str:
-        """The moment at which most is held."""
+        """The moment at which most is allocated."""
         return max(self.moment_names, key=self.moments.__getitem__)
 
     @cached_property
@@ -92,7 +97,7 @@ class PoolBudget:
 
     @property
     def total_bytes(self) -> int:
-        """The fullest moment and the runtime beside it."""
+        """The fullest moment, and the runtime."""
         return self._total("bytes")
 
     @property
@@ -160,7 +165,7 @@ class Budget(NamedTuple):
     def fits(self) -> bool | None:
         """Whether every pool is large enough; None where that is not known.
 
-        It is not where no machine was named, or a host whose size nobody said beside devices that suffice.
+        It is not without a machine, or where the devices suffice and the size of the host is not given.
         """
         answers = [pool.fits for pool in self.pools]
         return False if False in answers else None if None in answers else True

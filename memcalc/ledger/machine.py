@@ -44,7 +44,7 @@ class Device(NamedTuple):
 class Machine(NamedTuple):
     """A count of equal devices. Two cards are two pools of their own, not one of twice the size.
 
-    `host_bytes` is the memory of the machine beside them, which all share; None where nobody said how much.
+    `host_bytes` is the memory of the machine that all of them share; None where it is not given.
     """
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
@@ -96,10 +96,12 @@ def machine(text: str) -> Machine:
     >>> machine("1x rtx-4090 + 512GiB host").host_bytes // 2**30
     512
     """
-    cards, plus, beside = text.partition("+")
-    host = host_bytes(beside) if plus else None
-    digits = cards.strip().removesuffix(rest := cards.strip().lstrip("0123456789"))
-    name = rest.strip().lower().removeprefix("x").strip() if digits else rest.lower()
+    cards, plus, memory = text.partition("+")
+    host = host_bytes(memory) if plus else None
+    name = cards.strip().lower()
+    digits = name[: len(name) - len(name.lstrip("0123456789"))]
+    if digits:
+        name = name.removeprefix(digits).strip().removeprefix("x").strip()
     if digits and not 1 <= len(digits.lstrip("0")) < 10:
         expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
         raise BadInputError("--on", expected, text, "say how many devices")

@@ -45,6 +45,24 @@ class ServingEstimate:
     def __init__(self, plan: ServingPlan) -> None:
         self.plan = plan
 
+    def __repr__(self) -> str:
+        from memcalc.serving.describe import card
+        from memcalc.show.text import brief
+
+        return brief(card(self))
+
+    def __str__(self) -> str:
+        from memcalc.serving.describe import card
+        from memcalc.show.text import full
+
+        return full(card(self))
+
+    def _repr_html_(self) -> str:
+        from memcalc.serving.describe import card
+        from memcalc.show.html import page
+
+        return page(card(self))
+
     @property
     def model(self) -> Model:
         """The model as the engine loads it."""

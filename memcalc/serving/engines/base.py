@@ -35,7 +35,6 @@ __all__ = [
     "refuse_cut_blocks",
     "refuse_states",
     "refuse_uneven",
-    "value_of",
 ]
 
 ALWAYS = ("load", "prefill", "decode")
@@ -234,18 +233,6 @@ def checked_value(field: str, value: object, default: int) -> int:
     word = f", or {default}" if default < 0 else ""
     expected = f"a whole number from {lowest} to 999999999{word}"
     raise BadInputError(field, expected, value, "correct the value")
-
-
-def value_of(text: str) -> int | str:
-    """Return the value of an option that a text means: true, false, a whole number, or the text as it is.
-
-    >>> [value_of(text) for text in ("true", "16", "-1", "many")]
-    [True, 16, -1, 'many']
-    """
-    digits = text.removeprefix("-")
-    if text.isascii() and digits.isdigit() and len(digits) < 1000:
-        return int(text)
-    return {"true": True, "false": False}.get(text, text)
 
 
 def measured_line(
