@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["MLP", "MoE"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MLP(Part):
     """A feed-forward part.
 
@@ -54,7 +54,7 @@ class MLP(Part):
         yield from linear("down_proj", self.width, self.ffn_width, bias=self.bias, split=IN, kind=self.kind)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MoE(Part):
     """A mixture of experts: a router, routed experts of which a token uses some, and shared experts.
 
