@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["GQA", "MLA", "Indexer"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GQA(Part):
     """Grouped-query attention: `heads` queries share `kv_heads` keys and values.
 
@@ -92,7 +92,7 @@ class GQA(Part):
             yield Tensor(name, (batch, self.kv_heads, tokens, self.head_dim), "cache", shard_axis=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MLA(Part):
     """Multi-head latent attention: one latent and one rotated key a token, for all heads together.
 
@@ -182,7 +182,7 @@ class MLA(Part):
         yield Tensor("rotated_key", (batch, tokens, self.rope_dim), "cache")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Indexer(Part):
     """The indexer of sparse attention, which selects tokens: heads of its own, and one small key a token.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["MLP", "MoE"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MLP(Part):
     """A feed-forward part.
 
@@ -58,7 +58,7 @@ class MLP(Part):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MoE(Part):
     """A mixture of experts: a router, routed experts of which a token uses some, and shared experts.
 

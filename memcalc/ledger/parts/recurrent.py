@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DeltaNet"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeltaNet(Part):
     """Gated DeltaNet: linear attention whose memory is one matrix for each value head, in fp32.
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
-    from memcalc.ledger.parallel import ServingParallelism
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = [
     "ALWAYS",

@@ -14,10 +14,10 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MLA, Indexer
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     import re
