@@ -17,7 +17,8 @@ from hypothesis import given, settings, strategies as st
 from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
-from memcalc.files.sources import catalogue, load_model
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model
 from memcalc.formula.core import (
     Formula,
     derive,

@@ -13,10 +13,11 @@ from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import TYPES
 from memcalc.files.gguf.presets import MIXES
 from memcalc.files.readers import read
-from memcalc.files.sources import record, source
+from memcalc.files.sources import source
 from memcalc.serving.estimate import plan
 from tests.gguf_files import described, header, model_file, stored, write
 

@@ -11,11 +11,12 @@ import pytest
 
 from memcalc.cli.command import cache_facts
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
 from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
 from memcalc.files.readers import FAMILIES, read
-from memcalc.files.sources import load_model, record, source
+from memcalc.files.sources import load_model, source
 from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
 from memcalc.ledger.parallel import Split
 from memcalc.ledger.parts import Indexer

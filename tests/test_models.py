@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import catalogue
 from memcalc.files.readers import read
-from memcalc.files.sources import catalogue, source
+from memcalc.files.sources import source
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model

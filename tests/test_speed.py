@@ -18,7 +18,8 @@ import pytest
 
 from memcalc.cli.command import serve_fields
 from memcalc.errors import BadInputError
-from memcalc.files.sources import catalogue, load_model
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model
 from memcalc.ledger.tensor import Tensor
 from memcalc.serving.engines import ENGINES
 from memcalc.serving.estimate import plan

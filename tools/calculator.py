@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError
-from memcalc.files.sources import catalogue
+from memcalc.files.catalogue import catalogue
 from memcalc.formula.core import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import FORMATS, KV_FORMATS, Format, format_named
 from memcalc.ledger.machine import devices

@@ -261,7 +261,7 @@ def answer_list(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc list``."""
     rows: list[dict[str, object]]
     if given.what == "models":
-        from memcalc.files.sources import catalogue
+        from memcalc.files.catalogue import catalogue
 
         rows = [{"id": name} for name in catalogue()]
     elif given.what == "machines":

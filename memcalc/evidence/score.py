@@ -6,7 +6,7 @@ from functools import cache
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.files.sources import named
+from memcalc.files.catalogue import canonical_name
 from memcalc.ledger.parallel import stages
 from memcalc.serving.engines import ENGINES, engine
 from memcalc.serving.engines.transformers import LEFT_HIGH, LEFT_LOW, MIB
@@ -308,7 +308,7 @@ def predictable(row: Observation) -> bool:
         and (version_of(row) is None or engine(row.engine).has_law(row.version))
         and row.what in FAMILIES
         and stated
-        and named(row.shape or row.model) is not None
+        and canonical_name(row.shape or row.model) is not None
     )
 
 

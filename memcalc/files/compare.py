@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from memcalc.files.quantization import Scheme
-    from memcalc.files.safetensors import Header, Stored
+    from memcalc.files.safetensors import Header, TensorInfo
     from memcalc.files.source import Source
     from memcalc.files.tensor_names import Listed
     from memcalc.ledger.model import Model
@@ -49,7 +49,7 @@ class Array(NamedTuple):
     dtypes: tuple[str, ...]
     optional: bool = False
 
-    def bytes(self, found: Stored | None) -> int:
+    def bytes(self, found: TensorInfo | None) -> int:
         """Return the bytes of the array; what is left open, the header decides.
 
         >>> Array((2, 3), ("BF16", "F16")).bytes(None)
@@ -60,7 +60,7 @@ class Array(NamedTuple):
         dtype = found.dtype if found is not None and found.dtype in self.dtypes else self.dtypes[0]
         return prod(self.shape) * BITS[dtype] // 8
 
-    def difference(self, found: Stored) -> str | None:
+    def difference(self, found: TensorInfo) -> str | None:
         """Name in what a stored tensor differs: "shape", "dtype", or nothing.
 
         One number may have the shape () or (1,).
@@ -481,7 +481,7 @@ def tensors(expected: Expected, header: Header) -> Iterator[Difference]:
             yield Difference(name, "unexpected", None, found and shown(found))
 
 
-def shown(found: Stored) -> dict[str, object]:
+def shown(found: TensorInfo) -> dict[str, object]:
     """Return a stored tensor as a difference shows it."""
     return {"dtype": found.dtype, "shape": list(found.shape)}
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import LARGEST, BadInputError, check_whole_number, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HARMLESS", "Config", "load"]
+__all__ = ["HARMLESS", "Config"]
 
 # Fields that cannot change the bytes of a text model's weights or cache.
 HARMLESS = frozenset(
@@ -171,6 +170,7 @@ SIZE_SUFFIXES = (
     "_group",
 )
 NAMES_OF_LISTS = frozenset({"mlp_only_layers", "merge_kernel_size"})
+COUNTS_OF_LAYERS = ("_layers", "n_layer")
 MOST_LAYERS = 10_000  # layers are listed one by one: a slip of some zeros must not fill the memory
 
 
@@ -194,10 +194,10 @@ class Config:
     """
 
     def __init__(self, fields: Mapping[str, object], /, **defaults: object) -> None:
-        """Check every field that is a size, read later or not.
+        """Check every field that is a size, read later or not, and the range of every number.
 
         Raises:
-            BadInputError: a size is no whole number >= 1.
+            BadInputError: a size is no whole number >= 1, or a number is out of range.
 
         """
         self.fields = dict(fields)
@@ -206,6 +206,7 @@ class Config:
         for field, value in self.fields.items():
             if is_size(field):
                 check_size(field, value)
+            check_range(field, value)
 
     def has(self, field: str) -> bool:
         """Say whether a field is there and not null."""
@@ -266,7 +267,8 @@ class Config:
         """
         if self.has(field) and self.values[field] not in expected:
             remedy = "correct config.json; with another meaning the field is not understood"
-            raise BadInputError(field, " or ".join(map(str, expected)), self.values[field], remedy)
+            known = " or ".join(one if isinstance(one, str) else shown(one) for one in expected)
+            raise BadInputError(field, known, self.values[field], remedy)
 
     def whole_numbers(self, field: str) -> tuple[int, ...]:
         """Return a list of whole numbers; null is the empty list."""
@@ -317,54 +319,25 @@ def check_size(field: str, value: object) -> None:
     """
     if value is None and field in NULL_ALLOWED:
         return
-    low = 0 if field in ZERO_ALLOWED else 1
-    if type(value) is not int or value < low:
-        raise BadInputError(field, f"a whole number >= {low}", value, "correct the field in config.json")
-    if field.endswith("_layers") and value > MOST_LAYERS:
+    least = 0 if field in ZERO_ALLOWED else 1
+    size = check_whole_number(field, value, "correct the field in config.json", least=least)
+    if field.endswith(COUNTS_OF_LAYERS) and size > MOST_LAYERS:
         raise BadInputError(field, f"at most {MOST_LAYERS} layers", value, "correct the field in config.json")
 
 
-def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the fields of a JSON object.
+def check_range(field: str, value: object) -> None:
+    """Refuse a field in which a number is beyond any size: floats could not hold it.
 
     Raises:
-        BadInputError: a field stands there twice, and nobody knows which one holds.
+        BadInputError: there is such a number, however deep.
 
     """
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadInputError(twice, "each field once", "the field twice", "remove one of the two")
-    return fields
-
-
-def load(path: str, what: str = "config.json") -> dict[str, object]:
-    """Return the fields of a config.json, or of another file (`what`) with a JSON object.
-
-    Raises:
-        BadInputError: the file is missing, empty, no text, no JSON, or no object.
-
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 (pathlib doubles the start-up time)
-            text = file.read()
-    except OSError as error:
-        why = error.strerror or "unreadable"
-        raise BadInputError("SOURCE", "a readable file", f"{path} ({why})", "check the path") from None
-    except UnicodeDecodeError:
-        raise BadInputError("SOURCE", "a JSON text file", f"{path} (binary)", f"give a {what}") from None
-    if not text.strip():
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", f"give the model's {what}")
-    try:
-        fields = json.loads(text, object_pairs_hook=without_duplicates)
-    except BadInputError as twice:
-        remedy = f"{twice.remedy} in {path}"
-        raise BadInputError(twice.field, twice.expected, twice.given, remedy) from None
-    except (ValueError, RecursionError):
-        remedy = f"download {what} again; it is cut or damaged"
-        raise BadInputError("SOURCE", "valid JSON", path, remedy) from None
-    if not isinstance(fields, dict):
-        kind = type(fields).__name__
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (a {kind})", f"give the model's {what}")
-    return fields
+    left = [value]
+    while left:
+        one = left.pop()
+        if type(one) is dict:
+            left += one.values()
+        elif type(one) is list:
+            left += one
+        elif type(one) is int and abs(one) > LARGEST:
+            raise BadInputError(field, f"at most {LARGEST} (2^53)", one, "correct the field in config.json")

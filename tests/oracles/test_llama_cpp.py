@@ -11,10 +11,10 @@ import random
 import pytest
 
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.gguf.names import ARCHITECTURES, in_gguf
 from memcalc.files.gguf.presets import MIXES
 from memcalc.files.readers import read
-from memcalc.files.sources import catalogue, record
 from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
 from memcalc.ledger.parallel import Split
 from memcalc.serving.engines import engine

@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 from small import DRAWN, SEEDS, small_config
 
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config import HARMLESS, Config
 from memcalc.files.readers import FAMILIES, read
-from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"

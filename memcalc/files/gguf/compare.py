@@ -14,7 +14,7 @@ from memcalc.files.tensor_names import joined
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memcalc.files.safetensors import Header, Stored
+    from memcalc.files.safetensors import Header, TensorInfo
     from memcalc.ledger.formats import Format
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.tensor import Tensor
@@ -33,7 +33,7 @@ class Compared(NamedTuple):
 
     name: str
     expected: tuple[int, ...] | None
-    found: Stored | None
+    found: TensorInfo | None
 
 
 def is_old(header: Header) -> bool:
