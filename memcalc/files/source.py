@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, MemcalcError
 
 if TYPE_CHECKING:
     from memcalc.files.quantization import Scheme
@@ -117,7 +117,7 @@ class Source(NamedTuple):
         """Say whether a format is the one that the source states: naming it means the same checkpoint."""
         try:
             return self.stored_as == weights
-        except BadInputError:
+        except MemcalcError:
             return False
 
     def uses_gguf(self, weights: str | None = None) -> bool:
@@ -174,11 +174,12 @@ class Source(NamedTuple):
         """
         from memcalc.files import storage
 
+        model, dtype = self.model, self.dtype
         if not (as_gguf or self.uses_gguf(weights)):
             own = self.scheme if weights is None or self.states(weights) else None
-            return storage.as_checkpoint(self.model, self.dtype, weights, own)
+            return storage.as_checkpoint(model, dtype, weights, own)
         if weights is not None:
-            return storage.as_preset(self.model, self.dtype, weights)
+            return storage.as_preset(model, dtype, weights)
         if self.header is not None and self.is_gguf:
-            return storage.as_file(self.model, self.dtype, self.header, self.file_type)
-        return storage.as_converted(self.model, self.dtype, self.scheme)
+            return storage.as_file(model, dtype, self.header, self.file_type)
+        return storage.as_converted(model, dtype, self.scheme)

@@ -75,10 +75,10 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
     form = format_named(dtype if weights is None else weights)
     if own is not None:
         form = own.format
-        if own.kept_out:
-            from memcalc.files.quantization import keep_out
+        if own.excluded:
+            from memcalc.files.quantization import exclude_modules
 
-            model, unmatched = keep_out(model, own.kept_out, own, activation)
+            model, unmatched = exclude_modules(model, own, activation)
     rule = plain(form) if form.is_plain else quantised(form, activation)
     return StoredModel(model, rule, form, activation, unmatched, own is not None)
 
