@@ -15,7 +15,7 @@ from memcalc.__main__ import main
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import TYPES
-from memcalc.files.gguf.presets import MIXES
+from memcalc.files.gguf.presets import PRESETS
 from memcalc.files.readers import read
 from memcalc.files.sources import source
 from memcalc.serving.estimate import plan
@@ -109,7 +109,7 @@ def test_a_file_is_the_model_that_it_was_made_of(tmp_path, answer, name):
     assert path.stat().st_blocks * 512 < 10**6
 
 
-@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("mix", PRESETS)
 def test_the_types_of_the_file_decide(tmp_path, answer, mix):
     path = model_file(tmp_path / "model.gguf", config_of("Qwen/Qwen3-30B-A3B"), mix)
     by_file = answer("serve", path, "--context", 8192)

@@ -17,7 +17,7 @@ from statistics import median
 import pytest
 
 from memcalc.cli.command import serve_fields
-from memcalc.errors import BadInputError
+from memcalc.errors import MemcalcError
 from memcalc.files.catalogue import catalogue
 from memcalc.files.sources import load_model
 from memcalc.ledger.tensor import Tensor
@@ -124,7 +124,7 @@ def test_a_full_estimate(name, engine):
 
     try:
         plan(name, context=8192, on="2x h20-96g", engine_name=engine)
-    except BadInputError as refusal:
+    except MemcalcError as refusal:
         if REFUSED.get(engine, "nothing") not in str(refusal):
             raise
         return

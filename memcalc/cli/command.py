@@ -293,7 +293,7 @@ def answer_list(given: argparse.Namespace) -> Answer:
 
 def format_rows() -> list[dict[str, object]]:
     """Return a row for each format, each of llama.cpp's mixes, and what its cache may be stored as."""
-    from memcalc.files.gguf.presets import MIXES
+    from memcalc.files.gguf.presets import PRESETS
     from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS, MORE_FORMATS
 
     weights = {**FORMATS, **MORE_FORMATS}
@@ -310,13 +310,13 @@ def format_rows() -> list[dict[str, object]]:
         for item in {**caches, **weights}.values()
     ]
     known = {**FORMATS, **GGUF_TYPES}
-    for mix in MIXES.values():
-        note = mix.note or f"a mix of llama.cpp: {mix.base}, and types of more bits for some tensors"
+    for preset in PRESETS.values():
+        note = preset.note or f"a mix of llama.cpp: {preset.base}, and types of more bits for some tensors"
         source = "https://github.com/ggml-org/llama.cpp, src/llama-quant.cpp, v0.5.0, 2026-11"
         rows.append(
             {
-                "id": mix.id,
-                "bits": known[mix.base].bits,
+                "id": preset.id,
+                "bits": known[preset.base].bits,
                 "weights": True,
                 "kv": False,
                 "note": note,

@@ -6,7 +6,7 @@ Modules load when their name is asked for, so that an answer pays only for what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,6 +70,9 @@ class Registry(Mapping[str, Thing]):
         module, _, attribute = home.partition(":")
         found: Thing = getattr(import_module(f"{self._package}.{module}"), attribute)
         return found
+
+    def get(self, name: object, default: Any = None) -> Any:
+        return self[name] if isinstance(name, str) and name in self else default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._homes)

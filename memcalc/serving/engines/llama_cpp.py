@@ -138,9 +138,9 @@ class LlamaCpp(Engine):
 
     def held(self, model: Model) -> Model:
         """Return the model as today's GGUF files hold it."""
-        from memcalc.files.gguf.names import in_gguf
+        from memcalc.files.gguf.model import gguf_model
 
-        return in_gguf(model)
+        return gguf_model(model)
 
     def default_split(self, devices: int) -> Split:
         """Spread the layers over the devices: --split-mode layer."""
