@@ -24,7 +24,7 @@ def value(item):
     if isinstance(item, bool):
         return struct.pack("<I?", 7, item)
     if isinstance(item, int):
-        return struct.pack("<II", 4, item)
+        return struct.pack("<II", 4, item) if item < 2**32 else struct.pack("<IQ", 10, item)
     if isinstance(item, float):
         return struct.pack("<If", 6, item)
     if isinstance(item, str):

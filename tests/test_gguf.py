@@ -445,7 +445,13 @@ def test_a_tensor_that_cannot_be(tmp_path, refusal, tensor, says):
         ({"qwen3.attention.head_count_kv": [1, 2]}, "one whole number for all layers"),
         ({"qwen3.attention.value_length": 32}, "value_length"),
         ({"qwen3.block_count": 2.5}, "qwen3.block_count"),
-        ({"qwen3.embedding_length": 0}, "hidden_size"),
+        ({"qwen3.embedding_length": 0}, "qwen3.embedding_length: expected a whole number >= 1"),
+        ({"qwen3.block_count": 10**9}, "qwen3.block_count: expected at most 10000 layers"),
+        ({"qwen3.context_length": 2**60}, "qwen3.context_length: expected at most 9007199254740992"),
+        (
+            {"qwen3.attention.head_count_kv": 3},
+            "qwen3.attention.head_count_kv: expected a divisor of qwen3.attention.head_count",
+        ),
     ],
 )
 def test_key_values_that_are_not_understood(small, refusal, values, says):

@@ -190,11 +190,10 @@ def cache_facts(model: Model, engine: str | None) -> dict[str, int]:
 
 def answer_model(given: argparse.Namespace) -> Answer:
     """Answer ``memcalc model``."""
-    from memcalc.files.readers import read
     from memcalc.files.sources import source
 
     found = source(given.source)
-    model = read(found.fields, found.name)
+    model = found.model
     cache = cache_facts(model, given.engine)
     extra = {
         "mtp_parameters": model.mtp_parameters,

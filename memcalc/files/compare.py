@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import MemcalcError
 from memcalc.files.quantizers import Array, arrays_of
-from memcalc.files.tensor_names import as_found, family_name, listed, stored_shape
+from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
 from memcalc.ledger.formats import Format, format_named, plain, quantised
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def expected_arrays(model: Model, scheme: Scheme | None, rest: Format, header: H
     if scheme is not None:
         model = without_exclusions(model, scheme, rest)
     rule = plain(rest) if scheme is None else quantised(scheme.format, rest)
-    everything = {as_found(model, name, header.tensors): one for name, one in listed(model).items()}
+    everything = {name_in_header(model, name, header.tensors): one for name, one in listed(model).items()}
     there = {one.part for name, one in everything.items() if one.part == "text" or name in header.tensors}
     endings = {name.rpartition(".")[2] for name in header.tensors}
     expected = Expected({}, {})

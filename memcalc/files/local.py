@@ -55,9 +55,10 @@ def from_gguf(path: str) -> Source:
     from memcalc.files.gguf.header import read
 
     values, header = read(path)
+    fields, keys = config_fields(values, header.tensors)
     stated = values.get("general.file_type")
     file_type = stated if type(stated) is int else None
-    return Source(path, config_fields(values, header.tensors), path, header=header, file_type=file_type)
+    return Source(path, fields, path, header=header, file_type=file_type, keys=keys)
 
 
 def read_config(path: str) -> dict[str, object]:
