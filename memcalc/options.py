@@ -54,6 +54,12 @@ class Option(NamedTuple):
     otherwise: str
     at_least: int | None
     group: str
+    shown_as: str
+
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in help."""
+        return self.shown_as or ("N" if self.kind is int else "X" if self.kind is float else "NAME")
 
     @property
     def flag(self) -> str:
@@ -67,7 +73,13 @@ class Option(NamedTuple):
 
 
 def about(
-    meaning: str, *, unit: str = "", otherwise: str = "", at_least: int | None = None, group: str = ""
+    meaning: str,
+    *,
+    unit: str = "",
+    otherwise: str = "",
+    at_least: int | None = None,
+    group: str = "",
+    shown_as: str = "",
 ) -> dict[str, object]:
     """Return the metadata of an option's field.
 
@@ -83,9 +95,18 @@ def about(
         The least number that it may be.
     group : str, optional
         The heading below which documentation shows it.
+    shown_as : str, optional
+        What stands for its value in help, ``N`` or ``NAME`` if it is not said: "MACHINE".
 
     """
-    return {"meaning": meaning, "unit": unit, "otherwise": otherwise, "at_least": at_least, "group": group}
+    return {
+        "meaning": meaning,
+        "unit": unit,
+        "otherwise": otherwise,
+        "at_least": at_least,
+        "group": group,
+        "shown_as": shown_as,
+    }
 
 
 def options_of(declared: type) -> Iterator[Option]:

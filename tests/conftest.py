@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytest.register_assert_rewrite("tests.ratchet")  # its asserts say what they compared, as those of tests do
+
 # The outside truth lives in an environment of its own: `make oracles`. The browser lives in this one.
 collect_ignore = [
     folder for folder, needs in (("oracles", "torch"), ("browser", "playwright")) if not find_spec(needs)

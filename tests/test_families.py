@@ -11,8 +11,8 @@ from memcalc.errors import BadInputError
 from memcalc.files.readers import read
 from memcalc.files.sources import load_model, source
 from memcalc.files.tensor_names import header
-from memcalc.formula.core import derive, lift, prove, symbols
-from memcalc.ledger.parts import GQA, MLP, MoE, Patches, Positions
+from memcalc.formula import derive, lift, prove, symbols
+from memcalc.ledger.parts import GQA, MLP, MoE, Patches, PositionTable
 from memcalc.ledger.tensor import count
 from memcalc.serving.estimate import plan
 
@@ -129,7 +129,7 @@ def test_what_the_variants_of_a_part_add() -> None:
 def test_pictures() -> None:
     """SigLIP's patches and places in Gemma 3, and MoonViT's grid, which is stored as a grid."""
     assert count(Patches(width=1152, channels=3, patch=14).weights()) == 1152 * 3 * 14 * 14 + 1152
-    flat, square = Positions(64, 64, 1152, flat=True), Positions(64, 64, 1152)
+    flat, square = PositionTable(((64, 64),), 1152), PositionTable((64, 64), 1152)
     assert [next(part.weights()).stored_shape for part in (flat, square)] == [(4096, 1152), (64, 64, 1152)]
     assert count(flat.weights()) == count(square.weights())
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from memcalc.files.quantization import zero_biases
 from memcalc.files.readers import read
 from memcalc.files.sources import source
-from memcalc.ledger.formats import FORMATS, format_named, plain, quantised, stored_bytes, zero_biases
+from memcalc.ledger.formats import FORMATS, format_named, stored_bytes, uniform_rule, weight_only_rule
 from memcalc.serving.estimate import plan
 
 BF16 = FORMATS["bf16"]
@@ -20,8 +21,8 @@ def test_gptq_72b_with_the_padded_mlp() -> None:
 def test_gptq_72b_with_autogptqs_zero_biases() -> None:
     """A zero bias on every quantised layer that has none of its own adds 12,124,160 bytes."""
     model = read(source("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4").fields)
-    rule = quantised(FORMATS["gptq-int4-g128"], FORMATS["fp16"])
-    biases = stored_bytes(zero_biases(model, rule), plain(FORMATS["fp16"]))
+    rule = weight_only_rule(FORMATS["gptq-int4-g128"], FORMATS["fp16"])
+    biases = stored_bytes(zero_biases(model, rule), uniform_rule(FORMATS["fp16"]))
     assert stored_bytes(model.weights(), rule) + biases == 41_632_874_496
 
 
@@ -49,7 +50,7 @@ def test_a_source_states_its_own_format(name: str, expected: int) -> None:
 def test_a_list_of_exceptions_is_the_checkpoints_own() -> None:
     """Where another format is asked for, the list of the published one says nothing."""
     model = read(source("openai/gpt-oss-120b").fields)
-    everything = stored_bytes(model.weights(), quantised(format_named("int4-g32"), BF16))
+    everything = stored_bytes(model.weights(), weight_only_rule(format_named("int4-g32"), BF16))
     assert plan("openai/gpt-oss-120b", context=1, weights="int4-g32").weights_file_bytes == everything
 
 

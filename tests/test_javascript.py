@@ -11,8 +11,9 @@ import pytest
 import sympy
 
 from memcalc.errors import BadInputError
-from memcalc.formula.core import JAVASCRIPT, RESERVED, formula, symbol, symbols, to_javascript
-from memcalc.ledger.formats import FORMATS, quantised, stored_bytes, tensor_bytes
+from memcalc.formula import JAVASCRIPT, formula, symbol, symbols, to_javascript
+from memcalc.formula.javascript import RESERVED
+from memcalc.ledger.formats import COMMON_FORMATS, FORMATS, stored_bytes, tensor_bytes, weight_only_rule
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parallel import Split
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
@@ -99,9 +100,9 @@ FAMILIES = {
         ),
     ),
 }
-for name, form in FORMATS.items():
+for name, form in COMMON_FORMATS.items():
     word = name.replace("-", "_")
-    rule = quantised(form, FORMATS["bf16"])
+    rule = weight_only_rule(form, FORMATS["bf16"])
     FAMILIES[f"matrix_{word}"] = ("rows columns", form.bytes)
     FAMILIES[f"dense_{word}"] = (
         "depth vocab width heads kv_heads head_dim ffn_width",

@@ -18,7 +18,14 @@ from memcalc.files.gguf.names import ARCHITECTURES, gguf_name
 from memcalc.files.gguf.presets import FILE_TYPES, PRESETS, find_preset, with_preset
 from memcalc.files.readers import FAMILIES, read
 from memcalc.files.sources import load_model, source
-from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
+from memcalc.ledger.formats import (
+    FORMATS,
+    GGUF_KV_FORMATS,
+    GGUF_TYPES,
+    stored_bytes,
+    tensor_bytes,
+    uniform_rule,
+)
 from memcalc.ledger.parallel import Split
 from memcalc.ledger.parts import Indexer
 from memcalc.serving.engines import engine
@@ -41,7 +48,9 @@ def model_of(name):
     return read(fields, whole), bool(old)
 
 
-TABLES = [(name, mix) for name, said in SAID["models"].items() for mix in said["mixes"]]
+ASKED = [(name, mix) for name, said in SAID["models"].items() for mix in said["mixes"]]
+TABLES = [(name, mix) for name, mix in ASKED if SAID["models"][name]["mixes"][mix] is not None]
+REFUSED = [asked for asked in ASKED if asked not in TABLES]
 CONTEXTS = [(name, context) for name, said in SAID["models"].items() for context in said["contexts"]]
 
 
@@ -64,14 +73,17 @@ def counted(model, rule):
 def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
     model, old = model_of(name)
     said = SAID["models"][name]["mixes"][mix]
-    if said is None:
-        with pytest.raises(BadInputError, match="whole blocks of 128"):
-            with_preset(model, PRESETS[mix], old=old)
-        return
     held, rule = with_preset(model, PRESETS[mix], old=old)
     held = replace(held, layers=(*held.layers, *held.mtp))  # the file has both
     assert counted(held, rule) == said["types"]
     assert sum(tensor_bytes(tensor, rule(tensor)) for tensor in held.weights()) == said["bytes"]
+
+
+@pytest.mark.parametrize(("name", "mix"), REFUSED)
+def test_a_mix_that_llama_cpp_refuses_is_refused(name, mix):
+    model, old = model_of(name)
+    with pytest.raises(BadInputError, match="whole blocks of 128"):
+        with_preset(model, PRESETS[mix], old=old)
 
 
 def test_every_type_has_the_blocks_that_the_library_has():
@@ -92,9 +104,8 @@ def test_every_type_has_the_blocks_that_the_library_has():
 def test_the_record_is_large_enough():
     """Every mix, dense and sparse models, windows, latents old and new, states, 80 layers, 8 experts."""
     assert {mix for _, mix in TABLES} == set(PRESETS) == set(FILE_TYPES.values())
-    assert len(TABLES) >= 17 * 35
-    refused = [(name, mix) for name, mix in TABLES if SAID["models"][name]["mixes"][mix] is None]
-    assert {mix for _, mix in refused} == {"Q1_0"}
+    assert len(ASKED) >= 17 * 35
+    assert {mix for _, mix in REFUSED} == {"Q1_0"}
     assert len(CONTEXTS) >= 170
     kinds = {model_of(name)[0].model_type for name in SAID["models"]}
     assert kinds >= {
@@ -151,7 +162,7 @@ def test_compute_buffers_are_a_range_that_holds_every_row():
         held = gguf_model(model, old=name.endswith("old"))
         widths = {part: pass_width(part, Split()) for layer in held.groups for _, part in layer.parts}
         told = None, None, 2, engine_options(context), (1, 1), {}, widths
-        low, high = buffers(Step(held, Split(), plain(FORMATS["bf16"]), *told), context["n_ctx"])
+        low, high = buffers(Step(held, Split(), uniform_rule(FORMATS["bf16"]), *told), context["n_ctx"])
         beyond = (context["compute_mib"] + 0.005) * MIB - low
         assert 0 <= beyond <= high - low, (name, context)
         exact += beyond < 0.02 * MIB

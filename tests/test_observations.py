@@ -7,8 +7,10 @@ import json
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.evidence import inference as module
-from memcalc.evidence.inference import REASONS, left_out, observations
+from memcalc.evidence import records
+from memcalc.evidence.inference import CHECKS, REASONS, Observation, left_out, observations
+from memcalc.evidence.records import GRADES, ROLES, LeftOut, entry, left_out_checks
+from memcalc.evidence.training import TRAINING_REASONS
 from memcalc.files.sources import load_model
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parallel import Split
@@ -22,8 +24,8 @@ PRINTED = 0.005 * GIB  # logs print two decimals
 def test_every_row_says_where_it_comes_from():
     rows = observations()
     assert len({row.id for row in rows}) == len(rows)
-    assert {row.role for row in rows} == set(module.ROLES)
-    assert {row.grade for row in rows} == set(module.GRADES)
+    assert {row.role for row in rows} == set(ROLES)
+    assert {row.grade for row in rows} == set(GRADES)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +38,19 @@ def test_every_row_says_where_it_comes_from():
     ],
     ids=str,
 )
-def test_a_row_without_a_source_does_not_load(monkeypatch, tmp_path, broken):
+def test_a_row_without_a_source_does_not_load(broken):
     (row, *_) = observations()
     fields = {**row._asdict(), **broken}
-    path = tmp_path / "observations.json"
-    path.write_text(json.dumps([{name: value for name, value in fields.items() if value is not None}]))
-    monkeypatch.setattr(module, "open_record", lambda _name: path.open())
+    stored = {name: value for name, value in fields.items() if value is not None}
     with pytest.raises(TypeError, match=next(iter(broken))):
+        entry(Observation, stored, CHECKS)
+
+
+def test_what_is_loaded_is_checked(monkeypatch):
+    """One broken entry of a file is enough."""
+    stored = [{**observations()[0]._asdict(), "date": ""}]
+    monkeypatch.setattr(records, "read_record", lambda _file, _part: stored)
+    with pytest.raises(TypeError, match="needs its date"):
         observations()
 
 
@@ -57,12 +65,11 @@ def test_what_is_left_out_is_counted_once_with_its_reason():
     [{"source": "a thread"}, {"what": ""}, {"rows": 0}, {"rows": True}, {"rows": "2"}, {"reason": "other"}],
     ids=str,
 )
-def test_what_is_left_out_without_a_reason_does_not_load(monkeypatch, tmp_path, broken):
-    path = tmp_path / "left_out.json"
-    path.write_text(json.dumps([{**left_out()[0]._asdict(), **broken}]))
-    monkeypatch.setattr(module, "open_record", lambda _name: path.open())
+@pytest.mark.parametrize("reasons", [REASONS, TRAINING_REASONS], ids=["serving", "training"])
+def test_what_is_left_out_without_a_reason_does_not_load(broken, reasons):
+    stored = {"source": "https://x", "what": "a run", "rows": 1, "reason": "again", **broken}
     with pytest.raises(TypeError, match=f"needs its {next(iter(broken))}"):
-        left_out()
+        entry(LeftOut, stored, left_out_checks(reasons))
 
 
 def test_what_an_expert_and_a_token_of_kimi_k2_5_cost_on_the_gpu():
@@ -84,7 +91,7 @@ def test_weights_of_deepseek_r1_on_sixteen_npus_are_four_percent_more_than_their
 
 
 def test_the_file_of_deepseek_r1_in_q4_k_m_has_nearly_five_bits_a_parameter():
-    (row,) = observations(what="file_bytes")
+    (row,) = observations(quantity="file_bytes")
     assert 4.8 < 8 * row.value_bytes / load_model(row.model).parameters < 4.85
 
 
@@ -103,7 +110,7 @@ def test_every_rank_holds_the_whole_latent():
     "row",
     [
         row
-        for row in observations(what="kv_bytes_per_rank", version="0.11")
+        for row in observations(quantity="kv_bytes_per_rank", version="0.11")
         if row.model.startswith("Qwen/Qwen3-")
     ],
     ids=lambda row: row.id,

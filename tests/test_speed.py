@@ -127,7 +127,7 @@ def test_a_full_estimate(name, engine):
     except MemcalcError as refusal:
         if REFUSED.get(engine, "nothing") not in str(refusal):
             raise
-        return
+        pytest.skip(f"refused: {refusal}")
 
     def estimate():
         serve_fields(plan(name, context=8192, on="2x h20-96g", engine_name=engine))

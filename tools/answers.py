@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from memcalc.__main__ import main as memcalc
 from memcalc.cli.train import fields as training_fields
 from memcalc.errors import MemcalcError
+from memcalc.evidence.predict_training import training_estimate
 from memcalc.evidence.training import training_observations
-from memcalc.evidence.training_score import planned
 from memcalc.files.catalogue import catalogue
 from memcalc.serving.engines import ENGINES
 
@@ -96,7 +96,7 @@ def lines(answer: dict[str, Any]) -> dict[str, list[int]]:
 def trained(row: Any) -> dict[str, Any]:
     """Return the numbers of one recorded training run, or the field that was refused."""
     try:
-        answer = training_fields(planned(row))
+        answer = training_fields(training_estimate(row))
     except MemcalcError as error:
         return {"refused": str(error).partition(":")[0]}
     return {"lines": lines(answer), **{name: answer[name] for name in OF_A_STEP}}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import catalogue
-from memcalc.formula.core import JAVASCRIPT, symbol, to_javascript
-from memcalc.ledger.formats import FORMATS, KV_FORMATS, Format, format_named
+from memcalc.formula import JAVASCRIPT, symbol, to_javascript
+from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.ledger.machine import devices
 from memcalc.ledger.search import LIMIT
 from memcalc.serving.engines import ENGINES, engine
@@ -95,7 +95,7 @@ def refusal(error: BadInputError) -> dict[str, object]:
 
 def formats_of(own: object) -> tuple[str, ...]:
     """Return the formats that the page offers for a model: the common ones, and the one it is stored in."""
-    return (*FORMATS, *([] if own in FORMATS else [str(own)]))
+    return (*COMMON_FORMATS, *([] if own in COMMON_FORMATS else [str(own)]))
 
 
 def on_devices(

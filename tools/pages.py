@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from memcalc.files.catalogue import catalogue
 from memcalc.files.sources import load_model, source
-from memcalc.ledger.budget import hundredths
+from memcalc.ledger.amount import hundredths
 from memcalc.ledger.machine import devices
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving.estimate import Serving, plan
-from memcalc.show.figure import COLOURS, bars
+from memcalc.show.colours import COLOURS
+from memcalc.show.figure import bars
 from memcalc.show.tables import table
 
 CONTEXT, GIB = 8192, 2**30

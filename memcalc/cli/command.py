@@ -238,7 +238,7 @@ def header_text(compared: Check | None) -> list[str]:
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:
     """Return a model's answer for people."""
-    from memcalc.ledger.budget import gb, gib, thin
+    from memcalc.ledger.amount import gb, gib, thin
 
     far, near = cache["bytes_per_token"], cache["bytes_per_token_in_window"]
     window = "" if far == near else f", {thin(near)} B while every window still grows"
@@ -293,20 +293,19 @@ def answer_list(given: argparse.Namespace) -> Answer:
 def format_rows() -> list[dict[str, object]]:
     """Return a row for each format, each of llama.cpp's mixes, and what its cache may be stored as."""
     from memcalc.files.gguf.presets import PRESETS
-    from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS, MORE_FORMATS
+    from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS
 
-    weights = {**FORMATS, **MORE_FORMATS}
     caches = {**KV_FORMATS, **{item.id: item for item in GGUF_KV_FORMATS.values()}}
     rows: list[dict[str, object]] = [
         {
             "id": item.id,
             "bits": item.bits,
-            "weights": item.id in weights,
+            "weights": item.id in FORMATS,
             "kv": item.id in caches,
             "note": item.note,
             "source": item.source,
         }
-        for item in {**caches, **weights}.values()
+        for item in {**caches, **FORMATS}.values()
     ]
     known = {**FORMATS, **GGUF_TYPES}
     for preset in PRESETS.values():
@@ -443,7 +442,7 @@ def serve_fields(serving: Serving) -> dict[str, object]:
 
 def serve_text(serving: Serving) -> str:
     """Return a plan's answer for people."""
-    from memcalc.ledger.budget import gib, thin
+    from memcalc.ledger.amount import gib, thin
     from memcalc.ledger.search import LIMIT
 
     tokens, by = f"{serving.batch} x {thin(serving.context)} tokens", serving.engine

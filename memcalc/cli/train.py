@@ -136,7 +136,7 @@ def fields(plan: Training) -> dict[str, object]:
 
 def text(plan: Training) -> str:
     """Return the answer for people."""
-    from memcalc.ledger.budget import gib, thin
+    from memcalc.ledger.amount import gib, thin
 
     device, *host = plan.fullest.budgets
     named = plan.named

@@ -7,7 +7,7 @@ from memcalc.ledger.lazy import lazy_names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memcalc.files.compare import Check as Check, Difference as Difference, check as check
-    from memcalc.files.quantization import scheme as scheme
+    from memcalc.files.quantization import scheme as scheme, zero_biases as zero_biases
     from memcalc.files.readers import read as read
     from memcalc.files.source import Source as Source
     from memcalc.files.sources import load_model as load_model
@@ -18,7 +18,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "compare": ("Check", "Difference", "check"),
-        "quantization": ("scheme",),
+        "quantization": ("scheme", "zero_biases"),
         "readers": ("read",),
         "source": ("Source",),
         "sources": ("load_model",),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import MemcalcError
 from memcalc.files.quantizers import Array, arrays_of
 from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
-from memcalc.ledger.formats import Format, format_named, plain, quantised
+from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -151,7 +151,7 @@ def expected_arrays(model: Model, scheme: Scheme | None, rest: Format, header: H
     """Return what a checkpoint of the model should hold; a part that is not there at all was left out."""
     if scheme is not None:
         model = without_exclusions(model, scheme, rest)
-    rule = plain(rest) if scheme is None else quantised(scheme.format, rest)
+    rule = uniform_rule(rest) if scheme is None else weight_only_rule(scheme.format, rest)
     everything = {name_in_header(model, name, header.tensors): one for name, one in listed(model).items()}
     there = {one.part for name, one in everything.items() if one.part == "text" or name in header.tensors}
     endings = {name.rpartition(".")[2] for name in header.tensors}

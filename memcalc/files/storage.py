@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.formats import FORMATS, MORE_FORMATS, Format, format_named, plain, quantised
+from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
     from memcalc.files.gguf.presets import Preset
@@ -48,7 +48,7 @@ def is_preset(weights: str) -> bool:
     >>> is_preset("Q4_K_M"), is_preset("nf4")
     (True, False)
     """
-    if weights in FORMATS or weights in MORE_FORMATS:
+    if weights in FORMATS:
         return False
     from memcalc.files.gguf.presets import find_preset
 
@@ -79,7 +79,7 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
             from memcalc.files.quantization import exclude_modules
 
             model, unmatched = exclude_modules(model, own, activation)
-    rule = plain(form) if form.is_plain else quantised(form, activation)
+    rule = uniform_rule(form) if form.is_plain else weight_only_rule(form, activation)
     return StoredModel(model, rule, form, activation, unmatched, own is not None)
 
 

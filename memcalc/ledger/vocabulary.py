@@ -59,8 +59,6 @@ WORDS: dict[str, Quantity] = {
     "conv_kernel": Quantity("c_K", "token", "tokens that a short convolution sees"),
     "channels": Quantity("c_I", "1", "colours of a picture's point"),
     "patch": Quantity("p_I", "1", "points along one side of a square patch of a picture"),
-    "grid_rows": Quantity("m_I", "1", "patches of a picture that have positions, one below the other"),
-    "grid_columns": Quantity("n_I", "1", "patches of a picture that have positions, side by side"),
     "lora_rank": Quantity("r_A", "1", "rank of the adapter beside a matrix: rows of its A, columns of its B"),
     # formats
     "bits": Quantity("q", "bit", "bits of one stored number"),

@@ -421,7 +421,7 @@ def most_in(room: Callable[[int], int], far: int = 2**20) -> int:
 def kv_formats(text: str | None, otherwise: str, known: Mapping[str, Format]) -> tuple[Format, Format]:
     """Return the formats of keys and values from "K/V", "both" or nothing."""
     keys, _, values = (otherwise if text is None else text).partition("/")
-    return format_named(keys, "--kv", known), format_named(values or keys, "--kv", known)
+    return known[keys], known[values or keys]
 
 
 def plan(

@@ -10,7 +10,7 @@ from memcalc.files.sources import source as source_named
 from memcalc.ledger.machine import machine
 from memcalc.ledger.parallel import Layout
 from memcalc.ledger.parts import Embedding
-from memcalc.ledger.polynomial import BATCH, SEQUENCE, Points, Size, points
+from memcalc.ledger.polynomial import BATCH, SEQUENCE, Size, points
 from memcalc.ledger.tensor import ceil_div
 from memcalc.training.autograd import implementation as implementation_named
 from memcalc.training.autograd.base import Adapter, Setting
@@ -89,7 +89,7 @@ def train(
         UnknownNameError: a name without a record.
 
     """
-    swept = points({"seq": seq, "micro-batch": micro_batch})
+    swept = points(micro_batch, seq, cp)
     numbers = {"accumulate": accumulate} if swept else {"seq": seq, "micro-batch": micro_batch}
     for name, value in (numbers | {"accumulate": accumulate}).items():
         at_least_one(name, value)
@@ -236,7 +236,7 @@ def train(
         rank,
         moved,
         where,
-        None if swept is None else Points(swept.batch, swept.seq // cp),
+        swept,
         defaults,
         found,
     )
@@ -351,7 +351,7 @@ def refuse_model(chosen: Implementation, model: Model, layout: Layout, seq: int)
             if given not in (None, 1):
                 raise BadInputError(f"--{option}", "a model with experts", given, "leave it out")
     shares = layout.cp * (layout.tp if layout.sequence_parallel else 1)
-    if seq % shares if type(seq) is int else (seq % shares).any():  # type: ignore[attr-defined]
+    if shares > 1 and (seq % shares if type(seq) is int else (seq % shares).any()):  # type: ignore[attr-defined]
         expected = f"a multiple of {shares}, the ranks that share a sequence"
         raise BadInputError("--seq", expected, seq, "pad the sequence, as the run would have to")
 

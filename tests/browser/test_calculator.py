@@ -11,7 +11,7 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.files.catalogue import catalogue
-from memcalc.ledger.formats import FORMATS, KV_FORMATS
+from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS
 from memcalc.ledger.machine import devices
 from memcalc.serving.engines import ENGINES, engine
 from memcalc.serving.estimate import plan
@@ -45,7 +45,7 @@ def plans(count):
     for _ in range(count):
         yield {
             "model": draw.choice(catalogue()),
-            "weights": draw.choice(list(FORMATS)),
+            "weights": draw.choice(list(COMMON_FORMATS)),
             "kv": draw.choice(list(KV_FORMATS)),
             "context": str(round(2 ** draw.uniform(0, 20))),
             "batch": str(round(2 ** draw.uniform(0, 8))),

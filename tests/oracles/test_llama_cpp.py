@@ -16,7 +16,7 @@ from memcalc.files.gguf.model import gguf_model
 from memcalc.files.gguf.names import ARCHITECTURES
 from memcalc.files.gguf.presets import PRESETS
 from memcalc.files.readers import read
-from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
+from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, tensor_bytes, uniform_rule
 from memcalc.ledger.parallel import Split
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import Step, pass_width
@@ -217,7 +217,7 @@ def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
             cache,
             options,
         )
-        low, _ = buffers(Step(model, Split(), plain(FORMATS["bf16"]), *told(model, options)), n_ctx)
+        low, _ = buffers(Step(model, Split(), uniform_rule(FORMATS["bf16"]), *told(model, options)), n_ctx)
         assert low <= (said["compute_mib"] + 0.005) * MIB, (n_ctx, cache, options)
     llama.free(loaded)
     assert made >= 3

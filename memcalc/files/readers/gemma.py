@@ -20,7 +20,7 @@ from memcalc.files.readers.common import (
     stack,
 )
 from memcalc.files.readers.vision import seeing, tower
-from memcalc.ledger.parts import Linear, Norm, Positions
+from memcalc.ledger.parts import Linear, Norm, PositionTable
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
@@ -84,6 +84,6 @@ def siglip(config: Config) -> tuple[Layer, ...]:
     width, side = vision.size("hidden_size"), vision.size("image_size") // vision.size("patch_size")
     into = Linear(width, Config(config.mapping("text_config")).size("hidden_size"))
     projection = (("multi_modal_projector", into), ("multi_modal_projector.mm_soft_emb_norm", Norm(width)))
-    layers = tower(vision, vision.size("num_channels"), Positions(side, side, width, flat=True), projection)
+    layers = tower(vision, vision.size("num_channels"), PositionTable(((side, side),), width), projection)
     vision.refuse_unread()
     return layers

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import NORMS
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parts import GQA, MLP, Embedding, Norm
+from memcalc.ledger.parts import GQA, MLP, Embedding, Norm, PositionTable
 
 if TYPE_CHECKING:
     from memcalc.files.config import Config
+    from memcalc.ledger.parts import Part
 
 __all__ = ["gpt2"]
 
@@ -55,9 +56,9 @@ def gpt2(config: Config, name: str) -> Model:
     mlp = MLP(width, config.optional("n_inner") or 4 * width, gated=False, bias=True)
     norm = Norm(width, bias=True)
     layer = Layer((("self_attn", attention), ("mlp", mlp), *((each, norm) for each in NORMS)))
-    outside = [
+    outside: list[tuple[str, Part]] = [
         ("model.embed_tokens", Embedding(config.size("vocab_size"), width)),
-        ("model.embed_positions", Embedding(positions, width, "positions")),
+        ("model.embed_positions", PositionTable((positions,), width)),
         ("model.norm", norm),
     ]
     tied = config.flag("tie_word_embeddings")

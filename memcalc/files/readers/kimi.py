@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.config import Config
 from memcalc.files.readers.vision import seeing, tower
-from memcalc.ledger.parts import Linear, Norm, Positions
+from memcalc.ledger.parts import Linear, Norm, PositionTable
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
@@ -70,7 +70,7 @@ def moonvit(config: Config) -> tuple[Layer, ...]:
         ("mm_projector.in_proj", Linear(merged, merged, bias=True)),
         ("mm_projector.out_proj", Linear(text, merged, bias=True)),
     )
-    positions = Positions(vision.size("pos_emb_height"), vision.size("pos_emb_width"), width)
+    positions = PositionTable((vision.size("pos_emb_height"), vision.size("pos_emb_width")), width)
     vision.has("pos_emb_time")
     layers = tower(vision, 3, positions, projection)
     vision.refuse_unread()

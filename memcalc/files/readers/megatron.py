@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import stack
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, LearnedPositions, Linear, MoE, Norm
+from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm, PositionTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,7 @@ def megatron(config: Config, name: str) -> Model:
     learned = config.values.get("position_embedding_type", "learned_absolute") == "learned_absolute"
     if learned:
         outside.append(
-            ("model.embed_positions", LearnedPositions(config.size("max_position_embeddings"), width))
+            ("model.embed_positions", PositionTable((config.size("max_position_embeddings"),), width))
         )
     outside.append(("model.norm", Norm(width, layernorm)))
     tied = not said(config, "untie_embeddings_and_output_weights")
