@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,6 +138,11 @@ def understand(arguments: list[str]) -> argparse.Namespace:
     if arguments and arguments[0] in OPTIONS:
         name, *rest = arguments
         return with_options(Parser(prog=f"memcalc {name}", allow_abbrev=False), name).parse_args(rest)
+    if arguments and not arguments[0].startswith("-"):
+        from memcalc.ledger.registry import nearest
+
+        remedy = nearest(arguments[0], OPTIONS) or "see `memcalc --help`"
+        raise UnknownNameError("command line", f"one of {', '.join(OPTIONS)}", arguments[0], remedy)
     top = Parser(prog="memcalc", description="How much memory a language model needs.", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
     for name, (_, text) in OPTIONS.items():
@@ -146,13 +150,12 @@ def understand(arguments: list[str]) -> argparse.Namespace:
     return top.parse_args(arguments)
 
 
-def parse(arguments: list[str]) -> int:
-    """Answer the command and return the exit status."""
+def parse(arguments: list[str]) -> tuple[int, str]:
+    """Answer the command: return the exit status and the text of the answer."""
     given = understand(arguments)
     answers = {"model": answer_model, "list": answer_list, "serve": answer_serve, "train": answer_train}
     status, fields, text = answers[given.command](given)
-    sys.stdout.write((json.dumps(fields()) if given.json else text()) + "\n")
-    return status
+    return status, json.dumps(fields()) if given.json else text()
 
 
 def cache_facts(model: Model, engine: str | None) -> dict[str, int]:
@@ -233,7 +236,7 @@ def header_fields(compared: Check | None) -> dict[str, object]:
 
 def header_text(compared: Check | None) -> list[str]:
     """Return the same for people."""
-    return [] if compared is None else [f"  {compared.text}"]
+    return [] if compared is None else [escaped(f"  {compared.text}")]
 
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:
@@ -253,7 +256,7 @@ def model_text(model: Model, cache: Mapping[str, int]) -> str:
         rows.insert(
             2, f"  beside them        {thin(model.vision_parameters)} that see, in no other figure here"
         )
-    return "\n".join(rows)
+    return "\n".join(map(escaped, rows))
 
 
 def answer_list(given: argparse.Namespace) -> Answer:
@@ -480,7 +483,7 @@ def serve_text(serving: Serving) -> str:
         longest = "any" if serving.max_context == LIMIT else thin(serving.max_context or 0)
         most = thin(serving.max_batch or 0)
         rows.append(f"  largest context {longest}, largest batch {most} (memory alone{own})")
-    return "\n".join(rows)
+    return "\n".join(map(escaped, rows))
 
 
 def verdict(serving: Serving) -> str:

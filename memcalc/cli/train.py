@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, escaped
 
 if TYPE_CHECKING:
     import argparse
@@ -157,4 +157,4 @@ def text(plan: Training) -> str:
         room = f"{gib(device.capacity_bytes or 0)} a device"
         rows.append(f"  {'fits' if plan.fits else 'does not fit'}: {room}")
     rows += [f"  assumed: {one}" for one in plan.assumed]
-    return "\n".join(rows)
+    return "\n".join(map(escaped, rows))

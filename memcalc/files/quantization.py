@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.tensor_names import SPELLINGS, Spelling, spelled
 from memcalc.ledger.formats import Format, format_named
+from memcalc.ledger.patterns import PATTERN, quick_pattern
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
@@ -283,10 +284,8 @@ def means(pattern: Pattern, module: str) -> bool:
 def patterns(entry: str, depth: int) -> list[Pattern]:
     """Return a list's entry as patterns; one that is a regular expression with digits asks every layer."""
     if entry.startswith("re:"):
-        try:
-            re.compile(entry[3:])
-        except re.error:
-            raise BadInputError(FIELD, "regular expressions after re:", entry, ASIDE) from None
+        if quick_pattern(entry.removeprefix("re:")) is None:
+            raise BadInputError(FIELD, f"{PATTERN}, after re:", entry, ASIDE)
         layers = range(depth) if re.search(r"\d", entry) else [None]
         return [Pattern(entry, layer, entry) for layer in layers]
     plain = entry.removeprefix("language_model.").replace("model.language_model.", "model.")

@@ -301,18 +301,15 @@ def overridden(offload: str | None) -> tuple[re.Pattern[str], ...]:
         BadInputError: one is no regular expression, or another pool than the host's stands behind it.
 
     """
-    import re
+    from memcalc.ledger.patterns import PATTERN, quick_pattern
 
     found = []
     for one in offload.split(",") if offload is not None and "=" in offload else ():
         text, _, pool = one.partition("=")  # as llama.cpp cuts: no expression has "," or "="
-        try:
-            expression = re.compile(text)
-        except re.error:
-            expression = None
+        expression = quick_pattern(text)
         if not text or pool != "CPU" or expression is None:
-            expected, remedy = "a regular expression before =CPU", "write for example ffn_.*_exps=CPU"
-            raise BadInputError("--offload", expected, one, remedy)
+            remedy = "write for example ffn_.*_exps=CPU"
+            raise BadInputError("--offload", f"{PATTERN}, before =CPU", one, remedy)
         found.append(expression)
     return tuple(found)
 
