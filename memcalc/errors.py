@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 LARGEST = 2**53  # no model and no machine comes near; beyond it floats and JavaScript lose whole numbers
+LONGEST_TEXT = 200  # characters of a text that was given: a path shows its file
 LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES = 200, 1000, 4000  # characters; choices are the help: all stand
 
 
@@ -135,36 +136,36 @@ def shown(given: object, limit: int = 80) -> str:
     """Write what was given on one short line, null as JSON writes it.
 
     >>> len(shown("a" * 999)), shown(None), shown([1, {"a": "b"}])
-    (85, 'null', "[1, {'a': 'b'}]")
+    (205, 'null', "[1, {'a': 'b'}]")
     """
     if given is None:
         return "null"
     if isinstance(given, str):
-        return repr(given if len(given) <= limit else f"{given[:limit]}...")
+        return repr(given if len(given) <= LONGEST_TEXT else f"{given[:LONGEST_TEXT]}...")
     text = ""
-    for piece in pieces(given, limit):  # of millions of values only those that are shown are written
+    for piece in pieces(given):  # of millions of values only those that are shown are written
         text += piece
         if len(text) > limit:
             return escaped(" ".join(f"{text[:limit]}...".split()))
     return escaped(" ".join(text.split()))
 
 
-def pieces(value: object, limit: int) -> Iterator[str]:
+def pieces(value: object) -> Iterator[str]:
     """Yield a value's repr piece by piece."""
     if type(value) is dict:
         yield "{"
         for number, (name, item) in enumerate(value.items()):
-            yield f"{', ' if number else ''}{shown(name, limit)}: "
-            yield from pieces(item, limit)
+            yield f"{', ' if number else ''}{shown(name)}: "
+            yield from pieces(item)
         yield "}"
     elif type(value) is list:
         yield "["
         for number, item in enumerate(value):
             yield ", " if number else ""
-            yield from pieces(item, limit)
+            yield from pieces(item)
         yield "]"
     elif type(value) is str:
-        yield shown(value, limit)
+        yield shown(value)
     elif type(value) is int and value.bit_length() > 1000:  # Python writes no more than 4,300 digits
         yield f"a whole number of {value.bit_length()} bits"
     else:

@@ -640,7 +640,7 @@ def pieces_of(model: Model, layout: Layout, named: str | None) -> tuple[int, ...
             raise BadInputError("--pp", expected, number, "say --pipeline-layout, as in 16,16,15")
         return (depth // number,) * number
     parts = listed("pipeline-layout", named)
-    if not all(part.isascii() and part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise BadInputError("--pipeline-layout", "whole numbers, as in 16,16,15", named, "separate by commas")
     pieces = tuple(map(int, parts))
     if len(pieces) != number or sum(pieces) != depth:

@@ -30,6 +30,9 @@ class Values:
     def __init__(self, values: Mapping[str, object], tensors: Container[str], name: str) -> None:
         self.values, self.tensors, self.name = values, tensors, name
         self.keys: dict[str, str] = {}
+        for key, value in values.items():  # read later or not
+            if type(value) is int and key.startswith(f"{name}."):
+                check_whole_number(key, value, CONVERT, least=0)
 
     def get(self, key: str) -> int | None:
         """Return a whole number; None if it is missing. Equal numbers in a list, one a layer, are one."""

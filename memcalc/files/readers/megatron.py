@@ -10,6 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.files.config import MOST_LAYERS
 from memcalc.files.readers.common import stack
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm, PositionTable
@@ -289,9 +290,11 @@ def spelled(freq: object) -> list[int]:
     for term in str(freq).replace(" ", "").removeprefix("(").removesuffix(")").split("+"):
         digit, _, times = term.partition("*")
         number = times or "1"
-        if digit not in ("[0]", "[1]") or not number.isdigit():
+        if digit not in ("[0]", "[1]") or not number.isdecimal() or len(number) > 5:
             return []
         found += [int(digit[1])] * int(number)
+        if len(found) > MOST_LAYERS:
+            return []
     return found
 
 
