@@ -236,7 +236,7 @@ def header_fields(compared: Check | None) -> dict[str, object]:
 
 def header_text(compared: Check | None) -> list[str]:
     """Return the same for people."""
-    return [] if compared is None else [escaped(f"  {compared.text}")]
+    return [] if compared is None else [f"  {compared.text}"]
 
 
 def model_text(model: Model, cache: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import MemcalcError
+from memcalc.errors import MemcalcError, escaped
 from memcalc.files.quantizers import Array, arrays_of
 from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
 from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
@@ -70,7 +70,7 @@ class Check(NamedTuple):
                 rows.append(f"the index states {one.found:,} bytes instead of {one.expected:,}")
             elif one.kind not in kinds:
                 rows.append(f"not compared: {one.name}")
-        return "; ".join(rows)
+        return escaped("; ".join(rows))
 
     @property
     def equal(self) -> str:
