@@ -31,7 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     except MemcalcError as error:
         return complain(str(error), NOT_ANSWERED)
     except BrokenPipeError:  # the reader has seen enough, as in `memcalc list models | head -1`
-        leave_pipe()
         return NOT_ANSWERED
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
@@ -56,15 +55,12 @@ def write(text: str) -> None:
     try:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        # what is still to be written goes nowhere: Python would try again when it ends, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
         raise BadInputError("output", "room to write", error.strerror, "free some") from None
-
-
-def leave_pipe() -> None:
-    """Send what is still to be written nowhere: Python would complain of the broken pipe when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(line: str, status: int) -> int:

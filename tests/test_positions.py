@@ -8,7 +8,7 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.files.readers import read
-from memcalc.formula.core import derive, lift
+from memcalc.formula import derive, lift
 from memcalc.ledger.parts import PositionTable
 
 VOCAB, POSITIONS, WIDTH = 50_257, 1024, 768

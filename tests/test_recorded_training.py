@@ -14,8 +14,8 @@ import pytest
 
 from memcalc.files.readers import read
 from memcalc.files.source import Source
-from memcalc.training.plan import train
-from memcalc.training.precision import states
+from memcalc.training.api import train
+from memcalc.training.zero import states
 
 SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_text(encoding="utf-8"))[
     "models"
@@ -307,7 +307,7 @@ def planned(source, run):
         micro_batch=run["batch"],
         regime="amp" if run["autocast"] else {"bf16": "pure-bf16", "fp32": "fp32"}[run["weights"]],
         attention="eager" if run["attention"] == "eager" else "flash",
-        repeat_kv="yes" if run["attention"] in ("repeated", "eager") else "no",
+        repeat_kv=run["attention"] in ("repeated", "eager"),
         recompute="full" if run["recompute"] else "none",
         optimizer=KINDS[kind],
         optimizer_step=way[0] if way else None,

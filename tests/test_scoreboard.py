@@ -11,8 +11,9 @@ from memcalc.evidence import predict_serving
 from memcalc.evidence.inference import observations
 from memcalc.evidence.predict_serving import serving_estimate
 from memcalc.evidence.score import Score, by_family, family, predict, scoreboard, scores
+from memcalc.ledger import constants
 from memcalc.ledger.tensor import count
-from memcalc.serving.engines import ENGINES, sglang, transformers, vllm
+from memcalc.serving.engines import ENGINES, vllm
 from tests.ratchet import Limit
 
 GIB, MIB = 2**30, 2**20
@@ -75,15 +76,11 @@ def test_ranges_are_narrow_beside_what_is_used(held):
     for (engine, quantity), rows in held.items():
         if engine == "transformers" or quantity == "kv_bytes_per_rank":
             for row, predicted in rows:
+                device = serving_estimate(row).device
                 used = (
-                    serving_estimate(row).budget.pools[0].total_bytes
+                    device.total_bytes
                     if engine == "transformers"
-                    else row.utilization
-                )
-                used = (
-                    used
-                    if engine == "transformers"
-                    else used * serving_estimate(row).machine.device.capacity_bytes
+                    else row.utilization * device.capacity_bytes
                 )
                 wide[row.id] = (predicted.high - predicted.low) / used
     assert len(wide) > 170
@@ -127,7 +124,7 @@ def test_qwens_tables_on_one_gpu(kind):
 
 
 def test_the_residual_of_gptq_is_explained_for_every_size():
-    """cuBLAS, rests of blocks, and ExLlama's buffer of the largest matrix: nothing is fitted."""
+    """cuBLAS, the allocator's rounding, and ExLlama's buffer of the largest matrix: nothing is fitted."""
     rows = [row for row in observations(version="4.46.0") if row.model.endswith("GPTQ-Int4") and row.pp == 1]
     sizes = {row.model: [] for row in rows}
     for row in rows:
@@ -140,7 +137,7 @@ def test_the_residual_of_gptq_is_explained_for_every_size():
     for row in rows:
         lines = serving_estimate(row).budget.pools[0].lines
         buffers[row.model] = next(
-            line.bytes for line in lines if line.name == "buffer for one unpacked matrix"
+            line.bytes for line in lines if line.name == "dequantisation buffer of one matrix"
         )
     assert sorted(size // MIB for size in buffers.values()) == [8, 129, 270, 464]
 
@@ -149,8 +146,8 @@ def test_what_is_left_is_set_by_eight_rows():
     rows = [row for row in observations(engine="transformers", role="calibration") if row.version == "4.46.0"]
     beside = [Score(row, predict(row)).off / MIB for row in rows]
     assert len(beside) == 8
-    constants = [transformers.LEFT_LOW, transformers.LEFT, transformers.LEFT_HIGH]
-    assert [round(number) for number in (min(beside), mean(beside), max(beside))] == constants
+    ends = [size // MIB for size in constants.TRANSFORMERS_UNEXPLAINED[:3]]
+    assert [round(number) for number in (min(beside), mean(beside), max(beside))] == ends
 
 
 def test_the_eighth_of_the_cache_with_autoawq_is_set_by_one_model_and_holds_the_other():
@@ -163,24 +160,28 @@ def test_the_eighth_of_the_cache_with_autoawq_is_set_by_one_model_and_holds_the_
         assert Score(row, predict(row)).inside
 
 
-def sizes(quantity: str, law: vllm.Law, **wanted: object) -> list[float]:
-    versions = {"V0": vllm.OLD, "0.11": vllm.OLD, "0.17": vllm.NEW, "0.21": vllm.LAWS["0.21"]}
-    rows = observations(engine="vllm", quantity=quantity, role="calibration", **wanted)
-    return sorted(row.value_bytes for row in rows if versions[vllm.VLLM(row.version).version] == law)
+def sizes(what: str, behaviour: vllm.Behaviour) -> list[float]:
+    rows = observations(engine="vllm", quantity=what, role="calibration")
+    of = vllm.VLLM.behaviours
+    return sorted(
+        row.value_bytes
+        for row in rows
+        if of[vllm.VLLM.for_version(row.version)]._replace(whole_prompts=False) == behaviour
+    )
 
 
-@pytest.mark.parametrize("law", [vllm.OLD, vllm.NEW], ids=["before 0.17", "since"])
+@pytest.mark.parametrize("law", [vllm.V0_11, vllm.V0_17], ids=["before 0.17", "since"])
 def test_vllms_constants_are_what_the_calibration_rows_say(law):
     vocabulary = {"Qwen/Qwen3-0.6B": 151_936, "meta-llama/Llama-3.3-70B-Instruct": 128_256}
     vocabulary |= {"google/gemma-2-2b-it": 256_000, "RedHatAI/Llama-3.3-70B-Instruct-fp8-dynamic": 128_256}
-    new = law is vllm.NEW
+    new = law is vllm.V0_17
     rows = [
         row
         for row in observations(quantity="activation_peak_bytes", role="calibration")
-        if row.model in vocabulary and (vllm.VLLM(row.version).version == "0.17") == new
+        if row.model in vocabulary and (vllm.VLLM.for_version(row.version) == "0.17") == new
     ]
     each = sorted(row.value_bytes / (1024 * vocabulary[row.model]) for row in rows)
-    assert [round(size, 2) for size in each] == list(law.peak)
+    assert [round(100 * size) for size in each] == [law.sampler.low, law.sampler.high]
     alone, together = (
         [
             round(size / GIB, 2)
@@ -189,17 +190,18 @@ def test_vllms_constants_are_what_the_calibration_rows_say(law):
         ]
         for several in (False, True)
     )
-    assert alone == list(law.alone)
-    assert together == (list(law.together) if new else list(law.together)[1:])
+    known_alone, known_together = ([round(size / GIB, 2) for size in one[:3]] for one in law.non_torch)
+    assert alone == known_alone
+    assert together == (known_together if new else known_together[1:])
     graphs = sizes("graph_bytes", law)
-    assert [round(size / GIB, 2) for size in graphs] == list(law.graphs)
+    assert [round(size / GIB, 2) for size in graphs] == [round(size / GIB, 2) for size in law.graphs[:3]]
 
 
 def test_a_small_card_has_the_same_bytes_an_entry():
     """RTX 4060, vLLM 0.7: 256 sequences instead of 1,024, and a quarter of the peak."""
     (row,) = observations(id="v13882-activation-peak")
     entries = 256 * 152_064
-    low, high = (entries * size for size in vllm.OLD.peak)
+    low, high = (entries * size / 100 for size in (vllm.V0_11.sampler.low, vllm.V0_11.sampler.high))
     assert row.role == "test"
     assert low - row.printed_to <= row.value_bytes <= high + row.printed_to
 
@@ -214,18 +216,20 @@ def test_the_padding_of_mxfp4_is_what_three_rows_say():
     for row in rows:
         pool = serving_estimate(row).budget.pools[0]
         (padding,) = (line for line in pool.lines if line.name == "padding of MXFP4 experts")
-        experts = 1000 * padding.low // vllm.PADDING[0]
+        experts = 1000 * padding.low // constants.VLLM_MXFP4_PADDING.low
         shares.append(round(1000 * (row.value_bytes - pool.at("load") + padding.bytes) / experts))
     assert len(shares) == 3
-    assert (min(shares), max(shares)) == (vllm.PADDING[0], vllm.PADDING[2])
-    assert vllm.PADDING[0] <= vllm.PADDING[1] <= vllm.PADDING[2]
+    low, typical, high = constants.VLLM_MXFP4_PADDING[:3]
+    assert (min(shares), max(shares)) == (low, high)
+    assert low <= typical <= high
 
 
 def test_sglangs_constants():
     setting = observations(engine="sglang", quantity="non_torch_bytes", role="calibration")
     assert [round(row.value_bytes / GIB, 2) for row in setting] == [0.37, 0.6]
-    assert sglang.ALONE[0] == 0.37
-    assert all(sglang.ALONE[0] <= row.value_bytes / GIB <= sglang.ALONE[2] for row in setting)
+    low, _, high = (round(size / GIB, 2) for size in constants.SGLANG_NON_TORCH[:3])
+    assert low == 0.37
+    assert all(low <= row.value_bytes / GIB <= high for row in setting)
 
 
 @pytest.mark.parametrize("run", ["lld-qwen3-06b", "lld-qwen3-32b-tp1", "lld-qwen3-32b-tp2", "lld-gptoss20b"])
@@ -258,7 +262,7 @@ def test_what_cannot_be_predicted_is_little_and_known():
     assert {row.rules for row in rows} <= set(ENGINES)
 
 
-def test_an_engine_without_a_law_for_the_version_predicts_nothing():
+def test_an_engine_without_a_behaviour_for_the_version_predicts_nothing():
     (row,) = observations(id="qwen3-32b-bf16-6144")
     assert predict(row).bytes > 0
     assert predict(row._replace(version="unknown")).bytes > 0

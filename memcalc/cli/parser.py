@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_origin
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.registry import nearest
-from memcalc.options import options_of
+from memcalc.options import expectation, options_of, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.options import Option
 
-__all__ = ["Parser", "add_options", "given_options"]
+__all__ = ["Parser", "add_options", "options_from"]
+
+
+Options = TypeVar("Options")
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,32 +47,42 @@ class Parser(argparse.ArgumentParser):
         )
 
 
-def add_options(parser: argparse.ArgumentParser, declared: type) -> None:
+def add_options(parser: argparse.ArgumentParser, declared: Callable[..., object]) -> None:
     """Add every option that a dataclass declares; what nobody names is left to the dataclass."""
     for option in options_of(declared):
         flag, how = argument(option)
         text = option.meaning + (f", in {option.unit}" if option.unit else "")
-        default = "" if option.required else f" ({option.shown_default})"
+        default = "" if option.required else f" (default: {option.shown_default})"
         parser.add_argument(
             flag, dest=option.name, default=None, help=(text + default).replace("%", "%%"), **how
         )
 
 
-def given_options(given: argparse.Namespace, declared: type) -> dict[str, Any]:
-    """Return the options that were named, under their names in Python."""
-    named = {option.name: getattr(given, option.name) for option in options_of(declared)}
-    return {name: value for name, value in named.items() if value is not None}
+def options_from(given: argparse.Namespace, declared: Callable[..., Options]) -> Options:
+    """Return the options that were named; those that were not keep their defaults.
+
+    Raises:
+        BadInputError: one is required, and was not named.
+
+    """
+    found: dict[str, Any] = {}
+    for option in options_of(declared):
+        value = getattr(given, option.name)
+        if value is not None:
+            found[option.name] = pairs(option.name, value) if isinstance(value, list) else value
+        elif option.required:
+            raise BadInputError(option.flag, expectation(option)[0], None, f"say it: {option.meaning}")
+    return declared(**found)
 
 
 def argument(option: Option) -> tuple[str, dict[str, Any]]:
     """Return an option's flag, and what argparse has to know of it."""
     kind = option.kind
     if kind is bool and not option.optional:
-        if option.default:
-            return f"--no-{option.flag.removeprefix('--')}", {"action": "store_const", "const": False}
-        return option.flag, {"action": "store_const", "const": True}
-    if kind is bool:
-        return option.flag, {"type": yes_or_no, "metavar": "yes|no"}
+        flag = f"--no-{option.flag.removeprefix('--')}" if option.default else option.flag
+        return flag, {"action": "store_const", "const": not option.default}
+    if get_origin(kind) is Mapping:
+        return option.flag.removesuffix("s"), {"action": "append", "metavar": "KEY=VALUE"}
     if isinstance(kind, tuple):
         return option.flag, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
     if get_origin(kind) is tuple:
@@ -77,8 +91,27 @@ def argument(option: Option) -> tuple[str, dict[str, Any]]:
             "type": whole_numbers if number else words,
             "metavar": "N,N" if number else "A,B",
         }
-    parsers: dict[object, Callable[[str], object]] = {int: whole_number, float: number_of}
-    return option.flag, {"type": parsers.get(kind, str), "metavar": option.metavar}
+    parsers: dict[object, Callable[[str], object]] = {bool: yes_or_no, int: whole_number, float: number_of}
+    metavar = "yes|no" if kind is bool else option.metavar
+    return option.flag, {"type": parsers.get(kind, str), "metavar": metavar}
+
+
+def pairs(name: str, items: list[str]) -> tuple[tuple[str, object], ...]:
+    """Return values by name from texts KEY=VALUE.
+
+    Raises:
+        BadInputError: a text is written in another way, or a name is given two values.
+
+    """
+    flag, found = f"--{name.removesuffix('s').replace('_', '-')}", dict[str, str]()
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise BadInputError(flag, "KEY=VALUE", item, "write for example block_size=16")
+        if found.get(key, value) != value:
+            raise BadInputError(f"{flag} {key}", "it once", f"{found[key]} and {value}", "remove one")
+        found[key] = value
+    return tuple((key, value_of(text)) for key, text in found.items())
 
 
 def whole_number(text: str) -> int | str:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.evidence.inference import QUANTITIES
 from memcalc.evidence.prediction import Prediction, exactly, sum_of, sum_of_lines, whole_device
 from memcalc.files.catalogue import canonical_name
-from memcalc.ledger.amount import MIB
+from memcalc.ledger.constants import TRANSFORMERS_UNEXPLAINED
 from memcalc.ledger.parallel import stages
-from memcalc.serving.engines.transformers import LEFT_HIGH, LEFT_LOW
-from memcalc.serving.estimate import Serving, plan
+from memcalc.options import value_of
+from memcalc.serving import estimate as serving
+from memcalc.serving.options import ServingOptions
+from memcalc.serving.stage import cache_bytes, cache_tensors, device_budget, growing_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from memcalc.evidence.inference import Observation
     from memcalc.ledger.budget import Line, PoolBudget
+    from memcalc.serving.engines import EngineName
+    from memcalc.serving.estimate import ServingEstimate
 
 __all__ = ["predict_serving", "serving_estimate", "stage_budgets"]
 
@@ -27,7 +31,7 @@ UNKNOWN = "unknown"  # a version that the source does not give
 
 
 @cache
-def serving_estimate(row: Observation) -> Serving:
+def serving_estimate(row: Observation) -> ServingEstimate:
     """Return the estimate of the plan that a row was measured with.
 
     Parameters
@@ -48,8 +52,7 @@ def serving_estimate(row: Observation) -> Serving:
     '4.51'
 
     """
-    return plan(
-        row.shape or row.model,
+    asked = ServingOptions(
         context=row.context or 1,
         prompt=row.prompt,
         weights=row.weights,
@@ -59,25 +62,26 @@ def serving_estimate(row: Observation) -> Serving:
         pp=row.pp,
         ep=row.ep,
         dp=row.dp,
-        engine_name=row.rules,
+        engine=cast("EngineName", row.rules),
         engine_version=None if row.version == UNKNOWN or row.rules in UNVERSIONED else row.version,
         engine_options=engine_options(row),
         utilization=row.utilization or 0.9,
         offload=row.offload,
     )
+    return serving.estimate(row.shape or row.model, asked)
 
 
-def engine_options(row: Observation) -> dict[str, str]:
-    """Return the engine's own options that a row states, as the command line takes them."""
+def engine_options(row: Observation) -> dict[str, int]:
+    """Return the engine's own options that a row states."""
     stated = {
         "block_size": row.block_size,
         "max_num_seqs": row.seqs,
         "max_num_batched_tokens": row.batched_tokens,
-        "enforce_eager": None if row.eager is None else str(row.eager).lower(),
+        "enforce_eager": row.eager,
     }
     pairs = (pair.partition("=") for pair in row.options.split())
-    return {name: str(value) for name, value in stated.items() if value is not None} | {
-        name: value for name, _, value in pairs
+    return {name: value for name, value in stated.items() if value is not None} | {
+        name: cast("int", value_of(value)) for name, _, value in pairs
     }
 
 
@@ -115,19 +119,19 @@ def refuse_incomplete(row: Observation) -> None:
         raise BadInputError("on", "a machine of the record", row.on, "a pool is a share of its device")
 
 
-def total_used(estimate: Serving, row: Observation) -> Prediction:
+def total_used(estimate: ServingEstimate, row: Observation) -> Prediction:
     """Return what the allocators of all devices hold at the row's moment."""
     return sum_of(allocated(one, row.moment) for one in stage_budgets(estimate))
 
 
-def bytes_per_token(estimate: Serving, row: Observation) -> Prediction:
+def bytes_per_token(estimate: ServingEstimate, row: Observation) -> Prediction:
     """Return the cache of the row's tokens, as one sequence, for each of them."""
     tokens = row.tokens or 1
-    tensors = estimate.cache_tensors(estimate.model, 1, tokens)
-    return exactly(sum(map(estimate.cached, tensors)) // tokens)
+    cache = cache_tensors(estimate.plan, estimate.model, 1, tokens)
+    return exactly(cache_bytes(estimate.plan, cache) // tokens)
 
 
-def pool_bytes(estimate: Serving, row: Observation) -> Prediction:
+def pool_bytes(estimate: ServingEstimate, row: Observation) -> Prediction:
     """Return what the engine takes for the cache in advance.
 
     Raises
@@ -142,13 +146,13 @@ def pool_bytes(estimate: Serving, row: Observation) -> Prediction:
 
 
 OF_LINES: dict[str, Callable[[Line], bool]] = {
-    "weights_bytes_per_rank": lambda line: "load" in line.moments or line.name == "taken while loading",
+    "weights_bytes_per_rank": lambda line: "load" in line.moments or line.name == "loading workspaces",
     "kv_needed_one_request": lambda line: line.component == "kv_cache",
     "activation_peak_bytes": lambda line: line.component == "activations",
     "non_torch_bytes": lambda line: line.name.startswith("outside PyTorch's allocator"),
     "graph_bytes": lambda line: line.name == "CUDA graphs",
 }
-OF_AN_ESTIMATE: dict[str, Callable[[Serving, Observation], Prediction]] = {
+OF_AN_ESTIMATE: dict[str, Callable[[ServingEstimate, Observation], Prediction]] = {
     "memory": total_used,
     "kv_bytes_per_token": bytes_per_token,
     "kv_bytes_per_rank": pool_bytes,
@@ -159,19 +163,19 @@ OF_AN_ESTIMATE: dict[str, Callable[[Serving, Observation], Prediction]] = {
 }
 
 
-def of_pool(estimate: Serving, name: str) -> Prediction:
+def of_pool(estimate: ServingEstimate, name: str) -> Prediction:
     """Return what a device of one pool holds in all."""
     (pool,) = (pool for pool in estimate.budget.pools if pool.name == name)
     return whole_device(pool)
 
 
-def stage_budgets(estimate: Serving) -> Iterable[PoolBudget]:
+def stage_budgets(estimate: ServingEstimate) -> Iterable[PoolBudget]:
     """Yield the budget of one device of every pipeline stage, in the stages' order."""
-    loaded = {one.stage: one for one in estimate.loaded}
-    for stage in stages(estimate.model, estimate.split.pp):
-        _, weights, buffers = loaded[stage]
-        growing = estimate.growing_lines(stage, estimate.batch, estimate.context)
-        yield estimate.pool((*weights, *buffers, *growing))
+    plan, loaded = estimate.plan, {one.stage: one for one in estimate.stages}
+    for stage in stages(plan.model, plan.parallelism.pp):
+        rank, weights, constant = loaded[stage]
+        growing = growing_lines(plan, rank, plan.batch, plan.context)
+        yield device_budget(plan, (*weights, *constant, *growing))
 
 
 def allocated(pool: PoolBudget, moment: str) -> Prediction:
@@ -181,4 +185,5 @@ def allocated(pool: PoolBudget, moment: str) -> Prediction:
     """
     at = pool.fullest if moment == "peak" else moment
     lines = sum_of_lines(line for line in pool.lines if at in line.moments)
-    return Prediction(lines.bytes, lines.low + LEFT_LOW * MIB, lines.high + LEFT_HIGH * MIB)
+    rest = TRANSFORMERS_UNEXPLAINED
+    return Prediction(lines.bytes, lines.low + rest.low, lines.high + rest.high)

@@ -1,6 +1,6 @@
 """Formulas: derived from tensors, proved, evaluated.
 
-No formula is typed beside the code that computes it: the same tensors are summed with letters in the place of
+No formula is typed again that code computes: the same tensors are summed, with letters in the place of
 numbers. SymPy adds and proves; it does not arrange, because its order is alphabetical and not a textbook's.
 """
 
@@ -112,7 +112,7 @@ class Formula:
         """Return the number of each of the formula's symbols."""
         unknown = [name for name in numbers if name.rstrip(PRIME) not in WORDS]
         if unknown:
-            remedy = "see `memcalc.ledger.vocabulary`"
+            remedy = "see memcalc/data/vocabulary.json"
             raise BadInputError("formula", "words of the vocabulary", unknown, remedy)
         missing = [item.name for item in self.symbols if item.name not in numbers]
         if missing:
@@ -179,13 +179,23 @@ def derive(tensors: Iterable[Tensor], of: Callable[[Tensor], int] = lambda tenso
 
 
 def derive_bytes(tensors: Iterable[Tensor], rule: Rule) -> Formula:
-    """Sum the tensors' bytes, each in the format that the rule gives it.
+    """Sum the tensors' bytes, as `derive` sums their counts.
 
+    Parameters
+    ----------
+    tensors : iterable of Tensor
+        With symbols in their shapes.
+    rule : callable
+        The format of each tensor.
+
+    Examples
+    --------
     >>> from memcalc.formula import symbols
     >>> from memcalc.ledger.formats import FORMATS, uniform_rule
     >>> from memcalc.ledger.parts import MLP
     >>> derive_bytes(MLP(*symbols("width ffn_width")).weights(), uniform_rule(FORMATS["bf16"]))
     6hf
+
     """
     return derive(tensors, of=lambda tensor: tensor_bytes(tensor, rule(tensor)))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Proof", "Shown", "to_latex"]
 
-LINE = 56  # characters of a formula that fit beside each other on a page
+LINE = 56  # characters of a formula that fit on one line of a page
 
 
 class Shown(NamedTuple):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["GIB", "MIB", "Amount", "gb", "gib", "hundredths", "thin"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["GIB", "MIB", "Amount", "amount", "gb", "gib", "hundredths", "thin"]
 
 MIB = 2**20
 GIB = 2**30
@@ -37,6 +41,15 @@ class Amount(int):
 
     def __format__(self, spec: str) -> str:
         return format(int(self), spec) if spec else gib(self)
+
+
+def amount(size: Any) -> Any:
+    """Return bytes as an amount; arrays and symbols stay as they are.
+
+    >>> amount(2**31), amount(None)
+    (2.00 GiB, None)
+    """
+    return Amount(size) if type(size) is int else size
 
 
 def gib(number: int) -> str:

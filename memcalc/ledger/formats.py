@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMON_FORMATS",
     "FORMATS",
-    "GGUF_KV_FORMATS",
     "GGUF_TYPES",
     "KV_FORMATS",
     "Format",
-    "Piece",
-    "array_bytes",
     "format_named",
     "stored_bytes",
     "tensor_bytes",
-    "tensor_pieces",
     "uniform_rule",
     "weight_only_rule",
 ]
@@ -47,7 +43,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """Codes of `bits` each; per block of rows x columns a scale (and a zero point) beside them.
+    """Codes of `bits` each, and a scale (and a zero point) for each block of rows x columns.
 
     `rows_per_scale` and `columns_per_scale` None mean all of the matrix: a scale a row, or one a matrix. With
     `flat`, blocks of `columns_per_scale` numbers run on from one row into the next. `scales_per_scale` scales
@@ -82,12 +78,12 @@ class Format:
     @cached_property
     def is_plain(self) -> bool:
         """True if every number is stored by itself."""
-        beside = self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits
-        return not (beside or self.block_bytes)
+        extra = self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits
+        return not (extra or self.block_bytes)
 
     @property
     def assumption(self) -> str:
-        """What the bytes assume of a checkpoint whose header nobody has read; nothing for most formats.
+        """What the bytes assume of a checkpoint whose header was not read; nothing for most formats.
 
         >>> FORMATS["fp8-block128"].assumption
         'scales of 32 bits'
@@ -115,9 +111,9 @@ class Format:
         """Return how many blocks of a matrix have a scale of their own."""
         if self.flat:
             return ceil_div(rows * columns, self.columns_per_scale or 1)
-        below = 1 if self.rows_per_scale is None else ceil_div(rows, self.rows_per_scale)
-        beside = 1 if self.columns_per_scale is None else ceil_div(columns, self.columns_per_scale)
-        return below * beside
+        down = 1 if self.rows_per_scale is None else ceil_div(rows, self.rows_per_scale)
+        across = 1 if self.columns_per_scale is None else ceil_div(columns, self.columns_per_scale)
+        return down * across
 
     def pieces(self, rows: int, columns: int) -> Iterator[Piece]:
         """Yield the arrays that a matrix of `rows` outputs and `columns` inputs becomes, in bits."""
@@ -139,8 +135,10 @@ class Format:
 
     def bytes(self, rows: int, columns: int) -> int:
         """Return the bytes of a matrix: each array rounded up to whole bytes."""
-        if self.is_plain:  # most tensors: no need to list their one array
-            return ceil_div(self.bits * rows * columns, 8)
+        if self.is_plain and self.bits % 8 == 0:  # most tensors: nothing to round, nothing to list
+            return self.bits // 8 * rows * columns
+        if self.block_bytes:
+            return self.block_bytes * self.blocks(rows, columns)
         return sum(ceil_div(piece.bits, 8) for piece in self.pieces(rows, columns))
 
 
@@ -235,13 +233,21 @@ def uniform_rule(rest: Format) -> Rule:
 
 
 def weight_only_rule(matrices: Format, rest: Format) -> Rule:
-    """Return the rule of quantised checkpoints: linear layers in `matrices`, all else in `rest`.
+    """Return the rule of quantised checkpoints: linear layers in one format, all else in another.
 
-    Embedding, head, router, norms and biases keep the 16-bit format: what calculators forget.
+    Parameters
+    ----------
+    matrices : Format
+        Of the kinds of tensors that it is for; of linear layers, for most formats.
+    rest : Format
+        Of embedding, head, router, norms and biases.
 
+    Examples
+    --------
     >>> rule = weight_only_rule(FORMATS["gptq-int4-g128"], FORMATS["bf16"])
     >>> rule(Tensor("q_proj.weight", (10, 10))).id, rule(Tensor("lm_head.weight", (10, 10), "head")).id
     ('gptq-int4-g128', 'bf16')
+
     """
 
     def rule(tensor: Tensor) -> Format:

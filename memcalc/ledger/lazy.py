@@ -37,7 +37,10 @@ def lazy_names(
     from importlib import import_module
 
     def names(module: str) -> Sequence[str]:
-        return homes[module] if isinstance(homes, dict) else import_module(f"{package}.{module}").__all__
+        if isinstance(homes, dict):
+            return homes[module]
+        found = import_module(f"{package}.{module}")
+        return getattr(found, "__all__", None) or dir(found)  # a package lists its names when asked
 
     def load(name: str) -> object:
         for module in () if name.startswith("__") else homes:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from memcalc.data import open_text
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.amount import MIB
+from memcalc.ledger.amount import MIB, Amount
 
 __all__ = ["Device", "Machine", "Server", "devices", "servers"]
 
@@ -36,15 +36,15 @@ class Device(NamedTuple):
     capability: str | None = None  # https://developer.nvidia.com/cuda-gpus, 2026-11
 
     @property
-    def capacity_bytes(self) -> int:
+    def capacity_bytes(self) -> Amount:
         """What a framework can use."""
-        return (self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB
+        return Amount((self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB)
 
 
 class Machine(NamedTuple):
     """A count of equal devices. Two cards are two pools of their own, not one of twice the size.
 
-    `host_bytes` is the memory of the machine beside them, which all share; None where nobody said how much.
+    `host_bytes` is the memory of the machine that all of them share; None where it is not given.
     """
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
@@ -90,16 +90,18 @@ def machine(text: str) -> Machine:
 
     >>> two = machine("2x rtx-a6000")
     >>> two.count, two.device.capacity_bytes
-    (2, 51044679680)
+    (2, 47.54 GiB)
     >>> machine("4x atlas-800i-a2").count
     32
     >>> machine("1x rtx-4090 + 512GiB host").host_bytes // 2**30
     512
     """
-    cards, plus, beside = text.partition("+")
-    host = host_bytes(beside) if plus else None
-    digits = cards.strip().removesuffix(rest := cards.strip().lstrip("0123456789"))
-    name = rest.strip().lower().removeprefix("x").strip() if digits else rest.lower()
+    cards, plus, memory = text.partition("+")
+    host = host_bytes(memory) if plus else None
+    name = cards.strip().lower()
+    digits = name[: len(name) - len(name.lstrip("0123456789"))]
+    if digits:
+        name = name.removeprefix(digits).strip().removeprefix("x").strip()
     if digits and not 1 <= len(digits.lstrip("0")) < 10:
         expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
         raise BadInputError("--on", expected, text, "say how many devices")

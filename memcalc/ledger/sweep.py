@@ -40,16 +40,18 @@ def sweep(prepare: Prepare, arrays: Mapping[str, Any]) -> Any:
         blocks is checked and worked out by itself, when and where Dask does so.
 
     """
+    import numpy as np
+
     if any(map(is_lazy, arrays.values())):
-        from dask.array import apply_gufunc
+        from dask.array import asarray, blockwise
 
         def at(*blocks: Any) -> Any:
             return sweep(prepare, dict(zip(arrays, blocks, strict=True)))
 
-        signature = f"{','.join(['()'] * len(arrays))}->()"
-        return apply_gufunc(at, signature, *arrays.values(), output_dtypes="int64")
-    import numpy as np
-
+        blocked = [asarray(array) for array in arrays.values()]
+        axes = range(max(array.ndim for array in blocked))
+        pairs = [one for array in blocked for one in (array, axes[len(axes) - array.ndim :])]
+        return blockwise(at, axes, *pairs, meta=np.empty([0] * len(axes), "int64"))
     numbers = columns(arrays)
     work = prepare({name: (int(column.min()), int(column.max())) for name, column in numbers.items()})
     single = {name: int(column) for name, column in numbers.items() if column.ndim == 0}

@@ -12,20 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = [
-    "IN",
-    "OUT",
-    "Axis",
-    "Tensor",
-    "ceil_div",
-    "count",
-    "greatest",
-    "least",
-    "linear",
-    "product",
-    "share",
-    "under",
-]
+__all__ = ["IN", "OUT", "Tensor", "ceil_div", "count", "greatest", "least", "linear"]
 
 Axis = int | tuple[int, int]  # (pieces, size): stored as one axis, cut between pieces only
 OUT, IN = 0, 1  # which axis of an (out, in) matrix tensor-parallel ranks share
@@ -159,7 +146,16 @@ class Tensor(NamedTuple):
         return tuple(product(axis) for axis in self.shape)
 
     def on_rank(self, tp: int = 1, ep: int = 1) -> Tensor:
-        """Return the fullest rank's share: whole experts first, then whole pieces of the split axis."""
+        """Return the fullest rank's share.
+
+        Parameters
+        ----------
+        tp : int, default 1
+            Ranks that share the pieces of the split axis, each a whole number of them.
+        ep : int, default 1
+            Ranks that share the experts, each a whole number of them.
+
+        """
         experts = self.experts if self.chosen is None else ceil_div(self.experts, ep)
         if self.split is None:
             return self if experts is self.experts else self._replace(experts=experts)

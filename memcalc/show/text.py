@@ -38,7 +38,9 @@ def brief(card: Card) -> str:
     if len(rows) > LINES:
         left = len(rows) - LINES + 1
         rows = [*rows[: LINES - 1], f"  ... and {left} lines more: print it"]
-    return "\n".join(shortened(escaped(row)) for row in rows)
+    rows = list(map(escaped, rows))
+    text = "\n".join(rows)
+    return text if len(text) <= CHARACTERS else "\n".join(shortened(row) for row in rows)
 
 
 def indented(rows: tuple[str, ...]) -> list[str]:
@@ -54,20 +56,22 @@ def shortened(row: str) -> str:
 
 def pool_in_full(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[str]:
     """Yield the lines of one pool: its moments if they are asked for, its components, its total."""
-    yield f"  {heading}"
     if moments:
+        yield f"  {heading}, what the allocator holds"
         for moment, size in pool.moments.items():
             most = "  <- most" if moment == pool.fullest else ""
-            yield f"    {moment:<14} {gib(size):>13}{most}"
-        yield f"  at {pool.fullest}, with what lives beside the allocator's memory"
+            yield f"    {moment:<12} {gib(size):>12}{most}"
+        yield f"  at {pool.fullest}, with context and allocator"
+    else:
+        yield f"  {heading}, at {pool.fullest}"
     for name, size in pool.components.items():
-        yield f"    {name:<14} {gib(size):>13}"
-    yield f"    {'total':<14} {gib(pool.total_bytes):>13}  ({gib(pool.low_bytes)} to {gib(pool.high_bytes)})"
+        yield f"    {name:<12} {gib(size):>12}"
+    yield f"    {'total':<12} {gib(pool.total_bytes):>12}  ({gib(pool.low_bytes)} to {gib(pool.high_bytes)})"
     if pool.capacity_bytes is not None and pool.usable_bytes is not None:
         usable = "" if pool.usable_bytes == pool.capacity_bytes else f"  (usable: {gib(pool.usable_bytes)})"
-        yield f"    {'capacity':<14} {gib(pool.capacity_bytes):>13}{usable}"
+        yield f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}{usable}"
     if pool.share_bytes != pool.total_bytes:
-        yield f"    {'in the share':<14} {gib(pool.share_bytes):>13}  (the usable part holds this)"
+        yield f"    {'in the share':<12} {gib(pool.share_bytes):>12}  (the usable part holds this)"
 
 
 def pool_in_brief(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[str]:

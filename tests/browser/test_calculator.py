@@ -13,8 +13,8 @@ from memcalc.__main__ import main
 from memcalc.files.catalogue import catalogue
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS
 from memcalc.ledger.machine import devices
+from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
-from memcalc.serving.estimate import plan
 
 HOME = "book/index.html"
 OFFERED = [name for name in ENGINES if engine(name).reads_checkpoints and not engine(name).offloads]
@@ -105,7 +105,7 @@ def test_every_model_is_answered_in_the_format_that_it_is_stored_in(visit):
         asked = {"model": name, "count": "8", "device": "h20-96g", "engine": "transformers"}
         shown = page.evaluate(ASK, asked)
         stored = page.locator("#calculator select[name=weights]").input_value()
-        assert stored == plan(name, context=1).named["weights"]
+        assert stored == serve(name, context=1).plan.weights
         assert shown["bytes"]["weights"] > 0 or shown["problem"], name
     assert page.noise == []
 

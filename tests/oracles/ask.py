@@ -70,13 +70,16 @@ def on_meta(fields):
     return _on_meta(key_of(fields))
 
 
-@cache
-def _on_meta(text):
+def build(text):
+    """The model of such a text, built anew."""
     with torch.device("meta"):
         config = config_of(json.loads(text))
         model = class_of(config).from_config(config, dtype=torch.bfloat16)
     model.tie_weights()
     return model.eval()
+
+
+_on_meta = cache(build)
 
 
 def accepts(fields):
@@ -310,7 +313,6 @@ NEEDED = {
     "mixtral": {"num_local_experts": 4},
     "gpt_oss": {"num_local_experts": 4},
     "glm4_moe": {**GROUPS, "partial_rotary_factor": 1.0},
-    "phi3": {"pad_token_id": 0},
 }
 
 
@@ -326,6 +328,7 @@ def rotary_model(model_type, kind, head_dim=128):
         "num_key_value_heads": 2,
         "head_dim": head_dim,
         "max_position_embeddings": 64,
+        "pad_token_id": 0,
         "rope_parameters": {"rope_type": kind, "rope_theta": 1e6, **SCALING[kind]},
         **NEEDED.get(model_type, {}),
     }

@@ -54,6 +54,7 @@ def test_nothing_else_is_recorded(fresh):
     assert {path.name for path in (ROOT / "tests" / "recorded").glob("*.json")} == {
         *fresh,
         "llama_cpp.json",
+        "defaults.json",  # test_defaults.py: all of it takes minutes
         "training.json",  # test_train.py: all of it takes minutes
         "saved.json",  # record_saved.py: the same tracing, of other steps
     }

@@ -20,8 +20,20 @@ class Patches(Part):
 
     Source: Dosovitskiy et al. 2020, arXiv:2010.11929; names as in transformers' SiglipVisionEmbeddings.
 
+    Parameters
+    ----------
+    width : int
+        Width of the vision tower's stream.
+    channels : int
+        Numbers of one point of the image: its colours.
+    patch : int
+        Points along one side of a patch.
+
+    Examples
+    --------
     >>> [tensor.stored_shape for tensor in Patches(width=1152, channels=3, patch=14).weights()]
     [(1152, 3, 14, 14), (1152,)]
+
     """
 
     width: int
