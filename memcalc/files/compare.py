@@ -101,8 +101,10 @@ class Expected(NamedTuple):
 def check(source: Source) -> Check | None:
     """Compare the header of a source with the ledger of its config.json, tensor by tensor; None without one.
 
-    Raises:
-        BadInputError: the config.json is not understood.
+    Raises
+    ------
+    BadInputError
+        The config.json is not understood.
 
     """
     header = source.header

@@ -36,9 +36,12 @@ BY_HAND = "download its config.json and give its path"
 def repository(name: str) -> Source:
     """Return the source that a repository describes; what the cache holds if the network does not answer.
 
-    Raises:
-        BadInputError: the library is missing, or the repository cannot be reached or read.
-        UnknownNameError: there is no such repository.
+    Raises
+    ------
+    BadInputError
+        The library is missing, or the repository cannot be reached or read.
+    UnknownNameError
+        There is no such repository.
 
     """
     try:
@@ -83,12 +86,7 @@ def quietly() -> Iterator[None]:
 
 
 def fetched(name: str) -> Source:
-    """Return what a repository describes; its list of files comes first, because asking for it never retries.
-
-    Raises:
-        BadInputError: it has no config.json.
-
-    """
+    """Return what a repository describes; its list of files comes first: asking for it never retries."""
     from huggingface_hub import HfApi, errors, hf_hub_download
 
     try:
@@ -115,8 +113,10 @@ def fetched(name: str) -> Source:
 def stored_header(name: str) -> Header:
     """Return the header of a repository's weights, read by requests for the beginnings of its files.
 
-    Raises:
-        BadInputError: a header is damaged, or has a dtype that is not understood.
+    Raises
+    ------
+    BadInputError
+        A header is damaged, or has a dtype that is not understood.
 
     """
     from huggingface_hub import HfApi

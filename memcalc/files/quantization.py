@@ -53,8 +53,10 @@ def scheme(stated: object) -> Scheme:
     >>> scheme({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}).format.id
     'awq-int4-g128'
 
-    Raises:
-        BadInputError: it is no object, its method is unknown, or a field says more than is understood.
+    Raises
+    ------
+    BadInputError
+        It is no object, its method is unknown, or a field says more than is understood.
 
     """
     if not isinstance(stated, dict) or not stated:

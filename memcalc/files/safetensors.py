@@ -103,8 +103,10 @@ def tensor_info(where: str, name: str, dtype: object, shape: Any, offsets: Any) 
     >>> tensor_info("a.safetensors", "norm.weight", "F32", [8], [0, 32])
     TensorInfo(dtype='F32', shape=(8,), bytes=32)
 
-    Raises:
-        BadInputError: an unknown dtype, a shape or a place that cannot be, or the two do not fit.
+    Raises
+    ------
+    BadInputError
+        An unknown dtype, a shape or a place that cannot be, or the two do not fit.
 
     """
     field = f"{where}: {name}"
@@ -136,8 +138,10 @@ def are_sizes(value: Any) -> bool:
 def read(path: str) -> Header:
     """Return the header of a `.safetensors` file, or of all shards that an index names.
 
-    Raises:
-        BadInputError: a file is missing, cut, damaged, or not of this format; an index and its shards differ.
+    Raises
+    ------
+    BadInputError
+        A file is missing, cut, damaged, or not of this format; an index and its shards differ.
 
     """
     return indexed(path) if path.endswith(".json") else Header(file_tensors(path), files=1)
@@ -146,8 +150,10 @@ def read(path: str) -> Header:
 def file_tensors(path: str) -> dict[str, TensorInfo | None]:
     """Return the tensors of one file, all its bytes accounted for.
 
-    Raises:
-        BadInputError: the file is missing, cut, damaged, or not of this format.
+    Raises
+    ------
+    BadInputError
+        The file is missing, cut, damaged, or not of this format.
 
     """
     where = os.path.basename(path)
@@ -168,12 +174,7 @@ def file_tensors(path: str) -> dict[str, TensorInfo | None]:
 
 
 def laid_out(where: str, places: list[list[int]]) -> int:
-    """Return where the last tensor ends.
-
-    Raises:
-        BadInputError: a tensor does not begin where the one before it ends.
-
-    """
+    """Return where the last tensor ends."""
     end = 0
     for begin, behind in sorted(places):
         if begin != end:
@@ -185,8 +186,10 @@ def laid_out(where: str, places: list[list[int]]) -> int:
 def header_text(path: str) -> tuple[bytes, int]:
     """Return the JSON of a file's header, and the file's size.
 
-    Raises:
-        BadInputError: the file is missing, or shorter than its header.
+    Raises
+    ------
+    BadInputError
+        The file is missing, or shorter than its header.
 
     """
     where = os.path.basename(path)
@@ -211,12 +214,7 @@ def header_text(path: str) -> tuple[bytes, int]:
 
 
 def parsed(where: str, text: bytes) -> dict[str, Any]:
-    """Return the JSON object of a header.
-
-    Raises:
-        BadInputError: it is none, or a name stands there twice.
-
-    """
+    """Return the JSON object of a header."""
     try:
         fields = parse(text.decode())
     except BadInputError as twice:
@@ -231,8 +229,10 @@ def parsed(where: str, text: bytes) -> dict[str, Any]:
 def indexed(path: str) -> Header:
     """Return the tensors of all shards that an index names, or their names if no shard lies beside it.
 
-    Raises:
-        BadInputError: no index; a shard is missing beside another, or lacks a tensor of the index.
+    Raises
+    ------
+    BadInputError
+        No index; a shard is missing beside another, or lacks a tensor of the index.
 
     """
     where, folder = os.path.basename(path), os.path.dirname(path)
@@ -278,8 +278,10 @@ def total_size(where: str, metadata: object) -> int | None:
 def merge_shards(shards: Mapping[str, Mapping[str, TensorInfo | None]], size: int | None) -> Header:
     """Return the tensors of several files as one checkpoint's.
 
-    Raises:
-        BadInputError: two files hold a tensor of the same name, and nobody knows which one counts.
+    Raises
+    ------
+    BadInputError
+        Two files hold a tensor of the same name, and nobody knows which one counts.
 
     """
     tensors: dict[str, TensorInfo | None] = {}
@@ -297,8 +299,10 @@ def find_weights_file(folder: str, files: Iterable[str]) -> str | None:
 
     As in transformers, model.safetensors comes before an index.
 
-    Raises:
-        BadInputError: several files and no index that says which belong together, or another name.
+    Raises
+    ------
+    BadInputError
+        Several files and no index that says which belong together, or another name.
 
     """
     names = sorted(name for name in files if name.endswith((".safetensors", ".safetensors.index.json")))

@@ -119,12 +119,7 @@ class Cursor:
         return self.begin + self.at
 
     def need(self, length: int) -> None:
-        """Have so many bytes in the buffer.
-
-        Raises:
-            BadInputError: the file ends before.
-
-        """
+        """Have so many bytes in the buffer."""
         if self.at + length <= len(self.buffer):
             return
         if length <= self.size - self.place:
@@ -155,12 +150,7 @@ class Cursor:
         return int(self.number(code))
 
     def text(self) -> str:
-        """Return the next text.
-
-        Raises:
-            BadInputError: it is none.
-
-        """
+        """Return the next text."""
         length = self.whole("Q")
         if LONGEST_TEXT < length <= self.size - self.place:
             raise BadInputError(self.where, f"texts of at most {LONGEST_TEXT} bytes", length, AGAIN)
@@ -171,12 +161,7 @@ class Cursor:
             raise BadInputError(self.where, "names in UTF-8", "other bytes", AGAIN) from None
 
     def value(self) -> object:
-        """Return the next value behind its type; of a text array only the length.
-
-        Raises:
-            BadInputError: the type is unknown.
-
-        """
+        """Return the next value behind its type; of a text array only the length."""
         kind = self.whole("I")
         if kind in NUMBERS:
             return self.number(NUMBERS[kind])
@@ -222,8 +207,10 @@ def format_of(dtype: str) -> Format:
 def read(path: str) -> GGUF:
     """Return what a `.gguf` file says, with all files beside it if the model was cut into several.
 
-    Raises:
-        BadInputError: a file is missing, cut, damaged, not of this format, or of types that are not known.
+    Raises
+    ------
+    BadInputError
+        A file is missing, cut, damaged, not of this format, or of types that are not known.
 
     """
     name = os.path.basename(path)
@@ -253,8 +240,10 @@ def read(path: str) -> GGUF:
 def one_file(path: str) -> tuple[dict[str, object], dict[str, TensorInfo | None]]:
     """Return key-values and tensors of one file, all its bytes accounted for.
 
-    Raises:
-        BadInputError: the file is missing, cut, damaged, or not of this format.
+    Raises
+    ------
+    BadInputError
+        The file is missing, cut, damaged, or not of this format.
 
     """
     where = os.path.basename(path)
@@ -305,8 +294,10 @@ def parsed(cursor: Cursor) -> tuple[dict[str, object], dict[str, TensorInfo | No
 def tensor(cursor: Cursor, name: str) -> TensorInfo:
     """Return the next tensor: its axes stand in the file with the rows' numbers first.
 
-    Raises:
-        BadInputError: too many axes, an unknown type, or rows that are no whole blocks.
+    Raises
+    ------
+    BadInputError
+        Too many axes, an unknown type, or rows that are no whole blocks.
 
     """
     field = f"{cursor.where}: {name}"
@@ -330,12 +321,7 @@ def tensor(cursor: Cursor, name: str) -> TensorInfo:
 
 
 def laid_out(where: str, places: list[tuple[int, int, str]], alignment: int) -> int:
-    """Return where the last tensor ends, counted from the first.
-
-    Raises:
-        BadInputError: a tensor does not begin where the one before it ends.
-
-    """
+    """Return where the last tensor ends, counted from the first."""
     end = 0
     for begin, size, name in sorted(places):
         expected = -(-end // alignment) * alignment

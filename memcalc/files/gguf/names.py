@@ -134,9 +134,6 @@ def architecture(model: Model) -> Architecture:
     >>> architecture(load_model("openai/gpt-oss-20b")).id
     'gpt-oss'
 
-    Raises:
-        BadInputError: its tensors have no names in GGUF here.
-
     """
     return ARCHITECTURES[model.model_type]
 
@@ -148,8 +145,10 @@ def gguf_name(model: Model, name: str) -> str:
     >>> gguf_name(load_model("Qwen/Qwen3-30B-A3B"), "model.layers.7.mlp.experts.{expert}.up_proj.weight")
     'blk.7.ffn_up_exps.weight'
 
-    Raises:
-        BadInputError: the model, or the tensor, has no name in GGUF here.
+    Raises
+    ------
+    BadInputError
+        The model, or the tensor, has no name in GGUF here.
 
     """
     if name.startswith("model.layers."):

@@ -557,9 +557,6 @@ def fitting(name: str, row: int) -> str:
     >>> fitting("Q4_K", 4096), fitting("Q4_K", 29568), fitting("Q4_K", 100)
     ('Q4_K', 'Q5_0', 'fp16')
 
-    Raises:
-        BadInputError: nothing stands in.
-
     """
     if row % block(name) == 0:
         return name
