@@ -14,8 +14,9 @@ from memcalc.ledger.lazy import lazy_names
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+    from memcalc.files.catalogue import catalogue
     from memcalc.files.readers import read
-    from memcalc.files.sources import catalogue, load_model, source
+    from memcalc.files.sources import load_model, source
     from memcalc.ledger.formats import FORMATS
     from memcalc.ledger.machine import devices
     from memcalc.ledger.search import largest
@@ -48,7 +49,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "errors": ("BadInputError", "MemcalcError", "UnknownNameError"),
         "files.readers": ("read",),
-        "files.sources": ("catalogue", "load_model", "source"),
+        "files.catalogue": ("catalogue",),
+        "files.sources": ("load_model", "source"),
         "ledger.formats": ("FORMATS",),
         "ledger.machine": ("devices",),
         "ledger.search": ("largest",),

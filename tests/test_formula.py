@@ -16,7 +16,8 @@ from hypothesis import given, strategies as st
 from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
-from memcalc.files.sources import catalogue, load_model
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model
 from memcalc.formula import Formula, derive, derive_bytes, formula, lift, prove, symbol, symbols, to_latex
 from memcalc.ledger import parts
 from memcalc.ledger.formats import (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.readers import READERS, read
-from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 from memcalc.ledger.model import everything
 from memcalc.serving import serve

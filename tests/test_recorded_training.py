@@ -233,7 +233,7 @@ def test_states_by_shape(name):
 @pytest.mark.parametrize("name", LORA)
 def test_adapters_are_rank_times_both_widths(name):
     """Rank x (width in + width out) for each matrix; the widths are those that the catalogue's model has."""
-    from memcalc.files.sources import record
+    from memcalc.files.catalogue import record
 
     model, rank, targets = name.split(", ")
     sources = {"Llama-3-8B": "meta-llama/Meta-Llama-3.1-8B", "Qwen3-32B": "Qwen/Qwen3-32B"}

@@ -25,12 +25,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "oracles")]
 def recordings() -> dict[str, dict[str, Any]]:
     """Return the content of each record."""
     ask, small = importlib.import_module("ask"), importlib.import_module("small")
-    sources = importlib.import_module("memcalc.files.sources")
+    catalogue = importlib.import_module("memcalc.files.catalogue")
     versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
     public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
     drawn = {f"{kind} {seed}": small.small_config(kind, seed) for kind in small.DRAWN for seed in small.SEEDS}
     models = {
-        "catalogue": {name: ask.figures(sources.record(name).fields) for name in sources.catalogue()},
+        "catalogue": {name: ask.figures(catalogue.record(name).fields) for name in catalogue.catalogue()},
         "models": {
             name: {**model, "figures": ask.figures(model["config"])} for name, model in public.items()
         },
@@ -74,11 +74,13 @@ def llama_recording() -> dict[str, Any]:
 
     """
     llama = importlib.import_module("llama")
-    sources = importlib.import_module("memcalc.files.sources")
+    catalogue = importlib.import_module("memcalc.files.catalogue")
     public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
 
     def config_of(name: str) -> dict[str, object]:
-        config: dict[str, object] = public[name]["config"] if name in public else sources.record(name).fields
+        config: dict[str, object] = (
+            public[name]["config"] if name in public else catalogue.record(name).fields
+        )
         return config
 
     library = llama.Llama()
@@ -96,9 +98,9 @@ def llama_recording() -> dict[str, Any]:
 def training_recording() -> dict[str, Any]:
     """Return what torch, PEFT and bitsandbytes hold in training: the content of training.json."""
     cases = importlib.import_module("train_cases")
-    sources = importlib.import_module("memcalc.files.sources")
+    catalogue = importlib.import_module("memcalc.files.catalogue")
     published, adapted = (
-        {name: sources.record(source).fields for name, source in named.items()}
+        {name: catalogue.record(source).fields for name, source in named.items()}
         for named in (cases.PUBLISHED, cases.ADAPTED)
     )
     recorded = cases.recorded(published, adapted)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 from memcalc.ledger.amount import gb, gib
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, count, least, under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from memcalc.ledger.parts.plain import Kept
 
@@ -210,6 +211,44 @@ class Model:
     def vision_parameters(self) -> int:
         """Parameters of the vision tower and of its projection."""
         return count(self.vision_weights())
+
+    def map_layers(
+        self, change: Callable[[Layer, Any], Layer], keys: Iterable[Hashable] | None = None
+    ) -> Model:
+        """Return the model with every layer changed, those for multi-token prediction too.
+
+        Equal layers are one object nearly everywhere, so that counting need not compare them: those that are
+        one, and have the same key, are changed once and stay one.
+
+        Parameters
+        ----------
+        change : callable
+            Takes a layer and its key, and returns the new layer.
+        keys : iterable, optional
+            What else the change depends on, one for each layer; default None for each.
+
+        Returns
+        -------
+        Model
+            The model with the new layers; all else is as it was.
+
+        Examples
+        --------
+        >>> from memcalc.ledger.parts import Norm
+        >>> model = Model("small", "llama", (Layer((("norm", Norm(8)),)),) * 4)
+        >>> mixed = model.map_layers(
+        ...     lambda layer, form: replace(layer, formats=(("norm.weight", form),)),
+        ...     keys=("fp32", "bf16", "bf16", "fp32"))
+        >>> [layer.times for layer in mixed.groups]
+        [2, 2]
+
+        """
+        depth, every = len(self.layers), (*self.layers, *self.mtp)
+        given = repeat(None, len(every)) if keys is None else keys
+        alike = [(id(layer), key) for layer, key in zip(every, given, strict=True)]
+        made = {pair: change(layer, pair[1]) for pair, layer in dict(zip(alike, every, strict=True)).items()}
+        layers = tuple(made[pair] for pair in alike)
+        return replace(self, layers=layers[:depth], mtp=layers[depth:])
 
     def stage(self, first: int, last: int) -> Model:
         """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends.

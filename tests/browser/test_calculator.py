@@ -10,7 +10,7 @@ import random
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.files.sources import catalogue
+from memcalc.files.catalogue import catalogue
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS
 from memcalc.ledger.machine import devices
 from memcalc.serving import serve

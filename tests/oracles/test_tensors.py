@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 from small import DRAWN, SEEDS, small_config
 
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config import Config
 from memcalc.files.config_classes import config_class, harmless_fields
 from memcalc.files.readers import READERS, read
-from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"

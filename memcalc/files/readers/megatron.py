@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.files.config import MOST_LAYERS
 from memcalc.files.readers.common import stack
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm, PositionTable
@@ -284,7 +285,9 @@ def spelled(freq: object) -> list[int]:
     for term in str(freq).replace(" ", "").removeprefix("(").removesuffix(")").split("+"):
         digit, _, times = term.partition("*")
         number = times or "1"
-        if digit not in ("[0]", "[1]") or not number.isdigit():
+        if digit not in ("[0]", "[1]") or not number.isdecimal() or len(number) > 5:
             return []
         found += [int(digit[1])] * int(number)
+        if len(found) > MOST_LAYERS:
+            return []
     return found

@@ -136,9 +136,9 @@ class LlamaCpp(Engine):
 
     def prepare(self, model: Model) -> Model:
         """Return the model as today's GGUF files hold it."""
-        from memcalc.files.gguf.names import in_gguf
+        from memcalc.files.gguf.model import gguf_model
 
-        return in_gguf(model)
+        return gguf_model(model)
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Spread the layers over the devices: --split-mode layer."""
@@ -282,18 +282,15 @@ def overridden(offload: str | None) -> tuple[re.Pattern[str], ...]:
         BadInputError: one is no regular expression, or another pool than the host's stands behind it.
 
     """
-    import re
+    from memcalc.ledger.patterns import PATTERN, quick_pattern
 
     found = []
     for one in offload.split(",") if offload is not None and "=" in offload else ():
         text, _, pool = one.partition("=")  # as llama.cpp cuts: no expression has "," or "="
-        try:
-            expression = re.compile(text)
-        except re.error:
-            expression = None
+        expression = quick_pattern(text)
         if not text or pool != "CPU" or expression is None:
-            expected, remedy = "a regular expression before =CPU", "write for example ffn_.*_exps=CPU"
-            raise BadInputError("--offload", expected, one, remedy)
+            remedy = "write for example ffn_.*_exps=CPU"
+            raise BadInputError("--offload", f"{PATTERN}, before =CPU", one, remedy)
         found.append(expression)
     return tuple(found)
 
