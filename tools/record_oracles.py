@@ -12,8 +12,12 @@ import platform
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "tests" / "recorded"
@@ -21,42 +25,63 @@ RECORDED = ROOT / "tests" / "recorded"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "oracles")]
 
 
-def recordings() -> dict[str, dict[str, Any]]:
-    """Return the content of each record."""
+def public() -> dict[str, Any]:
+    """Return the models of models.json: configs with source and date, and what was recorded of them."""
+    content = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))
+    models: dict[str, Any] = content["models"]
+    return models
+
+
+def figures() -> dict[str, dict[str, Callable[[], Any]]]:
+    """Return, for each record and each name in it, the function that asks for what stands there."""
     ask, small = importlib.import_module("ask"), importlib.import_module("small")
     sources = importlib.import_module("memcalc.files.sources")
-    versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
-    public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
-    drawn = {f"{kind} {seed}": small.small_config(kind, seed) for kind in small.DRAWN for seed in small.SEEDS}
-    models = {
-        "catalogue": {name: ask.figures(sources.record(name).fields) for name in sources.catalogue()},
-        "models": {
-            name: {**model, "figures": ask.figures(model["config"])} for name, model in public.items()
+
+    def published(model: dict[str, Any]) -> dict[str, Any]:
+        return {**model, "figures": ask.figures(model["config"])}
+
+    def drawn(kind: str, seed: int) -> dict[str, Any]:
+        config = small.small_config(kind, seed)
+        return {"config": config, "figures": ask.small_figures(config)}
+
+    return {
+        "catalogue": {
+            name: partial(ask.figures, sources.record(name).fields) for name in sources.catalogue()
         },
+        "models": {name: partial(published, model) for name, model in public().items()},
         "random": {
-            name: {"config": config, "figures": ask.small_figures(config)} for name, config in drawn.items()
+            f"{kind} {seed}": partial(drawn, kind, seed) for kind in small.DRAWN for seed in small.SEEDS
         },
-        "rope": ask.rope(),
+        "rope": {kind: partial(ask.rope, kind) for kind in ask.ROPE_TYPES},
     }
-    return {f"{name}.json": {"versions": versions, "models": content} for name, content in models.items()}
 
 
-def llama_recording() -> dict[str, Any]:
-    """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json.
+def asked_versions() -> dict[str, str]:
+    """Return the versions of what is asked."""
+    versions: dict[str, str] = importlib.import_module("ask").VERSIONS
+    return versions
 
-    Raises:
-        NotInstalledError: there is none for this machine.
 
-    """
+def recordings() -> dict[str, dict[str, Any]]:
+    """Return the content of each record."""
+    versions = {**asked_versions(), "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    return {
+        f"{record}.json": {"versions": versions, "models": {name: said() for name, said in asked.items()}}
+        for record, asked in figures().items()
+    }
+
+
+def llama_recording(library: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json."""
     llama = importlib.import_module("llama")
     sources = importlib.import_module("memcalc.files.sources")
-    public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+    published = public()
 
     def config_of(name: str) -> dict[str, object]:
-        config: dict[str, object] = public[name]["config"] if name in public else sources.record(name).fields
+        config: dict[str, object]
+        config = published[name]["config"] if name in published else sources.record(name).fields
         return config
 
-    library = llama.Llama()
     versions = {
         "llama.cpp": library.version,
         "package": f"{llama.installer.PACKAGE} {llama.installer.VERSION}",
@@ -64,7 +89,7 @@ def llama_recording() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
     }
     with tempfile.TemporaryDirectory() as folder:
-        models = llama.recorded(library, folder, config_of)
+        models = llama.recorded(library, folder, config_of, names)
     return {"versions": versions, "types": library.blocks(), "models": models}
 
 
@@ -99,7 +124,12 @@ def text(value: object, depth: int = 0) -> str:
 def main() -> None:
     """Write the records."""
     start = time.monotonic()
-    made = {**recordings(), "training.json": training_recording(), "llama_cpp.json": llama_recording()}
+    llama = importlib.import_module("llama")
+    made = {
+        **recordings(),
+        "training.json": training_recording(),
+        "llama_cpp.json": llama_recording(llama.Llama(), llama.RECORDED),
+    }
     for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")
