@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book lab test lint notebooks generate answers oracles record clean
+.PHONY: help book lab test lint notebooks generate answers oracles defaults record clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -20,6 +20,7 @@ help:
 	@echo "make test       everything that can be checked on this machine"
 	@echo "make oracles    the same numbers from torch, transformers and llama.cpp, in an environment of its own"
 	@echo "make record     write down what torch, transformers and llama.cpp say (tests/recorded)"
+	@echo "make defaults   write down what transformers' configuration classes declare (memcalc/data)"
 	@echo "make notebooks  execute every notebook in place (the one command that writes outputs)"
 	@echo "make generate   write the generated files again"
 	@echo "make answers    write the golden answers again: every model, engine and recorded training plan"
@@ -53,6 +54,10 @@ generate:
 answers:
 	@$(environment)
 	@$(python) tools/answers.py
+
+defaults:
+	@bash tools/environment.sh .venv-oracles requirements-oracles.txt
+	@.venv-oracles/bin/python tools/model_defaults.py
 
 record:
 	@bash tools/environment.sh .venv-oracles requirements-oracles.txt

@@ -3,7 +3,7 @@
 >>> import memcalc
 >>> memcalc.load_model("Qwen/Qwen3-32B").parameters
 32762123264
->>> memcalc.plan("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000").budget.fits
+>>> memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000").fits
 True
 """
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import FORMATS
     from memcalc.ledger.machine import devices
     from memcalc.ledger.search import largest
+    from memcalc.serving.api import serve
     from memcalc.serving.engines import engine
-    from memcalc.serving.estimate import plan
-    from memcalc.training.plan import train
-    from memcalc.training.precision import states
+    from memcalc.training.api import train
+    from memcalc.training.zero import states
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,8 +36,8 @@ __all__ = [
     "engine",
     "largest",
     "load_model",
-    "plan",
     "read",
+    "serve",
     "source",
     "states",
     "train",
@@ -52,9 +52,9 @@ __getattr__, __dir__ = lazy_names(
         "ledger.formats": ("FORMATS",),
         "ledger.machine": ("devices",),
         "ledger.search": ("largest",),
+        "serving.api": ("serve",),
         "serving.engines": ("engine",),
-        "serving.estimate": ("plan",),
-        "training.plan": ("train",),
-        "training.precision": ("states",),
+        "training.api": ("train",),
+        "training.zero": ("states",),
     },
 )

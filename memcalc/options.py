@@ -11,6 +11,7 @@ postpone its annotations, so that both can be read when the program runs::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import (
@@ -21,6 +22,7 @@ from typing import (
     NamedTuple,
     ParamSpec,
     TypeVar,
+    Union,
     cast,
     get_args,
     get_origin,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from dataclasses import Field
 
-__all__ = ["Option", "about", "check", "options_of", "takes_options"]
+__all__ = ["Option", "about", "check", "options_of", "takes_options", "value_of"]
 
 Given = ParamSpec("Given")
 Subject = TypeVar("Subject")
@@ -54,6 +56,12 @@ class Option(NamedTuple):
     otherwise: str
     at_least: int | None
     group: str
+    shown_as: str
+
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in help."""
+        return self.shown_as or ("N" if self.kind is int else "X" if self.kind is float else "NAME")
 
     @property
     def flag(self) -> str:
@@ -67,7 +75,13 @@ class Option(NamedTuple):
 
 
 def about(
-    meaning: str, *, unit: str = "", otherwise: str = "", at_least: int | None = None, group: str = ""
+    meaning: str,
+    *,
+    unit: str = "",
+    otherwise: str = "",
+    at_least: int | None = None,
+    group: str = "",
+    shown_as: str = "",
 ) -> dict[str, object]:
     """Return the metadata of an option's field.
 
@@ -83,25 +97,34 @@ def about(
         The least number that it may be.
     group : str, optional
         The heading below which documentation shows it.
+    shown_as : str, optional
+        What stands for its value in help, ``N`` or ``NAME`` if it is not said: "MACHINE".
 
     """
-    return {"meaning": meaning, "unit": unit, "otherwise": otherwise, "at_least": at_least, "group": group}
+    return {
+        "meaning": meaning,
+        "unit": unit,
+        "otherwise": otherwise,
+        "at_least": at_least,
+        "group": group,
+        "shown_as": shown_as,
+    }
 
 
-def options_of(declared: type) -> Iterator[Option]:
+def options_of(declared: Callable[..., object]) -> Iterator[Option]:
     """Yield the options that a dataclass declares, in their order."""
-    for one in fields(declared):
+    for one in fields(declared):  # type: ignore[arg-type]
         yield option_of(one)
 
 
 def option_of(one: Field[Any]) -> Option:
     """Return a field as an option."""
     kind: Any = one.type
-    optional = isinstance(kind, UnionType) and NoneType in get_args(kind)
-    if optional:
-        (kind, *others) = (part for part in get_args(kind) if part is not NoneType)
-        if others:
-            raise TypeError(f"{one.name}: an option is of one kind, or None")
+    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+    optional = NoneType in kinds
+    (kind, *others) = (part for part in kinds if part is not NoneType)
+    if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
+        raise TypeError(f"{one.name}: an option is of one kind, or None")
     if get_origin(kind) is Literal:
         kind = get_args(kind)
     required = one.default is MISSING
@@ -165,6 +188,8 @@ def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
         inner = get_args(kind)[0]
         expected = f"a tuple of {'words' if inner is str else 'whole numbers'}"
         return expected, lambda value: isinstance(value, tuple) and all(type(one) is inner for one in value)
+    if get_origin(kind) is Mapping:
+        return "a mapping, or a tuple of names with values", is_mapping
     if kind is int:
         expected = "a whole number" if least is None else f"a whole number >= {least}"
         return expected, lambda value: type(value) is int and (least is None or value >= least)
@@ -173,6 +198,30 @@ def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
     if kind is bool:
         return "True or False", lambda value: type(value) is bool
     return "a word", lambda value: isinstance(value, str)
+
+
+def is_mapping(value: object) -> bool:
+    """Say whether a value is a mapping from words, or a tuple of its items.
+
+    >>> is_mapping({"block_size": 16}), is_mapping((("block_size", 16),)), is_mapping("block_size=16")
+    (True, True, False)
+    """
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+    return isinstance(pairs, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs
+    )
+
+
+def value_of(text: str) -> int | str:
+    """Return the value of an option that a text means: true, false, a whole number, or the text as it is.
+
+    >>> [value_of(text) for text in ("true", "16", "-1", "many")]
+    [True, 16, -1, 'many']
+    """
+    digits = text.removeprefix("-")
+    if text.isascii() and digits.isdigit() and len(digits) < 1000:
+        return int(text)
+    return {"true": True, "false": False}.get(text, text)
 
 
 def takes_options(
@@ -195,7 +244,7 @@ def takes_options(
         from functools import wraps
         from inspect import Parameter, signature
 
-        names = [option.name for option in options_of(declared)]  # type: ignore[arg-type]
+        names = [option.name for option in options_of(declared)]
 
         @wraps(function)
         def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
@@ -204,6 +253,9 @@ def takes_options(
                     guess = nearest(name, names)
                     text = f"{function.__name__}() has no option {name!r}; {guess or 'see its help'}"
                     raise TypeError(text)
+            for option in options_of(declared):
+                if option.required and option.name not in named:
+                    raise TypeError(f"{function.__name__}() needs {option.name}: {option.meaning}")
             return function(subject, declared(*given, **named))
 
         first, *_ = signature(function).parameters.values()
@@ -238,4 +290,6 @@ def kind_in_words(option: Option) -> str:
         return "{" + ", ".join(map(repr, kind)) + "}"
     if get_origin(kind) is tuple:
         return f"tuple of {get_args(kind)[0].__name__}"
+    if get_origin(kind) is Mapping:
+        return f"mapping of str to {get_args(kind)[1].__name__}"
     return kind.__name__

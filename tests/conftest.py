@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("memcalc", deadline=None)  # a first example loads SymPy; machines are busy
+    settings.load_profile("memcalc")
+
 ROOT = Path(__file__).resolve().parents[1]
+
+pytest.register_assert_rewrite("tests.ratchet")  # its asserts say what they compared, as those of tests do
 
 # The outside truth lives in an environment of its own: `make oracles`. The browser lives in this one.
 collect_ignore = [

@@ -10,8 +10,8 @@ import pytest
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.machine import devices, machine, servers
 from memcalc.ledger.tensor import ceil_div
+from memcalc.serving import serve
 from memcalc.serving.engines import engine
-from memcalc.serving.estimate import plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +50,12 @@ def test_a_server_without_a_record_is_refused():
 
 def test_one_npu_misses_qwen3_32b_by_its_weights_alone():
     """65,524,246,528 B of weights on 65,465,745,408 B: 0.05 GiB short; two and four have room."""
-    weights = plan(DENSE, context=1).weights_file_bytes
+    weights = serve(DENSE, context=1).weights_file_bytes
     assert weights == 65_524_246_528
     assert weights - NPU == 58_501_120
     for name in ENGINES:
         fits = [
-            plan(DENSE, context=32_768, on=f"{count}x ascend-910b-64g", engine_name=name).budget.fits
+            serve(DENSE, context=32_768, on=f"{count}x ascend-910b-64g", engine=name).budget.fits
             for count in (1, 2, 4, 8)
         ]
         assert fits == [False, True, True, True]
@@ -71,7 +71,7 @@ def test_one_npu_misses_qwen3_32b_by_its_weights_alone():
     ],
 )
 def test_the_bound_by_bytes(name: str, form: str | None, size: int, least: int):
-    assert plan(name, context=1, weights=form).weights_file_bytes == size
+    assert serve(name, context=1, weights=form).weights_file_bytes == size
     assert ceil_div(size, 8 * NPU) == least
 
 
@@ -79,18 +79,18 @@ def test_the_bound_by_bytes(name: str, form: str | None, size: int, least: int):
 def test_24_ranks_are_refused_by_the_engine_that_cannot_have_them(name: str):
     """24 divides neither 128 heads nor 256 experts; 32 divides both."""
     with pytest.raises(BadInputError, match=f"--tp.*128 query heads, given 24; {name}"):
-        plan(R1, context=1, weights="bf16", engine_name=name, on=on_servers(3))
+        serve(R1, context=1, weights="bf16", engine=name, on=on_servers(3))
     with pytest.raises(BadInputError, match=f"--ep.*256 experts, given 24; {name}"):
-        plan(R1, context=1, weights="bf16", engine_name=name, on=on_servers(3), tp=8, dp=3, ep=24)
-    four = plan(R1, context=4096, weights="bf16", engine_name=name, on=on_servers(4))
-    assert four.split.tp == 32
+        serve(R1, context=1, weights="bf16", engine=name, on=on_servers(3), tp=8, dp=3, ep=24)
+    four = serve(R1, context=4096, weights="bf16", engine=name, on=on_servers(4))
+    assert four.plan.parallelism.tp == 32
     assert four.budget.fits
 
 
 def test_two_servers_are_too_few_for_r1_in_bf16_and_one_in_w8a8():
     for form, enough in (("bf16", 4), ("w8a8", 2)):
         plans = [
-            plan(R1, context=4096, weights=form, engine_name="vllm-ascend", on=on_servers(count))
+            serve(R1, context=4096, weights=form, engine="vllm-ascend", on=on_servers(count))
             for count in (enough // 2, enough)
         ]
         assert [one.budget.fits for one in plans] == [False, True]
@@ -99,7 +99,7 @@ def test_two_servers_are_too_few_for_r1_in_bf16_and_one_in_w8a8():
 
 def test_stages_could_use_three_servers_for_r1_in_bf16_but_not_within_nine_tenths():
     """TP 8 in each of three stages: 56.89 GiB of weights, more than 0.9 x 60.97 and less than all of it."""
-    three = plan(R1, context=4096, weights="bf16", engine_name="vllm-ascend", on=on_servers(3), tp=8, pp=3)
+    three = serve(R1, context=4096, weights="bf16", engine="vllm-ascend", on=on_servers(3), tp=8, pp=3)
     weights = three.budget.pools[0].components["weights"]
     assert not three.budget.fits
     assert three.usable_bytes is not None
@@ -108,15 +108,15 @@ def test_stages_could_use_three_servers_for_r1_in_bf16_but_not_within_nine_tenth
 
 def test_24_divides_kimis_experts_but_not_its_heads():
     with pytest.raises(BadInputError, match="64 query heads, given 24"):
-        plan(K2, context=1, weights="w8a8", engine_name="mindie", on=on_servers(3))
-    three = plan(K2, context=4096, weights="w8a8", engine_name="mindie", on=on_servers(3), tp=8, dp=3, ep=24)
+        serve(K2, context=1, weights="w8a8", engine="mindie", on=on_servers(3))
+    three = serve(K2, context=4096, weights="w8a8", engine="mindie", on=on_servers(3), tp=8, dp=3, ep=24)
     assert three.budget.fits
 
 
 def test_two_servers_hold_kimis_bytes_but_not_its_ranks():
     """59.92 GiB would be an even share of 16 NPUs; what is not cut makes it more than 60.97 GiB."""
-    two = plan(
-        K2, context=1, weights="w8a8", engine_name="mindie", on=on_servers(2), tp=16, ep=16, utilization=1.0
+    two = serve(
+        K2, context=1, weights="w8a8", engine="mindie", on=on_servers(2), tp=16, ep=16, utilization=1.0
     )
     held = two.budget.pools[0].at("load")
     assert two.weights_file_bytes // 16 < NPU < held
@@ -124,13 +124,13 @@ def test_two_servers_hold_kimis_bytes_but_not_its_ranks():
 
 def test_a_format_of_the_npus_that_is_not_known_is_refused():
     with pytest.raises(UnknownNameError, match=r"--weights.*w4a8"):
-        plan("moonshotai/Kimi-K2.5", context=1, weights="w4a8", engine_name="vllm-ascend")
+        serve("moonshotai/Kimi-K2.5", context=1, weights="w4a8", engine="vllm-ascend")
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_block_of_the_cache_is_128_tokens(name: str):
     one, full, more = (
-        plan(DENSE, context=context, on="2x ascend-910b-64g", engine_name=name) for context in (1, 128, 129)
+        serve(DENSE, context=context, on="2x ascend-910b-64g", engine=name) for context in (1, 128, 129)
     )
     block = 128 * 262_144 // 2
     sizes = [serving.budget.pools[0].components["kv_cache"] for serving in (one, full, more)]
@@ -140,22 +140,22 @@ def test_a_block_of_the_cache_is_128_tokens(name: str):
 
 
 def test_a_block_may_be_of_another_size():
-    options = {"block_size": "16"}
-    serving = plan(DENSE, context=1, tp=2, engine_name="vllm-ascend", engine_options=options)
+    options = {"block_size": 16}
+    serving = serve(DENSE, context=1, tp=2, engine="vllm-ascend", engine_options=options)
     assert serving.budget.pools[0].components["kv_cache"] == 16 * 262_144 // 2
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_what_cuda_measured_is_assumed_on_an_npu(name: str):
     """Nothing on an NPU is `measured`: weights and cache follow from shapes, the rest is taken over."""
-    (pool,) = plan(DENSE, context=4096, on="2x ascend-910b-64g", engine_name=name).budget.pools
+    (pool,) = serve(DENSE, context=4096, on="2x ascend-910b-64g", engine=name).budget.pools
     evidence = {line.component: set() for line in pool.lines}
     for line in pool.lines:
         evidence[line.component].add(line.evidence)
     assert evidence["kv_cache"] == {"exact"}
     assert evidence["activations"] == evidence["runtime"] == {"assumed"}
     assert evidence["weights"] == {"exact", "assumed"}
-    (card,) = plan(DENSE, context=4096, on="2x h100-80g", engine_name="vllm").budget.pools
+    (card,) = serve(DENSE, context=4096, on="2x h100-80g", engine="vllm").budget.pools
     assert "measured" in {line.evidence for line in card.lines}
 
 
@@ -184,14 +184,14 @@ def test_states_are_refused_by_the_engine_that_was_asked(name: str, tmp_path: Pa
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     with pytest.raises(BadInputError, match=f"--engine {name}: "):
-        plan(str(path), context=1, engine_name=name)
+        serve(str(path), context=1, engine=name)
 
 
 def test_mindie_has_one_law_and_refuses_versions():
     assert engine("mindie").id == "mindie"
     assert engine("mindie").release == "as vLLM 0.11"  # MindIE's own versions are others
     asked = {"context": 4096, "on": "2x ascend-910b-64g"}
-    ours, theirs = (plan(DENSE, **asked, engine_name=name) for name in ("mindie", "vllm-ascend"))
+    ours, theirs = (serve(DENSE, **asked, engine=name) for name in ("mindie", "vllm-ascend"))
     assert ours.kv_pool == theirs.kv_pool
     with pytest.raises(UnknownNameError, match="--engine-version: expected none"):
         engine("mindie", "2.0")
@@ -200,7 +200,7 @@ def test_mindie_has_one_law_and_refuses_versions():
 @pytest.mark.parametrize("name", ["vllm-ascend", "mindie"])
 def test_npus_do_not_serve_fp8(name: str) -> None:
     """The checkpoint as it is published is refused; converted it is answered."""
-    asked = {"context": 8192, "on": "2x atlas-800i-a2", "engine_name": name}
+    asked = {"context": 8192, "on": "2x atlas-800i-a2", "engine": name}
     with pytest.raises(BadInputError, match=r"^--weights: .*say --weights bf16 or w8a8"):
-        plan("deepseek-ai/DeepSeek-R1", **asked)
-    assert plan("deepseek-ai/DeepSeek-R1", weights="w8a8", **asked).budget.fits
+        serve("deepseek-ai/DeepSeek-R1", **asked)
+    assert serve("deepseek-ai/DeepSeek-R1", weights="w8a8", **asked).budget.fits

@@ -11,10 +11,10 @@ from memcalc.errors import BadInputError
 from memcalc.files.readers import read
 from memcalc.files.sources import load_model, source
 from memcalc.files.tensor_names import header
-from memcalc.formula.core import derive, lift, prove, symbols
-from memcalc.ledger.parts import GQA, MLP, MoE, Patches, Positions
+from memcalc.formula import derive, lift, prove, symbols
+from memcalc.ledger.parts import GQA, MLP, MoE, Patches, PositionTable
 from memcalc.ledger.tensor import count
-from memcalc.serving.estimate import plan
+from memcalc.serving import serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,7 +129,7 @@ def test_what_the_variants_of_a_part_add() -> None:
 def test_pictures() -> None:
     """SigLIP's patches and places in Gemma 3, and MoonViT's grid, which is stored as a grid."""
     assert count(Patches(width=1152, channels=3, patch=14).weights()) == 1152 * 3 * 14 * 14 + 1152
-    flat, square = Positions(64, 64, 1152, flat=True), Positions(64, 64, 1152)
+    flat, square = PositionTable(((64, 64),), 1152), PositionTable((64, 64), 1152)
     assert [next(part.weights()).stored_shape for part in (flat, square)] == [(4096, 1152), (64, 64, 1152)]
     assert count(flat.weights()) == count(square.weights())
 
@@ -199,7 +199,7 @@ def test_moonshot_and_transformers_name_the_same_tower() -> None:
 
 def test_half_a_head_is_rotated() -> None:
     """GLM-4.5 and Phi-4-mini rotate a part of each head: vLLM tabulates no more than that."""
-    serving = plan("zai-org/GLM-4.5-Air", context=16, engine_name="vllm", on="8x h20-96g")
+    serving = serve("zai-org/GLM-4.5-Air", context=16, engine="vllm", on="8x h20-96g")
     [table] = [line for line in serving.budget.pools[0].lines if line.name == "rotary table"]
     assert table.bytes == 131_072 * 64 * 2
     phi = small("phi3", partial_rotary_factor=0.75, original_max_position_embeddings=4096)
@@ -306,7 +306,7 @@ def test_where_nothing_grows_the_context_has_no_end(tmp_path: Path) -> None:
     """Mistral-7B-v0.1 has a window in every layer, so that vLLM's cache stops growing."""
 
     def longest(source: str, on: str) -> int:
-        return plan(source, context=16, engine_name="vllm", on=on).max_context or 0
+        return serve(source, context=16, engine="vllm", on=on).max_context or 0
 
     path = tmp_path / "config.json"
     path.write_text(json.dumps(fields_of("mistralai/Mistral-7B-v0.1") | {"sliding_window": None}))

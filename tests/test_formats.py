@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import pytest
 
+from memcalc.files.quantization import zero_biases
 from memcalc.files.readers import read
 from memcalc.files.sources import source
-from memcalc.ledger.formats import FORMATS, format_named, plain, quantised, stored_bytes, zero_biases
-from memcalc.serving.estimate import plan
+from memcalc.ledger.formats import FORMATS, format_named, stored_bytes, uniform_rule, weight_only_rule
+from memcalc.serving import serve
 
 BF16 = FORMATS["bf16"]
 
 
 def test_gptq_72b_with_the_padded_mlp() -> None:
     """The 29,696-wide checkpoint: codes, scales, zeros and index, and a 16-bit embedding and head."""
-    assert plan("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", context=1).weights_file_bytes == 41_620_750_336
+    assert serve("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", context=1).weights_file_bytes == 41_620_750_336
 
 
 def test_gptq_72b_with_autogptqs_zero_biases() -> None:
     """A zero bias on every quantised layer that has none of its own adds 12,124,160 bytes."""
     model = read(source("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4").fields)
-    rule = quantised(FORMATS["gptq-int4-g128"], FORMATS["fp16"])
-    biases = stored_bytes(zero_biases(model, rule), plain(FORMATS["fp16"]))
+    rule = weight_only_rule(FORMATS["gptq-int4-g128"], FORMATS["fp16"])
+    biases = stored_bytes(zero_biases(model, rule), uniform_rule(FORMATS["fp16"]))
     assert stored_bytes(model.weights(), rule) + biases == 41_632_874_496
 
 
 def test_gptq_72b_without_padding() -> None:
     """The same format on the model's own width."""
-    assert plan("Qwen/Qwen2.5-72B", context=1, weights="gptq-int4-g128").weights_file_bytes == 41_489_965_056
+    assert serve("Qwen/Qwen2.5-72B", context=1, weights="gptq-int4-g128").weights_file_bytes == 41_489_965_056
 
 
 @pytest.mark.parametrize(
@@ -43,17 +44,17 @@ def test_gptq_72b_without_padding() -> None:
 )
 def test_a_source_states_its_own_format(name: str, expected: int) -> None:
     """Without --weights, the source's quantization_config decides; the record knows the scales' width."""
-    assert plan(name, context=1).weights_file_bytes == expected
+    assert serve(name, context=1).weights_file_bytes == expected
 
 
 def test_a_list_of_exceptions_is_the_checkpoints_own() -> None:
     """Where another format is asked for, the list of the published one says nothing."""
     model = read(source("openai/gpt-oss-120b").fields)
-    everything = stored_bytes(model.weights(), quantised(format_named("int4-g32"), BF16))
-    assert plan("openai/gpt-oss-120b", context=1, weights="int4-g32").weights_file_bytes == everything
+    everything = stored_bytes(model.weights(), weight_only_rule(format_named("int4-g32"), BF16))
+    assert serve("openai/gpt-oss-120b", context=1, weights="int4-g32").weights_file_bytes == everything
 
 
 def test_entries_in_a_familys_own_words_are_understood() -> None:
     """gpt-oss calls its router what the ledger calls a gate."""
-    assert plan("openai/gpt-oss-120b", context=1).named["unmatched"] == []
-    assert plan("moonshotai/Kimi-K2.5", context=1).named["unmatched"] == []
+    assert serve("openai/gpt-oss-120b", context=1).plan.unmatched == ()
+    assert serve("moonshotai/Kimi-K2.5", context=1).plan.unmatched == ()

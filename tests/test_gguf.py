@@ -17,7 +17,7 @@ from memcalc.files.gguf.header import TYPES
 from memcalc.files.gguf.presets import MIXES
 from memcalc.files.readers import read
 from memcalc.files.sources import record, source
-from memcalc.serving.estimate import plan
+from memcalc.serving import serve
 from tests.gguf_files import described, header, model_file, stored, write
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -176,15 +176,15 @@ def test_scales_of_another_shape_are_a_difference(small, answer):
 
 def test_the_file_says_which_mix_it_is(small):
     path = small(values={"general.file_type": 15})
-    assert plan(str(path), context=256).named["weights"] == "Q4_K_M, as the file has it"
+    assert serve(str(path), context=256).plan.weights == "Q4_K_M, as the file has it"
 
 
 def test_another_mix_of_the_same_model(small):
     """--weights leaves the file's own types aside, as it does a quantization_config."""
     path = str(small("F16"))
     assert (
-        plan(path, context=256, weights="Q8_0").weights_file_bytes
-        < plan(path, context=256).weights_file_bytes
+        serve(path, context=256, weights="Q8_0").weights_file_bytes
+        < serve(path, context=256).weights_file_bytes
     )
 
 
@@ -471,7 +471,7 @@ def test_what_is_no_file(tmp_path, refusal):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_file_ends_in_a_traceback(tmp_path_factory, data):
     """Bytes changed, added and cut anywhere: an answer, or one line."""

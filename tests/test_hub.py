@@ -12,7 +12,7 @@ import pytest
 from memcalc.__main__ import main
 from memcalc.errors import MemcalcError
 from memcalc.files.sources import source
-from memcalc.serving.estimate import plan
+from memcalc.serving import serve
 
 
 class Errors(ModuleType):
@@ -145,7 +145,7 @@ def test_nvidia_says_it_in_a_file_of_its_own(hub):
     said = {"quantization": {"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}}
     describe(hub)
     (hub.folder / "hf_quant_config.json").write_text(json.dumps(said))
-    assert plan("some/model", context=8).named["weights"] == "nvfp4"
+    assert serve("some/model", context=8).plan.weights == "nvfp4"
 
 
 def test_a_catalogue_name_and_a_path_ask_nobody(hub, tmp_path, monkeypatch):

@@ -10,14 +10,15 @@ import pytest
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.sources import catalogue, load_model
+from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import format_named, tensor_bytes
 from memcalc.ledger.parts import MoE
-from memcalc.serving.engines.ktransformers import HOST, RULES, RUNTIME
-from memcalc.serving.estimate import plan
+from memcalc.serving import serve
+from memcalc.serving.engines.ktransformers import RULES
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Model
-    from memcalc.serving.estimate import Serving
+    from memcalc.serving import ServingEstimate
 
 GB, GIB = 10**9, 2**30
 R1, QWEN, KIMI = "deepseek-ai/DeepSeek-R1", "Qwen/Qwen3-235B-A22B", "moonshotai/Kimi-K2.5"
@@ -32,26 +33,29 @@ def has_experts(model: Model) -> bool:
 MIXTURES = [name for name in catalogue() if has_experts(load_model(name))]
 
 
-def on_gguf(name: str, context: int, offload: str | None = None, on: str = HOME, **options: int) -> Serving:
+def on_gguf(
+    name: str, context: int, offload: str | None = None, on: str = HOME, **options: int
+) -> ServingEstimate:
     """Return a plan with a Q4_K_M file."""
-    stated = {key: str(value) for key, value in options.items()}
-    return plan(
+    return serve(
         name,
         weights="q4_k_m",
-        engine_name="ktransformers",
+        engine="ktransformers",
         on=on,
         context=context,
         offload=offload,
-        engine_options=stated,
+        engine_options=options,
     )
 
 
-def kimi(context: int, experts: int, on: str = "1x rtx-a6000 + 768GiB host", **more: object) -> Serving:
+def kimi(
+    context: int, experts: int, on: str = "1x rtx-a6000 + 768GiB host", **more: object
+) -> ServingEstimate:
     """Return a plan with Kimi-K2.5 as its checkpoint stores it."""
-    options = {"gpu_experts": str(experts), "layerwise_prefill": str(more.pop("layerwise", False)).lower()}
-    return plan(
+    options = {"gpu_experts": experts, "layerwise_prefill": more.pop("layerwise", False)}
+    return serve(
         KIMI,
-        engine_name="ktransformers",
+        engine="ktransformers",
         offload="native",
         on=on,
         context=context,
@@ -60,12 +64,12 @@ def kimi(context: int, experts: int, on: str = "1x rtx-a6000 + 768GiB host", **m
     )
 
 
-def modules(serving: Serving) -> int:
+def modules(serving: ServingEstimate) -> int:
     """Return the bytes of the weights on the device."""
     return serving.budget.pools[0].components["weights"]
 
 
-def in_host(serving: Serving) -> int:
+def in_host(serving: ServingEstimate) -> int:
     """Return the bytes of the weights in the host's memory."""
     return serving.budget.pools[1].components["weights"]
 
@@ -73,13 +77,11 @@ def in_host(serving: Serving) -> int:
 def test_modules_of_deepseek_r1_on_the_device() -> None:
     """15.06e9 numbers of 4 bits, a scale for 64 of them; kv_b_proj in 16 bits, routers in 32."""
     serving = on_gguf(R1, 8192)
-    sizes: Counter[str] = Counter()
-    for tensor in serving.model.weights():
-        for place in serving.engine.places(
-            serving.model, tensor, serving.rule, serving.options, serving.offload
-        ):
+    plan, sizes = serving.plan, Counter[str]()
+    for tensor in plan.model.weights():
+        for place in plan.engine.placements(plan.model, tensor, plan.rule, plan.engine_options, plan.offload):
             if place.pool == "gpu":
-                sizes[place.form.id] += tensor_bytes(place.tensor, place.form)
+                sizes[place.format.id] += tensor_bytes(place.tensor, place.format)
     layers, experts, width, heads, latent = 58, 256, 7168, 128, 512
     vectors = 61 * (1536 + latent + 2 * width) + width + layers * experts  # norms, and a bias an expert
     assert sizes["int4-g64"] == 15_060_107_264 * 17 // 32 == 8_000_681_984
@@ -116,7 +118,7 @@ def test_a_layer_with_experts_costs_six_gigabytes_of_the_device_and_frees_the_ho
 def test_two_sockets_hold_the_experts_twice() -> None:
     """Everything but the experts once: doc/en/install.md asks for twice the model's size."""
     one, two = (on_gguf(R1, 8192, sockets=number) for number in (1, 2))
-    experts = sum(tensor_bytes(w, one.rule(w)) for w in one.model.weights() if w.kind == "expert")
+    experts = sum(tensor_bytes(w, one.plan.rule(w)) for w in one.model.weights() if w.kind == "expert")
     assert in_host(two) - in_host(one) == experts == 393_983_557_632
     assert modules(two) == modules(one)
     assert one.budget.fits
@@ -144,22 +146,22 @@ def test_the_range_of_the_runtime_is_what_its_rows_leave() -> None:
     """39 and 31 GB of Kimi-K2.5, 13,535 MiB of DeepSeek-R1 with 17 pages of 64 tokens: to the 0.01 GB."""
     runs = ((39 * GB, kimi(65_536, 5)), (31 * GB, kimi(32_768, 1)), (13_535 * 2**20, on_gguf(R1, 17 * 64)))
     left = [used - modules(serving) - serving.cache_bytes for used, serving in runs]
-    assert [round(size / GB, 2) for size in left] == list(RUNTIME)
+    assert [round(size / GB, 2) for size in left] == [size / GB for size in KTRANSFORMERS_RUNTIME[:3]]
 
 
 def test_the_range_of_the_host_is_what_its_rows_leave() -> None:
     """Nothing, 382 GiB of DeepSeek-R1, 160 GB of Qwen3-235B: to a GB, which is what is printed."""
-    least, typical, most = HOST
+    least, typical, most = KTRANSFORMERS_HOST[:3]
     deepseek, qwen = (in_host(on_gguf(*what)) for what in ((R1, 8192), (QWEN, 32_768)))
     assert least == 0
-    assert abs(382 * GIB - deepseek - typical * GB) < GB
-    assert abs(160 * GB - qwen - most * GB) < GB
+    assert abs(382 * GIB - deepseek - typical) < GB
+    assert abs(160 * GB - qwen - most) < GB
 
 
 def test_kimi_k2_5_as_stored() -> None:
     """The host holds the routed experts; each on the device too costs 1.49 GB; a layer's are 9.51 GB."""
     few, many = kimi(32_768, 1), kimi(65_536, 5)
-    experts = sum(tensor_bytes(w, few.rule(w)) for w in few.model.weights() if w.kind == "expert")
+    experts = sum(tensor_bytes(w, few.plan.rule(w)) for w in few.model.weights() if w.kind == "expert")
     assert in_host(few) == in_host(many) == experts == 570_760_888_320
     step = modules(many) + many.cache_bytes - modules(few) - few.cache_bytes
     assert step == 4 * experts // 384 + 32_768 * 70_272 == 8_248_098_816
@@ -170,12 +172,12 @@ def test_kimi_k2_5_as_stored() -> None:
 def test_two_cards_are_two_pools() -> None:
     """Layers split: both hold what one would hold; the vision tower stands on the first card alone."""
     one, two = kimi(32_768, 1), kimi(32_768, 1, "2x rtx-4090 + 768GiB host")
-    cards = [sum(line.bytes for line in (*held.weights, *held.beside)) for held in two.loaded]
-    (whole,) = [sum(line.bytes for line in (*held.weights, *held.beside)) for held in one.loaded]
+    cards = [sum(line.bytes for line in (*held.weights, *held.constant)) for held in two.stages]
+    (whole,) = [sum(line.bytes for line in (*held.weights, *held.constant)) for held in one.stages]
     runtime = one.budget.pools[0].components["runtime"]
     assert len(cards) == 2
     assert sum(cards) == whole + runtime
-    towers = [sum(line.name == "vision tower" for line in held.beside) for held in two.loaded]
+    towers = [sum(line.name == "vision tower" for line in held.constant) for held in two.stages]
     assert towers == [1, 0]
 
 
@@ -192,19 +194,19 @@ def test_ranks_share_the_buffer_of_a_layer() -> None:
 @pytest.mark.parametrize("options", [{}, {"gpu_layers": 1}, {"gpu_experts": 2, "sockets": 2}], ids=str)
 def test_every_weight_lies_somewhere(name: str, offload: str, options: dict[str, int]) -> None:
     """Whole in one pool at least: numbers on device and host together are never fewer than parameters."""
-    stated = {key: str(value) for key, value in options.items()}
-    serving = plan(
-        name, context=1, weights="bf16", engine_name="ktransformers", offload=offload, engine_options=stated
+    serving = serve(
+        name, context=1, weights="bf16", engine="ktransformers", offload=offload, engine_options=options
     )
     held = 0
     for tensor in serving.model.weights():
+        plan = serving.plan
         places = list(
-            serving.engine.places(serving.model, tensor, serving.rule, serving.options, serving.offload)
+            plan.engine.placements(plan.model, tensor, plan.rule, plan.engine_options, plan.offload)
         )
         held += sum(place.tensor.count for place in places)
         assert {place.pool for place in places} <= {"gpu", "host"}
         assert max(place.tensor.count for place in places) >= tensor.count
-        assert all(tensor_bytes(place.tensor, place.form) > 0 for place in places)
+        assert all(tensor_bytes(place.tensor, place.format) > 0 for place in places)
     assert held >= serving.model.parameters
 
 
@@ -238,23 +240,23 @@ def test_experts_of_a_model_without_any_are_refused() -> None:
 def test_the_buffer_for_experts_of_a_model_without_any_is_refused() -> None:
     """A buffer of no bytes would say that the option was heard."""
     with pytest.raises(BadInputError, match="layerwise_prefill: expected a model with experts"):
-        plan(
+        serve(
             "Qwen/Qwen3-32B",
             context=8192,
             weights="q4_k_m",
-            engine_name="ktransformers",
-            engine_options={"layerwise_prefill": "true"},
+            engine="ktransformers",
+            engine_options={"layerwise_prefill": True},
         )
 
 
 def test_a_checkpoint_is_taken_as_it_is_stored_if_nobody_names_a_rule() -> None:
     """No GGUF file, so nothing to map: Kimi-K2.5 is not said to go with 4-bit attention."""
     stated, silent = (
-        plan(KIMI, context=8192, engine_name="ktransformers", offload=name) for name in ("native", None)
+        serve(KIMI, context=8192, engine="ktransformers", offload=name) for name in ("native", None)
     )
-    assert silent.offload == "native"
+    assert silent.plan.offload == "native"
     assert modules(silent) == modules(stated)
-    assert on_gguf(R1, 8192).offload == "marlin"
+    assert on_gguf(R1, 8192).plan.offload == "marlin"
 
 
 def test_as_many_experts_as_there_are_is_no_mistake() -> None:
@@ -285,7 +287,7 @@ def test_a_host_of_unknown_size_is_not_said_to_fit() -> None:
 def test_host_memory_that_an_engine_does_not_use_is_refused(engine: str) -> None:
     """Rather than left out."""
     with pytest.raises(BadInputError, match=f"^--on: .*{engine} does not use host memory"):
-        plan(QWEN, context=1, on=HOME, engine_name=engine)
+        serve(QWEN, context=1, on=HOME, engine=engine)
 
 
 def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,7 +297,7 @@ def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> 
     assert main([*base, "--on", "1x rtx-4090 + 256GiB host", "--check"]) == 1
     capsys.readouterr()
     assert main([*base, "--on", "1x rtx-4090"]) == 0
-    assert "host's memory is was not said" in capsys.readouterr().out
+    assert "size of the host's memory is not known" in capsys.readouterr().out
     assert main([*base, "--on", "1x rtx-4090", "--check"]) == 2
     assert "--check: expected the size of the host's memory" in capsys.readouterr().err
     assert main([*base, "--on", HOME, "--engine-option", "gpu_experts=257"]) == 2

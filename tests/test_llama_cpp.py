@@ -9,20 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.cli.command import cache_facts
+from memcalc.cli.model import growth_with
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
 from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
-from memcalc.files.readers import FAMILIES, read
+from memcalc.files.readers import READERS, read
 from memcalc.files.sources import load_model, record, source
-from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, plain, stored_bytes, tensor_bytes
-from memcalc.ledger.parallel import Split
+from memcalc.ledger.formats import (
+    FORMATS,
+    GGUF_KV_FORMATS,
+    GGUF_TYPES,
+    stored_bytes,
+    tensor_bytes,
+    uniform_rule,
+)
+from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import Indexer
+from memcalc.serving import serve
 from memcalc.serving.engines import engine
-from memcalc.serving.engines.base import Step, pass_width
-from memcalc.serving.engines.llama_cpp import buffers
-from memcalc.serving.estimate import plan
+from memcalc.serving.engines.base import RankContext, activation_width
+from memcalc.serving.engines.llama_cpp import compute_buffers
 
 RECORDED = Path(__file__).parent / "recorded"
 SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))
@@ -39,7 +46,9 @@ def model_of(name):
     return read(fields, whole), bool(old)
 
 
-TABLES = [(name, mix) for name, said in SAID["models"].items() for mix in said["mixes"]]
+ASKED = [(name, mix) for name, said in SAID["models"].items() for mix in said["mixes"]]
+TABLES = [(name, mix) for name, mix in ASKED if SAID["models"][name]["mixes"][mix] is not None]
+REFUSED = [asked for asked in ASKED if asked not in TABLES]
 CONTEXTS = [(name, context) for name, said in SAID["models"].items() for context in said["contexts"]]
 
 
@@ -62,14 +71,17 @@ def counted(model, rule):
 def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
     model, old = model_of(name)
     said = SAID["models"][name]["mixes"][mix]
-    if said is None:
-        with pytest.raises(BadInputError, match="whole blocks of 128"):
-            mixed(model, MIXES[mix], old=old)
-        return
     held, rule = mixed(model, MIXES[mix], old=old)
     held = replace(held, layers=(*held.layers, *held.mtp))  # the file has both
     assert counted(held, rule) == said["types"]
     assert sum(tensor_bytes(tensor, rule(tensor)) for tensor in held.weights()) == said["bytes"]
+
+
+@pytest.mark.parametrize(("name", "mix"), REFUSED)
+def test_a_mix_that_llama_cpp_refuses_is_refused(name, mix):
+    model, old = model_of(name)
+    with pytest.raises(BadInputError, match="whole blocks of 128"):
+        mixed(model, MIXES[mix], old=old)
 
 
 def test_every_type_has_the_blocks_that_the_library_has():
@@ -90,9 +102,8 @@ def test_every_type_has_the_blocks_that_the_library_has():
 def test_the_record_is_large_enough():
     """Every mix, dense and sparse models, windows, latents old and new, states, 80 layers, 8 experts."""
     assert {mix for _, mix in TABLES} == set(MIXES) == set(FILE_TYPES.values())
-    assert len(TABLES) >= 17 * 35
-    refused = [(name, mix) for name, mix in TABLES if SAID["models"][name]["mixes"][mix] is None]
-    assert {mix for _, mix in refused} == {"Q1_0"}
+    assert len(ASKED) >= 17 * 35
+    assert {mix for _, mix in REFUSED} == {"Q1_0"}
     assert len(CONTEXTS) >= 170
     kinds = {model_of(name)[0].model_type for name in SAID["models"]}
     assert kinds >= {
@@ -133,8 +144,8 @@ def test_a_context_to_the_hundredth_of_a_mib(name, context):
 
 def test_a_plan_says_the_same():
     """What the command answers is what the rows above hold: four sequences of DeepSeek-R1 in q8_0."""
-    asked = {"context": 10_000, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
-    serving = plan("deepseek-ai/DeepSeek-R1", **asked, engine_options={"n_seq_max": "3"})
+    asked = {"context": 10_000, "engine": "llama.cpp", "weights": "Q4_K_M"}
+    serving = serve("deepseek-ai/DeepSeek-R1", **asked, engine_options={"n_seq_max": 3})
     pool, host = serving.budget.pools
     assert pool.components["kv_cache"] / MIB == pytest.approx(720.56, abs=0.005)
     held = pool.components["weights"] + host.components["weights"]  # the embedding is the host's
@@ -147,9 +158,24 @@ def test_compute_buffers_are_a_range_that_holds_every_row():
     for name, context in CONTEXTS:
         model, _ = model_of(name)
         held = in_gguf(model, old=name.endswith("old"))
-        widths = {part: pass_width(part, Split()) for layer in held.groups for _, part in layer.parts}
-        told = None, None, 2, engine_options(context), (1, 1), {}, widths
-        low, high = buffers(Step(held, Split(), plain(FORMATS["bf16"]), *told), context["n_ctx"])
+        widths = {
+            part: activation_width(part, ServingParallelism())
+            for layer in held.groups
+            for _, part in layer.parts
+        }
+        rank = RankContext(
+            stage=held,
+            parallelism=ServingParallelism(),
+            rule=uniform_rule(FORMATS["bf16"]),
+            device=None,
+            prefill_chunk=None,
+            element_bytes=2,
+            options=engine_options(context),
+            share=(1, 1),
+            formats={},
+            widths=widths,
+        )
+        low, high = compute_buffers(rank, context["n_ctx"])
         beyond = (context["compute_mib"] + 0.005) * MIB - low
         assert 0 <= beyond <= high - low, (name, context)
         exact += beyond < 0.02 * MIB
@@ -159,7 +185,7 @@ def test_compute_buffers_are_a_range_that_holds_every_row():
 
 
 def test_the_range_of_a_plan():
-    pool, _ = plan("meta-llama/Meta-Llama-3.1-8B", context=32_768, weights="Q8_0").budget.pools
+    pool, _ = serve("meta-llama/Meta-Llama-3.1-8B", context=32_768, weights="Q8_0").budget.pools
     (line,) = (line for line in pool.lines if line.name == "compute buffers")
     assert (line.evidence, line.bytes / MIB) == ("measured", 266.5)
     assert line.low == line.bytes < line.high
@@ -193,16 +219,16 @@ def test_names_of_mixes_are_read_in_any_case():
     assert find_mix("bf16") is MIXES["BF16"]
     assert find_mix("Q4_K_XL") is None
     sizes = {
-        plan("Qwen/Qwen3-8B", context=1, weights=name).weights_file_bytes for name in ("Q4_K_M", "q4_k_m")
+        serve("Qwen/Qwen3-8B", context=1, weights=name).weights_file_bytes for name in ("Q4_K_M", "q4_k_m")
     }
     assert len(sizes) == 1
 
 
 def test_bf16_is_the_engines_word():
     """Every number in 16 bits for transformers; in GGUF norms stay in fp32."""
-    plain = plan("Qwen/Qwen3-8B", context=1, weights="bf16")
-    packed = plan("Qwen/Qwen3-8B", context=1, weights="bf16", engine_name="llama.cpp")
-    assert (plain.engine.id, packed.named["weights"]) == ("transformers", "BF16")
+    plain = serve("Qwen/Qwen3-8B", context=1, weights="bf16")
+    packed = serve("Qwen/Qwen3-8B", context=1, weights="bf16", engine="llama.cpp")
+    assert (plain.engine.id, packed.plan.weights) == ("transformers", "BF16")
     norms = sum(tensor.count for tensor in plain.model.weights() if tensor.kind == "norm")
     assert packed.weights_file_bytes - plain.weights_file_bytes == 2 * norms
 
@@ -217,9 +243,9 @@ def test_bf16_is_the_engines_word():
     ],
 )
 def test_what_nobody_names_is_what_the_converter_makes(name, weights):
-    serving = plan(name, context=1, engine_name="llama.cpp")
-    assert serving.named["weights"] == weights
-    forms = {serving.rule(tensor).id for tensor in serving.model.weights() if tensor.kind == "expert"}
+    serving = serve(name, context=1, engine="llama.cpp")
+    assert serving.plan.weights == weights
+    forms = {serving.plan.rule(tensor).id for tensor in serving.model.weights() if tensor.kind == "expert"}
     assert forms <= {"bf16", "fp16", "MXFP4"}
     assert ("MXFP4" in forms) == ("MXFP4" in weights)
 
@@ -232,35 +258,33 @@ def test_every_tensor_has_a_name_in_gguf():
 
 
 def test_architectures_are_families():
-    assert set(ARCHITECTURES) <= set(FAMILIES)
+    assert set(ARCHITECTURES) <= set(READERS)
     with pytest.raises(BadInputError, match="kimi_linear"):
         known("kimi_linear")
 
 
 def test_windows_that_llama_cpp_does_not_know_keep_everything():
     """Mistral's config states a window; its architecture there is Llama's, which has none."""
-    states = cache_facts(load_model("mistralai/Mistral-7B-v0.1"), "llama.cpp")
+    states = growth_with(load_model("mistralai/Mistral-7B-v0.1"), "llama.cpp")
     assert states["bytes_per_token"] == states["bytes_per_token_in_window"] == 131_072
-    narrow = cache_bytes("mistralai/Mistral-7B-v0.1", 32_768, {"swa_full": "false"})
+    narrow = cache_bytes("mistralai/Mistral-7B-v0.1", 32_768, {"swa_full": False})
     assert narrow == 32_768 * 131_072
 
 
 # the engine
 
 
-def cache_bytes(name, context, options=None, **asked):
-    pool, _ = plan(
-        name, context=context, engine_name="llama.cpp", engine_options=options, **asked
-    ).budget.pools
+def cache_bytes(name, context, options=(), **asked):
+    pool, _ = serve(name, context=context, engine="llama.cpp", engine_options=options, **asked).budget.pools
     return pool.components["kv_cache"] + pool.components.get("state", 0)
 
 
 def test_the_context_is_that_of_all_sequences():
     one = cache_bytes("Qwen/Qwen3-8B", 32_768)
     assert cache_bytes("Qwen/Qwen3-8B", 32_768, batch=4) == one
-    assert cache_bytes("Qwen/Qwen3-8B", 32_768, {"n_seq_max": "4"}) == one
+    assert cache_bytes("Qwen/Qwen3-8B", 32_768, {"n_seq_max": 4}) == one
     assert cache_bytes("Qwen/Qwen3-8B", 1024, batch=64) == 64 * cache_bytes("Qwen/Qwen3-8B", 256)
-    serving = plan("Qwen/Qwen3-8B", context=32_768, batch=4, engine_name="llama.cpp")
+    serving = serve("Qwen/Qwen3-8B", context=32_768, batch=4, engine="llama.cpp")
     assert serving.cache_bytes == one
     assert cache_bytes("Qwen/Qwen3-8B", 32_768, prompt=100) == one  # taken when the context is made
 
@@ -269,18 +293,18 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), encoding="utf-8")
     asked = {"context": 32_768, "weights": "Q4_K_M", "batch": 4}
-    pool, _ = plan(str(path), **asked).budget.pools
+    pool, _ = serve(str(path), **asked).budget.pools
     assert pool.components["state"] / MIB == pytest.approx(301.5, abs=0.005)
     assert pool.components["kv_cache"] / MIB == 768
-    serving = plan(str(path), **asked)
+    serving = serve(str(path), **asked)
     assert serving.cache_bytes == 768 * MIB + 4 * 77_856_768
-    facts = cache_facts(serving.model, "llama.cpp")
+    facts = growth_with(serving.model, "llama.cpp")
     assert facts["state_bytes_per_sequence"] / MIB == pytest.approx(75.375)
     for other in "vllm", "sglang":
         with pytest.raises(BadInputError, match="remembers tokens only"):
-            plan(str(path), context=1, engine_name=other)
+            serve(str(path), context=1, engine=other)
         with pytest.raises(BadInputError, match="remembers tokens only"):
-            cache_facts(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
+            growth_with(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
 
 
 @pytest.mark.parametrize(
@@ -290,10 +314,10 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
         ({"kv": "q8_0/f16"}, "name one format"),
         ({"tp": 2}, "--tp: expected 1"),
         ({"batch": 257}, "at most 256 sequences"),
-        ({"engine_options": {"n_seq_max": "257"}}, "n_seq_max: expected at most 256 sequences"),
-        ({"engine_options": {"n_gpu_layers": "-5"}}, "n_gpu_layers: expected a whole number .* or -1"),
-        ({"engine_options": {"kv_unified": "1"}}, "true or false"),
-        ({"engine_options": {"flash": "true"}}, "n_seq_max"),
+        ({"engine_options": {"n_seq_max": 257}}, "n_seq_max: expected at most 256 sequences"),
+        ({"engine_options": {"n_gpu_layers": -5}}, "n_gpu_layers: expected a whole number .* or -1"),
+        ({"engine_options": {"kv_unified": 1}}, "true or false"),
+        ({"engine_options": {"flash": True}}, "n_seq_max"),
         ({"weights": "fp8-block128"}, "--weights: expected one of F32"),
         ({"weights": "Q4_K_XL"}, "--weights: expected one of F32"),
         ({"engine_version": "b1234"}, "a version that begins with 0.5"),
@@ -301,21 +325,21 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
 )
 def test_what_is_refused(asked, says):
     with pytest.raises((BadInputError, UnknownNameError), match=says):
-        plan("deepseek-ai/DeepSeek-R1", **{"context": 8, "engine_name": "llama.cpp", **asked})
+        serve("deepseek-ai/DeepSeek-R1", **{"context": 8, "engine": "llama.cpp", **asked})
 
 
 def test_a_mix_is_for_an_engine_that_reads_it():
-    assert plan("Qwen/Qwen3-8B", context=8, weights="Q4_K_M").engine.id == "llama.cpp"
+    assert serve("Qwen/Qwen3-8B", context=8, weights="Q4_K_M").engine.id == "llama.cpp"
     with pytest.raises(BadInputError, match=r"GGUF is llama\.cpp's"):
-        plan("Qwen/Qwen3-8B", context=8, weights="Q4_K_M", engine_name="vllm")
+        serve("Qwen/Qwen3-8B", context=8, weights="Q4_K_M", engine="vllm")
 
 
 def test_blocks_that_no_head_fills_are_refused():
     """Phi-4-mini's kind: a head of 96 numbers has whole blocks of 32; one of 80 has not."""
     fields = {**source("Qwen/Qwen3-8B").fields, "head_dim": 80}
     with pytest.raises(BadInputError, match="fill a head"):
-        ENGINE.check_cache(in_gguf(read(fields)), GGUF_KV_FORMATS["q8_0"], GGUF_KV_FORMATS["q8_0"])
-    ENGINE.check_cache(in_gguf(read(fields)), GGUF_KV_FORMATS["f16"], GGUF_KV_FORMATS["bf16"])
+        ENGINE.check_cache_formats(in_gguf(read(fields)), GGUF_KV_FORMATS["q8_0"], GGUF_KV_FORMATS["q8_0"])
+    ENGINE.check_cache_formats(in_gguf(read(fields)), GGUF_KV_FORMATS["f16"], GGUF_KV_FORMATS["bf16"])
 
 
 def test_a_row_that_no_type_fits_is_refused_as_the_library_refuses_it():
@@ -327,26 +351,26 @@ def test_a_row_that_no_type_fits_is_refused_as_the_library_refuses_it():
 
 
 def test_inverse_questions():
-    serving = plan("Qwen/Qwen3-32B", context=32_768, weights="Q4_K_M", on="1x rtx-a6000")
+    serving = serve("Qwen/Qwen3-32B", context=32_768, weights="Q4_K_M", on="1x rtx-a6000")
     longest = serving.max_context
     assert longest % 256 == 0
-    assert serving.fits(1, longest)
-    assert not serving.fits(1, longest + 1)
+    assert serving.search.fits(1, longest)
+    assert not serving.search.fits(1, longest + 1)
     assert serving.max_batch == 256
 
 
 def test_layers_are_spread_over_devices():
-    one, two = (plan("Qwen/Qwen3-32B", context=8192, weights="Q4_K_M", on=f"{n}x rtx-a6000") for n in (1, 2))
-    assert (two.split.pp, two.split.tp) == (2, 1)
+    one, two = (serve("Qwen/Qwen3-32B", context=8192, weights="Q4_K_M", on=f"{n}x rtx-a6000") for n in (1, 2))
+    assert (two.plan.parallelism.pp, two.plan.parallelism.tp) == (2, 1)
     assert one.budget.pools[0].components["kv_cache"] == 2 * two.budget.pools[0].components["kv_cache"]
 
 
 def test_a_tied_head_is_copied_to_the_last_device_alone():
     """The first has 9 of gemma-2-2b's 26 layers and reads rows of the embedding in the host's memory."""
-    three = plan("google/gemma-2-2b-it", context=8192, weights="Q4_K_M", on="3x rtx-3090 + 64GiB host")
-    (one,) = plan("google/gemma-2-2b-it", context=8192, weights="Q4_K_M").loaded
-    held = [stage.weight_bytes for stage in three.loaded]
-    assert [len(stage.stage.layers) for stage in three.loaded] == [9, 9, 8]
+    three = serve("google/gemma-2-2b-it", context=8192, weights="Q4_K_M", on="3x rtx-3090 + 64GiB host")
+    (one,) = serve("google/gemma-2-2b-it", context=8192, weights="Q4_K_M").stages
+    held = [stage.weight_bytes for stage in three.stages]
+    assert [len(stage.stage.layers) for stage in three.stages] == [9, 9, 8]
     assert sum(held) == one.weight_bytes
     assert max(held) == held[-1] == three.budget.pools[0].components["weights"]
 
@@ -356,9 +380,8 @@ def test_a_tied_head_is_copied_to_the_last_device_alone():
 
 def placed(offload=None, name="Qwen/Qwen3-30B-A3B", **options):
     """The weights on the device, those in the host's memory, and all of them."""
-    told = {key: str(value) for key, value in options.items()}
-    asked = {"context": 8192, "engine_name": "llama.cpp", "weights": "Q4_K_M", "offload": offload}
-    serving = plan(name, **asked, engine_options=told)
+    asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M", "offload": offload}
+    serving = serve(name, **asked, engine_options=options)
     device, host = (pool.components for pool in serving.budget.pools)
     return serving, device, host
 
@@ -366,7 +389,7 @@ def placed(offload=None, name="Qwen/Qwen3-30B-A3B", **options):
 def test_the_embedding_stays_in_the_hosts_memory():
     serving, device, host = placed()
     embedding = next(tensor for tensor in serving.model.weights() if tensor.kind == "embedding")
-    assert host == {"weights": tensor_bytes(embedding, serving.rule(embedding))}
+    assert host == {"weights": tensor_bytes(embedding, serving.plan.rule(embedding))}
     assert device["weights"] + host["weights"] == serving.weights_file_bytes
 
 
@@ -398,7 +421,7 @@ def test_experts_of_the_first_layers_go_to_the_host():
     _, every, _ = placed()
     few, device, _ = placed(n_cpu_moe=30)
     moved = sum(
-        tensor_bytes(tensor, few.rule(tensor))
+        tensor_bytes(tensor, few.plan.rule(tensor))
         for tensor in few.model.weights()
         if tensor.kind == "expert" and tensor.pool == "host"
     )
@@ -419,7 +442,7 @@ def test_biases_of_experts_go_with_them():
 def test_an_expression_may_name_what_stands_outside_layers():
     """--override-tensor holds for every tensor: the head, and where it is the embedding, its copy."""
     serving, device, _ = placed()
-    size = {w.name: tensor_bytes(w, serving.rule(w)) for w in serving.model.weights()}
+    size = {w.name: tensor_bytes(w, serving.plan.rule(w)) for w in serving.model.weights()}
     outside = size["lm_head.weight"] + size["model.norm.weight"]
     _, moved, host = placed("^output=CPU")
     assert device["weights"] - moved["weights"] == outside
@@ -467,34 +490,38 @@ def test_a_pass_is_no_larger_than_the_batch():
 def test_buffers_of_several_devices_are_assumed():
     """What is recorded ran on one."""
     for devices, evidence in ((1, "measured"), (2, "assumed")):
-        serving = plan("Qwen/Qwen3-8B", context=8192, weights="Q4_K_M", pp=devices)
+        serving = serve("Qwen/Qwen3-8B", context=8192, weights="Q4_K_M", pp=devices)
         (line,) = [line for line in serving.budget.pools[0].lines if line.component == "activations"]
         assert line.evidence == evidence
 
 
 def test_layers_in_the_host_and_several_devices_are_refused():
-    asked = {"context": 8, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
-    serving = plan("Qwen/Qwen3-30B-A3B", **asked, pp=2, engine_options={"n_cpu_moe": "2"})
+    asked = {"context": 8, "engine": "llama.cpp", "weights": "Q4_K_M"}
+    serving = serve("Qwen/Qwen3-30B-A3B", **asked, pp=2, engine_options={"n_cpu_moe": 2})
     with pytest.raises(BadInputError, match="--pp"):
         _ = serving.budget
 
 
 def test_the_hosts_memory_bounds_what_its_layers_remember():
-    asked = {"context": 8192, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
-    told = {"n_gpu_layers": "20"}
-    large = plan("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 64GiB host", engine_options=told)
-    small = plan("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 11GiB host", engine_options=told)
+    asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M"}
+    told = {"n_gpu_layers": 20}
+    large = serve("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 64GiB host", engine_options=told)
+    small = serve("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 11GiB host", engine_options=told)
     assert small.max_context < large.max_context
-    assert small.fits(1, small.max_context)
-    assert not small.fits(1, small.max_context + 256)
-    assert small.host_room(1, small.max_context) >= 0 > small.host_room(1, small.max_context + 256)
-    none = plan("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 4GiB host", engine_options=told)
+    assert small.search.fits(1, small.max_context)
+    assert not small.search.fits(1, small.max_context + 256)
+    assert (
+        small.search.free_host_bytes(1, small.max_context)
+        >= 0
+        > small.search.free_host_bytes(1, small.max_context + 256)
+    )
+    none = serve("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 4GiB host", engine_options=told)
     assert not none.budget.fits
     assert none.max_context == none.max_batch == 0
 
 
 def test_more_sequences_than_there_is_room_for_are_refused():
-    asked = {"context": 8192, "engine_name": "llama.cpp", "weights": "Q4_K_M"}
+    asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M"}
     with pytest.raises(MemcalcError, match=r"^--batch: expected at most n_seq_max, 4, given 8; "):
-        plan("Qwen/Qwen3-8B", batch=8, engine_options={"n_seq_max": "4"}, **asked)
-    plan("Qwen/Qwen3-8B", batch=4, engine_options={"n_seq_max": "4"}, **asked)
+        serve("Qwen/Qwen3-8B", batch=8, engine_options={"n_seq_max": 4}, **asked)
+    serve("Qwen/Qwen3-8B", batch=4, engine_options={"n_seq_max": 4}, **asked)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import io
 import json
 
 import pytest
 
-from memcalc.evidence import notes as module
+from memcalc.evidence import notes as module, records
 from memcalc.evidence.notes import (
     ARITHMETIC,
+    CHECKS,
     NONE,
     PRICE,
     VERDICTS,
+    Claim,
     citations,
     claims,
-    label,
-    silent,
-    text,
+    link,
+    not_claims,
+    notes_text,
     uncovered,
 )
+from memcalc.evidence.records import entry, read_record
 
-KINDS = ("claims", "citations", "silent")
+KINDS = ("claims", "citations", "not_claims")
 
 
 @pytest.fixture
@@ -38,15 +40,17 @@ def edited(monkeypatch):
     """Put other notes, or another record, in the place of the stored ones."""
 
     def put(notes=None, **lists):
-        files = {"notes.txt": notes or text(), "notes.json": json.dumps({**module.record(), **lists})}
-        monkeypatch.setattr(module, "open_record", lambda name: io.StringIO(files[name]))
+        if notes:
+            monkeypatch.setattr(module, "notes_text", lambda: notes)
+        stored = {kind: read_record("notes.json", kind) for kind in KINDS} | lists
+        monkeypatch.setattr(records, "read_record", lambda _file, part: stored[part])
 
     return put
 
 
 def test_the_notes_are_verbatim():
     """A change of a letter, or of the spaces in their tables, is a change of the evidence."""
-    digest = hashlib.sha256(text().encode()).hexdigest()
+    digest = hashlib.sha256(notes_text().encode()).hexdigest()
     assert digest == "82606601b4a82403ad0df734675998091c70590d7d51b3d98fa2d68e47dac0cb"
 
 
@@ -57,37 +61,38 @@ def test_nothing_of_the_notes_is_left_over():
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_any_one_entry_something_is_left_over_or_it_shares_its_words(edited, kind):
     """Every entry is needed, unless other entries quote all of its words."""
-    stored = module.record()[kind]
-    for index, entry in enumerate(stored):
+    stored = read_record("notes.json", kind)
+    assert len(stored) == {"claims": 70, "citations": 12, "not_claims": 29}[kind]
+    for index, one in enumerate(stored):
         edited(**{kind: stored[:index] + stored[index + 1 :]})
         needed = list(uncovered()) != []
-        shared = entry.get("id") in {"2.4-twice", "typeset", "671b", "kimi-link", "2.4"}
-        assert needed or shared, entry
+        shared = one.get("id") in {"2.4-twice", "typeset", "671b", "kimi-link", "2.4"}
+        assert needed or shared, one
 
 
 @pytest.mark.parametrize("added", ["另外需要 5 GB", "x", "42"])
 @pytest.mark.parametrize("line", [1, 8, 23, 44, 72, 123, 143])
 def test_a_word_more_is_noticed_wherever_it_stands(edited, line, added):
-    lines = text().splitlines()
+    lines = notes_text().splitlines()
     lines[line - 1] += added
     edited(notes="\n".join(lines))
     assert [number for number, _ in uncovered()] == [line]
 
 
 def test_a_line_more_is_noticed(edited):
-    edited(notes=text() + "\n\n- 多卡时显存可以相加")
+    edited(notes=notes_text() + "\n\n- 多卡时显存可以相加")
     assert [rest for _, rest in uncovered()] == ["- 多卡时显存可以相加"]
 
 
 @pytest.mark.parametrize("one", [*claims(), *citations()], ids=lambda one: one.id)
 def test_every_quotation_occurs_once_and_verbatim(one):
-    assert text().count(one.quote) == 1
+    assert notes_text().count(one.quote) == 1
 
 
 def test_what_claims_nothing_is_a_whole_line_or_occurs_once():
-    whole = {line.strip() for line in text().splitlines()}
-    for one in silent():
-        assert one.text in whole or text().count(one.text) == 1
+    whole = {line.strip() for line in notes_text().splitlines()}
+    for one in not_claims():
+        assert one.text in whole or notes_text().count(one.text) == 1
         assert one.why
 
 
@@ -140,9 +145,9 @@ def test_prices_are_shown_and_not_judged():
     ids=str,
 )
 def test_a_claim_that_does_not_say_all_does_not_load(broken):
-    fields = {**module.record()["claims"][0], **broken}
+    fields = {**claims()[0]._asdict(), **broken}
     with pytest.raises(TypeError, match="date" if "date" in broken else next(iter(broken))):
-        module.claim(fields)
+        entry(Claim, fields, CHECKS)
 
 
 def test_a_figure_agrees_only_inside_its_range():
@@ -162,7 +167,7 @@ def test_a_quotation_is_shown_without_effect_of_its_marks():
     assert by_id["36"].row()["computed here"] == "–"
 
 
-def test_a_label_names_thread_file_or_host():
-    assert label("https://www.hiascend.com/a/b").startswith("[hiascend.com]")
-    assert label("https://github.com/a/b/blob/main/doc/AMX.md").startswith("[AMX.md]")
-    assert label("https://github.com/a/b/pull/7").startswith("[b#7]")
+def test_a_link_names_thread_file_or_host():
+    assert link("https://www.hiascend.com/a/b").startswith("[hiascend.com]")
+    assert link("https://github.com/a/b/blob/main/doc/AMX.md").startswith("[AMX.md]")
+    assert link("https://github.com/a/b/pull/7").startswith("[b#7]")

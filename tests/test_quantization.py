@@ -10,7 +10,7 @@ from memcalc.errors import MemcalcError
 from memcalc.files.quantization import scheme
 from memcalc.files.sources import source
 from memcalc.ledger.formats import format_named
-from memcalc.serving.estimate import plan
+from memcalc.serving import serve
 
 QWEN3 = source("Qwen/Qwen3-32B").fields
 MATRICES = 31_205_621_760  # of Qwen3-32B's layers
@@ -22,7 +22,7 @@ def stored(tmp_path, stated, **changed):
     """The plan of Qwen3-32B with a quantization_config."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps(QWEN3 | changed | {"quantization_config": stated}))
-    return plan(str(path), context=8)
+    return serve(str(path), context=8)
 
 
 GROUP = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}
@@ -45,7 +45,7 @@ GROUP = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "s
 def test_a_method_is_a_format(tmp_path, stated, bytes_of_matrices):
     """What the config states is the format of that name."""
     serving = stored(tmp_path, stated)
-    named = plan("Qwen/Qwen3-32B", context=8, weights=serving.named["weights"])
+    named = serve("Qwen/Qwen3-32B", context=8, weights=serving.plan.weights)
     assert serving.weights_file_bytes == named.weights_file_bytes
     if bytes_of_matrices is not None:
         assert serving.weights_file_bytes == bytes_of_matrices + REST
@@ -112,7 +112,7 @@ def test_a_list_keeps_modules_in_16_bits(tmp_path, entries, matrices):
     some = stored(tmp_path, FP8 | {"modules_to_not_convert": entries})
     difference = matrices * (2 * UP - format_named("fp8-block128").bytes(25_600, 5120))
     assert some.weights_file_bytes == none.weights_file_bytes + difference
-    assert some.named["unmatched"] == []
+    assert some.plan.unmatched == ()
     assert (
         sum(line.count for line in some.budget.pools[0].lines if line.component == "weights")
         == 32_762_123_264
@@ -123,7 +123,7 @@ def test_what_matches_nothing_is_reported(tmp_path):
     found = stored(
         tmp_path, FP8 | {"modules_to_not_convert": ["mlp.side_proj", "model.layers.99.mlp", "lm_head"]}
     )
-    assert found.named["unmatched"] == ["mlp.side_proj", "model.layers.99.mlp"]
+    assert found.plan.unmatched == ("mlp.side_proj", "model.layers.99.mlp")
 
 
 CHECKPOINTS = {  # derived from shapes under the assumptions that the formats' notes state
@@ -137,7 +137,7 @@ CHECKPOINTS = {  # derived from shapes under the assumptions that the formats' n
 
 @pytest.mark.parametrize(("name", "form"), CHECKPOINTS)
 def test_checkpoints_of_other_formats(name, form):
-    assert plan(name, context=1, weights=form).weights_file_bytes == CHECKPOINTS[name, form]
+    assert serve(name, context=1, weights=form).weights_file_bytes == CHECKPOINTS[name, form]
 
 
 def test_mlx_quantises_embedding_and_head_too(tmp_path):
@@ -158,7 +158,7 @@ def test_nvidia_says_it_in_a_file_of_its_own(tmp_path):
     said = {"quantization": {"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}}
     (tmp_path / "config.json").write_text(json.dumps(QWEN3))
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(said))
-    assert plan(str(tmp_path), context=1).named["weights"] == "nvfp4"
+    assert serve(str(tmp_path), context=1).plan.weights == "nvfp4"
 
 
 @pytest.mark.parametrize("said", [{}, {"quant": {"quant_algo": "FP8"}}, {"quantization": {}}])
@@ -166,7 +166,7 @@ def test_a_file_of_nvidias_that_says_nothing_is_refused(tmp_path, said):
     (tmp_path / "config.json").write_text(json.dumps(QWEN3))
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(said))
     with pytest.raises(MemcalcError, match=r"hf_quant_config\.json: quantization"):
-        plan(str(tmp_path), context=1)
+        serve(str(tmp_path), context=1)
 
 
 @pytest.mark.parametrize("said", [False, 0, "", [], {}, {"bits": 4}])

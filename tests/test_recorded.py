@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.files.readers import FAMILIES, read
+from memcalc.files.readers import READERS, read
 from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 from memcalc.ledger.model import everything
+from memcalc.serving import serve
 from memcalc.serving.engines import engine
-from memcalc.serving.estimate import plan
 
 FOLDER = Path(__file__).parent / "recorded"
 KEPT = engine("transformers").kept
@@ -85,7 +85,7 @@ def test_equals_what_transformers_said(config, figures):
 def test_every_model_was_asked():
     """The whole catalogue, small configs of every type, and no public config without source and date."""
     kinds = Counter(model["config"]["model_type"] for model in RANDOM.values())
-    assert set(kinds) == set(FAMILIES)
+    assert set(kinds) == set(READERS)
     assert min(kinds.values()) >= 5
     assert set(CATALOGUE) == set(catalogue())
     assert all(model["source"] and model["date"] for model in PUBLIC.values())
@@ -164,7 +164,7 @@ def test_the_table_of_vllm_grows_with_the_positions(scaling, positions, mebibyte
         }
     path = tmp_path / "config.json"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    serving = plan(str(path), context=16, engine_name="vllm", on="h100-80g")
+    serving = serve(str(path), context=16, engine="vllm", on="h100-80g")
     lines = [line for pool in serving.budget.pools for line in pool.lines]
     tables = [line.bytes for line in lines if line.name == "rotary table"]
     assert tables == [mebibytes * 2**20]

@@ -1,28 +1,26 @@
-"""Budgets of CPU time: what loads at start-up, what an answer costs, what an estimate and a sweep cost.
-
-Everything is CPU time, not wall time: other work on the machine (pytest's second worker) makes a program
-wait, and waiting is not counted. It still slows what runs beside it, so a figure is a ratio of medians of
-interleaved pairs, this program and a yardstick in turn; and as a median of few pairs may lie on the wrong
-side of a limit by chance, more pairs are taken before a test fails, never after it passed.
-"""
+"""Budgets of CPU time: what loads at start-up, what an answer costs, what an estimate and a sweep cost."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from functools import partial
+from itertools import product
 from statistics import median
+from time import process_time
 
+import numpy as np
 import pytest
 
-from memcalc.cli.command import serve_fields
+from memcalc.cli.serve import fields as serve_fields
 from memcalc.errors import BadInputError
 from memcalc.files.sources import catalogue, load_model
-from memcalc.ledger.tensor import Tensor
+from memcalc.formula import derive, lift, symbols
+from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES
-from memcalc.serving.estimate import plan
+from memcalc.training.api import train
+from tests.yardstick import a_millisecond, at_most, milliseconds_of, seconds_of
 
 BARE = ("-c", "pass")
 USUAL = ("-c", "import argparse, dataclasses, json")
@@ -49,17 +47,6 @@ def cpu_seconds(root, arguments):
     return usage.ru_utime + usage.ru_stime
 
 
-def at_most(limit, measured):
-    """Hold (tested, yardstick) against the limit; if the medians of few samples exceed it, take more."""
-    samples = []
-    for more in (7, 14, 28):
-        samples += [measured() for _ in range(more)]
-        tested, yardstick = (median(column) for column in zip(*samples, strict=True))
-        if tested <= limit * yardstick:
-            return
-    pytest.fail(f"{tested / yardstick:.3g} x the yardstick, allowed {limit}")
-
-
 def costs_at_most(limit, root, arguments, yardstick):
     cpu_seconds(root, arguments)  # the first run may compile
     at_most(limit, lambda: (cpu_seconds(root, arguments), cpu_seconds(root, yardstick)))
@@ -67,7 +54,7 @@ def costs_at_most(limit, root, arguments, yardstick):
 
 def test_import_loads_nothing_heavy(root):
     said = subprocess.run(
-        [sys.executable, "-c", "import sys, memcalc; memcalc.plan; print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, memcalc; memcalc.serve; print(*sys.modules)"],
         capture_output=True,
         check=True,
         cwd=root,
@@ -87,32 +74,6 @@ def test_an_answer_at_the_shell(root, name, form):
     costs_at_most(2.5 if name == "train" else 2, root, ("-m", "memcalc", *ANSWERS[name], *form), USUAL)
 
 
-TENSORS = 1310  # took a millisecond on the machine on which the limits were set
-
-
-def a_millisecond():
-    """Work as memcalc does it, and as much of it as there was time for in a millisecond.
-
-    Beside it limits in milliseconds hold on another machine, and while a neighbour slows this one down.
-    """
-    found = {}
-    for index in range(TENSORS):
-        tensor = Tensor("weight", (index, 8), "matrix")
-        found[tensor.name, tensor.shape] = tensor.copies * tensor.each
-    return found
-
-
-def milliseconds_of(work):
-    """CPU time of some work, and of a millisecond of the machine on which the limits were set."""
-    return seconds_of(work), seconds_of(a_millisecond)
-
-
-def seconds_of(work):
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 # the only models of the catalogue that an engine may refuse, by what the refusal says
 FP8 = "given 'fp8"
 REFUSED = {"sglang": "a model whose layers see all tokens", "vllm-ascend": FP8, "mindie": FP8}
@@ -120,7 +81,7 @@ REFUSED = {"sglang": "a model whose layers see all tokens", "vllm-ascend": FP8, 
 
 def is_answered(name, engine):
     try:
-        plan(name, context=8192, on="2x h20-96g", engine_name=engine)
+        serve(name, context=8192, on="2x h20-96g", engine=engine)
     except BadInputError as refusal:
         if REFUSED.get(engine, "nothing") not in str(refusal):
             raise
@@ -130,7 +91,7 @@ def is_answered(name, engine):
 
 def estimate(name, engine):
     """Everything that --json says, the largest context and batch too."""
-    serve_fields(plan(name, context=8192, on="2x h20-96g", engine_name=engine))
+    serve_fields(serve(name, context=8192, on="2x h20-96g", engine=engine))
 
 
 @pytest.mark.slow
@@ -141,8 +102,8 @@ def test_a_full_estimate(request, engine):
     assert found
     rounds = []
     for _ in range(5):
-        yardstick = min(seconds_of(a_millisecond) for _ in range(3))
-        rounds.append({name: seconds_of(work) / yardstick for name, work in found.items()})
+        yardstick = min(seconds_of(a_millisecond, process_time) for _ in range(3))
+        rounds.append({name: seconds_of(work, process_time) / yardstick for name, work in found.items()})
     for name, work in found.items():
         if request.config.getoption("full") or median(taken[name] for taken in rounds) > 2:
             at_most(3, partial(milliseconds_of, work))
@@ -150,8 +111,7 @@ def test_a_full_estimate(request, engine):
 
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-32B", "deepseek-ai/DeepSeek-V3"])
 def test_a_sweep_of_a_million_points(name):
-    numpy = pytest.importorskip("numpy")
-    model, contexts = load_model(name), numpy.arange(1, 10**6 + 1)
+    model, contexts = load_model(name), np.arange(1, 10**6 + 1)
 
     def sweep():
         return sum(tensor.count for tensor in model.cache(8, contexts))
@@ -160,3 +120,29 @@ def test_a_sweep_of_a_million_points(name):
     assert held[-1] == sum(tensor.count for tensor in model.cache(8, 10**6))
     assert held.shape == contexts.shape
     at_most(100, lambda: milliseconds_of(sweep))
+
+
+def test_a_formula_at_a_million_points():
+    lifted = lift(load_model("Qwen/Qwen3-32B"))
+    cache = derive(lifted.model.cache(*symbols("batch context")))
+    grid = {"batch": np.arange(1, 1001)[:, None], "context": 64 * np.arange(1, 1001)[None, :]}
+    assert cache.sweep(**grid, **lifted.numbers).size == 10**6
+    at_most(100, lambda: milliseconds_of(lambda: cache.sweep(**grid, **lifted.numbers)))
+
+
+@pytest.mark.parametrize(("points", "limit"), [(10**6, 500), (10**7, 1500)])
+def test_training_plans_at_many_points(points, limit):
+    """Twelve plans, and as many batches and sequences of each as make up the points."""
+    number = np.arange(points // 12 + 1)
+    numbers = {"seq": 128 + 8 * number % 2**20, "micro_batch": 1 + number % 16}
+    ways = list(product(("none", "selective", "full"), (0, 1, 2, 3)))
+
+    def swept():
+        plans = (
+            train("meta-llama/Meta-Llama-3.1-8B", **numbers, recompute=recompute, shard=shard, world=8)
+            for recompute, shard in ways
+        )
+        return sum(plan.allocated_bytes.size for plan in plans)
+
+    assert swept() >= points
+    at_most(limit, lambda: milliseconds_of(swept), rounds=(3, 6, 12))

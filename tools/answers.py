@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from memcalc.__main__ import main as memcalc
 from memcalc.cli.train import fields as training_fields
 from memcalc.errors import MemcalcError
+from memcalc.evidence.predict_training import training_estimate
 from memcalc.evidence.training import training_observations
-from memcalc.evidence.training_score import planned
 from memcalc.files.sources import catalogue
 from memcalc.serving.engines import ENGINES
 
@@ -78,7 +78,7 @@ def told(words: list[str]) -> dict[str, Any]:
         return {"refused": err.getvalue().removeprefix("memcalc: error: ").partition(":")[0]}
     answer: dict[str, Any] = json.loads(out.getvalue())
     if words[0] == "model":
-        return answer
+        return {name: value for name, value in answer.items() if name != "schema"}
     pools = [{name: pool[name] for name in OF_A_POOL} for pool in answer["pools"]]
     return {"pools": pools, "lines": lines(answer), **{name: answer[name] for name in OF_A_PLAN}}
 
@@ -96,7 +96,7 @@ def lines(answer: dict[str, Any]) -> dict[str, list[int]]:
 def trained(row: Any) -> dict[str, Any]:
     """Return the numbers of one recorded training run, or the field that was refused."""
     try:
-        answer = training_fields(planned(row))
+        answer = training_fields(training_estimate(row))
     except MemcalcError as error:
         return {"refused": str(error).partition(":")[0]}
     return {"lines": lines(answer), **{name: answer[name] for name in OF_A_STEP}}
@@ -116,6 +116,18 @@ def answers() -> Iterator[str]:
             yield json.dumps({"ask": f"train {row.id}", "answer": trained(row)})
 
 
+def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield where two answers differ, and what each says there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            yield from differences(old.get(name), new.get(name), f"{where}.{name}")
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(one, other, f"{where}[{place}]")
+    elif old != new:
+        yield where, old, new
+
+
 def main(arguments: list[str]) -> int:
     """Write, or with --check compare."""
     now = list(answers())
@@ -124,10 +136,11 @@ def main(arguments: list[str]) -> int:
         print(f"   wrote {len(now)} answers")
         return 0
     before = RECORD.read_text(encoding="utf-8").splitlines()
-    asked = {json.loads(line)["ask"]: line for line in before}
-    changed = [one for one in now if asked.get(json.loads(one)["ask"]) != one]
+    asked = {one["ask"]: one["answer"] for one in map(json.loads, before)}
+    changed = [one for one in map(json.loads, now) if asked.get(one["ask"]) != one["answer"]]
     for one in changed[:20]:
-        print(f"-{asked.get(json.loads(one)['ask'])}\n+{one}"[:2000], file=sys.stderr)
+        for where, old, new in differences(asked.get(one["ask"]), one["answer"]):
+            print(f"{one['ask']}: {where} {old} -> {new}"[:200], file=sys.stderr)
     gone = len(before) - len(now)
     if changed or gone:
         print(

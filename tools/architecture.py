@@ -45,19 +45,18 @@ CORE, CORE_LINES = ("ledger", "formula"), 3000
 # is no longer true has to go.
 KNOWN = frozenset(
     [
+        "arrow up: memcalc.cli.command -> memcalc",
         "arrow up: memcalc.options -> memcalc.ledger.registry",
-        "circle inside memcalc.training.stage: StageMoments, Training",
-        "circle: memcalc.cli.command, memcalc.cli.train",
-        "circle: memcalc.files.compare, memcalc.files.hub, memcalc.files.sources",
-        "memcalc.serving.estimate.plan has more than 9 parameters",
-        "memcalc.serving.estimate.plan is longer than 60 lines",
-        "memcalc.training.autograd.megatron.attend is longer than 60 lines",
-        "memcalc.training.autograd.megatron.matrix has more than 9 parameters",
-        "memcalc.training.autograd.tape.linear has more than 9 parameters",
-        "memcalc.training.plan.train has more than 9 parameters",
-        "memcalc.training.plan.train is longer than 60 lines",
-        "memcalc.training.stage.activation_lines is longer than 60 lines",
-        "memcalc.training.stage.state_lines is longer than 60 lines",
+        "arrow up: memcalc.serving.describe -> memcalc.show.card",
+        "arrow up: memcalc.serving.estimate -> memcalc.show.html",
+        "arrow up: memcalc.serving.estimate -> memcalc.show.text",
+        "arrow up: memcalc.training.describe -> memcalc.show.card",
+        "arrow up: memcalc.training.estimate -> memcalc.show.html",
+        "arrow up: memcalc.training.estimate -> memcalc.show.text",
+        "circle: memcalc.files.hub, memcalc.files.sources",
+        "circle: memcalc.files.readers, memcalc.files.readers.gemma, memcalc.files.readers.kimi, memcalc.files.readers.vision",
+        "circle: memcalc.serving.describe, memcalc.serving.estimate",
+        "circle: memcalc.training.describe, memcalc.training.estimate",
         "more than 3000 lines in ledger and formula",
     ]
 )

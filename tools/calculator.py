@@ -7,27 +7,31 @@ bytes of a cached number are replaced by symbols, and what the budget's lines th
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from memcalc.errors import BadInputError
 from memcalc.files.sources import catalogue
-from memcalc.formula.core import JAVASCRIPT, symbol, to_javascript
-from memcalc.ledger.formats import FORMATS, KV_FORMATS, Format, format_named
+from memcalc.formula import JAVASCRIPT, symbol, to_javascript
+from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.ledger.machine import devices
 from memcalc.ledger.search import LIMIT
-from memcalc.serving.engines import ENGINES, engine
+from memcalc.serving import serve
+from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.transformers import is_new
-from memcalc.serving.estimate import Loaded, Serving, plan
+from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:
     from memcalc.ledger.budget import Line
     from memcalc.ledger.machine import Device
+    from memcalc.serving import ServingEstimate
+    from memcalc.serving.stage import LoadedStage
 
 COUNTS = (1, 2, 4, 8)
 # the engines of the page: it asks for a checkpoint's format and for devices, not for mixes of GGUF or a host
-OFFERED = tuple(name for name in ENGINES if engine(name).reads_checkpoints and not engine(name).offloads)
+OFFERED: tuple[EngineName, ...] = tuple(
+    name for name in get_args(EngineName) if engine(name).reads_checkpoints and not engine(name).offloads
+)
 ARGUMENTS = ("batch", "context", "bytes_per_element")
 
 
@@ -61,16 +65,16 @@ def _printed(expression: Any) -> str:
     return to_javascript("", expression, arguments=ARGUMENTS)
 
 
-def moving(serving: Serving, one: Loaded) -> list[Line]:
+def moving(served: ServingEstimate, one: LoadedStage) -> list[Line]:
     """Return what a device holds beside its weights, with letters in what grows with the sequences."""
-    letters = replace(serving, kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
-    beside = [line for line in one.beside if line.component != "weights"]
-    return [*beside, *letters.growing_lines(one.stage, symbol("batch"), symbol("context"))]
+    letters = served.plan._replace(kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
+    constant = [line for line in one.constant if line.component != "weights"]
+    return [*constant, *growing_lines(letters, one.rank, symbol("batch"), symbol("context"))]
 
 
-def weight_bytes(one: Loaded) -> int:
+def weight_bytes(one: LoadedStage) -> int:
     """Return the weights of one device, and what the engine keeps of them besides."""
-    return one.weight_bytes + sum(line.bytes for line in one.beside if line.component == "weights")
+    return one.weight_bytes + sum(line.bytes for line in one.constant if line.component == "weights")
 
 
 def line_number(line: Line, page: Page) -> int:
@@ -93,13 +97,13 @@ def refusal(error: BadInputError) -> dict[str, object]:
     return {"expected": error.expected, "given": str(error.given)}
 
 
-def formats_of(own: object) -> tuple[str, ...]:
+def formats_of(own: str) -> tuple[str, ...]:
     """Return the formats that the page offers for a model: the common ones, and the one it is stored in."""
-    return (*FORMATS, *([] if own in FORMATS else [str(own)]))
+    return (*COMMON_FORMATS, *([] if own in COMMON_FORMATS else [own]))
 
 
 def on_devices(
-    name: str, engine_name: str, count: int, offered: tuple[str, ...], page: Page
+    name: str, by: EngineName, count: int, offered: tuple[str, ...], page: Page
 ) -> dict[str, object]:
     """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
     stages: dict[str, object] = {}
@@ -108,12 +112,12 @@ def on_devices(
         try:
             for kind, device in enumerate(KINDS.values()):
                 on = f"{count}x {device.id}"
-                serving = plan(name, context=1, engine_name=engine_name, weights=form, on=on)
+                served = serve(name, context=1, engine=by, weights=form, on=on)
                 stages[f"{kind} {family(form)}"] = [
-                    page.stages.number(json.dumps([line_number(line, page) for line in moving(serving, one)]))
-                    for one in serving.loaded
+                    page.stages.number(json.dumps([line_number(line, page) for line in moving(served, one)]))
+                    for one in served.stages
                 ]
-                weights[form] = [weight_bytes(one) for one in serving.loaded]
+                weights[form] = [weight_bytes(one) for one in served.stages]
         except BadInputError as error:
             weights[form] = refusal(error)
     return {"stages": stages, "weights": weights}
@@ -134,7 +138,7 @@ KINDS = {kind_of(device): device for device in devices().values()}
 
 def device_fields(device: Device) -> dict[str, object]:
     """Return what the page says of a device; `usable` is what utilization 0.9 leaves."""
-    one = plan(catalogue()[0], context=1, on=f"1x {device.id}")
+    one = serve(catalogue()[0], context=1, on=f"1x {device.id}")
     return {
         "name": device.name,
         "capacity": device.capacity_bytes,
@@ -150,17 +154,17 @@ def javascript() -> str:
     models = {}
     formats: dict[str, str] = {}
     for name in catalogue():
-        serving = plan(name, context=1)
-        offered = formats_of(serving.named["weights"])
+        served = serve(name, context=1)
+        offered = formats_of(served.plan.weights)
         formats.update({form: family(form) for form in offered})
         plans = {
             id_: {count: on_devices(name, id_, count, offered, page) for count in COUNTS} for id_ in OFFERED
         }
         models[name] = {
-            "limit": serving.model.max_context,
-            "weights": serving.named["weights"],
+            "limit": served.model.max_context,
+            "weights": served.plan.weights,
             "formats": offered,
-            "kv": serving.kv[0].id,
+            "kv": served.plan.kv[0].id,
             "plans": plans,
         }
     data = {

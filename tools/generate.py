@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import calculator
+import house
 import pages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +24,7 @@ BUILT: Generators = {
     "static/calculator-data.js": calculator.javascript,
     "static/colours.css": pages.colours,
     "static/what_fills_a_device.svg": pages.picture,
+    "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,
     "machines.md": pages.machines,
     "models.md": pages.models,

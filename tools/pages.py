@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.files.sources import catalogue, load_model, source
-from memcalc.ledger.budget import hundredths
+from memcalc.ledger.amount import hundredths
 from memcalc.ledger.machine import devices
 from memcalc.ledger.vocabulary import WORDS
-from memcalc.serving.estimate import Serving, plan
-from memcalc.show.figure import COLOURS, bars
+from memcalc.serving import serve
+from memcalc.show.colours import COLOURS
+from memcalc.show.figure import bars
 from memcalc.show.tables import table
+
+if TYPE_CHECKING:
+    from memcalc.serving import ServingEstimate
+    from memcalc.serving.engines import EngineName
 
 CONTEXT, GIB = 8192, 2**30
 
@@ -20,7 +25,7 @@ class Deployment(NamedTuple):
 
     model: str
     on: str
-    engine: str = "vllm"
+    engine: EngineName = "vllm"
     weights: str | None = None
 
 
@@ -49,10 +54,10 @@ def short(name: str) -> str:
     return name.partition("/")[2]
 
 
-def planned() -> dict[Deployment, Serving]:
+def planned() -> dict[Deployment, ServingEstimate]:
     """Return the plan of every deployment: one sequence, utilization 0.9."""
     return {
-        one: plan(one.model, context=CONTEXT, on=one.on, engine_name=one.engine, weights=one.weights)
+        one: serve(one.model, context=CONTEXT, on=one.on, engine=one.engine, weights=one.weights)
         for one in DEPLOYMENTS
     }
 
@@ -62,15 +67,15 @@ def deployments() -> str:
     rows = [
         {
             "model": short(one.model),
-            "format, engine": f"{serving.named['weights']}, {one.engine}",
+            "format, engine": f"{served.plan.weights}, {one.engine}",
             "machine": one.on,
-            "fits": "**yes**" if serving.budget.fits else "no",
-            "device, GiB": f"{hundredths(serving.budget.pools[0].total_bytes, GIB)} of "
-            f"{hundredths(serving.usable_bytes or 0, GIB)}",
-            "host, GiB": None if serving.host is None else serving.host.total_bytes / GIB,
-            "longest, tokens": serving.max_context or None,
+            "fits": "**yes**" if served.fits else "no",
+            "device, GiB": f"{hundredths(served.device.total_bytes, GIB)} of "
+            f"{hundredths(served.usable_bytes or 0, GIB)}",
+            "host, GiB": None if served.host is None else served.host.total_bytes / GIB,
+            "longest, tokens": served.max_context or None,
         }
-        for one, serving in planned().items()
+        for one, served in planned().items()
     ]
     return f"{table(rows)!r}\n"
 
@@ -78,14 +83,16 @@ def deployments() -> str:
 def picture() -> str:
     """Return the picture of what fills one device."""
     some = {
-        f"{short(one.model)}\n{one.on}": serving
-        for one, serving in planned().items()
+        f"{short(one.model)}\n{one.on}": served
+        for one, served in planned().items()
         if one.engine == "vllm" and not one.on.endswith("-ecc")
     }
     capacity = {
-        label: serving.machine.device.capacity_bytes for label, serving in some.items() if serving.machine
+        label: served.device.capacity_bytes
+        for label, served in some.items()
+        if served.device.capacity_bytes is not None
     }
-    rows = {label: serving.budget.pools[0].components for label, serving in some.items()}
+    rows = {label: served.device.components for label, served in some.items()}
     return bars(
         rows, "What fills one device: weights first, then what the engine takes.", capacity=capacity
     ).svg

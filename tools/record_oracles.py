@@ -62,6 +62,13 @@ def asked_versions() -> dict[str, str]:
     return versions
 
 
+def defaults_recording() -> dict[str, Any]:
+    """Return what transformers makes of configs with a field absent or null: the content of defaults.json."""
+    ask, defaults = importlib.import_module("ask"), importlib.import_module("defaults")
+    versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    return {"versions": versions, "models": defaults.recorded()}
+
+
 def recordings() -> dict[str, dict[str, Any]]:
     """Return the content of each record."""
     versions = {**asked_versions(), "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
@@ -130,6 +137,7 @@ def main() -> None:
         "training.json": training_recording(),
         "llama_cpp.json": llama_recording(llama.Llama(), llama.RECORDED),
     }
+    made |= {"defaults.json": defaults_recording()}
     for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")

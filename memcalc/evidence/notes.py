@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.evidence.record import need, open_record
+from memcalc.evidence.records import load_records, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from memcalc.evidence.records import Checks
+
 __all__ = [
     "ARITHMETIC",
+    "CHECKS",
     "NONE",
     "PRICE",
     "SECTIONS",
     "VERDICTS",
     "Citation",
     "Claim",
-    "Silent",
+    "NotAClaim",
     "citations",
     "claims",
-    "label",
-    "silent",
-    "text",
+    "link",
+    "not_claims",
+    "notes_text",
     "uncovered",
 ]
 
@@ -41,6 +43,21 @@ ARITHMETIC = "arithmetic"  # the source of what is computed from shapes and sour
 NONE = "none"  # the source of a price, which is the notes' own, and of an opinion
 PRICE = "CNY"
 UNITS = {"": 1, "GB": 10**9, "GiB": 2**30, PRICE: 1}
+CHECKS: Checks = {  # what every claim must state
+    "verdict": lambda claim: claim.verdict in VERDICTS,
+    "section": lambda claim: claim.section in SECTIONS,
+    "unit": lambda claim: claim.unit in UNITS,
+    "english": lambda claim: claim.english != "",
+    "why": lambda claim: claim.why != "",
+    "source": lambda claim: (
+        claim.source == (NONE if claim.is_exempt else ARITHMETIC) or claim.source.startswith("https://")
+    ),
+    "date": lambda claim: (
+        re.fullmatch(r"\d{4}-\d\d" if "://" in claim.source else "", claim.date) is not None
+    ),
+}
+# letters, digits and signs; not spaces, punctuation and the marks of Markdown
+CONTENT = re.compile(r"[^\s\-*#>|:：，。、；（）()\[\]`+=$]")
 
 
 class Claim(NamedTuple):
@@ -90,7 +107,7 @@ class Claim(NamedTuple):
     @property
     def cited(self) -> str:
         """The source as Markdown."""
-        return f"{label(self.source)}, {self.date}" if self.date else self.source
+        return f"{link(self.source)}, {self.date}" if self.date else self.source
 
     @property
     def is_exempt(self) -> bool:
@@ -132,17 +149,17 @@ class Citation(NamedTuple):
     date: str
 
 
-class Silent(NamedTuple):
+class NotAClaim(NamedTuple):
     """Text of the notes that claims nothing: a whole line, or a piece that occurs once, and why."""
 
     text: str
     why: str
 
 
-def text() -> str:
+def notes_text() -> str:
     """Return the notes, verbatim.
 
-    >>> text().splitlines()[2]
+    >>> notes_text().splitlines()[2]
     '- Qwen/Qwen3-32B'
     """
     with open_record("notes.txt") as file:
@@ -150,39 +167,30 @@ def text() -> str:
 
 
 def claims(section: str | None = None) -> tuple[Claim, ...]:
-    """Return all claims in the notes' order, or those of a section.
+    """Return the claims of the notes, each with its verdict, in the notes' order.
 
+    Parameters
+    ----------
+    section : str, optional
+        One of `SECTIONS`; all of them by default.
+
+    Returns
+    -------
+    tuple of Claim
+
+    Raises
+    ------
+    TypeError
+        A claim lacks a field, or has a verdict, section, unit or source that cannot be.
+
+    Examples
+    --------
     >>> {claim.section for claim in claims()} == set(SECTIONS)
     True
 
-    Raises:
-        TypeError: a claim lacks a field, or has a verdict, section, unit or source that cannot be.
-
     """
-    found = [claim(fields) for fields in record()["claims"]]
+    found = load_records(Claim, "notes.json", CHECKS, part="claims")
     return tuple(one for one in found if section in (None, one.section))
-
-
-def claim(fields: dict[str, Any]) -> Claim:
-    """Return a claim of the record, if it says all that a reader must know.
-
-    Raises:
-        TypeError: it does not.
-
-    """
-    found = Claim(**fields)
-    stated = {
-        "verdict": found.verdict in VERDICTS,
-        "section": found.section in SECTIONS,
-        "unit": found.unit in UNITS,
-        "english": found.english != "",
-        "why": found.why != "",
-        "source": found.source == (NONE if found.is_exempt else ARITHMETIC)
-        or found.source.startswith("https://"),
-        "date": re.fullmatch(r"\d{4}-\d\d" if "://" in found.source else "", found.date) is not None,
-    }
-    need(f"{found.id}: a claim of the record", stated)
-    return found
 
 
 def citations() -> tuple[Citation, ...]:
@@ -191,61 +199,51 @@ def citations() -> tuple[Citation, ...]:
     >>> next(one.read for one in citations() if one.id == "hiascend-r1")
     'yes'
     """
-    return tuple(Citation(**fields) for fields in record()["citations"])
+    return load_records(Citation, "notes.json", {}, part="citations")
 
 
-def silent() -> tuple[Silent, ...]:
-    """Return what claims nothing, each with its reason.
+def not_claims() -> tuple[NotAClaim, ...]:
+    """Return the pieces of the notes that claim nothing, each with its reason.
 
-    >>> silent()[0].why
+    >>> not_claims()[0].why
     'a heading'
     """
-    return tuple(Silent(**fields) for fields in record()["silent"])
-
-
-def record() -> dict[str, Any]:
-    """Return the record as it is stored."""
-    with open_record("notes.json") as file:
-        found: dict[str, Any] = json.load(file)
-    return found
+    return load_records(NotAClaim, "notes.json", {}, part="not_claims")
 
 
 def uncovered() -> Iterator[tuple[int, str]]:
     """Yield what no claim quotes, no citation is and no reason excuses: a line's number, and its rest.
 
     Letters, digits and signs of the text all count; only spaces, punctuation and Markdown's marks do not.
-    A line of which nothing but such marks stands there has to be excused as well.
+    A line that consists of such marks has to be excused as well.
 
     >>> list(uncovered())
     []
     """
-    notes, whole = text(), {line.strip() for line in text().splitlines()}
-    pieces = [one.quote for one in claims()] + [one.quote for one in citations()]
-    said = [False] * len(notes)
-    for piece in pieces:
+    notes = notes_text()
+    whole_lines = {line.strip() for line in notes.splitlines()}
+    excused = {one.text for one in not_claims()}
+    quotes = [*(one.quote for one in claims()), *(one.quote for one in citations())]
+    covered = [False] * len(notes)
+    for piece in (*quotes, *(excused - whole_lines)):
         start = notes.index(piece)
-        said[start : start + len(piece)] = [True] * len(piece)
-    for one in silent():
-        if one.text not in whole:
-            start = notes.index(one.text)
-            said[start : start + len(one.text)] = [True] * len(one.text)
-    excused = {one.text for one in silent()} & whole
+        covered[start : start + len(piece)] = [True] * len(piece)
     start = 0
     for number, line in enumerate(notes.splitlines(), 1):
-        covered = said[start : start + len(line)]
+        marked = covered[start : start + len(line)]
         start += len(line) + 1
-        rest = "".join(sign for sign, done in zip(line, covered, strict=True) if not done)
-        bare = not any(covered) and line.strip() != ""
-        if line.strip() not in excused and (bare or re.search(r"[^\s\-*#>|:：，。、；（）()\[\]`+=$]", rest)):
+        rest = "".join(sign for sign, done in zip(line, marked, strict=True) if not done)
+        only_marks = line.strip() != "" and not any(marked)
+        if line.strip() not in excused and (only_marks or CONTENT.search(rest)):
             yield number, rest
 
 
-def label(url: str) -> str:
+def link(url: str) -> str:
     """Return an address as a Markdown link with a short text.
 
-    >>> label("https://github.com/vllm-project/vllm/issues/17327")
+    >>> link("https://github.com/vllm-project/vllm/issues/17327")
     '[vllm#17327](https://github.com/vllm-project/vllm/issues/17327)'
-    >>> label("https://arxiv.org/abs/2211.10438")
+    >>> link("https://arxiv.org/abs/2211.10438")
     '[arxiv.org](https://arxiv.org/abs/2211.10438)'
     """
     thread = re.fullmatch(r"https://github\.com/[^/]+/([^/]+)/(?:issues|pull)/(\d+)", url)

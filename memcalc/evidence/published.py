@@ -1,34 +1,41 @@
 """Published checkpoints: how each stores its model, what its size is said to be, and where that was read.
 
 A record names a model of the catalogue or has a config of its own, and states its storage as the checkpoint
-does, in a `quantization_config`. What a file holds beside the parameters of its model stands in `beside`.
+does, in a `quantization_config`. What a file holds on top of the parameters of its model stands in `extra`.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.evidence.record import need, open_record
-from memcalc.files.sources import Source, source
+from memcalc.evidence.records import SOURCED, load_records
+from memcalc.files.source import Source
+from memcalc.files.sources import source
 from memcalc.ledger.formats import format_named, tensor_bytes, tensor_pieces
 from memcalc.ledger.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from memcalc.evidence.records import Checks
     from memcalc.ledger.formats import Format
 
-__all__ = ["Checkpoint", "checkpoints"]
+__all__ = ["CHECKS", "Checkpoint", "checkpoint", "checkpoints"]
 
 PLAIN = "not quantised"
+CHECKS: Checks = {
+    **SOURCED,
+    "model, config or unread": lambda row: sum(map(bool, (row.model, row.config, row.unread))) == 1,
+    "published_as": lambda row: (row.total_bytes is None) == (row.published_as == ""),
+}
 
 
 class Checkpoint(NamedTuple):
     """One checkpoint. `total_bytes` is its published size, None where none was found.
 
-    `vision` says whether that counts what sees. `unread` is the reason why memcalc cannot list its tensors;
-    `assumed` is what of its layout was not seen. `read_as` says which family stands for a class of its own.
+    `vision` says whether that counts the vision tower. `unread` is the reason why memcalc cannot list its
+    tensors; `assumed` is what of its layout was not seen. `read_as` says which family stands for a class of
+    its own, `extra` what the file holds on top of the parameters.
     """
 
     id: str
@@ -39,7 +46,7 @@ class Checkpoint(NamedTuple):
     quantization_config: Mapping[str, Any] | None = None
     scale_bits: int | None = None
     vision: bool = False
-    beside: tuple[Tensor, ...] = ()
+    extra: tuple[Tensor, ...] = ()
     total_bytes: int | None = None
     published_as: str = ""
     assumed: tuple[str, ...] = ()
@@ -47,11 +54,13 @@ class Checkpoint(NamedTuple):
     unread: str = ""
 
     @property
-    def found(self) -> Source:
+    def as_source(self) -> Source:
         """The model's config with the checkpoint's own storage.
 
-        Raises:
-            LookupError: memcalc cannot read this checkpoint.
+        Raises
+        ------
+        LookupError
+            memcalc cannot read this checkpoint.
 
         """
         if self.unread:
@@ -62,15 +71,13 @@ class Checkpoint(NamedTuple):
 
     def tensors(self) -> Iterator[tuple[Tensor, Format]]:
         """Yield every tensor with its format, equal layers together; the router's buffers stay out."""
-        from memcalc.serving.estimate import as_stored
-
-        stored = as_stored(self.found)
+        stored = self.as_source.stored()
         for tensor in stored.model.weights():
             if tensor.kind != "buffer":
                 yield tensor, stored.rule(tensor)
         for tensor in stored.model.vision_weights() if self.vision else ():
             yield tensor, stored.activation
-        for tensor in self.beside:
+        for tensor in self.extra:
             yield tensor, format_named(str(tensor.format))
 
     @property
@@ -99,35 +106,35 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoints(*names: str) -> tuple[Checkpoint, ...]:
-    """Return the checkpoints of these names, or all of them, in the record's order.
+    """Return published checkpoints in the record's order.
 
+    Parameters
+    ----------
+    *names : str
+        Their ids; all of them without any.
+
+    Returns
+    -------
+    tuple of Checkpoint
+
+    Raises
+    ------
+    BadInputError
+        The package was installed without the repository around it.
+
+    Examples
+    --------
     >>> [one.id for one in checkpoints() if one.id.endswith("-AWQ")]
     ['Qwen/Qwen2.5-72B-Instruct-AWQ', 'Qwen/Qwen3-32B-AWQ', 'Qwen/Qwen3-8B-AWQ']
 
-    Raises:
-        TypeError: a record lacks its source, its date, or what its tensors follow from.
-
     """
-    with open_record("checkpoints.json") as file:
-        rows = [checkpoint(row) for row in json.load(file)]
+    rows = load_records(checkpoint, "checkpoints.json", CHECKS)
     return tuple(row for row in rows if not names or row.id in names)
 
 
-def checkpoint(fields: Mapping[str, Any]) -> Checkpoint:
-    """Return a row of the record, if it says where it comes from and how its tensors are known.
-
-    Raises:
-        TypeError: it does not.
-
-    """
-    beside = (Tensor(**{**one, "shape": tuple(one["shape"])}) for one in fields.get("beside", ()))
-    lists = {"beside": tuple(beside), "assumed": tuple(fields.get("assumed", ()))}
-    row = Checkpoint(**{**fields, **lists})
-    stated = {
-        "source": row.source.startswith("https://"),
-        "date": row.date != "",
-        "model, config or unread": sum(map(bool, (row.model, row.config, row.unread))) == 1,
-        "published_as": (row.total_bytes is None) == (row.published_as == ""),
-    }
-    need(f"{row.id}: a row of the record", stated)
-    return row
+def checkpoint(
+    *, extra: Sequence[Mapping[str, Any]] = (), assumed: Sequence[str] = (), **fields: Any
+) -> Checkpoint:
+    """Return an entry of the record, whose tensors are stored as lists."""
+    tensors = tuple(Tensor(**{**one, "shape": tuple(one["shape"])}) for one in extra)
+    return Checkpoint(**fields, extra=tensors, assumed=tuple(assumed))

@@ -6,22 +6,24 @@ no such row is counted too, with the reason.
 
 from __future__ import annotations
 
-import json
-from math import ceil
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.evidence.inference import GRADES, ROLES, without
-from memcalc.evidence.record import need, open_record
+from memcalc.evidence.records import PURPOSE, SOURCED, half_a_digit, load_left_out, load_records, matching
+from memcalc.ledger.amount import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memcalc.evidence.inference import LeftOut
+    from memcalc.evidence.prediction import Prediction
+    from memcalc.evidence.records import Checks, LeftOut
 
 __all__ = [
+    "CHECKS",
+    "MODEL_CHECKS",
     "OPTIONS",
-    "QUANTITIES",
-    "REASONS",
+    "TRAINING_QUANTITIES",
+    "TRAINING_REASONS",
     "TrainedModel",
     "TrainingObservation",
     "trained_models",
@@ -29,8 +31,8 @@ __all__ = [
     "training_observations",
 ]
 
-
-QUANTITIES = {  # what was read, and where
+FILE = "training_observations.json"
+TRAINING_QUANTITIES = {  # what was read, and where
     "allocated": "torch.cuda.max_memory_allocated, or peak active memory: the largest of all moments",
     "allocated_after_step": "torch.cuda.memory_allocated once the step is done",
     "reserved": "torch.cuda.max_memory_reserved: with what the allocator rounds up and keeps",
@@ -46,7 +48,7 @@ DEVICES = ("on", "world", "shard", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "
 PARTS = ("pipeline_layout", "rank", "recompute", "recompute_modules", "lora_rank", "lora_targets")
 OPTIONS = frozenset(STEP + NUMBERS + KERNELS + SUMS + DEVICES + PARTS)  # of `memcalc train`, with underscores
 SHAPES = ("config", "fields", "parameters")  # the three ways in which the record describes a model
-REASONS = {  # why a published figure is no row of the record
+TRAINING_REASONS = {  # why a published figure is no row of the record
     "a constant of a library": "no run: memcalc has it where it is used",
     "a formula": "memcalc derives its own; the book holds them against each other",
     "accuracy of another tool": "an error in per cent, no memory",
@@ -59,8 +61,8 @@ REASONS = {  # why a published figure is no row of the record
     "ended early": "the run broke off: nothing was taken that could be predicted",
     "estimate, not a measurement": "what a tool or an author expects",
     "from memory, unverified": "not seen again in its source",
-    "GPU count not stated": "of how many devices, nobody says",
-    "hardware not stated": "of which device, nobody says",
+    "GPU count not stated": "the number of devices is not given",
+    "hardware not stated": "the device is not given",
     "kernels not modelled": "fused kernels keep other tensors, and the peak depends on them",
     "length not stated": "nor can it be worked out",
     "model not stated": "its dimensions are not given",
@@ -72,16 +74,27 @@ REASONS = {  # why a published figure is no row of the record
     "recompute policy not modelled": "chosen operation by operation",
     "settings not stated": "an optimizer, a recomputation or the like is not named",
     "sharding not stated": "several devices, and not what each holds",
-    "variable lengths": "the longest batch decides, and nobody says how long it was",
+    "variable lengths": "the longest batch decides, and its length is not given",
+}
+CHECKS: Checks = {
+    **SOURCED,
+    "quantity": lambda row: row.quantity in TRAINING_QUANTITIES,
+    "value_bytes": lambda row: type(row.value_bytes) is int and row.value_bytes > 0,
+    "plan": lambda row: bool(row.plan) and row.plan.keys() <= OPTIONS,
+    **PURPOSE,
+}
+MODEL_CHECKS: Checks = {
+    **SOURCED,
+    " or ".join(SHAPES): lambda model: sum(bool(getattr(model, name)) for name in SHAPES) == 1,
 }
 
 
 class TrainingObservation(NamedTuple):
     """One measured or published figure of one device, in bytes.
 
-    `quantity` is one of `QUANTITIES`, `printed` how the source writes the figure. `model` is a name of the
-    catalogue or of `trained_models`. `plan` has options of ``memcalc train`` (`OPTIONS`); an option that it
-    does not name has its default. `family` groups rows that rest on like assumptions, which `note` states.
+    `quantity` is one of `TRAINING_QUANTITIES`, `printed` how the source writes the figure. `model` is a name
+    of the catalogue or of `trained_models`. `plan` has options of ``memcalc train`` (`OPTIONS`); an option
+    that it does not name has its default. `family` groups rows with like assumptions, which `note` states.
 
     `role` tells rows that set a constant of memcalc (``calibration``) from rows that only test it (``test``).
     `grade` A is printed by the program or its makers, with the run described; in B a part is assumed.
@@ -111,9 +124,22 @@ class TrainingObservation(NamedTuple):
         >>> row.printed, row.printed_to
         ('31.4 GB', 50000000)
         """
-        digits = self.printed.split()[0]
-        decimals = len(digits.partition(".")[2])
-        return ceil(round(self.value_bytes / float(digits)) / 10**decimals / 2)
+        return half_a_digit(self.printed)
+
+    @property
+    def judged_with(self) -> tuple[str, str]:
+        """The family and the quantity of the rows that are judged together with this one."""
+        return self.family, self.quantity
+
+    def columns(self, predicted: Prediction) -> dict[str, object]:
+        """Return what a table shows of this row: what was measured, what is predicted, and on what."""
+        return {
+            "measured, GiB": self.value_bytes / GIB,
+            "predicted, GiB": predicted.bytes / GIB,
+            "from, GiB": predicted.low / GIB,
+            "to, GiB": predicted.high / GIB,
+            "hardware": self.hardware,
+        }
 
 
 class TrainedModel(NamedTuple):
@@ -135,80 +161,50 @@ class TrainedModel(NamedTuple):
 
 
 def training_observations(**wanted: object) -> tuple[TrainingObservation, ...]:
-    """Return the rows whose fields are as wanted, in the record's order.
+    """Return the measured figures of training, in the record's order.
 
+    Parameters
+    ----------
+    **wanted
+        Values that fields of `TrainingObservation` must have; all rows without any.
+
+    Returns
+    -------
+    tuple of TrainingObservation
+
+    Raises
+    ------
+    BadInputError
+        The package was installed without the repository around it.
+    AttributeError
+        No field has this name.
+
+    Examples
+    --------
     >>> [row.value_bytes for row in training_observations(family="fms full", role="calibration")]
     [72434837504, 81008787456, 56190042112]
 
-    Raises:
-        TypeError: a row lacks its source, its date or another field that every row has.
-        AttributeError: no field has this name.
-
     """
-    with open_record("training_observations.json") as file:
-        rows = [observation(row) for row in json.load(file)["observations"]]
-    return tuple(row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
+    return matching(load_records(observation, FILE, CHECKS, part="observations"), wanted)
 
 
-def observation(fields: Mapping[str, Any]) -> TrainingObservation:
-    """Return a row of the record, if it says where it comes from and what it is for.
-
-    Raises:
-        TypeError: it does not.
-
-    """
-    row = TrainingObservation(**fields)
-    stated = {
-        **sourced(row),
-        "quantity": row.quantity in QUANTITIES,
-        "value_bytes": type(row.value_bytes) is int and row.value_bytes > 0,
-        "plan": bool(row.plan) and row.plan.keys() <= OPTIONS,
-        "role": row.role in ROLES,
-        "grade": row.grade in GRADES,
-    }
-    need(f"{row.id}: a row of the record", stated)
-    return row
+def observation(plan: Mapping[str, Any], **fields: Any) -> TrainingObservation:
+    """Return a row from its fields as they are stored: an option with several values is a tuple."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in plan.items()}
+    return TrainingObservation(plan=values, **fields)
 
 
-def trained_models() -> dict[str, TrainedModel]:
-    """Return the models that rows refer to and the catalogue does not have, by name.
-
-    Raises:
-        TypeError: one lacks its source or its date, or is not described in exactly one way.
-
-    """
-    with open_record("training_observations.json") as file:
-        models = [trained_model(fields) for fields in json.load(file)["models"]]
+@cache
+def trained_models() -> Mapping[str, TrainedModel]:
+    """Return the models that rows refer to and the catalogue does not have, by name."""
+    models = load_records(TrainedModel, FILE, MODEL_CHECKS, part="models")
     return {model.name: model for model in models}
 
 
-def trained_model(fields: Mapping[str, Any]) -> TrainedModel:
-    """Return a model of the record, if it says where it comes from.
-
-    Raises:
-        TypeError: it does not.
-
-    """
-    model = TrainedModel(**fields)
-    given = [name for name in SHAPES if getattr(model, name)]
-    need(f"{model.name}: a model of the record", {**sourced(model), " or ".join(SHAPES): len(given) == 1})
-    return model
-
-
 def training_left_out() -> tuple[LeftOut, ...]:
-    """Return what was read and is no row.
+    """Return the figures of training that were read and are not used, each with one of `TRAINING_REASONS`.
 
     >>> sum(one.rows for one in training_left_out() if one.reason == "one kernel alone")
     106
-
-    Raises:
-        TypeError: an entry lacks its source, what it is, how many figures it counts, or a known reason.
-
     """
-    with open_record("training_left_out.json") as file:
-        return tuple(without(fields, REASONS) for fields in json.load(file))
-
-
-def sourced(record: TrainingObservation | TrainedModel) -> dict[str, bool]:
-    """Say whether a record has what every record has: where it was read, and of when that is."""
-    return {"source": record.source.startswith("https://"), "date": record.date != ""}
+    return load_left_out("training_left_out.json", TRAINING_REASONS)

@@ -13,10 +13,9 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
-from memcalc.files.readers import read
 from memcalc.files.safetensors import BITS
 from memcalc.files.tensor_names import as_found, family_name, listed, stored_shape
-from memcalc.ledger.formats import Format, format_named, plain, quantised
+from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
 from memcalc.ledger.tensor import ceil_div
 
 if TYPE_CHECKING:
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 
     from memcalc.files.quantization import Scheme
     from memcalc.files.safetensors import Header, Stored
-    from memcalc.files.sources import Source
+    from memcalc.files.source import Source
     from memcalc.files.tensor_names import Listed
     from memcalc.ledger.model import Model
 
-__all__ = ["Array", "Check", "Difference", "check", "scale_bits"]
+__all__ = ["Array", "Check", "Difference", "check"]
 
 DTYPES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
 # Floats by their width: which of the two of 16 bits a tool writes depends on the model that it was given.
@@ -38,7 +37,6 @@ BUFFER = (
     "BF16",
     "F16",
 )  # the router's bias: F32 in published files, the model's dtype if written again
-SCALES = ("weight_scale_inv", "weight_scale")
 
 
 class Array(NamedTuple):
@@ -321,21 +319,6 @@ class Expected(NamedTuple):
     uncompared: dict[str, int]
 
 
-def scale_bits(header: Header) -> int | None:
-    """Return the width of the weights' scales that a header states: None if it has none, or several.
-
-    >>> from memcalc.files.safetensors import Header, Stored
-    >>> scale_bits(Header({"q_proj.weight_scale_inv": Stored("BF16", (1, 1), 2)}, files=1))
-    16
-    """
-    widths = {
-        BITS[tensor.dtype]
-        for name, tensor in header.tensors.items()
-        if tensor is not None and name.endswith(SCALES)
-    }
-    return widths.pop() if len(widths) == 1 and widths <= set(FLOATS) else None
-
-
 def check(source: Source) -> Check | None:
     """Compare the header of a source with the ledger of its config.json, tensor by tensor; None without one.
 
@@ -347,12 +330,12 @@ def check(source: Source) -> Check | None:
     if header is None:
         return None
     if header.kind == "gguf":
-        return check_gguf(read(source.fields, source.name), header)
+        return check_gguf(source.model, header)
     try:
         scheme = source.scheme
     except BadInputError as error:  # the model itself can be answered all the same
         return Check(header, None, (Difference(str(error), "not compared"),))
-    expected = expectation(read(source.fields, source.name), scheme, format_named(source.dtype), header)
+    expected = expectation(source.model, scheme, format_named(source.dtype), header)
     aside: tuple[Difference, ...] = ()
     if expected.uncompared and scheme is not None:
         name = " ".join(filter(None, ("the arrays of", scheme.method, scheme.layout)))
@@ -389,7 +372,7 @@ def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Heade
     """Return what a checkpoint of the model should hold; a part that is not there at all was left out."""
     if scheme is not None:
         model = kept_out(model, scheme, rest)
-    rule = plain(rest) if scheme is None else quantised(scheme.format, rest)
+    rule = uniform_rule(rest) if scheme is None else weight_only_rule(scheme.format, rest)
     everything = {as_found(model, name, header.tensors): one for name, one in listed(model).items()}
     there = {one.part for name, one in everything.items() if one.part == "text" or name in header.tensors}
     endings = {name.rpartition(".")[2] for name in header.tensors}

@@ -5,283 +5,172 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, shown
+from memcalc.files.config_classes import harmless_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HARMLESS", "Config", "load"]
+    from memcalc.files.config_classes import ConfigClass
 
-# Fields that cannot change the bytes of a text model's weights or cache.
-HARMLESS = frozenset(
-    [
-        "architectures",
-        "auto_map",
-        "model_type",
-        "transformers_version",
-        "torch_dtype",
-        "dtype",
-        "use_cache",
-        "initializer_range",
-        "id2label",
-        "label2id",
-        "rms_norm_eps",
-        "eos_token_id",
-        "bos_token_id",
-        "pad_token_id",
-        "sep_token_id",
-        "unk_token_id",
-        "tokenizer_class",
-        "hidden_act",
-        "attention_dropout",
-        "hidden_dropout",
-        "router_jitter_noise",
-        "max_position_embeddings",
-        "max_window_layers",
-        "seq_length",
-        "original_max_position_embeddings",
-        "rope_theta",
-        "rope_scaling",
-        "rope_parameters",
-        "rope_interleave",
-        "pretraining_tp",
-        "norm_topk_prob",
-        "routed_scaling_factor",
-        "scoring_func",
-        "topk_method",
-        "topk_group",
-        "n_group",
-        "router_aux_loss_coef",
-        "output_router_logits",
-        "aux_loss_alpha",
-        "seq_aux",
-        "ep_size",
-        "is_decoder",
-        "is_encoder_decoder",
-        "add_cross_attention",
-        "output_hidden_states",
-        "output_attentions",
-        "output_scores",
-        "return_dict",
-        "torchscript",
-        "pruned_heads",
-        "chunk_size_feed_forward",
-        "finetuning_task",
-        "problem_type",
-        "prefix",
-        "cross_attention_hidden_size",
-        "tie_encoder_decoder",
-        "task_specific_params",
-        "bad_words_ids",
-        "suppress_tokens",
-        "begin_suppress_tokens",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "remove_invalid_values",
-        "exponential_decay_length_penalty",
-        "max_length",
-        "min_length",
-        "do_sample",
-        "early_stopping",
-        "num_beams",
-        "num_beam_groups",
-        "num_return_sequences",
-        "diversity_penalty",
-        "length_penalty",
-        "repetition_penalty",
-        "no_repeat_ngram_size",
-        "encoder_no_repeat_ngram_size",
-        "temperature",
-        "top_k",
-        "top_p",
-        "typical_p",
-        "quantization_config",
-        "quantization",
-        "name_or_path",
-        "_name_or_path",
-        "_attn_implementation_autoset",
-        "prefill_chunk_size",
-        "context_window_size",
-        "kv_cache_scheme",
-        "decoder_start_token_id",
-        "layer_norm_eps",
-        "num_nextn_predict_layers",
-        "embd_pdrop",
-        "resid_pdrop",
-        "hidden_activation",
-        "final_logit_softcapping",
-        "attn_logit_softcapping",
-        "query_pre_attn_scalar",
-        "rope_local_base_freq",
-        "swiglu_alpha",
-        "swiglu_limit",
-        "initial_context_length",
-        "attention_sink_size",
-        "tf_legacy_loss",
-        "use_bfloat16",
-        "return_dict_in_generate",
-        "_attn_implementation",
-        "ignore_index",
-        "image_token_index",
-        "boi_token_index",
-        "eoi_token_index",
-        "image_token_id",
-        "video_token_id",
-        "boi_token_id",
-        "eoi_token_id",
-        "vision_start_token_id",
-        "vision_end_token_id",
-        "media_placeholder_token_id",
-        "video_placeholder",
-        "use_unified_vision_chunk",
-        "mm_tokens_per_image",
-        "projector_hidden_act",
-        "projector_ln_eps",
-        "projection_layer_norm_eps",
-    ]
-)
-# What ends like a size and may be 0 or null: generation settings, and what no decoder has.
-NOT_SIZES = frozenset(
-    [
-        "cross_attention_hidden_size",
-        "pruned_heads",
-        "no_repeat_ngram_size",
-        "encoder_no_repeat_ngram_size",
-        "num_beams",
-        "num_beam_groups",
-        "num_return_sequences",
-        "num_hidden_layers_to_drop",
-    ]
-)
-# Counts for which 0 is an answer: no such layer.
-ZERO_ALLOWED = frozenset(["num_nextn_predict_layers", "num_mtp_layers", "max_window_layers"])
-# Sizes that an architecture may do without.
-NULL_ALLOWED = frozenset(["sliding_window", "q_lora_rank", "max_window_layers", "n_inner"])
-SIZE_PREFIXES = ("num_", "n_")
-SIZE_SUFFIXES = (
-    "_size",
-    "_dim",
-    "_rank",
-    "_heads",
-    "_layers",
-    "_experts",
-    "_window",
-    "_embeddings",
-    "_per_tok",
-    "_group",
-)
-NAMES_OF_LISTS = frozenset({"mlp_only_layers", "merge_kernel_size"})
+__all__ = ["Config", "load"]
+
+CORRECT = "correct the field in config.json"
+NESTED = "this config nests a text model: give its text_config as a file of its own"
 MOST_LAYERS = 10_000  # layers are listed one by one: a slip of some zeros must not fill the memory
 
 
-def is_size(field: str) -> bool:
-    """Say whether a field of config.json is a size: a whole number >= 1.
-
-    >>> is_size("hidden_size"), is_size("rope_theta"), is_size("tie_word_embeddings")
-    (True, False, False)
-    """
-    if field in NOT_SIZES or field in NAMES_OF_LISTS or field.startswith(("tie_", "use_", "output_")):
-        return False
-    return field.startswith(SIZE_PREFIXES) or field.endswith(SIZE_SUFFIXES)
-
-
 class Config:
-    """The fields of a config.json, with the class's defaults under them.
+    """The fields of a config.json, with the defaults of its class in transformers under them.
 
-    >>> config = Config({"model_type": "llama", "hidden_size": 4096}, head_dim=128)
-    >>> config.size("hidden_size"), config.size("head_dim")
-    (4096, 128)
+    A field that is absent has the class's default; one that is null is null, if the class takes null there. A
+    field may have another name, and then counts as read under either.
+
+    Parameters
+    ----------
+    fields : mapping of str to object
+        The config.json, or an object inside of it.
+    declared : ConfigClass, optional
+        What its class declares. Without one nothing has a default, and every unread field is refused.
+    aliases : mapping of str to str, optional
+        Other names of fields, beside those that the class knows.
+
+    Raises
+    ------
+    BadInputError
+        A field has two names with two values.
+
+    Examples
+    --------
+    >>> from memcalc.files.config_classes import config_class
+    >>> config = Config({"n_embd": 1024, "num_hidden_layers": 24}, config_class("gpt2"))
+    >>> config.size("n_embd"), config.size("n_layer"), config.size("n_head")
+    (1024, 24, 12)
+
     """
 
-    def __init__(self, fields: Mapping[str, object], /, **defaults: object) -> None:
-        """Check every field that is a size, read later or not.
+    def __init__(
+        self,
+        fields: Mapping[str, object],
+        declared: ConfigClass | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        self.fields = dict(fields)
+        self.declared = declared
+        self.aliases = {**(declared.aliases if declared else {}), **(aliases or {})}
+        self.defaults: Mapping[str, object] = declared.defaults if declared else {}
+        self.read: set[str] = set()
+        self.inside: list[tuple[str, Config]] = []
+        self.stated: dict[str, object] = {}
+        for field, value in self.fields.items():
+            name = self.aliases.get(field, field)
+            if name in self.stated and self.stated[name] != value:
+                other = next(one for one in self.fields if self.aliases.get(one, one) == name)
+                expected = f"what {other} says, {shown(self.stated[name])}"
+                raise BadInputError(field, expected, value, "they are one field: remove one of the two")
+            self.stated[name] = value
 
-        Raises:
-            BadInputError: a size is no whole number >= 1.
+    def value(self, field: str) -> object:
+        """Return a field, or its class's default; None if it has none.
+
+        Raises
+        ------
+        BadInputError
+            It is null, and its class takes no null there.
 
         """
-        self.fields = dict(fields)
-        self.values = {**defaults, **self.fields}
-        self.read: set[str] = set()
-        for field, value in self.fields.items():
-            if is_size(field):
-                check_size(field, value)
+        name = self.aliases.get(field, field)
+        self.read.add(name)
+        if name not in self.stated:
+            return self.defaults.get(name)
+        value = self.stated[name]
+        if value is None and name in self.fields and self.declared and not self.declared.takes_null(name):
+            expected = f"another value than null, which {self.declared.name} does not take"
+            raise BadInputError(field, expected, None, f"{CORRECT}, or remove it")
+        return value
 
     def has(self, field: str) -> bool:
-        """Say whether a field is there and not null."""
-        self.read.add(field)
-        return self.values.get(field) is not None
+        """Say whether a field, or its class's default, is not null."""
+        return self.value(field) is not None
 
     def size(self, field: str) -> int:
-        """Return a size.
+        """Return a whole number >= 1.
 
-        Raises:
-            BadInputError: it is missing, or null.
+        Raises
+        ------
+        BadInputError
+            It is missing and the class has no default, or it is no such number.
 
         """
-        self.read.add(field)
-        value = self.values.get(field)
+        value = self.value(field)
         if value is None:
-            remedy = "add the field to config.json"
-            if "text_config" in self.fields:
-                remedy = "this config nests a text model: give its text_config as a file of its own"
-            raise BadInputError(field, "a whole number >= 1", None, remedy)
+            raise BadInputError(field, "a whole number >= 1", None, "add the field to config.json")
         check_size(field, value)
         return value  # type: ignore[return-value]
 
     def optional(self, field: str) -> int | None:
-        """Return a size that an architecture may do without: None where it is missing or null."""
+        """Return a size that an architecture may do without: None where it is null, or nowhere stated."""
         return self.size(field) if self.has(field) else None
 
     def count(self, field: str) -> int:
-        """Return a whole number that may be 0."""
-        self.read.add(field)
-        value = self.values.get(field)
+        """Return a whole number >= 0."""
+        value = self.value(field)
         if type(value) is not int or value < 0:
-            raise BadInputError(field, "a whole number >= 0", value, "correct the field in config.json")
+            raise BadInputError(field, "a whole number >= 0", value, CORRECT)
         return value
 
     def flag(self, field: str) -> bool:
-        """Return a field that is true or false."""
-        self.read.add(field)
-        value = self.values.get(field)
-        if not isinstance(value, bool):
-            raise BadInputError(field, "true or false", value, "correct the field in config.json")
-        return value
+        """Return a field that is true or false; a field that neither file nor class has is false."""
+        value = self.value(field)
+        if value is not None and not isinstance(value, bool):
+            raise BadInputError(field, "true or false", value, CORRECT)
+        return value is True
 
     def mapping(self, field: str) -> dict[str, object]:
-        """Return an object of further fields, such as the text model's of a model that sees."""
-        self.read.add(field)
-        value = self.values.get(field)
+        """Return an object of further fields, such as the text model's of a model with a vision tower."""
+        value = self.value(field)
         if not isinstance(value, dict):
             raise BadInputError(field, "an object", value, "add the object to config.json")
         return value
 
+    def nested(
+        self, field: str, declared: ConfigClass | None, aliases: Mapping[str, str] | None = None
+    ) -> Config:
+        """Return an object of further fields as a config: what it leaves unread is refused with the rest."""
+        config = Config(self.mapping(field), declared, aliases)
+        self.inside.append((field, config))
+        return config
+
     def restates(self, field: str, *expected: object) -> None:
         """Check a field that says again what another one has said, or that has one known meaning.
 
-        Raises:
-            BadInputError: it says something else.
+        Null says nothing, and a class's default needs no check.
+
+        Raises
+        ------
+        BadInputError
+            It says something else.
 
         """
-        if self.has(field) and self.values[field] not in expected:
+        name = self.aliases.get(field, field)
+        self.read.add(name)
+        value = self.stated.get(name)
+        if value is not None and value not in expected:
             remedy = "correct config.json; with another meaning the field is not understood"
-            raise BadInputError(field, " or ".join(map(str, expected)), self.values[field], remedy)
+            raise BadInputError(field, " or ".join(map(spelled, expected)) or "no such field", value, remedy)
 
     def whole_numbers(self, field: str) -> tuple[int, ...]:
         """Return a list of whole numbers; null is the empty list."""
-        self.read.add(field)
-        value = self.values.get(field)
+        value = self.value(field)
         if value is None:
             return ()
         if not isinstance(value, list) or any(type(item) is not int for item in value):
-            raise BadInputError(field, "a list of whole numbers", value, "correct the field in config.json")
+            raise BadInputError(field, "a list of whole numbers", value, CORRECT)
         return tuple(value)
 
     def words(self, field: str, known: tuple[str, ...], length: int) -> tuple[str, ...] | None:
-        """Return a list of one known word a layer, or None where the field is missing or null."""
-        self.read.add(field)
-        value = self.values.get(field)
+        """Return a list of one known word a layer, or None where there is no list."""
+        value = self.value(field)
         if value is None:
             return None
         if not isinstance(value, list) or len(value) != length:
@@ -292,36 +181,74 @@ class Config:
                 raise BadInputError(field, f"only {', '.join(known)}", item, remedy)
         return tuple(value)
 
-    def refuse_unread(self) -> None:
-        """Refuse what no reader looked at and nobody knows to be harmless.
+    def unread(self) -> tuple[str, ...]:
+        """Return what was not read and is not known to be harmless: fields with their values, in words.
 
-        Raises:
-            BadInputError: a field says something that may change memory.
+        0, false and null say "none", and a class's own default changes nothing. Of the rest only text and
+        numbers that are no size pass, and are named.
+
+        Returns
+        -------
+        tuple of str
+            ``("unsloth_version '2026.3.5'",)``
+
+        Raises
+        ------
+        BadInputError
+            A field that may change memory: a whole number above 1, true, a list or an object.
 
         """
-        empty = (None, False, 0, "")
+        named = []
         for field, value in self.fields.items():
-            known = field in self.read or field in HARMLESS
-            if not known and value not in empty and value not in ([], {}):
-                expected = f"only fields that the reader of {self.fields.get('model_type')} understands"
+            if self.says_nothing(field, value):
+                continue
+            if self.declared is None or value is True or isinstance(value, list | dict) or is_count(value):
+                of = f"the reader of {self.fields.get('model_type')}" if self.declared else "its reader"
                 remedy = f"{field} may change memory; remove it if it cannot"
-                raise BadInputError(field, expected, value, remedy)
+                remedy = NESTED if field == "text_config" else remedy
+                raise BadInputError(field, f"only fields that {of} understands", value, remedy)
+            named.append(f"{field} {shown(value)}")
+        for outer, config in self.inside:
+            named += [f"{outer}.{each}" for each in config.unread()]
+        return tuple(named)
+
+    def says_nothing(self, field: str, value: object) -> bool:
+        """Whether a field was read, says "none", stands at its class's default, or cannot change memory."""
+        name = self.aliases.get(field, field)
+        if name in self.read or value in EMPTY or field in harmless_fields():
+            return True
+        default = self.defaults.get(name)
+        return value == default and isinstance(value, bool) == isinstance(default, bool)
+
+
+EMPTY: tuple[object, ...] = (None, False, 0, "", [], {})
+
+
+def spelled(expected: object) -> str:
+    """Return a value that was expected as errors print it: text as it is, long lists cut."""
+    return expected if isinstance(expected, str) else shown(expected)
+
+
+def is_count(value: object) -> bool:
+    """Say whether a value is a whole number above 1: a size, or how many there are of something.
+
+    >>> is_count(2), is_count(1), is_count(2.0), is_count(True)
+    (True, False, False, False)
+    """
+    return type(value) is int and value > 1
 
 
 def check_size(field: str, value: object) -> None:
     """Refuse a size that is no whole number >= 1, and more layers than any model has.
 
     Raises:
-        BadInputError: it is negative, zero, a string, a float, true, or null where null means nothing.
+        BadInputError: it is negative, zero, a string, a float or true.
 
     """
-    if value is None and field in NULL_ALLOWED:
-        return
-    low = 0 if field in ZERO_ALLOWED else 1
-    if type(value) is not int or value < low:
-        raise BadInputError(field, f"a whole number >= {low}", value, "correct the field in config.json")
+    if type(value) is not int or value < 1:
+        raise BadInputError(field, "a whole number >= 1", value, CORRECT)
     if field.endswith("_layers") and value > MOST_LAYERS:
-        raise BadInputError(field, f"at most {MOST_LAYERS} layers", value, "correct the field in config.json")
+        raise BadInputError(field, f"at most {MOST_LAYERS} layers", value, CORRECT)
 
 
 def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.safetensors import INDEX, SINGLE, beside, read, stated, together, total_size
-from memcalc.files.sources import Source, described
+from memcalc.files.source import Source
+from memcalc.files.sources import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

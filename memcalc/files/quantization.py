@@ -15,9 +15,11 @@ from memcalc.ledger.formats import Format, format_named
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Scheme", "keep_out", "scheme"]
+__all__ = ["Scheme", "keep_out", "scheme", "zero_biases"]
 
 FIELD = "quantization_config"
 ASIDE = "say --weights to leave it aside"
@@ -328,3 +330,17 @@ def module_of(tensor: str) -> str:
     'model.layers.{layer}.mlp.gate'
     """
     return f"model.layers.{{layer}}.{tensor.rpartition('.')[0]}"
+
+
+def zero_biases(model: Model, rule: Rule) -> Iterator[Tensor]:
+    """Yield the zero biases that AutoGPTQ stores for every quantised linear layer that has none of its own.
+
+    Source: AutoGPTQ packed every layer with ``bias=True`` before https://github.com/AutoGPTQ/AutoGPTQ/pull/602
+    (2024-03), which no release had by 2024-10 (https://github.com/microsoft/Olive/pull/1445).
+    """
+    weights = list(model.weights())
+    names = {tensor.name for tensor in weights}
+    for tensor in weights:
+        name = tensor.name.removesuffix("weight") + "bias"
+        if not rule(tensor).is_plain and name not in names:
+            yield tensor._replace(name=name, shape=tensor.shape[:1], kind="bias", split=None)

@@ -45,6 +45,8 @@ BITS = {
     "I64": 64,
     "U64": 64,
 }
+SCALES = ("weight_scale_inv", "weight_scale")  # what tools call the scales of weights
+SCALE_BITS = frozenset({8, 16, 32})
 AGAIN = "download the file again; it is cut or damaged"
 
 
@@ -78,6 +80,20 @@ class Header(NamedTuple):
         if not self.files:
             return self.total_size
         return sum(tensor.bytes for tensor in self.tensors.values() if tensor is not None)
+
+    @property
+    def scale_bits(self) -> int | None:
+        """The width of the weights' scales; None if there are none, or several.
+
+        >>> Header({"q_proj.weight_scale_inv": Stored("BF16", (1, 1), 2)}, files=1).scale_bits
+        16
+        """
+        widths = {
+            BITS[tensor.dtype]
+            for name, tensor in self.tensors.items()
+            if tensor is not None and name.endswith(SCALES)
+        }
+        return widths.pop() if len(widths) == 1 and widths <= SCALE_BITS else None
 
 
 def stated(where: str, name: str, dtype: object, shape: Any, offsets: Any) -> Stored:

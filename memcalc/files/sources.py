@@ -4,102 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memcalc.data import folder, open_text
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.config import load
-from memcalc.files.readers import read
+from memcalc.files.source import Source
 
 if TYPE_CHECKING:
-    from memcalc.files.quantization import Scheme
-    from memcalc.files.safetensors import Header
     from memcalc.ledger.model import Model
 
-__all__ = ["Source", "catalogue", "load_model", "source"]
+__all__ = ["catalogue", "load_model", "source"]
 
 RECORD_FIELDS = {"id", "config", "source", "date"}
 OPTIONAL_FIELDS = {"aliases", "note", "scale_bits"}
-
-
-class Source(NamedTuple):
-    """A model's name and config.json, where it was found, and what is known of its storage.
-
-    `scale_bits` is what a record of the catalogue says; `header` is None where only the config.json is known.
-    `file_type` is the number of the mix that a GGUF file says it was made as.
-    """
-
-    name: str
-    fields: dict[str, object]
-    found: str
-    scale_bits: int | None = None
-    header: Header | None = None
-    file_type: int | None = None
-
-    @property
-    def is_gguf(self) -> bool:
-        """Whether the source is a GGUF file: its tensors have the types that they have."""
-        return self.header is not None and self.header.kind == "gguf"
-
-    def stated(self, field: str) -> object:
-        """Return a field, or the text model's where a model that sees says it there."""
-        text = self.fields.get("text_config")
-        inside = text.get(field) if isinstance(text, dict) else None
-        own = self.fields.get(field)
-        return inside if own is None else own
-
-    @property
-    def dtype(self) -> str:
-        """The 16- or 32-bit format of activations and of everything that is not quantised.
-
-        Raises:
-            BadInputError: it is another one, or `dtype` and `torch_dtype` contradict each other.
-
-        """
-        names = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-        stated = [value for name in ("dtype", "torch_dtype") if (value := self.stated(name)) is not None]
-        if not stated:
-            return "bf16"
-        value = stated[0]
-        if not isinstance(value, str) or value not in names:
-            expected = f"one of {', '.join(names)}"
-            raise BadInputError("torch_dtype", expected, value, "correct the field in config.json")
-        if stated[-1] != value:
-            raise BadInputError("torch_dtype", f"{value}, as dtype says", stated[-1], "remove one of the two")
-        return names[value]
-
-    @property
-    def stored_as(self) -> str:
-        """The format that the source itself states: its quantization_config, else its dtype.
-
-        Raises:
-            BadInputError: the quantization_config is not understood, or says more than the format does.
-
-        """
-        found = self.scheme
-        return self.dtype if found is None else found.format.id
-
-    @property
-    def scheme(self) -> Scheme | None:
-        """What the source's quantization_config says; None where it has none.
-
-        Raises:
-            BadInputError: it is not understood.
-
-        """
-        stated = self.stated("quantization_config")
-        stated = self.stated("quantization") if stated is None else stated
-        if stated is None:
-            return None
-        from memcalc.files.quantization import scheme
-
-        found, bits = scheme(stated), self.scale_bits
-        if self.header is not None and found.format.scale_bits:
-            from memcalc.files.compare import scale_bits
-
-            bits = scale_bits(self.header)
-        return found if bits is None else found._replace(format=replace(found.format, scale_bits=bits))
 
 
 def catalogue() -> list[str]:
@@ -264,5 +182,4 @@ def load_model(text: str) -> Model:
     >>> load_model("Qwen/Qwen3-32B").parameters
     32762123264
     """
-    found = source(text)
-    return read(found.fields, found.name)
+    return source(text).model

@@ -6,39 +6,13 @@ from memcalc.ledger.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from memcalc.formula.core import (
-        Formula as Formula,
-        Lifted as Lifted,
-        Proof as Proof,
-        derive as derive,
-        derive_bytes as derive_bytes,
-        evaluate as evaluate,
-        formula as formula,
-        lift as lift,
-        prove as prove,
-        symbol as symbol,
-        symbols as symbols,
-        to_javascript as to_javascript,
-        to_latex as to_latex,
-    )
+    from memcalc.formula.arithmetic import *
+    from memcalc.formula.core import *
+    from memcalc.formula.expression import *
+    from memcalc.formula.javascript import *
+    from memcalc.formula.latex import *
+    from memcalc.formula.lifting import *
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "core": (
-            "Formula",
-            "Lifted",
-            "Proof",
-            "derive",
-            "derive_bytes",
-            "evaluate",
-            "formula",
-            "lift",
-            "prove",
-            "symbol",
-            "symbols",
-            "to_javascript",
-            "to_latex",
-        )
-    },
+    __name__, ["expression", "core", "lifting", "latex", "arithmetic", "javascript"]
 )

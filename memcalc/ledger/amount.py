@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GIB", "MIB", "Amount"]
+__all__ = ["GIB", "MIB", "Amount", "gb", "gib", "hundredths", "thin"]
 
 MIB = 2**20
 GIB = 2**30
@@ -31,11 +31,34 @@ class Amount(int):
         return self / 10**9
 
     def __repr__(self) -> str:
-        from memcalc.ledger.budget import gib
-
         return gib(self)
 
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        return format(int(self), spec) if spec else str(self)
+        return format(int(self), spec) if spec else gib(self)
+
+
+def gib(number: int) -> str:
+    """Write bytes as GiB, rounded half up, without a float error in the digits shown.
+
+    >>> gib(65524246528), gb(65524246528)
+    ('61.02 GiB', '65.52 GB')
+    """
+    return f"{hundredths(number, GIB)} GiB"
+
+
+def gb(number: int) -> str:
+    """Write bytes as GB of 10^9, in the same way."""
+    return f"{hundredths(number, 10**9)} GB"
+
+
+def hundredths(number: int, unit: int) -> str:
+    """Write a quotient with two decimals, rounded half up: whole numbers only, however large."""
+    whole, rest = divmod((200 * number + unit) // (2 * unit), 100)
+    return f"{whole:,}.{rest:02}"
+
+
+def thin(number: int) -> str:
+    """Write a whole number in groups of three: ``32,762,123,264``."""
+    return f"{number:,}"

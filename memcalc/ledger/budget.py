@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-__all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget", "gib", "thin"]
+__all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget"]
 
-GIB = 2**30
 COMPONENTS = (
     *("weights", "master", "gradients", "optimizer", "kv_cache", "state", "activations", "logits"),
     *("gathered", "temporaries", "workspace", "runtime"),
@@ -20,8 +19,8 @@ class Line:
     """Bytes of one tensor (or overhead) on the fullest device, and why we believe them.
 
     `count` is how many numbers they are, None where no count was taken. `evidence` is exact (follows from
-    shapes), measured (an engine's overhead: a range with its source) or assumed (nobody has measured it for
-    this case). `moments` names when it lives. What is `outside` the share of a device that an engine takes
+    shapes), measured (an engine's overhead: a range with its source) or assumed (not measured for this
+    case). `moments` names when it lives. What is `outside` the share of a device that an engine takes
     comes on top of it.
     """
 
@@ -36,6 +35,11 @@ class Line:
     low: int | None = None
     high: int | None = None
     outside: bool = False
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """All of it by name, as JSON shows it."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def least_bytes(self) -> int:
@@ -74,7 +78,7 @@ class PoolBudget:
 
     @cached_property
     def fullest(self) -> str:
-        """The moment at which most is held."""
+        """The moment at which most is allocated."""
         return max(self.moment_names, key=self.moments.__getitem__)
 
     @cached_property
@@ -86,25 +90,25 @@ class PoolBudget:
     @property
     def components(self) -> dict[str, int]:
         """Bytes of each component at the fullest moment; they add up to `total_bytes`."""
-        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for line in self.at_fullest:
-            found[line.component] = found.get(line.component, 0) + line.bytes
-        return {name: found[name] for name in sorted(found, key=COMPONENTS.index)}
+            sizes[line.component] = sizes.get(line.component, 0) + line.bytes
+        return {name: sizes[name] for name in sorted(sizes, key=COMPONENTS.index)}
 
     @property
     def total_bytes(self) -> int:
-        """The fullest moment and the runtime beside it."""
-        return sum(line.bytes for line in self.at_fullest)
+        """The fullest moment, and the runtime."""
+        return self._total("bytes")
 
     @property
     def low_bytes(self) -> int:
         """The total with every measured range at its lower end."""
-        return sum(line.least_bytes for line in self.at_fullest)
+        return self._total("least_bytes")
 
     @property
     def high_bytes(self) -> int:
         """The total with every measured range at its upper end."""
-        return sum(line.most_bytes for line in self.at_fullest)
+        return self._total("most_bytes")
 
     @property
     def free_bytes(self) -> int | None:
@@ -114,7 +118,7 @@ class PoolBudget:
     @property
     def share_bytes(self) -> int:
         """What the engine's share has to hold: the total without what comes on top of it."""
-        return sum(line.bytes for line in self.at_fullest if not line.outside)
+        return self._total("bytes", of_share=True)
 
     @property
     def room_bytes(self) -> int | None:
@@ -122,29 +126,34 @@ class PoolBudget:
         return self._room("bytes")
 
     @property
+    def fits(self) -> bool | None:
+        """Whether the share stays within utilization x capacity, and everything within the device."""
+        return self._fits("bytes")
+
+    @property
     def fits_at_least(self) -> bool | None:
         """Whether it fits with every measured range at its lower end."""
-        room = self._room("least_bytes")
-        return None if room is None else room >= 0
+        return self._fits("least_bytes")
 
     @property
     def fits_at_most(self) -> bool | None:
         """Whether it fits with every measured range at its upper end."""
-        room = self._room("most_bytes")
-        return None if room is None else room >= 0
+        return self._fits("most_bytes")
+
+    def _total(self, end: str, *, of_share: bool = False) -> int:
+        """Return the bytes at the fullest moment, with the lines at one end of their ranges."""
+        return sum(getattr(line, end) for line in self.at_fullest if not (of_share and line.outside))
 
     def _room(self, end: str) -> int | None:
-        """Return what is left with the lines at one end of their ranges."""
         if self.usable_bytes is None or self.capacity_bytes is None:
             return None
-        total = sum(getattr(line, end) for line in self.at_fullest)
-        share = sum(getattr(line, end) for line in self.at_fullest if not line.outside)
-        return int(min(self.usable_bytes - share, self.capacity_bytes - total))
+        return min(
+            self.usable_bytes - self._total(end, of_share=True), self.capacity_bytes - self._total(end)
+        )
 
-    @property
-    def fits(self) -> bool | None:
-        """Whether the share stays within utilization x capacity, and everything within the device."""
-        return None if self.room_bytes is None else self.room_bytes >= 0
+    def _fits(self, end: str) -> bool | None:
+        room = self._room(end)
+        return None if room is None else room >= 0
 
 
 class Budget(NamedTuple):
@@ -156,36 +165,7 @@ class Budget(NamedTuple):
     def fits(self) -> bool | None:
         """Whether every pool is large enough; None where that is not known.
 
-        It is not where no machine was named, or a host whose size nobody said beside devices that suffice.
+        It is not without a machine, or where the devices suffice and the size of the host is not given.
         """
         answers = [pool.fits for pool in self.pools]
         return False if False in answers else None if None in answers else True
-
-
-def gib(number: int) -> str:
-    """Write bytes as GiB, without a float error in the digits shown.
-
-    >>> gib(65524246528), gb(65524246528)
-    ('61.02 GiB', '65.52 GB')
-    """
-    return f"{hundredths(number, GIB)} GiB"
-
-
-def gb(number: int) -> str:
-    """Write bytes as GB of 10^9, in the same way."""
-    return f"{hundredths(number, 10**9)} GB"
-
-
-def hundredths(number: int, unit: int) -> str:
-    """Write a quotient with two decimals, rounded half up: whole numbers only, however large."""
-    whole, rest = divmod((200 * number + unit) // (2 * unit), 100)
-    return f"{whole:,}.{rest:02}"
-
-
-def thin(number: int) -> str:
-    """Write a whole number in groups of three.
-
-    >>> thin(32762123264)
-    '32,762,123,264'
-    """
-    return f"{number:,}"

@@ -15,3 +15,194 @@ class Measured(NamedTuple):
     high: int
     source: str
     date: str
+
+
+# ---- Serving: what engines take on top of all that follows from shapes, in bytes ----
+
+MB, MIB, GB, GIB = 10**6, 2**20, 10**9, 2**30
+
+CUDA_SOURCE = "pytorch/pytorch#107667: a CUDA context with lazy loading, and before CUDA 11.7"
+SPEED_BENCHMARK = "QwenLM/Qwen3@a912d23 docs/source/benchmark/speed_benchmark.rst (A100, transformers 4.46)"
+PLANNER = "llm-d-incubation/llm-d-planner docs/empirical-vllm-memory-results.md (H100 80 GB, 0.11)"
+SWEEP = "jgchn/llm-d-planner accuracy/results (H100 80 GB, logs of 0.15 to 0.19)"
+
+TRANSFORMERS_CUDA_CONTEXT = Measured(300 * MB, 300 * MB, 1000 * MB, CUDA_SOURCE, "read 2026-11")
+# what eight rows of the table show on top of all that is derived: the least, the mean, the most
+TRANSFORMERS_UNEXPLAINED = Measured(-2 * MIB, 10 * MIB, 35 * MIB, SPEED_BENCHMARK, "2024-11")
+# thousandths of the prompt's cache, on top of it
+TRANSFORMERS_AUTOAWQ = Measured(
+    0,
+    0,
+    125,
+    "QwenLM/Qwen3 docs/source/getting_started/speed_benchmark.md (H20, transformers 4.51.3): Qwen3-8B in AWQ",
+    "2025-05",
+)
+
+# hundredths of a byte that the sampler needs for an entry of the vocabulary and a sequence of the trial pass
+VLLM_0_11_SAMPLER = Measured(3837, 3898, 3959, f"{PLANNER}: Qwen3-0.6B, Llama-3.3-70B", "2026-04")
+VLLM_0_17_SAMPLER = Measured(1483, 1547, 1611, f"{SWEEP}: gemma-2-2b, Llama-3.3-70B on 4", "2026-04")
+# hundredths of what the tokens of the trial pass take by their count of numbers
+VLLM_0_11_TOKENS = Measured(
+    100,
+    100,
+    100,
+    "vllm-project/vllm#10517 (RTX 3090, 0.6.4: 2.07 and 2.99 GiB for 20,000 and 29,000 tokens a pass)",
+    "read 2026-11",
+)
+VLLM_0_17_TOKENS = Measured(100, 100, 112, f"{SWEEP}: CodeLlama-7b (0.77 GiB)", "2026-04")
+# outside PyTorch's allocator, on one tensor-parallel rank and on several
+VLLM_0_11_NON_TORCH = Measured(
+    int(0.03 * GIB),
+    int(0.14 * GIB),
+    int(0.44 * GIB),
+    "vLLM logs: 0.03 GiB (RTX 4060, 0.7) to 0.44 (RTX A6000, 0.6.4)",
+    "read 2026-11",
+)
+VLLM_0_11_NON_TORCH_ON_RANKS = Measured(
+    int(0.03 * GIB) + 500 * MB,
+    int(0.54 * GIB),
+    int(1.96 * GIB),
+    "a NCCL communicator takes 500 MB at least (NVIDIA/nccl#964, #864, #1685); vllm#10909 (2 x H100)",
+    "read 2026-11",
+)
+VLLM_0_17_NON_TORCH = Measured(
+    int(0.07 * GIB),
+    int(0.25 * GIB),
+    int(0.46 * GIB),
+    f"{SWEEP}: Llama-3.1-8B in stages and alone, granite-3.1-2b",
+    "2026-04",
+)
+VLLM_0_17_NON_TORCH_ON_RANKS = Measured(
+    int(2.06 * GIB),
+    int(2.1 * GIB),
+    int(2.21 * GIB),
+    f"{SWEEP}: Qwen2.5-7B on 2, Kimi-Dev-72B on 2, Llama-3.3-70B on 4",
+    "2026-04",
+)
+# captured CUDA graphs; below 0 capturing freed more than it took
+VLLM_0_11_GRAPHS = Measured(
+    int(-0.88 * GIB),
+    int(0.1 * GIB),
+    int(1.03 * GIB),
+    f"{PLANNER}: Qwen3-32B, Qwen3-0.6B, gpt-oss-120b",
+    "2026-04",
+)
+VLLM_0_17_GRAPHS = Measured(
+    int(0.51 * GIB),
+    int(0.91 * GIB),
+    int(1.85 * GIB),
+    f"{SWEEP}: Llama-3.1-8B in 4 stages and alone, Llama-3.3-70B on 2",
+    "2026-04",
+)
+VLLM_0_21_GRAPHS = Measured(
+    int(0.11 * GIB),
+    int(0.91 * GIB),
+    int(1.85 * GIB),
+    f"{SWEEP}; LukeJYK/AutoScientists@e313354 vllm.log (A100, 0.26.1): Qwen3-Coder-30B-A3B",
+    "2026-08",
+)
+# thousandths by which experts in MXFP4 grow when they are laid out for the kernel
+VLLM_MXFP4_PADDING = Measured(
+    63, 65, 83, f"{PLANNER}; {SWEEP}: gpt-oss-120b, gpt-oss-20b (0.11), gpt-oss-20b (0.19)", "2026-04"
+)
+
+SGLANG_LOGS = "logs of sgl-project.github.io (H100, 0.4.2 and 0.5)"
+# outside PyTorch's allocator before weights are loaded, on one device and on several
+SGLANG_NON_TORCH = Measured(
+    int(0.37 * GIB),
+    int(0.5 * GIB),
+    int(0.82 * GIB),
+    f"{SGLANG_LOGS}; jerryzsj/my-deepseek-r1 (RTX 3090)",
+    "2025-08",
+)
+SGLANG_NON_TORCH_ON_RANKS = Measured(
+    int(0.84 * GIB),
+    int(2.1 * GIB),
+    int(3.81 * GIB),
+    f"{SGLANG_LOGS}; vllm-project/vllm#21348 (4 x H100); 8 x MI355X, ajith-sirra-amd/Issues",
+    "2026-02",
+)
+SGLANG_LOADING = Measured(int(0.11 * GIB), int(0.12 * GIB), int(0.13 * GIB), SGLANG_LOGS, "2025-08")
+SGLANG_GRAPHS = Measured(
+    int(0.06 * GIB),
+    int(0.9 * GIB),
+    int(1.85 * GIB),
+    f"least: SGLang's own logs for 4 sequences; else as vLLM's, {SWEEP}",
+    "2026-04",
+)
+# rows of the table that says where each token of each request lies
+SGLANG_REQUESTS = Measured(
+    2048, 2048, 4096, "sgl-project/sglang mem_cache/memory_pool.py, ReqToTokenPool: int32", "2026-11"
+)
+
+LLAMA_CPP_CUDA_CONTEXT = Measured(300 * MB, 300 * MB, 1000 * MB, CUDA_SOURCE, "read 2026-11")
+
+# on top of modules and cache: Kimi-K2.5 with 5 experts on the device and with 1, DeepSeek-R1. The last cache
+# is 17 pages of 64 tokens: a prompt of 25, and 1,000 new ones (ktransformers/models/custom_cache.py).
+KTRANSFORMERS_RUNTIME = Measured(
+    2_580 * MB,
+    2_820 * MB,
+    3_640 * MB,
+    "kvcache-ai/ktransformers#1817 (Kimi-K2.5: 39 and 31 GB), 2026-02; "
+    "#275 (DeepSeek-R1: 13,535 MiB with 1,000 new tokens), 2025-02",
+    "2026-02",
+)
+# on top of the mapped file: DeepSeek-R1 asks for 382 of 376.65 GiB, Qwen3-235B took 160 of 142.1 GB
+KTRANSFORMERS_HOST = Measured(
+    0,
+    5 * GB,
+    18 * GB,
+    "kvcache-ai/ktransformers doc/en/install.md (382 GiB); README at cb5617b4 (160 GB)",
+    "2025-04",
+)
+
+
+# ---- training ----------------------------------------------------------------------------------------------
+
+KIB = 2**10
+
+# from lazy loading of kernels to all of them loaded
+TRAINING_CUDA_CONTEXT = Measured(
+    300 * MB, 500 * MB, 1000 * MB, "pytorch/pytorch#107667 and published logs", "2026-11"
+)
+TRAINING_COMMUNICATORS = Measured(500 * MB, 800 * MB, 1600 * MB, "NVIDIA/nccl#964, #864, #1685", "2026-11")
+
+# per cent: of the two rows that set it one lies 8 % above the sum, one is bound by its device
+TRAINING_RESERVE_PERCENT = Measured(
+    -8, 0, 8, "https://github.com/foundation-model-stack/fms-acceleration, refs/a100_80gb.csv", "2025-02"
+)
+
+# per cent of what layers keep: 9.0 GiB of 29.8 were not kept in a published pair of runs
+TRAINING_FUSED_AWAY_PERCENT = Measured(
+    0,
+    0,
+    31,
+    "https://github.com/meta-pytorch/torchtune, README at bd2a0fc7: 60.0 GiB, compiled 51.0 GiB",
+    "2024-11",
+)
+
+# bytes a number of a bucket: two buckets of 16 bits, one on its way while the other is filled
+ZERO_BUCKETS = Measured(
+    0, 0, 4, "https://github.com/deepspeedai/DeepSpeed, runtime/zero/stage_1_and_2.py", "2026-11"
+)
+ZERO_BUCKET_NUMBERS = 5 * 10**8  # DeepSpeed's defaults of reduce_bucket_size and allgather_bucket_size
+
+# What PyTorch has allocated after a step beyond what is derived: workspaces of cuBLAS and of Transformer
+# Engine, and what is not listed. The smallest, the median and the largest of those of Megatron-LM's
+# functional tests that have dense layers or latent attention, on A100, H100 and GB200: the record of training
+# runs calls them calibration. One H100 run is left out (gpt3_7b_tp1_pp4_memory_speed: 1,377 MiB, and nothing
+# of the plan explains them).
+MEGATRON_TESTS = "NVIDIA/Megatron-LM d98e8a64, functional tests", "2026-08-22"
+MEGATRON_WORKSPACE = {  # by the generation of CUDA's capability
+    8: Measured(68 * MIB, 81 * MIB, 96 * MIB, *MEGATRON_TESTS),
+    9: Measured(96 * MIB, 106 * MIB, 137 * MIB, *MEGATRON_TESTS),
+    10: Measured(48 * MIB, 97 * MIB, 126 * MIB, *MEGATRON_TESTS),
+}
+
+# Workspaces of one thread, as their sources size them. cuBLAS: pytorch/pytorch v2.13,
+# aten/src/ATen/cuda/CublasHandlePool.cpp, :4096:2:16:8, from capability 9.0 on :4096:8; published runs on
+# A100 show 15 to 18 MB. Transformer Engine: transformer_engine/pytorch/cpp_extensions/gemm.py, one a stream.
+TRAINING_CUBLAS_WORKSPACE = (2 * 4096 + 8 * 16) * KIB
+TRAINING_CUBLAS_WORKSPACE_HOPPER = 8 * 4096 * KIB
+TRANSFORMER_ENGINE_WORKSPACE, TRANSFORMER_ENGINE_WORKSPACE_HOPPER = 4 * MIB, 32 * MIB
+TRANSFORMER_ENGINE_STREAMS = 4

@@ -10,7 +10,7 @@ __all__ = ["lazy_names"]
 
 
 def lazy_names(
-    package: str, homes: Mapping[str, Sequence[str]]
+    package: str, homes: Mapping[str, Sequence[str]] | Sequence[str]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return a package's ``__getattr__`` and ``__dir__``: each name loads its module when first asked for.
 
@@ -18,8 +18,9 @@ def lazy_names(
     ----------
     package : str
         The package's own ``__name__``.
-    homes : mapping of str to sequence of str
-        For each module, relative to the package, the public names that it defines.
+    homes : mapping of str to sequence of str, or sequence of str
+        For each module, relative to the package, the public names that it defines; or the modules alone,
+        where a name may load all of them until it stands in the ``__all__`` of one.
 
     Returns
     -------
@@ -33,13 +34,18 @@ def lazy_names(
     ('BadInputError', ['BadInputError'])
 
     """
-    where = {name: module for module, names in homes.items() for name in names}
+    from importlib import import_module
+
+    def names(module: str) -> Sequence[str]:
+        if isinstance(homes, dict):
+            return homes[module]
+        found = import_module(f"{package}.{module}")
+        return getattr(found, "__all__", None) or dir(found)  # a package lists its names when asked
 
     def load(name: str) -> object:
-        if name not in where:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        from importlib import import_module
+        for module in () if name.startswith("__") else homes:
+            if name in names(module):
+                return getattr(import_module(f"{package}.{module}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-        return getattr(import_module(f"{package}.{where[name]}"), name)
-
-    return load, lambda: sorted(where)
+    return load, lambda: sorted(name for module in homes for name in names(module))

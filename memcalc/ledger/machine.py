@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import NamedTuple
 
 from memcalc.data import open_text
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.ledger.amount import MIB
 
-__all__ = ["MIB", "Device", "Machine", "Server", "devices", "machine", "servers"]
+__all__ = ["Device", "Machine", "Server", "devices", "servers"]
 
-MIB = 2**20
+UNITS = {"GiB": 2**30, "GB": 10**9, "TiB": 2**40, "TB": 10**12}
 
 
 class Device(NamedTuple):
@@ -42,32 +44,12 @@ class Device(NamedTuple):
 class Machine(NamedTuple):
     """A count of equal devices. Two cards are two pools of their own, not one of twice the size.
 
-    `host_bytes` is the memory of the machine beside them, which all share; None where nobody said how much.
+    `host_bytes` is the memory of the machine that all of them share; None where it is not given.
     """
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
     device: Device
     host_bytes: int | None = None
-
-
-def devices() -> dict[str, Device]:
-    """Return the records of all devices, by id.
-
-    >>> devices()["rtx-a6000"].printed_mib, devices()["rtx-a6000-ecc"].printed_mib
-    (49140, 46068)
-
-    Raises:
-        TypeError: a record lacks its source or its date.
-
-    """
-    return {device.id: device for device in recorded()}
-
-
-@cache
-def recorded() -> tuple[Device, ...]:
-    """Return the records in their order, read once."""
-    with open_text("machines.json") as file:
-        return tuple(Device(**record) for record in json.load(file))
 
 
 class Server(NamedTuple):
@@ -81,15 +63,23 @@ class Server(NamedTuple):
     date: str
 
 
+@cache
+def devices() -> dict[str, Device]:
+    """Return the records of all devices, by id; one without source or date is a TypeError.
+
+    >>> devices()["rtx-a6000"].printed_mib, devices()["rtx-a6000-ecc"].printed_mib
+    (49140, 46068)
+    """
+    with open_text("machines.json") as file:
+        return {record["id"]: Device(**record) for record in json.load(file)}
+
+
+@cache
 def servers() -> dict[str, Server]:
     """Return the records of servers, by id.
 
     >>> servers()["atlas-800i-a2"].devices
     8
-
-    Raises:
-        TypeError: a record lacks its source or its date.
-
     """
     with open_text("servers.json") as file:
         return {record["id"]: Server(**record) for record in json.load(file)}
@@ -105,28 +95,24 @@ def machine(text: str) -> Machine:
     32
     >>> machine("1x rtx-4090 + 512GiB host").host_bytes // 2**30
     512
-
-    Raises:
-        BadInputError: the count is 0, or something else stands beside the devices.
-        UnknownNameError: no record has this id.
-
     """
-    cards, plus, beside = text.partition("+")
-    host = host_bytes(beside) if plus else None
-    rest = cards.strip().lstrip("0123456789")
-    digits = cards.strip().removesuffix(rest)
-    name = rest.strip().lower().removeprefix("x").strip() if digits else rest.lower()
+    cards, plus, memory = text.partition("+")
+    host = host_bytes(memory) if plus else None
+    name = cards.strip().lower()
+    digits = name[: len(name) - len(name.lstrip("0123456789"))]
+    if digits:
+        name = name.removeprefix(digits).strip().removeprefix("x").strip()
     if digits and not 1 <= len(digits.lstrip("0")) < 10:
         expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
         raise BadInputError("--on", expected, text, "say how many devices")
-    known, built = devices(), servers()
     count = int(digits or 1)
-    if name in built:
-        return Machine(count * built[name].devices, known[built[name].device], host)
-    if name not in known:
-        names = ", ".join([*known, *built])
+    if name in servers():
+        server = servers()[name]
+        return Machine(count * server.devices, devices()[server.device], host)
+    if name not in devices():
+        names = ", ".join([*devices(), *servers()])
         raise UnknownNameError("--on", f"one of {names}", text, "see `memcalc list machines`")
-    return Machine(count, known[name], host)
+    return Machine(count, devices()[name], host)
 
 
 def host_bytes(text: str) -> int:
@@ -134,20 +120,9 @@ def host_bytes(text: str) -> int:
 
     >>> host_bytes(" 512GiB host"), host_bytes("512 GB host")
     (549755813888, 512000000000)
-
-    Raises:
-        BadInputError: it is written in another way.
-
     """
-    for unit, size in (("GiB", 2**30), ("GB", 10**9), ("TiB", 2**40), ("TB", 10**12)):
-        number, found, rest = text.strip().partition(unit)
-        digits = number.strip()
-        if (
-            found
-            and rest.strip() == "host"
-            and digits.isascii()
-            and digits.isdigit()
-            and 1 <= int(digits) < 10**6
-        ):
-            return int(digits) * size
-    raise BadInputError("--on", '"COUNTx ID + 512GiB host"', text.strip(), "say GiB or GB, and host")
+    found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip())
+    if found is None:
+        expected = '"COUNTx ID + 512GiB host"'
+        raise BadInputError("--on", expected, text.strip(), "say GiB or GB, and host")
+    return int(found[1]) * UNITS[found[2]]

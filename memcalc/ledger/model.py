@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from memcalc.ledger.amount import gb, gib, thin
 from memcalc.ledger.parts.plain import Part
-from memcalc.ledger.tensor import Tensor, under
+from memcalc.ledger.tensor import Tensor, count, least, under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memcalc.ledger.parts.plain import Kept
 
     Named = tuple[tuple[str, Part], ...]
     Formats = tuple[tuple[str, str], ...]
 
-__all__ = ["Layer", "Model", "everything"]
+__all__ = ["Layer", "Model", "cache_growth", "everything", "summary"]
 
 
 def everything(context: int, window: int | None) -> int:
@@ -26,8 +27,6 @@ def everything(context: int, window: int | None) -> int:
     >>> everything(8192, None), everything(8192, 4096)
     (8192, 4096)
     """
-    from memcalc.ledger.tensor import least
-
     return context if window is None else least(context, window)
 
 
@@ -46,10 +45,10 @@ class Layer:
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the weights of one such layer."""
-        stored, held = dict(self.formats), dict(self.pools)
+        formats, pools = dict(self.formats), dict(self.pools)
         for name, part in self.parts:
             for tensor in under(name, part.weights()):
-                form, pool = stored.get(tensor.name), held.get(tensor.name)
+                form, pool = formats.get(tensor.name), pools.get(tensor.name)
                 if form is None and pool is None:
                     yield tensor
                 else:  # half the time of _replace
@@ -66,14 +65,16 @@ class Layer:
         return tuple((name, part) for name, part in self.parts if type(part).cache is not Part.cache)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
-    """Layers, the parts before and after them, and what the checkpoint carries beside the text model.
+    """Layers, the parts before and after them, and what else the checkpoint carries.
 
     `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
     `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
     `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
-    `vision` what stands beside the text model to read pictures: neither is part of `weights`.
+    `vision` those of the vision tower: neither is part of `weights`.
+    `not_read` names fields of its config.json, with their values, that were not read and are not known to be
+    harmless.
     """
 
     name: str
@@ -86,11 +87,17 @@ class Model:
     mtp: tuple[Layer, ...] = ()
     vision: tuple[Layer, ...] = ()
     outside_pools: tuple[tuple[str, str], ...] = ()
+    not_read: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:
         """Number of layers."""
         return sum(layer.times for layer in self.layers)
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether a layer sends tokens to experts."""
+        return any(hasattr(part, "experts") for layer in self.groups for _, part in layer.parts)
 
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
@@ -107,24 +114,23 @@ class Model:
 
     def weights(self) -> Iterator[Tensor]:
         """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
-        yield from self._grouped
+        return iter(self._weights)
 
     @cached_property
-    def _grouped(self) -> tuple[Tensor, ...]:
+    def _weights(self) -> tuple[Tensor, ...]:
         """The weights, listed once: a plan walks them several times."""
-        return tuple(self._walk())
-
-    def _walk(self) -> Iterator[Tensor]:
-        held = dict(self.outside_pools)
-        for name, part in self.outside:
-            pool = held.get(name)
-            for tensor in under(name, part.weights()):
-                yield tensor if pool is None else tensor._replace(pool=pool)
-        for layer in self.groups:
-            for tensor in layer.weights():
-                _, shape, kind, split, _, experts, chosen, form, pool = tensor
-                name = f"model.layers.{{layer}}.{tensor.name}"  # below, half the time of _replace
-                yield Tensor(name, shape, kind, split, layer.times, experts, chosen, form, pool)
+        pools = dict(self.outside_pools)
+        outside = (
+            tensor._replace(pool=pools.get(name, tensor.pool))
+            for name, part in self.outside
+            for tensor in under(name, part.weights())
+        )
+        inside = (
+            tensor._replace(name=f"model.layers.{{layer}}.{tensor.name}", layers=layer.times)
+            for layer in self.groups
+            for tensor in layer.weights()
+        )
+        return (*outside, *inside)
 
     def each_weight(self) -> Iterator[Tensor]:
         """Yield every weight under its own name; `files.tensor_names` says how a checkpoint spells it."""
@@ -140,13 +146,24 @@ class Model:
                         yield tensor._replace(name=name, experts=1, chosen=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
-        """Yield what `batch` sequences of `context` tokens leave behind, under the engine's window rule."""
+        """Yield what sequences leave behind, equal layers together.
+
+        Parameters
+        ----------
+        batch : int
+            Sequences.
+        context : int
+            Tokens of each.
+        kept : callable, default `everything`
+            How many of them a layer keeps, by tokens and window: the engine's rule.
+
+        """
         for layer in self.groups:
-            held = dict(layer.pools)
+            pools = dict(layer.pools)
             for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
                 for tensor in part.cache(batch, context, kept):
                     full = f"model.layers.{{layer}}.{name}.{tensor.name}"
-                    pool = held.get(name, tensor.pool)
+                    pool = pools.get(name, tensor.pool)
                     yield tensor._replace(name=full, layers=layer.times, pool=pool)
 
     @property
@@ -161,7 +178,7 @@ class Model:
     @property
     def parameters(self) -> int:
         """Trainable numbers, tied ones once, buffers and multi-token prediction left out."""
-        return sum(tensor.count for tensor in self.weights() if tensor.kind != "buffer")
+        return count(tensor for tensor in self.weights() if tensor.kind != "buffer")
 
     @property
     def active_parameters(self) -> int:
@@ -171,17 +188,17 @@ class Model:
     @property
     def embedding_parameters(self) -> int:
         """Parameters of the input embedding."""
-        return sum(tensor.count for tensor in self.weights() if tensor.kind == "embedding")
+        return count(tensor for tensor in self.weights() if tensor.kind == "embedding")
 
     @property
     def buffer_values(self) -> int:
-        """Numbers that the checkpoint keeps beside the parameters."""
-        return sum(tensor.count for tensor in self.weights() if tensor.kind == "buffer")
+        """Numbers of the checkpoint's buffers, which are no parameters."""
+        return count(tensor for tensor in self.weights() if tensor.kind == "buffer")
 
     @property
     def mtp_parameters(self) -> int:
         """Numbers of the layers for multi-token prediction, router bias included, embedding and head not."""
-        return sum(tensor.count for layer in self.mtp for tensor in layer.weights())
+        return sum(count(layer.weights()) for layer in self.mtp)
 
     def vision_weights(self) -> Iterator[Tensor]:
         """Yield the weights of the vision tower and of its projection, equal layers together."""
@@ -191,8 +208,8 @@ class Model:
 
     @property
     def vision_parameters(self) -> int:
-        """Parameters that stand beside the text model to read pictures."""
-        return sum(tensor.count for tensor in self.vision_weights())
+        """Parameters of the vision tower and of its projection."""
+        return count(self.vision_weights())
 
     def stage(self, first: int, last: int) -> Model:
         """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends.
@@ -208,3 +225,69 @@ class Model:
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
         vision = self.vision if first == 0 else ()
         return replace(self, layers=self.layers[first:last], outside=outside, vision=vision)
+
+    def __repr__(self) -> str:
+        return "\n".join(summary(self, cache_growth(self)))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        first, *rows = summary(self, cache_growth(self))
+        cells = "".join(f"<div style='white-space:pre-wrap'>{escape(row.strip())}</div>" for row in rows)
+        return f'<div class="memcalc"><strong>{escape(first)}</strong>{cells}</div>'
+
+
+def cache_growth(
+    model: Model, kept: Kept = everything, states: Iterable[Tensor] | None = None
+) -> dict[str, int]:
+    """Return the bytes that a token and a sequence leave behind, tokens and convolutions in 16 bits.
+
+    Parameters
+    ----------
+    model : Model
+        Whose cache.
+    kept : callable, optional
+        How many tokens a layer keeps: the engine's rule for windows; by default what the architecture needs.
+    states : iterable of Tensor, optional
+        The cache of one sequence as an engine allocates its states; by default the architecture's.
+
+    Returns
+    -------
+    dict
+        Bytes that each token adds once every window is full, and while all of them grow; bytes of the states.
+
+    """
+    far = 2**40  # beyond every window
+
+    def tokens(context: int, rule: Kept) -> int:
+        return sum(2 * tensor.count for tensor in model.cache(1, context, rule) if tensor.kind == "cache")
+
+    of_a_sequence = model.cache(1, 1) if states is None else states
+    return {
+        "bytes_per_token": tokens(far + 1, kept) - tokens(far, kept),
+        "bytes_per_token_in_window": tokens(1, lambda context, _window: context),
+        "state_bytes_per_sequence": sum(
+            tensor.count * (4 if tensor.format == "fp32" else 2)
+            for tensor in of_a_sequence
+            if tensor.kind == "state"
+        ),
+    }
+
+
+def summary(model: Model, growth: dict[str, int]) -> list[str]:
+    """Return the lines that say what a model is; with letters in place of numbers, its name alone."""
+    title = f"{model.name} ({model.model_type}, {model.depth} layers)"
+    if type(model.parameters) is not int:
+        return [title]
+    far, near, state = growth.values()
+    window = "" if far == near else f", {thin(near)} B while every window still grows"
+    rows = {
+        "parameters": thin(model.parameters),
+        "active a token": thin(model.active_parameters),
+        "vision tower": f"{thin(model.vision_parameters)} parameters (not included above)",
+        "cache a token": f"{thin(far)} B (16-bit){window}",
+        "state a sequence": f"{thin(state)} B",
+        "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
+    }
+    absent = {"vision tower": model.vision_parameters, "state a sequence": state}
+    return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if absent.get(name, 1))]

@@ -7,13 +7,18 @@ not one polynomial, so that all are kept that could be the largest somewhere. No
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.sweep import columns, is_array, is_lazy, sweep
+from memcalc.ledger.tensor import greatest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    Range = tuple[int, int]  # the least and the largest
     Powers = tuple[int, int, int]  # of batch, of sequence, of "there is one sequence" (0 or 1)
     Polynomial = tuple[tuple[Powers, int], ...]
 
@@ -40,41 +45,25 @@ class Size:
         return Size((((powers, 1),),))
 
     def __add__(self, other: Any) -> Size:
-        """Add a number or a size."""
         found = tuple(summed(a, b) for b in polynomials(other) for a in self.most)
         one_of_them = len(self.most) == 1 or len(found) == len(self.most)
         return Size(found if one_of_them else pruned(found))  # what is added to all changes no order
 
-    __radd__ = __add__
-
     def __sub__(self, other: Any) -> Size:
-        """Take away a number, or a size that is one polynomial."""
         return self + other * -1
 
     def __rsub__(self, other: Any) -> Size:
-        """Take this size, if it is one polynomial, away from a number."""
         return self * -1 + other
 
     def __mul__(self, other: Any) -> Size:
-        """Multiply; by a negative number only what is one polynomial.
-
-        Raises:
-            TypeError: the largest of several sizes would become the smallest.
-
-        """
         if len(self.most) > 1 and not (type(other) is int and other >= 0):
-            raise TypeError(other)
+            raise TypeError(other)  # the largest of several sizes would become the smallest
         return Size(tuple(multiplied(a, b) for a in self.most for b in polynomials(other)))
 
-    __rmul__ = __mul__
+    __radd__, __rmul__ = __add__, __mul__
 
     def shared(self, ranks: int) -> Size:
-        """Divide what ranks divide.
-
-        Raises:
-            BadInputError: a coefficient is no multiple of the ranks.
-
-        """
+        """Return the part of one of the ranks, if they divide every coefficient."""
         if any(number % ranks for one in self.most for _, number in one):
             remedy = "ask for single plans, which round up"
             raise BadInputError("--tp", "ranks that divide every width in a sweep", ranks, remedy)
@@ -85,12 +74,7 @@ class Size:
         return Size(pruned((*self.most, *polynomials(other))))
 
     def is_one(self) -> Size:
-        """Return 1 where there is one sequence, and else 0; of the batch alone.
-
-        Raises:
-            TypeError: this is not the batch.
-
-        """
+        """Return 1 where there is one sequence, and else 0; this has to be the batch."""
         if self != Size.of(BATCH):
             raise TypeError(self)
         return Size.of(SINGLE)
@@ -103,35 +87,24 @@ def polynomials(number: Any) -> tuple[Polynomial, ...]:
 
 def summed(a: Polynomial, b: Polynomial) -> Polynomial:
     """Add two polynomials."""
-    found = dict(a)
-    for powers, number in b:
-        found[powers] = found.get(powers, 0) + number
-    return tuple(sorted((powers, number) for powers, number in found.items() if number))
+    return collected((*a, *b))
 
 
 def multiplied(a: Polynomial, b: Polynomial) -> Polynomial:
     """Multiply two polynomials."""
+    return collected(((i + m, j + n, k + o), x * y) for (i, j, k), x in a for (m, n, o), y in b)
+
+
+def collected(terms: Iterable[tuple[Powers, int]]) -> Polynomial:
+    """Return the terms in order, equal powers together."""
     found: dict[Powers, int] = {}
-    for (i, j, k), one in a:
-        for (m, n, o), other in b:
-            powers = i + m, j + n, k + o
-            found[powers] = found.get(powers, 0) + one * other
+    for powers, number in terms:
+        found[powers] = found.get(powers, 0) + number
     return tuple(sorted((powers, number) for powers, number in found.items() if number))
 
 
-def pruned(given: Iterable[Polynomial]) -> tuple[Polynomial, ...]:
-    """Leave out what can never be the largest: each of its coefficients is at most another one's."""
-    kept: list[Polynomial] = []
-    for one in dict.fromkeys(given):
-        if any(at_most(one, other) for other in kept):
-            continue
-        kept = [other for other in kept if not at_most(other, one)]
-        kept.append(one)
-    return tuple(kept)
-
-
 def at_most(a: Polynomial, b: Polynomial) -> bool:
-    """Whether a is at most b wherever batch and sequence are at least 0."""
+    """Whether a is at most b wherever batch and sequence are at least 0: each of its coefficients is."""
     larger = dict(b)
     for powers, number in a:
         if number > larger.pop(powers, 0):
@@ -139,80 +112,70 @@ def at_most(a: Polynomial, b: Polynomial) -> bool:
     return all(number >= 0 for number in larger.values())
 
 
+def pruned(
+    given: Iterable[Polynomial], is_below: Callable[[Polynomial, Polynomial], bool] = at_most
+) -> tuple[Polynomial, ...]:
+    """Leave out what is nowhere the largest, because it is below another one."""
+    kept: list[Polynomial] = []
+    for one in dict.fromkeys(given):
+        if not any(is_below(one, other) for other in kept):
+            kept = [other for other in kept if not is_below(other, one)]
+            kept.append(one)
+    return tuple(kept)
+
+
 @dataclass(frozen=True, eq=False)
 class Points:
-    """The batches and sequences of a sweep, as arrays of 64-bit integers that fit each other."""
+    """The batches and sequences of a sweep, each sequence shared by `cp` ranks."""
 
     batch: Any
     seq: Any
+    cp: int = 1
 
     def value(self, size: Any) -> Any:
-        """Return the bytes at every point, as an array of 64-bit integers.
+        """Return the bytes at every point, as an array of 64-bit integers."""
 
-        Raises:
-            BadInputError: a step would not fit into 64 bits.
-
-        """
-        import numpy as np
-
-        largest = {"batch": int(self.batch.max()), "seq": int(self.seq.max())}
-        products: dict[Powers, Any] = {}
-        found = None
-        for one in self.possible(polynomials(size)):
-            bound = sum(
-                abs(number) * largest["batch"] ** i * largest["seq"] ** j for (i, j, _), number in one
-            )
-            if bound >= LIMIT:
+        def prepare(ranges: Mapping[str, Range]) -> Callable[[Mapping[str, Any]], Any]:
+            (low, high), batch = ranges["--seq"], ranges["--micro-batch"]
+            seq = low // self.cp, high // self.cp
+            kept = pruned(polynomials(size), lambda a, b: least_difference(b, a, batch, seq) >= 0)
+            if any(largest_step(one, batch[1], seq[1]) >= LIMIT for one in kept):
+                largest = {"batch": batch[1], "seq": seq[1]}
                 raise BadInputError("--seq", "sizes below 2^63 bytes", largest, "sweep smaller numbers")
-            total = np.zeros(np.broadcast(self.batch, self.seq).shape, dtype="int64")
-            for powers, number in one:
-                if powers not in products:
-                    i, j, k = powers
-                    products[powers] = self.batch**i * self.seq**j * (self.batch == 1) ** k
-                total += number * products[powers]
-            found = total if found is None else np.maximum(found, total)
-        return found
+            return lambda at: largest_at(kept, at["--micro-batch"], at["--seq"] // self.cp)
 
-    def possible(self, given: tuple[Polynomial, ...]) -> tuple[Polynomial, ...]:
-        """Leave out what is nowhere the largest among these points, as far as their bounds tell."""
-        bounds = [(int(array.min()), int(array.max())) for array in (self.batch, self.seq)]
-        kept: list[Polynomial] = []
-        for one in given:
-            if not any(least_difference(other, one, *bounds) >= 0 for other in kept):
-                kept = [other for other in kept if least_difference(one, other, *bounds) < 0]
-                kept.append(one)
-        return tuple(kept)
+        return sweep(prepare, {"--micro-batch": self.batch, "--seq": self.seq})
 
 
-def least_difference(a: Polynomial, b: Polynomial, batch: tuple[int, int], seq: tuple[int, int]) -> int:
+def largest_step(one: Polynomial, batch: int, seq: int) -> int:
+    """Return what no step of a polynomial exceeds, up to a batch and a sequence."""
+    return sum(abs(number) * batch**i * seq**j for (i, j, _), number in one)
+
+
+def least_difference(a: Polynomial, b: Polynomial, batch: Range, seq: Range) -> int:
     """Return a lower bound of a - b: what is added at its least, what is taken away at its most."""
     least = 0
     for (i, j, k), number in summed(a, multiplied(b, ((ONE, -1),))):
         end = number < 0
-        product = batch[end] ** i * seq[end] ** j
-        least += number * (product if not k else product if end else 0)
+        least += number * batch[end] ** i * seq[end] ** j if end or not k else 0
     return least
 
 
-def points(numbers: Mapping[str, Any]) -> Points | None:
-    """Return the points of a sweep, or None where both numbers are single ones.
+def largest_at(kept: Iterable[Polynomial], batch: Any, seq: Any) -> Any:
+    """Return the largest of some polynomials at each point; what they have in common is worked out once."""
+    products: dict[Powers, Any] = {ONE: 1}
+    totals = []
+    for one in kept:
+        for i, j, k in {powers for powers, _ in one} - products.keys():
+            products[i, j, k] = reduce(mul, [batch] * i + [seq] * j + [batch == 1] * k)
+        totals.append(sum(number * products[powers] for powers, number in one))
+    return reduce(greatest, totals)
 
-    Raises:
-        BadInputError: an array is not of whole numbers >= 1, or they do not fit each other.
 
-    """
-    if not any(type(value).__module__ == "numpy" for value in numbers.values()):
+def points(batch: Any, seq: Any, cp: int = 1) -> Points | None:
+    """Return the points of a sweep, or None where batch and sequence are single numbers."""
+    if not (is_array(batch) or is_array(seq)):
         return None
-    import numpy as np
-
-    arrays = {name: np.asarray(value) for name, value in numbers.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "iu" or array.size == 0 or array.min() < 1:
-            given = f"{array.size} of {array.dtype}"
-            raise BadInputError(f"--{name}", "an array of whole numbers >= 1", given, "cast it to int64")
-    try:
-        np.broadcast(*arrays.values())
-    except ValueError:
-        given = ", ".join(str(array.shape) for array in arrays.values())
-        raise BadInputError("--seq", "arrays of one shape", given, "one element for each point") from None
-    return Points(arrays["micro-batch"].astype("int64"), arrays["seq"].astype("int64"))
+    if not (is_lazy(batch) or is_lazy(seq)):
+        columns({"--micro-batch": batch, "--seq": seq})
+    return Points(batch, seq, cp)

@@ -35,9 +35,9 @@ class Registry(Mapping[str, Thing]):
     >>> errors = Registry("--error", {"bad": "errors:BadInputError"}, package="memcalc")
     >>> errors["bad"].__name__, list(errors), "worse" in errors
     ('BadInputError', ['bad'], False)
-    >>> errors["bed"]
+    >>> errors["badd"]
     Traceback (most recent call last):
-    memcalc.errors.UnknownNameError: --error: expected one of bad, given 'bed'; did you mean bad?
+    memcalc.errors.UnknownNameError: --error: expected one of bad, given 'badd'; did you mean bad?
 
     """
 
@@ -86,5 +86,5 @@ def nearest(name: object, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     spelled = {one.lower(): one for one in known}
-    found = get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.6)
+    found = get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.7)
     return f"did you mean {' or '.join(spelled[one] for one in found)}?" if found else ""

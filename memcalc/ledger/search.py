@@ -13,13 +13,22 @@ LIMIT = 2**40  # where a search ends: with windows in all layers more tokens nee
 
 
 def largest(fits: Callable[[int], bool], limit: int = LIMIT, start: int = 1) -> int:
-    """Return the largest whole number for which `fits` is true, 0 if not even 1 fits, `limit` at most.
+    """Return the largest whole number that fits, 0 if not even 1 does.
 
-    `fits` must not become true again after it was false: more tokens never need less memory. A good `start`
-    saves time; the answer is the same with any.
+    Parameters
+    ----------
+    fits : callable
+        Whether a number fits. Once false it stays false: more tokens never need less memory.
+    limit : int, default 2**40
+        The largest answer.
+    start : int, default 1
+        Where to begin: a good guess saves time, and changes nothing else.
 
+    Examples
+    --------
     >>> largest(lambda context: 262144 * context <= 8 * 2**30)
     32768
+
     """
     low, high, step = 0, limit + 1, 1
     number = min(max(start, 1), limit)

@@ -1,85 +1,61 @@
 """A tensor: a name, a shape, a kind. The arithmetic never asks what its numbers are.
 
-Whole numbers give exact counts, SymPy symbols give formulas, NumPy arrays give sweeps. Annotations say
+Whole numbers give exact counts, SymPy symbols formulas, arrays of NumPy or Dask sweeps. Annotations say
 ``int``; `least`, `greatest`, `share` and `ceil_div` are the only functions that look at the kind of number.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = [
-    "IN",
-    "OUT",
-    "Axis",
-    "Tensor",
-    "ceil_div",
-    "count",
-    "greatest",
-    "least",
-    "linear",
-    "product",
-    "share",
-    "under",
-]
+__all__ = ["IN", "OUT", "Tensor", "ceil_div", "count", "greatest", "least", "linear"]
 
 Axis = int | tuple[int, int]  # (pieces, size): stored as one axis, cut between pieces only
 OUT, IN = 0, 1  # which axis of an (out, in) matrix tensor-parallel ranks share
 
 
-def _library(*numbers: object) -> str:
-    """Name the library that the numbers come from: sympy before numpy before Python's own."""
-    kinds = set(map(type, numbers))
-    if kinds == {int}:
-        return "builtins"
-    modules = {kind.__module__.partition(".")[0] for kind in kinds}
-    return next((name for name in ("sympy", "memcalc", "numpy") if name in modules), "builtins")
-
-
 def least(a: int, b: int) -> int:
-    """Return the smaller of two numbers, symbols or arrays.
+    """Return the smaller of two whole numbers, symbols or arrays.
 
     >>> least(4096, 131072)
     4096
     """
-    match _library(a, b):
-        case "sympy":
-            from sympy import Min
-
-            return Min(a, b)
-        case "numpy":
-            from numpy import minimum
-
-            return minimum(a, b)
-        case _:
-            return min(a, b)
+    return min(a, b) if type(a) is type(b) is int else _extreme(a, b, min, ("least", "Min", "minimum"))
 
 
 def greatest(a: int, b: int) -> int:
-    """Return the larger of two numbers, symbols or arrays.
+    """Return the larger of two whole numbers, symbols, arrays or polynomials.
 
     >>> greatest(4096, 131072)
     131072
     """
-    match _library(a, b):
-        case "sympy":
-            from sympy import Max
+    return max(a, b) if type(a) is type(b) is int else _extreme(a, b, max, ("greatest", "Max", "maximum"))
 
-            return Max(a, b)
-        case "numpy":
-            from numpy import maximum
 
-            return maximum(a, b)
-        case "memcalc":
-            from memcalc.ledger.polynomial import Size
+def _extreme(a: Any, b: Any, builtin: Any, names: tuple[str, str, str]) -> Any:
+    """Return one of two numbers: by its own method, by SymPy, or by NumPy, which leaves Dask's to Dask."""
+    method, symbolic, ufunc = names
+    for one, other in ((a, b), (b, a)):
+        if hasattr(one, method):
+            return getattr(one, method)(other)
+    if is_symbolic(a, b):
+        import sympy
 
-            return Size(()).greatest(a).greatest(b)  # type: ignore[return-value]  # a number like the others
-        case _:
-            return max(a, b)
+        return getattr(sympy, symbolic)(a, b)
+    if hasattr(a, "__array_ufunc__") or hasattr(b, "__array_ufunc__"):
+        import numpy as np
+
+        return getattr(np, ufunc)(a, b)
+    return builtin(a, b)
+
+
+def is_symbolic(*numbers: object) -> bool:
+    """Return whether a SymPy expression is among the numbers."""
+    return any(hasattr(number, "free_symbols") for number in numbers)
 
 
 def share(a: int, ranks: int) -> int:
@@ -91,15 +67,12 @@ def share(a: int, ranks: int) -> int:
     >>> share(10, 4)
     3
     """
-    if type(a) is type(ranks) is int:
-        return -(-a // ranks)
-    match _library(a, ranks):
-        case "sympy":
+    if not type(a) is type(ranks) is int:
+        if hasattr(a, "shared"):
+            return a.shared(ranks)
+        if is_symbolic(a, ranks):
             return a / ranks  # type: ignore[return-value]  # of symbols it is no float
-        case "memcalc":
-            return a.shared(ranks)  # type: ignore[attr-defined]
-        case _:
-            return -(-a // ranks)
+    return -(-a // ranks)
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -108,7 +81,7 @@ def ceil_div(a: int, b: int) -> int:
     >>> ceil_div(4, 8), ceil_div(9, 8)
     (1, 2)
     """
-    if not (type(a) is type(b) is int) and _library(a, b) == "sympy":  # whole numbers are by far the most
+    if not type(a) is type(b) is int and is_symbolic(a, b):  # whole numbers are by far the most
         from sympy import ceiling
 
         return ceiling(a / b)
@@ -173,7 +146,16 @@ class Tensor(NamedTuple):
         return tuple(product(axis) for axis in self.shape)
 
     def on_rank(self, tp: int = 1, ep: int = 1) -> Tensor:
-        """Return the fullest rank's share: whole experts first, then whole pieces of the split axis."""
+        """Return the fullest rank's share.
+
+        Parameters
+        ----------
+        tp : int, default 1
+            Ranks that share the pieces of the split axis, each a whole number of them.
+        ep : int, default 1
+            Ranks that share the experts, each a whole number of them.
+
+        """
         experts = self.experts if self.chosen is None else ceil_div(self.experts, ep)
         if self.split is None:
             return self if experts is self.experts else self._replace(experts=experts)

@@ -1,4 +1,4 @@
-"""A plan for inference, and the memory that it needs."""
+"""Serving: a plan for inference, and the memory that it needs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ if TYPE_CHECKING:
         segment as segment,
         unused_bytes as unused_bytes,
     )
+    from memcalc.serving.api import serve as serve
     from memcalc.serving.engines import ENGINES as ENGINES, engine as engine
-    from memcalc.serving.estimate import KVPool as KVPool, Serving as Serving, plan as plan
+    from memcalc.serving.estimate import ServingEstimate as ServingEstimate
+    from memcalc.serving.options import ServingOptions as ServingOptions
+    from memcalc.serving.plan import ServingPlan as ServingPlan
+    from memcalc.serving.search import KVPool as KVPool
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "allocator": ("Allocator", "MIB", "segment", "unused_bytes"),
+        "api": ("serve",),
         "engines": ("ENGINES", "engine"),
-        "estimate": ("KVPool", "Serving", "plan"),
+        "estimate": ("ServingEstimate",),
+        "options": ("ServingOptions",),
+        "plan": ("ServingPlan",),
+        "search": ("KVPool",),
     },
 )

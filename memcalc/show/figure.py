@@ -10,29 +10,17 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from memcalc.ledger.amount import GIB
+from memcalc.show.colours import COLOURS, LABELS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "Picture", "bars", "lines", "new", "picture"]
+__all__ = ["COLOURS", "INK", "Picture", "bars", "lines", "new", "picture"]
 
-GIB = 2**30
-# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
-COLOURS = {
-    "weights": "#0072B2",
-    "kv_cache": "#E69F00",
-    "state": "#CC79A7",
-    "activations": "#009E73",
-    "gradients": "#D55E00",
-    "optimizer": "#56B4E9",
-    "master": "#7A68B3",
-    "logits": "#B8A800",
-    "runtime": "#7F7F7F",
-    "free": "#D9D9D9",
-}
-LABELS = {"kv_cache": "KV cache", "master": "master copy"}
 INK = "#3D444D"  # on a white card of the figure's own, so that it is the same by day and by night
 
 STYLE = {
@@ -55,10 +43,19 @@ STYLE = {
 
 
 class Picture:
-    """An SVG that a notebook shows; made once, the same bytes every time."""
+    """An SVG that a notebook shows; made once, the same bytes every time.
+
+    Parameters
+    ----------
+    svg : str
+        The drawing.
+    alt : str
+        What it shows, in words.
+
+    """
 
     def __init__(self, svg: str, alt: str) -> None:
-        """Keep the drawing and what it says in words."""
+        """Keep the drawing and its words."""
         self.svg, self.alt = svg, alt
 
     def _repr_svg_(self) -> str:
@@ -70,14 +67,35 @@ class Picture:
 
 
 def new(width: float = 7, height: float = 3) -> tuple[Figure, Axes]:
-    """Return an empty figure in the book's style; sizes in inches."""
+    """Return an empty figure in the book's style.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches; 7 by 3 by default.
+
+    Returns
+    -------
+    tuple
+        Matplotlib's figure, and its axes.
+
+    """
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     return figure, axes
 
 
 def picture(figure: Figure, alt: str) -> Picture:
-    """Return a figure as SVG text without a date, and close it."""
+    """Return a figure as SVG text without a date, and close it.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        A figure made by `new`.
+    alt : str
+        What it shows, in words, for those who do not see it.
+
+    """
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": alt})
@@ -89,9 +107,17 @@ def picture(figure: Figure, alt: str) -> Picture:
 def bars(
     rows: Mapping[str, Mapping[str, int]], alt: str, *, capacity: Mapping[str, int] | None = None
 ) -> Picture:
-    """Draw one stacked bar a row, in GiB; `capacity` is a line across its bar.
+    """Draw one stacked bar a row, in GiB.
 
-    `rows` maps a label to bytes by component, as `PoolBudget.components` gives them.
+    Parameters
+    ----------
+    rows : mapping
+        Bytes by component for each label, as `PoolBudget.components` gives them.
+    alt : str
+        What the figure shows, in words.
+    capacity : mapping, optional
+        Bytes for each label that has a limit: a line across its bar.
+
     """
     figure, axes = new(height=0.9 + 0.55 * len(rows))
     with mpl.rc_context(STYLE):
@@ -118,7 +144,20 @@ def bars(
 def lines(
     x: Sequence[int], series: Mapping[str, Sequence[float]], alt: str, *, xlabel: str, ylabel: str = "GiB"
 ) -> Picture:
-    """Draw one line a series over `x`; each line is labelled at its end, so that colour is not needed."""
+    """Draw one line a series; each is labelled at its end, so that colour is not needed.
+
+    Parameters
+    ----------
+    x : sequence of int
+        What is varied, such as tokens.
+    series : mapping
+        Values for each label, in the unit of `ylabel`.
+    alt : str
+        What the figure shows, in words.
+    xlabel, ylabel : str
+        The axes, with their units; GiB by default.
+
+    """
     figure, axes = new(height=3.4)
     colours = list(COLOURS.values())
     with mpl.rc_context(STYLE):

@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.amount import GIB, MIB, Amount, hundredths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Table", "cell", "table"]
+
+UNITS = {"bytes": 1, "B": 1, "MiB": MIB, "MB": 10**6, "GiB": GIB, "GB": 10**9}
 
 
 def cell(value: object) -> str:
     r"""Return a value as a table shows it: whole numbers in groups of three, others with two decimals.
 
-    >>> cell(32762123264), cell(61.0242), cell(None), cell(True), cell("a|b")
-    ('32,762,123,264', '61.02', '–', 'yes', 'a\\|b')
+    Parameters
+    ----------
+    value : object
+        A number, an amount, True or False, None for what there is not, or text, which may be Markdown.
+
+    Examples
+    --------
+    >>> cell(32762123264), cell(61.0242), cell(None), cell(True), cell("a|b"), cell(Amount(2**31))
+    ('32,762,123,264', '61.02', '–', 'yes', 'a\\|b', '2.00 GiB')
+
     """
     match value:
         case None:
             return "–"
         case bool():
             return "yes" if value else "no"
+        case Amount():
+            return str(value)
         case int():
             return f"{value:,}"
         case float():
             return f"{value:,.2f}"
         case _:
             return str(value).replace("|", "\\|")
+
+
+class Column(NamedTuple):
+    """A column as it is shown: its header, with the unit, the side to which it is aligned, and its cells."""
+
+    header: str
+    side: str
+    cells: tuple[str, ...]
+
+
+def column(name: str, values: Sequence[object]) -> Column:
+    """Return a column; amounts are in the unit that its name ends with, or in GiB, and the header says so."""
+    given = [value for value in values if value is not None]
+    amounts = [value for value in given if isinstance(value, Amount)]
+    is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
+    side = "---:" if is_number else ":---"
+    if not amounts or len(amounts) < len(given):
+        return Column(name, side, tuple(map(cell, values)))
+    stated = name.rpartition(", ")[2]
+    unit = stated if stated in UNITS else unit_for(amounts)
+    header = name if stated in UNITS else f"{name}, {unit}"
+    shown = (in_unit(value, unit) if isinstance(value, Amount) else cell(value) for value in values)
+    return Column(header, side, tuple(shown))
+
+
+def unit_for(amounts: Iterable[Amount]) -> str:
+    """Return GiB, or bytes where not even the largest amount would show a digit of its own."""
+    largest = max(amounts)
+    return "GiB" if largest == 0 or hundredths(largest, GIB) != "0.00" else "bytes"
+
+
+def in_unit(amount: Amount, unit: str) -> str:
+    """Return an amount without its unit: bytes as a whole number, other units with two decimals."""
+    return f"{amount:,}" if UNITS[unit] == 1 else hundredths(amount, UNITS[unit])
 
 
 class Table:
@@ -39,16 +87,13 @@ class Table:
         self.folded = folded
 
     def _repr_markdown_(self) -> str:
-        aligned = ["---:" if self._is_number(name) else ":---" for name in self.columns]
-        lines = [self.columns, aligned, *([cell(row[name]) for name in self.columns] for row in self.rows)]
+        columns = [column(name, [row[name] for row in self.rows]) for name in self.columns]
+        headers, sides, cells = zip(*columns, strict=True)
+        lines = [headers, sides, *zip(*cells, strict=True)]
         shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         if not self.folded:
             return shown
         return f"<details><summary>{self.folded}</summary>\n\n{shown}\n\n</details>"
-
-    def _is_number(self, column: str) -> bool:
-        values = [row[column] for row in self.rows if row[column] is not None]
-        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
     def __repr__(self) -> str:
         """Return the same table as text."""
@@ -56,15 +101,32 @@ class Table:
 
 
 def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
-    """Return rows as a table; a unit belongs into the name of its column.
+    """Return rows as a table that Jupyter and the book show.
 
-    A long one can be `folded` under a line of text that opens it.
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Values by the name of their column; all rows have the columns of the first. A unit belongs into the
+        name: ``"weights, GiB"``. Columns of `Amount` are shown in GiB if their name states no unit, else in
+        the unit that it states.
+    folded : str, optional
+        A line of text under which a long table is folded; it stands open by default.
 
+    Returns
+    -------
+    Table
+
+    Examples
+    --------
     >>> table([{"what": "weights", "GiB": 61.024}, {"what": "cache", "GiB": 2.0}])
     | what | GiB |
     | :--- | ---: |
     | weights | 61.02 |
     | cache | 2.00 |
+    >>> table([{"what": "weights", "size": Amount(65_524_246_528), "size, bytes": Amount(65_524_246_528)}])
+    | what | size, GiB | size, bytes |
+    | :--- | ---: | ---: |
+    | weights | 61.02 | 65,524,246,528 |
     >>> table([{"GiB": 2.0}], folded="1 row")
     <details><summary>1 row</summary>
     <BLANKLINE>
@@ -73,5 +135,6 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     | 2.00 |
     <BLANKLINE>
     </details>
+
     """
     return Table(rows, folded)

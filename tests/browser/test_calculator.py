@@ -11,10 +11,10 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.files.sources import catalogue
-from memcalc.ledger.formats import FORMATS, KV_FORMATS
+from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS
 from memcalc.ledger.machine import devices
+from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
-from memcalc.serving.estimate import plan
 
 pytestmark = pytest.mark.xdist_group("calculator")  # pages of this module are loaded once
 HOME = "book/index.html"
@@ -46,7 +46,7 @@ def plans(count):
     for _ in range(count):
         yield {
             "model": draw.choice(catalogue()),
-            "weights": draw.choice(list(FORMATS)),
+            "weights": draw.choice(list(COMMON_FORMATS)),
             "kv": draw.choice(list(KV_FORMATS)),
             "context": str(round(2 ** draw.uniform(0, 20))),
             "batch": str(round(2 ** draw.uniform(0, 8))),
@@ -106,7 +106,7 @@ def test_every_model_is_answered_in_the_format_that_it_is_stored_in(visit):
         asked = {"model": name, "count": "8", "device": "h20-96g", "engine": "transformers"}
         shown = page.evaluate(ASK, asked)
         stored = page.locator("#calculator select[name=weights]").input_value()
-        assert stored == plan(name, context=1).named["weights"]
+        assert stored == serve(name, context=1).plan.weights
         assert shown["bytes"]["weights"] > 0 or shown["problem"], name
     assert page.noise == []
 

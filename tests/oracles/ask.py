@@ -70,13 +70,16 @@ def on_meta(fields):
     return _on_meta(key_of(fields))
 
 
-@cache
-def _on_meta(text):
+def build(text):
+    """The model of such a text, built anew."""
     with torch.device("meta"):
         config = config_of(json.loads(text))
         model = class_of(config).from_config(config, dtype=torch.bfloat16)
     model.tie_weights()
     return model.eval()
+
+
+_on_meta = cache(build)
 
 
 REFUSALS = (TypeError, ValueError, StrictDataclassError, ZeroDivisionError)

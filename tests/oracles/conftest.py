@@ -23,13 +23,18 @@ ONE_IN = 5  # no divisor of the number of seeds: each kind has its own ones
 
 
 def subject(item):
-    """The model that a test is about, and its number in the sample; None if it is about no model."""
-    given = getattr(item, "callspec", None) and item.callspec.params
-    if not given or not ("name" in given or {"kind", "seed"} <= given.keys()):
-        return None, 0
-    name = given["name"].removesuffix(", public") if "name" in given else f"{given['kind']} {given['seed']}"
+    """The name of the model that a test is about, if it is about one."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    if "name" in given:
+        return given["name"].removesuffix(", public")
+    return f"{given['kind']} {given['seed']}" if {"kind", "seed"} <= given.keys() else None
+
+
+def in_sample(name, one_in):
+    """Whether a name is one of those that are asked: one in so many, of a kind's seeds and of all names."""
     kind, _, seed = name.rpartition(" ")
-    return name, crc32(kind.encode()) + int(seed) if seed.isdecimal() else crc32(name.encode())
+    number = crc32(kind.encode()) + int(seed) if seed.isdecimal() else crc32(name.encode())
+    return number % one_in == 0
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -37,14 +42,17 @@ def pytest_collection_modifyitems(config, items):
     """Leave out what is not in the sample; tests of one model go to one worker, which builds it once."""
     left_out = []
     for item in items:
-        name, number = subject(item)
+        name, sampled = subject(item), item.get_closest_marker("sampled")
         if name is not None:
             item.add_marker(pytest.mark.xdist_group(name))
-        if number % ONE_IN and item.get_closest_marker("sampled") and not config.getoption("full"):
-            left_out.append(item)
+        if sampled and not config.getoption("full"):
+            one_in = sampled.args[0] if sampled.args else ONE_IN
+            if not in_sample(name or item.callspec.id, one_in):
+                left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        aside = set(left_out)
+        items[:] = [item for item in items if item not in aside]
 
 
 @pytest.fixture(scope="session")

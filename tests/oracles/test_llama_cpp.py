@@ -15,11 +15,11 @@ from memcalc.files.gguf.names import ARCHITECTURES, in_gguf
 from memcalc.files.gguf.presets import MIXES
 from memcalc.files.readers import read
 from memcalc.files.sources import catalogue, record
-from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, plain, tensor_bytes
-from memcalc.ledger.parallel import Split
+from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, tensor_bytes, uniform_rule
+from memcalc.ledger.parallel import ServingParallelism
 from memcalc.serving.engines import engine
-from memcalc.serving.engines.base import Step, pass_width
-from memcalc.serving.engines.llama_cpp import buffers
+from memcalc.serving.engines.base import RankContext, activation_width
+from memcalc.serving.engines.llama_cpp import compute_buffers
 from tests.gguf_files import model_file, types_of
 
 MIB = 2**20
@@ -180,15 +180,26 @@ def predicted(model, n_ctx, cache, options):
     return sizes["cache"] / MIB, sizes["state"] / MIB
 
 
-def told(model, options):
-    """What a step is told beside its stage: here only the options and the widths of its parts count."""
-    widths = {part: pass_width(part, Split()) for layer in model.groups for _, part in layer.parts}
-    return None, None, 2, options, (1, 1), {}, widths
+def rank_of(model, options):
+    """One device with a whole model: only the options and the widths of its parts count here."""
+    alone = ServingParallelism()
+    return RankContext(
+        stage=model,
+        parallelism=alone,
+        rule=uniform_rule(FORMATS["bf16"]),
+        device=None,
+        prefill_chunk=None,
+        element_bytes=2,
+        options=options,
+        share=(1, 1),
+        formats={},
+        widths={part: activation_width(part, alone) for layer in model.groups for _, part in layer.parts},
+    )
 
 
 def is_refused(model, cache):
     try:
-        ENGINE.check_cache(model, *(GGUF_KV_FORMATS[name] for name in cache))
+        ENGINE.check_cache_formats(model, *(GGUF_KV_FORMATS[name] for name in cache))
     except BadInputError:
         return True
     return False
@@ -219,7 +230,7 @@ def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
             cache,
             options,
         )
-        low, _ = buffers(Step(model, Split(), plain(FORMATS["bf16"]), *told(model, options)), n_ctx)
+        low, _ = compute_buffers(rank_of(model, options), n_ctx)
         assert low <= (said["compute_mib"] + 0.005) * MIB, (n_ctx, cache, options)
     llama.free(loaded)
     assert made >= 3

@@ -75,6 +75,7 @@ def test_nothing_else_is_recorded():
     assert {path.stem for path in RECORDED.glob("*.json")} == {
         *FIGURES,
         "llama_cpp",
+        "defaults",  # test_defaults.py: the same
         "training",  # test_train.py: all of it takes minutes
         "saved",  # record_saved.py: the same tracing, of other steps
     }

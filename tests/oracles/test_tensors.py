@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 from safetensors import safe_open
 from small import DRAWN, SEEDS, small_config
 
-from memcalc.files.config import HARMLESS, Config
-from memcalc.files.readers import FAMILIES, read
+from memcalc.files.config import Config
+from memcalc.files.config_classes import config_class, harmless_fields
+from memcalc.files.readers import READERS, read
 from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 
@@ -39,7 +39,7 @@ def listed(fields):
 
 
 def test_every_reader_is_asked():
-    assert set(DRAWN) == set(FAMILIES)
+    assert set(DRAWN) == set(READERS)
 
 
 @pytest.mark.sampled
@@ -90,18 +90,19 @@ NO_NUMBERS = frozenset(
         "hidden_activation", "id2label",
         "kv_cache_scheme", "label2id", "model_type", "name_or_path", "_name_or_path", "prefix",
         "problem_type", "pruned_heads", "quantization_config", "rope_parameters", "rope_scaling",
-        "scoring_func", "task_specific_params", "tokenizer_class", "topk_method", "torch_dtype",
+        "scoring_func", "summary_activation", "summary_type", "task_specific_params",
+        "tokenizer_class", "topk_method", "torch_dtype",
         "transformers_version",
     ]
 )  # fmt: skip
 
 
 def read_fields(fields):
-    """The fields that memcalc's reader looks at."""
-    module, function, defaults = FAMILIES[fields["model_type"]]
-    config = Config(fields, **defaults)
-    getattr(importlib.import_module(f"memcalc.files.readers.{module}"), function)(config, "any")
-    return config.read
+    """The fields that memcalc's reader looks at, under each of their names."""
+    model_type = fields["model_type"]
+    config = Config(fields, config_class(model_type))
+    READERS[model_type](config, "any")
+    return config.read | {other for other, name in config.aliases.items() if name in config.read}
 
 
 def differences(fields, names, odd):
@@ -139,7 +140,7 @@ def test_harmless_fields_change_nothing(model_type):
         for config in [SMALL[f"{model_type} {seed}"]]
         if config.get("use_sliding_window") or model_type not in WINDOWED
     )
-    names = sorted(HARMLESS - NO_NUMBERS - read_fields(fields))
+    names = sorted(harmless_fields() - NO_NUMBERS - read_fields(fields))
     refused = dict.fromkeys(names, 0)
     for odd in (3, 0.5, True):
         taken = [field for field in names if ask.configures(fields | {field: odd})]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import after_dense, decoder, predictors, refuse_broken_heads, routed, stack
+from memcalc.files.readers.common import check_head_width, decoder, dense_then_sparse, moe, mtp_layers, stack
 from memcalc.ledger.parts import MLA, Indexer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
 
 def deepseek_v2(config: Config, name: str) -> Model:
     """Read DeepSeek-V2: as DeepSeek-V3, but its router has no correction."""
-    refuse_broken_heads(config)
+    check_head_width(config)
     return deepseek(config, name, score_bias=False)
 
 
@@ -43,9 +43,9 @@ def deepseek(config: Config, name: str, *, score_bias: bool) -> Model:
         bias=config.flag("attention_bias"),
     )
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
-    sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
-    layers = after_dense(config, attention, sparse)
-    return decoder(config, name, layers, predictors(config, attention, sparse))
+    sparse = moe(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
+    layers = dense_then_sparse(config, attention, sparse)
+    return decoder(config, name, layers, mtp_layers(config, attention, sparse))
 
 
 def deepseek_v32(config: Config, name: str) -> Model:
@@ -58,6 +58,7 @@ def glm_moe_dsa(config: Config, name: str) -> Model:
     """Read GLM-5: as DeepSeek-V3.2; from 5.2 on some layers look where an earlier layer's indexer looked."""
     config.has("indexer_rope_interleave")
     config.has("index_share_for_mtp_iteration")  # when multi-token prediction looks again
+    config.restates("index_topk_pattern")  # another way to say which layers have one: in no published config
     model = deepseek_v3(config, name)
     kinds = config.words("indexer_types", ("full", "shared"), model.depth)
     period, first = config.size("index_topk_freq"), config.count("index_skip_topk_offset") - 1
@@ -68,10 +69,12 @@ def glm_moe_dsa(config: Config, name: str) -> Model:
 def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:
     """Return the model with an indexer in each layer that has its own; multi-token prediction has one too."""
     config.has("index_topk")  # how many tokens are looked at: all are kept
+    config.restates("num_experts", config.size("n_routed_experts"))  # the class takes it for the same
     first = min(config.count("first_k_dense_replace"), model.depth)
-    stated = ["dense"] * first + ["sparse"] * (model.depth - first)
-    config.restates("mlp_layer_types", stated)
-    config.restates("layer_types", ["indexed_attention"] * model.depth)
+    config.restates("mlp_layer_types", ["dense"] * first + ["sparse"] * (model.depth - first))
+    config.words(
+        "layer_types", ("indexed_attention", "deepseek_sparse_attention"), model.depth
+    )  # new, old name
     rank, width = config.size("q_lora_rank"), config.size("hidden_size")
     indexer = Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.files.readers.common import (
-    block,
+    check_head_width,
     decoder,
-    dense,
+    decoder_layer,
+    dense_mlp,
     gqa,
-    refuse_broken_heads,
-    rotated,
+    rotary_dim,
     stack,
-    windows,
+    windows_from_layer,
 )
 
 if TYPE_CHECKING:
@@ -24,30 +24,29 @@ __all__ = ["llama", "mistral", "phi3", "qwen2", "qwen3"]
 
 def llama(config: Config, name: str) -> Model:
     """Read Llama 2 and 3: `attention_bias` is on q, k, v and o, `mlp_bias` on gate, up and down."""
-    depth, width = config.size("num_hidden_layers"), config.size("hidden_size")
-    refuse_broken_heads(config)
-    layer = block(
-        gqa(config, biased=config.flag("attention_bias")), dense(config, bias=config.flag("mlp_bias")), width
-    )
-    return decoder(config, name, [layer] * depth)
+    check_head_width(config)
+    attention = gqa(config, biased=config.flag("attention_bias"))
+    layer = decoder_layer(attention, dense_mlp(config, bias=config.flag("mlp_bias")), attention.width)
+    return decoder(config, name, [layer] * config.size("num_hidden_layers"))
 
 
 def qwen2(config: Config, name: str) -> Model:
     """Read Qwen2 and Qwen2.5: a bias on q, k and v, always; `attention_bias` has no effect there."""
     config.has("attention_bias")
-    width = config.size("hidden_size")
+    width, mlp = config.size("hidden_size"), dense_mlp(config)
     layers = stack(
-        windows(config), lambda window: block(gqa(config, window=window, qkv_bias=True), dense(config), width)
+        windows_from_layer(config),
+        lambda window: decoder_layer(gqa(config, window=window, qkv_bias=True), mlp, width),
     )
     return decoder(config, name, layers)
 
 
 def qwen3(config: Config, name: str) -> Model:
     """Read Qwen3: a norm on every query and key head, and its own head_dim."""
-    biased, width = config.flag("attention_bias"), config.size("hidden_size")
+    biased, width, mlp = config.flag("attention_bias"), config.size("hidden_size"), dense_mlp(config)
     layers = stack(
-        windows(config),
-        lambda window: block(gqa(config, window=window, biased=biased, qk_norm=True), dense(config), width),
+        windows_from_layer(config),
+        lambda window: decoder_layer(gqa(config, window=window, biased=biased, qk_norm=True), mlp, width),
     )
     return decoder(config, name, layers)
 
@@ -56,7 +55,8 @@ def mistral(config: Config, name: str) -> Model:
     """Read Mistral: the sliding window, if there is one, is in every layer."""
     window = config.optional("sliding_window")
     config.restates("sliding_window_size", window)  # MLC's word for the same
-    layer = block(gqa(config, window=window), dense(config), config.size("hidden_size"))
+    attention = gqa(config, window=window)
+    layer = decoder_layer(attention, dense_mlp(config), attention.width)
     return decoder(config, name, [layer] * config.size("num_hidden_layers"))
 
 
@@ -64,6 +64,6 @@ def phi3(config: Config, name: str) -> Model:
     """Read Phi-3 and Phi-4: a window as in Mistral, heads that may be rotated in part."""
     config.restates("full_attn_mod", 1)  # two fields of Phi-4-mini's that the class does not read:
     config.restates("interpolate_factor", 1)  # what other numbers would mean is not known
-    attention = gqa(config, window=config.optional("sliding_window"), rope_dim=rotated(config))
-    layer = block(attention, dense(config), config.size("hidden_size"))
+    attention = gqa(config, window=config.optional("sliding_window"), rope_dim=rotary_dim(config))
+    layer = decoder_layer(attention, dense_mlp(config), attention.width)
     return decoder(config, name, [layer] * config.size("num_hidden_layers"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import after_dense, decoder, gqa, predictors, rotated, routed
+from memcalc.files.readers.common import decoder, dense_then_sparse, gqa, moe, mtp_layers, rotary_dim
 
 if TYPE_CHECKING:
     from memcalc.files.config import Config
@@ -19,9 +19,9 @@ def glm4_moe(config: Config, name: str) -> Model:
         config,
         qkv_bias=config.flag("attention_bias"),
         qk_norm=config.flag("use_qk_norm"),
-        rope_dim=rotated(config),
+        rope_dim=rotary_dim(config),
     )
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
-    sparse = routed(config, "n_routed_experts", shared_width=shared, score_bias=True)
-    layers = after_dense(config, attention, sparse)
-    return decoder(config, name, layers, predictors(config, attention, sparse))
+    sparse = moe(config, "n_routed_experts", shared_width=shared, score_bias=True)
+    layers = dense_then_sparse(config, attention, sparse)
+    return decoder(config, name, layers, mtp_layers(config, attention, sparse))

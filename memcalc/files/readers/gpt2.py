@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.files.readers.common import NORMS
+from memcalc.files.readers.common import PRE_NORMS
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parts import GQA, MLP, Embedding, Norm
+from memcalc.ledger.parts import GQA, MLP, Embedding, Norm, PositionTable
 
 if TYPE_CHECKING:
     from memcalc.files.config import Config
+    from memcalc.ledger.parts import Part
 
 __all__ = ["gpt2"]
 
@@ -22,42 +23,22 @@ KNOWN = {
     "reorder_and_upcast_attn": (False,),
     "scale_attn_by_inverse_layer_idx": (False, True),
 }
-HARMLESS = (
-    "attn_pdrop",
-    "embd_pdrop",
-    "resid_pdrop",
-    "layer_norm_epsilon",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "task_specific_params",
-)
 
 
 def gpt2(config: Config, name: str) -> Model:
-    """Read GPT-2: as many key/value heads as query heads, a classic feed-forward part 4 times as wide.
-
-    Raises:
-        BadInputError: the heads do not divide the width.
-
-    """
+    """Read GPT-2: as many key/value heads as query heads, a classic feed-forward part 4 times as wide."""
     width, heads, positions = config.size("n_embd"), config.size("n_head"), config.size("n_positions")
     if width % heads:
         raise BadInputError("n_head", "a divisor of n_embd", f"{heads} for {width}", "correct config.json")
-    config.restates("max_position_embeddings", positions)  # transformers takes it for n_positions
     for field, known in KNOWN.items():
         config.restates(field, *(known or (positions,)))
-    for field in HARMLESS:
-        config.has(field)
     attention = GQA(width, heads, heads, width // heads, qkv_bias=True, out_bias=True)
     mlp = MLP(width, config.optional("n_inner") or 4 * width, gated=False, bias=True)
     norm = Norm(width, bias=True)
-    layer = Layer((("self_attn", attention), ("mlp", mlp), *((each, norm) for each in NORMS)))
-    outside = [
+    layer = Layer((("self_attn", attention), ("mlp", mlp), *((each, norm) for each in PRE_NORMS)))
+    outside: list[tuple[str, Part]] = [
         ("model.embed_tokens", Embedding(config.size("vocab_size"), width)),
-        ("model.embed_positions", Embedding(positions, width, "positions")),
+        ("model.embed_positions", PositionTable((positions,), width)),
         ("model.norm", norm),
     ]
     tied = config.flag("tie_word_embeddings")

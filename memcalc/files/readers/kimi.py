@@ -7,16 +7,17 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.files.config import Config
-from memcalc.files.readers.vision import seeing, tower
-from memcalc.ledger.parts import Linear, Norm, Positions
+from memcalc.files.config_classes import config_class
+from memcalc.files.readers.vision import hidden_size_of, nested_text_model, vision_tower
+from memcalc.ledger.parts import Linear, Norm, PositionTable
 
 if TYPE_CHECKING:
+    from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
 
 __all__ = ["kimi_k25"]
 
-# Moonshot's own fields, and transformers' names of them
+# Moonshot's own names of fields, and transformers'
 NAMES = {
     "vt_hidden_size": "hidden_size",
     "vt_intermediate_size": "intermediate_size",
@@ -28,38 +29,36 @@ NAMES = {
 }
 # What is known under one name only: with another the tower would have other parts.
 KINDS = {
-    "model_type": "kimi_k25_vision",
-    "merge_type": "sd2_tpool",
-    "mm_projector_type": "patchmerger",
-    "pos_emb_type": "divided_fixed",
-    "video_attn_type": "spatial_temporal",
+    "model_type": ("kimi_k25_vision", ""),
+    "merge_type": ("sd2_tpool",),
+    "mm_projector_type": ("patchmerger",),
+    "pos_emb_type": ("divided_fixed",),
+    "video_attn_type": ("spatial_temporal",),
 }
 
 
 def kimi_k25(config: Config, name: str) -> Model:
-    """Read Kimi-K2.5: Kimi-K2 as the text model, and MoonViT beside it."""
-    return replace(seeing(config, name, "deepseek_v3", "kimi_k2"), vision=moonvit(config))
+    """Read Kimi-K2.5: Kimi-K2 as the text model, and MoonViT as its vision tower."""
+    text = nested_text_model(config, name, "deepseek_v3", "kimi_k2")
+    return replace(text, vision=moonvit(config, hidden_size_of(text)))
 
 
-def moonvit(config: Config) -> tuple[Layer, ...]:
+def moonvit(config: Config, text_width: int) -> tuple[Layer, ...]:
     """Read MoonViT, and the two matrices that make one vector of a few neighbouring patches.
 
     The positions in time are computed, not learned: no tensor holds them.
 
-    Raises:
-        BadInputError: a field contradicts another, or it is not said how many patches are joined.
+    Raises
+    ------
+    BadInputError
+        A field contradicts another, or it is not said how many patches are joined.
 
     """
-    fields = config.mapping("vision_config")
-    fields = {**fields, "model_type": fields.get("model_type") or "kimi_k25_vision"}
-    vision = Config(fields, **{NAMES[field]: value for field, value in fields.items() if field in NAMES})
-    text = Config(config.mapping("text_config")).size("hidden_size")
-    vision.restates("text_hidden_size", text)
+    vision = config.nested("vision_config", config_class("kimi_k25_vision"), NAMES)
+    vision.restates("text_hidden_size", text_width)
     vision.restates("mm_hidden_size", config.size("projection_hidden_size"))
-    for theirs, ours in NAMES.items():
-        vision.restates(theirs, vision.values.get(ours))
     for field, known in KINDS.items():
-        vision.restates(field, known)
+        vision.restates(field, *known)
     width, joined = vision.size("hidden_size"), vision.whole_numbers("merge_kernel_size")
     if len(joined) != 2 or min(joined) < 1:
         remedy = "say how many patches become one, below each other and side by side"
@@ -68,10 +67,8 @@ def moonvit(config: Config) -> tuple[Layer, ...]:
     projection = (
         ("mm_projector.pre_norm", Norm(config.size("projection_hidden_size"), bias=True)),
         ("mm_projector.in_proj", Linear(merged, merged, bias=True)),
-        ("mm_projector.out_proj", Linear(text, merged, bias=True)),
+        ("mm_projector.out_proj", Linear(text_width, merged, bias=True)),
     )
-    positions = Positions(vision.size("pos_emb_height"), vision.size("pos_emb_width"), width)
+    positions = PositionTable((vision.size("pos_emb_height"), vision.size("pos_emb_width")), width)
     vision.has("pos_emb_time")
-    layers = tower(vision, 3, positions, projection)
-    vision.refuse_unread()
-    return layers
+    return vision_tower(vision, 3, positions, projection)

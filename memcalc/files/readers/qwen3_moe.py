@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import block, decoder, dense, gqa, routed, stack, used_window
+from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, gqa, moe, sliding_window, stack
 
 if TYPE_CHECKING:
     from memcalc.files.config import Config
@@ -15,17 +15,13 @@ __all__ = ["qwen3_moe"]
 
 def qwen3_moe(config: Config, name: str) -> Model:
     """Read Qwen3-MoE: experts every `decoder_sparse_step` layers, but not in `mlp_only_layers`."""
-    attention = gqa(config, window=used_window(config), biased=config.flag("attention_bias"), qk_norm=True)
+    attention = gqa(config, window=sliding_window(config), biased=config.flag("attention_bias"), qk_norm=True)
     plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
-    experts = (
-        "num_experts" if config.has("num_experts") else "num_local_experts"
-    )  # what transformers 5 writes
-    config.restates("num_local_experts", config.size(experts))
-    normed = config.has("norm_topk_prob") and config.flag("norm_topk_prob")
-    width, sparse = config.size("hidden_size"), routed(config, experts, normed=normed)
+    width, normed = config.size("hidden_size"), config.flag("norm_topk_prob")
+    sparse = moe(config, "num_experts", normed=normed)
     layers = stack(
         (index in plain or (index + 1) % step > 0 for index in range(config.size("num_hidden_layers"))),
-        lambda is_plain: block(attention, dense(config) if is_plain else sparse, width),
+        lambda is_plain: decoder_layer(attention, dense_mlp(config) if is_plain else sparse, width),
     )
     return decoder(config, name, layers)

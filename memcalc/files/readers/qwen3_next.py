@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import NORMS, block, decoder, dense, gqa, rotated, routed, stack
+from memcalc.files.readers.common import (
+    PRE_NORMS,
+    decoder,
+    decoder_layer,
+    dense_mlp,
+    gqa,
+    moe,
+    rotary_dim,
+    stack,
+)
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import DeltaNet, Norm
 
@@ -22,7 +31,7 @@ def qwen3_next(config: Config, name: str) -> Model:
     """Read Qwen3-Next: every `full_attention_interval`-th layer attends to all tokens, or as it lists."""
     width, depth = config.size("hidden_size"), config.size("num_hidden_layers")
     attention = gqa(
-        config, biased=config.flag("attention_bias"), qk_norm=True, gated=True, rope_dim=rotated(config)
+        config, biased=config.flag("attention_bias"), qk_norm=True, gated=True, rope_dim=rotary_dim(config)
     )
     delta = DeltaNet(
         width,
@@ -33,7 +42,7 @@ def qwen3_next(config: Config, name: str) -> Model:
         config.size("linear_conv_kernel_dim"),
     )
     shared = config.size("shared_expert_intermediate_size")
-    sparse = routed(config, "num_experts", shared_width=shared, shared_gate=True)
+    sparse = moe(config, "num_experts", shared_width=shared, shared_gate=True)
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
     plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
     period = config.size("full_attention_interval")
@@ -42,10 +51,10 @@ def qwen3_next(config: Config, name: str) -> Model:
     ]
 
     def layer(kind: tuple[str, bool]) -> Layer:
-        mlp: Part = dense(config) if kind[1] else sparse
+        mlp: Part = dense_mlp(config) if kind[1] else sparse
         if kind[0] == "full_attention":
-            return block(attention, mlp, width)
-        norms = ((norm, Norm(width)) for norm in NORMS)
+            return decoder_layer(attention, mlp, width)
+        norms = ((norm, Norm(width)) for norm in PRE_NORMS)
         return Layer((("linear_attn", delta), ("mlp", mlp), *norms))
 
     dense_layers = (index in plain or (index + 1) % step > 0 for index in range(depth))

@@ -1,4 +1,4 @@
-"""Models that see: the text model stands in `text_config`, a vision tower beside it."""
+"""Models with a vision tower: the text model stands in `text_config`, the tower in `vision_config`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.files.readers import read
-from memcalc.files.readers.common import refuse_broken_heads
+from memcalc.files.readers.common import check_head_width
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Norm, Patches
 
@@ -16,16 +16,27 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model, Named
     from memcalc.ledger.parts import Part
 
-__all__ = ["seeing", "tower"]
+__all__ = ["hidden_size_of", "nested_text_model", "vision_tower"]
 
 
-def seeing(config: Config, name: str, *text_types: str) -> Model:
-    """Return the text model, whose `model_type` is one of `text_types` (the first if it says nothing).
+def nested_text_model(config: Config, name: str, *text_types: str) -> Model:
+    """Return the text model of a config that nests one.
 
     Whether the head is tied to the embedding is said outside: transformers does not look inside.
 
-    Raises:
-        BadInputError: the text model is of another type.
+    Parameters
+    ----------
+    config : Config
+        The outer config; its ``text_config`` and ``tie_word_embeddings`` are read.
+    name : str
+        What answers call the model.
+    *text_types : str
+        Known values of the text model's ``model_type``; the first one is meant where it says nothing.
+
+    Raises
+    ------
+    BadInputError
+        The text model is of another type.
 
     """
     text = {"model_type": text_types[0], **config.mapping("text_config")}
@@ -36,9 +47,28 @@ def seeing(config: Config, name: str, *text_types: str) -> Model:
     return replace(read(text, name), model_type=str(config.fields["model_type"]))
 
 
-def tower(config: Config, channels: int, positions: Part, projection: Named) -> tuple[Layer, ...]:
-    """Return a vision tower of the usual kind, LayerNorms and biases everywhere, and its projection."""
-    refuse_broken_heads(config)
+def hidden_size_of(text: Model) -> int:
+    """Return the width of the text model's stream, into which a tower is projected."""
+    embedding = dict(text.outside)["model.embed_tokens"]
+    return embedding.width  # type: ignore[attr-defined]
+
+
+def vision_tower(config: Config, channels: int, positions: Part, projection: Named) -> tuple[Layer, ...]:
+    """Return a vision tower of the usual kind, with LayerNorms and biases everywhere, and its projection.
+
+    Parameters
+    ----------
+    config : Config
+        The ``vision_config``: widths, heads, layers and ``patch_size``, in points along a side.
+    channels : int
+        Numbers of one point of an image: 3 for red, green and blue.
+    positions : Part
+        The table of learned positions.
+    projection : tuple of (str, Part)
+        What stands between the tower and the text model.
+
+    """
+    check_head_width(config)
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
     patches = Patches(width, channels, config.size("patch_size"))
     attention = GQA(width, heads, heads, width // heads, qkv_bias=True, out_bias=True)

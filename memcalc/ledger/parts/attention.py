@@ -20,20 +20,41 @@ __all__ = ["GQA", "MLA", "Indexer"]
 class GQA(Part):
     """Grouped-query attention: `heads` queries share `kv_heads` keys and values.
 
-    Multi-head attention is ``kv_heads == heads``, multi-query attention ``kv_heads == 1``. `window` is the
-    sliding window in tokens, or None. `qk_norm` puts an RMSNorm on every head of the queries and keys.
-    `sinks` adds a logit a query head to which attention may go instead of a token. `rope_dim` is how many
-    numbers of a head are rotated, None for all of them and 0 for none; with `qk_norm_bias` the norms of the
-    heads are LayerNorms. `gated` puts as many numbers behind the queries' as
-    there are outputs, through which the output passes (Qwen3-Next): they lie in the queries' matrix.
+    Multi-head attention is ``kv_heads == heads``, multi-query attention ``kv_heads == 1``.
     Source: Ainslie et al. 2023, arXiv:2305.13245; names as in transformers' LlamaAttention and
     GptOssAttention.
 
+    Parameters
+    ----------
+    width : int
+        Width of the residual stream.
+    heads, kv_heads : int
+        Query heads, and the key/value heads that they share.
+    head_dim : int
+        Numbers of one head.
+    window : int, optional
+        The sliding window in tokens; None where every token is kept.
+    qkv_bias, out_bias : bool, default False
+        Whether queries, keys and values, and the output, have a bias.
+    qk_norm : bool, default False
+        Whether every head of queries and keys has an RMSNorm.
+    sinks : bool, default False
+        Whether each query head has a logit to which attention may go instead of a token (gpt-oss).
+    rope_dim : int, optional
+        Numbers of a head that are rotated: None for all of them, 0 for none.
+    gated : bool, default False
+        Whether the output passes a gate (Qwen3-Next): as many numbers, which lie in the queries' matrix.
+    qk_norm_bias : bool, default False
+        Whether the norms of `qk_norm` are LayerNorms.
+
+    Examples
+    --------
     >>> part = GQA(width=5120, heads=64, kv_heads=8, head_dim=128)
     >>> sum(tensor.count for tensor in part.weights())
     94371840
     >>> sum(tensor.count for tensor in part.cache(1, 1, lambda context, window: context))
     2048
+
     """
 
     counted: ClassVar[str] = "attention_depth"
@@ -75,15 +96,42 @@ class GQA(Part):
 class MLA(Part):
     """Multi-head latent attention: one latent and one rotated key a token, for all heads together.
 
-    `q_rank` is None where the queries have no low-rank form. No axis of the cache can be cut by heads, so
-    every tensor-parallel rank holds all of it. `absorbed` stores the up-projection in two, keys turned: what
-    llama.cpp's files do, so that queries can be put into the latent's room. `expanded` keeps keys and values
-    of all heads instead of the latent: what its older files did. `latent_norms` normalise the two latents.
+    No axis of the cache can be cut by heads, so every tensor-parallel rank holds all of it.
     Source: DeepSeek-V2, arXiv:2405.04434; names as in transformers' DeepseekV3Attention.
 
+    Parameters
+    ----------
+    width : int
+        Width of the residual stream.
+    heads : int
+        Query heads; after the up-projection there are as many of keys and values.
+    kv_rank : int
+        Numbers of the key/value latent of a token.
+    nope_dim, rope_dim : int
+        Numbers of a query or key head that are not rotated, and that are.
+    value_dim : int
+        Numbers of a value head.
+    q_rank : int, optional
+        Numbers of the queries' latent; None where queries have no low-rank form.
+    bias : bool, default False
+        Whether down-projections and output have a bias.
+    absorbed : bool, default False
+        Whether the up-projection is stored in two, keys transposed, as in llama.cpp's files, so that queries
+        can be projected into the latent space.
+    expanded : bool, default False
+        Whether keys and values of all heads are cached instead of the latent, as with llama.cpp's older
+        files.
+    latent_norms : bool, default True
+        Whether the two latents have an RMSNorm.
+    out_bias : bool, default False
+        Whether the output alone has a bias.
+
+    Examples
+    --------
     >>> part = MLA(width=7168, heads=128, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128, q_rank=1536)
     >>> sum(tensor.count for tensor in part.cache(1, 1, lambda context, window: context))
     576
+
     """
 
     counted: ClassVar[str] = "attention_depth"
@@ -136,21 +184,35 @@ class MLA(Part):
 
 @dataclass(frozen=True)
 class Indexer(Part):
-    """What picks the tokens that sparse attention looks at: heads of its own, and one small key a token.
+    """The indexer of sparse attention, which selects tokens: heads of its own, and one small key a token.
 
-    It stands beside MLA and takes the queries' latent (`q_rank` numbers). Attention then reads the latents of
-    the chosen tokens, but keeps those of all: the indexer adds to the cache and saves nothing of it. Engines
-    hold it whole on every tensor-parallel rank. The matrix that weighs its heads counts as a router: it, too,
-    decides what is looked at, and checkpoints leave it in 16 bits. vLLM keeps the key in FP8 with a scale,
-    132 bytes for 128 numbers; here it is a cache tensor like any other.
+    It stands beside MLA and takes the queries' latent. Attention then reads the latents of the selected
+    tokens, but keeps those of all: the indexer adds to the cache and saves nothing of it. Engines hold it
+    whole on every tensor-parallel rank. The matrix that weighs its heads counts as a router: it, too, decides
+    what is read, and checkpoints leave it in 16 bits. vLLM keeps the key in FP8 with a scale, 132 bytes for
+    128 numbers; here it is a cache tensor like any other.
     Source: deepseek-ai/DeepSeek-V3.2-Exp; names as in transformers' DeepseekV32Indexer; not cut and in part
     not quantised: vllm-project/vllm, model_executor/models/deepseek_v2.py, class Indexer, 2026-11.
 
+    Parameters
+    ----------
+    width : int
+        Width of the residual stream.
+    q_rank : int
+        Numbers of the queries' latent, which it shares with MLA.
+    index_heads : int
+        Its query heads.
+    index_dim : int
+        Numbers of one of its heads, and of its key of a token.
+
+    Examples
+    --------
     >>> part = Indexer(width=7168, q_rank=1536, index_heads=64, index_dim=128)
     >>> sum(tensor.count for tensor in part.weights())
     13959424
     >>> sum(tensor.count for tensor in part.cache(1, 1, lambda context, window: context))
     128
+
     """
 
     counted: ClassVar[str] = "attention_depth"

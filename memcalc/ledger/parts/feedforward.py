@@ -16,12 +16,28 @@ __all__ = ["MLP", "MoE"]
 
 @dataclass(frozen=True)
 class MLP(Part):
-    """A feed-forward part; `gated` (SwiGLU) has three matrices, the classic form two.
+    """A feed-forward part.
 
     Source: Shazeer 2020, arXiv:2002.05202; names as in transformers' LlamaMLP.
 
+    Parameters
+    ----------
+    width : int
+        Width of the residual stream.
+    ffn_width : int
+        Inner width.
+    gated : bool, default True
+        Whether there are three matrices (SwiGLU) and not two.
+    bias : bool, default False
+        Whether each matrix has a bias.
+    kind : str, default "matrix"
+        The kind of its matrices; those of experts have another, so that formats and placement can tell.
+
+    Examples
+    --------
     >>> sum(tensor.count for tensor in MLP(width=5120, ffn_width=25600).weights())
     393216000
+
     """
 
     counted: ClassVar[str] = "dense_depth"
@@ -40,18 +56,40 @@ class MLP(Part):
 
 @dataclass(frozen=True)
 class MoE(Part):
-    """A mixture of experts: a router, `experts` of which a token uses `top_k`, and shared experts.
+    """A mixture of experts: a router, routed experts of which a token uses some, and shared experts.
 
-    `score_bias` is the router's correction that DeepSeek-V3 keeps as a buffer, not as a parameter. `bias` is
-    on the router and on every matrix of the routed experts, as in gpt-oss; `expert_bias` leaves the router
-    without. `gated` experts have three matrices, others two. `shared_gate` is one row that says how much of
-    the shared experts is added, as in Qwen3-Next. `normed` makes the weights of a token's experts add up to
-    1, `wide` leaves them in 32 bits: no weight depends on either, but what autograd keeps does.
     Source: DeepSeek-V3, arXiv:2412.19437; names as in Qwen3's and DeepSeek's checkpoints.
 
+    Parameters
+    ----------
+    width : int
+        Width of the residual stream.
+    expert_width : int
+        Inner width of one routed expert.
+    experts, top_k : int
+        Routed experts of a layer, and how many of them a token uses.
+    shared_width : int, optional
+        Inner width of all shared experts together; None where there are none.
+    score_bias : bool, default False
+        Whether the router has the correction that DeepSeek-V3 keeps as a buffer, not as a parameter.
+    bias : bool, default False
+        Whether the router and every matrix of the routed experts have a bias, as in gpt-oss.
+    shared_gate : bool, default False
+        Whether a row says how much of the shared experts is added, as in Qwen3-Next.
+    gated : bool, default True
+        Whether an expert has three matrices and not two.
+    expert_bias : bool, default False
+        Whether the matrices of experts have a bias, and the router none.
+    normed, wide : bool, default False
+        Whether the weights of a token's experts add up to 1, and whether they stay in 32 bits: no weight
+        depends on either, but what autograd keeps does.
+
+    Examples
+    --------
     >>> part = MoE(width=4096, expert_width=1536, experts=128, top_k=8)
     >>> sum(tensor.count for tensor in part.weights()), sum(tensor.active for tensor in part.weights())
     (2416443392, 151519232)
+
     """
 
     counted: ClassVar[str] = "moe_depth"

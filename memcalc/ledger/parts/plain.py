@@ -32,10 +32,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Norm(Part):
-    """RMSNorm: one weight for each number of the stream; with `bias` it is a LayerNorm.
+    """A norm: one weight for each number that it scales.
 
+    Parameters
+    ----------
+    width : int
+        Numbers that it scales.
+    bias : bool, default False
+        Whether it is a LayerNorm, which also shifts, and not an RMSNorm.
+
+    Examples
+    --------
     >>> [tensor.count for tensor in Norm(width=5120).weights()]
     [5120]
+
     """
 
     width: int
@@ -50,10 +60,22 @@ class Norm(Part):
 
 @dataclass(frozen=True)
 class Embedding(Part):
-    """A table of one row for each token; as `kind` "head" it is the output matrix.
+    """A table of one row for each token of the vocabulary.
 
+    Parameters
+    ----------
+    vocab : int
+        Tokens of the vocabulary, padding included.
+    width : int
+        Width of the residual stream.
+    kind : str, default "embedding"
+        "head" where it is the output matrix.
+
+    Examples
+    --------
     >>> [tensor.count for tensor in Embedding(vocab=151936, width=5120).weights()]
     [777912320]
+
     """
 
     vocab: int
@@ -67,10 +89,22 @@ class Embedding(Part):
 
 @dataclass(frozen=True)
 class Linear(Part):
-    """One matrix that every rank holds whole (a projection into the stream), or a share of where it is `cut`.
+    """One matrix, such as a projection into the stream.
 
+    Parameters
+    ----------
+    rows, columns : int
+        Its outputs and inputs.
+    bias : bool, default False
+        Whether its outputs have a bias.
+    cut : bool, default False
+        Whether tensor-parallel ranks share its rows; else every rank holds all of it.
+
+    Examples
+    --------
     >>> [tensor.stored_shape for tensor in Linear(rows=7168, columns=14336).weights()]
     [(7168, 14336)]
+
     """
 
     rows: int

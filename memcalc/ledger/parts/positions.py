@@ -1,4 +1,4 @@
-"""Positions that are learned: a table beside the embedding, in GPT's models."""
+"""Positions that are learned: a table of one vector for each, beside the embedding or in a vision tower."""
 
 from __future__ import annotations
 
@@ -6,28 +6,42 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.parts.plain import Part
-from memcalc.ledger.tensor import Tensor
+from memcalc.ledger.tensor import Axis, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LearnedPositions"]
+__all__ = ["PositionTable"]
 
 
 @dataclass(frozen=True)
-class LearnedPositions(Part):
-    """A learned vector for each position of a sequence, added to the embedding; every rank holds all of it.
+class PositionTable(Part):
+    """A learned vector for each position, added to what stands there.
 
-    Source: Radford et al. 2019 (GPT-2); not cut: NVIDIA/Megatron-LM,
-    megatron/core/models/common/embeddings/language_model_embedding.py, 2026-08.
+    It is no part of the vocabulary: every tensor-parallel rank holds all of it, and no rule pads it.
+    Source: Radford et al. 2019 (GPT-2); Dosovitskiy et al. 2020, arXiv:2010.11929; not cut:
+    NVIDIA/Megatron-LM, megatron/core/models/common/embeddings/language_model_embedding.py, 2026-08.
 
-    >>> [tensor.count for tensor in LearnedPositions(positions=2048, width=12288).weights()]
-    [25165824]
+    Parameters
+    ----------
+    positions : tuple of int or of (int, int)
+        Positions along each stored axis: ``(1024,)`` of a decoder, ``(rows, columns)`` of the patches of an
+        image, ``((rows, columns),)`` where these are stored as one list.
+    width : int
+        Numbers of one vector.
+
+    Examples
+    --------
+    >>> [tensor.stored_shape for tensor in PositionTable((1024,), width=768).weights()]
+    [(1024, 768)]
+    >>> [tensor.stored_shape for tensor in PositionTable(((64, 64),), width=1152).weights()]
+    [(4096, 1152)]
+
     """
 
-    positions: int
+    positions: tuple[Axis, ...]
     width: int
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the table."""
-        yield Tensor("weight", (self.positions, self.width), "embedding")
+        yield Tensor("weight", (*self.positions, self.width), "positions")

@@ -20,17 +20,30 @@ __all__ = ["DeltaNet"]
 class DeltaNet(Part):
     """Gated DeltaNet: linear attention whose memory is one matrix for each value head, in fp32.
 
-    Queries, keys and values pass a short convolution of `conv_kernel` tokens, whose last inputs are kept too.
-    `linear_key_dim` numbers of a key head meet `linear_value_dim` of a value head in the state.
+    Queries, keys and values pass a short convolution, whose last inputs are kept too.
     Source: Yang et al. 2024, arXiv:2412.06464; names as in transformers' Qwen3NextGatedDeltaNet, whose
     in_proj_qkvz and in_proj_ba are in_proj_qkv with in_proj_z, and in_proj_b with in_proj_a, here.
 
+    Parameters
+    ----------
+    width : int
+        Width of the residual stream.
+    linear_key_heads, linear_value_heads : int
+        Key heads, of which there are as many of queries, and value heads.
+    linear_key_dim, linear_value_dim : int
+        Numbers of a key head and of a value head: rows and columns of a head's state.
+    conv_kernel : int
+        Tokens that the convolution reads.
+
+    Examples
+    --------
     >>> part = DeltaNet(2048, linear_key_heads=16, linear_value_heads=32, linear_key_dim=128,
     ...                 linear_value_dim=128, conv_kernel=4)
     >>> sum(tensor.count for tensor in part.weights())
     33718464
     >>> [tensor.stored_shape for tensor in part.cache(1, 8192, lambda context, window: context)]
     [(1, 8192, 4), (1, 32, 128, 128)]
+
     """
 
     counted: ClassVar[str] = "state_depth"

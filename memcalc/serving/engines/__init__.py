@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from memcalc.errors import UnknownNameError
+from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
     from memcalc.serving.engines.base import Engine
 
-__all__ = ["ENGINES", "engine"]
+__all__ = ["ENGINES", "EngineName", "engine"]
 
-ENGINES = {
-    "transformers": ("transformers", "Transformers"),
-    "vllm": ("vllm", "VLLM"),
-    "sglang": ("sglang", "SGLang"),
-    "ktransformers": ("ktransformers", "KTransformers"),
-    "vllm-ascend": ("ascend", "VLLMAscend"),
-    "mindie": ("ascend", "MindIE"),
-    "llama.cpp": ("llama_cpp", "LlamaCpp"),
-}
+EngineName = Literal["transformers", "vllm", "sglang", "ktransformers", "vllm-ascend", "mindie", "llama.cpp"]
+
+ENGINES: Registry[type[Engine]] = Registry(
+    "--engine",
+    {
+        "transformers": "transformers:Transformers",
+        "vllm": "vllm:VLLM",
+        "sglang": "sglang:SGLang",
+        "ktransformers": "ktransformers:KTransformers",
+        "vllm-ascend": "ascend:VLLMAscend",
+        "mindie": "ascend:MindIE",
+        "llama.cpp": "llama_cpp:LlamaCpp",
+    },
+    package=__name__,
+    remedy="see `memcalc list engines`",
+)
 
 
 def engine(name: str, version: str | None = None) -> Engine:
-    """Return the engine of this name, with the laws of a version.
+    """Return an engine, with the behaviour of a version.
 
+    Parameters
+    ----------
+    name : str
+        Its name, as ``memcalc list engines`` shows it.
+    version : str, optional
+        Its version, default the engine's own default.
+
+    Raises
+    ------
+    UnknownNameError
+        No engine has this name, or it is not known how the version behaves.
+
+    Examples
+    --------
     >>> engine("transformers").kept(8192, 4096)
     4095
     >>> engine("transformers", "4.46.0").version
     '4.46'
 
-    Raises:
-        UnknownNameError: no engine has this name, or no law is known for the version.
-
     """
-    if name not in ENGINES:
-        raise UnknownNameError("--engine", f"one of {', '.join(ENGINES)}", name, "see `memcalc list engines`")
-    module, kind = ENGINES[name]
-    found: Engine = getattr(import_module(f"memcalc.serving.engines.{module}"), kind)(version)
-    return found
+    return ENGINES[name](version)

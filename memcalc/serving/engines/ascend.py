@@ -7,17 +7,17 @@ on four servers).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from memcalc.errors import BadInputError
-from memcalc.serving.engines.vllm import LAWS, VLLM, Law
+from memcalc.serving.engines.vllm import V0_11, VLLM, Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Model
-    from memcalc.ledger.parallel import Split
+    from memcalc.ledger.parallel import ServingParallelism
 
 __all__ = ["MindIE", "VLLMAscend"]
 
@@ -50,9 +50,9 @@ class VLLMAscend(VLLM):
     note = f"blocks of {BLOCK} tokens; the other rules are vLLM's, whose measured parts are assumed on NPUs"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
 
-    def check(self, model: Model, split: Split, rule: Rule) -> None:
+    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse what vLLM refuses, and weights in FP8."""
-        super().check(model, split, rule)
+        super().check(model, parallelism, rule)
         refuse_fp8(model, rule, self.id)
 
 
@@ -64,16 +64,12 @@ class MindIE(VLLM):
 
     id = "mindie"
     version = "as vLLM 0.11"
-    versions = ()
+    versions: Mapping[str, str] = {}
+    behaviours: ClassVar[Mapping[str, Behaviour]] = {version: V0_11}
     note = f"blocks of {BLOCK} tokens; everything beside weights and cache is assumed to be as vLLM's"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
 
-    def check(self, model: Model, split: Split, rule: Rule) -> None:
+    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse what vLLM refuses, and weights in FP8."""
-        super().check(model, split, rule)
+        super().check(model, parallelism, rule)
         refuse_fp8(model, rule, self.id)
-
-    @property
-    def law(self) -> Law:
-        """What was measured with vLLM."""
-        return LAWS["0.11"]

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
+from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
-from memcalc.ledger.parallel import Split
+from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MLA, MoE
 from memcalc.ledger.tensor import least
-from memcalc.serving.engines.base import Engine, Place, refuse_uneven
+from memcalc.serving.engines.base import ALWAYS, Engine, Placement, measured_line, refuse_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,27 +26,16 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
-    from memcalc.serving.engines.base import Step
+    from memcalc.serving.engines.base import RankContext
 
-__all__ = ["RULES", "KTransformers", "Placement"]
+__all__ = ["RULES", "KTransformers", "OffloadRule"]
 
-GB = 10**9
-ALWAYS = ("load", "prefill", "decode")
 MARLIN = "int4-g64"  # 4-bit codes and a 16-bit scale for 64 of them
-# GB beside modules and cache: Kimi-K2.5 with 5 experts and with 1, DeepSeek-R1. The last cache is 17 pages
-# of 64 tokens: a prompt of 25, and 1,000 new ones (ktransformers/models/custom_cache.py).
-RUNTIME = (2.58, 2.82, 3.64)
-RUNTIME_SOURCE = (
-    "kvcache-ai/ktransformers#1817 (Kimi-K2.5: 39 and 31 GB), 2026-02; "
-    "#275 (DeepSeek-R1: 13,535 MiB with 1,000 new tokens), 2025-02"
-)
-# GB beside the mapped file: DeepSeek-R1 asks for 382 of 376.65 GiB, Qwen3-235B took 160 of 142.1 GB.
-HOST = (0, 5, 18)
-HOST_SOURCE = "kvcache-ai/ktransformers doc/en/install.md (382 GiB); README at cb5617b4 (160 GB), 2025"
+UNQUANTISED = ("kv_b_proj.weight", "k_b_proj.weight", "v_b_proj.weight")
 BUFFER_SOURCE = "kvcache-ai/ktransformers doc/en/Kimi-K2.5.md, 2026"
 
 
-class Placement(NamedTuple):
+class OffloadRule(NamedTuple):
     """A rule: the device's format of linear layers, of the head, and what the host holds.
 
     `linear` and `head` None: as the checkpoint stores them. With `mapped` the host maps the whole file, else
@@ -59,13 +49,15 @@ class Placement(NamedTuple):
 
 
 RULES = {
-    "marlin": Placement(
+    "marlin": OffloadRule(
         MARLIN, MARLIN, mapped=True, note="linear layers in 4 bits on the device, GGUF in the host"
     ),
-    "fp8": Placement(
+    "fp8": OffloadRule(
         "fp8-block128", "bf16", mapped=True, note="linear layers in FP8 on the device, GGUF in the host"
     ),
-    "native": Placement(None, None, mapped=False, note="all but the routed experts on the device, as stored"),
+    "native": OffloadRule(
+        None, None, mapped=False, note="all but the routed experts on the device, as stored"
+    ),
 }
 
 
@@ -74,7 +66,7 @@ class KTransformers(Engine):
 
     id = "ktransformers"
     version = "0.2"
-    versions = (("0.2", "0.2"), ("0.3", "0.2"), ("0.4", "0.2"), ("0.5", "0.2"))
+    versions: Mapping[str, str] = {"0.2": "0.2", "0.3": "0.2", "0.4": "0.2", "0.5": "0.2"}
     offloads = tuple(RULES)
     reads_gguf = True
     note = (
@@ -94,27 +86,25 @@ class KTransformers(Engine):
         """Return Marlin beside a GGUF file; a checkpoint is taken as it is stored."""
         return "marlin" if gguf else "native"
 
-    def default_split(self, devices: int) -> Split:
+    def default_parallelism(self, devices: int) -> ServingParallelism:
         """Spread the layers over the devices: two devices are two pools."""
-        return Split(pp=devices)
+        return ServingParallelism(pp=devices)
 
-    def check(self, model: Model, split: Split, rule: Rule) -> None:
+    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse ranks that cut heads, which no rule does unevenly."""
-        del rule
-        refuse_uneven(model, split, self.id, replicates=False)
+        refuse_uneven(model, parallelism, self.id, replicates=False)
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep the window, or everything."""
         return context if window is None else least(context, window)
 
-    def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
+    def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
         """Put the experts of the last layers onto the device alone, as many layers as `gpu_layers` says.
 
         Raises:
             BadInputError: more experts, or more layers with experts, than the model has, or none at all.
 
         """
-        del offload
         model = with_latent(model)
         routed = [index for index, layer in enumerate(model.layers) if experts_of(layer.parts)]
         refuse_more("gpu_experts", options, max(map(most_experts, model.groups)), "experts of a layer")
@@ -136,67 +126,53 @@ class KTransformers(Engine):
         )
         return replace(model, layers=layers)
 
-    def places(
+    def placements(
         self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
-    ) -> Iterator[Place]:
+    ) -> Iterator[Placement]:
         """Yield the device's copy, and the host's."""
-        placement, stored = RULES[offload or "marlin"], rule(tensor)
+        offloading, stored = RULES[offload or "marlin"], rule(tensor)
         if tensor.kind == "expert":
             if tensor.pool == "alone":
-                yield Place("gpu", tensor, device_form(placement, model, tensor, stored))
+                yield Placement("gpu", tensor, device_format(offloading, model, tensor, stored))
                 return
             mine = min(options["gpu_experts"], tensor.experts)
             if mine:
-                yield Place("gpu", tensor._replace(experts=mine), stored)
-            yield Place("host", tensor._replace(layers=tensor.layers * options["sockets"]), stored)
+                yield Placement("gpu", tensor._replace(experts=mine), stored)
+            yield Placement("host", tensor._replace(layers=tensor.layers * options["sockets"]), stored)
             return
-        if tensor.kind != "embedding" or not placement.mapped:
-            yield Place("gpu", tensor, device_form(placement, model, tensor, stored))
-        if placement.mapped:
-            yield Place("host", tensor, stored)
+        if tensor.kind != "embedding" or not offloading.mapped:
+            yield Placement("gpu", tensor, device_format(offloading, model, tensor, stored))
+        if offloading.mapped:
+            yield Placement("host", tensor, stored)
 
-    def constant_lines(self, step: Step) -> Iterator[Line]:
+    def constant_lines(self, rank: RankContext) -> Iterator[Line]:
         """Yield the runtime, the vision tower, and the buffer that prefills layer by layer."""
-        low, typical, high = (int(size * GB) for size in RUNTIME)
-        name, formula = "context, graphs and temporaries", "measured totals less modules and cache"
-        yield Line(
-            component="runtime",
-            name=name,
-            bytes=typical,
-            formula=formula,
+        yield measured_line(
+            "context, graphs and temporaries",
+            KTRANSFORMERS_RUNTIME,
+            formula="measured totals less modules and cache",
             evidence="measured",
-            source=RUNTIME_SOURCE,
-            low=low,
-            high=high,
         )
-        seeing = step.stage.vision_parameters
-        if seeing:
-            size, formula = seeing * step.element_bytes, f"{seeing} x {step.element_bytes} B"
+        vision, element = rank.stage.vision_parameters, rank.element_bytes
+        if vision:
             yield Line(
                 component="weights",
                 name="vision tower",
-                count=seeing,
-                bytes=size,
-                formula=formula,
+                count=vision,
+                bytes=vision * element,
+                formula=f"{vision} x {element} B",
                 moments=ALWAYS,
             )
-        if step.options["layerwise_prefill"]:
-            yield layer_buffer(step)
+        if rank.options["layerwise_prefill"]:
+            yield layer_buffer(rank)
 
     def host_lines(self, model: Model) -> Iterator[Line]:
-        """Yield what the process takes beside the weights."""
-        del model
-        low, typical, high = (size * GB for size in HOST)
-        name, formula = "buffers and the system", "measured totals less the file"
-        yield Line(
-            component="runtime",
-            name=name,
-            bytes=typical,
-            formula=formula,
+        """Yield what the process takes on top of the weights."""
+        yield measured_line(
+            "buffers and the system",
+            KTRANSFORMERS_HOST,
+            formula="measured totals less the file",
             evidence="measured",
-            source=HOST_SOURCE,
-            low=low,
-            high=high,
         )
 
 
@@ -243,41 +219,36 @@ def refuse_more(option: str, options: Mapping[str, int], limit: int, what: str) 
         raise BadInputError(f"--engine-option {option}", expected, options[option], "correct the value")
 
 
-def device_form(placement: Placement, model: Model, tensor: Tensor, stored: Format) -> Format:
+def device_format(offloading: OffloadRule, model: Model, tensor: Tensor, stored: Format) -> Format:
     """Return how a tensor lies on the device.
 
-    The rules match linear layers: kv_b_proj stays in 16 bits, and so do norms and embedding. A router that is
-    a module of its own, with a score bias (DeepSeek, Kimi), is no linear layer and lies in 32 bits; others
-    are quantised too.
+    The rules match linear layers: kv_b_proj stays in 16 bits, and so do norms. A router that is a module of
+    its own, with a score bias (DeepSeek, Kimi), is no linear layer and lies in 32 bits; others are quantised
+    too.
     """
-    if placement.linear is None:
+    if offloading.linear is None:
         return stored
     if tensor.kind == "router":
         own = any(
             isinstance(part, MoE) and part.score_bias for layer in model.groups for _, part in layer.parts
         )
-        return FORMATS["fp32"] if own else format_named(placement.linear)
-    if (
-        tensor.name.endswith(("kv_b_proj.weight", "k_b_proj.weight", "v_b_proj.weight"))
-        or len(tensor.shape) < 2
-        or tensor.kind == "embedding"
-    ):
+        return FORMATS["fp32"] if own else format_named(offloading.linear)
+    if tensor.name.endswith(UNQUANTISED) or len(tensor.shape) < 2:
         return FORMATS["bf16"]
-    return format_named(placement.head or "bf16") if tensor.kind == "head" else format_named(placement.linear)
+    return format_named((offloading.head if tensor.kind == "head" else offloading.linear) or "bf16")
 
 
-def layer_buffer(step: Step) -> Line:
+def layer_buffer(rank: RankContext) -> Line:
     """Return the device's buffer for its share of the experts of one layer, as stored."""
     sizes = [0]
-    for layer in step.stage.groups:
-        experts = (step.split.on_rank(tensor) for tensor in layer.weights() if tensor.kind == "expert")
-        sizes.append(sum(tensor_bytes(tensor, step.rule(tensor)) for tensor in experts))
-    name, formula = "buffer for a layer's experts", "the experts of one layer, as stored"
+    for layer in rank.stage.groups:
+        experts = (rank.parallelism.on_rank(tensor) for tensor in layer.weights() if tensor.kind == "expert")
+        sizes.append(sum(tensor_bytes(tensor, rank.rule(tensor)) for tensor in experts))
     return Line(
         component="activations",
-        name=name,
+        name="buffer for a layer's experts",
         bytes=max(sizes),
-        formula=formula,
+        formula="the experts of one layer, as stored",
         moments=("prefill",),
         source=BUFFER_SOURCE,
     )

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
+from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.parallel import Split
+from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MLA, Indexer
-from memcalc.ledger.tensor import ceil_div, least
-from memcalc.serving.engines.base import Engine, Place
+from memcalc.ledger.tensor import ceil_div, greatest, least
+from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
 
 if TYPE_CHECKING:
     import re
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
-    from memcalc.serving.engines.base import Step
+    from memcalc.serving.engines.base import RankContext
 
 __all__ = ["LlamaCpp"]
 
@@ -35,8 +36,6 @@ CELLS = 256  # every cache is rounded up to a multiple of it
 CONTEXTS = (
     "contexts of llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
 )
-CUDA = "pytorch/pytorch#107667: a CUDA context is about 300 MB with lazy loading, over 1 GB before CUDA 11.7"
-CUDA_LOW, CUDA_HIGH = 300 * 10**6, 10**9
 
 
 class LlamaCpp(Engine):
@@ -44,9 +43,9 @@ class LlamaCpp(Engine):
 
     id = "llama.cpp"
     version = "0.5"
-    versions = (("0.5", "0.5"),)
+    versions: Mapping[str, str] = {"0.5": "0.5"}
     note = (
-        "--context is n_ctx, all sequences together; --weights one of its mixes; --kv f16 (default), q8_0, "
+        "--context is n_ctx, all sequences together; --weights one of its presets; --kv f16 (default), q8_0, "
         "... or K/V; layers in equal shares on several devices (its own shares follow the free memory). "
         "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
         "(true), n_ubatch (512), n_batch (2048), n_gpu_layers (all: the last layers and the output, which "
@@ -74,7 +73,7 @@ class LlamaCpp(Engine):
     offloads = ("layers", "experts")
     overrides = True
 
-    def spread(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
+    def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
         """Put the first layers into the host's memory, or experts of the first, or what expressions name.
 
         Source: ggml-org/llama.cpp, src/llama-model.cpp (load_tensors: i_gpu_start, dev_input),
@@ -118,49 +117,47 @@ class LlamaCpp(Engine):
         )
         return replace(model, layers=tuple(layers), outside_pools=outside)
 
-    def places(
+    def placements(
         self, model: Model, tensor: Tensor, rule: Rule, options: Mapping[str, int], offload: str | None
-    ) -> Iterator[Place]:
+    ) -> Iterator[Placement]:
         """Yield the host's embedding, and where all else lies; a tied head is a copy where the output is.
 
         The model may be a stage: the copy lies on the device that has the output.
         """
-        del offload
         inside = tensor.name.startswith("model.layers.")
         none = not inside and not on_devices(len(model.layers), options)
         form, pool = rule(tensor), "host" if none else tensor.pool
         if tensor.kind == "embedding":
-            yield Place("host", tensor, form)
+            yield Placement("host", tensor, form)
             if model.tied and pool == "gpu" and model.logits_width is not None:
-                yield Place("gpu", tensor, form)
+                yield Placement("gpu", tensor, form)
         else:
-            yield Place(pool, tensor, form)
+            yield Placement(pool, tensor, form)
 
-    def held(self, model: Model) -> Model:
+    def prepare(self, model: Model) -> Model:
         """Return the model as today's GGUF files hold it."""
         from memcalc.files.gguf.names import in_gguf
 
         return in_gguf(model)
 
-    def default_split(self, devices: int) -> Split:
+    def default_parallelism(self, devices: int) -> ServingParallelism:
         """Spread the layers over the devices: --split-mode layer."""
-        return Split(pp=devices)
+        return ServingParallelism(pp=devices)
 
-    def check(self, model: Model, split: Split, rule: Rule) -> None:
+    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse ranks that cut matrices: --split-mode row is not understood.
 
         Raises:
             BadInputError: there are such ranks.
 
         """
-        del model, rule
         for name in ("tp", "ep", "dp"):
-            ranks = getattr(split, name)
+            ranks = getattr(parallelism, name)
             if ranks > 1:
                 remedy = "llama.cpp spreads layers over devices: say --pp, or leave it out"
                 raise BadInputError(f"--{name}", "1", ranks, remedy)
 
-    def check_cache(self, model: Model, keys: Format, values: Format) -> None:
+    def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
         """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent.
 
         Raises:
@@ -182,15 +179,13 @@ class LlamaCpp(Engine):
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep everything: a window's cache is full unless swa_full is false."""
-        del window
         return context
 
-    def held_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
+    def allocated_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
         """Round up to whole blocks of cells."""
-        del options
         return padded(tokens)
 
-    def keeps(self, options: Mapping[str, int]) -> Kept:
+    def window_rule(self, options: Mapping[str, int]) -> Kept:
         """Keep a window of each sequence that shares a cache, the tokens of a pass, and round up."""
         if options["swa_full"]:
             return self.kept
@@ -199,7 +194,7 @@ class LlamaCpp(Engine):
         def kept(context: int, window: int | None) -> int:
             if window is None:
                 return context
-            return padded(least(context, window * sharing + passing(context, options)))
+            return padded(least(context, window * sharing + tokens_a_pass(context, options)))
 
         return kept
 
@@ -208,11 +203,11 @@ class LlamaCpp(Engine):
 
         A convolution keeps the inputs before the current one: a token less than it sees.
         """
-        sequences = max(batch, options["n_seq_max"])
+        sequences = greatest(batch, options["n_seq_max"])
         shared = bool(options["kv_unified"])
         cells = padded(tokens) if shared else padded(padded(tokens) // sequences)
-        told = {**options, "n_seq_max": sequences, "n_ubatch": passing(tokens, options)}
-        for tensor in stage.cache(1 if shared else sequences, cells, self.keeps(told)):
+        asked = {**options, "n_seq_max": sequences, "n_ubatch": tokens_a_pass(tokens, options)}
+        for tensor in stage.cache(1 if shared else sequences, cells, self.window_rule(asked)):
             if tensor.kind == "cache":
                 yield tensor
                 continue
@@ -221,52 +216,38 @@ class LlamaCpp(Engine):
                 shape = (*shape[:-1], tensor.stored_shape[-1] - 1)
             yield tensor._replace(shape=shape, format="fp32")
 
-    def constant_lines(self, step: Step) -> Iterator[Line]:
-        """Yield the runtime: nobody has measured llama.cpp's part of it here.
+    def constant_lines(self, rank: RankContext) -> Iterator[Line]:
+        """Yield the runtime: no measurement of llama.cpp's part of it is known.
 
         Raises:
             BadInputError: several devices share the layers that are left beside the host's.
 
         """
-        if step.split.pp > 1 and (
-            step.stage.outside_pools or any(layer.pools for layer in step.stage.layers)
-        ):
+        stage, devices = rank.stage, rank.parallelism.pp
+        if devices > 1 and (stage.outside_pools or any(layer.pools for layer in stage.layers)):
             remedy = "which device takes which of the others is not understood; name one device"
-            raise BadInputError("--pp", "1 with layers in host memory", step.split.pp, remedy)
-        del step
-        name, formula = "CUDA context", "300 MB to 1 GB"
-        yield Line(
-            component="runtime",
-            name=name,
-            bytes=CUDA_LOW,
-            formula=formula,
-            evidence="assumed",
-            source=CUDA,
-            low=CUDA_LOW,
-            high=CUDA_HIGH,
+            raise BadInputError("--pp", "1 with layers in host memory", devices, remedy)
+        yield measured_line(
+            "CUDA context", LLAMA_CPP_CUDA_CONTEXT, formula="300 MB to 1 GB", evidence="assumed"
         )
 
-    def growing_lines(self, step: Step, batch: int, prompt: int) -> Iterator[Line]:
-        """Yield the compute buffers as they were measured: between a lower and an upper end, no law."""
-        del batch
-        tokens, low, high = passing(prompt, step.options), *buffers(step, prompt)
-        formula = f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least"
-        evidence = "measured" if step.split.pp == 1 else "assumed"
-        live = ("prefill", "decode")
+    def growing_lines(self, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
+        """Yield the compute buffers as they were measured: between a lower and an upper end, no rule."""
+        tokens, (low, high) = tokens_a_pass(prompt, rank.options), compute_buffers(rank, prompt)
         yield Line(
             component="activations",
             name="compute buffers",
             bytes=low,
-            formula=formula,
-            moments=live,
-            evidence=evidence,
+            formula=f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least",
+            moments=WHILE_SERVING,
+            evidence="measured" if rank.parallelism.pp == 1 else "assumed",
             source=CONTEXTS,
             low=low,
             high=high,
         )
 
 
-def buffers(step: Step, context: int) -> tuple[int, int]:
+def compute_buffers(rank: RankContext, context: int) -> tuple[int, int]:
     """Return the ends between which every recorded compute buffer lies.
 
     4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
@@ -274,11 +255,11 @@ def buffers(step: Step, context: int) -> tuple[int, int]:
     indexer looks at every cell, its scores in fp32 too, with the mask and without. It holds every published
     model of the record, not every small one that can be drawn.
     """
-    tokens, vocab = passing(context, step.options), step.stage.logits_width or 0
-    stream = max(getattr(part, "width", 0) for part in step.widths)
+    tokens, vocab = tokens_a_pass(context, rank.options), rank.stage.logits_width or 0
+    stream = max(getattr(part, "width", 0) for part in rank.widths)
     low = 4 * tokens * (vocab + 2 * stream)
-    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in step.widths) else 0)
-    return low, low + 4 * tokens * max(step.widths.values()) + a_cell * tokens * padded(context)
+    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in rank.widths) else 0)
+    return low, low + 4 * tokens * max(rank.widths.values()) + a_cell * tokens * padded(context)
 
 
 def on_devices(depth: int, options: Mapping[str, int]) -> int:
@@ -352,10 +333,10 @@ def padded(cells: int) -> int:
     return ceil_div(cells, CELLS) * CELLS
 
 
-def passing(context: int, options: Mapping[str, int]) -> int:
+def tokens_a_pass(context: int, options: Mapping[str, int]) -> int:
     """Return the tokens of one pass: n_ubatch, and no more than n_batch or the context that was asked for.
 
-    >>> passing(32768, {"n_ubatch": 512, "n_batch": 2048}), passing(256, {"n_ubatch": 512, "n_batch": 2048})
-    (512, 256)
+    >>> [tokens_a_pass(context, {"n_ubatch": 512, "n_batch": 2048}) for context in (32768, 256)]
+    [512, 256]
     """
     return least(least(options["n_ubatch"], options["n_batch"]), context)

@@ -1,0 +1,103 @@
+"""``memcalc list``: the models, machines, formats and engines that are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.cli.command import Answer, Command
+from memcalc.ledger.registry import Registry
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from memcalc.cli.parser import Parser
+
+__all__ = ["COMMAND"]
+
+PRESETS_SOURCE = "https://github.com/ggml-org/llama.cpp, src/llama-quant.cpp, v0.5.0, 2026-11"
+
+
+def models() -> list[dict[str, object]]:
+    """Return the catalogue."""
+    from memcalc.files.sources import catalogue
+
+    return [{"id": name} for name in catalogue()]
+
+
+def machines() -> list[dict[str, object]]:
+    """Return the devices and the servers."""
+    from memcalc.ledger.machine import devices, servers
+
+    rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
+    return [*rows, *(item._asdict() for item in servers().values())]
+
+
+def formats() -> list[dict[str, object]]:
+    """Return the formats of weights and caches, and llama.cpp's presets."""
+    from memcalc.files.gguf.presets import MIXES
+    from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS
+
+    caches = {**KV_FORMATS, **{item.id: item for item in GGUF_KV_FORMATS.values()}}
+    known = {**FORMATS, **GGUF_TYPES}
+    of_one_kind = [
+        {
+            "id": item.id,
+            "bits": item.bits,
+            "weights": item.id in FORMATS,
+            "kv": item.id in caches,
+            "note": item.note,
+            "source": item.source,
+        }
+        for item in {**caches, **FORMATS}.values()
+    ]
+    presets = [
+        {
+            "id": one.id,
+            "bits": known[one.base].bits,
+            "weights": True,
+            "kv": False,
+            "note": one.note or f"a preset of llama.cpp: {one.base}, and types of more bits for some tensors",
+            "source": PRESETS_SOURCE,
+        }
+        for one in MIXES.values()
+    ]
+    return [*of_one_kind, *presets]
+
+
+def engines() -> list[dict[str, object]]:
+    """Return the engines with their versions, options and rules for host memory."""
+    from memcalc.serving.engines import ENGINES, engine
+
+    return [
+        {
+            "id": one.id,
+            "version": one.version,
+            "versions": list(one.versions),
+            "options": dict(one.defaults),
+            "offloads": list(one.offloads),
+            "note": one.note,
+        }
+        for one in map(engine, ENGINES)
+    ]
+
+
+LISTS: Registry[Callable[[], list[dict[str, object]]]] = Registry(
+    "memcalc list",
+    {"models": models, "machines": machines, "formats": formats, "engines": engines},
+    remedy="say what to list",
+)
+
+
+def add(parser: Parser) -> None:
+    """Add the one argument."""
+    parser.add_argument("what", metavar="|".join(LISTS))
+
+
+def answer(given: argparse.Namespace) -> Answer:
+    """Answer."""
+    rows = LISTS[given.what]()
+    return Answer(0, lambda: rows, lambda: "\n".join(str(row["id"]) for row in rows))
+
+
+COMMAND = Command(add, answer)

@@ -1,0 +1,84 @@
+"""``memcalc model``: parameters and cache of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.cli.command import SOURCE, Answer, Command
+from memcalc.cli.header import header_fields, header_text
+from memcalc.cli.unread import naming_unread
+from memcalc.files.sources import source
+from memcalc.ledger.model import cache_growth, summary
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memcalc.cli.parser import Parser
+    from memcalc.ledger.model import Model
+
+__all__ = ["COMMAND", "fields"]
+
+
+def add(parser: Parser) -> None:
+    """Add the options."""
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument("--engine", metavar="NAME", help="count the cache as this engine allocates it")
+
+
+def answer(given: argparse.Namespace) -> Answer:
+    """Answer."""
+    found = source(given.source)
+    model = found.model
+    growth = cache_growth(model) if given.engine is None else growth_with(model, given.engine)
+    answered = Answer(
+        0,
+        lambda: fields(model, growth) | header_fields(found),
+        lambda: "\n".join([*summary(model, growth), *header_text(found)]),
+    )
+    return naming_unread(model, answered)
+
+
+def growth_with(model: Model, name: str) -> dict[str, int]:
+    """Return what a token and a sequence leave behind as an engine allocates it."""
+    from memcalc.serving.engines import engine
+
+    one = engine(name)
+    prepared = one.prepare(model)
+    return cache_growth(prepared, one.kept, one.cache(prepared, 1, 1, one.defaults))
+
+
+def fields(model: Model, growth: dict[str, int]) -> dict[str, object]:
+    """Return a model as JSON shows it.
+
+    Parameters
+    ----------
+    model : Model
+        What was read.
+    growth : dict
+        What a token and a sequence leave behind.
+
+    Returns
+    -------
+    dict
+        The names and numbers of the answer.
+
+    """
+    return {
+        "schema": 1,
+        "name": model.name,
+        "model_type": model.model_type,
+        "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
+        "embedding_parameters": model.embedding_parameters,
+        "tied": model.tied,
+        "depth": model.depth,
+        "cache": growth,
+        "extra": {
+            "mtp_parameters": model.mtp_parameters,
+            "vision_parameters": model.vision_parameters,
+            "buffer_values": model.buffer_values,
+        },
+    }
+
+
+COMMAND = Command(add, answer)

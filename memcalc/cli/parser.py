@@ -1,0 +1,149 @@
+"""argparse from the options that a dataclass declares."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_origin
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.ledger.registry import nearest
+from memcalc.options import expectation, options_of, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.options import Option
+
+__all__ = ["Parser", "add_options", "options_from"]
+
+
+Options = TypeVar("Options")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is an exception of ours, and a misspelt option is answered with a question."""
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """Lay out help in 88 columns: add_argument asks, and looking at the terminal would load shutil."""
+        return self.formatter_class(prog=self.prog, width=88)  # type: ignore[call-arg]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing a usage text.
+
+        Raises:
+            UnknownNameError: an option is not known.
+            BadInputError: anything else that argparse does not understand.
+
+        """
+        unknown = re.match(r"unrecognized arguments: (--?[\w-]+)", message)
+        if unknown:
+            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            remedy = nearest(unknown[1], known) or f"see `{self.prog} --help`"
+            raise UnknownNameError("command line", f"an option of `{self.prog}`", unknown[1], remedy)
+        raise BadInputError(
+            "command line", f"what `{self.prog} --help` lists", message, "correct the command"
+        )
+
+
+def add_options(parser: argparse.ArgumentParser, declared: Callable[..., object]) -> None:
+    """Add every option that a dataclass declares; what nobody names is left to the dataclass."""
+    for option in options_of(declared):
+        flag, how = argument(option)
+        text = option.meaning + (f", in {option.unit}" if option.unit else "")
+        default = "" if option.required else f" (default: {option.shown_default})"
+        parser.add_argument(
+            flag, dest=option.name, default=None, help=(text + default).replace("%", "%%"), **how
+        )
+
+
+def options_from(given: argparse.Namespace, declared: Callable[..., Options]) -> Options:
+    """Return the options that were named; those that were not keep their defaults.
+
+    Raises:
+        BadInputError: one is required, and was not named.
+
+    """
+    found: dict[str, Any] = {}
+    for option in options_of(declared):
+        value = getattr(given, option.name)
+        if value is not None:
+            found[option.name] = pairs(option.name, value) if isinstance(value, list) else value
+        elif option.required:
+            raise BadInputError(option.flag, expectation(option)[0], None, f"say it: {option.meaning}")
+    return declared(**found)
+
+
+def argument(option: Option) -> tuple[str, dict[str, Any]]:
+    """Return an option's flag, and what argparse has to know of it."""
+    kind = option.kind
+    if kind is bool and not option.optional:
+        flag = f"--no-{option.flag.removeprefix('--')}" if option.default else option.flag
+        return flag, {"action": "store_const", "const": not option.default}
+    if get_origin(kind) is Mapping:
+        return option.flag.removesuffix("s"), {"action": "append", "metavar": "KEY=VALUE"}
+    if isinstance(kind, tuple):
+        return option.flag, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
+    if get_origin(kind) is tuple:
+        number = get_args(kind)[0] is int
+        return option.flag, {
+            "type": whole_numbers if number else words,
+            "metavar": "N,N" if number else "A,B",
+        }
+    parsers: dict[object, Callable[[str], object]] = {bool: yes_or_no, int: whole_number, float: number_of}
+    metavar = "yes|no" if kind is bool else option.metavar
+    return option.flag, {"type": parsers.get(kind, str), "metavar": metavar}
+
+
+def pairs(name: str, items: list[str]) -> tuple[tuple[str, object], ...]:
+    """Return values by name from texts KEY=VALUE.
+
+    Raises:
+        BadInputError: a text is written in another way, or a name is given two values.
+
+    """
+    flag, found = f"--{name.removesuffix('s').replace('_', '-')}", dict[str, str]()
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise BadInputError(flag, "KEY=VALUE", item, "write for example block_size=16")
+        if found.get(key, value) != value:
+            raise BadInputError(f"{flag} {key}", "it once", f"{found[key]} and {value}", "remove one")
+        found[key] = value
+    return tuple((key, value_of(text)) for key, text in found.items())
+
+
+def whole_number(text: str) -> int | str:
+    """Parse a whole number; other text stays, and is refused where the option's name is known."""
+    digits = text.removeprefix("-")
+    return int(text) if text.isascii() and digits.isdigit() and len(digits) < 1000 else text
+
+
+def number_of(text: str) -> float | str:
+    """Parse a number, in the same way."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def yes_or_no(text: str) -> bool | str:
+    """Parse yes or no, in the same way."""
+    return {"yes": True, "no": False}.get(text, text)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Parse words separated by commas."""
+    return tuple(text.split(","))
+
+
+def whole_numbers(text: str) -> tuple[int | str, ...]:
+    """Parse whole numbers separated by commas."""
+    return tuple(map(whole_number, text.split(",")))
+
+
+def choice_of(kind: tuple[object, ...]) -> Callable[[str], object]:
+    """Return how a choice is parsed: some of the choices are numbers."""
+    by_text = {str(one): one for one in kind}
+    return lambda text: by_text.get(text, text)

@@ -1,0 +1,110 @@
+"""``memcalc serve``: whether it fits, and what fills the memory."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS
+from typing import TYPE_CHECKING
+
+from memcalc.cli.command import SOURCE, Answer, Command
+from memcalc.cli.header import header_fields, header_text
+from memcalc.cli.parser import add_options, options_from
+from memcalc.cli.unread import naming_unread
+from memcalc.errors import BadInputError
+from memcalc.serving.estimate import estimate
+from memcalc.serving.options import ServingOptions
+from memcalc.serving.plan import plan_fields
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memcalc.cli.parser import Parser
+    from memcalc.ledger.budget import PoolBudget
+    from memcalc.serving.estimate import ServingEstimate
+
+__all__ = ["COMMAND", "fields"]
+
+
+def add(parser: Parser) -> None:
+    """Add the options."""
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    add_options(parser, ServingOptions)
+    for name in ("max-context", "max-batch"):  # part of every answer on a machine: accepted, and not offered
+        parser.add_argument(f"--{name}", action="store_true", help=SUPPRESS)
+    parser.add_argument("--check", action="store_true", help="exit status 1 if it does not fit")
+
+
+def answer(given: argparse.Namespace) -> Answer:
+    """Answer.
+
+    Raises:
+        BadInputError: --check has nothing to check against.
+
+    """
+    served = estimate(given.source, options_from(given, ServingOptions))
+    if given.check and served.fits is None:
+        if given.on is None:
+            remedy = 'say --on, as in "2x rtx-a6000"'
+            raise BadInputError("--check", "a machine to check against", None, remedy)
+        remedy = 'say --on, as in "1x rtx-4090 + 512GiB host"'
+        raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
+    source = served.plan.source
+    answered = Answer(
+        1 if given.check and served.fits is False else 0,
+        lambda: fields(served) | header_fields(source),
+        lambda: "\n".join([str(served), *header_text(source)]),
+    )
+    return naming_unread(served.model, answered)
+
+
+def fields(served: ServingEstimate) -> dict[str, object]:
+    """Return an estimate as JSON shows it.
+
+    Parameters
+    ----------
+    served : ServingEstimate
+        What was estimated.
+
+    Returns
+    -------
+    dict
+        The names and numbers of the answer; sizes are whole bytes.
+
+    """
+    budget = served.budget
+    return {
+        "schema": 1,
+        "model": served.model.name,
+        "engine": served.engine.id,
+        "plan": plan_fields(served.plan),
+        "pools": [pool_fields(pool, served) for pool in budget.pools],
+        "weights_file_bytes": served.weights_file_bytes,
+        "file_bytes_beside": served.file_bytes_beside,
+        "cache_bytes": served.cache_bytes,
+        "fits": served.fits,
+        "max_context": served.max_context,
+        "max_batch": served.max_batch,
+        "model_max_context": served.model.max_context,
+        "lines": [{"pool": pool.name, **line.fields} for pool in budget.pools for line in pool.lines],
+    }
+
+
+def pool_fields(pool: PoolBudget, served: ServingEstimate) -> dict[str, object]:
+    """Return a pool, and what an engine takes of it in advance for the cache."""
+    kv_pool = served.kv_pool if pool is served.device else None
+    return {
+        "name": pool.name,
+        "devices": pool.devices,
+        "capacity_bytes": pool.capacity_bytes,
+        "usable_bytes": pool.usable_bytes,
+        "components": pool.components,
+        "moments": pool.moments,
+        "total_bytes": pool.total_bytes,
+        "low_bytes": pool.low_bytes,
+        "high_bytes": pool.high_bytes,
+        "free_bytes": pool.free_bytes,
+        "fits": pool.fits,
+        "kv_pool": kv_pool and kv_pool._asdict(),
+    }
+
+
+COMMAND = Command(add, answer)

@@ -1,0 +1,64 @@
+"""What transformers' configuration classes declare: defaults, other names of fields, and what they pass over.
+
+The classes' part is generated (tools/model_defaults.py); fields that cannot change memory although they are
+not at a class's default are listed with the reason in memcalc/data/harmless_fields.json.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.data import open_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ConfigClass", "config_class", "harmless_fields"]
+
+
+class ConfigClass(NamedTuple):
+    """What one configuration class declares.
+
+    `defaults` has every declared field, and what the class takes out of undeclared keywords; `nullable` are
+    those that may be null; `aliases` are other names of declared fields.
+    """
+
+    name: str
+    defaults: Mapping[str, object]
+    nullable: frozenset[str]
+    aliases: Mapping[str, str]
+
+    def takes_null(self, field: str) -> bool:
+        """Whether the class takes null for a field."""
+        return field in self.nullable or field not in self.defaults
+
+
+@cache
+def config_class(model_type: str) -> ConfigClass | None:
+    """Return what the class of a model type declares; None if the record has none.
+
+    >>> config_class("deepseek_v3").defaults["q_lora_rank"]
+    1536
+    """
+    start = f'{{"model_type": {json.dumps(model_type)},'
+    with open_text("config_classes.jsonl") as file:  # a line a class: only one is parsed
+        found = next((json.loads(line) for line in file if line.startswith(start)), None)
+    if found is None:
+        return None
+    return ConfigClass(found["class"], found["defaults"], frozenset(found["nullable"]), found["aliases"])
+
+
+@cache
+def harmless_fields() -> frozenset[str]:
+    """Return the fields that change no weight and no cache, whatever they say.
+
+    >>> {"temperature", "rms_norm_eps"} <= harmless_fields()
+    True
+    """
+    with open_text("config_classes.jsonl") as file:
+        of_all = json.loads(file.readline())["of_all_classes"]
+    with open_text("harmless_fields.json") as file:
+        listed: dict[str, list[str]] = json.load(file)
+    return frozenset(of_all).union(*listed.values())

@@ -1,0 +1,184 @@
+"""A source: a model's name and config.json, where it was found, and what is known of its storage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError
+
+if TYPE_CHECKING:
+    from memcalc.files.quantization import Scheme
+    from memcalc.files.safetensors import Header
+    from memcalc.files.storage import StoredModel
+    from memcalc.ledger.model import Model
+
+__all__ = ["Source"]
+
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+
+class Source(NamedTuple):
+    """A model's name and config.json, where it was found, and what is known of its storage.
+
+    `scale_bits` is what a record of the catalogue says; `header` is None where only the config.json is known.
+    `file_type` is the number of the preset that a GGUF file says it was made with.
+    """
+
+    name: str
+    fields: dict[str, object]
+    found: str
+    scale_bits: int | None = None
+    header: Header | None = None
+    file_type: int | None = None
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the source is a GGUF file: its tensors have the types that they have."""
+        return self.header is not None and self.header.kind == "gguf"
+
+    @property
+    def model(self) -> Model:
+        """The model that the config.json describes.
+
+        Raises
+        ------
+        BadInputError
+            The config.json is not understood.
+
+        """
+        from memcalc.files.readers import read
+
+        return read(self.fields, self.name)
+
+    def stated(self, field: str) -> object:
+        """Return a field, or the text model's where a config.json nests one."""
+        text = self.fields.get("text_config")
+        inside = text.get(field) if isinstance(text, dict) else None
+        own = self.fields.get(field)
+        return inside if own is None else own
+
+    @property
+    def dtype(self) -> str:
+        """The 16- or 32-bit format of activations and of everything that is not quantised.
+
+        Raises
+        ------
+        BadInputError
+            It is another one, or `dtype` and `torch_dtype` contradict each other.
+
+        """
+        stated = [value for name in ("dtype", "torch_dtype") if (value := self.stated(name)) is not None]
+        if not stated:
+            return "bf16"
+        value = stated[0]
+        if not isinstance(value, str) or value not in DTYPES:
+            expected = f"one of {', '.join(DTYPES)}"
+            raise BadInputError("torch_dtype", expected, value, "correct the field in config.json")
+        if stated[-1] != value:
+            raise BadInputError("torch_dtype", f"{value}, as dtype says", stated[-1], "remove one of the two")
+        return DTYPES[value]
+
+    @property
+    def stored_as(self) -> str:
+        """The format that the source itself states: its quantization_config, else its dtype.
+
+        Raises
+        ------
+        BadInputError
+            The quantization_config is not understood, or says more than the format does.
+
+        """
+        found = self.scheme
+        return self.dtype if found is None else found.format.id
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """What the source's quantization_config says; None where it has none.
+
+        Raises
+        ------
+        BadInputError
+            It is not understood.
+
+        """
+        stated = self.stated("quantization_config")
+        stated = self.stated("quantization") if stated is None else stated
+        if stated is None:
+            return None
+        from memcalc.files.quantization import scheme
+
+        found, bits = scheme(stated), self.scale_bits
+        if self.header is not None and found.format.scale_bits:
+            bits = self.header.scale_bits
+        return found if bits is None else found._replace(format=replace(found.format, scale_bits=bits))
+
+    def states(self, weights: str) -> bool:
+        """Say whether a format is the one that the source states: naming it means the same checkpoint."""
+        try:
+            return self.stored_as == weights
+        except BadInputError:
+            return False
+
+    def uses_gguf(self, weights: str | None = None) -> bool:
+        """Say whether the weights are GGUF: the file's own, or in one of llama.cpp's presets.
+
+        Parameters
+        ----------
+        weights : str, optional
+            The format that the weights shall have, default as the source states.
+
+        Examples
+        --------
+        >>> from memcalc.files.sources import source
+        >>> small = source("Qwen/Qwen3-0.6B")
+        >>> small.uses_gguf("Q4_K_M"), small.uses_gguf("bf16"), small.uses_gguf()
+        (True, False, False)
+
+        """
+        if weights is None:
+            return self.is_gguf
+        from memcalc.files.storage import is_preset
+
+        return is_preset(weights)
+
+    def stored(self, weights: str | None = None, *, as_gguf: bool = False) -> StoredModel:
+        """Return the model with the format of each tensor.
+
+        Parameters
+        ----------
+        weights : str, optional
+            A format, or one of llama.cpp's presets; default as the source states.
+        as_gguf : bool, optional
+            Whether it has to be GGUF, because an engine reads nothing else: without a preset, what
+            llama.cpp's converter makes of the checkpoint. Default False.
+
+        Returns
+        -------
+        StoredModel
+            The model, and the rule that gives each of its tensors a format.
+
+        Raises
+        ------
+        BadInputError
+            The config.json, or what it says of its storage, is not understood; a GGUF file lacks a tensor.
+        UnknownNameError
+            No format or preset has this name.
+
+        Examples
+        --------
+        >>> from memcalc.files.sources import source
+        >>> source("openai/gpt-oss-20b").stored().format.id
+        'mxfp4'
+
+        """
+        from memcalc.files import storage
+
+        if not (as_gguf or self.uses_gguf(weights)):
+            own = self.scheme if weights is None or self.states(weights) else None
+            return storage.as_checkpoint(self.model, self.dtype, weights, own)
+        if weights is not None:
+            return storage.as_preset(self.model, self.dtype, weights)
+        if self.header is not None and self.is_gguf:
+            return storage.as_file(self.model, self.dtype, self.header, self.file_type)
+        return storage.as_converted(self.model, self.dtype, self.scheme)

@@ -1,0 +1,126 @@
+"""How a model is stored: the format of each tensor, as a checkpoint or one of llama.cpp's files has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
+
+if TYPE_CHECKING:
+    from memcalc.files.gguf.presets import Mix
+    from memcalc.files.quantization import Scheme
+    from memcalc.files.safetensors import Header
+    from memcalc.ledger.formats import Rule
+    from memcalc.ledger.model import Model
+
+__all__ = ["StoredModel", "as_checkpoint", "as_converted", "as_file", "as_preset", "is_preset"]
+
+
+class StoredModel(NamedTuple):
+    """A model and how its checkpoint stores it; `unmatched` names no module in the list of exceptions.
+
+    `own` says that the source itself states the format, and not only its dtype. `preset` names a mix of
+    formats: then the model is as llama.cpp's files hold it.
+    """
+
+    model: Model
+    rule: Rule
+    format: Format
+    activation: Format
+    unmatched: tuple[str, ...] = ()
+    own: bool = False
+    preset: str = ""
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether this is how llama.cpp stores it."""
+        return self.preset != ""
+
+    @property
+    def name(self) -> str:
+        """The format in a word, or the preset."""
+        return self.preset or self.format.id
+
+
+def is_preset(weights: str) -> bool:
+    """Say whether a format is one of llama.cpp's presets, and none of our own formats.
+
+    >>> is_preset("Q4_K_M"), is_preset("nf4")
+    (True, False)
+    """
+    if weights in FORMATS:
+        return False
+    from memcalc.files.gguf.presets import find_mix
+
+    return find_mix(weights) is not None
+
+
+def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | None) -> StoredModel:
+    """Return a model in a format, or as its own quantization_config says.
+
+    Parameters
+    ----------
+    model : Model
+        The model, no tensor of which has a format yet.
+    dtype : str
+        The format of what is not quantised.
+    weights : str, optional
+        The format of the matrices, default the dtype.
+    own : Scheme, optional
+        What the model's quantization_config says, where it decides.
+
+    """
+    activation = format_named(dtype if dtype != "fp32" or weights is None else "bf16")
+    unmatched: tuple[str, ...] = ()
+    form = format_named(dtype if weights is None else weights)
+    if own is not None:
+        form = own.format
+        if own.kept_out:
+            from memcalc.files.quantization import keep_out
+
+            model, unmatched = keep_out(model, own.kept_out, own, activation)
+    rule = uniform_rule(form) if form.is_plain else weight_only_rule(form, activation)
+    return StoredModel(model, rule, form, activation, unmatched, own is not None)
+
+
+def as_preset(model: Model, dtype: str, weights: str) -> StoredModel:
+    """Return a model as llama.cpp stores it with a preset such as Q4_K_M."""
+    from memcalc.files.gguf.presets import mix_named
+
+    return in_preset(model, format_named(dtype), mix_named(weights))
+
+
+def as_converted(model: Model, dtype: str, own: Scheme | None) -> StoredModel:
+    """Return a model as llama.cpp's converter stores a checkpoint: in 16 bits, quantised or not.
+
+    Source: ggml-org/llama.cpp, convert_hf_to_gguf.py (dequant_model), 2026-11.
+    """
+    from memcalc.files.gguf.presets import converted
+
+    activation = format_named(dtype)
+    return in_preset(model, activation, converted(None if own is None else own.method, activation))
+
+
+def in_preset(model: Model, activation: Format, preset: Mix) -> StoredModel:
+    """Return a model as a preset stores it."""
+    from memcalc.files.gguf.presets import mixed
+
+    return StoredModel(*mixed(model, preset), activation, activation, preset=preset.id)
+
+
+def as_file(model: Model, dtype: str, header: Header, file_type: int | None) -> StoredModel:
+    """Return a model in the types that the tensors of a GGUF file have.
+
+    Raises
+    ------
+    BadInputError
+        The file lacks a tensor of the model.
+
+    """
+    from memcalc.files.gguf.compare import as_filed
+    from memcalc.files.gguf.presets import FILE_TYPES
+
+    activation = format_named(dtype)
+    preset = FILE_TYPES.get(-1 if file_type is None else file_type, "mix of the file")
+    named = f"{preset}, as the file has it"
+    return StoredModel(*as_filed(model, header), activation, activation, own=True, preset=named)

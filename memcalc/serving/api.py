@@ -1,0 +1,67 @@
+"""``memcalc.serve``: the options of ``memcalc serve`` as keyword arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.ledger.sweep import is_array
+from memcalc.options import takes_options
+from memcalc.serving.estimate import estimate
+from memcalc.serving.options import ServingOptions
+
+if TYPE_CHECKING:
+    from memcalc.files.source import Source
+    from memcalc.serving.estimate import ServingEstimate
+
+__all__ = ["serve"]
+
+
+@takes_options(ServingOptions)
+def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # noqa: D417  # {options}
+    """Return the memory that serving a model needs.
+
+    `context` and `batch` may be arrays of whole numbers that broadcast: then totals, components, moments,
+    ends of ranges and verdicts are arrays, too, and equal those of single plans point by point.
+
+    Parameters
+    ----------
+    source : str or Source
+        A catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a repository
+        of the Hub.
+    {options}
+
+    Returns
+    -------
+    ServingEstimate
+        The budgets of the fullest `device` and of the `host`, whether the plan `fits`, the largest context
+        and batch that do, and the `plan` with everything that was left open filled in.
+
+    Raises
+    ------
+    BadInputError
+        A number that cannot be, or ranks that the engine or the machine cannot have.
+    UnknownNameError
+        A model, machine, format, engine, version or option without a record.
+
+    Examples
+    --------
+    >>> served = serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000")
+    >>> served.fits, served.cache_bytes, served.weights_file_bytes
+    (True, 2147483648, 65524246528)
+    >>> served.device.components["kv_cache"]
+    1073741824
+
+    A sweep of contexts and batches:
+
+    >>> import numpy
+    >>> contexts, batches = numpy.array([8192, 32768]), numpy.array([[1], [8]])
+    >>> served = serve("Qwen/Qwen3-32B", context=contexts, batch=batches, on="2x rtx-a6000")
+    >>> served.fits.tolist()
+    [[True, True], [False, False]]
+
+    """
+    if is_array(options.context) or is_array(options.batch):
+        from memcalc.serving.sweep import swept_estimate
+
+        return swept_estimate(source, options)
+    return estimate(source, options)

@@ -1,0 +1,336 @@
+"""A plan for serving: what was asked for, with everything that was left open filled in, and checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.sources import source as find_source
+from memcalc.ledger.machine import machine
+from memcalc.ledger.parallel import ServingParallelism
+from memcalc.ledger.tensor import least
+from memcalc.options import check
+from memcalc.serving.engines import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memcalc.files.source import Source
+    from memcalc.files.storage import StoredModel
+    from memcalc.ledger.formats import Format, Rule
+    from memcalc.ledger.machine import Machine
+    from memcalc.ledger.model import Model
+    from memcalc.serving.engines.base import Engine
+    from memcalc.serving.options import ServingOptions
+
+__all__ = ["ServingPlan", "plan_fields", "resolve"]
+
+MILLION = 10**6
+
+
+class ServingPlan(NamedTuple):
+    """Everything that decides how much memory an inference server needs.
+
+    `model` is as the engine loads it, `rule` gives each weight its format, `kv` are the formats of keys and
+    values, `activation` that of activations. `weights` names the format of the weights, `assumed` says what
+    it takes for granted, `unmatched` which names of quantization_config match no module.
+    """
+
+    source: Source
+    model: Model
+    engine: Engine
+    parallelism: ServingParallelism
+    machine: Machine | None
+    rule: Rule
+    kv: tuple[Format, Format]
+    activation: Format
+    context: int
+    prompt: int | None
+    batch: int
+    prefill_chunk: int | None
+    utilization: float
+    engine_options: Mapping[str, int]
+    offload: str | None
+    weights: str
+    assumed: str
+    unmatched: tuple[str, ...]
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Utilization as a fraction of whole numbers."""
+        return round(self.utilization * MILLION), MILLION
+
+    @property
+    def usable_bytes(self) -> int | None:
+        """Utilization x capacity of one device, in whole numbers."""
+        above, below = self.share
+        return None if self.machine is None else self.machine.device.capacity_bytes * above // below
+
+    @property
+    def host_bytes(self) -> int | None:
+        """The size of the host's memory; None where it is not known."""
+        return None if self.machine is None else self.machine.host_bytes
+
+    def prompt_of(self, context: int) -> int:
+        """Return the tokens of the prompt: all of the context if it was left open."""
+        return context if self.prompt is None else least(self.prompt, context)
+
+
+def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
+    """Return the plan that options mean for a source.
+
+    Parameters
+    ----------
+    source : str or Source
+        What is served.
+    options : ServingOptions
+        What is asked for.
+
+    Raises
+    ------
+    BadInputError
+        A number that cannot be, or ranks that the engine or the machine cannot have.
+    UnknownNameError
+        A model, machine, format, engine, version or option without a record.
+
+    """
+    check(options)
+    for refuse in CHECKS_OF_OPTIONS:
+        refuse(options)
+    found = find_source(source) if isinstance(source, str) else source
+    chosen = chosen_engine(found, options)
+    stored = found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)
+    model = stored.model if stored.is_gguf else chosen.prepare(stored.model)
+    where = None if options.on is None else machine(options.on)
+    ranks = chosen_parallelism(chosen, where, options)
+    kv = kv_formats(found, chosen, stored, options.kv)
+    chosen.check(model, ranks, stored.rule)
+    own = chosen.options(with_chunk(chosen, options), where and where.device, options.context)
+    offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
+    plan = ServingPlan(
+        source=found,
+        model=chosen.place_weights(model, own, offload),
+        engine=chosen,
+        parallelism=ranks,
+        machine=where,
+        rule=stored.rule,
+        kv=kv,
+        activation=stored.activation,
+        context=options.context,
+        prompt=options.prompt,
+        batch=options.batch,
+        prefill_chunk=options.prefill_chunk,
+        utilization=options.utilization,
+        engine_options=own,
+        offload=offload,
+        weights=stored.name,
+        assumed="" if stored.own and found.header is not None else stored.format.assumption,
+        unmatched=stored.unmatched,
+    )
+    for refuse_plan in CHECKS_OF_PLANS:
+        refuse_plan(plan)
+    return plan
+
+
+def plan_fields(plan: ServingPlan) -> dict[str, object]:
+    """Return a plan as JSON shows it."""
+    return {
+        "weights": plan.weights,
+        "assumed": plan.assumed,
+        "unmatched": list(plan.unmatched),
+        "parameters_not_counted": plan.model.vision_parameters,
+        "kv": "/".join(dict.fromkeys(form.id for form in plan.kv)),
+        "activations": plan.activation.id,
+        "source": plan.source.found,
+        "engine_version": plan.engine.release,
+        "engine_options": dict(plan.engine_options),
+        "context": plan.context,
+        "prompt": plan.prompt_of(plan.context),
+        "batch": plan.batch,
+        "prefill_chunk": plan.prefill_chunk,
+        **plan.parallelism._asdict(),
+        "utilization": plan.utilization,
+        "offload": plan.offload,
+    }
+
+
+# ---- what is chosen where an option was left open ----
+
+
+def chosen_engine(found: Source, options: ServingOptions) -> Engine:
+    """Return the engine that was named; else transformers, and llama.cpp for GGUF.
+
+    Raises:
+        BadInputError: the weights are GGUF, and the engine does not read it.
+
+    """
+    gguf = found.uses_gguf(options.weights)
+    chosen = engine(options.engine or ("llama.cpp" if gguf else "transformers"), options.engine_version)
+    if gguf and not chosen.reads_gguf:
+        given = f"{chosen.id} for {options.weights or found.found}"
+        remedy = "GGUF is llama.cpp's: say --engine llama.cpp, or leave it out"
+        raise BadInputError("--engine", "one that reads GGUF", given, remedy)
+    return chosen
+
+
+def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOptions) -> ServingParallelism:
+    """Return the ranks that were asked for; else as the engine uses the machine's devices.
+
+    Raises:
+        BadInputError: the ranks are not as many as the devices, or do not divide the experts among them.
+
+    """
+    names = ServingParallelism._fields
+    asked = {name: ranks for name in names if (ranks := getattr(options, name)) is not None}
+    alone = where is not None and not {"tp", "pp", "dp"} & set(asked)
+    usual = chosen.default_parallelism(where.count) if alone and where is not None else ServingParallelism()
+    found = usual._replace(**asked)
+    if found.tp * found.dp % found.ep:
+        given = f"{found.ep} for tp {found.tp} x dp {found.dp}"
+        raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are dealt out over those ranks")
+    if where is not None and found.world != where.count:
+        given = f"{found.world} ranks on {where.count} devices"
+        raise BadInputError(
+            "--tp x --pp x --dp", "as many ranks as devices", given, "change --on or the ranks"
+        )
+    return found
+
+
+def kv_formats(
+    found: Source, chosen: Engine, stored: StoredModel, named: str | None
+) -> tuple[Format, Format]:
+    """Return the formats of keys and values: one for both, "K/V", or the activations' 16 bits.
+
+    Raises:
+        BadInputError: the source states a format of its own: it decides nothing until --kv names one.
+
+    """
+    if named is None:
+        refuse_stated_cache(found.fields)
+    usual = "bf16" if stored.activation.id == "fp32" else stored.activation.id
+    keys, _, values = (usual if named is None else named).partition("/")
+    known = chosen.cache_formats
+    return known[keys], known[values or keys]
+
+
+def refuse_stated_cache(fields: Mapping[str, object]) -> None:
+    """Refuse a cache format that the source states.
+
+    Raises:
+        BadInputError: the config, or its quantization_config, has a kv_cache_scheme.
+
+    """
+    stated = fields.get("quantization_config")
+    inner = stated.get("kv_cache_scheme") if isinstance(stated, dict) else None
+    for scheme in (fields.get("kv_cache_scheme"), inner):
+        if scheme:
+            remedy = "say --kv, for example --kv fp8 or --kv bf16"
+            raise BadInputError("kv_cache_scheme", "nothing, or --kv beside it", scheme, remedy)
+
+
+def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:
+    """Return an engine's options with the tokens of a pass under the name that the engine has for them.
+
+    Raises:
+        BadInputError: both are given, and are not the same; or this version takes a prompt in one pass.
+
+    """
+    given, chunk, name = dict(options.engine_options), options.prefill_chunk, chosen.chunk_option
+    if chunk is not None and not chosen.takes_chunks:
+        expected, remedy = "no value", "this version has no prefill_chunk_size; leave it out"
+        raise BadInputError("--prefill-chunk", f"{expected} for {chosen.id} {chosen.version}", chunk, remedy)
+    if chunk is None or name is None:
+        return given
+    if given.get(name, chunk) != chunk:
+        remedy = f"{chosen.id} has one number for both; leave one out"
+        raise BadInputError("--prefill-chunk", f"{name}, {given[name]}", chunk, remedy)
+    return {**given, name: chunk}
+
+
+def offload_rule(chosen: Engine, where: Machine | None, named: str | None, *, gguf: bool) -> str | None:
+    """Return the rule that puts weights into the host's memory.
+
+    Raises:
+        BadInputError: host memory is named, and the engine does not use it.
+        UnknownNameError: the engine has no rule of this name.
+
+    """
+    if named is not None and chosen.overrides and named.endswith("=CPU") and named != "=CPU":
+        return named
+    if named is not None and named not in chosen.offloads:
+        known = ", ".join(chosen.offloads)
+        expected = f"one of {known}" if known else f"none: {chosen.id} has no rules"
+        raise UnknownNameError("--offload", expected, named, "see `memcalc list engines --json`")
+    if where is not None and where.host_bytes is not None and not chosen.offloads:
+        remedy = f"{chosen.id} does not use host memory; leave it out"
+        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
+    return chosen.default_offload(gguf=gguf) if named is None else named
+
+
+# ---- checks ----
+
+
+def prompt_within_context(options: ServingOptions) -> None:
+    """Refuse a prompt that is longer than the context.
+
+    Raises:
+        BadInputError: it is.
+
+    """
+    prompt, context = options.prompt, options.context
+    if prompt is not None and prompt > context:
+        remedy = "the context holds prompt and answer"
+        raise BadInputError("--prompt", f"at most --context {context}", prompt, remedy)
+
+
+def utilization_is_a_share(options: ServingOptions) -> None:
+    """Refuse what is no share of a device; not a number fails the comparison, too.
+
+    Raises:
+        BadInputError: it is none.
+
+    """
+    if not 0 < options.utilization <= 1:
+        remedy = "0.9 is vLLM's default"
+        raise BadInputError("--utilization", "a share above 0 and at most 1", options.utilization, remedy)
+
+
+def batch_within_sequences(options: ServingOptions) -> None:
+    """Refuse a batch for which llama.cpp's n_seq_max has no room.
+
+    Raises:
+        BadInputError: n_seq_max is given, and is less.
+
+    """
+    asked = dict(options.engine_options).get("n_seq_max")
+    if type(asked) is int and 1 <= asked < options.batch:
+        remedy = "it is the sequences that there is room for; leave one of them out"
+        raise BadInputError("--batch", f"at most n_seq_max, {asked}", options.batch, remedy)
+
+
+def sequences_within_engine(plan: ServingPlan) -> None:
+    """Refuse more sequences than the engine can tell apart.
+
+    Raises:
+        BadInputError: there are more.
+
+    """
+    chosen, limit = plan.engine, plan.engine.most_sequences
+    sequences = max(plan.batch, plan.engine_options.get("n_seq_max", 1))
+    if limit is not None and sequences > limit:
+        field = "--engine-option n_seq_max" if plan.batch <= limit else "--batch"
+        expected, remedy = f"at most {limit} sequences", f"{chosen.id} has no room for more"
+        raise BadInputError(field, expected, sequences, remedy)
+
+
+def engine_stores_cache(plan: ServingPlan) -> None:
+    """Refuse formats of keys and values that the engine cannot store for this model."""
+    plan.engine.check_cache_formats(plan.model, *plan.kv)
+
+
+CHECKS_OF_OPTIONS: tuple[Callable[[ServingOptions], None], ...] = (
+    prompt_within_context,
+    batch_within_sequences,
+    utilization_is_a_share,
+)
+CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (sequences_within_engine, engine_stores_cache)

@@ -1,0 +1,216 @@
+"""What one device of a pipeline stage holds under a plan: its weights, its cache, what the engine adds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.budget import Line, PoolBudget
+from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
+from memcalc.ledger.parallel import stages
+from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, RankContext, activation_width
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.plan import ServingPlan
+
+    CacheLines = Callable[[ServingPlan, Iterable[Tensor], tuple[str, ...]], Iterable[Line]]
+
+__all__ = [
+    "LoadedStage",
+    "cache_bytes",
+    "cache_format",
+    "cache_tensors",
+    "component_of",
+    "device_budget",
+    "growing_lines",
+    "host_budget",
+    "host_cache",
+    "host_lines",
+    "loaded_stages",
+    "summed_cache",
+    "whole_cache_bytes",
+]
+
+
+class LoadedStage(NamedTuple):
+    """One device of a stage: its weights, and what the engine needs however many tokens it holds."""
+
+    rank: RankContext
+    weights: tuple[Line, ...]
+    constant: tuple[Line, ...]
+
+    @property
+    def stage(self) -> Model:
+        """The layers of the stage."""
+        return self.rank.stage
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights on one device."""
+        return sum(line.bytes for line in self.weights)
+
+    @property
+    def summed(self) -> LoadedStage:
+        """The same with all weights as one line: a search adds them up a hundred times."""
+        whole = Line(component="weights", name="all", bytes=self.weight_bytes, moments=ALWAYS)
+        return self._replace(weights=(whole,))
+
+
+def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
+    """Return every stage that differs from the others, with what one of its devices always holds."""
+    found = []
+    for stage in dict.fromkeys(stages(plan.model, plan.parallelism.pp)):
+        rank = rank_context(plan, stage)
+        constant = tuple(plan.engine.constant_lines(rank))
+        found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), constant))
+    return tuple(found)
+
+
+def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
+    """Return one device of a stage as the engine sees it."""
+    parts = dict.fromkeys(part for layer in stage.groups for _, part in layer.parts)
+    return RankContext(
+        stage=stage,
+        parallelism=plan.parallelism,
+        rule=plan.rule,
+        device=plan.machine and plan.machine.device,
+        prefill_chunk=plan.prefill_chunk,
+        element_bytes=plan.activation.bits // 8,
+        options=plan.engine_options,
+        share=plan.share,
+        formats={form.id: form for form in map(plan.rule, stage.weights())},
+        widths={part: activation_width(part, plan.parallelism) for part in parts},
+    )
+
+
+def weight_lines(plan: ServingPlan, stage: Model, pool: str = "gpu") -> Iterator[Line]:
+    """Yield the weights of one device of a stage, or those in the host's memory, which ranks do not share."""
+    on_rank = plan.parallelism.on_rank
+    for whole in stage.weights():
+        placements = plan.engine.placements(stage, whole, plan.rule, plan.engine_options, plan.offload)
+        for held_in, placed, form in placements:
+            if held_in == pool:
+                tensor = on_rank(placed) if pool == "gpu" else placed
+                shape = " x ".join(map(str, tensor.stored_shape))
+                yield Line(
+                    component="weights",
+                    name=whole.name,
+                    count=tensor.count,
+                    bytes=tensor_bytes(tensor, form),
+                    formula=f"{tensor.copies} x ({shape}) as {form.id}",
+                    moments=plan.engine.moments,
+                )
+
+
+def cache_format(plan: ServingPlan, tensor: Tensor) -> Format:
+    """Return how a cache tensor is stored: keys and values may have formats of their own.
+
+    States have the architecture's, or 16 bits.
+    """
+    if tensor.kind == "state":
+        return format_named(tensor.format) if tensor.format else FORMATS["bf16"]
+    return plan.kv[tensor.name.endswith("values")]
+
+
+def cache_bytes(plan: ServingPlan, cache: Iterable[Tensor]) -> int:
+    """Return the bytes of some tensors of a cache."""
+    return sum(tensor_bytes(tensor, cache_format(plan, tensor)) for tensor in cache)
+
+
+def cache_tensors(plan: ServingPlan, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
+    """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
+    cache = plan.engine.cache(stage, batch, tokens, plan.engine_options)
+    return map(plan.parallelism.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
+
+
+def whole_cache_bytes(plan: ServingPlan, batch: int, context: int) -> int:
+    """Return the architecture's cache, all devices together.
+
+    Where all sequences share the context, the tokens count once, and states once a sequence.
+    """
+    cache = plan.model.cache(batch, context)
+    if not plan.engine.shares_context:
+        return cache_bytes(plan, cache)
+    tokens = (tensor for tensor in plan.model.cache(1, context) if tensor.kind == "cache")
+    return cache_bytes(plan, (*tokens, *(tensor for tensor in cache if tensor.kind == "state")))
+
+
+def host_cache(plan: ServingPlan, batch: int, tokens: int) -> list[Tensor]:
+    """Return the cache of the layers that lie in the host's memory."""
+    if not any(layer.pools for layer in plan.model.groups):
+        return []
+    cache = plan.engine.cache(plan.model, batch, tokens, plan.engine_options)
+    return [tensor for tensor in cache if tensor.pool == "host"]
+
+
+def growing_lines(
+    plan: ServingPlan, rank: RankContext, batch: int, context: int, lines: CacheLines | None = None
+) -> Iterator[Line]:
+    """Yield what grows with the sequences on one device: the cache, and what the engine adds.
+
+    `lines` makes lines of a cache: `cache_lines`, the default, one of each tensor, `summed_cache` one of each
+    component, which says as well whether a plan fits.
+    """
+    mine = plan.parallelism.sequences(batch)
+    at_once = plan.prompt is None or plan.engine.shares_context
+    prompt = context if at_once else plan.prompt_of(context)
+    lines = cache_lines if lines is None else lines
+    held = (WHILE_SERVING, context), (("prefill",), prompt), (("decode",), context)
+    for moments, tokens in held[:1] if at_once else held[1:]:
+        yield from lines(plan, cache_tensors(plan, rank.stage, mine, tokens), moments)
+    if plan.engine.copies_cache:
+        for line in lines(plan, cache_tensors(plan, rank.stage, mine, context), ("decode",)):
+            yield replace(line, name=f"{line.name}, of the step before")
+    yield from plan.engine.growing_lines(rank, mine, prompt)
+
+
+def cache_lines(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str, ...]) -> Iterator[Line]:
+    """Yield a line for each tensor of a cache."""
+    for tensor in cache:
+        form, shape = cache_format(plan, tensor), " x ".join(map(str, tensor.stored_shape))
+        yield Line(
+            component=component_of(tensor),
+            name=tensor.name,
+            count=tensor.count,
+            bytes=tensor_bytes(tensor, form),
+            formula=f"{tensor.layers} x ({shape}) as {form.id}",
+            moments=moments,
+        )
+
+
+def summed_cache(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str, ...]) -> Iterator[Line]:
+    """Yield a cache as one line, and the states in it as another."""
+    sizes: dict[str, int] = {}
+    for tensor in cache:
+        component, size = component_of(tensor), tensor_bytes(tensor, cache_format(plan, tensor))
+        sizes[component] = sizes.get(component, 0) + size
+    for component, size in sizes.items():
+        yield Line(component=component, name="all", bytes=size, moments=moments)
+
+
+def component_of(tensor: Tensor) -> str:
+    """Return the component that a tensor of a cache belongs to."""
+    return "state" if tensor.kind == "state" else "kv_cache"
+
+
+def device_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
+    """Return the budget of one device that holds these lines."""
+    devices = plan.parallelism.world if plan.machine is None else plan.machine.count
+    capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
+    return PoolBudget("gpu", devices, capacity, plan.usable_bytes, tuple(lines), plan.engine.moments)
+
+
+def host_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
+    """Return the budget of the host's memory that holds these lines."""
+    return PoolBudget("host", 1, plan.host_bytes, plan.host_bytes, tuple(lines), plan.engine.moments)
+
+
+def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:
+    """Yield what lies in the host's memory, with the part of the cache that does."""
+    yield from weight_lines(plan, plan.model, "host")
+    yield from cache_lines(plan, cache, WHILE_SERVING)
+    yield from plan.engine.host_lines(plan.model)

@@ -1,0 +1,35 @@
+"""What an answer shows, whoever shows it: the shell as text, Jupyter as HTML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from memcalc.ledger.budget import PoolBudget
+
+__all__ = ["Card"]
+
+
+class Card(NamedTuple):
+    """An answer in the order in which it is read.
+
+    Parameters
+    ----------
+    title : str
+        What was asked, in a line.
+    facts : tuple of str
+        Lines below the title: how the plan was understood.
+    pools : tuple of (str, PoolBudget)
+        The memory of the fullest device, and of the host where it is used, each under its heading.
+    moments : bool
+        Whether all moments of a device are listed (a training step), and not the fullest alone.
+    notes : tuple of str
+        What follows from it: the verdict first, then what else is known.
+
+    """
+
+    title: str
+    facts: tuple[str, ...] = ()
+    pools: tuple[tuple[str, PoolBudget], ...] = ()
+    moments: bool = False
+    notes: tuple[str, ...] = ()

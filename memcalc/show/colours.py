@@ -1,0 +1,23 @@
+"""One colour a component everywhere: in figures, on pages, in notebooks."""
+
+from __future__ import annotations
+
+__all__ = ["COLOURS", "LABELS"]
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
+COLOURS = {
+    "weights": "#0072B2",
+    "kv_cache": "#E69F00",
+    "state": "#CC79A7",
+    "activations": "#009E73",
+    "gradients": "#D55E00",
+    "optimizer": "#56B4E9",
+    "master": "#7A68B3",
+    "logits": "#B8A800",
+    "runtime": "#7F7F7F",
+    "free": "#D9D9D9",
+    "gathered": "#8C564B",
+    "temporaries": "#9ACD6A",
+    "workspace": "#A6761D",
+}
+LABELS = {"kv_cache": "KV cache", "master": "master copy"}

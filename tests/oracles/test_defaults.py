@@ -1,0 +1,58 @@
+"""What is recorded of transformers' configuration classes is what they declare now."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import defaults
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDED = json.loads((defaults.RECORDED / "defaults.json").read_text(encoding="utf-8"))["models"]
+CASES = [
+    (model_type, way, place)
+    for model_type, (_, fields) in defaults.published().items()
+    for way in defaults.WAYS
+    for place in defaults.places(fields)
+]
+
+
+@pytest.fixture(scope="module")
+def script():
+    """tools/model_defaults.py"""
+    path = ROOT / "tools" / "model_defaults.py"
+    spec = importlib.util.spec_from_file_location("model_defaults", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def test_the_file_is_what_the_classes_declare(script):
+    """Defaults, what may be null, other names, and what the base class passes over."""
+    said = script.lines()
+    recorded = [json.loads(line) for line in script.RECORD.read_text(encoding="utf-8").splitlines()]
+    for lines in said, recorded:
+        assert lines[0].pop("date")
+    assert recorded == said, "run `make defaults` and look at the difference"
+
+
+def test_every_field_of_a_config_of_every_type_is_recorded():
+    asked = [
+        (model_type, way, place)
+        for model_type in RECORDED
+        for way in defaults.WAYS
+        for place in RECORDED[model_type][way]
+    ]
+    assert sorted(asked) == sorted(CASES), "run `make record`"
+
+
+@pytest.mark.sampled(13)  # all of them take minutes
+@pytest.mark.parametrize(("model_type", "way", "place"), CASES)
+def test_a_field_that_is_not_there(model_type, way, place):
+    """Absent, or null."""
+    name, fields = defaults.published()[model_type]
+    recorded = RECORDED[model_type]
+    assert recorded["config_of"] == name
+    assert defaults.difference(recorded["whole"], fields, place, way) == recorded[way][place]

@@ -1,0 +1,214 @@
+"""A field that is absent, or null, means what it means to the class: tests/recorded/defaults.json.
+
+One published config of each type; each of its fields left out, and set to null, as tests/oracles/defaults.py
+asked transformers.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.config_classes import config_class
+from memcalc.files.readers import READERS, read
+from memcalc.files.sources import catalogue, record
+from memcalc.files.tensor_names import header
+
+FOLDER = Path(__file__).parent / "recorded"
+RECORDED, PUBLIC = (
+    json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["models"]
+    for name in ("defaults", "models")
+)
+WAYS = ("absent", "null")
+# Where memcalc refuses by name and the class answers: what it builds could not run, or is no such model.
+REFUSED = {
+    "num_attention_heads": "heads that do not divide the width",
+    "num_key_value_heads": "heads that do not divide the query heads, or that MLA has not",
+    "text_config": "another text model than the tower belongs to",
+    "vision_config": "another tower than the text model belongs to",
+    "vision_use_head": "a head that no Gemma 3 has",
+}
+# Moonshot's own names of the tower's fields: transformers does not read them at all.
+MOONSHOT = ("hidden_size", "intermediate_size", "num_hidden_layers", "pos_emb_height", "pos_emb_width")
+# What the recorded version of transformers cannot do, and memcalc can.
+BEYOND = {
+    ("kimi_k25", "null", "text_config.q_lora_rank"): "its rules for names go wrong without a low rank",
+    ("phi3", "absent", "vocab_size"): "its padding token lies beyond the default vocabulary",
+}
+
+
+def config_of(model_type):
+    """The whole config, as it was published."""
+    name = RECORDED[model_type]["config_of"]
+    return record(name).fields if name in catalogue() else PUBLIC[name]["config"]
+
+
+def changed(fields, place, way):
+    """The config with one field absent or null; a place is a path such as text_config.head_dim."""
+    found = copy.deepcopy(fields)
+    *above, field = place.split(".")
+    inside = found
+    for name in above:
+        inside = inside[name]
+    if way == "absent":
+        del inside[field]
+    else:
+        inside[field] = None
+    return found
+
+
+def figures(fields):
+    """What is recorded of transformers, as memcalc counts it."""
+    return figures_of(read(fields))
+
+
+@cache
+def figures_of(model):
+    """The same of a model; most changes of a config leave the model as it was."""
+    lines = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in header(model).items())
+    attending = (dict(layer.parts).get("self_attn") for layer in model.layers)
+    windows = [getattr(part, "window", None) for part in attending]
+    return {
+        "parameters": model.parameters,
+        "vision": model.vision_parameters,
+        "active": model.active_parameters,
+        "embedding": model.embedding_parameters,
+        "tied": model.tied,
+        "buffers": model.buffer_values,
+        "tensors": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        "windows": [f"{len(list(same))} x {window}" for window, same in groupby(windows)],
+    }
+
+
+def answer(fields):
+    """Memcalc's figures, or its refusal."""
+    try:
+        return figures(fields)
+    except BadInputError as refusal:
+        return refusal
+
+
+def test_every_type_was_asked():
+    assert set(RECORDED) == set(READERS)
+    assert sum(len(model[way]) for model in RECORDED.values() for way in WAYS) > 800
+
+
+@pytest.mark.parametrize("model_type", READERS)
+def test_the_whole_config(model_type):
+    assert figures(config_of(model_type)) == RECORDED[model_type]["whole"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("model_type", READERS)
+def test_a_field_that_is_not_there(model_type, way):
+    """The class's number, or a refusal; where the class refuses, a refusal or a null that is not read."""
+    whole, fields = RECORDED[model_type]["whole"], config_of(model_type)
+    for place, said in RECORDED[model_type][way].items():
+        if (model_type, way, place) in BEYOND:
+            continue
+        found = answer(changed(fields, place, way))
+        if isinstance(found, BadInputError):
+            no_model = found.field in REFUSED or (model_type == "kimi_k25" and found.field in MOONSHOT)
+            assert said == "refused" or no_model, (place, found)
+        elif said != "refused":
+            assert found == whole | said, place
+        elif way == "null" and place not in config_class(model_type).defaults:
+            assert found in (whole, figures(changed(fields, place, "absent"))), place
+        else:
+            assert found == whole, place
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "parameters"),
+    [
+        ("deepseek-ai/DeepSeek-R1", "q_lora_rank", 671_026_404_352),
+        ("deepseek-ai/DeepSeek-V2-Lite", "q_lora_rank", 15_748_993_024),
+        ("moonshotai/Kimi-K2-Instruct", "q_lora_rank", 1_026_408_209_408),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", "head_dim", 79_674_391_296),
+    ],
+)
+def test_an_absent_field_takes_the_default_of_its_class(name, field, parameters):
+    """1,536 and 256 numbers; null stays null: then queries of DeepSeek have no low rank."""
+    fields = record(name).fields if name in catalogue() else PUBLIC[name]["config"]
+    assert read({key: value for key, value in fields.items() if key != field}).parameters == parameters
+
+
+def test_null_stays_null():
+    """DeepSeek-R1 without low-rank queries, and a head_dim that Qwen3's class does not take."""
+    fields = record("deepseek-ai/DeepSeek-R1").fields
+    assert read({**fields, "q_lora_rank": None}).parameters == 678_797_831_680
+    with pytest.raises(BadInputError, match="head_dim: expected another value than null"):
+        read({**record("Qwen/Qwen3-8B").fields, "head_dim": None})
+
+
+QWEN3 = record("Qwen/Qwen3-8B").fields
+
+
+@pytest.mark.parametrize("value", [2, 128, True, [1], ["a"], {"a": 1}])
+def test_what_may_change_memory_is_refused(value):
+    """A field that the reader does not know: a size, a switch, a list, an object."""
+    with pytest.raises(BadInputError, match="surprise: expected only fields that the reader of qwen3"):
+        read({**QWEN3, "surprise": value})
+
+
+@pytest.mark.parametrize("field", ["surprise", "num_surprises", "surprise_size"])
+@pytest.mark.parametrize("value", [None, False, 0, 0.0, "", [], {}])
+def test_none_says_nothing(field, value):
+    """0, false and null are "none", in fields that look like sizes as well."""
+    assert read({**QWEN3, field: value}) == read(QWEN3)
+
+
+@pytest.mark.parametrize("value", ["2026.4.7", 1, -3, 0.5])
+def test_texts_and_other_numbers_are_named(value):
+    """They pass, and the model says that they were not read."""
+    assert read({**QWEN3, "surprise": value}).not_read == (f"surprise {value!r}",)
+
+
+def test_a_field_at_its_default_never_refuses():
+    """Whatever kind of value the class has there."""
+    for model_type in READERS:
+        fields = config_of(model_type)
+        defaults = config_class(model_type).defaults
+        stated = {config_class(model_type).aliases.get(field, field) for field in fields}
+        added = {key: value for key, value in defaults.items() if key not in stated and "config" not in key}
+        for field, value in added.items():
+            assert read({**fields, field: value}).not_read == (), (model_type, field)
+
+
+def test_what_is_nested_is_named_and_refused_too():
+    """By its path where it is named, as a tower has fields of the same names."""
+    fields = record("google/gemma-3-27b-it").fields
+    tower, text = (
+        {**fields, name: {**fields[name], "surprise": "x"}} for name in ("vision_config", "text_config")
+    )
+    assert read(tower).not_read == ("vision_config.surprise 'x'",)
+    assert read(text).not_read == ("surprise 'x'",)
+    with pytest.raises(BadInputError, match="surprise"):
+        read({**fields, "vision_config": {**fields["vision_config"], "surprise": 2}})
+
+
+def test_two_names_of_one_field():
+    """transformers 5 writes Qwen3-MoE's experts under another name; the two may not contradict each other."""
+    fields = dict(record("Qwen/Qwen3-30B-A3B").fields)
+    count = fields.pop("num_experts")
+    assert read({**fields, "num_local_experts": count}) == read({**fields, "num_experts": count})
+    both = {**fields, "num_experts": count, "num_local_experts": count}
+    assert read(both).parameters == read({**fields, "num_experts": count}).parameters
+    with pytest.raises(BadInputError, match="they are one field"):
+        read({**both, "num_local_experts": 7})
+
+
+def test_megatrons_arguments_have_no_class():
+    """Nothing is known to be harmless there: a text may be a pattern of layers."""
+    arguments = {"num_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 100}
+    arguments |= {"position_embedding_type": "rope"}
+    assert read(arguments).depth == 2
+    with pytest.raises(MemcalcError, match="hybrid_override_pattern"):
+        read({**arguments, "hybrid_override_pattern": "M-M*"})

@@ -1,0 +1,44 @@
+"""Tables: amounts in a unit that the header states, numbers to the right."""
+
+from __future__ import annotations
+
+import pytest
+
+from memcalc.ledger.amount import Amount
+from memcalc.show import table
+from memcalc.show.tables import column
+
+LARGE, SMALL = Amount(65_524_246_528), Amount(262_144)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("weights", [LARGE, SMALL], ("weights, GiB", "---:", ("61.02", "0.00"))),
+        ("weights", [LARGE, None], ("weights, GiB", "---:", ("61.02", "–"))),
+        ("a token", [SMALL, Amount(0)], ("a token, bytes", "---:", ("262,144", "0"))),
+        ("nothing", [Amount(0)], ("nothing, GiB", "---:", ("0.00",))),
+        ("GiB", [LARGE], ("GiB", "---:", ("61.02",))),
+        ("weights, GiB", [LARGE], ("weights, GiB", "---:", ("61.02",))),
+        ("weights, MiB", [SMALL], ("weights, MiB", "---:", ("0.25",))),
+        ("weights, GB", [LARGE], ("weights, GB", "---:", ("65.52",))),
+        ("weights, bytes", [LARGE], ("weights, bytes", "---:", ("65,524,246,528",))),
+        ("one GiB more", [LARGE], ("one GiB more, GiB", "---:", ("61.02",))),
+        ("whole", [65_524_246_528], ("whole", "---:", ("65,524,246,528",))),
+        ("both", [LARGE, 3], ("both", "---:", ("61.02 GiB", "3"))),
+        ("mixed", [LARGE, "none"], ("mixed", ":---", ("61.02 GiB", "none"))),
+        ("fits", [True, False], ("fits", ":---", ("yes", "no"))),
+    ],
+)
+def test_a_column(name, values, expected):
+    assert tuple(column(name, values)) == expected
+
+
+def test_a_table_shows_amounts_without_being_told():
+    shown = repr(table([{"what": "weights", "size": LARGE}, {"what": "one token", "size": SMALL}]))
+    assert shown.splitlines() == [
+        "| what | size, GiB |",
+        "| :--- | ---: |",
+        "| weights | 61.02 |",
+        "| one token | 0.00 |",
+    ]

@@ -1,0 +1,45 @@
+"""THIRD_PARTY.md leaves nothing out, and names the versions that are installed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from memcalc.files.sources import catalogue
+
+
+@pytest.fixture(scope="module")
+def notice(root):
+    return (root / "THIRD_PARTY.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pins(root):
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = (re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines)
+    return {one[1].lower().replace("_", "-"): one[2] for one in found if one}
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_the_license_of_every_model_is_named_or_said_not_to_be_established(notice, name):
+    (row,) = (line for line in notice.splitlines() if f"`{name}`" in line)
+    _, _, license_of_it, where, _ = row.split("|")
+    assert license_of_it.strip()
+    assert "https://" in where or "not established" in license_of_it
+
+
+def test_versions_of_what_the_pages_carry_are_the_pinned_ones(notice, pins):
+    rows = notice.partition("## What the built pages carry")[2].partition("\n## ")[0].splitlines()
+    named = [re.match(r"\| (?:.*, in )?([\w-]+) ([\d.]+) \|", row) for row in rows]
+    found = {one[1].lower(): one[2] for one in named if one}
+    assert len(found) >= 10
+    assert found == {name: pins[name] for name in found}
+
+
+def test_every_sphinx_package_that_writes_into_the_pages_is_named(notice, pins):
+    """Extensions that add scripts or styles; the others only read or translate."""
+    silent = r"sphinx-(comments|jupyterbook-latex|multitoc-numbering|external-toc)|sphinxcontrib-.*"
+    writing = [name for name in pins if "sphinx" in name and not re.fullmatch(silent, name)]
+    assert len(writing) >= 8
+    assert [name for name in writing if name not in notice.lower()] == []

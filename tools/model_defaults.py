@@ -1,0 +1,120 @@
+"""Write what transformers' configuration classes declare, so that an absent field takes the class's default.
+
+`make defaults` runs it in the oracles' environment. It writes memcalc/data/config_classes.jsonl, a line for
+each model type that memcalc reads; tests/oracles/test_defaults.py holds the file against the classes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+import textwrap
+import time
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = ROOT / "memcalc" / "data" / "config_classes.jsonl"
+sys.path[:0] = [str(ROOT)]
+
+# Types that have no class of their own in transformers, and where the defaults come from instead.
+BORROWED = {
+    "kimi_k2": (
+        "deepseek_v3",
+        "Moonshot publishes no class: Kimi-K2's config.json names DeepseekV3ForCausalLM as its architecture",
+    )
+}
+# Fields that every class has, or that its base class takes out of the keywords under another name.
+OF_ALL = ("model_type", "name_or_path", "torch_dtype", "_name_or_path", "_commit_hash", "attn_implementation")
+
+
+def plain(value: object) -> Any:
+    """Return a default as JSON has it."""
+    return json.loads(json.dumps(value))
+
+
+def default_of(field: Field[Any]) -> object:
+    """Return a declared field's default."""
+    return field.default_factory() if field.default_factory is not MISSING else field.default
+
+
+def other_keywords(config: type) -> dict[str, object]:
+    """Return what the class's ``__post_init__`` takes out of undeclared keywords, with the defaults there.
+
+    It says so in calls such as ``kwargs.setdefault("partial_rotary_factor", 0.25)``.
+    """
+    from transformers import PreTrainedConfig
+
+    found: dict[str, object] = {}
+    for each in reversed(config.__mro__):
+        own = vars(each).get("__post_init__")
+        if own is None or not issubclass(each, PreTrainedConfig) or each is PreTrainedConfig:
+            continue
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(own))))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name("kwargs"), attr="get" | "pop" | "setdefault"),
+                    args=[ast.Constant(name), *rest],
+                ):
+                    found[str(name)] = ast.literal_eval(rest[0]) if rest else None
+    return found
+
+
+def declared(model_type: str, config: Any) -> dict[str, Any]:
+    """Return a class's line: its fields with their defaults, which others may be null, and other names."""
+    from transformers import PreTrainedConfig
+
+    of_all = {field.name for field in fields(PreTrainedConfig)}
+    own = [field for field in fields(config) if field.name not in of_all]
+    defaults = {field.name: plain(default_of(field)) for field in own if default_of(field) is not MISSING}
+    made = getattr(config(), "rope_parameters", None) or {}
+    if made.get("rope_type", "default") != "default":  # what the class makes of null
+        defaults["rope_parameters"] = plain(made)
+    others = {key: plain(value) for key, value in other_keywords(config).items()}
+    names = config.attribute_map.items()  # of two names of one field the declared one is the name
+    aliases = dict((b, a) if a in defaults and b not in defaults else (a, b) for a, b in names)
+    return {
+        "model_type": model_type,
+        "class": config.__name__,
+        "defaults": defaults | others,
+        "nullable": sorted({*others, *(each.name for each in own if "None" in str(each.type))}),
+        "aliases": aliases,
+    }
+
+
+def passed_over() -> list[str]:
+    """Return the fields that the base class takes for every model: none of them shapes a tensor."""
+    from transformers import GenerationConfig, PreTrainedConfig
+
+    generation = GenerationConfig._get_default_generation_params()  # noqa: SLF001 (as the base class does)
+    return sorted({*OF_ALL, *generation, *(field.name for field in fields(PreTrainedConfig))})
+
+
+def lines() -> list[dict[str, Any]]:
+    """Return the file's lines: where it comes from, then a class a line."""
+    from transformers import __version__
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from memcalc.files.readers import READERS, TOWERS
+
+    head = {"transformers": __version__, "date": time.strftime("%Y-%m-%d"), "of_all_classes": passed_over()}
+    found: list[dict[str, Any]] = [head]
+    for model_type in (*READERS, *TOWERS):
+        known, why = BORROWED.get(model_type, (model_type, None))
+        line = declared(model_type, CONFIG_MAPPING[known])
+        found.append(line if why is None else {**line, "note": why})
+    return found
+
+
+def main() -> None:
+    """Write the file."""
+    text = "".join(json.dumps(line) + "\n" for line in lines())
+    RECORD.write_text(text, encoding="utf-8", newline="\n")
+    print(f"   {RECORD.relative_to(ROOT)}: {text.count(chr(10)) - 1} classes, {len(text):,} bytes")
+
+
+if __name__ == "__main__":
+    main()
