@@ -45,7 +45,6 @@ CORE, CORE_LINES = ("ledger", "formula"), 3000
 # is no longer true has to go.
 KNOWN = frozenset(
     [
-        "arrow up: memcalc.cli.command -> memcalc",
         "arrow up: memcalc.options -> memcalc.ledger.registry",
         "arrow up: memcalc.serving.describe -> memcalc.show.card",
         "arrow up: memcalc.serving.estimate -> memcalc.show.html",
@@ -54,7 +53,10 @@ KNOWN = frozenset(
         "arrow up: memcalc.training.estimate -> memcalc.show.html",
         "arrow up: memcalc.training.estimate -> memcalc.show.text",
         "circle: memcalc.files.hub, memcalc.files.sources",
-        "circle: memcalc.files.readers, memcalc.files.readers.gemma, memcalc.files.readers.kimi, memcalc.files.readers.vision",
+        (
+            "circle: memcalc.files.readers, memcalc.files.readers.gemma, memcalc.files.readers.kimi, "
+            "memcalc.files.readers.vision"
+        ),
         "circle: memcalc.serving.describe, memcalc.serving.estimate",
         "circle: memcalc.training.describe, memcalc.training.estimate",
         "more than 3000 lines in ledger and formula",
@@ -97,6 +99,8 @@ def imports(module: Module, known: Mapping[str, Module]) -> set[str]:
         match node:
             case ast.Import():
                 names.update(alias.name for alias in node.names)
+            case ast.ImportFrom(module=root, level=0) if root == package and is_version(node):
+                pass  # a text that stands in the package's first line, which is loaded before any module
             case ast.ImportFrom():
                 base = node.module or ""
                 if node.level:
@@ -104,27 +108,44 @@ def imports(module: Module, known: Mapping[str, Module]) -> set[str]:
                     base = ".".join([*above, *filter(None, [node.module])])
                 names.update(f"{base}.{alias.name}" for alias in node.names)
             case ast.Call():
-                names.update(named_as_text(node, module.name))
+                names.update(name for name in named_as_text(node, module.name) if name in known)
     homes = (home(name, known) for name in names if name.split(".")[0] == package)
     return {name for name in homes if name and name != module.name}
+
+
+def is_version(node: ast.ImportFrom) -> bool:
+    """Whether the package's version alone is asked for."""
+    return all(alias.name == "__version__" for alias in node.names)
 
 
 def named_as_text(call: ast.Call, name: str) -> Iterator[str]:
     """Yield the modules that a call will import: of lazy names, of a registry, of `import_module`."""
     function = ast.unparse(call.func).rpartition(".")[2]
-    tables = [argument for argument in call.args if isinstance(argument, ast.Dict)]
     if function == "lazy_names":
-        for key in (key for table in tables for key in table.keys):
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                yield f"{name}.{key.value}"
+        yield from (f"{name}.{word}" for table in call.args[1:] for word in words(table, keys=True))
     elif function == "Registry":
         package = next((item.value for item in call.keywords if item.arg == "package"), None)
         start = str(package.value) if isinstance(package, ast.Constant) else name
-        for value in (value for table in tables for value in table.values):
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield f"{start}.{value.value.partition(':')[0]}"
-    elif function == "import_module" and call.args and isinstance(call.args[0], ast.Constant):
-        yield str(call.args[0].value)
+        tables = [table for table in call.args if isinstance(table, ast.Dict)]
+        for word in (word for table in tables for word in words(table, keys=False)):
+            yield f"{start}.{word.partition(':')[0]}"
+    elif function == "import_module" and call.args:
+        yield from words(call.args[0], keys=False)
+
+
+def words(node: ast.expr, *, keys: bool) -> Iterator[str]:
+    """Yield the texts of a literal; of a dict those of its keys, or of its values."""
+    if isinstance(node, ast.Dict):
+        for item in node.keys if keys else node.values:
+            if item:
+                yield from words(item, keys=keys)
+    elif isinstance(node, ast.List | ast.Tuple):
+        for item in node.elts:
+            yield from words(item, keys=keys)
+    elif isinstance(node, ast.Starred):
+        yield from words(node.value, keys=keys)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
 
 
 def home(name: str, known: Mapping[str, Module]) -> str | None:
