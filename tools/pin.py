@@ -22,7 +22,7 @@ SETTINGS = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
 
 def pip_settings() -> dict[str, str]:
     """Return what pip is told of indexes and certificates here, in uv's words."""
-    found = {}
+    found: dict[str, str] = {}
     for name, variable in SETTINGS.items():
         for place in (":env:", "global"):
             ask = [sys.executable, "-m", "pip", "config", "get", f"{place}.{name}"]
