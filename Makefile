@@ -72,7 +72,7 @@ defaults:
 
 record:
 	@$(oracles_environment)
-	@$(oracles) tools/record_oracles.py
+	@$(oracles) tools/record_oracles.py $(types)
 
 oracles:
 	@$(oracles_environment)

@@ -37,7 +37,8 @@ def brief(card: Card) -> str:
     if len(rows) > LINES:
         left = len(rows) - LINES + 1
         rows = [*rows[: LINES - 1], f"  ... and {left} lines more: print it"]
-    return "\n".join(shortened(row) for row in rows)
+    text = "\n".join(rows)
+    return text if len(text) <= CHARACTERS else "\n".join(shortened(row) for row in rows)
 
 
 def indented(rows: tuple[str, ...]) -> list[str]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDED = json.loads((defaults.RECORDED / "defaults.json").read_text(encoding="utf-8"))["models"]
 CASES = [
     (model_type, way, place)
-    for model_type, (_, fields) in defaults.published().items()
+    for model_type, (_, fields) in defaults.configs().items()
     for way in defaults.WAYS
     for place in defaults.places(fields)
 ]
@@ -52,7 +52,7 @@ def test_every_field_of_a_config_of_every_type_is_recorded():
 @pytest.mark.parametrize(("model_type", "way", "place"), CASES)
 def test_a_field_that_is_not_there(model_type, way, place):
     """Absent, or null."""
-    name, fields = defaults.published()[model_type]
+    name, fields = defaults.configs()[model_type]
     recorded = RECORDED[model_type]
     assert recorded["config_of"] == name
     assert defaults.difference(recorded["whole"], fields, place, way) == recorded[way][place]
