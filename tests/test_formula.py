@@ -135,6 +135,7 @@ def test_a_lifted_model_remembers_what_the_model_remembers(model, lifted, batch,
     assert cache.value(batch=batch, context=context, **lifted.numbers) == count(model.cache(batch, context))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", COMMON_FORMATS)
 def test_a_lifted_model_is_stored_in_as_many_bytes(model, lifted, form):
     expected = stored_bytes(model.weights(), RULES[form])

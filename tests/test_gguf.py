@@ -477,6 +477,7 @@ def test_what_is_no_file(tmp_path, refusal):
     assert "memcalc: error: SOURCE" in refusal("model", tmp_path / "folder.gguf")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(data=st.data())
 def test_no_file_ends_in_a_traceback(tmp_path_factory, data):

@@ -62,6 +62,7 @@ def test_deepseek_keeps_its_router_bias_and_mtp_apart() -> None:
     assert (model.buffer_values, model.mtp_parameters) == (58 * 256, 11_610_068_224)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", catalogue())
 def test_grouped_and_single_weights_agree(name: str) -> None:
     """Walking every tensor by its own name counts what the grouped walk counts."""

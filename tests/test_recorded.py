@@ -61,6 +61,7 @@ def cached(model, run):
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "figures"), CASES)
 def test_equals_what_transformers_said(config, figures):
     """Counts, every tensor's name and shape as the family's checkpoints have them, every layer's cache."""

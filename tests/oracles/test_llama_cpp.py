@@ -131,6 +131,7 @@ def differing(said, ours):
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_of_the_catalogue_in_every_mix(llama, tmp_path, name):
     config = record(name).fields
@@ -140,6 +141,7 @@ def test_every_tensor_of_the_catalogue_in_every_mix(llama, tmp_path, name):
         assert not differing(llama.types(path, mix), ours(config, mix)), mix
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_tensor_of_small_models_in_every_mix(llama, tmp_path, kind, seed):
@@ -204,6 +206,7 @@ def is_refused(model, cache):
     return False
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
