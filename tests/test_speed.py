@@ -15,8 +15,8 @@ import pytest
 
 from memcalc.cli.serve import fields as serve_fields
 from memcalc.errors import BadInputError
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.sources import load_model
 from memcalc.formula import derive, lift, symbols
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES
