@@ -31,6 +31,7 @@ from memcalc.serving.stage import (
     loaded_stages,
     whole_cache_bytes,
 )
+from memcalc.show.card import Card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -272,6 +273,13 @@ class ServingSweep(ServingEstimate):
 
         unknown = None  # where the device suffices; where it does not, the host cannot help
         return where(device, unknown, device)
+
+    @property
+    def card(self) -> Card:
+        """What the shell and Jupyter show of it: how it is asked for its points."""
+        plan = self.plan
+        title = f"{plan.model.name}: a sweep, weights {plan.weights}, {plan.engine.id} {plan.engine.release}"
+        return Card(title, ("device.total_bytes has an element for each point",))
 
     @property
     def cache_bytes(self) -> Any:
