@@ -61,7 +61,7 @@ defaults:
 
 record:
 	@bash tools/environment.sh .venv-oracles requirements-oracles.txt
-	@.venv-oracles/bin/python tools/record_oracles.py
+	@.venv-oracles/bin/python tools/record_oracles.py $(types)
 
 oracles:
 	@bash tools/environment.sh .venv-oracles requirements-oracles.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import NoReturn
 
@@ -31,8 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run as a program."""
-    sys.exit(main())
+    """Run as a program.
+
+    A command has ended before garbage matters: to look for it, on the way and once more at the end, would
+    take an eighth of its time.
+    """
+    gc.disable()
+    status = main()
+    gc.freeze()
+    sys.exit(status)
 
 
 if __name__ == "__main__":

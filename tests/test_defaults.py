@@ -1,7 +1,7 @@
 """A field that is absent, or null, means what it means to the class: tests/recorded/defaults.json.
 
-One published config of each type; each of its fields left out, and set to null, as tests/oracles/defaults.py
-asked transformers.
+One config of each type, published if possible; each of its fields left out, and set to null, as
+tests/oracles/defaults.py asked transformers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 
 FOLDER = Path(__file__).parent / "recorded"
-RECORDED, PUBLIC = (
+RECORDED, PUBLIC, RANDOM = (
     json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["models"]
-    for name in ("defaults", "models")
+    for name in ("defaults", "models", "random")
 )
 WAYS = ("absent", "null")
 # Where memcalc refuses by name and the class answers: what it builds could not run, or is no such model.
@@ -45,9 +45,9 @@ BEYOND = {
 
 
 def config_of(model_type):
-    """The whole config, as it was published."""
+    """The whole config, as it was published or drawn."""
     name = RECORDED[model_type]["config_of"]
-    return record(name).fields if name in catalogue() else PUBLIC[name]["config"]
+    return record(name).fields if name in catalogue() else (PUBLIC | RANDOM)[name]["config"]
 
 
 def changed(fields, place, way):
@@ -212,3 +212,29 @@ def test_megatrons_arguments_have_no_class():
     assert read(arguments).depth == 2
     with pytest.raises(MemcalcError, match="hybrid_override_pattern"):
         read({**arguments, "hybrid_override_pattern": "M-M*"})
+
+
+LLAMA = record("meta-llama/Meta-Llama-3.1-8B").fields
+WRITTEN_BY_TOOLS = {  # real fields of public files, read 2026-11
+    "Unsloth": (LLAMA, {"unsloth_fixed": True, "unsloth_version": "2026.4.7"}),
+    "SmolLM2": (
+        LLAMA,
+        {"is_llama_config": True, "rope_interleaved": False, "transformers.js_config": {"a": 1}},
+    ),
+    "TheBloke": (LLAMA, {"max_sequence_length": 4096}),
+    "Mistral, transformers 4.4x": (record("mistralai/Mistral-7B-v0.3").fields, {"head_dim": None}),
+    "Qwen3-Coder-480B": (record("Qwen/Qwen3-30B-A3B").fields, {"shared_expert_intermediate_size": 0}),
+    "gpt2-medium": (
+        PUBLIC["openai-community/gpt2"]["config"],
+        {"n_special": 0, "predict_special_tokens": True},
+    ),
+    "GLM-5.3 NVFP4": (record("zai-org/GLM-5").fields, {"num_experts": 256}),
+    "GLM-5.2": (record("zai-org/GLM-5").fields, {"layer_types": ["deepseek_sparse_attention"] * 78}),
+}
+
+
+@pytest.mark.parametrize("who", WRITTEN_BY_TOOLS)
+def test_what_tools_write_is_no_reason_to_refuse(who):
+    """The same model as without it."""
+    fields, written = WRITTEN_BY_TOOLS[who]
+    assert figures({**fields, **written}) == figures(fields)

@@ -29,10 +29,10 @@ from memcalc.ledger.formats import (
     weight_only_rule,
 )
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
 from memcalc.ledger.tensor import ceil_div, count, least
 from memcalc.ledger.vocabulary import WORDS, word
+from memcalc.serving.parallelism import ServingParallelism
 from memcalc.training.zero import states
 
 L, h, a, k, d, f, V = symbols("depth width heads kv_heads head_dim ffn_width vocab")

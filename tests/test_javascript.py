@@ -15,10 +15,10 @@ from memcalc.formula import JAVASCRIPT, formula, symbol, symbols, to_javascript
 from memcalc.formula.javascript import RESERVED
 from memcalc.ledger.formats import COMMON_FORMATS, FORMATS, stored_bytes, tensor_bytes, weight_only_rule
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.ledger.tensor import count, least
 from memcalc.ledger.vocabulary import WORDS
+from memcalc.serving.parallelism import ServingParallelism
 from memcalc.training.zero import states
 from tests.yardstick import at_most, milliseconds_of
 

@@ -24,12 +24,12 @@ from memcalc.ledger.formats import (
     tensor_bytes,
     uniform_rule,
 )
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import Indexer
 from memcalc.serving import serve
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers
+from memcalc.serving.parallelism import ServingParallelism
 
 RECORDED = Path(__file__).parent / "recorded"
 SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))

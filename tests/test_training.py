@@ -531,7 +531,7 @@ def test_experts_are_cut_over_ranks_that_exist():
         with pytest.raises(MemcalcError, match=r"^--expert-tp: expected a divisor of "):
             train("Qwen/Qwen3-30B-A3B", **sparse, **wrong)
     whole, cut = (train("Qwen/Qwen3-30B-A3B", **sparse, world=2, **how) for how in ({}, {"expert_tp": 2}))
-    experts = sum(one.count for one in whole.model.weights() if one.chosen is not None)
+    experts = sum(one.count for one in whole.model.weights() if one.active_experts is not None)
     assert whole.at("step")["weights"] - cut.at("step")["weights"] == 2 * experts // 2
 
 
@@ -630,7 +630,7 @@ def test_buckets_hold_what_ranks_add_up():
     """Eight ranks that share out the experts add up the gradients of everything else."""
     plan = train("Qwen/Qwen3-30B-A3B", seq=128, regime="pure-bf16", world=8, ep=8)
     (buckets,) = [line for line in plan.device.lines if line.name == "DDP's buckets"]
-    assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.chosen is None)
+    assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.active_experts is None)
 
 
 def test_few_micro_batches_leave_interleaved_chunks_all_started():

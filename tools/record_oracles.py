@@ -1,6 +1,7 @@
 """Record what the oracles say, so that it can be checked where they are not installed: tests/recorded/.
 
 `make record` runs it in the oracles' environment. `make oracles` shows that the record is what they say now.
+`make record types="gemma seed_oss"` asks of these model types alone what every reader is held by: seconds.
 models.json holds configs as well: to record another model, add its config, source and date there first.
 """
 
@@ -39,6 +40,23 @@ def recordings() -> dict[str, dict[str, Any]]:
         "rope": ask.rope(),
     }
     return {f"{name}.json": {"versions": versions, "models": content} for name, content in models.items()}
+
+
+def of_types(types: list[str]) -> dict[str, Any]:
+    """Return the records that hold every reader, with these types asked anew and the others as they were."""
+    ask, small, defaults = map(importlib.import_module, ("ask", "small", "defaults"))
+    names = ("models.json", "random.json", "defaults.json")
+    found = {name: json.loads((RECORDED / name).read_text(encoding="utf-8")) for name in names}
+    public, drawn, changed = (found[name]["models"] for name in names)
+    for model in public.values():
+        if model["config"]["model_type"] in types:
+            model["figures"] = ask.figures(model["config"])
+    for kind in types:
+        for seed in small.SEEDS:
+            config = small.small_config(kind, seed)
+            drawn[f"{kind} {seed}"] = {"config": config, "figures": ask.small_figures(config)}
+    changed |= defaults.recorded(types)
+    return found
 
 
 def defaults_recording() -> dict[str, Any]:
@@ -103,18 +121,26 @@ def text(value: object, depth: int = 0) -> str:
     return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
 
 
-def main() -> None:
-    """Write the records."""
-    start = time.monotonic()
-    made = {**recordings(), "training.json": training_recording(), "llama_cpp.json": llama_recording()}
-    made |= {"defaults.json": defaults_recording()}
+def write(made: dict[str, Any]) -> None:
+    """Write some of the records."""
     for name, content in made.items():
         (RECORDED / name).write_text(text(content) + "\n", encoding="utf-8", newline="\n")
         print(f"   tests/recorded/{name}: {len(content['models'])}")
+
+
+def main(types: list[str]) -> None:
+    """Write the records: all of them, or what is recorded of some model types."""
+    start = time.monotonic()
+    if types:
+        write(of_types(types))
+        return
+    made = {**recordings(), "training.json": training_recording(), "llama_cpp.json": llama_recording()}
+    made |= {"defaults.json": defaults_recording()}
+    write(made)
     importlib.import_module("record_saved").main()
     print("   tests/recorded/saved.json")
     print(f"   {time.monotonic() - start:.1f} s")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

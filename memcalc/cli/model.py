@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.cli.command import SOURCE, Answer, Command
 from memcalc.cli.header import header_fields, header_text
-from memcalc.cli.unread import naming_unread
+from memcalc.cli.unread import unread_fields
 from memcalc.files.sources import source
 from memcalc.ledger.model import cache_growth, summary
 
@@ -30,12 +30,11 @@ def answer(given: argparse.Namespace) -> Answer:
     found = source(given.source)
     model = found.model
     growth = cache_growth(model) if given.engine is None else growth_with(model, given.engine)
-    answered = Answer(
+    return Answer(
         0,
-        lambda: fields(model, growth) | header_fields(found),
+        lambda: fields(model, growth) | header_fields(found) | unread_fields(model),
         lambda: "\n".join([*summary(model, growth), *header_text(found)]),
     )
-    return naming_unread(model, answered)
 
 
 def growth_with(model: Model, name: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memcalc.cli.command import SOURCE, Answer, Command
 from memcalc.cli.header import header_fields, header_text
 from memcalc.cli.parser import add_options, options_from
-from memcalc.cli.unread import naming_unread
+from memcalc.cli.unread import unread_fields
 from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
@@ -48,12 +48,11 @@ def answer(given: argparse.Namespace) -> Answer:
         remedy = 'say --on, as in "1x rtx-4090 + 512GiB host"'
         raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
     source = served.plan.source
-    answered = Answer(
+    return Answer(
         1 if given.check and served.fits is False else 0,
-        lambda: fields(served) | header_fields(source),
+        lambda: fields(served) | header_fields(source) | unread_fields(served.model),
         lambda: "\n".join([str(served), *header_text(source)]),
     )
-    return naming_unread(served.model, answered)
 
 
 def fields(served: ServingEstimate) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.cli.command import SOURCE, Answer, Command
 from memcalc.cli.parser import add_options, options_from
-from memcalc.cli.unread import naming_unread
+from memcalc.cli.unread import unread_fields
 from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import plan_fields
@@ -29,7 +29,7 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     step = estimate(given.source, options_from(given, TrainingOptions))
-    return naming_unread(step.model, Answer(0, lambda: fields(step), lambda: str(step)))
+    return Answer(0, lambda: fields(step) | unread_fields(step.model), lambda: str(step))
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:

@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from memcalc.cli.command import Answer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Model
 
-__all__ = ["naming_unread"]
+__all__ = ["unread_fields"]
 
 
-def naming_unread(model: Model, answer: Answer) -> Answer:
-    """Return an answer that names the fields that were not read as well; most models have none.
-
-    Parameters
-    ----------
-    model : Model
-        The model that the answer is about.
-    answer : Answer
-        What is answered otherwise: an object with named fields.
-
-    Returns
-    -------
-    Answer
-        The same with ``not_read`` in the object and a line more in the text.
-
-    """
-    if not model.not_read:
-        return answer
-    names = list(model.not_read)
-
-    def fields() -> object:
-        found: Any = answer.fields()
-        return found | {"not_read": names}
-
-    return Answer(answer.status, fields, lambda: f"{answer.text()}\n  not read: {', '.join(names)}")
+def unread_fields(model: Model) -> dict[str, object]:
+    """Return the fields that were not read, as JSON shows them; most models have none, and show nothing."""
+    return {"not_read": list(model.not_read)} if model.not_read else {}

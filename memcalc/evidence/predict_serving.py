@@ -10,10 +10,10 @@ from memcalc.evidence.inference import QUANTITIES
 from memcalc.evidence.prediction import Prediction, exactly, sum_of, sum_of_lines, whole_device
 from memcalc.files.sources import named
 from memcalc.ledger.constants import TRANSFORMERS_UNEXPLAINED
-from memcalc.ledger.parallel import stages
 from memcalc.options import value_of
 from memcalc.serving import estimate as serving
 from memcalc.serving.options import ServingOptions
+from memcalc.serving.parallelism import stages
 from memcalc.serving.stage import cache_bytes, cache_tensors, device_budget, growing_lines
 
 if TYPE_CHECKING:

@@ -386,7 +386,7 @@ def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Heade
             dtypes = BUFFER if one.tensor.kind == "buffer" else (DTYPES[form.id],)
             expected.arrays[name] = Array(stored_shape(model, name, one.shape), dtypes)
             continue
-        key = one.tensor.chosen is not None, one.shape
+        key = one.tensor.active_experts is not None, one.shape
         if key not in alike:
             alike[key] = packed(scheme, form, name, one, endings)
         add(expected, name.removesuffix(".weight"), alike[key], form, one.shape)
@@ -422,7 +422,7 @@ def packed(scheme: Scheme | None, form: Format, name: str, one: Listed, endings:
     alone = not stacked and name.endswith(".weight") and tool is not mxfp4
     if tool is None or not (alone or (stacked and tool is mxfp4)):
         return None
-    if tool is mlx and one.tensor.chosen is not None:
+    if tool is mlx and one.tensor.active_experts is not None:
         return None
     arrays = tool(form, rows, columns, endings)
     return {

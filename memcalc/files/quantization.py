@@ -343,4 +343,4 @@ def zero_biases(model: Model, rule: Rule) -> Iterator[Tensor]:
     for tensor in weights:
         name = tensor.name.removesuffix("weight") + "bias"
         if not rule(tensor).is_plain and name not in names:
-            yield tensor._replace(name=name, shape=tensor.shape[:1], kind="bias", split=None)
+            yield tensor._replace(name=name, shape=tensor.shape[:1], kind="bias", shard_axis=None)

@@ -170,7 +170,7 @@ def listed(model: Model) -> dict[str, Listed]:
     found: dict[str, Listed] = {}
     for layer, part, tensor in stored(model):
         name = family_name(model, tensor.name).replace("{layer}", str(layer))
-        together = tensor.chosen is not None and "{expert}" not in name
+        together = tensor.active_experts is not None and "{expert}" not in name
         shape = (tensor.experts, *tensor.stored_shape) if together else tensor.stored_shape
         experts = range(tensor.experts) if "{expert}" in name else (0,)
         for expert in experts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.amount import gb, gib, thin
+from memcalc.ledger.amount import gb, gib
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, count, least, under
 
@@ -138,12 +138,12 @@ class Model:
             yield from under(name, part.weights())
         for index, layer in enumerate(self.layers):
             for tensor in under(f"model.layers.{index}", layer.weights()):
-                if tensor.chosen is None:
+                if tensor.active_experts is None:
                     yield tensor
                 else:
                     for expert in range(tensor.experts):
                         name = tensor.name.replace("{expert}", str(expert))
-                        yield tensor._replace(name=name, experts=1, chosen=None)
+                        yield tensor._replace(name=name, experts=1, active_experts=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what sequences leave behind, equal layers together.
@@ -240,21 +240,16 @@ class Model:
 def cache_growth(
     model: Model, kept: Kept = everything, states: Iterable[Tensor] | None = None
 ) -> dict[str, int]:
-    """Return the bytes that a token and a sequence leave behind, tokens and convolutions in 16 bits.
+    """Return the bytes that a token adds once every window is full, and before; those of a sequence's states.
 
     Parameters
     ----------
     model : Model
-        Whose cache.
+        Whose cache, tokens and convolutions in 16 bits.
     kept : callable, optional
         How many tokens a layer keeps: the engine's rule for windows; by default what the architecture needs.
     states : iterable of Tensor, optional
         The cache of one sequence as an engine allocates its states; by default the architecture's.
-
-    Returns
-    -------
-    dict
-        Bytes that each token adds once every window is full, and while all of them grow; bytes of the states.
 
     """
     far = 2**40  # beyond every window
@@ -280,14 +275,15 @@ def summary(model: Model, growth: dict[str, int]) -> list[str]:
     if type(model.parameters) is not int:
         return [title]
     far, near, state = growth.values()
-    window = "" if far == near else f", {thin(near)} B while every window still grows"
+    window = "" if far == near else f", {near:,} B while every window still grows"
     rows = {
-        "parameters": thin(model.parameters),
-        "active a token": thin(model.active_parameters),
-        "vision tower": f"{thin(model.vision_parameters)} parameters (not included above)",
-        "cache a token": f"{thin(far)} B (16-bit){window}",
-        "state a sequence": f"{thin(state)} B",
+        "parameters": f"{model.parameters:,}",
+        "active a token": f"{model.active_parameters:,}",
+        "vision tower": f"{model.vision_parameters:,} parameters (not included above)",
+        "cache a token": f"{far:,} B (16-bit){window}",
+        "state a sequence": f"{state:,} B",
         "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
+        "not read": ", ".join(model.not_read),
     }
-    absent = {"vision tower": model.vision_parameters, "state a sequence": state}
+    absent = {"vision tower": model.vision_parameters, "state a sequence": state, "not read": model.not_read}
     return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if absent.get(name, 1))]

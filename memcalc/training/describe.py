@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.amount import gib, thin
+from memcalc.ledger.amount import gib
 from memcalc.show.card import Card
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def card(step: TrainingEstimate) -> Card:
     """
     plan, asked = step.plan, step.plan.options
     how = f"{asked.regime}, {plan.optimizer.id} ({plan.optimizer_step}), {asked.attention}"
-    trained = f"{thin(step.trainable_parameters)} of {thin(step.parameters)} parameters trained"
+    trained = f"{step.trainable_parameters:,} of {step.parameters:,} parameters trained"
     title, how = f"{step.model.name}: {trained}", f"{how}, recompute {asked.recompute}"
     if plan.points is not None:
         return Card(title, (how, "a sweep: allocated_bytes has an element for each point"))
     micro, world = plan.micro_batch, plan.parallelism.world
-    facts = (f"{how}, {thin(micro.batch)} x {thin(micro.seq)} tokens a rank",)
+    facts = (f"{how}, {micro.batch:,} x {micro.seq:,} tokens a rank",)
     stage = "" if plan.parallelism.pp == 1 else f", pipeline stage {step.stage.number}"
-    pools = ((f"fullest of {thin(world)} device(s){stage}", step.device),)
+    pools = ((f"fullest of {world:,} device(s){stage}", step.device),)
     return Card(title, facts, pools, moments=True, notes=tuple(notes(step)))
 
 
@@ -52,3 +52,5 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
     for one in step.assumed:
         yield f"assumed: {one}"
+    if step.model.not_read:
+        yield f"not read: {', '.join(step.model.not_read)}"

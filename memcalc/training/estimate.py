@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.amount import Amount, amount
 from memcalc.ledger.budget import COMPONENTS, PoolBudget
 from memcalc.training.backward import largest
 from memcalc.training.checks import checked
@@ -37,17 +38,17 @@ class StageEstimate(NamedTuple):
     host: PoolBudget | None
 
     @property
-    def allocated_bytes(self) -> int:
+    def allocated_bytes(self) -> Amount:
         """The largest moment."""
-        return largest(self.device.moments.values())
+        return amount(largest(self.device.moments.values()))
 
-    def components(self, moment: str) -> dict[str, int]:
+    def components(self, moment: str) -> dict[str, Amount]:
         """Return the bytes of each component at a moment."""
         found: dict[str, int] = {}
         for line in self.device.lines:
             if moment in line.moments:
                 found[line.component] = found.get(line.component, 0) + line.bytes
-        return {name: found[name] for name in sorted(found, key=COMPONENTS.index)}
+        return {name: amount(found[name]) for name in sorted(found, key=COMPONENTS.index)}
 
 
 class TrainingEstimate:
@@ -127,17 +128,17 @@ class TrainingEstimate:
         return self.stage.host
 
     @property
-    def host_bytes(self) -> int:
+    def host_bytes(self) -> Amount:
         """What all ranks put into the host's memory: that of one machine."""
-        return 0 if self.host is None else self.plan.parallelism.world * self.host.total_bytes
+        return Amount(0 if self.host is None else self.plan.parallelism.world * self.host.total_bytes)
 
     @property
-    def allocated_bytes(self) -> int:
+    def allocated_bytes(self) -> Amount:
         """The largest moment: what torch.cuda.max_memory_allocated reports. In a sweep it is an array."""
         found = largest(one.allocated_bytes for one in self.stages)
-        return found if self.plan.points is None else self.plan.points.value(found)
+        return amount(found) if self.plan.points is None else self.plan.points.value(found)
 
-    def at(self, moment: str) -> dict[str, int]:
+    def at(self, moment: str) -> dict[str, Amount]:
         """Return the components of a moment on the fullest stage; they add up to it.
 
         Parameters

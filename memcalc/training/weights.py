@@ -74,7 +74,11 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
 
 def ranks_of(plan: TrainingPlan, tensor: Tensor) -> int:
     """Return how many ranks hold the same weight, and could share its states."""
-    return plan.parallelism.states_ranks if tensor.chosen is None else plan.parallelism.expert_states_ranks
+    return (
+        plan.parallelism.states_ranks
+        if tensor.active_experts is None
+        else plan.parallelism.expert_states_ranks
+    )
 
 
 def rows_of_fsdp(tensor: Tensor, ranks: int) -> int:

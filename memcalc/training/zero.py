@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
+from memcalc.ledger.amount import amount
 from memcalc.ledger.tensor import ceil_div
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from memcalc.ledger.amount import Amount
     from memcalc.ledger.model import Model
     from memcalc.training.precision import Precision
 
@@ -35,7 +37,7 @@ class States(NamedTuple):
 
     >>> seven_and_a_half = states(7_500_000_000, regime="bf16-mixed", shard=1, world=64)
     >>> seven_and_a_half.total_bytes
-    31406250000
+    29.25 GiB
     """
 
     parameters: int
@@ -53,12 +55,12 @@ class States(NamedTuple):
         )
 
     @property
-    def components(self) -> dict[str, int]:
+    def components(self) -> dict[str, Amount]:
         """Bytes by component; they add up to `total_bytes`."""
         found: dict[str, int] = {}
         for state in self.kept:
             found[state.component] = found.get(state.component, 0) + self.bytes_of(state)
-        return found
+        return {name: amount(size) for name, size in found.items()}
 
     @property
     def bytes_per_parameter(self) -> int:
@@ -66,9 +68,9 @@ class States(NamedTuple):
         return sum(state.bytes_per_parameter for state in self.kept)
 
     @property
-    def total_bytes(self) -> int:
+    def total_bytes(self) -> Amount:
         """All of them."""
-        return sum(self.components.values())
+        return amount(sum(self.components.values()))
 
 
 def kept(precision: Precision, gradients: tuple[int, ...]) -> Iterator[State]:

@@ -313,7 +313,6 @@ NEEDED = {
     "mixtral": {"num_local_experts": 4},
     "gpt_oss": {"num_local_experts": 4},
     "glm4_moe": {**GROUPS, "partial_rotary_factor": 1.0},
-    "phi3": {"pad_token_id": 0},
 }
 
 
@@ -329,6 +328,7 @@ def rotary_model(model_type, kind, head_dim=128):
         "num_key_value_heads": 2,
         "head_dim": head_dim,
         "max_position_embeddings": 64,
+        "pad_token_id": 0,
         "rope_parameters": {"rope_type": kind, "rope_theta": 1e6, **SCALING[kind]},
         **NEEDED.get(model_type, {}),
     }

@@ -1,7 +1,7 @@
-"""What transformers makes of a published config when one of its fields is absent, or null.
+"""What transformers makes of a config when one of its fields is absent, or null.
 
-One config of each type that memcalc reads. What is recorded of each change is only what differs from the
-whole config: most fields change nothing.
+One config of each type that memcalc reads, a published one if there is one. What is recorded of each change
+is only what differs from the whole config: most fields change nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ask
 from huggingface_hub.errors import StrictDataclassError
+from small import small_config
 
 from memcalc.files.readers import READERS
 from memcalc.files.sources import catalogue, record
@@ -35,15 +36,16 @@ REFUSALS = (
 )
 
 
-def published():
-    """One published config of each type: the catalogue's first, or else that of models.json."""
+def configs():
+    """One config of each type: the catalogue's first, or else that of models.json, or else a small one."""
     public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
     known = {name: record(name).fields for name in catalogue()}
     known |= {name: model["config"] for name, model in public.items() if name not in known}
     found = {}
     for name, fields in known.items():
         found.setdefault(fields["model_type"], (name, fields))
-    return {model_type: found[model_type] for model_type in READERS}
+    small = {kind: (f"{kind} 0", small_config(kind, 0)) for kind in READERS if kind not in found}
+    return {model_type: (found | small)[model_type] for model_type in READERS}
 
 
 def places(fields, above=()):
@@ -92,10 +94,12 @@ def difference(whole, fields, place, way):
     return "refused" if said is None else {key: value for key, value in said.items() if whole[key] != value}
 
 
-def recorded():
-    """All of it: some minutes."""
+def recorded(types=READERS):
+    """What is recorded of these types; of all of them it takes some minutes."""
     found = {}
-    for model_type, (name, fields) in published().items():
+    for model_type, (name, fields) in configs().items():
+        if model_type not in types:
+            continue
         whole = figures(fields)
         differences = {
             way: {place: difference(whole, fields, place, way) for place in places(fields)} for way in WAYS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from memcalc.files.config_classes import config_class
+
 SEEDS = range(12)
 
 
@@ -307,6 +309,27 @@ def kimi_k25(draw):
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
+def decoder(model_type):
+    """A drawer for a dense decoder of usual fields: sizes, and every switch that its class declares.
+
+    Windows, experts and fields of the class's own need a drawer of their own.
+    """
+    defaults = config_class(model_type).defaults
+
+    def drawn(draw):
+        fields = stream(draw, head_dim_needed="head_dim" in defaults)
+        fields |= (
+            {"pad_token_id": 0} if defaults.get("pad_token_id") else {}
+        )  # it may lie beyond a small vocabulary
+        switches = [
+            field for field, value in defaults.items() if isinstance(value, bool) and field != "use_cache"
+        ]
+        return fields | some(draw, **{field: draw.random() < 0.5 for field in switches})
+
+    return drawn
+
+
+DECODERS = ("gemma", "seed_oss")  # types for which `decoder` draws
 DRAWN = {
     "llama": llama,
     "qwen2": qwen2,
@@ -328,4 +351,5 @@ DRAWN = {
     "gemma3": gemma3,
     "gpt_oss": gpt_oss,
     "glm4_moe": glm4_moe,
+    **{model_type: decoder(model_type) for model_type in DECODERS},
 }

@@ -16,10 +16,10 @@ from memcalc.files.gguf.presets import MIXES
 from memcalc.files.readers import read
 from memcalc.files.sources import catalogue, record
 from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, tensor_bytes, uniform_rule
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers
+from memcalc.serving.parallelism import ServingParallelism
 from tests.gguf_files import model_file, types_of
 
 MIB = 2**20

@@ -124,7 +124,7 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
 
     def add(name: str, tensor: Tensor) -> None:
-        stacked = (tensor.experts,) if tensor.chosen is not None else ()
+        stacked = (tensor.experts,) if tensor.active_experts is not None else ()
         shape = (*stacked, *tensor.stored_shape)
         spelled = gguf_name(model, name)
         found[spelled] = joined(found[spelled], shape, len(stacked)) if spelled in found else shape

@@ -465,7 +465,7 @@ def member(name: str, same: list[Tensor]) -> Member:
     """Return a tensor of a file from the canonical ones in it."""
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
-    stacked = one.chosen is not None or len(one.shape) > 2
+    stacked = one.active_experts is not None or len(one.shape) > 2
     packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
     return Member(kind, product(one.shape[-1]), stacked, packable, tuple(item.name for item in same))
 

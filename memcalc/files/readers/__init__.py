@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import UnknownNameError
 from memcalc.files.config import Config
 from memcalc.files.config_classes import config_class
-from memcalc.ledger.registry import Registry
+from memcalc.ledger.registry import Registry, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,8 @@ READERS: Registry[Reader] = Registry(
     "model_type",
     {
         "llama": "dense:llama",
+        "gemma": "dense:llama_like",
+        "seed_oss": "dense:llama_like",
         "qwen2": "dense:qwen2",
         "qwen3": "dense:qwen3",
         "qwen3_moe": "qwen3_moe:qwen3_moe",
@@ -88,9 +90,9 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
         if is_megatron(fields):
             return finished(megatron, Config(plain(fields)), name)
     model_type = fields.get("model_type")
-    if not isinstance(model_type, str):
-        known = f"one of {', '.join(READERS)}"
-        raise BadInputError("model_type", known, model_type, "say in config.json what the model is")
+    if not isinstance(model_type, str) or model_type not in READERS:
+        remedy = f"{nearest(model_type, READERS)} else {READERS.remedy}".removeprefix(" else ")
+        raise UnknownNameError("model_type", "a type that has a reader", model_type, remedy)
     return finished(READERS[model_type], Config(fields, config_class(model_type)), name)
 
 

@@ -1,4 +1,4 @@
-"""Dense decoders: Llama, Qwen2, Qwen3, Mistral, Phi-3. Held against transformers 5.23 in tests/oracles."""
+"""Dense decoders: Llama and its like, Qwen2, Qwen3, Mistral, Phi-3. Held by tests/oracles."""
 
 from __future__ import annotations
 
@@ -19,13 +19,24 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model
 
-__all__ = ["llama", "mistral", "phi3", "qwen2", "qwen3"]
+__all__ = ["llama", "llama_like", "mistral", "phi3", "qwen2", "qwen3"]
 
 
 def llama(config: Config, name: str) -> Model:
-    """Read Llama 2 and 3: `attention_bias` is on q, k, v and o, `mlp_bias` on gate, up and down."""
+    """Read Llama 2 and 3, whose class wants a width that the heads divide."""
     check_head_width(config)
-    attention = gqa(config, biased=config.flag("attention_bias"))
+    return llama_like(config, name)
+
+
+def llama_like(config: Config, name: str) -> Model:
+    """Read a decoder of Llama's kind: attention and gated feed-forward part, biases where its switches say.
+
+    `attention_bias` is on q, k, v and, if `attention_out_bias` says nothing else, on o; `mlp_bias` on gate,
+    up and down. A switch that the class does not declare is off.
+    """
+    biased = config.flag("attention_bias")
+    out = config.flag("attention_out_bias") if config.has("attention_out_bias") else biased
+    attention = gqa(config, qkv_bias=biased, out_bias=out)
     layer = decoder_layer(attention, dense_mlp(config, bias=config.flag("mlp_bias")), attention.width)
     return decoder(config, name, [layer] * config.size("num_hidden_layers"))
 

@@ -14,10 +14,10 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MLA, Indexer
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     import re
@@ -105,7 +105,7 @@ class LlamaCpp(Engine):
                 tensor.name
                 for tensor in layer.weights()
                 if index < first
-                or (index < experts and tensor.chosen is not None)
+                or (index < experts and tensor.active_experts is not None)
                 or named(model, f"model.layers.{index}.{tensor.name}", expressions)
             )
             caches = (name for name, _ in layer.remembering if index < first)
@@ -320,7 +320,7 @@ def refuse_without_experts(model: Model, field: str, given: object) -> None:
         BadInputError: it has none.
 
     """
-    if not any(tensor.chosen is not None for tensor in model.weights()):
+    if not any(tensor.active_experts is not None for tensor in model.weights()):
         raise BadInputError(field, "a model with experts", given, "leave it out")
 
 

@@ -366,7 +366,7 @@ class Transformers(Implementation):
         A layer's experts are one array, gate and up together; GPT-2's q, k and v are one matrix.
         """
         shape, name = tensor.stored_shape, tensor.name
-        if tensor.chosen is not None:
+        if tensor.active_experts is not None:
             if ".up_proj." in name:
                 return None, 0
             rows = 2 * shape[0] if ".gate_proj." in name else shape[0]
