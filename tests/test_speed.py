@@ -123,6 +123,23 @@ def test_a_sweep_of_a_million_points(name):
     at_most(100, lambda: milliseconds_of(sweep))
 
 
+SWEPT = [
+    ("Qwen/Qwen3-32B", "vllm"),
+    ("deepseek-ai/DeepSeek-V3.2", "vllm"),
+    ("openai/gpt-oss-120b", "transformers"),
+]
+
+
+@pytest.mark.parametrize(("points", "limit"), [(10**6, 100), (10**7, 1200)])
+@pytest.mark.parametrize(("name", "engine"), SWEPT)
+def test_serving_plans_at_many_points(name, engine, points, limit):
+    """One plan, on one stage or on five that differ, at as many contexts and batches."""
+    contexts, batches = np.arange(1, points + 1), 1 + np.arange(points) % 64
+    served = serve(name, context=contexts, batch=batches, engine=engine, on="8x h20-96g")
+    assert served.device.total_bytes.shape == (points,)
+    at_most(limit, lambda: milliseconds_of(lambda: served.device.total_bytes), rounds=(3, 6, 12))
+
+
 def test_a_formula_at_a_million_points():
     lifted = lift(load_model("Qwen/Qwen3-32B"))
     cache = derive(lifted.model.cache(*symbols("batch context")))
