@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from memcalc.serving.api import serve as serve
     from memcalc.serving.engines import ENGINES as ENGINES, engine as engine
+    from memcalc.serving.engines.base import activation_width as activation_width
     from memcalc.serving.estimate import ServingEstimate as ServingEstimate
     from memcalc.serving.options import ServingOptions as ServingOptions
     from memcalc.serving.parallelism import ServingParallelism as ServingParallelism, stages as stages
@@ -32,6 +33,7 @@ __getattr__, __dir__ = lazy_names(
         "allocator": ("Allocator", "MIB", "segment", "unused_bytes"),
         "api": ("serve",),
         "engines": ("ENGINES", "engine"),
+        "engines.base": ("activation_width",),
         "estimate": ("ServingEstimate",),
         "options": ("ServingOptions",),
         "parallelism": ("ServingParallelism", "stages"),
