@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memcalc.cli.command import SOURCE, Answer, Command
+from memcalc.cli.command import SOURCE, Answer, Command, unread_fields
 from memcalc.cli.parser import whole_number
-from memcalc.cli.unread import unread_fields
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
