@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book lab test lint notebooks generate answers oracles defaults record clean
+.PHONY: help book lab test lint fast all-checks notebooks answers oracles defaults record pins clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -13,6 +13,10 @@ unexport PYTHONPATH PYTHONSTARTUP PYTHONHASHSEED PYTHONWARNINGS
 
 python := .venv/bin/python
 environment := bash tools/environment.sh .venv requirements.txt
+oracles := .venv-oracles/bin/python
+oracles_environment := bash tools/environment.sh .venv-oracles requirements-oracles.txt requirements-torch.txt
+# A container's only user is root, and JupyterLab refuses root unless it is told.
+root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 help:
 	@echo "make book       build the book and print where to open it"
@@ -22,9 +26,11 @@ help:
 	@echo "make record     write down what torch, transformers and llama.cpp say (tests/recorded)"
 	@echo "make defaults   write down what transformers' configuration classes declare (memcalc/data)"
 	@echo "make notebooks  execute every notebook in place (the one command that writes outputs)"
-	@echo "make generate   write the generated files again"
 	@echo "make answers    write the golden answers again: every model, engine and recorded training plan"
-	@echo "make lint       style, types, spelling"
+	@echo "make lint       style, types, spelling, architecture"
+	@echo "make fast       unit tests but for the slow ones: what matters while typing"
+	@echo "make all-checks make test and make oracles without samples, and coverage: every model, every page, every case"
+	@echo "make pins       write requirements*.txt again, with hashes, from requirements*.in"
 	@echo "make clean      remove environments and products"
 
 book:
@@ -33,7 +39,7 @@ book:
 
 lab:
 	@$(environment)
-	@$(python) -m jupyter lab notebooks
+	@$(python) -m jupyter lab $(root) notebooks
 
 test:
 	@$(environment)
@@ -43,29 +49,38 @@ lint:
 	@$(environment)
 	@$(python) tools/gate.py lint
 
+fast:
+	@$(environment)
+	@$(python) tools/gate.py fast
+
+all-checks:
+	@$(environment)
+	@$(oracles_environment)
+	@$(python) tools/gate.py test --full; test=$$?; $(oracles) tools/gate.py oracles --full && exit $$test
+
 notebooks:
 	@$(environment)
 	@$(python) tools/notebooks.py
-
-generate:
-	@$(environment)
-	@$(python) tools/generate.py
 
 answers:
 	@$(environment)
 	@$(python) tools/answers.py
 
 defaults:
-	@bash tools/environment.sh .venv-oracles requirements-oracles.txt
-	@.venv-oracles/bin/python tools/model_defaults.py
+	@$(oracles_environment)
+	@$(oracles) tools/model_defaults.py
 
 record:
-	@bash tools/environment.sh .venv-oracles requirements-oracles.txt
-	@.venv-oracles/bin/python tools/record_oracles.py $(types)
+	@$(oracles_environment)
+	@$(oracles) tools/record_oracles.py $(types)
 
 oracles:
-	@bash tools/environment.sh .venv-oracles requirements-oracles.txt
-	@.venv-oracles/bin/python tools/gate.py oracles
+	@$(oracles_environment)
+	@$(oracles) tools/gate.py oracles
+
+pins:
+	@$(environment)
+	@$(python) tools/pin.py
 
 clean:
 	rm -rf .venv .venv-oracles _build .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,15 +14,16 @@ from memcalc.ledger.lazy import lazy_names
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+    from memcalc.files.catalogue import catalogue
     from memcalc.files.readers import read
-    from memcalc.files.sources import catalogue, load_model, source
+    from memcalc.files.sources import load_model, source
     from memcalc.ledger.formats import FORMATS
     from memcalc.ledger.machine import devices
     from memcalc.ledger.search import largest
     from memcalc.serving.api import serve
     from memcalc.serving.engines import engine
-    from memcalc.training.plan import train
-    from memcalc.training.precision import states
+    from memcalc.training.api import train
+    from memcalc.training.zero import states
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,13 +49,14 @@ __getattr__, __dir__ = lazy_names(
     {
         "errors": ("BadInputError", "MemcalcError", "UnknownNameError"),
         "files.readers": ("read",),
-        "files.sources": ("catalogue", "load_model", "source"),
+        "files.catalogue": ("catalogue",),
+        "files.sources": ("load_model", "source"),
         "ledger.formats": ("FORMATS",),
         "ledger.machine": ("devices",),
         "ledger.search": ("largest",),
         "serving.api": ("serve",),
         "serving.engines": ("engine",),
-        "training.plan": ("train",),
-        "training.precision": ("states",),
+        "training.api": ("train",),
+        "training.zero": ("states",),
     },
 )

@@ -28,7 +28,7 @@ from typing import (
     get_origin,
 )
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import LARGEST, BadInputError, UnknownNameError
 from memcalc.ledger.registry import nearest
 
 if TYPE_CHECKING:
@@ -179,6 +179,9 @@ def check_value(option: Option, value: object) -> None:
     expected, allowed = expectation(option)
     if not allowed(value):
         raise BadInputError(option.flag, expected, value, option.meaning)
+    for one in value if isinstance(value, tuple) else (value,):
+        if type(one) is int and abs(one) > LARGEST:
+            raise BadInputError(option.flag, f"at most {LARGEST} (2^53)", one, option.meaning)
 
 
 def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:

@@ -26,6 +26,11 @@ collect_ignore = [
 ]
 
 
+def pytest_addoption(parser):
+    """`make all-checks` looks at everything, the gate at a sample that is the same on every run."""
+    parser.addoption("--full", action="store_true", help="all of every sample, each page in each mode")
+
+
 @pytest.fixture(scope="session")
 def root():
     """The folder of the repository."""

@@ -6,8 +6,9 @@ import struct
 
 from memcalc.files.gguf.compare import shapes
 from memcalc.files.gguf.header import TYPES, format_of
-from memcalc.files.gguf.names import architecture, in_gguf
-from memcalc.files.gguf.presets import MIXES, mixed
+from memcalc.files.gguf.model import gguf_model
+from memcalc.files.gguf.names import architecture
+from memcalc.files.gguf.presets import PRESETS, with_preset
 from memcalc.files.readers import read
 
 NUMBERS = {name: number for number, name in TYPES.items()}
@@ -23,7 +24,7 @@ def value(item):
     if isinstance(item, bool):
         return struct.pack("<I?", 7, item)
     if isinstance(item, int):
-        return struct.pack("<II", 4, item)
+        return struct.pack("<II", 4, item) if item < 2**32 else struct.pack("<IQ", 10, item)
     if isinstance(item, float):
         return struct.pack("<If", 6, item)
     if isinstance(item, str):
@@ -76,7 +77,7 @@ def described(config, model, *, old=False):
         "vocab_size": dict(model.outside)["model.embed_tokens"].vocab,
         "context_length": get("max_position_embeddings") or 4096,
         "embedding_length": get("hidden_size"),
-        "block_count": get("num_hidden_layers") + len(in_gguf(model).mtp),
+        "block_count": get("num_hidden_layers") + len(gguf_model(model).mtp),
         "feed_forward_length": get("intermediate_size"),
         "attention.head_count": heads,
         "attention.head_count_kv": get("num_key_value_heads") or heads,
@@ -121,7 +122,7 @@ def described(config, model, *, old=False):
             "leading_dense_block_count": get("first_k_dense_replace") or 0,
             "expert_shared_count": get("n_shared_experts"),
         }
-    found |= {"nextn_predict_layers": len(model.mtp)} if in_gguf(model).mtp else {}
+    found |= {"nextn_predict_layers": len(model.mtp)} if gguf_model(model).mtp else {}
     if kind in ("gemma2", "gemma3", "gemma3_text", "gpt_oss", "phi3"):
         found["attention.sliding_window"] = get("sliding_window") or 4096
     if kind == "qwen3_next":
@@ -141,14 +142,14 @@ def described(config, model, *, old=False):
 def stored(model, mix="F16", *, old=False):
     """(name, shape, type) of every tensor of a model's file in a mix."""
     types = types_of(model, mix, old=old)
-    return [(name, shape, types[name]) for name, shape in shapes(in_gguf(model, old=old)).items()]
+    return [(name, shape, types[name]) for name, shape in shapes(gguf_model(model, old=old)).items()]
 
 
 def types_of(model, mix, *, old=False):
     """The type of every tensor of a file, by name in GGUF."""
     from memcalc.files.gguf.names import gguf_name
 
-    held, rule = mixed(model, MIXES[mix], old=old)
+    held, rule = with_preset(model, PRESETS[mix], old=old)
     spelled = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
     found = {}
     for name, part in held.outside:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_every_answer_is_the_recorded_one(root):
     """1,325 answers: each model on each engine, and each training plan of the record."""
     done = subprocess.run(

@@ -365,6 +365,7 @@ NESTED = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=300, derandomize=True)
 @given(
     data=st.data(), name=st.sampled_from(["Qwen/Qwen3-32B", "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-30B-A3B"])

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers import READERS, read
-from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 
 FOLDER = Path(__file__).parent / "recorded"

@@ -16,7 +16,8 @@ from hypothesis import given, strategies as st
 from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
-from memcalc.files.sources import catalogue, load_model
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model
 from memcalc.formula import Formula, derive, derive_bytes, formula, lift, prove, symbol, symbols, to_latex
 from memcalc.ledger import parts
 from memcalc.ledger.formats import (
@@ -29,11 +30,11 @@ from memcalc.ledger.formats import (
     weight_only_rule,
 )
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm
 from memcalc.ledger.tensor import ceil_div, count, least
 from memcalc.ledger.vocabulary import WORDS, word
-from memcalc.training.precision import states
+from memcalc.serving.parallelism import ServingParallelism
+from memcalc.training.zero import states
 
 L, h, a, k, d, f, V = symbols("depth width heads kv_heads head_dim ffn_width vocab")
 B, T, P, A, w = symbols("batch context prompt answer window")
@@ -134,6 +135,7 @@ def test_a_lifted_model_remembers_what_the_model_remembers(model, lifted, batch,
     assert cache.value(batch=batch, context=context, **lifted.numbers) == count(model.cache(batch, context))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", COMMON_FORMATS)
 def test_a_lifted_model_is_stored_in_as_many_bytes(model, lifted, form):
     expected = stored_bytes(model.weights(), RULES[form])
@@ -590,7 +592,7 @@ def test_sweeps_round_as_values_do(rows):
 
 
 @pytest.mark.parametrize(
-    "modules", ["memcalc, memcalc.serving.estimate, memcalc.training.plan, memcalc.files.sources"]
+    "modules", ["memcalc, memcalc.serving.estimate, memcalc.training.api, memcalc.files.sources"]
 )
 def test_counting_loads_neither_sympy_nor_numpy(modules):
     program = f"import sys, {modules}; memcalc.load_model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"

@@ -13,10 +13,11 @@ from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import TYPES
-from memcalc.files.gguf.presets import MIXES
+from memcalc.files.gguf.presets import PRESETS
 from memcalc.files.readers import read
-from memcalc.files.sources import record, source
+from memcalc.files.sources import source
 from memcalc.serving import serve
 from tests.gguf_files import described, header, model_file, stored, write
 
@@ -108,7 +109,7 @@ def test_a_file_is_the_model_that_it_was_made_of(tmp_path, answer, name):
     assert path.stat().st_blocks * 512 < 10**6
 
 
-@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("mix", PRESETS)
 def test_the_types_of_the_file_decide(tmp_path, answer, mix):
     path = model_file(tmp_path / "model.gguf", config_of("Qwen/Qwen3-30B-A3B"), mix)
     by_file = answer("serve", path, "--context", 8192)
@@ -444,7 +445,13 @@ def test_a_tensor_that_cannot_be(tmp_path, refusal, tensor, says):
         ({"qwen3.attention.head_count_kv": [1, 2]}, "one whole number for all layers"),
         ({"qwen3.attention.value_length": 32}, "value_length"),
         ({"qwen3.block_count": 2.5}, "qwen3.block_count"),
-        ({"qwen3.embedding_length": 0}, "hidden_size"),
+        ({"qwen3.embedding_length": 0}, "qwen3.embedding_length: expected a whole number >= 1"),
+        ({"qwen3.block_count": 10**9}, "qwen3.block_count: expected at most 10000 layers"),
+        ({"qwen3.context_length": 2**60}, "qwen3.context_length: expected at most 9007199254740992"),
+        (
+            {"qwen3.attention.head_count_kv": 3},
+            "qwen3.attention.head_count_kv: expected a divisor of qwen3.attention.head_count",
+        ),
     ],
 )
 def test_key_values_that_are_not_understood(small, refusal, values, says):
@@ -470,6 +477,7 @@ def test_what_is_no_file(tmp_path, refusal):
     assert "memcalc: error: SOURCE" in refusal("model", tmp_path / "folder.gguf")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(data=st.data())
 def test_no_file_ends_in_a_traceback(tmp_path_factory, data):

@@ -15,15 +15,15 @@ from memcalc.formula import JAVASCRIPT, formula, symbol, symbols, to_javascript
 from memcalc.formula.javascript import RESERVED
 from memcalc.ledger.formats import COMMON_FORMATS, FORMATS, stored_bytes, tensor_bytes, weight_only_rule
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, MoE, Norm
 from memcalc.ledger.tensor import count, least
 from memcalc.ledger.vocabulary import WORDS
-from memcalc.training.precision import states
+from memcalc.serving.parallelism import ServingParallelism
+from memcalc.training.zero import states
 from tests.yardstick import at_most, milliseconds_of
 
 SAFE = 2**53 - 1  # the largest whole number that JavaScript tells from its neighbours
-CASES = 300
+PAIRS = 20  # of which one is the last that JavaScript can hold
 
 GQA_WORDS = "width heads kv_heads head_dim"
 MLA_WORDS = "width heads kv_rank nope_dim rope_dim value_dim q_rank"
@@ -116,15 +116,15 @@ for stage in range(4):
     )
 
 
-def cases_of(name):
+def cases_of(name, count):
     """Sizes on a scale of doublings, and pairs of which one is the last that JavaScript can hold."""
     words, value = FAMILIES[name]
     draw = random.Random(name)
     length = len(words.split())
-    for _ in range(CASES):
+    for _ in range(count):
         top = draw.choice((2, 4, 8, 16, 30, 53))
         yield [max(1, min(SAFE, round(2 ** draw.uniform(0, top)))) for _ in range(length)]
-    for _ in range(20):
+    for _ in range(PAIRS):
         sizes = [draw.randint(1, 7) for _ in range(length)]
         grows = draw.randrange(length)
 
@@ -140,8 +140,14 @@ def cases_of(name):
 
 
 @pytest.fixture(scope="module")
-def asked():
-    return {name: list(cases_of(name)) for name in FAMILIES}
+def cases(request):
+    """How many sizes each family is asked for beside the pairs."""
+    return 300 if request.config.getoption("full") else 80
+
+
+@pytest.fixture(scope="module")
+def asked(cases):
+    return {name: list(cases_of(name, cases)) for name in FAMILIES}
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +190,9 @@ def may_be_refused(expected, sizes, limit):
     return max(expected, *sizes) > limit // 1000 or expected == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_javascript_is_exact_or_throws(name, asked, answers):
+def test_javascript_is_exact_or_throws(name, cases, asked, answers):
     value = FAMILIES[name][1]
     exact = 0
     for sizes, answer in zip(asked[name], answers[name], strict=True):
@@ -196,12 +203,13 @@ def test_javascript_is_exact_or_throws(name, asked, answers):
         assert answer == expected, sizes
         assert expected <= SAFE, sizes
         exact += 1
-    assert len(asked[name]) >= CASES
-    assert CASES // 4 <= exact < len(asked[name])  # both kinds were asked
+    assert len(asked[name]) == cases + 2 * PAIRS
+    assert cases // 4 <= exact < len(asked[name])  # both kinds were asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_formula_and_a_sweep_say_what_the_numbers_say(name, asked, formulas):
+def test_the_formula_and_a_sweep_say_what_the_numbers_say(name, cases, asked, formulas):
     words, value = FAMILIES[name]
     columns = words.split()
     small = []
@@ -217,7 +225,7 @@ def test_the_formula_and_a_sweep_say_what_the_numbers_say(name, asked, formulas)
         assert found == expected, sizes
         if max(sizes) <= 16:
             small.append((sizes, expected))
-    assert len(small) > CASES // 8
+    assert len(small) > cases // 8
     together = np.array([sizes for sizes, _ in small], dtype="int32").T
     found = formulas[name].sweep(**dict(zip(columns, together, strict=True)))
     assert found.tolist() == [expected for _, expected in small]

@@ -9,7 +9,8 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError, MemcalcError
-from memcalc.files.sources import catalogue, load_model
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model
 from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import format_named, tensor_bytes
 from memcalc.ledger.parts import MoE
@@ -297,7 +298,7 @@ def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> 
     assert main([*base, "--on", "1x rtx-4090 + 256GiB host", "--check"]) == 1
     capsys.readouterr()
     assert main([*base, "--on", "1x rtx-4090"]) == 0
-    assert "host's memory is was not said" in capsys.readouterr().out
+    assert "size of the host's memory is not known" in capsys.readouterr().out
     assert main([*base, "--on", "1x rtx-4090", "--check"]) == 2
     assert "--check: expected the size of the host's memory" in capsys.readouterr().err
     assert main([*base, "--on", HOME, "--engine-option", "gpu_experts=257"]) == 2

@@ -11,11 +11,13 @@ import pytest
 
 from memcalc.cli.model import growth_with
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
-from memcalc.files.gguf.names import ARCHITECTURES, gguf_name, in_gguf, known
-from memcalc.files.gguf.presets import FILE_TYPES, MIXES, find_mix, mixed
+from memcalc.files.gguf.model import gguf_model
+from memcalc.files.gguf.names import ARCHITECTURES, gguf_name
+from memcalc.files.gguf.presets import FILE_TYPES, PRESETS, find_preset, with_preset
 from memcalc.files.readers import READERS, read
-from memcalc.files.sources import load_model, record, source
+from memcalc.files.sources import load_model, source
 from memcalc.ledger.formats import (
     FORMATS,
     GGUF_KV_FORMATS,
@@ -24,12 +26,12 @@ from memcalc.ledger.formats import (
     tensor_bytes,
     uniform_rule,
 )
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import Indexer
 from memcalc.serving import serve
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers
+from memcalc.serving.parallelism import ServingParallelism
 
 RECORDED = Path(__file__).parent / "recorded"
 SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))
@@ -71,7 +73,7 @@ def counted(model, rule):
 def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
     model, old = model_of(name)
     said = SAID["models"][name]["mixes"][mix]
-    held, rule = mixed(model, MIXES[mix], old=old)
+    held, rule = with_preset(model, PRESETS[mix], old=old)
     held = replace(held, layers=(*held.layers, *held.mtp))  # the file has both
     assert counted(held, rule) == said["types"]
     assert sum(tensor_bytes(tensor, rule(tensor)) for tensor in held.weights()) == said["bytes"]
@@ -81,7 +83,7 @@ def test_a_mix_to_the_byte_and_to_the_count_by_type(name, mix):
 def test_a_mix_that_llama_cpp_refuses_is_refused(name, mix):
     model, old = model_of(name)
     with pytest.raises(BadInputError, match="whole blocks of 128"):
-        mixed(model, MIXES[mix], old=old)
+        with_preset(model, PRESETS[mix], old=old)
 
 
 def test_every_type_has_the_blocks_that_the_library_has():
@@ -101,7 +103,7 @@ def test_every_type_has_the_blocks_that_the_library_has():
 
 def test_the_record_is_large_enough():
     """Every mix, dense and sparse models, windows, latents old and new, states, 80 layers, 8 experts."""
-    assert {mix for _, mix in TABLES} == set(MIXES) == set(FILE_TYPES.values())
+    assert {mix for _, mix in TABLES} == set(PRESETS) == set(FILE_TYPES.values())
     assert len(ASKED) >= 17 * 35
     assert {mix for _, mix in REFUSED} == {"Q1_0"}
     assert len(CONTEXTS) >= 170
@@ -131,7 +133,7 @@ def test_a_context_to_the_hundredth_of_a_mib(name, context):
     model, old = model_of(name)
     keys, values = (GGUF_KV_FORMATS[form] for form in context.get("cache", "f16/f16").split("/"))
     sizes = {"cache": 0, "state": 0}
-    for tensor in ENGINE.cache(in_gguf(model, old=old), 1, context["n_ctx"], engine_options(context)):
+    for tensor in ENGINE.cache(gguf_model(model, old=old), 1, context["n_ctx"], engine_options(context)):
         form = (
             FORMATS["fp32"] if tensor.kind == "state" else values if tensor.name.endswith("values") else keys
         )
@@ -157,7 +159,7 @@ def test_compute_buffers_are_a_range_that_holds_every_row():
     exact, shares = 0, []
     for name, context in CONTEXTS:
         model, _ = model_of(name)
-        held = in_gguf(model, old=name.endswith("old"))
+        held = gguf_model(model, old=name.endswith("old"))
         widths = {
             part: activation_width(part, ServingParallelism())
             for layer in held.groups
@@ -210,14 +212,14 @@ def test_bits_a_number(name, bits):
     ],
 )
 def test_published_files(name, mix, size):
-    model, rule = mixed(load_model(name), MIXES[mix])
+    model, rule = with_preset(load_model(name), PRESETS[mix])
     assert f"{stored_bytes(model.weights(), rule) / GIB:.3f}" == size
 
 
 def test_names_of_mixes_are_read_in_any_case():
-    assert find_mix("q4_k_m") is find_mix("Q4_K") is MIXES["Q4_K_M"]
-    assert find_mix("bf16") is MIXES["BF16"]
-    assert find_mix("Q4_K_XL") is None
+    assert find_preset("q4_k_m") is find_preset("Q4_K") is PRESETS["Q4_K_M"]
+    assert find_preset("bf16") is PRESETS["BF16"]
+    assert find_preset("Q4_K_XL") is None
     sizes = {
         serve("Qwen/Qwen3-8B", context=1, weights=name).weights_file_bytes for name in ("Q4_K_M", "q4_k_m")
     }
@@ -253,14 +255,14 @@ def test_what_nobody_names_is_what_the_converter_makes(name, weights):
 def test_every_tensor_has_a_name_in_gguf():
     for name in SAID["models"]:
         model, old = model_of(name)
-        names = [gguf_name(model, tensor.name) for tensor in in_gguf(model, old=old).weights()]
+        names = [gguf_name(model, tensor.name) for tensor in gguf_model(model, old=old).weights()]
         assert all(one.startswith(("blk.{layer}.", "token_embd.", "output")) for one in names)
 
 
 def test_architectures_are_families():
     assert set(ARCHITECTURES) <= set(READERS)
-    with pytest.raises(BadInputError, match="kimi_linear"):
-        known("kimi_linear")
+    with pytest.raises(UnknownNameError, match="kimi_linear"):
+        ARCHITECTURES["kimi_linear"]
 
 
 def test_windows_that_llama_cpp_does_not_know_keep_everything():
@@ -338,15 +340,15 @@ def test_blocks_that_no_head_fills_are_refused():
     """Phi-4-mini's kind: a head of 96 numbers has whole blocks of 32; one of 80 has not."""
     fields = {**source("Qwen/Qwen3-8B").fields, "head_dim": 80}
     with pytest.raises(BadInputError, match="fill a head"):
-        ENGINE.check_cache_formats(in_gguf(read(fields)), GGUF_KV_FORMATS["q8_0"], GGUF_KV_FORMATS["q8_0"])
-    ENGINE.check_cache_formats(in_gguf(read(fields)), GGUF_KV_FORMATS["f16"], GGUF_KV_FORMATS["bf16"])
+        ENGINE.check_cache_formats(gguf_model(read(fields)), GGUF_KV_FORMATS["q8_0"], GGUF_KV_FORMATS["q8_0"])
+    ENGINE.check_cache_formats(gguf_model(read(fields)), GGUF_KV_FORMATS["f16"], GGUF_KV_FORMATS["bf16"])
 
 
 def test_a_row_that_no_type_fits_is_refused_as_the_library_refuses_it():
     fields = {**source("Qwen/Qwen3-8B").fields, "intermediate_size": 1000}
     with pytest.raises(BadInputError, match="whole blocks of 32"):
-        mixed(read(fields), MIXES["Q8_0"])
-    model, rule = mixed(read(fields), MIXES["Q4_K_M"])
+        with_preset(read(fields), PRESETS["Q8_0"])
+    model, rule = with_preset(read(fields), PRESETS["Q4_K_M"])
     assert {rule(tensor).id for tensor in model.weights() if "down_proj" in tensor.name} == {"fp16"}
 
 

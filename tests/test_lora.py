@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from memcalc.files.source import Source
-from memcalc.training.plan import train
+from memcalc.training.api import train
+from memcalc.training.layers import stream_shape
 
 RECORD = Path(__file__).parent / "recorded" / "training.json"
 SAVED = json.loads(RECORD.read_text(encoding="utf-8"))["models"]["saved"]
@@ -25,7 +26,7 @@ def test_the_record_has_adapters_of_all_kinds():
 
 def test_fully_sharded_adapters_are_dealt_out_by_rows():
     """A row less or more is all that FSDP's shares differ by: 16 rows over 8 ranks are 2 each."""
-    how = {"seq": 128, "lora_rank": 16, "lora_targets": "q_proj"}
+    how = {"seq": 128, "lora_rank": 16, "lora_targets": ("q_proj",)}
     alone = train("meta-llama/Meta-Llama-3.1-8B", **how)
     shared = train("meta-llama/Meta-Llama-3.1-8B", **how, world=8, shard="fsdp")
     for what in ("gradients", "optimizer"):
@@ -56,11 +57,11 @@ def test_a_layer_with_adapters_keeps_what_peft_kept(name):
         attention=run["attention"],
         recompute="full" if run["recompute"] else "none",
         lora_rank=int(rank),
-        lora_targets=targets,
+        lora_targets=tuple(targets.split(",")),
         adapter_dtype=dtype,
-    )
-    tape = plan.tape()
-    x = tape.value("x", plan.stream_shape, plan.setting.element_bytes, grad=True)
-    plan.implementation.layer(tape, plan.asked, plan.model.layers[0], x)
+    ).plan
+    tape = plan.micro_batch.tape()
+    x = tape.value("x", stream_shape(plan), plan.micro_batch.element_bytes, grad=True)
+    plan.implementation.layer(tape, plan.micro_batch, plan.model.layers[0], x)
     kept = tape.kept(plan.recomputed if run["recompute"] else None)
     assert sum(value.bytes for value in kept) == sum(bytes_ for *_, bytes_ in case["layer"])

@@ -9,27 +9,27 @@ https://github.com/MooreThreads/SimuMax/blob/main/docs/b200/b200_release_v1.2_su
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import sympy
 
 from memcalc.errors import BadInputError
+from memcalc.evidence.predict_training import source_of
 from memcalc.evidence.training import trained_models, training_observations
 from memcalc.files.readers import read
-from memcalc.files.readers.megatron import described, run
 from memcalc.files.source import Source
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import Layout
+from memcalc.ledger.parallel import TrainingParallelism
 from memcalc.ledger.parts import GQA, MLP, Embedding, MoE, Norm
-from memcalc.training.autograd.base import Setting
-from memcalc.training.autograd.megatron import IMPLEMENTATION, ends, layer, start
+from memcalc.training.api import train
+from memcalc.training.autograd.base import MicroBatch
+from memcalc.training.autograd.megatron import MEGATRON
 from memcalc.training.autograd.tape import Tape
-from memcalc.training.plan import train
+from memcalc.training.megatron_arguments import model_and_options
 
 if TYPE_CHECKING:
-    from memcalc.training.stage import Training
+    from memcalc.training.estimate import TrainingEstimate
 
 b, s, h, a, f, t, L, V, p, v, k = sympy.symbols("b s h a f t L V p v k", positive=True)
 GPT = {"num-layers": 12, "hidden-size": 512, "num-attention-heads": 8, "vocab-size": 50257}
@@ -46,15 +46,15 @@ def gpt_layer(width=h, heads=a, ffn_width=4 * h, *, gated: bool = False, kv_head
     return Layer((("self_attn", attention), ("mlp", MLP(width, ffn_width, gated, bias=True)), *norms))
 
 
-def setting(**how) -> Setting:
+def setting(**how) -> MicroBatch:
     """Return the paper's setting, on symbols."""
-    return replace(Setting(b, s, attention="eager", dropout=0.1), **how)
+    return MicroBatch(b, s, attention="eager", dropout=0.1)._replace(**how)
 
 
-def kept(held: Layer, asked: Setting, recomputed=None):
+def kept(held: Layer, asked: MicroBatch, recomputed=None):
     """Return what a layer keeps, without statistics of norms and softmax: the paper leaves them out."""
     tape = asked.tape()
-    layer(tape, asked, held, tape.value("x", (asked.batch, asked.seq, h), 2, grad=True))
+    MEGATRON.layer(tape, asked, held, tape.value("x", (asked.batch, asked.seq, h), 2, grad=True))
     small = ("statistics", "log-sum-exp")
     return [value for value in tape.kept(recomputed) if not value.name.endswith(small)]
 
@@ -153,14 +153,14 @@ def test_megatrons_own_estimate_follows_and_its_gaps_show() -> None:
         "gpt", "megatron", (), (("model.embed_tokens", Embedding(V, h)), ("model.norm", Norm(h, bias=True)))
     )
     tape = Tape()
-    start(tape, setting(), model)
+    MEGATRON.start(tape, setting(), model)
     assert equal(tape.kept_bytes(), before)
     tape = Tape()
-    logits = ends(tape, setting(), model, tape.value("x", (b, s, h), 2, grad=True))
+    logits = MEGATRON.ends(tape, setting(), model, tape.value("x", (b, s, h), 2, grad=True))
     values = [value for value in tape.kept() if not value.name.endswith("statistics")]
     assert equal(total(values) + 4 * b * s * V, after)
     assert logits.shape == (b, s, V)
-    assert IMPLEMENTATION.losses["megatron"].kept == 4
+    assert MEGATRON.losses["megatron"].kept == 4
     # SwiGLU: one more number of the inner width is kept as the kernel's argument
     swiglu = total(kept(gpt_layer(ffn_width=f, gated=True), flash))
     assert equal(swiglu - per_layer / t, 2 * s * b * f / t)
@@ -173,7 +173,7 @@ def test_megatrons_own_estimate_follows_and_its_gaps_show() -> None:
     )
     rows = [
         value
-        for value in kept(routed, replace(flash, cut={**flash.cut, "routed": t}))
+        for value in kept(routed, flash._replace(cut={**flash.cut, "routed": t}))
         if value.region == "routed" and value.shape[-1] != 1
     ]
     assert equal(total(rows), s * b * k * (2 * h + 6 * f) / t)
@@ -182,7 +182,7 @@ def test_megatrons_own_estimate_follows_and_its_gaps_show() -> None:
 @pytest.mark.parametrize(("stages", "turns"), [(4, 1), (4, 2), (8, 3), (2, 5)])
 def test_interleaving_costs_what_megatron_says(stages: int, turns: int) -> None:
     """The first stage keeps 1 + (p - 1)/(pv) of the layers of all stages, as Megatron's estimate says."""
-    layout = Layout(world=stages, pp=stages, vpp=turns)
+    layout = TrainingParallelism(world=stages, pp=stages, vpp=turns)
     chunks = layout.in_flight(0, 1000)
     if turns == 1:
         assert chunks == stages
@@ -192,12 +192,12 @@ def test_interleaving_costs_what_megatron_says(stages: int, turns: int) -> None:
     assert equal((2 * (p - 1) + (v - 1) * p + 1) / (p * v), 1 + (p - 1) / (p * v))
 
 
-ASSUMED = IMPLEMENTATION.workspace(None)[1]  # in a plan whose devices nobody named
+ASSUMED = MEGATRON.workspace(None).typical  # in a plan whose devices nobody named
 
 
-def planned(arguments: dict[str, object], world: int, **how) -> Training:
+def planned(arguments: dict[str, object], world: int, **how) -> TrainingEstimate:
     """Return the plan of a run that Megatron's arguments state."""
-    model, asked = run(arguments, world)
+    model, asked = model_and_options(arguments, world)
     return train(Source("m", model, ""), **{**asked, **how})
 
 
@@ -297,7 +297,7 @@ def test_megatrons_own_tests_measure_what_is_derived(name: str) -> None:
     """What is measured after a step, and at its peak, exceeds what is derived by the workspaces."""
     capability, arguments, (after, peak) = MEASURED[name]
     plan = planned({**SHORT, **arguments}, 8, rank="last")
-    low, _, high = IMPLEMENTATION.workspace(capability)
+    low, _, high, *_ = MEGATRON.workspace(capability)
     assert low <= after - sum(plan.at("step").values()) + ASSUMED <= high
     assert low <= peak - plan.allocated_bytes + ASSUMED <= high
 
@@ -351,7 +351,7 @@ def test_b200_runs_measure_what_is_derived(name: str) -> None:
     """SimuMax states the peak in hundredths of a GiB: half of one either way is its rounding."""
     model, how, peak = B200[name]
     plan = planned({**model, **how, "cp-comm-type": "a2a"}, 8, accumulate=8)
-    low, _, high = IMPLEMENTATION.workspace("10.0")
+    low, _, high, *_ = MEGATRON.workspace("10.0")
     rounding = 2**30 / 200
     assert low - rounding <= peak * 2**30 - plan.allocated_bytes + ASSUMED <= high + rounding
 
@@ -362,11 +362,11 @@ def test_states_are_18_bytes_or_6_and_12_shared() -> None:
     shared = train("Qwen/Qwen3-0.6B", seq=1024, implementation="megatron", world=8, shard=1)
     count = whole.model.parameters
 
-    def states(plan: Training) -> int:
+    def states(plan: TrainingEstimate) -> int:
         at = plan.at("step")
-        return sum(
-            at[name] for name in ("weights", "gradients", "master", "optimizer")
-        ) - IMPLEMENTATION.buffers(plan.model)
+        return sum(at[name] for name in ("weights", "gradients", "master", "optimizer")) - MEGATRON.buffers(
+            plan.model
+        )
 
     assert states(whole) == 18 * count
     assert states(shared) == 6 * count + 12 * count // 8
@@ -458,10 +458,7 @@ def test_peaks_of_the_record(family: str) -> None:
     models, errors = trained_models(), []
     for row in training_observations(family=family, quantity="allocated"):
         plan = {**row.plan, "on": row.plan.get("on", CAPABILITY.get(row.hardware))}
-        if "pipeline_layout" in plan:
-            plan["pipeline_layout"] = ",".join(map(str, plan["pipeline_layout"]))
-        fields = models[row.model].fields
-        found = train(Source(row.model, described(fields), ""), **plan).allocated_bytes
+        found = train(source_of(models[row.model]), **plan).allocated_bytes
         errors.append(abs(found / row.value_bytes - 1) * 100)
     errors.sort()
     median, most, worst = FAMILIES[family]
@@ -495,7 +492,7 @@ def test_the_embeddings_gradient_is_as_wide_as_its_weight(stages: int, copies: i
     plan = train(
         Source("m", model, ""), seq=64, implementation="megatron", world=stages, pp=stages, rank="first"
     )
-    size = {line.name: line.bytes for line in plan.fullest.lines() if "backward_end" in line.moments}
+    size = {line.name: line.bytes for line in plan.device.lines if "backward_end" in line.moments}
     one = 2 * 50304 * 512
     made = size["gradient of the embedding, added to those that exist"] + size["gradient of the stream"]
     assert made == copies * one + (size["gradient of the stream"] if stages > 1 else 0)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import catalogue
 from memcalc.files.readers import read
-from memcalc.files.sources import catalogue, source
+from memcalc.files.sources import source
 
 if TYPE_CHECKING:
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Layer, Model
 
 
 def load(name: str) -> Model:
@@ -60,6 +62,7 @@ def test_deepseek_keeps_its_router_bias_and_mtp_apart() -> None:
     assert (model.buffer_values, model.mtp_parameters) == (58 * 256, 11_610_068_224)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", catalogue())
 def test_grouped_and_single_weights_agree(name: str) -> None:
     """Walking every tensor by its own name counts what the grouped walk counts."""
@@ -116,6 +119,25 @@ def test_a_pipeline_stage_is_a_model() -> None:
     first, last = model.stage(0, 40), model.stage(40, 64)
     assert model.parameters == first.parameters + last.parameters
     assert first.embedding_parameters == 777_912_320
+
+
+def test_equal_layers_are_changed_once() -> None:
+    """Layers that are one object stay one, those for multi-token prediction are changed too."""
+    model = load("deepseek-ai/DeepSeek-V3")
+    asked: list[object] = []
+
+    def change(layer: Layer, key: object) -> Layer:
+        asked.append(key)
+        return replace(layer, formats=(("mlp.gate.weight", "fp32"),))
+
+    changed = model.map_layers(change)
+    assert asked == [None] * 3  # dense, sparse, and the one behind them
+    assert len({id(layer) for layer in changed.layers}) == 2
+    assert changed.mtp[0].formats
+    keys = [index == 0 for index in range(len(model.layers) + len(model.mtp))]
+    assert len({id(layer) for layer in model.map_layers(change, keys).layers}) == 3
+    with pytest.raises(ValueError, match="shorter"):
+        model.map_layers(change, keys[:-1])
 
 
 def test_qwen2_windows_begin_at_max_window_layers() -> None:

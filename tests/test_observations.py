@@ -13,8 +13,8 @@ from memcalc.evidence.records import GRADES, ROLES, LeftOut, entry, left_out_che
 from memcalc.evidence.training import TRAINING_REASONS
 from memcalc.files.sources import load_model
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.serving import serve
+from memcalc.serving.parallelism import ServingParallelism
 
 GIB = 2**30
 KIMI = load_model("moonshotai/Kimi-K2-Instruct")  # its config has the widths of Kimi-K2-Thinking's

@@ -28,6 +28,7 @@ GOOD = [
     *({"shard": 1}, {"shard": "fsdp"}, {"dropout": 0.1}, {"dropout": 1}, {"dropout": None}),
     *({"names": ("a",)}, {"sizes": (1, 2)}, {"keep": True}, {"engine": "x"}),
 ]
+MOST = "at most 9007199254740992 (2^53)"
 BAD = [
     ({"seq": 0}, "--seq: expected a whole number >= 1, given 0; tokens of a sequence"),
     ({"seq": True}, "--seq: expected a whole number >= 1, given True; tokens of a sequence"),
@@ -36,6 +37,8 @@ BAD = [
     ({"dropout": "0.1"}, "--dropout: expected a number, given '0.1'; share that is dropped"),
     ({"names": "a,b"}, "--names: expected a tuple of words, given 'a,b'; modules"),
     ({"sizes": (1, "2")}, "--sizes: expected a tuple of whole numbers, given (1, '2'); layers of each stage"),
+    ({"seq": 10**400}, f"--seq: expected {MOST}, given a whole number of 1329 bits; tokens of a sequence"),
+    ({"sizes": (1, 2**53 + 1)}, f"--sizes: expected {MOST}, given 9007199254740993; layers of each stage"),
     ({"keep": "yes"}, "--keep: expected True or False, given 'yes'; whether gradients live on"),
     ({"engine": 1}, "--engine: expected a word, given 1; which engine"),
 ]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.readers import READERS, read
-from memcalc.files.sources import catalogue, record
 from memcalc.files.tensor_names import header
 from memcalc.ledger.model import everything
 from memcalc.serving import serve
@@ -61,6 +61,7 @@ def cached(model, run):
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "figures"), CASES)
 def test_equals_what_transformers_said(config, figures):
     """Counts, every tensor's name and shape as the family's checkpoints have them, every layer's cache."""

@@ -14,8 +14,8 @@ import pytest
 
 from memcalc.files.readers import read
 from memcalc.files.source import Source
-from memcalc.training.plan import train
-from memcalc.training.precision import states
+from memcalc.training.api import train
+from memcalc.training.zero import states
 
 SAID = json.loads((Path(__file__).parent / "recorded" / "training.json").read_text(encoding="utf-8"))[
     "models"
@@ -233,7 +233,7 @@ def test_states_by_shape(name):
 @pytest.mark.parametrize("name", LORA)
 def test_adapters_are_rank_times_both_widths(name):
     """Rank x (width in + width out) for each matrix; the widths are those that the catalogue's model has."""
-    from memcalc.files.sources import record
+    from memcalc.files.catalogue import record
 
     model, rank, targets = name.split(", ")
     sources = {"Llama-3-8B": "meta-llama/Meta-Llama-3.1-8B", "Qwen3-32B": "Qwen/Qwen3-32B"}
@@ -307,7 +307,7 @@ def planned(source, run):
         micro_batch=run["batch"],
         regime="amp" if run["autocast"] else {"bf16": "pure-bf16", "fp32": "fp32"}[run["weights"]],
         attention="eager" if run["attention"] == "eager" else "flash",
-        repeat_kv="yes" if run["attention"] in ("repeated", "eager") else "no",
+        repeat_kv=run["attention"] in ("repeated", "eager"),
         recompute="full" if run["recompute"] else "none",
         optimizer=KINDS[kind],
         optimizer_step=way[0] if way else None,

@@ -12,11 +12,11 @@ from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.readers import read
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import MoE, Norm
-from memcalc.training.autograd import implementation
-from memcalc.training.autograd.base import Setting
+from memcalc.training.api import train
+from memcalc.training.autograd import IMPLEMENTATIONS
+from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.autograd.routing import mixture
 from memcalc.training.optimizers import OPTIMIZERS
-from memcalc.training.plan import train
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "saved.json").read_text(encoding="utf-8"))
 TRAINABLE = {
@@ -49,16 +49,16 @@ def planned(step, folder, **more):
         "experts": run.get("experts"),
     }
     attention = run.get("attention", "flash")
-    options |= {"repeat_kv": "yes"} if attention == "repeated" else {"attention": attention}
+    options |= {"repeat_kv": True} if attention == "repeated" else {"attention": attention}
     optimizer, _, how = run.get("optimizer", "adamw foreach").partition(" ")
     options["optimizer"] = {"none": "sgd", "momentum": "sgd-momentum"}.get(optimizer, optimizer)
     options["optimizer_step"] = how or None
     trained = run.get("trained", "all")
     if trained.startswith("lora"):
         _, rank, targets, dtype = trained.split(" ")
-        options |= {"lora_rank": int(rank), "lora_targets": targets, "adapter_dtype": dtype}
+        options |= {"lora_rank": int(rank), "lora_targets": tuple(targets.split(",")), "adapter_dtype": dtype}
     elif trained != "all":
-        options["trainable"] = TRAINABLE[trained]
+        options["trainable"] = (TRAINABLE[trained],)
     return train(str(path), **options, **more)
 
 
@@ -80,13 +80,13 @@ def known_difference(step, plan, moment):
     CPUs, which was traced: 4 bytes for each row and norm that is still kept. Qwen3-MoE registers its router
     after the experts: the array that a for-loop stepped before those is the norm of the keys.
     """
-    if moment == "step" and plan.model.model_type == "qwen3_moe" and plan.optimizer_step == "for-loop":
+    if moment == "step" and plan.model.model_type == "qwen3_moe" and plan.plan.optimizer_step == "for-loop":
         parts = dict(plan.model.layers[0].parts)
         router = parts["mlp"].experts * parts["mlp"].width
-        return {0, plan.updated_bytes * (router - parts["self_attn"].head_dim)}
-    rows = plan.setting.batch * plan.setting.seq
-    norms = 1 if plan.recompute == "full" else 2 * plan.model.depth + 1
-    sixteen = plan.model.model_type == "gpt2" and plan.setting.element_bytes == 2
+        return {0, plan.plan.widths.updated * (router - parts["self_attn"].head_dim)}
+    rows = plan.plan.micro_batch.batch * plan.plan.micro_batch.seq
+    norms = 1 if plan.plan.options.recompute == "full" else 2 * plan.model.depth + 1
+    sixteen = plan.model.model_type == "gpt2" and plan.plan.micro_batch.element_bytes == 2
     if sixteen and moment in ("forward_end", "loss"):
         return {4 * rows * norms}
     if sixteen and moment == "backward":  # those of norms that ran backwards already are gone
@@ -119,7 +119,7 @@ def test_what_a_step_adds_beside_quantised_weights_equals_the_trace(step, tmp_pa
     sizes.pop("backward_end", None)  # real tensors add gradients in place; nothing here meets another
     assert {"forward_end", "loss", "backward"} <= sizes.keys()
     for moment, size in sizes.items():
-        name = "recompute" if moment == "backward" and plan.recompute == "full" else moment
+        name = "recompute" if moment == "backward" and plan.plan.options.recompute == "full" else moment
         parts = plan.at(name)
         missing = MISSING if name == "recompute" and "all-linear bf16" in step["run"]["trained"] else 0
         assert sum(parts.values()) - parts["weights"] == size - missing, moment
@@ -133,7 +133,7 @@ def test_every_moment_of_a_step_equals_the_trace(step, tmp_path):
         size = sizes.pop("backward")
         assert 0 < size - sum(plan.at("recompute").values()) < size / 1000
     for moment, size in sizes.items():
-        name = "recompute" if moment == "backward" and plan.recompute == "full" else moment
+        name = "recompute" if moment == "backward" and plan.plan.options.recompute == "full" else moment
         assert sum(plan.at(name).values()) - size in known_difference(step, plan, moment), moment
 
 
@@ -146,7 +146,7 @@ def grouped(normed):
     names = "batch seq width experts top_k expert_width"
     batch, seq, width, experts, top_k, inner = sympy.symbols(names, positive=True, integer=True)
     part = MoE(width, inner, experts, top_k, normed=normed)
-    setting = Setting(batch, seq)
+    setting = MicroBatch(batch, seq)
     tape = setting.tape()
     x = tape.value("x", (batch, seq, width), 2, grad=True)
     mixture(tape, setting, part, x)
@@ -186,8 +186,8 @@ def test_gpt2_has_the_parameters_that_its_makers_and_transformers_count():
 
 
 def layer_of_gpt2(**options):
-    program, model = implementation("transformers"), read(GPT2, "gpt2")
-    setting = Setting(2, 64, **options)
+    program, model = IMPLEMENTATIONS["transformers"], read(GPT2, "gpt2")
+    setting = MicroBatch(2, 64, **options)
     tape = setting.tape()
     x = tape.value("x", (2, 64, 768), setting.element_bytes, grad=True)
     program.layer(tape, setting, model.layers[0], x)
@@ -233,8 +233,8 @@ def test_what_has_no_program_is_refused_in_one_line(options, error, word, tmp_pa
 
 
 def test_a_layer_with_a_part_that_is_not_gpt2s_is_refused():
-    program = implementation("transformers")
-    setting = Setting(1, 8)
+    program = IMPLEMENTATIONS["transformers"]
+    setting = MicroBatch(1, 8)
     tape = setting.tape()
     x = tape.value("x", (1, 8, 64), 2, grad=True)
     odd = Layer((("self_attn", MoE(64, 8, 4, 2)), ("input_layernorm", Norm(64, bias=True))))

@@ -8,7 +8,7 @@ import pytest
 
 import memcalc
 from memcalc.errors import MemcalcError
-from memcalc.training.precision import states
+from memcalc.training.zero import states
 
 BILLION = 10**9
 

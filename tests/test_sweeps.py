@@ -15,7 +15,8 @@ from memcalc.files.sources import load_model
 from memcalc.formula import derive, formula, lift, symbols
 from memcalc.ledger import sweep
 from memcalc.ledger.tensor import ceil_div, count, greatest, least
-from memcalc.training.plan import train
+from memcalc.serving import serve
+from memcalc.training.api import train
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"
 B, T = symbols("batch context")
@@ -188,3 +189,19 @@ def test_a_training_plan_by_blocks(options):
     assert {name: size.compute().tolist() for name, size in components.items()} == {
         name: size.tolist() for name, size in swept.at("loss").items()
     }
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "llama.cpp"])
+def test_a_serving_plan_by_blocks(engine):
+    context, batch = 128 * np.arange(1, 41), np.arange(1, 5)[:, None]
+    whole = serve("Qwen/Qwen3-0.6B", context=context, batch=batch, engine=engine, on="1x h100-80g")
+    lazy = serve(
+        "Qwen/Qwen3-0.6B",
+        context=da.from_array(context, chunks=15),
+        batch=batch,
+        engine=engine,
+        on="1x h100-80g",
+    )
+    assert isinstance(lazy.device.total_bytes, da.Array)
+    assert np.array_equal(lazy.device.total_bytes.compute(), whole.device.total_bytes)
+    assert np.array_equal(lazy.device.fits.compute(), whole.device.fits)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from memcalc.files.sources import catalogue
+from memcalc.files.catalogue import catalogue
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from inspect import signature
 from itertools import product
 
@@ -10,12 +12,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
-from memcalc.ledger.parallel import Layout
+from memcalc.ledger.parallel import TrainingParallelism
 from memcalc.ledger.search import largest
-from memcalc.training.plan import train
-from memcalc.training.precision import states
+from memcalc.options import options_of
+from memcalc.training.api import train
+from memcalc.training.checks import CHECKS, checked
+from memcalc.training.layers import stream_shape
+from memcalc.training.options import TrainingOptions
+from memcalc.training.plan import plan_fields, resolve
+from memcalc.training.stage import kept_by
+from memcalc.training.zero import states
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B"  # the shapes of Llama-3-8B
 SMALL = {
@@ -89,7 +98,7 @@ def test_moments_as_traced(small, options, expected):
 def test_components_add_up_and_the_largest_moment_is_the_answer(small):
     for options, _ in TRACED:
         plan = train(small, **{"seq": 101, "regime": "pure-bf16", "optimizer": "sgd", **options})
-        device = plan.fullest.budgets[0]
+        device = plan.device
         assert {moment: total(plan, moment) for moment in plan.moments} == device.moments
         assert plan.allocated_bytes == max(device.moments.values())
 
@@ -215,18 +224,18 @@ WRONG = [
     ("sequence-parallel", {"sequence_parallel": True}),
     ("seq", {"seq": 4097, "world": 2, "cp": 2}),
     ("seq", {"seq": 0}),
-    ("lora-targets", {"lora_rank": 8, "lora_targets": "q_proj,z_proj"}),
-    ("lora-targets", {"lora_targets": "q_proj"}),
+    ("lora-targets", {"lora_rank": 8, "lora_targets": ("q_proj", "z_proj")}),
+    ("lora-targets", {"lora_targets": ("q_proj",)}),
     ("adapter-dtype", {"lora_rank": 8, "adapter_dtype": "fp16"}),
-    ("recompute-modules", {"recompute": "selective", "recompute_modules": "core_attention"}),
-    ("recompute-modules", {"recompute_modules": "mlp"}),
+    ("recompute-modules", {"recompute": "selective", "recompute_modules": ("core_attention",)}),
+    ("recompute-modules", {"recompute_modules": ("mlp",)}),
     ("optimizer", {"optimizer": "adamw-8bit"}),
     ("optimizer", {"optimizer": "adafactor", "regime": "pure-bf16", "shard": 2, "world": 4}),
     ("optimizer", {"optimizer": "gravity"}),
     ("optimizer-step", {"optimizer": "lion", "optimizer_step": "fused", "regime": "fp32"}),
     ("gradients", {"regime": "fp32", "gradients": "bf16"}),
-    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,15"}),
-    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16;16"}),
+    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": (16, 15)}),
+    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": "16,16"}),
     ("schedule", {"schedule": "gpipe"}),
     ("schedule", {"schedule": "gpipe", "world": 2, "pp": 2, "vpp": 2}),
     ("expert-tp", {"world": 2, "expert_tp": 2}),
@@ -237,19 +246,19 @@ WRONG = [
     ("quantize-base", {"quantize_base": "nf4"}),
     ("quantize-base", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": 3}),
     ("quantize-base", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": "fsdp"}),
-    ("trainable", {"trainable": "nothing_of_this_name"}),
-    ("trainable", {"trainable": "mlp", "lora_rank": 8}),
-    ("offload", {"offload": "parameters"}),
-    ("offload", {"offload": "weights"}),
+    ("trainable", {"trainable": ("nothing_of_this_name",)}),
+    ("trainable", {"trainable": ("mlp",), "lora_rank": 8}),
+    ("offload", {"offload": ("parameters",)}),
+    ("offload", {"offload": ("weights",)}),
     ("dropout", {"dropout": 1.0}),
-    ("repeat-kv", {"attention": "eager", "repeat_kv": "no"}),
+    ("repeat-kv", {"attention": "eager", "repeat_kv": False}),
     ("on", {"world": 8, "on": "4x a100-80g"}),
     ("shard", {"shard": 4}),
     ("shard", {"shard": True}),
-    ("sequence-parallel", {"text": "Qwen/Qwen3-30B-A3B", "world": 2, "tp": 2, "sequence_parallel": True}),
+    ("sequence-parallel", {"source": "Qwen/Qwen3-30B-A3B", "world": 2, "tp": 2, "sequence_parallel": True}),
     ("experts", {"experts": "grouped_mm"}),
     ("experts", {"experts": "alltoall", "implementation": "megatron"}),
-    ("repeat-kv", {"repeat_kv": "yes", "implementation": "megatron"}),
+    ("repeat-kv", {"repeat_kv": True, "implementation": "megatron"}),
     ("gradient-fusion", {"gradient_fusion": False}),
     ("context-exchange", {"context_exchange": "a2a", "world": 2, "cp": 2}),
     ("context-exchange", {"context_exchange": "a2a", "implementation": "megatron"}),
@@ -257,7 +266,7 @@ WRONG = [
     ("gradients", {"lora_rank": 8, "adapter_dtype": "bf16", "gradients": "fp32"}),
     (
         "recompute-modules",
-        {"implementation": "megatron", "recompute": "selective", "recompute_modules": "moe"},
+        {"implementation": "megatron", "recompute": "selective", "recompute_modules": ("moe",)},
     ),
     ("regime", {"regime": "amp", "implementation": "megatron"}),
     ("attention", {"attention": "eager", "world": 2, "cp": 2}),
@@ -272,6 +281,24 @@ WRONG = [
     ("offload", {"offload": ["optimizer"]}),
     ("pipeline-layout", {"pipeline_layout": [32]}),
     ("recompute-modules", {"recompute": "selective", "recompute_modules": ["mlp"]}),
+    ("offload", {"offload": "optimizer"}),
+    ("compile", {"compile": "yes"}),
+    ("repeat-kv", {"repeat_kv": "yes"}),
+    ("regime", {"regime": "bf16"}),
+    ("world", {"world": np.int64(8)}),
+    ("accumulate", {"accumulate": np.array([1, 2])}),
+    ("seq", {"seq": 4096.0}),
+    ("lora-targets", {"lora_rank": 8, "lora_targets": ()}),
+    ("lora-rank", {"lora_rank": 8, "world": 2, "tp": 2}),
+    ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": (33, -1)}),
+    ("pipeline-layout", {"pipeline_layout": ()}),
+    ("ep", {"source": "Qwen/Qwen3-30B-A3B", "world": 3, "ep": 3}),
+    ("loss", {"loss": "liger", "regime": "fp32"}),
+    ("loss", {"loss": "fused-linear", "hold_logits": True}),
+    ("offload", {"offload": ("activations",)}),
+    ("context-exchange", {"context_exchange": "ring"}),
+    ("optimizer", {"optimizer": "muon", "regime": "pure-bf16", "shard": "fsdp", "world": 2}),
+    ("tp", {"source": "Qwen/Qwen3-30B-A3B", "implementation": "megatron", "world": 2, "tp": 2}),
 ]
 
 
@@ -279,21 +306,201 @@ WRONG = [
 def test_a_plan_that_cannot_be_is_refused(option, options):
     """One line that begins with the option."""
     with pytest.raises(MemcalcError, match=rf"^--{option}: expected .*; ") as refused:
-        train(**{"text": LLAMA, "seq": 4096, **options})
+        train(
+            options.get("source", LLAMA),
+            **{"seq": 4096, **{name: options[name] for name in options if name != "source"}},
+        )
     assert "\n" not in str(refused.value)
+
+
+def test_every_check_refuses_one_of_these_plans():
+    """A check that nothing fails would hold nothing."""
+    refusing = set()
+    for _, options in [*WRONG, ("source", {"source": "openai/gpt-oss-20b"})]:
+        keywords = {"seq": 4096, **options}
+        source = keywords.pop("source", LLAMA)
+        try:
+            plan = resolve(source, TrainingOptions(**keywords))
+        except MemcalcError:
+            continue
+        for check in CHECKS:
+            try:
+                check(plan)
+            except MemcalcError:
+                refusing.add(check)
+    assert [check.__name__ for check in CHECKS if check not in refusing] == []
+
+
+def test_a_plan_that_can_be_passes_every_check():
+    plan = resolve(LLAMA, TrainingOptions(seq=4096))
+    assert checked(plan) is plan
+
+
+@pytest.mark.parametrize("option", list(options_of(TrainingOptions)), ids=lambda option: option.name)
+def test_every_option_says_what_it_is(option):
+    """A line that means something, below a heading; a default in words where its value is None or empty."""
+    assert option.meaning
+    assert "\n" not in option.meaning
+    assert option.group in GROUPS
+    assert option.required or option.otherwise or option.default not in (None, ())
+    assert option.kind is not int or option.at_least == 1
+
+
+GROUPS = {
+    *("model and data", "precision", "optimizer and loss", "parallelism", "activations", "adapters"),
+    *("Megatron-LM", "machine"),
+}
+
+
+def test_options_show_what_was_asked_for():
+    asked = TrainingOptions(seq=4096, offload=("optimizer",), compile=True)
+    assert repr(asked) == "TrainingOptions(seq=4096, compile=True, offload=('optimizer',))"
+
+
+def test_the_command_says_the_same_as_python(capsys):
+    """Words separated by commas are tuples, yes and no are booleans, and in the JSON lists."""
+    words = ["--recompute", "selective", "--recompute-modules", "core_attn,mlp", "--repeat-kv", "yes"]
+    more = ["--seq", "128", "--world", "2", "--pp", "2", "--pipeline-layout", "15,17", "--no-gradient-fusion"]
+    assert main(["train", LLAMA, *more[:-1], *words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    same = {"recompute": "selective", "recompute_modules": ("core_attn", "mlp"), "repeat_kv": True}
+    plan = train(LLAMA, seq=128, world=2, pp=2, pipeline_layout=(15, 17), **same)
+    assert said["allocated_bytes"] == plan.allocated_bytes
+    assert said["plan"] == json.loads(json.dumps(plan_fields(plan.plan)))
+    assert said["plan"]["recompute_modules"] == ["core_attn", "mlp"]
+    assert main(["train", LLAMA, *more, "--repeat-kv", "maybe"]) == 2
+    assert "--repeat-kv" in capsys.readouterr().err
+
+
+UNUSED = {  # by a plan for a dense model without a machine: the command pays for none of them
+    "memcalc.ledger.formats",
+    "memcalc.ledger.machine",
+    "memcalc.ledger.polynomial",
+    "memcalc.training.api",
+    "memcalc.training.autograd.gpt2",
+    "memcalc.training.autograd.megatron",
+    "memcalc.training.autograd.routing",
+    "memcalc.training.megatron_arguments",
+    "memcalc.training.zero",
+}
+
+
+def test_the_command_loads_nothing_that_its_plan_does_not_use():
+    words = f"main(['train', '{LLAMA}', '--seq', '4096', '--json'])"
+    program = f"import sys; from memcalc.__main__ import main; {words}; print('\\n', *sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert UNUSED & set(said.stdout.splitlines()[-1].split()) == set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"recompute": "full", "optimizer_step": "for-loop"},
+        {"world": 8, "shard": "fsdp", "on": "8x h100-80g"},
+        {"world": 8, "shard": 0, "keep_gradients": True},
+        {"world": 4, "pp": 4, "accumulate": 8, "hold_logits": True, "on": "4x a100-80g"},
+    ],
+)
+def test_the_allocator_reserves_the_most_that_each_kind_of_segment_holds(options):
+    """Segments of a component serve all its lines, those of a temporary it alone."""
+    device = train(LLAMA, seq=4096, regime="pure-bf16", **options).device
+    (reserve,) = (line for line in device.lines if line.name == "kept by the allocator beyond that")
+    known = [line for line in device.lines if line.moments]
+    lasting = [line for line in known if set(line.moments) == set(device.moment_names)]
+    everything = sum(line.bytes for line in lasting)
+    for kind in {kind_of(line) for line in known if line not in lasting}:
+        everything += max(
+            sum(line.bytes for line in known if kind_of(line) == kind and moment in line.moments)
+            for moment in device.moment_names
+        )
+    held = max(device.moments.values())
+    ends = [everything * percent // 100 for percent in (92, 100, 108)]
+    if device.capacity_bytes is not None:
+        beside = sum(line.bytes for line in device.lines if line.component == "runtime") - reserve.bytes
+        room = max(device.capacity_bytes - beside, held)
+        ends = [held, (held + room) // 2, room] if everything > room else [min(end, room) for end in ends]
+    assert [reserve.low, reserve.bytes, reserve.high] == [max(0, end - held) for end in ends]
+
+
+def kind_of(line):
+    """What shares segments with a line."""
+    return line.component, line.component == "temporaries" and line.name
 
 
 def test_a_plan_says_all_that_it_was_left():
     """Under the names of the keywords; of a dense model there is no way to compute experts."""
-    keywords = set(signature(train).parameters) - {"text", "compiled"}
+    keywords = set(signature(train).parameters) - {"source"}
     dense, sparse = (train(name, seq=128, regime="pure-bf16") for name in (LLAMA, "Qwen/Qwen3-30B-A3B"))
-    assert keywords | {"compile", "dp", "vocab"} == set(dense.named)
-    assert [dense.named["experts"], sparse.named["experts"]] == [None, "grouped_mm"]
+    dense, sparse = plan_fields(dense.plan), plan_fields(sparse.plan)
+    assert keywords | {"dp", "vocab"} == set(dense)
+    assert [dense["experts"], sparse["experts"]] == [None, "grouped_mm"]
     adapted = train(LLAMA, seq=128, lora_rank=8, adapter_dtype="bf16")
-    assert [adapted.named["gradients"], train(LLAMA, seq=128, lora_rank=8).named["gradients"]] == [
-        "bf16",
-        "fp32",
-    ]
+    assert [adapted.plan.gradients, train(LLAMA, seq=128, lora_rank=8).plan.gradients] == ["bf16", "fp32"]
+
+
+SHOWN = [
+    {},
+    {"on": "1x h100-80g"},
+    {"seq": np.array([128, 4096])},
+    {"seq": np.array([128, 4096]), "world": 2, "pp": 2},
+    {"world": 8, "pp": 2, "shard": "fsdp", "offload": ("optimizer",), "on": "8x h100-80g + 512GiB host"},
+]
+
+
+@pytest.mark.parametrize("options", SHOWN)
+def test_an_estimate_shows_itself_in_twelve_lines(options):
+    shown = train(LLAMA, **{"seq": 4096, **options})
+    assert len(repr(shown)) < 1500
+    assert len(repr(shown).splitlines()) <= 12
+    assert repr(shown).startswith(f"{LLAMA}: 8,030,261,248 of 8,030,261,248 parameters trained\n")
+    assert "<" in shown._repr_html_()
+
+
+def test_an_estimate_says_whether_it_fits_and_where_it_lies():
+    fully = {"seq": 4096, "world": 8, "pp": 2, "shard": "fsdp"}
+    said = str(train(LLAMA, **fully, offload=("optimizer",), on="8x h100-80g + 512GiB host"))
+    assert "\n  fullest of 8 device(s), pipeline stage 1, " in said
+    assert "\n  fits\n  in the host's memory: 89.75 GiB of 512.00 GiB" in said
+    assert "\n  does not fit" in str(train(LLAMA, seq=4096, on="1x rtx-4090"))
+    assert "fit" not in str(train(LLAMA, seq=4096))
+
+
+def test_what_is_left_open_is_filled_in():
+    """Every value of a plan with one option stated, and those that another implementation changes."""
+    filled = {
+        **dict.fromkeys(("micro_batch", "accumulate", "world", "tp", "pp", "vpp", "cp", "ep", "dp"), 1),
+        **dict.fromkeys(
+            ("keep_gradients", "hold_logits", "sequence_parallel", "compile", "repeat_kv"), False
+        ),
+        **dict.fromkeys(("experts", "lora_rank", "adapter_dtype", "quantize_base", "on"), None),
+        **dict.fromkeys(("trainable", "recompute_modules", "lora_targets", "offload"), ()),
+        "seq": 128,
+        "regime": "bf16-mixed",
+        "gradients": "bf16",
+        "implementation": "transformers",
+        "attention": "flash",
+        "optimizer": "adamw",
+        "optimizer_step": "foreach",
+        "loss": "plain",
+        "shard": 0,
+        "expert_tp": 1,
+        "schedule": "1f1b",
+        "pipeline_layout": (32,),
+        "rank": "fullest",
+        "recompute": "none",
+        "dropout": 0.0,
+        "vocab_multiple": 1,
+        "vocab": 128_256,
+        "gradient_fusion": True,
+        "context_exchange": "p2p",
+    }
+    assert plan_fields(train(LLAMA, seq=128).plan) == filled
+    changed = {"implementation": "megatron", "gradients": "fp32", "optimizer_step": "fused", "dropout": 0.1}
+    changed |= {"loss": "megatron", "vocab_multiple": 128}
+    assert plan_fields(train(LLAMA, seq=128, implementation="megatron").plan) == {**filled, **changed}
+    eager = plan_fields(train(LLAMA, seq=128, attention="eager").plan)
+    assert eager == {**filled, "attention": "eager", "repeat_kv": True}
 
 
 def test_experts_of_megatron_with_tensor_parallelism_want_sequence_parallelism():
@@ -310,33 +517,34 @@ def test_what_nobody_has_listed_is_refused():
 
 
 def test_a_first_stage_holds_as_many_micro_batches_as_there_are_stages():
-    layout = Layout(world=4, pp=4)
+    layout = TrainingParallelism(world=4, pp=4)
     assert [layout.in_flight(stage, 32) for stage in range(4)] == [4, 3, 2, 1]
-    assert Layout(world=4, pp=4, schedule="gpipe").in_flight(0, 32) == 32
-    assert [Layout(world=4, pp=4, vpp=2).in_flight(stage, 32) for stage in (0, 3)] == [11, 5]
-    assert Layout(world=4, pp=4).in_flight(0, 2) == 2
+    assert TrainingParallelism(world=4, pp=4, schedule="gpipe").in_flight(0, 32) == 32
+    assert [TrainingParallelism(world=4, pp=4, vpp=2).in_flight(stage, 32) for stage in (0, 3)] == [11, 5]
+    assert TrainingParallelism(world=4, pp=4).in_flight(0, 2) == 2
 
 
 def test_experts_are_cut_over_ranks_that_exist():
     """Expert parallelism's ranks are those of a stage, whether or not experts are dealt out."""
-    sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16"}
+    sparse = {"seq": 128, "regime": "pure-bf16"}
     for wrong in ({"world": 1, "expert_tp": 2}, {"world": 8, "expert_tp": 7}, {"world": 5, "expert_tp": 5}):
         with pytest.raises(MemcalcError, match=r"^--expert-tp: expected a divisor of "):
-            train(**sparse, **wrong)
-    whole, cut = train(**sparse, world=2), train(**sparse, world=2, expert_tp=2)
-    experts = sum(one.count for one in whole.model.weights() if one.chosen is not None)
+            train("Qwen/Qwen3-30B-A3B", **sparse, **wrong)
+    whole, cut = (train("Qwen/Qwen3-30B-A3B", **sparse, world=2, **how) for how in ({}, {"expert_tp": 2}))
+    experts = sum(one.count for one in whole.model.weights() if one.active_experts is not None)
     assert whole.at("step")["weights"] - cut.at("step")["weights"] == 2 * experts // 2
 
 
 @pytest.mark.parametrize("experts", ["grouped_mm", "batched_mm"])
 def test_a_rank_makes_gradients_of_its_own_experts(experts):
     """And of its part of each; between their two matrices it keeps its part of each row."""
-    sparse = {"text": "Qwen/Qwen3-30B-A3B", "seq": 128, "regime": "pure-bf16", "experts": experts}
+    sparse = {"seq": 128, "regime": "pure-bf16", "experts": experts}
 
     def layer(**how):
-        plan = train(**sparse, **how)
-        tape, asked, one = plan.tape(), plan.asked, plan.model.layers[0]
-        plan.implementation.layer(tape, asked, one, tape.value("x", plan.stream_shape, 2, grad=True))
+        plan = train("Qwen/Qwen3-30B-A3B", **sparse, **how).plan
+        tape, one = plan.micro_batch.tape(), plan.model.layers[0]
+        stream = tape.value("x", stream_shape(plan), 2, grad=True)
+        plan.implementation.layer(tape, plan.micro_batch, one, stream)
         made = sum(
             op.weight_bytes for op in tape.operations if op.name in ("grouped product", "copy matrices")
         )
@@ -352,7 +560,7 @@ def test_a_rank_makes_gradients_of_its_own_experts(experts):
 def test_two_layers_are_gathered_while_layers_run():
     """The one that runs and the next one, whole and in 16 bits, whatever the ranks."""
     plan = train(LLAMA, seq=128, world=8, shard="fsdp")
-    lines = {line.name: line for line in plan.fullest.budgets[0].lines if line.component == "gathered"}
+    lines = {line.name: line for line in plan.device.lines if line.component == "gathered"}
     layers = sum(one.count for one in plan.model.weights() if "{layer}" in one.name)
     assert lines["two layers, whole"].bytes == 2 * 2 * layers // 32
     assert lines["two layers, whole"].moments == ("backward",)
@@ -366,7 +574,7 @@ def test_the_context_of_the_driver_must_fit_too():
     def plan(seq):
         return train(LLAMA, seq=seq, regime="pure-bf16", optimizer="sgd", on="1x h100-80g")
 
-    capacity = plan(128).machine.device.capacity_bytes
+    capacity = plan(128).device.capacity_bytes
     longest = largest(lambda seq: plan(seq).allocated_bytes <= capacity)
     assert plan(longest).fits is False
     assert plan(longest - 500).fits is True
@@ -378,7 +586,7 @@ def test_cublas_has_a_workspace_for_each_of_two_threads():
         assert train(LLAMA, seq=128, on=f"1x {card}").at("step")["workspace"] == 2 * one
 
 
-@pytest.mark.parametrize("offload", [None, "optimizer", "optimizer,parameters,activations"])
+@pytest.mark.parametrize("offload", [(), ("optimizer",), ("optimizer", "parameters", "activations")])
 @pytest.mark.parametrize("on", [None, "8x h100-80g + 512GiB host"])
 def test_the_answer_of_the_command_agrees_with_itself(offload, on):
     """Lines add up to components, components to moments; the host holds what all ranks put there."""
@@ -411,63 +619,61 @@ def test_the_answer_of_the_command_agrees_with_itself(offload, on):
 def test_several_devices_have_communicators_beside_the_context():
     """0.5 to 1.6 GB, which one device alone does not have."""
     alone, together = (
-        {line.name for line in train(LLAMA, seq=128, world=world).fullest.budgets[0].lines}
-        for world in (1, 8)
+        {line.name for line in train(LLAMA, seq=128, world=world).device.lines} for world in (1, 8)
     )
     assert together - alone >= {"communicators"}
-    (line,) = (
-        one for one in train(LLAMA, seq=128, world=8).fullest.budgets[0].lines if one.name == "communicators"
-    )
+    (line,) = (one for one in train(LLAMA, seq=128, world=8).device.lines if one.name == "communicators")
     assert (line.low, line.high) == (500 * 10**6, 1600 * 10**6)
 
 
 def test_buckets_hold_what_ranks_add_up():
     """Eight ranks that share out the experts add up the gradients of everything else."""
     plan = train("Qwen/Qwen3-30B-A3B", seq=128, regime="pure-bf16", world=8, ep=8)
-    (buckets,) = [line for line in plan.fullest.lines() if line.name == "DDP's buckets"]
-    assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.chosen is None)
+    (buckets,) = [line for line in plan.device.lines if line.name == "DDP's buckets"]
+    assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.active_experts is None)
 
 
 def test_few_micro_batches_leave_interleaved_chunks_all_started():
     """One micro-batch keeps every layer of a stage with two chunks, not the first chunk twice."""
-    plan = train(LLAMA, seq=128, world=2, pp=2, vpp=2, pipeline_layout="8,8,10,6", rank="first")
-    assert plan.fullest.in_flight == [0, 1]
-    assert plan.fullest.layers_kept == plan.fullest.kept_by(0) + plan.fullest.kept_by(1)
+    plan = train(LLAMA, seq=128, world=2, pp=2, vpp=2, pipeline_layout=(8, 8, 10, 6), rank="first")
+    tensors = plan.stage.tensors
+    assert tensors.in_flight == [0, 1]
+    assert tensors.layers_kept == sum(map(kept_by, tensors.groups))
 
 
 @pytest.mark.parametrize("implementation", ["transformers", "megatron"])
 @pytest.mark.parametrize("shard", [0, "fsdp"])
 def test_a_stage_may_have_no_layers(implementation, shard):
     """The first and the last of a pipeline may serve the embedding and the head alone."""
-    usual = {"seq": 128, "world": 8, "pp": 4, "pipeline_layout": "0,16,16,0"}
+    usual = {"seq": 128, "world": 8, "pp": 4, "pipeline_layout": (0, 16, 16, 0)}
     how = {**usual, "implementation": implementation, "shard": shard}
     first, second = (train(LLAMA, **how, rank="fullest").stages[stage] for stage in (0, 1))
-    assert [item.name for item in first.held] == ["model.embed_tokens.weight"]
+    assert [item.name for item in first.tensors.shards] == ["model.embed_tokens.weight"]
     assert 0 < first.allocated_bytes < second.allocated_bytes
     assert first.components("backward")["weights"] == first.components("step")["weights"]
 
 
 def test_offloaded_states_lie_in_the_host():
     usual = {"seq": 4096, "world": 8, "shard": 2, "on": "8x a100-80g + 512GiB host"}
-    staying, moved = train(LLAMA, **usual), train(LLAMA, **usual, offload="optimizer")
-    device, host = moved.fullest.budgets
+    staying, moved = train(LLAMA, **usual), train(LLAMA, **usual, offload=("optimizer",))
+    device, host = moved.device, moved.host
     states_moved = sum(line.bytes for line in host.lines if line.component in ("master", "optimizer"))
     assert states_moved == sum(staying.at("step")[name] for name in ("master", "optimizer"))
     assert set(device.components) & {"master", "optimizer"} == set()
     assert moved.fits is True
-    assert train(LLAMA, **{**usual, "on": "8x a100-80g + 64GiB host"}, offload="optimizer").fits is False
+    assert train(LLAMA, **{**usual, "on": "8x a100-80g + 64GiB host"}, offload=("optimizer",)).fits is False
 
 
 def test_what_no_plan_can_say_widens_the_range():
     """A compiler keeps less of the layers; uneven routing could send everything to one rank."""
-    plain = train(LLAMA, seq=4096, regime="pure-bf16").fullest.budgets[0]
-    compiled = train(LLAMA, seq=4096, regime="pure-bf16", compiled=True)
-    device = compiled.fullest.budgets[0]
+    plain = train(LLAMA, seq=4096, regime="pure-bf16").device
+    compiled = train(LLAMA, seq=4096, regime="pure-bf16", compile=True)
+    device = compiled.device
     assert device.moments == plain.moments
-    assert plain.low_bytes - device.low_bytes == compiled.fullest.layers_kept * 31 // 100
+    assert plain.low_bytes - device.low_bytes == compiled.stage.tensors.layers_kept * 31 // 100
     assert device.high_bytes == plain.high_bytes
     sparse = {"seq": 4096, "implementation": "megatron", "world": 8, "shard": 1, "dropout": 0}
-    together, dealt = (train("Qwen/Qwen3-30B-A3B", **sparse, ep=ep).fullest.budgets[0] for ep in (1, 8))
+    together, dealt = (train("Qwen/Qwen3-30B-A3B", **sparse, ep=ep).device for ep in (1, 8))
     assert not any("even share" in line.name for line in together.lines)
     (line,) = (line for line in dealt.lines if "even share" in line.name)
     assert line.bytes == 0

@@ -20,9 +20,10 @@ from memcalc.evidence.training import (
     training_left_out,
     training_observations,
 )
-from memcalc.files.sources import catalogue, load_model
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model
 from memcalc.ledger.machine import machine
-from memcalc.training.precision import states
+from memcalc.training.zero import states
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,14 @@ from memcalc.errors import BadInputError
 from memcalc.evidence.predict_training import training_estimate
 from memcalc.evidence.score import Score, by_family, family, predict, scoreboard
 from memcalc.evidence.training import trained_models, training_observations
+from memcalc.ledger.constants import (
+    MEGATRON_WORKSPACE,
+    TRAINING_COMMUNICATORS,
+    TRAINING_CUDA_CONTEXT,
+    TRAINING_RESERVE_PERCENT,
+)
 from memcalc.ledger.tensor import count
-from memcalc.training import stage as step
-from memcalc.training.autograd import megatron, transformers
+from memcalc.training.autograd.transformers import TRANSFORMERS
 from tests.ratchet import Limit
 
 MIB = 2**20
@@ -164,12 +169,12 @@ def test_what_is_far_off_is_known(test_rows):
 
 def workspace(score: Score) -> float:
     """MiB that a row has beside everything that is derived."""
-    lines = training_estimate(score.row).fullest.budgets[0].lines
+    lines = training_estimate(score.row).device.lines
     (usual,) = (line.bytes for line in lines if line.name == "workspaces of the libraries")
     return (score.off + usual) / MIB
 
 
-@pytest.mark.parametrize("generation", megatron.WORKSPACE)
+@pytest.mark.parametrize("generation", MEGATRON_WORKSPACE)
 def test_workspaces_of_megatron_are_what_the_calibration_rows_say(everything, generation):
     """The smallest, the median and the largest reading after a step, by CUDA's generation."""
     cards = {8: "A100", 9: "H100", 10: "GB200"}
@@ -183,7 +188,7 @@ def test_workspaces_of_megatron_are_what_the_calibration_rows_say(everything, ge
     )
     assert len(beside) >= 10
     found = floor(beside[0]), round(median(beside)), ceil(beside[-1])
-    assert found == tuple(size // MIB for size in megatron.WORKSPACE[generation])
+    assert found == tuple(size // MIB for size in MEGATRON_WORKSPACE[generation][:3])
 
 
 def test_the_two_other_calibration_rows_of_megatron_lie_in_its_workspaces(everything):
@@ -195,7 +200,7 @@ def test_the_two_other_calibration_rows_of_megatron_lie_in_its_workspaces(everyt
     assert len(others) == 2
     for score in others:
         (generation,) = (9,) if "H100" in score.row.hardware else (10,)
-        low, _, high = (size / MIB for size in megatron.WORKSPACE[generation])
+        low, _, high = (size / MIB for size in MEGATRON_WORKSPACE[generation][:3])
         assert low <= workspace(score) <= high
 
 
@@ -207,7 +212,7 @@ def test_the_workspace_of_transformers_is_what_the_calibration_row_says(everythi
         if score.row.role == "calibration"
         and (score.row.family, score.row.quantity) == ("fms full", "allocated")
     )
-    assert abs(workspace(score) - transformers.workspace("8.0")[1] / MIB) < 0.5
+    assert abs(workspace(score) - TRANSFORMERS.workspace("8.0").typical / MIB) < 0.5
 
 
 def test_the_eight_per_cent_of_the_allocator_are_set_by_two_rows(everything):
@@ -217,7 +222,7 @@ def test_the_eight_per_cent_of_the_allocator_are_set_by_two_rows(everything):
     ]
     off = [100 * score.off / score.predicted.bytes for score in setting]
     assert [score.row.plan["world"] for score in setting] == [1, 2]
-    assert floor(off[1]) == step.RESERVED
+    assert floor(off[1]) == TRAINING_RESERVE_PERCENT.high
     assert all(score.inside for score in setting)
 
 
@@ -243,7 +248,7 @@ def test_reserved_is_the_device_without_context_and_communicators():
     whole, taken = predict(row), predict(row._replace(quantity="reserved"))
     for end, beside in zip(
         (whole.low - taken.low, whole.bytes - taken.bytes, whole.high - taken.high),
-        zip(step.CONTEXT, step.COMMUNICATOR, strict=True),
+        zip(TRAINING_CUDA_CONTEXT[:3], TRAINING_COMMUNICATORS[:3], strict=True),
         strict=True,
     ):
         assert end == sum(beside)

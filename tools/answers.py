@@ -19,7 +19,7 @@ from memcalc.cli.train import fields as training_fields
 from memcalc.errors import MemcalcError
 from memcalc.evidence.predict_training import training_estimate
 from memcalc.evidence.training import training_observations
-from memcalc.files.sources import catalogue
+from memcalc.files.catalogue import catalogue
 from memcalc.serving.engines import ENGINES
 
 if TYPE_CHECKING:

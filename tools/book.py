@@ -2,24 +2,33 @@
 
 From scratch, because a page that left the table of contents must leave the site, and because a warning must
 be seen on every build. The link check is the build: `-n -W` turns each broken reference into an error.
+
+One build at a time: a second one waits, and then finds the book up to date. The site is put in its place when
+it is whole, so that who reads it, or ends a build half-way, never has half of one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
 HOME = BUILD / "html" / "index.html"
 STAMP = BUILD / "book.stamp"
 GENERATED = BUILD / "generated"
+UNFINISHED = BUILD / "unfinished"
 MADE_OF = ("_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "README.md", "CONTRIBUTING.md")
 MADE_OF_FOLDERS = ("_ext", "book", "memcalc", "notebooks", "tools")
 
@@ -41,32 +50,50 @@ def hidden(path: Path) -> bool:
     return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other build runs; the system gives the lock back, however this one ends."""
+    try:
+        import fcntl
+    except ImportError:  # no POSIX, no lock
+        yield
+        return
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "book.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def build() -> int:
     """Build; the exit status of Jupyter Book."""
-    STAMP.unlink(missing_ok=True)
-    for leftover in ("html", ".doctrees", "jupyter_execute", "generated"):
-        shutil.rmtree(BUILD / leftover, ignore_errors=True)
-    (GENERATED / "static").mkdir(parents=True)
+    for leftover in (UNFINISHED, GENERATED):
+        shutil.rmtree(leftover, ignore_errors=True)
     generate.write(generate.BUILT, GENERATED)
     program = str(Path(sys.executable).with_name("jupyter-book"))
-    command = [program, "build", ".", "-n", "-W", "--keep-going", "--quiet"]
+    command = [program, "build", ".", "--path-output", str(UNFINISHED), "-n", "-W", "--keep-going", "--quiet"]
     # The version of this package, whichever environment or folder the command was started from.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)
-    return done.returncode
+        return done.returncode
+    STAMP.unlink(missing_ok=True)
+    shutil.rmtree(HOME.parent, ignore_errors=True)
+    (UNFINISHED / "_build" / "html").rename(HOME.parent)
+    shutil.rmtree(UNFINISHED)
+    return 0
 
 
 def main() -> int:
     """Build if needed, and say where to open it."""
-    now = fingerprint()
-    if not (HOME.is_file() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == now):
-        print("   building the book (some seconds)", flush=True)
-        status = build()
-        if status:
-            return status
-        STAMP.write_text(now, encoding="utf-8")
+    with alone():
+        now = fingerprint()
+        if not (HOME.is_file() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == now):
+            print("   building the book (some seconds)", flush=True)
+            status = build()
+            if status:
+                return status
+            STAMP.write_text(now, encoding="utf-8")
     print(f"   open {HOME.as_uri()}")
     return 0
 

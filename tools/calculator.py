@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from memcalc.errors import BadInputError
-from memcalc.files.sources import catalogue
+from memcalc.files.catalogue import catalogue
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.ledger.machine import devices

@@ -1,61 +1,131 @@
-"""The gate: every check of this repository, in order, each with its time.
+"""The gate: every check of this repository, each with its time.
 
-`python tools/gate.py` runs them all, `python tools/gate.py lint` or `oracles` one group.
-A check that fails does not hide the next; what failed is named in the last line, and the exit status is 1.
+`python tools/gate.py` runs those of `make test`; `lint`, `fast` and `oracles` are the other groups. With
+`--full` a group leaves nothing to a sample, and the unit tests run under coverage.
+
+A group is a row of stages. The lanes of a stage run side by side, for what keeps one core busy; the checks of
+a lane one after another. A check that fails does not hide the next; what failed is named in the last line,
+and the exit status is 1.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = ["-m", "pytest", "-q"]
-TWO_WORKERS = ["-n", "2"]
-ELSEWHERE = ["--ignore=tests/browser", "--ignore=tests/oracles"]
-SPELLED = ["memcalc", "book", "tools", "tests", "_ext", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+WORKERS = str(max(2, min(4, os.cpu_count() or 2)))
+# A group is what shares something dear: a page that is loaded, a model that is built, a wheel. (xdist)
+PYTEST = ["-m", "pytest", "-q", "-n", WORKERS, "--dist", "loadgroup"]
+UNITS = [*PYTEST, "-p", "_hypothesis_pytestplugin", "--ignore=tests/browser", "--ignore=tests/oracles"]
+CODE = ["memcalc", "tests"]
+# The list of speed tests is a list of its own under coverage, which slows what they measure.
+SPEED = "tests/test_speed.py"
+SPELLED = ["memcalc", "book", "tools", "tests", "_ext", ".github"]
+SPELLED += ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
 
-Check = tuple[str, list[str]]
 
-LINT: list[Check] = [
-    ("lint: ruff", ["-m", "ruff", "check", "--quiet", "."]),
-    ("lint: format", ["-m", "ruff", "format", "--quiet", "--check", "."]),
-    ("lint: types", ["-m", "mypy"]),
-    ("lint: spelling", ["-m", "codespell_lib", "--toml", "pyproject.toml", *SPELLED]),
+class Check(NamedTuple):
+    """What is run, by this Python."""
+
+    name: str
+    command: list[str]
+
+
+Lane = list[Check]
+Stage = list[Lane]
+
+LINT: Lane = [
+    Check("lint: ruff", ["-m", "ruff", "check", "--quiet", "."]),
+    Check("lint: format", ["-m", "ruff", "format", "--quiet", "--check", "."]),
+    Check("lint: types", ["-m", "mypy"]),
+    Check("lint: spelling", ["-m", "codespell_lib", "--toml", "pyproject.toml", *SPELLED]),
+    Check("lint: architecture", ["tools/architecture.py"]),
 ]
-TEST: list[Check] = [
-    *LINT,
-    ("generated files", ["tools/generate.py", "--check"]),
-    ("unit tests and doctests", [*PYTEST, *TWO_WORKERS, *ELSEWHERE, "memcalc", "tests"]),
-    ("notebooks", ["tools/notebooks.py", "--check"]),
-    ("book", ["tools/book.py"]),
-    ("browser", ["tools/browser.py"]),
-    ("pages in the browser", [*PYTEST, *TWO_WORKERS, "tests/browser"]),
+BOOK: Lane = [Check("book", ["tools/book.py"]), Check("browser", ["tools/browser.py"])]
+COVERED: Stage = [
+    [
+        Check("coverage: begin anew", ["-m", "coverage", "erase"]),
+        Check(
+            "unit tests and doctests, under coverage",
+            ["-m", "coverage", "run", *UNITS, "--full", f"--ignore={SPEED}", *CODE],
+        ),
+        Check("coverage: together", ["-m", "coverage", "combine", "--quiet"]),
+        Check("coverage", ["-m", "coverage", "report"]),
+        Check("speed", [*UNITS, "--full", SPEED]),
+    ]
 ]
 # torch and transformers warn about themselves: here a warning is no error.
-ORACLES: list[Check] = [("oracles", [*PYTEST, "-W", "default", "--durations=5", "tests/oracles"])]
-GROUPS = {"lint": LINT, "test": TEST, "oracles": ORACLES}
+ORACLES = [*PYTEST, "-W", "default", "--durations=5", "tests/oracles"]
 
 
-def passes(name: str, arguments: list[str]) -> bool:
-    """Whether one check passes; its output goes straight to the terminal."""
-    print(f"== {name}", flush=True)
-    start = time.monotonic()
-    status = subprocess.run([sys.executable, *arguments], cwd=ROOT, check=False).returncode
-    last = name == TEST[-1][0] or name == ORACLES[-1][0]
-    if not last or status:  # a run that passed closes with pytest's own summary
-        print(f"   {time.monotonic() - start:.1f} s{' FAILED' if status else ''}", flush=True)
-    return status == 0
+def groups(full: list[str]) -> dict[str, list[Stage]]:
+    """Return the stages of each group."""
+    units: Stage = [[Check("unit tests and doctests", [*UNITS, *CODE])]]
+    return {
+        "lint": [[LINT]],
+        "fast": [[[Check("unit tests but for the slow ones", [*UNITS, "-m", "not slow", *CODE])]]],
+        "test": [
+            [LINT, BOOK],
+            COVERED if full else units,
+            [[Check("notebooks", ["tools/notebooks.py", "--check"])]],
+            [[Check("pages in the browser", [*PYTEST, *full, "tests/browser"])]],
+        ],
+        "oracles": [[[Check("oracles", [*ORACLES, *full])]]],
+    }
 
 
-def main(group: str = "test") -> int:
+class Gate:
+    """Runs checks and remembers those that failed."""
+
+    def __init__(self, last: str) -> None:
+        """Begin; a run that passed closes with pytest's own summary, so the last check's time is left out."""
+        self.last, self.failed = last, list[str]()
+        self.printing = threading.Lock()
+
+    def stage(self, lanes: Stage) -> None:
+        """Run lanes side by side; what a lone one says goes straight to the terminal."""
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            list(pool.map(lambda lane: self.lane(lane, alone=len(lanes) == 1), lanes))
+
+    def lane(self, checks: Lane, *, alone: bool) -> None:
+        """Run checks one after another."""
+        for check in checks:
+            if alone:
+                print(f"== {check.name}", flush=True)
+            start = time.monotonic()
+            done = subprocess.run(
+                [sys.executable, *check.command],
+                cwd=ROOT,
+                check=False,
+                stdout=None if alone else subprocess.PIPE,
+                stderr=None if alone else subprocess.STDOUT,
+            )
+            seconds = time.monotonic() - start
+            with self.printing:
+                if not alone:
+                    print(f"== {check.name}", done.stdout.decode(errors="replace"), sep="\n", end="")
+                if done.returncode:
+                    self.failed.append(check.name)
+                if done.returncode or check.name != self.last:
+                    print(f"   {seconds:.1f} s{' FAILED' if done.returncode else ''}", flush=True)
+
+
+def main(group: str = "test", *full: str) -> int:
     """Run a group of checks."""
-    failed = [name for name, arguments in GROUPS[group] if not passes(name, arguments)]
-    if failed:
-        print(f"== failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    stages = groups(list(full))[group]
+    gate = Gate(last=stages[-1][-1][-1].name)
+    for lanes in stages:
+        gate.stage(lanes)
+    if gate.failed:
+        print(f"== failed: {', '.join(gate.failed)}", file=sys.stderr)
+    return 1 if gate.failed else 0
 
 
 if __name__ == "__main__":

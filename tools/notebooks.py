@@ -2,7 +2,7 @@
 
 `python tools/notebooks.py [NOTEBOOK ...]` executes in place; two runs give the same bytes, on every Python.
 `python tools/notebooks.py --check` changes nothing: the files are as this command writes them, and strict
-nbval finds the same outputs again.
+nbval finds the same outputs again. `--tidy NOTEBOOK ...` takes out what an editor put in, and runs nothing.
 """
 
 from __future__ import annotations
@@ -83,6 +83,15 @@ def untidy(path: Path) -> Iterator[str]:
         yield "the last code cell asserts nothing"
 
 
+def tidy(paths: list[Path]) -> None:
+    """Write notebooks as this command does, without running them."""
+    for path in paths:
+        text = normalised(nbformat.read(path, as_version=4))
+        if text != path.read_text(encoding="utf-8"):
+            path.write_text(text, encoding="utf-8", newline="\n")
+            print(f"   {path.name}: tidied")
+
+
 def check() -> int:
     """Whether the files are as written by this command, and their outputs come again."""
     paths = notebooks()
@@ -99,7 +108,7 @@ def check() -> int:
         print(fault, file=sys.stderr)
     for path in foreign:
         print(f"{path.relative_to(ROOT)} was not written by: make notebooks", file=sys.stderr)
-    pytest = ["-m", "pytest", "-q", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
+    pytest = ["-m", "pytest", "-q", "-p", "nbval", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
     # A notebook is one worker's; warnings of Jupyter about itself are not ours.
     quietly = ["-n", "2", "--dist", "loadfile", "-W", "default"]
     status = subprocess.run([sys.executable, *pytest, *quietly, *paths], cwd=ROOT, check=False).returncode
@@ -107,11 +116,12 @@ def check() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Execute, or with --check compare."""
+    """Execute, or with --check compare, or with --tidy normalise."""
     os.chdir(ROOT)
     if "--check" in arguments:
         return check()
-    execute_all([Path(name).resolve() for name in arguments] or notebooks())
+    paths = [Path(name).resolve() for name in arguments if not name.startswith("--")] or notebooks()
+    (tidy if "--tidy" in arguments else execute_all)(paths)
     return 0
 
 

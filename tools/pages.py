@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.files.sources import catalogue, load_model, source
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import load_model, source
 from memcalc.ledger.amount import hundredths
 from memcalc.ledger.machine import devices
 from memcalc.ledger.vocabulary import WORDS

@@ -13,8 +13,12 @@ import platform
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "tests" / "recorded"
@@ -22,24 +26,41 @@ RECORDED = ROOT / "tests" / "recorded"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "oracles")]
 
 
-def recordings() -> dict[str, dict[str, Any]]:
-    """Return the content of each record."""
+def public() -> dict[str, Any]:
+    """Return the models of models.json: configs with source and date, and what was recorded of them."""
+    content = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))
+    models: dict[str, Any] = content["models"]
+    return models
+
+
+def figures() -> dict[str, dict[str, Callable[[], Any]]]:
+    """Return, for each record and each name in it, the function that asks for what stands there."""
     ask, small = importlib.import_module("ask"), importlib.import_module("small")
-    sources = importlib.import_module("memcalc.files.sources")
-    versions = {**ask.VERSIONS, "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
-    public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
-    drawn = {f"{kind} {seed}": small.small_config(kind, seed) for kind in small.DRAWN for seed in small.SEEDS}
-    models = {
-        "catalogue": {name: ask.figures(sources.record(name).fields) for name in sources.catalogue()},
-        "models": {
-            name: {**model, "figures": ask.figures(model["config"])} for name, model in public.items()
+    catalogue = importlib.import_module("memcalc.files.catalogue")
+
+    def published(model: dict[str, Any]) -> dict[str, Any]:
+        return {**model, "figures": ask.figures(model["config"])}
+
+    def drawn(kind: str, seed: int) -> dict[str, Any]:
+        config = small.small_config(kind, seed)
+        return {"config": config, "figures": ask.small_figures(config)}
+
+    return {
+        "catalogue": {
+            name: partial(ask.figures, catalogue.record(name).fields) for name in catalogue.catalogue()
         },
+        "models": {name: partial(published, model) for name, model in public().items()},
         "random": {
-            name: {"config": config, "figures": ask.small_figures(config)} for name, config in drawn.items()
+            f"{kind} {seed}": partial(drawn, kind, seed) for kind in small.DRAWN for seed in small.SEEDS
         },
-        "rope": ask.rope(),
+        "rope": {kind: partial(ask.rope, kind) for kind in ask.ROPE_TYPES},
     }
-    return {f"{name}.json": {"versions": versions, "models": content} for name, content in models.items()}
+
+
+def asked_versions() -> dict[str, str]:
+    """Return the versions of what is asked."""
+    versions: dict[str, str] = importlib.import_module("ask").VERSIONS
+    return versions
 
 
 def of_types(types: list[str]) -> dict[str, Any]:
@@ -47,8 +68,8 @@ def of_types(types: list[str]) -> dict[str, Any]:
     ask, small, defaults = map(importlib.import_module, ("ask", "small", "defaults"))
     names = ("models.json", "random.json", "defaults.json")
     found = {name: json.loads((RECORDED / name).read_text(encoding="utf-8")) for name in names}
-    public, drawn, changed = (found[name]["models"] for name in names)
-    for model in public.values():
+    published, drawn, changed = (found[name]["models"] for name in names)
+    for model in published.values():
         if model["config"]["model_type"] in types:
             model["figures"] = ask.figures(model["config"])
     for kind in types:
@@ -66,22 +87,26 @@ def defaults_recording() -> dict[str, Any]:
     return {"versions": versions, "models": defaults.recorded()}
 
 
-def llama_recording() -> dict[str, Any]:
-    """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json.
+def recordings() -> dict[str, dict[str, Any]]:
+    """Return the content of each record."""
+    versions = {**asked_versions(), "python": platform.python_version(), "date": time.strftime("%Y-%m-%d")}
+    return {
+        f"{record}.json": {"versions": versions, "models": {name: said() for name, said in asked.items()}}
+        for record, asked in figures().items()
+    }
 
-    Raises:
-        NotInstalledError: there is none for this machine.
 
-    """
+def llama_recording(library: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return what a real llama.cpp says of types, mixes and contexts: the content of llama_cpp.json."""
     llama = importlib.import_module("llama")
-    sources = importlib.import_module("memcalc.files.sources")
-    public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
+    catalogue = importlib.import_module("memcalc.files.catalogue")
+    published = public()
 
     def config_of(name: str) -> dict[str, object]:
-        config: dict[str, object] = public[name]["config"] if name in public else sources.record(name).fields
+        config: dict[str, object]
+        config = published[name]["config"] if name in published else catalogue.record(name).fields
         return config
 
-    library = llama.Llama()
     versions = {
         "llama.cpp": library.version,
         "package": f"{llama.installer.PACKAGE} {llama.installer.VERSION}",
@@ -89,16 +114,16 @@ def llama_recording() -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
     }
     with tempfile.TemporaryDirectory() as folder:
-        models = llama.recorded(library, folder, config_of)
+        models = llama.recorded(library, folder, config_of, names)
     return {"versions": versions, "types": library.blocks(), "models": models}
 
 
 def training_recording() -> dict[str, Any]:
     """Return what torch, PEFT and bitsandbytes hold in training: the content of training.json."""
     cases = importlib.import_module("train_cases")
-    sources = importlib.import_module("memcalc.files.sources")
+    catalogue = importlib.import_module("memcalc.files.catalogue")
     published, adapted = (
-        {name: sources.record(source).fields for name, source in named.items()}
+        {name: catalogue.record(source).fields for name, source in named.items()}
         for named in (cases.PUBLISHED, cases.ADAPTED)
     )
     recorded = cases.recorded(published, adapted)
@@ -134,8 +159,13 @@ def main(types: list[str]) -> None:
     if types:
         write(of_types(types))
         return
-    made = {**recordings(), "training.json": training_recording(), "llama_cpp.json": llama_recording()}
-    made |= {"defaults.json": defaults_recording()}
+    llama = importlib.import_module("llama")
+    made = {
+        **recordings(),
+        "training.json": training_recording(),
+        "llama_cpp.json": llama_recording(llama.Llama(), llama.RECORDED),
+        "defaults.json": defaults_recording(),
+    }
     write(made)
     importlib.import_module("record_saved").main()
     print("   tests/recorded/saved.json")

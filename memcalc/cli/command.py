@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import UnknownNameError
@@ -52,7 +51,7 @@ COMMANDS: Registry[Command] = Registry(
 )
 
 
-def parse(arguments: list[str]) -> int:
+def parse(arguments: list[str]) -> tuple[int, str]:
     """Answer a command.
 
     Parameters
@@ -62,8 +61,8 @@ def parse(arguments: list[str]) -> int:
 
     Returns
     -------
-    int
-        The exit status: 0 answered, 1 does not fit (with --check).
+    tuple of (int, str)
+        The exit status (0 answered, 1 does not fit with --check), and the text of the answer.
 
     Raises
     ------
@@ -75,11 +74,9 @@ def parse(arguments: list[str]) -> int:
     if name in ("--version", "version"):
         from memcalc import __version__
 
-        sys.stdout.write(f"memcalc {__version__}\n")
-        return 0
+        return 0, f"memcalc {__version__}"
     if name in ("--help", "-h", "help"):
-        sys.stdout.write(overview())
-        return 0
+        return 0, overview()
     if not name:
         known = f"one of {', '.join(COMMANDS)}"
         raise UnknownNameError("command", known, "nothing", "see `memcalc --help`")
@@ -91,8 +88,7 @@ def parse(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
     given = parser.parse_args(rest)
     answer = command.answer(given)
-    sys.stdout.write((json.dumps(answer.fields()) if given.json else answer.text()) + "\n")
-    return answer.status
+    return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
 
 
 def unread_fields(model: Model) -> dict[str, object]:
@@ -112,6 +108,5 @@ def overview() -> str:
             *rows,
             "",
             "`memcalc COMMAND --help` lists a command's options; `memcalc --version` says which this is.",
-            "",
         ]
     )

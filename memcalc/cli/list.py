@@ -20,7 +20,7 @@ PRESETS_SOURCE = "https://github.com/ggml-org/llama.cpp, src/llama-quant.cpp, v0
 
 def models() -> list[dict[str, object]]:
     """Return the catalogue."""
-    from memcalc.files.sources import catalogue
+    from memcalc.files.catalogue import catalogue
 
     return [{"id": name} for name in catalogue()]
 
@@ -35,7 +35,7 @@ def machines() -> list[dict[str, object]]:
 
 def formats() -> list[dict[str, object]]:
     """Return the formats of weights and caches, and llama.cpp's presets."""
-    from memcalc.files.gguf.presets import MIXES
+    from memcalc.files.gguf.presets import PRESETS
     from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS
 
     caches = {**KV_FORMATS, **{item.id: item for item in GGUF_KV_FORMATS.values()}}
@@ -60,7 +60,7 @@ def formats() -> list[dict[str, object]]:
             "note": one.note or f"a preset of llama.cpp: {one.base}, and types of more bits for some tensors",
             "source": PRESETS_SOURCE,
         }
-        for one in MIXES.values()
+        for one in PRESETS.values()
     ]
     return [*of_one_kind, *presets]
 

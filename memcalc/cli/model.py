@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.cli.command import SOURCE, Answer, Command, unread_fields
 from memcalc.cli.header import header_fields, header_text
+from memcalc.errors import escaped
 from memcalc.files.sources import source
 from memcalc.ledger.model import cache_growth, summary
 
@@ -32,7 +33,7 @@ def answer(given: argparse.Namespace) -> Answer:
     return Answer(
         0,
         lambda: fields(model, growth) | header_fields(found) | unread_fields(model),
-        lambda: "\n".join([*summary(model, growth), *header_text(found)]),
+        lambda: "\n".join(map(escaped, [*summary(model, growth), *header_text(found)])),
     )
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.evidence.inference import QUANTITIES
 from memcalc.evidence.prediction import Prediction, exactly, sum_of, sum_of_lines, whole_device
-from memcalc.files.sources import named
+from memcalc.files.catalogue import canonical_name
 from memcalc.ledger.constants import TRANSFORMERS_UNEXPLAINED
-from memcalc.ledger.parallel import stages
 from memcalc.options import value_of
 from memcalc.serving import estimate as serving
 from memcalc.serving.options import ServingOptions
+from memcalc.serving.parallelism import stages
 from memcalc.serving.stage import cache_bytes, cache_tensors, device_budget, growing_lines
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def refuse_incomplete(row: Observation) -> None:
     if row.quantity not in QUANTITIES:
         known = f"one of {', '.join(QUANTITIES)}"
         raise UnknownNameError("quantity", known, row.quantity, "no prediction of it is known")
-    if named(row.shape or row.model) is None:
+    if canonical_name(row.shape or row.model) is None:
         remedy = "state a model of the same shapes"
         raise UnknownNameError("model", "a model of the catalogue", row.shape or row.model, remedy)
     if row.quantity == "kv_bytes_per_rank" and row.on is None:

@@ -9,18 +9,17 @@ from memcalc.errors import BadInputError
 from memcalc.evidence.prediction import Prediction, exactly, sum_of_lines, whole_device
 from memcalc.evidence.training import trained_models
 from memcalc.files.readers import read
-from memcalc.files.readers.megatron import described
 from memcalc.files.source import Source
 from memcalc.files.sources import load_model
-from memcalc.training.plan import train
-from memcalc.training.precision import states
-from memcalc.training.stage import runtime_lines
+from memcalc.training.api import train
+from memcalc.training.overheads import runtime_lines
+from memcalc.training.zero import states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memcalc.evidence.training import TrainedModel, TrainingObservation
-    from memcalc.training.stage import Training
+    from memcalc.training.estimate import TrainingEstimate
 
 __all__ = ["predict_training", "training_estimate"]
 
@@ -28,7 +27,7 @@ SAME_CAPABILITY = {"A100": "a100-80g", "GB200": "b200"}  # cards that the record
 OF_STATES = ("regime", "gradients", "shard", "world")  # what decides the states, of all options
 
 
-def training_estimate(row: TrainingObservation) -> Training:
+def training_estimate(row: TrainingObservation) -> TrainingEstimate:
     """Return the estimate of the plan that a row was measured with, on the device of its hardware.
 
     Where the record of machines does not hold the hardware, a card of the same CUDA capability stands for it
@@ -48,15 +47,12 @@ def training_estimate(row: TrainingObservation) -> Training:
     --------
     >>> from memcalc.evidence.training import training_observations
     >>> (row,) = training_observations(id="fms-full-none-mistral-7b-v0.1-1gpu-8-peak")
-    >>> training_estimate(row).machine.device.id, training_estimate(row).setting.batch
+    >>> plan = training_estimate(row).plan
+    >>> plan.machine.device.id, plan.micro_batch.batch
     ('a100-80g', 8)
 
     """
     plan: dict[str, Any] = dict(row.plan)
-    if "compile" in plan:
-        plan["compiled"] = plan.pop("compile")
-    if "pipeline_layout" in plan:
-        plan["pipeline_layout"] = ",".join(map(str, plan["pipeline_layout"]))
     card = SAME_CAPABILITY.get(row.hardware.split()[-1])
     if "on" not in plan and card is not None and row.quantity.startswith("allocated"):
         plan["on"] = f"{plan['world']}x {card}"
@@ -73,8 +69,51 @@ def training_estimate(row: TrainingObservation) -> Training:
 
 def source_of(model: TrainedModel) -> Source:
     """Return a model of the record as a source: its config.json, or Megatron's arguments."""
-    fields = described(model.fields) if model.fields is not None else dict(model.config or {})
+    fields = dict(model.config or {}) if model.fields is None else megatron_arguments(model.fields)
     return Source(model.name, fields, model.source)
+
+
+WORDS = {  # of the record -> Megatron's
+    "num_hidden_layers": "num_layers",
+    "num_key_value_heads": "num_query_groups",
+    "head_dim": "kv_channels",
+    "intermediate_size": "ffn_hidden_size",
+    "gated": "swiglu",
+    "qk_norm": "qk_layernorm",
+    "q_rank": "q_lora_rank",
+    "kv_rank": "kv_lora_rank",
+    "nope_dim": "qk_head_dim",
+    "rope_dim": "qk_pos_emb_head_dim",
+    "v_dim": "v_head_dim",
+    "experts": "num_experts",
+    "top_k": "moe_router_topk",
+    "expert_width": "moe_ffn_hidden_size",
+    "shared_width": "moe_shared_expert_intermediate_size",
+    "mtp_layers": "mtp_num_layers",
+}
+
+
+def megatron_arguments(fields: Mapping[str, Any]) -> dict[str, object]:
+    """Return Megatron's arguments for a model that the record of training runs describes in its own words.
+
+    >>> words = {"hidden_size": 512, "num_hidden_layers": 12, "tie": True, "positions": "rope", "norm": "rms"}
+    >>> found = megatron_arguments(words)
+    >>> found["position_embedding_type"], found["untie_embeddings_and_output_weights"]
+    ('rope', False)
+    """
+    otherwise = ("tie", "norm", "bias", "qkv_bias", "positions", "dense_layers")
+    found = {WORDS.get(name, name): value for name, value in fields.items() if name not in otherwise}
+    found["untie_embeddings_and_output_weights"] = not fields["tie"]
+    found["normalization"] = "RMSNorm" if fields["norm"] == "rms" else "LayerNorm"
+    found["disable_bias_linear"] = not fields.get("bias")
+    found["add_qkv_bias"] = bool(fields.get("qkv_bias"))
+    found["position_embedding_type"] = "rope" if fields["positions"] == "rope" else "learned_absolute"
+    found["group_query_attention"] = True
+    found["multi_latent_attention"] = "kv_rank" in fields
+    dense = fields.get("dense_layers", 0)
+    if dense:
+        found["moe_layer_freq"] = f"([0]*{dense}+[1]*{fields['num_hidden_layers'] - dense})"
+    return found
 
 
 def predict_training(row: TrainingObservation) -> Prediction:
@@ -115,39 +154,39 @@ def parameters_of(row: TrainingObservation) -> int:
     return model.parameters or read(source_of(model).fields, model.name).parameters
 
 
-def peak(estimate: Training) -> Prediction:
+def peak(estimate: TrainingEstimate) -> Prediction:
     """Return what the allocator holds at the fullest moment."""
-    device = estimate.fullest.budgets[0]
+    device = estimate.device
     return sum_of_lines(line for line in device.lines if device.fullest in line.moments)
 
 
-def after_step(estimate: Training) -> Prediction:
+def after_step(estimate: TrainingEstimate) -> Prediction:
     """Return what the allocator holds once the step is done: the moment of the step without its copies."""
-    lines = estimate.fullest.budgets[0].lines
+    lines = estimate.device.lines
     return sum_of_lines(line for line in lines if "step" in line.moments and line.component != "temporaries")
 
 
-def on_device(estimate: Training) -> Prediction:
+def on_device(estimate: TrainingEstimate) -> Prediction:
     """Return what a device holds in all: the fullest moment, what the allocator keeps, and the context."""
-    return whole_device(estimate.fullest.budgets[0])
+    return whole_device(estimate.device)
 
 
-def reserved(estimate: Training) -> Prediction:
+def reserved(estimate: TrainingEstimate) -> Prediction:
     """Return what the allocator has taken of a device: all but the context and the communicators."""
-    outside = {line.name for line in runtime_lines(estimate)}
-    device = estimate.fullest.budgets[0]
+    outside = {line.name for line in runtime_lines(estimate.plan)}
+    device = estimate.device
     lines = tuple(line for line in device.lines if line.name not in outside)
     return whole_device(replace(device, lines=lines))
 
 
-def kept(estimate: Training) -> Prediction:
+def kept(estimate: TrainingEstimate) -> Prediction:
     """Return what is kept for the backward pass."""
-    lines = estimate.fullest.budgets[0].lines
+    lines = estimate.device.lines
     parts = ("activations", "logits")
     return sum_of_lines(line for line in lines if "forward_end" in line.moments and line.component in parts)
 
 
-OF_A_STEP: dict[str, Callable[[Training], Prediction]] = {
+OF_A_STEP: dict[str, Callable[[TrainingEstimate], Prediction]] = {
     "allocated": peak,
     "allocated_after_step": after_step,
     "reserved": reserved,

@@ -185,8 +185,13 @@ def training_observations(**wanted: object) -> tuple[TrainingObservation, ...]:
     [72434837504, 81008787456, 56190042112]
 
     """
-    rows = load_records(TrainingObservation, FILE, CHECKS, part="observations")
-    return matching(rows, wanted)
+    return matching(load_records(observation, FILE, CHECKS, part="observations"), wanted)
+
+
+def observation(plan: Mapping[str, Any], **fields: Any) -> TrainingObservation:
+    """Return a row from its fields as they are stored: an option with several values is a tuple."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in plan.items()}
+    return TrainingObservation(plan=values, **fields)
 
 
 @cache

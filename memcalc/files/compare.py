@@ -1,9 +1,4 @@
-"""What a checkpoint of a model holds, array by array, and in what a header that was read differs from it.
-
-The ledger lists matrices. A quantised checkpoint stores several arrays for each: codes, scales, zero points,
-under the names, shapes and dtypes of the tool that wrote it. A tool whose names no public source confirms has
-no entry in `TOOLS`: its arrays are then left uncompared, and that is said.
-"""
+"""In what a header that was read differs from the ledger of its config.json, array by array."""
 
 from __future__ import annotations
 
@@ -12,241 +7,25 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError
-from memcalc.files.safetensors import BITS
-from memcalc.files.tensor_names import as_found, family_name, listed, stored_shape
+from memcalc.errors import MemcalcError, escaped
+from memcalc.files.quantizers import Array, arrays_of
+from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
 from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
-from memcalc.ledger.tensor import ceil_div
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from memcalc.files.quantization import Scheme
-    from memcalc.files.safetensors import Header, Stored
+    from memcalc.files.quantizers import Arrays
+    from memcalc.files.safetensors import Header, TensorInfo
     from memcalc.files.source import Source
-    from memcalc.files.tensor_names import Listed
     from memcalc.ledger.model import Model
 
-__all__ = ["Array", "Check", "Difference", "check"]
+__all__ = ["Check", "Difference", "check"]
 
 DTYPES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
-# Floats by their width: which of the two of 16 bits a tool writes depends on the model that it was given.
-FLOATS = {32: ("F32",), 16: ("BF16", "F16"), 8: ("F8_E8M0",)}
-BUFFER = (
-    "F32",
-    "BF16",
-    "F16",
-)  # the router's bias: F32 in published files, the model's dtype if written again
-
-
-class Array(NamedTuple):
-    """One array that a checkpoint should hold; any of `dtypes` will do, the first is what the ledger counts.
-
-    `shape` is None where it cannot be derived; an `optional` array may be left out.
-    """
-
-    shape: tuple[int, ...] | None
-    dtypes: tuple[str, ...]
-    optional: bool = False
-
-    def bytes(self, found: Stored | None) -> int:
-        """Return the bytes of the array; what is left open, the header decides.
-
-        >>> Array((2, 3), ("BF16", "F16")).bytes(None)
-        12
-        """
-        if self.shape is None:
-            return 0 if found is None else found.bytes
-        dtype = found.dtype if found is not None and found.dtype in self.dtypes else self.dtypes[0]
-        return prod(self.shape) * BITS[dtype] // 8
-
-    def difference(self, found: Stored) -> str | None:
-        """Name in what a stored tensor differs: "shape", "dtype", or nothing.
-
-        One number may have the shape () or (1,).
-        """
-        if self.shape is not None and (found.shape or (1,)) != (self.shape or (1,)):
-            return "shape"
-        return None if found.dtype in self.dtypes else "dtype"
-
-    @property
-    def fields(self) -> dict[str, object]:
-        """The array as a difference shows it."""
-        shape = None if self.shape is None else list(self.shape)
-        return {"dtype": " or ".join(self.dtypes), "shape": shape}
-
-
-Packed = dict[str, Array]  # what stands behind the module's name -> array
-
-
-def gptq(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return GPTQ's arrays; older tools add a bias to every module, zeros if the model has none.
-
-    Source: https://github.com/AutoGPTQ/AutoGPTQ, auto_gptq/nn_modules/qlinear/qlinear_cuda.py, 2024.
-    """
-    del endings
-    groups = form.blocks(1, columns)
-    return {
-        ".qweight": Array((columns // 32 * form.bits, rows), ("I32",)),
-        ".qzeros": Array((groups, rows // 32 * form.bits), ("I32",)),
-        ".scales": Array((groups, rows), FLOATS[16]),
-        ".g_idx": Array((columns,), ("I32",)),
-        ".bias": Array((rows,), FLOATS[16], optional=True),
-    }
-
-
-def awq(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return AWQ's arrays.
-
-    Source: https://github.com/casper-hansen/AutoAWQ, awq/modules/linear/gemm.py, 2024.
-    """
-    del endings
-    groups = form.blocks(1, columns)
-    return {
-        ".qweight": Array((columns, rows * form.bits // 32), ("I32",)),
-        ".qzeros": Array((groups, rows * form.bits // 32), ("I32",)),
-        ".scales": Array((groups, rows), FLOATS[16]),
-    }
-
-
-def fp8(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return FP8's arrays: a scale a block, or one a matrix, with one for the activations if they are static.
-
-    DeepSeek's names of scales end in _inv; whether others do, the header says.
-    Source: https://github.com/simpx/model-inspect, README (header of deepseek-ai/DeepSeek-V3), 2025; vLLM's
-    fp8.py and transformers' integrations/finegrained_fp8.py, 2026-11.
-    """
-    blocks = form.rows_per_scale is not None
-    scale = ".weight_scale" if "weight_scale_inv" not in endings and not blocks else ".weight_scale_inv"
-    static = ".activation_scale" if "activation_scale" in endings else ".input_scale"
-    found = {".weight": Array((rows, columns), ("F8_E4M3",)), scale: scales_of(form, rows, columns)}
-    return found | ({static: Array((), ("F32",))} if form.matrix_bits else {})
-
-
-def scales_of(form: Format, rows: int, columns: int) -> Array:
-    """Return the array of scales that lies as the blocks do: (blocks below, blocks beside), or one number."""
-    if form.rows_per_scale is None:
-        return Array((), FLOATS[form.scale_bits])
-    below = ceil_div(rows, form.rows_per_scale)
-    beside = 1 if form.columns_per_scale is None else ceil_div(columns, form.columns_per_scale)
-    return Array((below, beside), FLOATS[form.scale_bits])
-
-
-def bitsandbytes(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return the arrays of NF4, FP4 and LLM.int8; the last one of the former is a text of some dozen bytes.
-
-    Source: https://github.com/bitsandbytes-foundation/bitsandbytes, nn/modules.py (_save_to_state_dict),
-    functional.py (QuantState.as_dict), backends/default/ops.py (shapes), 2026.
-    """
-    del endings
-    if form.bits == 8:
-        return {
-            ".weight": Array((rows, columns), ("I8",)),
-            ".SCB": Array((rows,), ("F32",)),
-            ".weight_format": Array((), ("U8",), optional=True),  # releases before 0.43 wrote none
-        }
-    blocks = form.blocks(rows, columns)
-    found = {
-        ".weight": Array((ceil_div(rows * columns, 2), 1), ("U8",)),
-        ".weight.quant_map": Array((16,), ("F32",)),
-        ".weight.absmax": Array((blocks,), ("F32",)),
-        f".weight.quant_state.bitsandbytes__{form.id.removesuffix('-dq')}": Array(None, ("U8",)),
-    }
-    if form.scales_per_scale is None:
-        return found
-    return found | {
-        ".weight.absmax": Array((blocks,), ("U8",)),
-        ".weight.nested_absmax": Array((ceil_div(blocks, form.scales_per_scale),), ("F32",)),
-        ".weight.nested_quant_map": Array((256,), ("F32",)),
-    }
-
-
-def pack_quantized(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return the arrays of compressed-tensors' integers, packed into words of 32 bits.
-
-    Source: https://github.com/vllm-project/compressed-tensors, compressors/pack_quantized/base.py, 2026.
-    """
-    del endings
-    groups = form.blocks(1, columns)
-    found = {
-        ".weight_packed": Array((rows, ceil_div(columns * form.bits, 32)), ("I32",)),
-        ".weight_scale": Array((rows, groups), FLOATS[form.scale_bits]),
-        ".weight_shape": Array((2,), ("I64", "I32")),
-        ".weight_g_idx": Array((columns,), ("I32",), optional=True),
-    }
-    if form.zero_bits:
-        found[".weight_zero_point"] = Array((ceil_div(rows * form.bits, 32), groups), ("I32",))
-    return found
-
-
-def naive_quantized(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return the arrays of compressed-tensors' numbers of 8 bits.
-
-    Source: https://github.com/vllm-project/compressed-tensors, compressors/naive_quantized/base.py, 2026.
-    """
-    del endings
-    codes = "I8" if form.id == "w8a8" else "F8_E4M3"
-    return {
-        ".weight": Array((rows, columns), (codes,)),
-        ".weight_scale": scales_of(form, rows, columns),
-        ".input_scale": Array((), FLOATS[32] + FLOATS[16], optional=True),
-    }
-
-
-def mxfp4(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return gpt-oss's arrays, two codes a byte; the experts of a layer are stacked before these axes.
-
-    Source: https://github.com/huggingface/transformers, integrations/mxfp4.py, 5.23; shapes as in
-    https://github.com/pytorch/torchtitan, models/gpt_oss/state_dict_adapter.py, 2026.
-    """
-    del endings
-    blocks = form.blocks(1, columns)
-    per_block = columns * form.bits // 8 // blocks
-    return {"_blocks": Array((rows, blocks, per_block), ("U8",)), "_scales": Array((rows, blocks), ("U8",))}
-
-
-def modelopt(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return the arrays of NVIDIA's FP8 and NVFP4; without calibrated activations there is no input_scale.
-
-    Source: https://github.com/NVIDIA/TensorRT-Model-Optimizer, torch/export/unified_export_hf.py, 2026.
-    """
-    del endings
-    number = Array((), ("F32",))
-    beside = {".input_scale": number._replace(optional=True)}
-    if form.bits == 8:
-        return {".weight": Array((rows, columns), ("F8_E4M3",)), ".weight_scale": number, **beside}
-    return {
-        ".weight": Array((rows, columns // 2), ("U8",)),
-        ".weight_scale": Array((rows, form.blocks(1, columns)), ("F8_E4M3",)),
-        ".weight_scale_2": number,
-        **beside,
-    }
-
-
-def mlx(form: Format, rows: int, columns: int, endings: set[str]) -> Packed:
-    """Return MLX's arrays (affine).
-
-    Source: https://github.com/ml-explore/mlx, python/mlx/nn/layers/quantized.py, 2026.
-    """
-    del endings
-    group = Array((rows, form.blocks(1, columns)), FLOATS[16])
-    return {".weight": Array((rows, columns * form.bits // 32), ("U32",)), ".scales": group, ".biases": group}
-
-
-# (method, layout of compressed-tensors) of a quantization_config -> how its tool stores a matrix
-TOOLS: dict[tuple[str, str], Callable[[Format, int, int, set[str]], Packed]] = {
-    ("gptq", ""): gptq,
-    ("awq", ""): awq,
-    ("fp8", ""): fp8,
-    ("bitsandbytes", ""): bitsandbytes,
-    ("compressed-tensors", "pack-quantized"): pack_quantized,
-    ("compressed-tensors", "float-quantized"): naive_quantized,
-    ("compressed-tensors", "int-quantized"): naive_quantized,
-    ("compressed-tensors", "naive-quantized"): naive_quantized,
-    ("mxfp4", ""): mxfp4,
-    ("modelopt", ""): modelopt,
-    ("mlx", ""): mlx,
-}
+# the router's bias: F32 in published files, the model's dtype if written again
+BUFFER = ("F32", "BF16", "F16")
 
 
 class Difference(NamedTuple):
@@ -291,7 +70,7 @@ class Check(NamedTuple):
                 rows.append(f"the index states {one.found:,} bytes instead of {one.expected:,}")
             elif one.kind not in kinds:
                 rows.append(f"not compared: {one.name}")
-        return "; ".join(rows)
+        return escaped("; ".join(rows))
 
     @property
     def equal(self) -> str:
@@ -322,8 +101,10 @@ class Expected(NamedTuple):
 def check(source: Source) -> Check | None:
     """Compare the header of a source with the ledger of its config.json, tensor by tensor; None without one.
 
-    Raises:
-        BadInputError: the config.json is not understood.
+    Raises
+    ------
+    BadInputError
+        The config.json is not understood.
 
     """
     header = source.header
@@ -333,14 +114,14 @@ def check(source: Source) -> Check | None:
         return check_gguf(source.model, header)
     try:
         scheme = source.scheme
-    except BadInputError as error:  # the model itself can be answered all the same
+    except MemcalcError as error:  # the model itself can be answered all the same
         return Check(header, None, (Difference(str(error), "not compared"),))
-    expected = expectation(source.model, scheme, format_named(source.dtype), header)
+    expected = expected_arrays(source.model, scheme, format_named(source.dtype), header)
     aside: tuple[Difference, ...] = ()
     if expected.uncompared and scheme is not None:
         name = " ".join(filter(None, ("the arrays of", scheme.method, scheme.layout)))
         aside = (Difference(name, "not compared", count=len(expected.uncompared)),)
-    size = sum(array.bytes(header.tensors.get(name)) for name, array in held(expected, header))
+    size = sum(array.bytes(header.tensors.get(name)) for name, array in counted(expected, header))
     size += sum(expected.uncompared.values())
     found = (*tensors(expected, header), *sizes(expected, header, size))
     return Check(header, size, (*grouped(found), *aside))
@@ -368,16 +149,17 @@ def check_gguf(model: Model, header: Header) -> Check:
     return Check(header, size, tuple(grouped(found)))
 
 
-def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Header) -> Expected:
+def expected_arrays(model: Model, scheme: Scheme | None, rest: Format, header: Header) -> Expected:
     """Return what a checkpoint of the model should hold; a part that is not there at all was left out."""
     if scheme is not None:
-        model = kept_out(model, scheme, rest)
+        model = without_exclusions(model, scheme, rest)
     rule = uniform_rule(rest) if scheme is None else weight_only_rule(scheme.format, rest)
-    everything = {as_found(model, name, header.tensors): one for name, one in listed(model).items()}
+    everything = {name_in_header(model, name, header.tensors): one for name, one in listed(model).items()}
     there = {one.part for name, one in everything.items() if one.part == "text" or name in header.tensors}
     endings = {name.rpartition(".")[2] for name in header.tensors}
     expected = Expected({}, {})
-    alike: dict[tuple[bool, tuple[int, ...]], Packed | None] = {}
+    quantizer = "" if scheme is None else scheme.quantizer
+    alike: dict[tuple[bool, bool, tuple[int, ...]], Arrays | None] = {}
     for name, one in everything.items():
         form = rest if one.part == "vision" else rule(one.tensor)
         if one.part not in there:
@@ -386,52 +168,34 @@ def expectation(model: Model, scheme: Scheme | None, rest: Format, header: Heade
             dtypes = BUFFER if one.tensor.kind == "buffer" else (DTYPES[form.id],)
             expected.arrays[name] = Array(stored_shape(model, name, one.shape), dtypes)
             continue
-        key = one.tensor.chosen is not None, one.shape
+        is_expert, module = one.tensor.active_experts is not None, name.removesuffix(".weight")
+        is_named = module != name or len(one.shape) > 2  # arrays take the place of a word that is known
+        key = is_expert, is_named, one.shape
         if key not in alike:
-            alike[key] = packed(scheme, form, name, one, endings)
-        add(expected, name.removesuffix(".weight"), alike[key], form, one.shape)
+            arrays = arrays_of(quantizer, form, one.shape, endings, is_expert=is_expert)
+            alike[key] = arrays if is_named else None
+        add(expected, module, alike[key], form, one.shape)
     return expected._replace(arrays=expected.arrays | copies(model, rest)) if "mtp" in there else expected
 
 
-def kept_out(model: Model, scheme: Scheme, rest: Format) -> Model:
+def without_exclusions(model: Model, scheme: Scheme, rest: Format) -> Model:
     """Return the model, its prediction layers too, with a format at every tensor that stays unquantised.
 
     What joins the two streams of a prediction layer stays so without being named: header of
     deepseek-ai/DeepSeek-V3 in https://github.com/simpx/model-inspect, README, 2025.
     """
-    from memcalc.files.quantization import keep_out
+    from memcalc.files.quantization import exclude_modules
 
     depth = len(model.layers)
     whole = replace(model, layers=(*model.layers, *model.mtp))
-    if scheme.kept_out:
-        whole, _ = keep_out(whole, scheme.kept_out, scheme, rest)
+    if scheme.excluded:
+        whole, _ = exclude_modules(whole, scheme, rest)
     joining = (("eh_proj.weight", rest.id),)
     mtp = tuple(replace(layer, formats=layer.formats + joining) for layer in whole.layers[depth:])
     return replace(whole, layers=whole.layers[:depth], mtp=mtp)
 
 
-def packed(scheme: Scheme | None, form: Format, name: str, one: Listed, endings: set[str]) -> Packed | None:
-    """Return the arrays of a quantised matrix, or of a layer's experts in one; None if no tool is known.
-
-    MLX stacks the experts of a layer under names of its own.
-    """
-    if scheme is None:
-        return None
-    tool = TOOLS.get((scheme.method, scheme.layout if scheme.method == "compressed-tensors" else ""))
-    *stacked, rows, columns = one.shape
-    alone = not stacked and name.endswith(".weight") and tool is not mxfp4
-    if tool is None or not (alone or (stacked and tool is mxfp4)):
-        return None
-    if tool is mlx and one.tensor.chosen is not None:
-        return None
-    arrays = tool(form, rows, columns, endings)
-    return {
-        ending: array._replace(shape=array.shape and (*stacked, *array.shape))
-        for ending, array in arrays.items()
-    }
-
-
-def add(expected: Expected, module: str, arrays: Packed | None, form: Format, shape: tuple[int, ...]) -> None:
+def add(expected: Expected, module: str, arrays: Arrays | None, form: Format, shape: tuple[int, ...]) -> None:
     """Enter a quantised module: its arrays, or its bytes if they are not compared."""
     if arrays is None:
         *stacked, rows, columns = shape
@@ -459,7 +223,7 @@ def copies(model: Model, rest: Format) -> dict[str, Array]:
     return {family_name(model, name): Array(table, (DTYPES[rest.id],), optional=True) for name in names}
 
 
-def held(expected: Expected, header: Header) -> Iterator[tuple[str, Array]]:
+def counted(expected: Expected, header: Header) -> Iterator[tuple[str, Array]]:
     """Yield the arrays that the ledger counts: all but the options that the checkpoint leaves out."""
     for name, array in expected.arrays.items():
         if not array.optional or name in header.tensors:
@@ -468,7 +232,7 @@ def held(expected: Expected, header: Header) -> Iterator[tuple[str, Array]]:
 
 def tensors(expected: Expected, header: Header) -> Iterator[Difference]:
     """Yield in what each tensor differs."""
-    for name, array in held(expected, header):
+    for name, array in counted(expected, header):
         if name not in header.tensors:
             yield Difference(name, "missing", array.fields)
             continue
@@ -481,7 +245,7 @@ def tensors(expected: Expected, header: Header) -> Iterator[Difference]:
             yield Difference(name, "unexpected", None, found and shown(found))
 
 
-def shown(found: Stored) -> dict[str, object]:
+def shown(found: TensorInfo) -> dict[str, object]:
     """Return a stored tensor as a difference shows it."""
     return {"dtype": found.dtype, "shape": list(found.shape)}
 

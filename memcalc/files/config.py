@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, shown
+from memcalc.errors import LARGEST, BadInputError, check_whole_number, shown
 from memcalc.files.config_classes import harmless_fields
 
 if TYPE_CHECKING:
@@ -13,10 +12,11 @@ if TYPE_CHECKING:
 
     from memcalc.files.config_classes import ConfigClass
 
-__all__ = ["Config", "load"]
+__all__ = ["Config"]
 
 CORRECT = "correct the field in config.json"
 NESTED = "this config nests a text model: give its text_config as a file of its own"
+COUNTS_OF_LAYERS = ("_layers", "n_layer")
 MOST_LAYERS = 10_000  # layers are listed one by one: a slip of some zeros must not fill the memory
 
 
@@ -76,7 +76,7 @@ class Config:
         Raises
         ------
         BadInputError
-            It is null, and its class takes no null there.
+            It is null, and its class takes no null there; or a number is beyond any size.
 
         """
         name = self.aliases.get(field, field)
@@ -87,6 +87,7 @@ class Config:
         if value is None and name in self.fields and self.declared and not self.declared.takes_null(name):
             expected = f"another value than null, which {self.declared.name} does not take"
             raise BadInputError(field, expected, None, f"{CORRECT}, or remove it")
+        check_range(field, value)
         return value
 
     def has(self, field: str) -> bool:
@@ -114,10 +115,9 @@ class Config:
 
     def count(self, field: str) -> int:
         """Return a whole number >= 0."""
-        value = self.value(field)
-        if type(value) is not int or value < 0:
-            raise BadInputError(field, "a whole number >= 0", value, CORRECT)
-        return value
+        found = check_whole_number(field, self.value(field), CORRECT, least=0)
+        check_layers(field, found)
+        return found
 
     def flag(self, field: str) -> bool:
         """Return a field that is true or false; a field that neither file nor class has is false."""
@@ -239,59 +239,24 @@ def is_count(value: object) -> bool:
 
 
 def check_size(field: str, value: object) -> None:
-    """Refuse a size that is no whole number >= 1, and more layers than any model has.
-
-    Raises:
-        BadInputError: it is negative, zero, a string, a float or true.
-
-    """
-    if type(value) is not int or value < 1:
-        raise BadInputError(field, "a whole number >= 1", value, CORRECT)
-    if field.endswith("_layers") and value > MOST_LAYERS:
-        raise BadInputError(field, f"at most {MOST_LAYERS} layers", value, CORRECT)
+    """Refuse a size that is no whole number >= 1, and more layers than any model has."""
+    check_layers(field, check_whole_number(field, value, CORRECT))
 
 
-def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the fields of a JSON object.
-
-    Raises:
-        BadInputError: a field stands there twice, and nobody knows which one holds.
-
-    """
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BadInputError(twice, "each field once", "the field twice", "remove one of the two")
-    return fields
+def check_layers(field: str, size: int) -> None:
+    """Refuse more layers than any model has."""
+    if field.endswith(COUNTS_OF_LAYERS) and size > MOST_LAYERS:
+        raise BadInputError(field, f"at most {MOST_LAYERS} layers", size, CORRECT)
 
 
-def load(path: str, what: str = "config.json") -> dict[str, object]:
-    """Return the fields of a config.json, or of another file (`what`) with a JSON object.
-
-    Raises:
-        BadInputError: the file is missing, empty, no text, no JSON, or no object.
-
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 (pathlib doubles the start-up time)
-            text = file.read()
-    except OSError as error:
-        why = error.strerror or "unreadable"
-        raise BadInputError("SOURCE", "a readable file", f"{path} ({why})", "check the path") from None
-    except UnicodeDecodeError:
-        raise BadInputError("SOURCE", "a JSON text file", f"{path} (binary)", f"give a {what}") from None
-    if not text.strip():
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (empty)", f"give the model's {what}")
-    try:
-        fields = json.loads(text, object_pairs_hook=without_duplicates)
-    except BadInputError as twice:
-        remedy = f"{twice.remedy} in {path}"
-        raise BadInputError(twice.field, twice.expected, twice.given, remedy) from None
-    except (ValueError, RecursionError):
-        remedy = f"download {what} again; it is cut or damaged"
-        raise BadInputError("SOURCE", "valid JSON", path, remedy) from None
-    if not isinstance(fields, dict):
-        kind = type(fields).__name__
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (a {kind})", f"give the model's {what}")
-    return fields
+def check_range(field: str, value: object) -> None:
+    """Refuse a field in which a number, however deep, is beyond any size: floats could not hold it."""
+    left = [(field, value)]
+    while left:
+        name, one = left.pop()
+        if type(one) is dict:
+            left += [(f"{name}.{key}", item) for key, item in one.items()]
+        elif type(one) is list:
+            left += [(name, item) for item in one]
+        elif type(one) is int and abs(one) > LARGEST:
+            raise BadInputError(name, f"at most {LARGEST} (2^53)", one, CORRECT)

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.files.safetensors import INDEX, SINGLE, beside, read, stated, together, total_size
+from memcalc.files.local import read_config
+from memcalc.files.safetensors import (
+    INDEX,
+    SINGLE,
+    find_weights_file,
+    merge_shards,
+    read,
+    tensor_info,
+    total_size,
+)
 from memcalc.files.source import Source
-from memcalc.files.sources import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +36,12 @@ BY_HAND = "download its config.json and give its path"
 def repository(name: str) -> Source:
     """Return the source that a repository describes; what the cache holds if the network does not answer.
 
-    Raises:
-        BadInputError: the library is missing, or the repository cannot be reached or read.
-        UnknownNameError: there is no such repository.
+    Raises
+    ------
+    BadInputError
+        The library is missing, or the repository cannot be reached or read.
+    UnknownNameError
+        There is no such repository.
 
     """
     try:
@@ -75,12 +86,7 @@ def quietly() -> Iterator[None]:
 
 
 def fetched(name: str) -> Source:
-    """Return what a repository describes; its list of files comes first, because asking for it never retries.
-
-    Raises:
-        BadInputError: it has no config.json.
-
-    """
+    """Return what a repository describes; its list of files comes first: asking for it never retries."""
     from huggingface_hub import HfApi, errors, hf_hub_download
 
     try:
@@ -89,24 +95,28 @@ def fetched(name: str) -> Source:
         raise  # the Hub did answer
     except (errors.OfflineModeIsEnabled, errors.HTTPError, OSError):
         folder = Path(hf_hub_download(name, "config.json", local_files_only=True)).parent
-        weights = beside(str(folder), (path.name for path in folder.iterdir()))
+        weights = find_weights_file(str(folder), (path.name for path in folder.iterdir()))
         header = None if weights is None else read(weights)
-        return Source(name, described(str(folder / "config.json")), f"{name}, from the cache", header=header)
+        return Source(
+            name, read_config(str(folder / "config.json")), f"{name}, from the cache", header=header
+        )
     files = {file.rfilename for file in known.siblings or ()}
     if "config.json" not in files:
         raise BadInputError("SOURCE", "a repository with a config.json", name, "name the base model")
     for file in ("hf_quant_config.json", "config.json"):
         if file in files:
             path = hf_hub_download(name, file)
-    header = stored(name) if files & {SINGLE, INDEX} else None
-    return Source(name, described(path), f"{name} of the Hub at {known.sha}", header=header)
+    header = stored_header(name) if files & {SINGLE, INDEX} else None
+    return Source(name, read_config(path), f"{name} of the Hub at {known.sha}", header=header)
 
 
-def stored(name: str) -> Header:
+def stored_header(name: str) -> Header:
     """Return the header of a repository's weights, read by requests for the beginnings of its files.
 
-    Raises:
-        BadInputError: a header is damaged, or has a dtype that is not understood.
+    Raises
+    ------
+    BadInputError
+        A header is damaged, or has a dtype that is not understood.
 
     """
     from huggingface_hub import HfApi
@@ -114,9 +124,9 @@ def stored(name: str) -> Header:
     said = HfApi().get_safetensors_metadata(name)
     shards = {
         shard: {
-            tensor: stated(shard, tensor, one.dtype, list(one.shape), list(one.data_offsets))
+            tensor: tensor_info(shard, tensor, one.dtype, list(one.shape), list(one.data_offsets))
             for tensor, one in file.tensors.items()
         }
         for shard, file in said.files_metadata.items()
     }
-    return together(shards, total_size(INDEX, said.metadata))
+    return merge_shards(shards, total_size(INDEX, said.metadata))

@@ -6,11 +6,13 @@ import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.tensor_names import SPELLINGS, Spelling, spelled
 from memcalc.ledger.formats import Format, format_named
+from memcalc.ledger.patterns import PATTERN, quick_pattern
+from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Scheme", "keep_out", "scheme", "zero_biases"]
+    Grouped = dict[tuple[str, int | None], list["Pattern"]]
+
+__all__ = ["Scheme", "exclude_modules", "scheme", "zero_biases"]
 
 FIELD = "quantization_config"
 ASIDE = "say --weights to leave it aside"
@@ -28,13 +32,19 @@ ASIDE = "say --weights to leave it aside"
 class Scheme(NamedTuple):
     """A format, the names of modules that keep the 16-bit one, and who stores it so.
 
-    `method` is the quantization_config's, `layout` what it says beside it of the arrays (compressed-tensors).
+    `excluded` are names of modules or patterns. `method` is the quantization_config's, `layout` what it says
+    beside it of the arrays (compressed-tensors).
     """
 
     format: Format
-    kept_out: tuple[str, ...]
+    excluded: tuple[str, ...]
     method: str = ""
     layout: str = ""
+
+    @property
+    def quantizer(self) -> str:
+        """The tool that writes the arrays, as `memcalc.files.quantizers` names it."""
+        return f"{self.method} {self.layout}" if self.method == "compressed-tensors" else self.method
 
 
 def scheme(stated: object) -> Scheme:
@@ -43,16 +53,16 @@ def scheme(stated: object) -> Scheme:
     >>> scheme({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}).format.id
     'awq-int4-g128'
 
-    Raises:
-        BadInputError: it is no object, its method is unknown, or a field says more than is understood.
+    Raises
+    ------
+    BadInputError
+        It is no object, its method is unknown, or a field says more than is understood.
 
     """
     if not isinstance(stated, dict) or not stated:
         raise BadInputError(FIELD, "an object that says how", stated, f"correct it, or {ASIDE}")
-    method = stated.get("quant_method") or ("modelopt" if "quant_algo" in stated else "mlx")
-    if not isinstance(method, str) or method not in METHODS:
-        raise BadInputError(f"{FIELD}.quant_method", f"one of {', '.join(METHODS)}", method, ASIDE)
-    if "quant_algo" in stated:
+    method: Any = stated.get("quant_method") or ("modelopt" if "quant_algo" in stated else "mlx")
+    if "quant_algo" in stated and method in METHODS:
         method = "modelopt"
     read, lists, harmless = METHODS[method]
     known = {"quant_method", *lists, *harmless.split()}
@@ -177,9 +187,8 @@ def compressed_tensors(fields: Fields) -> Format:
     return found
 
 
-def mxfp4(fields: Fields) -> Format:
+def mxfp4(_fields: Fields) -> Format:
     """Read gpt-oss's MXFP4."""
-    del fields
     return named("mxfp4", "quant_method")
 
 
@@ -197,41 +206,56 @@ def mlx(fields: Fields) -> Format:
     return named(f"mlx-{fields.get('bits')}bit-g{group(fields)}", "bits")
 
 
-# a method: how it is read, its lists of modules, and fields that change no byte of the weights
-METHODS: dict[str, tuple[Callable[[Fields], Format], tuple[str, ...], str]] = {
-    "gptq": (
-        gptq,
-        ("modules_to_not_convert",),
-        """desc_act sym damp_percent static_groups true_sequential model_name_or_path model_file_base_name
+class Method(NamedTuple):
+    """A method of a quantization_config: how it is read, its lists of modules, and its harmless fields.
+
+    Those change no byte of the weights.
+    """
+
+    read: Callable[[Fields], Format]
+    lists: tuple[str, ...] = ()
+    harmless: str = ""
+
+
+METHODS: Registry[Method] = Registry(
+    f"{FIELD}.quant_method",
+    {
+        "gptq": Method(
+            gptq,
+            ("modules_to_not_convert",),
+            """desc_act sym damp_percent static_groups true_sequential model_name_or_path model_file_base_name
         checkpoint_format dataset tokenizer batch_size backend use_exllama exllama_config max_input_length
         cache_block_outputs use_cuda_fp16 model_seqlen block_name_to_quantize disable_exllama meta
         module_name_preceding_first_block pad_token_id""",
-    ),
-    "awq": (
-        awq,
-        ("modules_to_not_convert",),
-        "version do_fuse fuse_max_seq_len backend exllama_config modules_to_fuse",
-    ),
-    "fp8": (fp8, ("modules_to_not_convert", "ignored_layers"), "fmt scale_fmt"),
-    "bitsandbytes": (
-        bitsandbytes,
-        ("llm_int8_skip_modules",),
-        """_load_in_4bit _load_in_8bit bnb_4bit_compute_dtype bnb_4bit_quant_storage llm_int8_threshold
+        ),
+        "awq": Method(
+            awq,
+            ("modules_to_not_convert",),
+            "version do_fuse fuse_max_seq_len backend exllama_config modules_to_fuse",
+        ),
+        "fp8": Method(fp8, ("modules_to_not_convert", "ignored_layers"), "fmt scale_fmt"),
+        "bitsandbytes": Method(
+            bitsandbytes,
+            ("llm_int8_skip_modules",),
+            """_load_in_4bit _load_in_8bit bnb_4bit_compute_dtype bnb_4bit_quant_storage llm_int8_threshold
         llm_int8_enable_fp32_cpu_offload llm_int8_has_fp16_weight""",
-    ),
-    "compressed-tensors": (
-        compressed_tensors,
-        ("ignore",),
-        "format quantization_status global_compression_ratio version kv_cache_scheme",
-    ),
-    "mxfp4": (mxfp4, ("modules_to_not_convert",), ""),
-    "modelopt": (
-        modelopt,
-        ("ignore", "exclude_modules"),
-        "producer config_groups kv_cache_scheme kv_cache_quant_algo",
-    ),
-    "mlx": (mlx, (), ""),
-}
+        ),
+        "compressed-tensors": Method(
+            compressed_tensors,
+            ("ignore",),
+            "format quantization_status global_compression_ratio version kv_cache_scheme",
+        ),
+        "mxfp4": Method(mxfp4, ("modules_to_not_convert",)),
+        "modelopt": Method(
+            modelopt,
+            ("ignore", "exclude_modules"),
+            "producer config_groups kv_cache_scheme kv_cache_quant_algo",
+        ),
+        "mlx": Method(mlx),
+    },
+    remedy=ASIDE,
+    offers=False,
+)
 
 
 class Pattern(NamedTuple):
@@ -262,10 +286,8 @@ def means(pattern: Pattern, module: str) -> bool:
 def patterns(entry: str, depth: int) -> list[Pattern]:
     """Return a list's entry as patterns; one that is a regular expression with digits asks every layer."""
     if entry.startswith("re:"):
-        try:
-            re.compile(entry[3:])
-        except re.error:
-            raise BadInputError(FIELD, "regular expressions after re:", entry, ASIDE) from None
+        if quick_pattern(entry.removeprefix("re:")) is None:
+            raise BadInputError(FIELD, f"{PATTERN}, after re:", entry, ASIDE)
         layers = range(depth) if re.search(r"\d", entry) else [None]
         return [Pattern(entry, layer, entry) for layer in layers]
     plain = entry.removeprefix("language_model.").replace("model.language_model.", "model.")
@@ -278,49 +300,77 @@ def patterns(entry: str, depth: int) -> list[Pattern]:
     return [Pattern(entry, int(found[2]), template)]
 
 
-def keep_out(
-    model: Model, entries: Iterable[str], kept: Scheme, rest: Format
-) -> tuple[Model, tuple[str, ...]]:
-    """Return the model whose named modules are stored as `rest`, and the entries that name no module.
+def exclude_modules(model: Model, scheme: Scheme, rest: Format) -> tuple[Model, tuple[str, ...]]:
+    """Return a model whose excluded modules are not quantised, and the entries that name no module.
 
-    Raises:
-        BadInputError: an entry is no pattern, or names what stands outside the layers and would be quantised.
+    Parameters
+    ----------
+    model : Model
+        The model.
+    scheme : Scheme
+        Its quantisation, with the names of the modules that are excluded from it.
+    rest : Format
+        How those are stored.
+
+    Raises
+    ------
+    BadInputError
+        An entry is no pattern, or names what stands outside the layers and would be quantised.
 
     """
-    words = tuple(SPELLINGS.get(model.model_type, Spelling({})).words.items())
-    alike: dict[tuple[str, int | None], list[Pattern]] = {}  # many entries differ in their layer alone
+    depth = len(model.layers)
+    grouped = grouped_patterns(scheme.excluded, depth)
+    used = used_outside(model, grouped, scheme)
+    distinct = {id(layer): layer for layer in model.layers}
+    meant = {key: meanings(model, layer, grouped) for key, layer in distinct.items()}
+    every = [one for same in grouped.values() for one in same]
+    numbered = {one.layer for one in every}
+
+    def excluded(layer: Layer, index: int | None) -> Layer:
+        found = meant[id(layer)].items()
+        formats = tuple(
+            (name, rest.id) for name, same in found if any(one.layer in (None, index) for one in same)
+        )
+        return replace(layer, formats=formats) if formats else layer
+
+    keys = (index if index in numbered else None for index in range(depth))
+    changed = replace(model, mtp=()).map_layers(excluded, keys)
+    for found in meant.values():
+        used |= {one.entry for same in found.values() for one in same if (one.layer or 0) < depth}
+    unmatched = (entry for entry in dict.fromkeys(one.entry for one in every) if entry not in used)
+    return replace(changed, mtp=model.mtp), tuple(unmatched)
+
+
+def grouped_patterns(entries: Iterable[str], depth: int) -> Grouped:
+    """Return the patterns of a list, those together that differ in their layer alone, as most do."""
+    found: Grouped = {}
     for entry in dict.fromkeys(entries):
-        for one in patterns(entry, len(model.layers)):
-            alike.setdefault((one.template, one.layer if one.is_expression else None), []).append(one)
+        for one in patterns(entry, depth):
+            found.setdefault((one.template, one.layer if one.is_expression else None), []).append(one)
+    return found
+
+
+def used_outside(model: Model, grouped: Grouped, scheme: Scheme) -> set[str]:
+    """Return the entries that name what stands outside the layers; it is not quantised anyway, or refused."""
     used: set[str] = set()
     for name, part in model.outside:
-        hits = {one.entry for same in alike.values() if means(same[0], name) for one in same}
-        if hits and getattr(part, "kind", "norm") in kept.format.kinds:
-            raise BadInputError(FIELD, f"{name} in {kept.format.id}", min(hits), ASIDE)
+        hits = {one.entry for same in grouped.values() if means(same[0], name) for one in same}
+        if hits and getattr(part, "kind", "norm") in scheme.format.kinds:
+            raise BadInputError(FIELD, f"{name} in {scheme.format.id}", min(hits), ASIDE)
         used |= hits
-    meant: dict[int, dict[str, set[int | None]]] = {}
-    layers: list[Layer] = []
-    stored: dict[tuple[int, int | None], Layer] = {}
-    numbered = {one.layer for every in alike.values() for one in every}
-    for index, layer in enumerate(model.layers):
-        if id(layer.parts) not in meant:  # readers use one object for equal layers
-            found = meant[id(layer.parts)] = {}
-            for tensor in layer.weights():
-                module = module_of(tensor.name)
-                spellings = {module, spelled(f"{module}.", words).removesuffix(".")}
-                groups = (every for every in alike.values() if any(means(every[0], one) for one in spellings))
-                same = [one for every in groups for one in every]
-                found[tensor.name] = {one.layer for one in same}
-                used |= {one.entry for one in same if (one.layer or 0) < len(model.layers)}
-        found = meant[id(layer.parts)]
-        own = index in numbered  # else the layer is stored as all that are alike
-        alone = id(layer.parts), index if own else None
-        if alone not in stored:
-            out = tuple((name, rest.id) for name, which in found.items() if which & {None, index})
-            stored[alone] = replace(layer, formats=out) if out else layer
-        layers.append(stored[alone])
-    entries = dict.fromkeys(one.entry for same in alike.values() for one in same)
-    return replace(model, layers=tuple(layers)), tuple(entry for entry in entries if entry not in used)
+    return used
+
+
+def meanings(model: Model, layer: Layer, grouped: Grouped) -> dict[str, list[Pattern]]:
+    """Return for each tensor of a layer the patterns that mean its module, in any layer."""
+    words = tuple(SPELLINGS.get(model.model_type, Spelling({})).words.items())
+    found = {}
+    for tensor in layer.weights():
+        module = module_of(tensor.name)
+        spellings = {module, spelled(f"{module}.", words).removesuffix(".")}
+        groups = (same for same in grouped.values() if any(means(same[0], one) for one in spellings))
+        found[tensor.name] = [one for same in groups for one in same]
+    return found
 
 
 def module_of(tensor: str) -> str:
@@ -343,4 +393,4 @@ def zero_biases(model: Model, rule: Rule) -> Iterator[Tensor]:
     for tensor in weights:
         name = tensor.name.removesuffix("weight") + "bias"
         if not rule(tensor).is_plain and name not in names:
-            yield tensor._replace(name=name, shape=tensor.shape[:1], kind="bias", split=None)
+            yield tensor._replace(name=name, shape=tensor.shape[:1], kind="bias", shard_axis=None)

@@ -6,18 +6,17 @@ https://github.com/huggingface/safetensors (README and safetensors/src/tensor.rs
 
 from __future__ import annotations
 
-import json
 import os
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.errors import BadInputError
-from memcalc.files.config import load, without_duplicates
+from memcalc.errors import LARGEST, BadInputError
+from memcalc.files.json_file import WithoutCollection, load, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["BITS", "Header", "Stored", "beside", "read", "stated", "together"]
+__all__ = ["BITS", "Header", "TensorInfo", "find_weights_file", "merge_shards", "read", "tensor_info"]
 
 LONGEST = 100_000_000  # bytes of JSON: the format allows no more
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -47,10 +46,12 @@ BITS = {
 }
 SCALES = ("weight_scale_inv", "weight_scale")  # what tools call the scales of weights
 SCALE_BITS = frozenset({8, 16, 32})
+MOST_AXES = 8  # of a tensor: an expert's convolution over pictures and time would have six
+WHOLE = frozenset({int})  # a set is asked faster than each value of a million
 AGAIN = "download the file again; it is cut or damaged"
 
 
-class Stored(NamedTuple):
+class TensorInfo(NamedTuple):
     """One tensor as a header states it, and the bytes of its numbers."""
 
     dtype: str
@@ -65,7 +66,7 @@ class Header(NamedTuple):
     `kind` is the format of the files: "safetensors", or "gguf" (see `memcalc.files.gguf.header`).
     """
 
-    tensors: Mapping[str, Stored | None]
+    tensors: Mapping[str, TensorInfo | None]
     files: int
     total_size: int | None = None
     kind: str = "safetensors"
@@ -74,7 +75,7 @@ class Header(NamedTuple):
     def bytes(self) -> int | None:
         """Bytes of all tensors; None if neither headers nor the index say.
 
-        >>> Header({"lm_head.weight": Stored("BF16", (10, 8), 160)}, files=1).bytes
+        >>> Header({"lm_head.weight": TensorInfo("BF16", (10, 8), 160)}, files=1).bytes
         160
         """
         if not self.files:
@@ -85,7 +86,7 @@ class Header(NamedTuple):
     def scale_bits(self) -> int | None:
         """The width of the weights' scales; None if there are none, or several.
 
-        >>> Header({"q_proj.weight_scale_inv": Stored("BF16", (1, 1), 2)}, files=1).scale_bits
+        >>> Header({"q_proj.weight_scale_inv": TensorInfo("BF16", (1, 1), 2)}, files=1).scale_bits
         16
         """
         widths = {
@@ -96,84 +97,99 @@ class Header(NamedTuple):
         return widths.pop() if len(widths) == 1 and widths <= SCALE_BITS else None
 
 
-def stated(where: str, name: str, dtype: object, shape: Any, offsets: Any) -> Stored:
+def tensor_info(where: str, name: str, dtype: object, shape: Any, offsets: Any) -> TensorInfo:
     """Return a tensor whose dtype, shape and place in the file agree.
 
-    >>> stated("a.safetensors", "norm.weight", "F32", [8], [0, 32])
-    Stored(dtype='F32', shape=(8,), bytes=32)
+    >>> tensor_info("a.safetensors", "norm.weight", "F32", [8], [0, 32])
+    TensorInfo(dtype='F32', shape=(8,), bytes=32)
 
-    Raises:
-        BadInputError: an unknown dtype, a shape or a place that cannot be, or the two do not fit.
+    Raises
+    ------
+    BadInputError
+        An unknown dtype, a shape or a place that cannot be, or the two do not fit.
 
     """
     field = f"{where}: {name}"
-    if not isinstance(dtype, str) or dtype not in BITS:
+    if type(dtype) is not str or dtype not in BITS:
         remedy = "this dtype is not understood, so nothing is counted"
         raise BadInputError(field, f"a dtype among {', '.join(BITS)}", dtype, remedy)
-    if not are_sizes(shape):
-        raise BadInputError(field, "a shape of whole numbers >= 0", shape, AGAIN)
+    if not are_sizes(shape) or len(shape) > MOST_AXES:
+        raise BadInputError(field, f"a shape of at most {MOST_AXES} whole numbers >= 0", shape, AGAIN)
     if not are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise BadInputError(field, "data_offsets: begin and end", offsets, AGAIN)
     size, rest = divmod(prod(shape) * BITS[dtype], 8)
     if rest or offsets[1] - offsets[0] != size:
         given = f"{offsets[1] - offsets[0]} for {dtype} {list(shape)}"
         raise BadInputError(field, f"data_offsets {size} bytes apart", given, AGAIN)
-    return Stored(dtype, tuple(shape), size)
+    return TensorInfo(dtype, tuple(shape), size)
 
 
 def are_sizes(value: Any) -> bool:
-    """Say whether a value is a list of whole numbers >= 0.
+    """Say whether a value is a list of whole numbers from 0 to 2^53.
 
-    >>> are_sizes([2, 0]), are_sizes([True]), are_sizes("ab")
-    (True, False, False)
+    >>> are_sizes([2, 0]), are_sizes([True]), are_sizes("ab"), are_sizes([10**400])
+    (True, False, False, False)
     """
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    if type(value) is not list or not WHOLE.issuperset(map(type, value)):
+        return False
+    return not value or (min(value) >= 0 and max(value) <= LARGEST)
 
 
 def read(path: str) -> Header:
     """Return the header of a `.safetensors` file, or of all shards that an index names.
 
-    Raises:
-        BadInputError: a file is missing, cut, damaged, or not of this format; an index and its shards differ.
+    Raises
+    ------
+    BadInputError
+        A file is missing, cut, damaged, or not of this format; an index and its shards differ.
 
     """
     return indexed(path) if path.endswith(".json") else Header(file_tensors(path), files=1)
 
 
-def file_tensors(path: str) -> dict[str, Stored | None]:
+def file_tensors(path: str) -> dict[str, TensorInfo | None]:
     """Return the tensors of one file, all its bytes accounted for.
 
-    Raises:
-        BadInputError: the file is missing, cut, damaged, or not of this format.
+    Raises
+    ------
+    BadInputError
+        The file is missing, cut, damaged, or not of this format.
 
     """
     where = os.path.basename(path)
     text, size = header_text(path)
-    fields = parsed(where, text)
-    fields.pop("__metadata__", None)
-    tensors: dict[str, Stored | None] = {}
-    places = []
-    for name, entry in fields.items():
-        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise BadInputError(f"{where}: {name}", "dtype, shape and data_offsets", entry, AGAIN)
-        tensors[name] = stated(where, name, entry["dtype"], entry["shape"], entry["data_offsets"])
-        places.append(entry["data_offsets"])
-    end = 0
-    for begin, behind in sorted(places):
-        if begin != end:
-            raise BadInputError(where, f"a tensor that begins at byte {end}", begin, AGAIN)
-        end = behind
+    with WithoutCollection():
+        fields = parsed(where, text)
+        fields.pop("__metadata__", None)
+        tensors: dict[str, TensorInfo | None] = {}
+        for name, entry in fields.items():
+            if type(entry) is not dict or entry.keys() != {"dtype", "shape", "data_offsets"}:
+                raise BadInputError(f"{where}: {name}", "dtype, shape and data_offsets", entry, AGAIN)
+            tensors[name] = tensor_info(where, name, entry["dtype"], entry["shape"], entry["data_offsets"])
+        end = laid_out(where, [entry["data_offsets"] for entry in fields.values()])
     right = 8 + len(text) + end
     if size != right:
         raise BadInputError(where, f"the {right} bytes that its header says", f"{size} bytes", AGAIN)
     return tensors
 
 
+def laid_out(where: str, places: list[list[int]]) -> int:
+    """Return where the last tensor ends."""
+    end = 0
+    for begin, behind in sorted(places):
+        if begin != end:
+            raise BadInputError(where, f"a tensor that begins at byte {end}", begin, AGAIN)
+        end = behind
+    return end
+
+
 def header_text(path: str) -> tuple[bytes, int]:
     """Return the JSON of a file's header, and the file's size.
 
-    Raises:
-        BadInputError: the file is missing, or shorter than its header.
+    Raises
+    ------
+    BadInputError
+        The file is missing, or shorter than its header.
 
     """
     where = os.path.basename(path)
@@ -198,14 +214,9 @@ def header_text(path: str) -> tuple[bytes, int]:
 
 
 def parsed(where: str, text: bytes) -> dict[str, Any]:
-    """Return the JSON object of a header.
-
-    Raises:
-        BadInputError: it is none, or a name stands there twice.
-
-    """
+    """Return the JSON object of a header."""
     try:
-        fields = json.loads(text.decode(), object_pairs_hook=without_duplicates)
+        fields = parse(text.decode())
     except BadInputError as twice:
         raise BadInputError(f"{where}: {twice.field}", twice.expected, twice.given, AGAIN) from None
     except (ValueError, RecursionError):
@@ -218,8 +229,10 @@ def parsed(where: str, text: bytes) -> dict[str, Any]:
 def indexed(path: str) -> Header:
     """Return the tensors of all shards that an index names, or their names if no shard lies beside it.
 
-    Raises:
-        BadInputError: no index; a shard is missing beside another, or lacks a tensor of the index.
+    Raises
+    ------
+    BadInputError
+        No index; a shard is missing beside another, or lacks a tensor of the index.
 
     """
     where, folder = os.path.basename(path), os.path.dirname(path)
@@ -240,7 +253,7 @@ def indexed(path: str) -> Header:
         if name not in there:
             given = f"{len(there)} of {len(names)}; {name} is missing"
             raise BadInputError(where, "all shards beside it, or none", given, "download the rest")
-    header = together({name: file_tensors(os.path.join(folder, name)) for name in names}, size)
+    header = merge_shards({name: file_tensors(os.path.join(folder, name)) for name in names}, size)
     for tensor in shards:
         if tensor not in header.tensors:
             given = f"no such tensor in {shards[tensor]}"
@@ -262,14 +275,16 @@ def total_size(where: str, metadata: object) -> int | None:
     return int(size)
 
 
-def together(shards: Mapping[str, Mapping[str, Stored | None]], size: int | None) -> Header:
+def merge_shards(shards: Mapping[str, Mapping[str, TensorInfo | None]], size: int | None) -> Header:
     """Return the tensors of several files as one checkpoint's.
 
-    Raises:
-        BadInputError: two files hold a tensor of the same name, and nobody knows which one counts.
+    Raises
+    ------
+    BadInputError
+        Two files hold a tensor of the same name, and nobody knows which one counts.
 
     """
-    tensors: dict[str, Stored | None] = {}
+    tensors: dict[str, TensorInfo | None] = {}
     for shard, own in shards.items():
         for name in own.keys() & tensors.keys():
             raise BadInputError(
@@ -279,13 +294,15 @@ def together(shards: Mapping[str, Mapping[str, Stored | None]], size: int | None
     return Header(tensors, len(shards), size)
 
 
-def beside(folder: str, files: Iterable[str]) -> str | None:
+def find_weights_file(folder: str, files: Iterable[str]) -> str | None:
     """Return the path of the file or index that describes a folder's checkpoint; None if there is none.
 
     As in transformers, model.safetensors comes before an index.
 
-    Raises:
-        BadInputError: several files and no index that says which belong together, or another name.
+    Raises
+    ------
+    BadInputError
+        Several files and no index that says which belong together, or another name.
 
     """
     names = sorted(name for name in files if name.endswith((".safetensors", ".safetensors.index.json")))

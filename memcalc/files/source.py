@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, MemcalcError, RefusalError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from memcalc.files.quantization import Scheme
     from memcalc.files.safetensors import Header
     from memcalc.files.storage import StoredModel
@@ -22,7 +24,8 @@ class Source(NamedTuple):
     """A model's name and config.json, where it was found, and what is known of its storage.
 
     `scale_bits` is what a record of the catalogue says; `header` is None where only the config.json is known.
-    `file_type` is the number of the preset that a GGUF file says it was made with.
+    `file_type` is the number of the preset that a GGUF file says it was made with, `keys` are the keys under
+    which it states the fields.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Source(NamedTuple):
     scale_bits: int | None = None
     header: Header | None = None
     file_type: int | None = None
+    keys: Mapping[str, str] | None = None
 
     @property
     def is_gguf(self) -> bool:
@@ -39,7 +43,7 @@ class Source(NamedTuple):
 
     @property
     def model(self) -> Model:
-        """The model that the config.json describes.
+        """The model that the config.json describes, or that the key-values of a GGUF file do.
 
         Raises
         ------
@@ -49,7 +53,12 @@ class Source(NamedTuple):
         """
         from memcalc.files.readers import read
 
-        return read(self.fields, self.name)
+        try:
+            return read(self.fields, self.name)
+        except RefusalError as error:
+            if self.keys is None:
+                raise
+            raise in_keys(error, self.keys) from None
 
     def stated(self, field: str) -> object:
         """Return a field, or the text model's where a config.json nests one."""
@@ -117,7 +126,7 @@ class Source(NamedTuple):
         """Say whether a format is the one that the source states: naming it means the same checkpoint."""
         try:
             return self.stored_as == weights
-        except BadInputError:
+        except MemcalcError:
             return False
 
     def uses_gguf(self, weights: str | None = None) -> bool:
@@ -174,11 +183,29 @@ class Source(NamedTuple):
         """
         from memcalc.files import storage
 
+        model, dtype = self.model, self.dtype
         if not (as_gguf or self.uses_gguf(weights)):
             own = self.scheme if weights is None or self.states(weights) else None
-            return storage.as_checkpoint(self.model, self.dtype, weights, own)
+            return storage.as_checkpoint(model, dtype, weights, own)
         if weights is not None:
-            return storage.as_preset(self.model, self.dtype, weights)
+            return storage.as_preset(model, dtype, weights)
         if self.header is not None and self.is_gguf:
-            return storage.as_file(self.model, self.dtype, self.header, self.file_type)
-        return storage.as_converted(self.model, self.dtype, self.scheme)
+            return storage.as_file(model, dtype, self.header, self.file_type)
+        return storage.as_converted(model, dtype, self.scheme)
+
+
+def in_keys(error: RefusalError, keys: Mapping[str, str]) -> RefusalError:
+    """Return an error about a config.json as one about a GGUF file, which has none.
+
+    >>> error = BadInputError("n_head", "at most hidden_size", 9, "correct the field in config.json")
+    >>> str(in_keys(error, {"n_head": "gpt2.attention.head_count", "hidden_size": "gpt2.embedding_length"}))
+    'gpt2.attention.head_count: expected at most gpt2.embedding_length, given 9; convert the model again'
+    """
+    import re
+
+    def named(text: str) -> str:
+        return re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), text)
+
+    given = named(error.given) if isinstance(error.given, str) else error.given
+    remedy = "convert the model again" if "config.json" in error.remedy else named(error.remedy)
+    return type(error)(keys.get(error.field, error.field), named(error.expected), given, remedy)

@@ -1,168 +1,142 @@
-"""Where a model comes from: the catalogue, a config.json, a folder, safetensors, GGUF, the Hub."""
+"""A text names a source: a folder, a catalogue model, a file, a repository of the Hub."""
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
-from memcalc.data import folder, open_text
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.files.config import load
-from memcalc.files.source import Source
+from memcalc.files.catalogue import canonical_name, nearest_names, record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.files.source import Source
     from memcalc.ledger.model import Model
 
-__all__ = ["catalogue", "load_model", "source"]
-
-RECORD_FIELDS = {"id", "config", "source", "date"}
-OPTIONAL_FIELDS = {"aliases", "note", "scale_bits"}
-
-
-def catalogue() -> list[str]:
-    """Return the names of all catalogue models.
-
-    >>> "Qwen/Qwen3-32B" in catalogue()
-    True
-    """
-    names = sorted(os.listdir(folder("models")))
-    return [name.removesuffix(".json").replace("__", "/") for name in names if name.endswith(".json")]
-
-
-def record(name: str) -> Source:
-    """Return a catalogue model's record.
-
-    Raises:
-        TypeError: the record lacks its source or date, or has a field that nobody reads.
-
-    """
-    with open_text("models", name.replace("/", "__") + ".json") as file:
-        fields = json.load(file)
-    if not RECORD_FIELDS <= set(fields) <= (RECORD_FIELDS | OPTIONAL_FIELDS):
-        needed, given = ", ".join(sorted(RECORD_FIELDS)), ", ".join(sorted(fields))
-        raise TypeError(f"{name}: a record has {needed}; this one has {given}")
-    return Source(
-        fields["id"], fields["config"], f"{fields['source']}, {fields['date']}", fields.get("scale_bits")
-    )
-
-
-def named(text: str) -> str | None:
-    """Return the catalogue name that `text` means: whole, without its owner, or an alias."""
-    names = catalogue()
-    wanted = text.lower()
-    for name in names:
-        if wanted in (name.lower(), name.partition("/")[2].lower()):
-            return name
-    with open_text("aliases.json") as file:
-        aliases: dict[str, str] = json.load(file)
-    return next((name for alias, name in aliases.items() if alias.lower() == wanted), None)
+__all__ = ["load_model", "source"]
 
 
 def source(text: str) -> Source:
-    """Return the source that `text` names.
+    """Return the source that a text names.
 
-    A folder with a config.json, whose model.safetensors or index is read too; a catalogue name; a
-    config.json; one of these two files, beside a config.json; a GGUF file; or else a repository of the Hub. A
-    folder comes first, as in transformers.
+    A folder with a config.json comes first, as in transformers; its model.safetensors or index is read too.
 
+    Parameters
+    ----------
+    text : str
+        A folder with a config.json; a catalogue name (without its owner if that is unique); a config.json;
+        a safetensors file or index beside one; a GGUF file; or else a repository of the Hub.
+
+    Returns
+    -------
+    Source
+        The model's name and config.json, and what is known of its storage.
+
+    Raises
+    ------
+    BadInputError
+        A file that cannot be read, or a repository that cannot be reached.
+    UnknownNameError
+        Neither a catalogue name nor a path nor the name of a repository.
+
+    Examples
+    --------
     >>> source("Qwen/Qwen3-32B").stored_as
     'bf16'
 
-    Raises:
-        BadInputError: a file that cannot be read, or a repository that cannot be reached.
-        UnknownNameError: neither a catalogue name nor a path nor the name of a repository.
-
     """
-    name = None if os.path.exists(os.path.join(text, "config.json")) else named(text)
-    if name is not None:
-        return record(name)
-    if os.path.isdir(text):
-        from memcalc.files.safetensors import beside
+    for recognise in RECOGNISERS:
+        found = recognise(text)
+        if found is not None:
+            return found
+    expected = "a catalogue name, a path, or owner/name of a Hub repository"
+    remedy = nearest_names(text) or "see `memcalc list models`, or download its config.json"
+    raise UnknownNameError("SOURCE", expected, text, remedy)
 
-        return on_disk(text, text, beside(text, os.listdir(text)))
-    if text.endswith((".safetensors", ".safetensors.index.json")):
-        return on_disk(text, os.path.dirname(text), whole(text))
-    if text.endswith(".gguf"):
-        return from_gguf(text)
-    if os.path.exists(text) or text.endswith(".json"):
-        return Source(text, described(text), text)
-    if is_repository(text):
-        from memcalc.files.hub import repository
 
+def load_model(text: str) -> Model:
+    """Return the model that a source describes.
+
+    >>> load_model("Qwen/Qwen3-32B").parameters
+    32762123264
+    """
+    return source(text).model
+
+
+def checkpoint_folder(text: str) -> Source | None:
+    """Recognise a folder with a config.json."""
+    return folder(text) if os.path.isfile(os.path.join(text, "config.json")) else None
+
+
+def catalogue_name(text: str) -> Source | None:
+    """Recognise a model of the catalogue."""
+    name = canonical_name(text)
+    return None if name is None else record(name)
+
+
+def folder(text: str) -> Source | None:
+    """Recognise any other folder, and refuse it: it has no config.json."""
+    if not os.path.isdir(text):
+        return None
+    from memcalc.files.local import from_folder
+    from memcalc.files.safetensors import find_weights_file
+
+    return from_folder(text, text, find_weights_file(text, os.listdir(text)))
+
+
+def safetensors_file(text: str) -> Source | None:
+    """Recognise a safetensors file or index."""
+    if not text.endswith((".safetensors", ".safetensors.index.json")):
+        return None
+    from memcalc.files.local import from_folder, reject_single_shard
+
+    reject_single_shard(text)
+    return from_folder(text, os.path.dirname(text), text)
+
+
+def gguf_file(text: str) -> Source | None:
+    """Recognise a GGUF file."""
+    if not text.endswith(".gguf"):
+        return None
+    from memcalc.files.local import from_gguf
+
+    return from_gguf(text)
+
+
+def config_file(text: str) -> Source | None:
+    """Recognise a config.json, whatever it is called."""
+    if not (os.path.exists(text) or text.endswith(".json")):
+        return None
+    from memcalc.files.local import read_config
+    from memcalc.files.source import Source
+
+    return Source(text, read_config(text), text)
+
+
+def hub_repository(text: str) -> Source | None:
+    """Recognise a repository of the Hub; where there is none, the nearest catalogue names come first."""
+    if not is_repository(text):
+        return None
+    from memcalc.files.hub import repository
+
+    try:
         return repository(text)
-    known = "a catalogue name, a path, or owner/name of a Hub repository"
-    raise UnknownNameError("SOURCE", known, text, "see `memcalc list models`, or download its config.json")
+    except (BadInputError, UnknownNameError) as error:
+        nearest = nearest_names(text)
+        remedy = f"{nearest} If not: {error.remedy}" if nearest else error.remedy
+        raise type(error)(error.field, error.expected, error.given, remedy) from None
 
 
-def on_disk(text: str, folder: str, weights: str | None) -> Source:
-    """Return the source whose config.json lies in a folder, and whose header is read from a file beside it.
-
-    Raises:
-        BadInputError: there is no config.json, or one of the two files cannot be read.
-
-    """
-    path = os.path.join(folder, "config.json")
-    if not os.path.exists(path):
-        expected = "a folder that holds a config.json" if text == folder else "a config.json beside it"
-        raise BadInputError("SOURCE", expected, text, "download the model's")
-    fields = described(path)
-    if weights is None:
-        return Source(path, fields, path)
-    from memcalc.files.safetensors import read as read_header
-
-    return Source(path, fields, weights, header=read_header(weights))
-
-
-def from_gguf(path: str) -> Source:
-    """Return the source that a GGUF file is: its key-values say what a config.json says.
-
-    Raises:
-        BadInputError: the file cannot be read, or its architecture is unknown.
-
-    """
-    from memcalc.files.gguf.config import config_fields
-    from memcalc.files.gguf.header import read as read_gguf
-
-    values, header = read_gguf(path)
-    stated = values.get("general.file_type")
-    return Source(
-        path,
-        config_fields(values, header.tensors),
-        path,
-        header=header,
-        file_type=stated if type(stated) is int else None,
-    )
-
-
-def described(path: str) -> dict[str, object]:
-    """Return the fields of a config.json, with the quantisation that NVIDIA states in a file beside it."""
-    fields = load(path)
-    beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")
-    if "quantization_config" not in fields and os.path.exists(beside):
-        stated = load(beside, "hf_quant_config.json").get("quantization")
-        if not stated:
-            remedy = "correct the file, or remove it"
-            raise BadInputError("hf_quant_config.json: quantization", "an object", stated, remedy)
-        fields["quantization_config"] = stated
-    return fields
-
-
-def whole(path: str) -> str:
-    """Return the path of a whole checkpoint.
-
-    Raises:
-        BadInputError: it is one shard of several.
-
-    """
-    import re
-
-    name = os.path.basename(path)
-    shard = re.search(r"-(\d+)-of-(\d+)\.safetensors$", name)
-    if shard is not None and int(shard[2]) > 1:
-        remedy = "give the index, model.safetensors.index.json"
-        raise BadInputError("SOURCE", "a whole checkpoint", f"{name}, one shard of {int(shard[2])}", remedy)
-    return path
+RECOGNISERS: tuple[Callable[[str], Source | None], ...] = (  # the first that knows a text decides
+    checkpoint_folder,
+    catalogue_name,
+    folder,
+    safetensors_file,
+    gguf_file,
+    config_file,
+    hub_repository,
+)
 
 
 def is_repository(text: str) -> bool:
@@ -174,12 +148,3 @@ def is_repository(text: str) -> bool:
     import re
 
     return re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", text, re.ASCII) is not None
-
-
-def load_model(text: str) -> Model:
-    """Return the model that a source describes.
-
-    >>> load_model("Qwen/Qwen3-32B").parameters
-    32762123264
-    """
-    return source(text).model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
-    from memcalc.files.gguf.presets import Mix
+    from memcalc.files.gguf.presets import Preset
     from memcalc.files.quantization import Scheme
     from memcalc.files.safetensors import Header
     from memcalc.ledger.formats import Rule
@@ -50,9 +50,9 @@ def is_preset(weights: str) -> bool:
     """
     if weights in FORMATS:
         return False
-    from memcalc.files.gguf.presets import find_mix
+    from memcalc.files.gguf.presets import find_preset
 
-    return find_mix(weights) is not None
+    return find_preset(weights) is not None
 
 
 def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | None) -> StoredModel:
@@ -75,19 +75,19 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
     form = format_named(dtype if weights is None else weights)
     if own is not None:
         form = own.format
-        if own.kept_out:
-            from memcalc.files.quantization import keep_out
+        if own.excluded:
+            from memcalc.files.quantization import exclude_modules
 
-            model, unmatched = keep_out(model, own.kept_out, own, activation)
+            model, unmatched = exclude_modules(model, own, activation)
     rule = uniform_rule(form) if form.is_plain else weight_only_rule(form, activation)
     return StoredModel(model, rule, form, activation, unmatched, own is not None)
 
 
 def as_preset(model: Model, dtype: str, weights: str) -> StoredModel:
     """Return a model as llama.cpp stores it with a preset such as Q4_K_M."""
-    from memcalc.files.gguf.presets import mix_named
+    from memcalc.files.gguf.presets import preset_named
 
-    return in_preset(model, format_named(dtype), mix_named(weights))
+    return in_preset(model, format_named(dtype), preset_named(weights))
 
 
 def as_converted(model: Model, dtype: str, own: Scheme | None) -> StoredModel:
@@ -95,17 +95,17 @@ def as_converted(model: Model, dtype: str, own: Scheme | None) -> StoredModel:
 
     Source: ggml-org/llama.cpp, convert_hf_to_gguf.py (dequant_model), 2026-11.
     """
-    from memcalc.files.gguf.presets import converted
+    from memcalc.files.gguf.presets import converter_preset
 
     activation = format_named(dtype)
-    return in_preset(model, activation, converted(None if own is None else own.method, activation))
+    return in_preset(model, activation, converter_preset(None if own is None else own.method, activation))
 
 
-def in_preset(model: Model, activation: Format, preset: Mix) -> StoredModel:
+def in_preset(model: Model, activation: Format, preset: Preset) -> StoredModel:
     """Return a model as a preset stores it."""
-    from memcalc.files.gguf.presets import mixed
+    from memcalc.files.gguf.presets import with_preset
 
-    return StoredModel(*mixed(model, preset), activation, activation, preset=preset.id)
+    return StoredModel(*with_preset(model, preset), activation, activation, preset=preset.id)
 
 
 def as_file(model: Model, dtype: str, header: Header, file_type: int | None) -> StoredModel:
@@ -117,10 +117,10 @@ def as_file(model: Model, dtype: str, header: Header, file_type: int | None) -> 
         The file lacks a tensor of the model.
 
     """
-    from memcalc.files.gguf.compare import as_filed
+    from memcalc.files.gguf.compare import with_file_formats
     from memcalc.files.gguf.presets import FILE_TYPES
 
     activation = format_named(dtype)
     preset = FILE_TYPES.get(-1 if file_type is None else file_type, "mix of the file")
     named = f"{preset}, as the file has it"
-    return StoredModel(*as_filed(model, header), activation, activation, own=True, preset=named)
+    return StoredModel(*with_file_formats(model, header), activation, activation, own=True, preset=named)

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["SPELLINGS", "Listed", "Spelling", "as_found", "family_name", "header", "listed", "stored_shape"]
+__all__ = [
+    "SPELLINGS",
+    "Listed",
+    "Spelling",
+    "family_name",
+    "header",
+    "listed",
+    "name_in_header",
+    "stored_shape",
+]
 
 
 class Spelling(NamedTuple):
@@ -170,7 +179,7 @@ def listed(model: Model) -> dict[str, Listed]:
     found: dict[str, Listed] = {}
     for layer, part, tensor in stored(model):
         name = family_name(model, tensor.name).replace("{layer}", str(layer))
-        together = tensor.chosen is not None and "{expert}" not in name
+        together = tensor.active_experts is not None and "{expert}" not in name
         shape = (tensor.experts, *tensor.stored_shape) if together else tensor.stored_shape
         experts = range(tensor.experts) if "{expert}" in name else (0,)
         for expert in experts:
@@ -180,12 +189,12 @@ def listed(model: Model) -> dict[str, Listed]:
     return found
 
 
-def as_found(model: Model, name: str, there: Container[str]) -> str:
+def name_in_header(model: Model, name: str, there: Container[str]) -> str:
     """Return the name of a tensor as a checkpoint has it, where the family's checkpoints differ.
 
     >>> from memcalc.files.sources import load_model
     >>> name, other = "vision_tower.norm.weight", "vision_tower.vision_model.norm.weight"
-    >>> as_found(load_model("google/gemma-3-27b-it"), name, {other}) == other
+    >>> name_in_header(load_model("google/gemma-3-27b-it"), name, {other}) == other
     True
     """
     for ours, theirs in spelling(model).also:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["GIB", "MIB", "Amount", "gb", "gib", "hundredths", "thin"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["GIB", "MIB", "Amount", "amount", "gb", "gib", "hundredths"]
 
 MIB = 2**20
 GIB = 2**30
@@ -39,6 +43,15 @@ class Amount(int):
         return format(int(self), spec) if spec else gib(self)
 
 
+def amount(size: Any) -> Any:
+    """Return bytes as an amount; arrays and symbols stay as they are.
+
+    >>> amount(2**31), amount(None)
+    (2.00 GiB, None)
+    """
+    return Amount(size) if type(size) is int else size
+
+
 def gib(number: int) -> str:
     """Write bytes as GiB, rounded half up, without a float error in the digits shown.
 
@@ -57,8 +70,3 @@ def hundredths(number: int, unit: int) -> str:
     """Write a quotient with two decimals, rounded half up: whole numbers only, however large."""
     whole, rest = divmod((200 * number + unit) // (2 * unit), 100)
     return f"{whole:,}.{rest:02}"
-
-
-def thin(number: int) -> str:
-    """Write a whole number in groups of three: ``32,762,123,264``."""
-    return f"{number:,}"

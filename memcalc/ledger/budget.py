@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.amount import amount
+
+if TYPE_CHECKING:
+    from memcalc.ledger.amount import Amount
 
 __all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget"]
 
@@ -63,18 +68,18 @@ class PoolBudget:
     lines: tuple[Line, ...]
     moment_names: tuple[str, ...]
 
-    def at(self, moment: str) -> int:
+    def at(self, moment: str) -> Amount:
         """Return the allocator's bytes at a moment: without context and communicators."""
         return self.moments[moment]
 
     @cached_property
-    def moments(self) -> dict[str, int]:
+    def moments(self) -> dict[str, Amount]:
         """Bytes at every moment."""
         sizes = dict.fromkeys(self.moment_names, 0)
         for line in self.lines:
             for moment in line.moments:
                 sizes[moment] += line.bytes
-        return sizes
+        return {moment: amount(size) for moment, size in sizes.items()}
 
     @cached_property
     def fullest(self) -> str:
@@ -88,42 +93,42 @@ class PoolBudget:
         return [line for line in self.lines if line.component == "runtime" or moment in line.moments]
 
     @property
-    def components(self) -> dict[str, int]:
+    def components(self) -> dict[str, Amount]:
         """Bytes of each component at the fullest moment; they add up to `total_bytes`."""
         sizes: dict[str, int] = {}
         for line in self.at_fullest:
             sizes[line.component] = sizes.get(line.component, 0) + line.bytes
-        return {name: sizes[name] for name in sorted(sizes, key=COMPONENTS.index)}
+        return {name: amount(sizes[name]) for name in sorted(sizes, key=COMPONENTS.index)}
 
     @property
-    def total_bytes(self) -> int:
+    def total_bytes(self) -> Amount:
         """The fullest moment, and the runtime."""
-        return self._total("bytes")
+        return amount(self._total("bytes"))
 
     @property
-    def low_bytes(self) -> int:
+    def low_bytes(self) -> Amount:
         """The total with every measured range at its lower end."""
-        return self._total("least_bytes")
+        return amount(self._total("least_bytes"))
 
     @property
-    def high_bytes(self) -> int:
+    def high_bytes(self) -> Amount:
         """The total with every measured range at its upper end."""
-        return self._total("most_bytes")
+        return amount(self._total("most_bytes"))
 
     @property
-    def free_bytes(self) -> int | None:
+    def free_bytes(self) -> Amount | None:
         """What is left of the capacity."""
-        return None if self.capacity_bytes is None else self.capacity_bytes - self.total_bytes
+        return None if self.capacity_bytes is None else amount(self.capacity_bytes - self._total("bytes"))
 
     @property
-    def share_bytes(self) -> int:
+    def share_bytes(self) -> Amount:
         """What the engine's share has to hold: the total without what comes on top of it."""
-        return self._total("bytes", of_share=True)
+        return amount(self._total("bytes", of_share=True))
 
     @property
-    def room_bytes(self) -> int | None:
+    def room_bytes(self) -> Amount | None:
         """What is left of the share, or of the whole device if that is less; below 0 it is too small."""
-        return self._room("bytes")
+        return amount(self._room("bytes"))
 
     @property
     def fits(self) -> bool | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from memcalc.data import open_text
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.amount import MIB
+from memcalc.ledger.amount import MIB, Amount
 
 __all__ = ["Device", "Machine", "Server", "devices", "servers"]
 
@@ -36,9 +36,9 @@ class Device(NamedTuple):
     capability: str | None = None  # https://developer.nvidia.com/cuda-gpus, 2026-11
 
     @property
-    def capacity_bytes(self) -> int:
+    def capacity_bytes(self) -> Amount:
         """What a framework can use."""
-        return (self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB
+        return Amount((self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB)
 
 
 class Machine(NamedTuple):
@@ -90,7 +90,7 @@ def machine(text: str) -> Machine:
 
     >>> two = machine("2x rtx-a6000")
     >>> two.count, two.device.capacity_bytes
-    (2, 51044679680)
+    (2, 47.54 GiB)
     >>> machine("4x atlas-800i-a2").count
     32
     >>> machine("1x rtx-4090 + 512GiB host").host_bytes // 2**30

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
-from memcalc.ledger.amount import gb, gib, thin
+from memcalc.ledger.amount import gb, gib
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, count, least, under
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from memcalc.ledger.parts.plain import Kept
 
@@ -94,6 +95,11 @@ class Model:
         """Number of layers."""
         return sum(layer.times for layer in self.layers)
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether a layer sends tokens to experts."""
+        return any(hasattr(part, "experts") for layer in self.groups for _, part in layer.parts)
+
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
@@ -133,12 +139,12 @@ class Model:
             yield from under(name, part.weights())
         for index, layer in enumerate(self.layers):
             for tensor in under(f"model.layers.{index}", layer.weights()):
-                if tensor.chosen is None:
+                if tensor.active_experts is None:
                     yield tensor
                 else:
                     for expert in range(tensor.experts):
                         name = tensor.name.replace("{expert}", str(expert))
-                        yield tensor._replace(name=name, experts=1, chosen=None)
+                        yield tensor._replace(name=name, experts=1, active_experts=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
         """Yield what sequences leave behind, equal layers together.
@@ -206,6 +212,44 @@ class Model:
         """Parameters of the vision tower and of its projection."""
         return count(self.vision_weights())
 
+    def map_layers(
+        self, change: Callable[[Layer, Any], Layer], keys: Iterable[Hashable] | None = None
+    ) -> Model:
+        """Return the model with every layer changed, those for multi-token prediction too.
+
+        Equal layers are one object nearly everywhere, so that counting need not compare them: those that are
+        one, and have the same key, are changed once and stay one.
+
+        Parameters
+        ----------
+        change : callable
+            Takes a layer and its key, and returns the new layer.
+        keys : iterable, optional
+            What else the change depends on, one for each layer; default None for each.
+
+        Returns
+        -------
+        Model
+            The model with the new layers; all else is as it was.
+
+        Examples
+        --------
+        >>> from memcalc.ledger.parts import Norm
+        >>> model = Model("small", "llama", (Layer((("norm", Norm(8)),)),) * 4)
+        >>> mixed = model.map_layers(
+        ...     lambda layer, form: replace(layer, formats=(("norm.weight", form),)),
+        ...     keys=("fp32", "bf16", "bf16", "fp32"))
+        >>> [layer.times for layer in mixed.groups]
+        [2, 2]
+
+        """
+        depth, every = len(self.layers), (*self.layers, *self.mtp)
+        given = repeat(None, len(every)) if keys is None else keys
+        alike = [(id(layer), key) for layer, key in zip(every, given, strict=True)]
+        made = {pair: change(layer, pair[1]) for pair, layer in dict(zip(alike, every, strict=True)).items()}
+        layers = tuple(made[pair] for pair in alike)
+        return replace(self, layers=layers[:depth], mtp=layers[depth:])
+
     def stage(self, first: int, last: int) -> Model:
         """Return the model of a pipeline stage: layers first..last-1, embedding and head at the ends.
 
@@ -235,21 +279,16 @@ class Model:
 def cache_growth(
     model: Model, kept: Kept = everything, states: Iterable[Tensor] | None = None
 ) -> dict[str, int]:
-    """Return the bytes that a token and a sequence leave behind, tokens and convolutions in 16 bits.
+    """Return the bytes that a token adds once every window is full, and before; those of a sequence's states.
 
     Parameters
     ----------
     model : Model
-        Whose cache.
+        Whose cache, tokens and convolutions in 16 bits.
     kept : callable, optional
         How many tokens a layer keeps: the engine's rule for windows; by default what the architecture needs.
     states : iterable of Tensor, optional
         The cache of one sequence as an engine allocates its states; by default the architecture's.
-
-    Returns
-    -------
-    dict
-        Bytes that each token adds once every window is full, and while all of them grow; bytes of the states.
 
     """
     far = 2**40  # beyond every window
@@ -275,13 +314,13 @@ def summary(model: Model, growth: dict[str, int]) -> list[str]:
     if type(model.parameters) is not int:
         return [title]
     far, near, state = growth.values()
-    window = "" if far == near else f", {thin(near)} B while every window still grows"
+    window = "" if far == near else f", {near:,} B while every window still grows"
     rows = {
-        "parameters": thin(model.parameters),
-        "active a token": thin(model.active_parameters),
-        "vision tower": f"{thin(model.vision_parameters)} parameters (not included above)",
-        "cache a token": f"{thin(far)} B (16-bit){window}",
-        "state a sequence": f"{thin(state)} B",
+        "parameters": f"{model.parameters:,}",
+        "active a token": f"{model.active_parameters:,}",
+        "vision tower": f"{model.vision_parameters:,} parameters (not included above)",
+        "cache a token": f"{far:,} B (16-bit){window}",
+        "state a sequence": f"{state:,} B",
         "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
         "not read": ", ".join(model.not_read),
     }

@@ -1,86 +1,27 @@
-"""Which slice of the model a rank holds: tensor, pipeline, expert and data parallelism."""
+"""Which slice of a trained model a rank holds, and how data-parallel ranks share the states."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.ledger.tensor import ceil_div
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Layout", "ServingParallelism", "stages"]
+__all__ = ["TrainingParallelism"]
 
 
-class ServingParallelism(NamedTuple):
-    """Ranks in each direction; `ep` of the ``tp * dp`` ranks share the experts, whole.
-
-    >>> ServingParallelism(tp=4, dp=2).world
-    8
-    """
-
-    tp: int = 1
-    pp: int = 1
-    ep: int = 1
-    dp: int = 1
-
-    @property
-    def world(self) -> int:
-        """Devices in all."""
-        return self.tp * self.pp * self.dp
-
-    def on_rank(self, tensor: Tensor) -> Tensor:
-        """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
-        if self.tp == self.ep == 1:
-            return tensor
-        if tensor.chosen is None or self.ep == 1:
-            return tensor.on_rank(tp=self.tp)
-        return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)
-
-    def sequences(self, batch: int) -> int:
-        """Return how many of the batch's sequences the fullest data-parallel rank serves."""
-        return batch if self.dp == 1 else ceil_div(batch, self.dp)
-
-
-def stages(model: Model, pp: int) -> Iterator[Model]:
-    """Yield the model of each pipeline stage: equal shares of the layers, a remainder before the last stage.
-
-    Source: vLLM's get_pp_indices, https://github.com/vllm-project/vllm, vllm/distributed/utils.py, 2026-11.
-
-    Raises:
-        BadInputError: there are more stages than layers.
-
-    """
-    depth = len(model.layers)
-    if pp > depth:
-        raise BadInputError("--pp", f"at most the model's {depth} layers", pp, "use fewer pipeline stages")
-    if pp == 1:
-        yield model
-        return
-    share, rest = divmod(depth, pp)
-    counts = [share] * pp
-    for step in range(rest):
-        counts[-2 - step] += 1
-    first = 0
-    for number in counts:
-        yield model.stage(first, first + number)
-        first += number
-
-
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingParallelism:
     """Ranks of a training run in each direction, and how data-parallel ranks share the states.
 
     `world` devices are ``tp * pp * cp * dp``; the experts are dealt out over `ep` of the ranks of a stage,
     each cut over `expert_tp`. `shard` is ZeRO's stage, or ``fsdp``.
 
-    >>> layout = Layout(world=64, tp=8, pp=2, cp=2)
-    >>> layout.dp, layout.states_ranks, Layout(world=8, ep=4).expert_states_ranks
+    >>> parallel = TrainingParallelism(world=64, tp=8, pp=2, cp=2)
+    >>> parallel.dp, parallel.states_ranks, TrainingParallelism(world=8, ep=4).expert_states_ranks
     (2, 4, 2)
     """
 
@@ -98,8 +39,10 @@ class Layout:
     def __post_init__(self) -> None:
         """Refuse what cannot be.
 
-        Raises:
-            BadInputError: a count is no whole number >= 1, or the world does not factor.
+        Raises
+        ------
+        BadInputError
+            A count is no whole number >= 1, the world does not factor, or a direction means nothing.
 
         """
         for name in ("world", "tp", "pp", "vpp", "cp", "ep"):
@@ -108,6 +51,25 @@ class Layout:
                 raise BadInputError(f"--{name}", "a whole number >= 1", value, "leave it out for 1")
         if self.expert_tp is not None and (type(self.expert_tp) is not int or self.expert_tp < 1):
             raise BadInputError("--expert-tp", "a whole number >= 1", self.expert_tp, "leave it out for --tp")
+        self.refuse_uneven()
+        if self.schedule == "gpipe" and (self.pp == 1 or self.vpp > 1):
+            expected = "--pp above 1 and --vpp of 1 with gpipe"
+            raise BadInputError("--schedule", expected, f"pp {self.pp}, vpp {self.vpp}", "leave it out")
+        if self.vpp > 1 and self.pp == 1:
+            raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")
+        if self.sequence_parallel and self.tp == 1:
+            remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
+            raise BadInputError("--sequence-parallel", "--tp above 1", self.tp, remedy)
+
+    def refuse_uneven(self) -> None:
+        """Refuse ranks that do not divide each other.
+
+        Raises
+        ------
+        BadInputError
+            The world, or the ranks of a stage, are no multiple of those inside.
+
+        """
         inside = self.tp * self.pp * self.cp
         if self.world % inside:
             expected = f"a multiple of tp x pp x cp = {inside}"
@@ -119,14 +81,6 @@ class Layout:
         if self.ep > 1 and of_a_stage % (self.etp * self.ep):
             expected = f"a divisor of the {of_a_stage} ranks of a stage, {self.etp} for each expert"
             raise BadInputError("--ep", expected, self.ep, "experts are dealt out over the ranks of a stage")
-        if self.schedule == "gpipe" and (self.pp == 1 or self.vpp > 1):
-            expected = "--pp above 1 and --vpp of 1 with gpipe"
-            raise BadInputError("--schedule", expected, f"pp {self.pp}, vpp {self.vpp}", "leave it out")
-        if self.vpp > 1 and self.pp == 1:
-            raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")
-        if self.sequence_parallel and self.tp == 1:
-            remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
-            raise BadInputError("--sequence-parallel", "--tp above 1", self.tp, remedy)
 
     @property
     def dp(self) -> int:
@@ -137,6 +91,26 @@ class Layout:
     def etp(self) -> int:
         """Ranks that share one expert's matrices."""
         return self.expert_tp or self.tp
+
+    @property
+    def zero_stage(self) -> int:
+        """ZeRO's stage: FSDP shares as much as stage 3."""
+        return 3 if self.shard == "fsdp" else int(self.shard)
+
+    @property
+    def shares_optimizer(self) -> bool:
+        """Whether ranks share the optimizer's numbers and the master copy."""
+        return self.zero_stage >= 1
+
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether ranks share the gradients, too."""
+        return self.zero_stage >= 2
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether ranks share the weights, too."""
+        return self.zero_stage >= 3
 
     @property
     def states_ranks(self) -> int:
@@ -150,7 +124,7 @@ class Layout:
 
     def on_rank(self, tensor: Tensor) -> Tensor:
         """Return the fullest rank's share of a weight before its states are shared out."""
-        if tensor.chosen is None:
+        if tensor.active_experts is None:
             return tensor.on_rank(tp=self.tp)
         return tensor.on_rank(tp=self.etp, ep=self.ep)
 
@@ -161,8 +135,10 @@ class Layout:
         Interleaved: 2(p - 1 - stage) + (v - 1)p + 1 chunks, each of 1/v of the stage's layers. GPipe: all.
         Source: Narayanan et al. 2021, arXiv:2104.04473; Megatron-LM, core/pipeline_parallel/schedules.py.
 
-        >>> Layout(world=4, pp=4).in_flight(0, 32), Layout(world=4, pp=4, vpp=2).in_flight(0, 32)
-        (4, 11)
+        >>> TrainingParallelism(world=4, pp=4).in_flight(0, 32)
+        4
+        >>> TrainingParallelism(world=4, pp=4, vpp=2).in_flight(0, 32)
+        11
         """
         if self.schedule == "gpipe":
             return micro_batches

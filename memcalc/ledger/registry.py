@@ -6,7 +6,7 @@ Modules load when their name is asked for, so that an answer pays only for what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +29,8 @@ class Registry(Mapping[str, Thing]):
         The package that the modules of `homes` belong to.
     remedy : str
         What to do where a name is unknown.
+    offers : bool
+        Whether names that are alike are offered first: not where a file says the name, which nobody mistyped.
 
     Examples
     --------
@@ -48,16 +50,18 @@ class Registry(Mapping[str, Thing]):
         *,
         package: str = "",
         remedy: str = "leave it out for the default",
+        offers: bool = True,
     ) -> None:
-        self.field, self.remedy = field, remedy
+        self.field, self.remedy, self.offers = field, remedy, offers
         self._homes, self._package = homes, package
 
     def __getitem__(self, name: str) -> Thing:
-        if name not in self._homes:
+        if name not in self:
             from memcalc.errors import UnknownNameError
 
             known = f"one of {', '.join(self._homes)}"
-            raise UnknownNameError(self.field, known, name, nearest(name, self._homes) or self.remedy)
+            guess = nearest(name, self._homes) if self.offers else ""
+            raise UnknownNameError(self.field, known, name, guess or self.remedy)
         home = self._homes[name]
         if not isinstance(home, str):
             return home  # type: ignore[return-value]
@@ -67,6 +71,9 @@ class Registry(Mapping[str, Thing]):
         found: Thing = getattr(import_module(f"{self._package}.{module}"), attribute)
         return found
 
+    def get(self, name: object, default: Any = None) -> Any:
+        return self[name] if isinstance(name, str) and name in self else default
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._homes)
 
@@ -74,7 +81,7 @@ class Registry(Mapping[str, Thing]):
         return len(self._homes)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._homes
+        return isinstance(name, str) and name in self._homes
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -100,12 +100,12 @@ def product(axis: Axis) -> int:
 class Tensor(NamedTuple):
     """Equal arrays, one for each ``{layer}`` and ``{expert}`` in the name.
 
-    `split` is the axis that tensor-parallel ranks share (None: every rank holds all of it). An axis may be
-    a pair (pieces, size): a rank that asks for half a KV head gets the whole of it, which is what engines
-    call replication of KV heads. `chosen` is how many of the `experts` one token uses. `format` is set only
-    where the architecture fixes it, `pool` is the memory that holds it.
+    `shard_axis` is the axis that tensor-parallel ranks share (None: every rank holds all of it). An axis may
+    be a pair (pieces, size): a rank that asks for half a KV head gets the whole of it, which is what engines
+    call replication of KV heads. `active_experts` is how many of the `experts` one token uses. `format` is
+    set only where the architecture fixes it, `pool` is the memory that holds it.
 
-    >>> values = Tensor("v_proj.weight", ((8, 128), 5120), split=0, layers=64)
+    >>> values = Tensor("v_proj.weight", ((8, 128), 5120), shard_axis=0, layers=64)
     >>> values.count, values.on_rank(tp=16).count == values.on_rank(tp=8).count
     (335544320, True)
     """
@@ -113,10 +113,10 @@ class Tensor(NamedTuple):
     name: str
     shape: tuple[Axis, ...]
     kind: str = "matrix"
-    split: int | None = None
+    shard_axis: int | None = None
     layers: int = 1
     experts: int = 1
-    chosen: int | None = None
+    active_experts: int | None = None
     format: str | None = None
     pool: str = "gpu"
 
@@ -138,7 +138,9 @@ class Tensor(NamedTuple):
     @property
     def active(self) -> int:
         """Elements that one token uses."""
-        return self.layers * (self.experts if self.chosen is None else self.chosen) * self.each
+        return (
+            self.layers * (self.experts if self.active_experts is None else self.active_experts) * self.each
+        )
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -151,31 +153,37 @@ class Tensor(NamedTuple):
         Parameters
         ----------
         tp : int, default 1
-            Ranks that share the pieces of the split axis, each a whole number of them.
+            Ranks that share the pieces of the sharded axis, each a whole number of them.
         ep : int, default 1
             Ranks that share the experts, each a whole number of them.
 
         """
-        experts = self.experts if self.chosen is None else ceil_div(self.experts, ep)
-        if self.split is None:
+        experts = self.experts if self.active_experts is None else ceil_div(self.experts, ep)
+        if self.shard_axis is None:
             return self if experts is self.experts else self._replace(experts=experts)
-        axis = self.shape[self.split]
+        axis = self.shape[self.shard_axis]
         mine: Axis = (ceil_div(axis[0], tp), axis[1]) if isinstance(axis, tuple) else ceil_div(axis, tp)
-        shape = (*self.shape[: self.split], mine, *self.shape[self.split + 1 :])
+        shape = (*self.shape[: self.shard_axis], mine, *self.shape[self.shard_axis + 1 :])
         return self._replace(experts=experts, shape=shape)
 
 
 def linear(
-    name: str, out: Axis, inp: Axis, *, bias: bool = False, split: int | None = None, kind: str = "matrix"
+    name: str,
+    out: Axis,
+    inp: Axis,
+    *,
+    bias: bool = False,
+    shard_axis: int | None = None,
+    kind: str = "matrix",
 ) -> Iterator[Tensor]:
     """Yield the (out, in) matrix of a linear layer, and its bias if it has one.
 
     >>> [tensor.name for tensor in linear("q_proj", 8192, 5120, bias=True)]
     ['q_proj.weight', 'q_proj.bias']
     """
-    yield Tensor(f"{name}.weight", (out, inp), kind, split)
+    yield Tensor(f"{name}.weight", (out, inp), kind, shard_axis)
     if bias:
-        yield Tensor(f"{name}.bias", (out,), "bias", 0 if split == OUT else None)
+        yield Tensor(f"{name}.bias", (out,), "bias", 0 if shard_axis == OUT else None)
 
 
 def under(prefix: str, tensors: Iterable[Tensor]) -> Iterator[Tensor]:

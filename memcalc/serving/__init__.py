@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memcalc.serving.engines import ENGINES as ENGINES, engine as engine
     from memcalc.serving.estimate import ServingEstimate as ServingEstimate
     from memcalc.serving.options import ServingOptions as ServingOptions
+    from memcalc.serving.parallelism import ServingParallelism as ServingParallelism, stages as stages
     from memcalc.serving.plan import ServingPlan as ServingPlan
     from memcalc.serving.search import KVPool as KVPool
 
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy_names(
         "engines": ("ENGINES", "engine"),
         "estimate": ("ServingEstimate",),
         "options": ("ServingOptions",),
+        "parallelism": ("ServingParallelism", "stages"),
         "plan": ("ServingPlan",),
         "search": ("KVPool",),
     },

@@ -47,9 +47,9 @@ def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # 
     --------
     >>> served = serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000")
     >>> served.fits, served.cache_bytes, served.weights_file_bytes
-    (True, 2147483648, 65524246528)
+    (True, 2.00 GiB, 61.02 GiB)
     >>> served.device.components["kv_cache"]
-    1073741824
+    1.00 GiB
 
     A sweep of contexts and batches:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.amount import gib, thin
+from memcalc.ledger.amount import gib
 from memcalc.ledger.search import LIMIT
 from memcalc.show.card import Card
 
@@ -31,7 +31,7 @@ def card(served: ServingEstimate) -> Card:
 
     """
     plan, engine = served.plan, served.engine
-    tokens = f"{thin(plan.batch)} x {thin(plan.context)} tokens"
+    tokens = f"{plan.batch:,} x {plan.context:,} tokens"
     facts = []
     if served.model.not_read:
         facts.append(f"not read: {', '.join(served.model.not_read)}")
@@ -39,7 +39,7 @@ def card(served: ServingEstimate) -> Card:
         facts.append(f"names in quantization_config that match no module: {', '.join(plan.unmatched)}")
     if plan.assumed:
         facts.append(f"derived, under these assumptions: {plan.assumed}")
-    pools = [(f"fullest of {thin(served.device.devices)} device(s)", served.device)]
+    pools = [(f"fullest of {served.device.devices:,} device(s)", served.device)]
     if served.host is not None:
         pools.append(("host memory", served.host))
     return Card(
@@ -56,15 +56,15 @@ def notes(served: ServingEstimate) -> Iterator[str]:
         yield verdict(served)
     if served.kv_pool is not None:
         left = served.kv_pool
-        span = f"({thin(left.low_tokens)} to {thin(left.high_tokens)})"
-        yield f"pool for the KV cache {gib(left.bytes)} a device: {thin(left.tokens)} tokens {span}"
+        span = f"({left.low_tokens:,} to {left.high_tokens:,})"
+        yield f"pool for the KV cache {gib(left.bytes)} a device: {left.tokens:,} tokens {span}"
     if served.plan.machine is not None:
         limit = served.model.max_context
-        own = "" if limit is None else f"; the model's own limit is {thin(limit)} tokens"
-        longest = "any" if served.max_context == LIMIT else thin(served.max_context or 0)
-        yield f"largest context {longest}, largest batch {thin(served.max_batch or 0)} (memory alone{own})"
+        own = "" if limit is None else f"; the model's own limit is {limit:,} tokens"
+        longest = "any" if served.max_context == LIMIT else f"{served.max_context or 0:,}"
+        yield f"largest context {longest}, largest batch {served.max_batch or 0:,} (memory alone{own})"
     if served.model.vision_parameters:
-        yield f"vision tower: {thin(served.model.vision_parameters)} parameters (not included above)"
+        yield f"vision tower: {served.model.vision_parameters:,} parameters (not included above)"
 
 
 def verdict(served: ServingEstimate) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from memcalc.ledger.amount import Amount, amount
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving.plan import resolve
@@ -109,22 +110,22 @@ class ServingEstimate:
         return self.budget.fits
 
     @property
-    def usable_bytes(self) -> int | None:
+    def usable_bytes(self) -> Amount | None:
         """What the engine may use of one device; None without a machine."""
-        return self.plan.usable_bytes
+        return amount(self.plan.usable_bytes)
 
     @property
-    def weights_file_bytes(self) -> int:
+    def weights_file_bytes(self) -> Amount:
         """Tensor bytes of the checkpoint: parameters in their formats; no MTP, no zero biases of AutoGPTQ.
 
         Of a GGUF file all tensors, which llama.cpp loads: a router's correction too.
         """
         rule, whole = self.plan.rule, self.engine.reads_gguf
         tensors = (tensor for tensor in self.model.weights() if whole or tensor.kind != "buffer")
-        return sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors)
+        return Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors))
 
     @property
-    def file_bytes_beside(self) -> dict[str, int]:
+    def file_bytes_beside(self) -> dict[str, Amount]:
         """Tensor bytes that the checkpoint has beside the text model and that engines do not load.
 
         Layers for multi-token prediction without their copies of embedding and head, the vision tower in
@@ -133,15 +134,15 @@ class ServingEstimate:
         rule, model = self.plan.rule, self.model
         mtp = (tensor for layer in model.mtp for tensor in layer.weights())
         return {
-            "mtp": sum(tensor_bytes(tensor, rule(tensor)) for tensor in mtp),
-            "vision": model.vision_parameters * self.plan.activation.bits // 8,
-            "buffers": 0 if self.engine.reads_gguf else 4 * model.buffer_values,
+            "mtp": Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in mtp)),
+            "vision": Amount(model.vision_parameters * self.plan.activation.bits // 8),
+            "buffers": Amount(0 if self.engine.reads_gguf else 4 * model.buffer_values),
         }
 
     @property
-    def cache_bytes(self) -> int:
+    def cache_bytes(self) -> Amount:
         """The architecture's cache of the whole batch at this context, all devices together."""
-        return whole_cache_bytes(self.plan, self.plan.batch, self.plan.context)
+        return amount(whole_cache_bytes(self.plan, self.plan.batch, self.plan.context))
 
     @cached_property
     def search(self) -> Search:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.sources import source as find_source
 from memcalc.ledger.machine import machine
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.tensor import least
 from memcalc.options import check
 from memcalc.serving.engines import engine
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

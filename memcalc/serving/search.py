@@ -39,12 +39,11 @@ class KVPool(NamedTuple):
     high_tokens: int
 
 
-class Search(NamedTuple):
+class Search:
     """Where the largest is looked for: a plan on a machine, its stages, the host's memory if it is used."""
 
-    plan: ServingPlan
-    stages: tuple[LoadedStage, ...]
-    host: PoolBudget | None
+    def __init__(self, plan: ServingPlan, stages: tuple[LoadedStage, ...], host: PoolBudget | None) -> None:
+        self.plan, self.stages, self.host = plan, stages, host
 
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
-from memcalc.ledger.parallel import stages
 from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, RankContext, activation_width
+from memcalc.serving.parallelism import stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memcalc.errors import escaped
 from memcalc.ledger.amount import gib
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def full(card: Card) -> str:
     rows = [card.title, *indented(card.facts)]
     for heading, pool in card.pools:
         rows += pool_in_full(heading, pool, moments=card.moments)
-    return "\n".join([*rows, *indented(card.notes)])
+    return "\n".join(map(escaped, [*rows, *indented(card.notes)]))
 
 
 def brief(card: Card) -> str:
@@ -37,7 +38,9 @@ def brief(card: Card) -> str:
     if len(rows) > LINES:
         left = len(rows) - LINES + 1
         rows = [*rows[: LINES - 1], f"  ... and {left} lines more: print it"]
-    return "\n".join(shortened(row) for row in rows)
+    rows = list(map(escaped, rows))
+    text = "\n".join(rows)
+    return text if len(text) <= CHARACTERS else "\n".join(shortened(row) for row in rows)
 
 
 def indented(rows: tuple[str, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A plan for training, and the memory that one step needs."""
+"""Training: options become a plan, a plan an estimate of the memory that one step needs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from memcalc.ledger.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from memcalc.training.autograd import implementation as implementation
-    from memcalc.training.autograd.base import Adapter as Adapter, Setting as Setting
+    from memcalc.training.api import train as train
+    from memcalc.training.autograd import IMPLEMENTATIONS as IMPLEMENTATIONS
+    from memcalc.training.autograd.base import Adapter as Adapter, MicroBatch as MicroBatch
     from memcalc.training.autograd.tape import Tape as Tape
+    from memcalc.training.estimate import TrainingEstimate as TrainingEstimate
     from memcalc.training.optimizers import OPTIMIZERS as OPTIMIZERS
-    from memcalc.training.plan import train as train
-    from memcalc.training.precision import GRADIENTS as GRADIENTS, REGIMES as REGIMES, states as states
-    from memcalc.training.stage import Training as Training
+    from memcalc.training.options import TrainingOptions as TrainingOptions
+    from memcalc.training.plan import TrainingPlan as TrainingPlan, plan_fields as plan_fields
+    from memcalc.training.precision import GRADIENTS as GRADIENTS, PRECISIONS as PRECISIONS
+    from memcalc.training.zero import states as states
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "autograd": ("implementation",),
-        "autograd.base": ("Adapter", "Setting"),
+        "api": ("train",),
+        "autograd": ("IMPLEMENTATIONS",),
+        "autograd.base": ("Adapter", "MicroBatch"),
         "autograd.tape": ("Tape",),
+        "estimate": ("TrainingEstimate",),
         "optimizers": ("OPTIMIZERS",),
-        "plan": ("train",),
-        "precision": ("GRADIENTS", "REGIMES", "states"),
-        "stage": ("Training",),
+        "options": ("TrainingOptions",),
+        "plan": ("TrainingPlan", "plan_fields"),
+        "precision": ("GRADIENTS", "PRECISIONS"),
+        "zero": ("states",),
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     State = tuple[str, int]  # its name and its bytes for one weight
 
-__all__ = ["OPTIMIZERS", "STEPS", "Optimizer", "optimizer"]
+__all__ = ["OPTIMIZERS", "STEPS", "Optimizer"]
 
 STEPS = ("foreach", "fused", "for-loop")
 TORCH = "https://github.com/pytorch/pytorch, v2.13.0, torch/optim/"
@@ -142,68 +142,43 @@ def lion_8bit(shape: tuple[int, ...], width: int) -> list[State]:
     return eight_bits(("momentum",), shape)
 
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    one.id: one
-    for one in (
-        Optimizer("adamw", ADAM, STEPS, f"{TORCH}adamw.py", copies=1, loop=adam_loop),
-        Optimizer("sgd", (), STEPS, f"{TORCH}sgd.py", loop=nothing, note="without momentum it keeps nothing"),
-        Optimizer("sgd-momentum", ("momentum",), STEPS, f"{TORCH}sgd.py", loop=nothing),
-        Optimizer("lion", ("momentum",), ("for-loop",), "Chen et al. 2023, arXiv:2302.06675", loop=adam_loop),
-        Optimizer(
-            "adafactor",
-            (),
-            ("for-loop", "foreach"),
-            f"{TORCH}_adafactor.py",
-            copies=1,
-            of=factors,
-            loop=factors_loop,
-            note="torch's: factors as wide as the weight",
-        ),
-        Optimizer(
-            "adafactor-transformers",
-            (),
-            ("for-loop",),
-            "https://github.com/huggingface/transformers, v5.23, src/transformers/optimization.py",
-            of=factors_fp32,
-            loop=factors_fp32_loop,
-            note="transformers': factors in 32 bits, without a first moment",
-        ),
-        Optimizer(
-            "muon",
-            (),
-            ("for-loop",),
-            f"{TORCH}_muon.py",
-            of=muon,
-            inside_only=True,
-            loop=muon_loop,
-            note="AdamW for all but matrices",
-        ),
-        Optimizer("adamw-8bit", (), ("fused",), BITSANDBYTES, of=adam_8bit),
-        Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit),
-    )
-}
-
-
-def optimizer(name: str, step: str | None) -> tuple[Optimizer, str]:
-    """Return an optimizer and how it steps.
-
-    >>> optimizer("adamw", None)[1], optimizer("adamw-8bit", None)[1]
-    ('foreach', 'fused')
-
-    Raises:
-        UnknownNameError: no optimizer, or no way to step, has this name.
-        BadInputError: this optimizer cannot step in this way.
-
-    """
-    if name not in OPTIMIZERS:
-        known = f"one of {', '.join(OPTIMIZERS)}"
-        raise UnknownNameError("--optimizer", known, name, "states of others are not listed")
-    found = OPTIMIZERS[name]
-    if step is None:
-        return found, found.steps[0]
-    if step not in STEPS:
-        raise UnknownNameError("--optimizer-step", f"one of {', '.join(STEPS)}", step, "leave it out")
-    if step not in found.steps:
-        expected = f"{' or '.join(found.steps)} with {name}"
-        raise BadInputError("--optimizer-step", expected, step, "leave it out for the optimizer's own way")
-    return found, step
+KNOWN = (
+    Optimizer("adamw", ADAM, STEPS, f"{TORCH}adamw.py", copies=1, loop=adam_loop),
+    Optimizer("sgd", (), STEPS, f"{TORCH}sgd.py", loop=nothing, note="without momentum it keeps nothing"),
+    Optimizer("sgd-momentum", ("momentum",), STEPS, f"{TORCH}sgd.py", loop=nothing),
+    Optimizer("lion", ("momentum",), ("for-loop",), "Chen et al. 2023, arXiv:2302.06675", loop=adam_loop),
+    Optimizer(
+        "adafactor",
+        (),
+        ("for-loop", "foreach"),
+        f"{TORCH}_adafactor.py",
+        copies=1,
+        of=factors,
+        loop=factors_loop,
+        note="torch's: factors as wide as the weight",
+    ),
+    Optimizer(
+        "adafactor-transformers",
+        (),
+        ("for-loop",),
+        "https://github.com/huggingface/transformers, v5.23, src/transformers/optimization.py",
+        of=factors_fp32,
+        loop=factors_fp32_loop,
+        note="transformers': factors in 32 bits, without a first moment",
+    ),
+    Optimizer(
+        "muon",
+        (),
+        ("for-loop",),
+        f"{TORCH}_muon.py",
+        of=muon,
+        inside_only=True,
+        loop=muon_loop,
+        note="AdamW for all but matrices",
+    ),
+    Optimizer("adamw-8bit", (), ("fused",), BITSANDBYTES, of=adam_8bit),
+    Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit),
+)
+OPTIMIZERS: Registry[Optimizer] = Registry(
+    "--optimizer", {one.id: one for one in KNOWN}, remedy="states of others are not listed"
+)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 FOUND = sorted(path.relative_to(SITE) for path in SITE.rglob("*.html"))
 ENTRY = "index.html"  # leads on to the Home page, and is tested on its own
-PAGES = [str(path) for path in FOUND if "_static" not in path.parts and str(path) != ENTRY]
+PAGES = [str(path) for path in FOUND if "_static" not in path.parts and str(path) != ENTRY] or [ENTRY]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,8 +22,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-LIGHT = "localStorage.setItem('mode', 'light'); localStorage.setItem('theme', 'light');"
-DARK = "localStorage.setItem('mode', 'dark'); localStorage.setItem('theme', 'dark');"
+STORED = "localStorage.setItem('mode', '{0}'); localStorage.setItem('theme', '{0}');"
+# What the theme's own switch sets.
+SWITCHED = "mode => Object.assign(document.documentElement.dataset, {mode: mode, theme: mode})"
 RENDERED = """async () => {
     if (document.querySelector('.math')) {
         while (!window.MathJax?.startup?.promise) await new Promise(done => setTimeout(done, 20));
@@ -31,11 +32,15 @@ RENDERED = """async () => {
     }
     await document.fonts.ready;
 }"""
+DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
 def pytest_generate_tests(metafunc):
-    if "page_name" in metafunc.fixturenames:
-        metafunc.parametrize("page_name", PAGES or [ENTRY])
+    """Colours move nothing: the gate looks at one mode, --full at both."""
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", ["light", "dark"] if metafunc.config.getoption("full") else ["light"])
+    if "site_page" in metafunc.fixturenames:
+        metafunc.parametrize("site_page", PAGES)
 
 
 @pytest.fixture(scope="session")
@@ -57,15 +62,14 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def visit(browser, site):
-    """Open a page from its file, offline; `page.noise` is what should not have happened."""
+def visitor(browser, site):
+    """Yield a function that opens a page from its file, offline; `page.noise` is what should not happen."""
     contexts = []
 
-    def open_page(name, *, width=1280, height=900, dark=False, address=""):
-        context = browser.new_context(offline=True, viewport={"width": width, "height": height})
+    def open_page(name, size=DESKTOP, mode="light"):
+        context = browser.new_context(offline=True, viewport={"width": size[0], "height": size[1]})
         contexts.append(context)
-        context.add_init_script(DARK if dark else LIGHT)
+        context.add_init_script(STORED.format(mode))
         page = context.new_page()
         page.noise = []
 
@@ -84,10 +88,54 @@ def visit(browser, site):
                 page.noise.append(f"console: {message.text}") if message.type == "error" else None
             ),
         )
-        page.goto((site / name).as_uri() + address)
+        page.goto((site / name).as_uri())
         page.evaluate(RENDERED)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """A page of one test alone."""
+    yield from visitor(browser, site)
+
+
+@pytest.fixture(scope="module")
+def visit_once(browser, site):
+    """A page that the tests of a module share."""
+    yield from visitor(browser, site)
+
+
+# Tests of one page go to one worker, which then loads it once (pytest-xdist: --dist loadgroup).
+GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PAGES]
+
+
+@pytest.fixture(scope="module", params=GROUPED)
+def page_name(request):
+    """Each page of the site in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def opened(request, browser, site, page_name):
+    """Show a page at a size and in a mode: loaded once and switched, or with --full loaded anew for each."""
+    full = request.config.getoption("full")
+    opening = visitor(browser, site)
+    visit, pages = next(opening), {}
+
+    def show(*, phone=False, mode="light"):
+        size = PHONE if phone else DESKTOP
+        key = (size, mode) if full else ()
+        if key not in pages:
+            pages[key] = visit(page_name, size, mode) if full else visit(page_name)
+        page = pages[key]
+        if not full:
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            page.evaluate(SWITCHED, mode)
+        return page
+
+    yield show
+    next(opening, None)

@@ -10,12 +10,13 @@ import random
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.files.sources import catalogue
+from memcalc.files.catalogue import catalogue
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS
 from memcalc.ledger.machine import devices
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
 
+pytestmark = pytest.mark.xdist_group("calculator")  # pages of this module are loaded once
 HOME = "book/index.html"
 OFFERED = [name for name in ENGINES if engine(name).reads_checkpoints and not engine(name).offloads]
 COMPONENTS = {"weights", "kv_cache", "activations", "logits", "runtime"}
@@ -110,16 +111,22 @@ def test_every_model_is_answered_in_the_format_that_it_is_stored_in(visit):
     assert page.noise == []
 
 
+@pytest.fixture(scope="module")
+def home(visit_once):
+    """The calculator for tests that set all fields that they look at."""
+    return visit_once(HOME)
+
+
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "1e3", "many", "9007199254740993"])
 @pytest.mark.parametrize("field", ["context", "batch"])
-def test_says_what_is_wrong(visit, field, value):
-    shown = visit(HOME).evaluate(ASK, {field: value})
+def test_says_what_is_wrong(home, field, value):
+    shown = home.evaluate(ASK, {"context": "8192", "batch": "1", field: value})
     assert shown["hidden"]
     assert "whole number" in shown["problem"]
 
 
-def test_refuses_what_is_not_exact(visit):
-    shown = visit(HOME).evaluate(ASK, {"context": "1000000000", "batch": "1000000"})
+def test_refuses_what_is_not_exact(home):
+    shown = home.evaluate(ASK, {"context": "1000000000", "batch": "1000000"})
     assert shown["hidden"]
     assert "2^53" in shown["problem"]
 

@@ -16,8 +16,8 @@ import ask
 from huggingface_hub.errors import StrictDataclassError
 from small import small_config
 
+from memcalc.files.catalogue import catalogue, record
 from memcalc.files.readers import READERS
-from memcalc.files.sources import catalogue, record
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 WAYS = ("absent", "null")

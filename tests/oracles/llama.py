@@ -227,10 +227,10 @@ def asked(llama, model, options):
     return llama.context(model, options["n_ctx"], tuple(options.get("cache", "f16/f16").split("/")), **rest)
 
 
-def recorded(llama, folder, config_of):
+def recorded(llama, folder, config_of, names):
     """What the library says of every mix and of contexts; `config_of(name)` is a model's config."""
     models = {}
-    for name in RECORDED:
+    for name in names:
         whole, _, old = name.partition(", ")
         config = config_of(whole)
         path = model_file(Path(folder) / "model.gguf", config, old=bool(old))

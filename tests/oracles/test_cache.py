@@ -33,6 +33,7 @@ def bytes_of(fields, batch, context):
     return sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in tensors)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", SMALL)
 def test_caches_the_same_tensors(name):
     """Real models and real tokens: before, in and after their windows, one to three sequences."""
@@ -43,6 +44,7 @@ def test_caches_the_same_tensors(name):
         assert bytes_of(SMALL[name], batch, context) == ask.bytes_held(held)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", [f"{kind} {seed}" for kind in DRAWN for seed in (0, 1)])
 def test_the_path_does_not_matter(name):
     """A prompt in pieces, then one token after another, ends in the cache of all tokens at once."""
@@ -51,6 +53,7 @@ def test_the_path_does_not_matter(name):
     assert ask.shapes_held(held) == expected(SMALL[name], 2, 80)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_full_size_models_cache_the_same_tensors(name):
     """On the meta device: the real classes at the real sizes."""
@@ -69,6 +72,7 @@ def test_deepseek_keeps_the_latent():
     assert said == {"bytes": 61 * 576 * 2 * 64, "layers": ["61 x 1x1x64x512 1x1x64x64"]}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", WINDOWED)
 def test_a_window_frees_memory_with_the_next_token_only(name):
     """What is kept is a slice: after a prompt its storage still holds every token, in decoding `window`."""

@@ -37,6 +37,7 @@ def published(folder):
     return folder
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", SMALL)
 def test_what_transformers_writes_is_equal(tmp_path, name):
     """Names, shapes, dtypes and bytes."""

@@ -11,15 +11,16 @@ import random
 import pytest
 
 from memcalc.errors import BadInputError
-from memcalc.files.gguf.names import ARCHITECTURES, in_gguf
-from memcalc.files.gguf.presets import MIXES
+from memcalc.files.catalogue import catalogue, record
+from memcalc.files.gguf.model import gguf_model
+from memcalc.files.gguf.names import ARCHITECTURES
+from memcalc.files.gguf.presets import PRESETS
 from memcalc.files.readers import read
-from memcalc.files.sources import catalogue, record
 from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, tensor_bytes, uniform_rule
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers
+from memcalc.serving.parallelism import ServingParallelism
 from tests.gguf_files import model_file, types_of
 
 MIB = 2**20
@@ -130,15 +131,17 @@ def differing(said, ours):
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_of_the_catalogue_in_every_mix(llama, tmp_path, name):
     config = record(name).fields
     path = model_file(tmp_path / "model.gguf", config)
     llama.free(llama.model(path))
-    for mix in MIXES:
+    for mix in PRESETS:
         assert not differing(llama.types(path, mix), ours(config, mix)), mix
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_tensor_of_small_models_in_every_mix(llama, tmp_path, kind, seed):
@@ -146,7 +149,7 @@ def test_every_tensor_of_small_models_in_every_mix(llama, tmp_path, kind, seed):
     old = kind in ("deepseek_v2", "deepseek_v3") and seed % 2 == 1  # as older files hold MLA
     path = model_file(tmp_path / "model.gguf", config, old=old)
     llama.free(llama.model(path))
-    for mix in MIXES:
+    for mix in PRESETS:
         assert not differing(llama.types(path, mix), ours(config, mix, old=old)), mix
 
 
@@ -203,6 +206,7 @@ def is_refused(model, cache):
     return False
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
@@ -213,7 +217,7 @@ def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
     config = drawn(kind, seed)
     old = kind in ("deepseek_v2", "deepseek_v3") and seed % 2 == 1  # as older files hold MLA
     loaded = llama.model(model_file(tmp_path / "model.gguf", config, old=old))
-    model, made = in_gguf(read(config), old=old), 0
+    model, made = gguf_model(read(config), old=old), 0
     for n_ctx, cache, options in contexts(f"{kind} {seed}"):
         said = llama.context(loaded, n_ctx, cache, **options)
         if said is None:

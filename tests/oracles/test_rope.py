@@ -7,8 +7,8 @@ import pytest
 import torch
 from small import DRAWN
 
+from memcalc.files.catalogue import record
 from memcalc.files.readers import read
-from memcalc.files.sources import record
 
 MIB = 2**20
 # What a run beyond the model's length leaves beside the buffers: a third list, and one number.

@@ -16,7 +16,7 @@ import train_ranks
 import train_states
 from train import Run
 
-from memcalc.files.sources import record
+from memcalc.files.catalogue import record
 
 RECORD = json.loads(
     (Path(__file__).resolve().parents[1] / "recorded" / "training.json").read_text(encoding="utf-8")

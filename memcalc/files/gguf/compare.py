@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.header import format_of
-from memcalc.files.gguf.names import gguf_name, in_gguf
-from memcalc.files.gguf.presets import Mixed, stored_in
+from memcalc.files.gguf.model import gguf_model
+from memcalc.files.gguf.names import gguf_name
+from memcalc.files.gguf.presets import TypedModel, rule_of_layers
 from memcalc.files.tensor_names import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memcalc.files.safetensors import Header, Stored
+    from memcalc.files.safetensors import Header, TensorInfo
     from memcalc.ledger.formats import Format
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Compared", "as_filed", "compared", "is_old"]
+__all__ = ["Compared", "compared", "is_old", "with_file_formats"]
 
 # What converters add and no config lists: tables of frequencies for Llama 3.1 and Phi-3.
 TABLES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -33,7 +34,7 @@ class Compared(NamedTuple):
 
     name: str
     expected: tuple[int, ...] | None
-    found: Stored | None
+    found: TensorInfo | None
 
 
 def is_old(header: Header) -> bool:
@@ -44,32 +45,27 @@ def is_old(header: Header) -> bool:
     return "blk.0.attn_kv_b.weight" in header.tensors and "blk.0.attn_k_b.weight" not in header.tensors
 
 
-def as_filed(model: Model, header: Header) -> Mixed:
+def with_file_formats(model: Model, header: Header) -> TypedModel:
     """Return a model in the types that a file's tensors have.
 
-    Raises:
-        BadInputError: the file lacks a tensor of the model.
+    Raises
+    ------
+    BadInputError
+        The file lacks a tensor of the model.
 
     """
-    held = in_gguf(model, old=is_old(header))
-    made: dict[tuple[int, tuple[tuple[str, str], ...]], Layer] = {}
-    layers = []
-    for index, layer in enumerate((*held.layers, *held.mtp)):
-        formats = tuple(
-            (tensor.name, found_format(held, header, f"model.layers.{index}.{tensor.name}").id)
-            for tensor in layer.weights()
-        )
-        alike = id(layer.parts), formats
-        if alike not in made:
-            made[alike] = replace(layer, formats=formats)
-        layers.append(made[alike])
-    outside = {
-        name: found_format(held, header, name)
-        for part, item in held.outside
-        for name in (f"{part}.{tensor.name}" for tensor in item.weights())
-    }
-    depth = len(held.layers)
-    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
+    held = gguf_model(model, old=is_old(header))
+
+    def formats(index: int, layer: Layer) -> tuple[tuple[str, str], ...]:
+        names = (tensor.name for tensor in layer.weights())
+        return tuple((name, found_format(held, header, f"model.layers.{index}.{name}").id) for name in names)
+
+    typed = held.map_layers(
+        lambda layer, found: replace(layer, formats=found),
+        (formats(index, layer) for index, layer in enumerate((*held.layers, *held.mtp))),
+    )
+    names = (f"{part}.{tensor.name}" for part, item in held.outside for tensor in item.weights())
+    return TypedModel(typed, rule_of_layers({name: found_format(held, header, name) for name in names}))
 
 
 def found_format(model: Model, header: Header, name: str) -> Format:
@@ -84,7 +80,7 @@ def found_format(model: Model, header: Header, name: str) -> Format:
 
 def compared(model: Model, header: Header) -> Iterator[Compared]:
     """Yield every tensor of the ledger and of the file."""
-    held = in_gguf(model, old=is_old(header))
+    held = gguf_model(model, old=is_old(header))
     expected = shapes(held)
     for name in set(copies(held)) & set(header.tensors):
         expected[name] = expected["token_embd.weight"]
@@ -124,7 +120,7 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
 
     def add(name: str, tensor: Tensor) -> None:
-        stacked = (tensor.experts,) if tensor.chosen is not None else ()
+        stacked = (tensor.experts,) if tensor.active_experts is not None else ()
         shape = (*stacked, *tensor.stored_shape)
         spelled = gguf_name(model, name)
         found[spelled] = joined(found[spelled], shape, len(stacked)) if spelled in found else shape

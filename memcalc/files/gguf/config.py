@@ -5,10 +5,12 @@ Source of the keys: ggml-org/llama.cpp, gguf-py/gguf/constants.py and src/llama-
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, check_whole_number
+from memcalc.files.config import MOST_LAYERS
 from memcalc.files.gguf.header import Listing
+from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
@@ -16,32 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["config_fields"]
 
 Fields = dict[str, object]
+CONVERT = "convert the model again"
 
 
 class Values:
-    """The key-values of one architecture, under the names behind its own, and the names of the tensors."""
+    """The key-values of one architecture, under the names behind its own, and the names of the tensors.
 
-    def __init__(self, values: Mapping[str, object], tensors: Container[str]) -> None:
-        """Look up the architecture.
+    `keys` says which key states a field of config.json: an error about the field names the key.
+    """
 
-        Raises:
-            BadInputError: the file names none.
-
-        """
-        self.values, self.tensors = values, tensors
-        name = values.get("general.architecture")
-        if not isinstance(name, str) or name not in READERS:
-            expected = f"one of {', '.join(READERS)}"
-            raise BadInputError("general.architecture", expected, name, "add a reader, see CONTRIBUTING.md")
-        self.name = name
+    def __init__(self, values: Mapping[str, object], tensors: Container[str], name: str) -> None:
+        self.values, self.tensors, self.name = values, tensors, name
+        self.keys: dict[str, str] = {}
+        for key, value in values.items():  # read later or not
+            if type(value) is int and key.startswith(f"{name}."):
+                check_whole_number(key, value, CONVERT, least=0)
 
     def get(self, key: str) -> int | None:
-        """Return a whole number; None if it is missing. A list of equal numbers, one a layer, is one number.
-
-        Raises:
-            BadInputError: it is no whole number, or the layers differ.
-
-        """
+        """Return a whole number; None if it is missing. Equal numbers in a list, one a layer, are one."""
         field = f"{self.name}.{key}"
         value = self.values.get(field)
         if isinstance(value, Listing) and value.numbers and len(set(value.numbers)) == 1:
@@ -49,19 +43,33 @@ class Values:
         if value is not None and type(value) is not int:
             remedy = "layers that differ in it are not understood"
             raise BadInputError(field, "one whole number for all layers", value, remedy)
-        return value
+        return None if value is None else check_whole_number(field, value, CONVERT, least=0)
 
     def size(self, key: str) -> int:
-        """Return a whole number that must be there.
+        """Return a size that must be there."""
+        return check_whole_number(f"{self.name}.{key}", self.get(key), CONVERT)
 
-        Raises:
-            BadInputError: it is missing.
-
-        """
-        found = self.get(key)
-        if found is None:
-            raise BadInputError(f"{self.name}.{key}", "a whole number", None, "convert the model again")
+    @property
+    def blocks(self) -> int:
+        """Layers, those for multi-token prediction too."""
+        found = self.size("block_count")
+        if found > MOST_LAYERS:
+            raise BadInputError(f"{self.name}.block_count", f"at most {MOST_LAYERS} layers", found, CONVERT)
         return found
+
+    def under(self, **keys: str) -> None:
+        """Remember the keys of fields."""
+        self.keys |= {field: f"{self.name}.{key}" for field, key in keys.items()}
+
+    def sizes(self, **keys: str) -> Fields:
+        """Return fields of a config.json, each with the size that a key states."""
+        self.under(**keys)
+        return {field: self.size(key) for field, key in keys.items()}
+
+    def stated(self, **keys: str) -> Fields:
+        """Return those fields whose key is there, and not 0."""
+        self.under(**keys)
+        return {field: size for field, key in keys.items() if (size := self.get(key))}
 
     @property
     def vocab(self) -> int:
@@ -74,49 +82,46 @@ class Values:
 
 def basic(values: Values) -> Fields:
     """Return what all decoders state."""
-    width, heads = values.size("embedding_length"), values.size("attention.head_count")
-    found: Fields = {
-        "hidden_size": width,
-        "num_hidden_layers": values.size("block_count"),
-        "num_attention_heads": heads,
-        "num_key_value_heads": values.get("attention.head_count_kv") or heads,
+    found = values.sizes(
+        hidden_size="embedding_length",
+        num_attention_heads="attention.head_count",
+        max_position_embeddings="context_length",
+    )
+    values.under(num_hidden_layers="block_count", vocab_size="vocab_size")
+    return {
+        **found,
+        "num_hidden_layers": values.blocks,
+        "num_key_value_heads": found["num_attention_heads"],
         "vocab_size": values.vocab,
-        "max_position_embeddings": values.size("context_length"),
         "tie_word_embeddings": "output.weight" not in values.tensors,
+        **values.stated(
+            num_key_value_heads="attention.head_count_kv", intermediate_size="feed_forward_length"
+        ),
     }
-    ffn = values.get("feed_forward_length")
-    return found if ffn is None else found | {"intermediate_size": ffn}
 
 
 def attending(values: Values) -> Fields:
-    """Return them, and the width of a head.
-
-    Raises:
-        BadInputError: keys and values have heads of different widths.
-
-    """
+    """Return them, and the width of a head."""
     found = basic(values)
     key, value = values.get("attention.key_length"), values.get("attention.value_length")
     if key != value:
         remedy = "heads of different widths are not understood"
         raise BadInputError(f"{values.name}.attention.value_length", str(key), value, remedy)
-    return found if key is None else found | {"head_dim": key}
+    return found | values.stated(head_dim="attention.key_length")
 
 
 def llama(values: Values) -> Fields:
     """Read Llama, Mistral and Mixtral."""
     found = attending(values)
-    experts = values.get("expert_count")
-    if not experts:
+    if not values.get("expert_count"):
         biased = {"attention_bias": "attn_q", "mlp_bias": "ffn_up"}
         stated = {name: f"blk.0.{part}.bias" in values.tensors for name, part in biased.items()}
         return {"model_type": "llama", **found, **stated}
     return {
         "model_type": "mixtral",
         **found,
-        "intermediate_size": values.get("expert_feed_forward_length") or values.size("feed_forward_length"),
-        "num_local_experts": experts,
-        "num_experts_per_tok": values.size("expert_used_count"),
+        **values.sizes(num_local_experts="expert_count", num_experts_per_tok="expert_used_count"),
+        **values.stated(intermediate_size="expert_feed_forward_length"),
     }
 
 
@@ -137,11 +142,11 @@ def phi3(values: Values) -> Fields:
 
 def routed(values: Values) -> Fields:
     """Return what a mixture of experts states beside the rest, in Qwen's words."""
-    return {
-        "num_experts": values.size("expert_count"),
-        "num_experts_per_tok": values.size("expert_used_count"),
-        "moe_intermediate_size": values.size("expert_feed_forward_length"),
-    }
+    return values.sizes(
+        num_experts="expert_count",
+        num_experts_per_tok="expert_used_count",
+        moe_intermediate_size="expert_feed_forward_length",
+    )
 
 
 def qwen3moe(values: Values) -> Fields:
@@ -156,26 +161,28 @@ def qwen3next(values: Values) -> Fields:
         "model_type": "qwen3_next",
         **attending(values),
         **routed(values),
-        "shared_expert_intermediate_size": values.size("expert_shared_feed_forward_length"),
-        "full_attention_interval": values.get("full_attention_interval") or 4,
-        "linear_conv_kernel_dim": values.size("ssm.conv_kernel"),
-        "linear_num_key_heads": values.size("ssm.group_count"),
-        "linear_num_value_heads": heads,
-        "linear_key_head_dim": values.size("ssm.state_size"),
+        **values.sizes(
+            shared_expert_intermediate_size="expert_shared_feed_forward_length",
+            linear_conv_kernel_dim="ssm.conv_kernel",
+            linear_num_key_heads="ssm.group_count",
+            linear_num_value_heads="ssm.time_step_rank",
+            linear_key_head_dim="ssm.state_size",
+        ),
         "linear_value_head_dim": values.size("ssm.inner_size") // heads,
+        "full_attention_interval": values.get("full_attention_interval") or 4,
     }
 
 
 def gemma2(values: Values) -> Fields:
     """Read Gemma 2."""
-    window = values.get("attention.sliding_window") or 4096
-    return {"model_type": "gemma2", **attending(values), "sliding_window": window}
+    window = {"sliding_window": 4096, **values.stated(sliding_window="attention.sliding_window")}
+    return {"model_type": "gemma2", **attending(values), **window}
 
 
 def gemma3(values: Values) -> Fields:
     """Read Gemma 3's text model."""
-    window = values.size("attention.sliding_window")
-    return {"model_type": "gemma3_text", **attending(values), "sliding_window": window}
+    window = values.sizes(sliding_window="attention.sliding_window")
+    return {"model_type": "gemma3_text", **attending(values), **window}
 
 
 def gpt_oss(values: Values) -> Fields:
@@ -183,16 +190,18 @@ def gpt_oss(values: Values) -> Fields:
     return {
         "model_type": "gpt_oss",
         **attending(values),
-        "intermediate_size": values.size("expert_feed_forward_length"),
-        "num_local_experts": values.size("expert_count"),
-        "num_experts_per_tok": values.size("expert_used_count"),
-        "sliding_window": values.size("attention.sliding_window"),
+        **values.sizes(
+            intermediate_size="expert_feed_forward_length",
+            num_local_experts="expert_count",
+            num_experts_per_tok="expert_used_count",
+            sliding_window="attention.sliding_window",
+        ),
     }
 
 
 def deepseek2(values: Values) -> Fields:
     """Read DeepSeek-V2, V3 and R1, Kimi-K2: of V3's kind if a router has a correction."""
-    last = values.size("block_count") - 1
+    last = values.blocks - 1
     corrected = f"blk.{last}.exp_probs_b.bias" in values.tensors
     return {"model_type": "deepseek_v3" if corrected else "deepseek_v2", **latent(values)}
 
@@ -208,12 +217,9 @@ def glm_dsa(values: Values) -> Fields:
     Without the list a file is older than GLM-5.2, and all have one; with a context of 2^20 it is GLM-5.2's.
     Source: ggml-org/llama.cpp, src/models/glm-dsa.cpp (load_arch_hparams), 2026-11.
 
-    Raises:
-        BadInputError: the list has another length than there are layers.
-
     """
     found = latent(values) | predicting(values) | indexing(values)
-    depth, field = values.size("block_count") - (values.get("nextn_predict_layers") or 0), INDEXERS
+    depth, field = values.blocks - (values.get("nextn_predict_layers") or 0), INDEXERS
     own = values.values.get(f"{values.name}.{field}")
     if own is None:
         newer = values.size("context_length") >= 2**20
@@ -221,7 +227,7 @@ def glm_dsa(values: Values) -> Fields:
     elif isinstance(own, Listing) and own.numbers is not None and len(own.numbers) >= depth:
         listed = [number != 0 for number in own.numbers[:depth]]
     else:
-        expected, remedy = f"a list of {depth} numbers, one a layer", "convert the model again"
+        expected, remedy = f"a list of {depth} numbers, one a layer", CONVERT
         raise BadInputError(f"{values.name}.{field}", expected, own, remedy)
     kinds = ["full" if is_own else "shared" for is_own in listed]
     return {"model_type": "glm_moe_dsa", **found, "indexer_types": kinds}
@@ -248,68 +254,86 @@ INDEXERS = "attention.indexer.types"
 def predicting(values: Values) -> Fields:
     """Return how many blocks are layers, and how many behind them are for multi-token prediction."""
     behind = values.get("nextn_predict_layers") or 0
-    return {"num_hidden_layers": values.size("block_count") - behind, "num_nextn_predict_layers": behind}
+    return {"num_hidden_layers": values.blocks - behind, "num_nextn_predict_layers": behind}
 
 
 def indexing(values: Values) -> Fields:
     """Return what the indexers of sparse attention state."""
-    return {
-        "index_n_heads": values.size("attention.indexer.head_count"),
-        "index_head_dim": values.size("attention.indexer.key_length"),
-        "index_topk": values.size("attention.indexer.top_k"),
-    }
+    return values.sizes(
+        index_n_heads="attention.indexer.head_count",
+        index_head_dim="attention.indexer.key_length",
+        index_topk="attention.indexer.top_k",
+    )
 
 
 def after_dense(values: Values) -> Fields:
     """Return what a mixture of experts behind dense layers states, in DeepSeek's words."""
-    return {
-        "n_routed_experts": values.size("expert_count"),
-        "num_experts_per_tok": values.size("expert_used_count"),
-        "n_shared_experts": values.size("expert_shared_count"),
-        "moe_intermediate_size": values.size("expert_feed_forward_length"),
-        "first_k_dense_replace": values.get("leading_dense_block_count") or 0,
-    }
+    found = values.sizes(
+        n_routed_experts="expert_count",
+        num_experts_per_tok="expert_used_count",
+        n_shared_experts="expert_shared_count",
+        moe_intermediate_size="expert_feed_forward_length",
+    )
+    return {**found, "first_k_dense_replace": values.get("leading_dense_block_count") or 0}
 
 
 def latent(values: Values) -> Fields:
     """Return what MLA and its experts state: newer files name the heads before absorption otherwise."""
     heads, rotated = values.size("attention.head_count"), values.size("rope.dimension_count")
+    values.under(qk_nope_head_dim="attention.key_length", v_head_dim="attention.value_length")
     key = values.get("attention.key_length_mla") or values.size("attention.key_length")
     return {
         **basic(values),
         **after_dense(values),
         "num_key_value_heads": heads,
         "q_lora_rank": values.get("attention.q_lora_rank"),
-        "kv_lora_rank": values.size("attention.kv_lora_rank"),
-        "qk_rope_head_dim": rotated,
+        **values.sizes(kv_lora_rank="attention.kv_lora_rank", qk_rope_head_dim="rope.dimension_count"),
         "qk_nope_head_dim": key - rotated,
         "v_head_dim": values.get("attention.value_length_mla") or values.size("attention.value_length"),
     }
 
 
-READERS: dict[str, Callable[[Values], Fields]] = {
-    "llama": llama,
-    "qwen2": qwen2,
-    "qwen3": qwen3,
-    "qwen3moe": qwen3moe,
-    "qwen3next": qwen3next,
-    "phi3": phi3,
-    "gemma2": gemma2,
-    "gemma3": gemma3,
-    "gpt-oss": gpt_oss,
-    "deepseek2": deepseek2,
-    "deepseek32": deepseek32,
-    "glm-dsa": glm_dsa,
-    "glm4moe": glm4moe,
-}
+READERS: Registry[Callable[[Values], Fields]] = Registry(
+    "general.architecture",
+    {
+        "llama": llama,
+        "qwen2": qwen2,
+        "qwen3": qwen3,
+        "qwen3moe": qwen3moe,
+        "qwen3next": qwen3next,
+        "phi3": phi3,
+        "gemma2": gemma2,
+        "gemma3": gemma3,
+        "gpt-oss": gpt_oss,
+        "deepseek2": deepseek2,
+        "deepseek32": deepseek32,
+        "glm-dsa": glm_dsa,
+        "glm4moe": glm4moe,
+    },
+    remedy="add a reader, see CONTRIBUTING.md",
+    offers=False,
+)
 
 
-def config_fields(values: Mapping[str, object], tensors: Container[str]) -> Fields:
-    """Return the fields of a config.json that says what the key-values of a file say.
+def config_fields(values: Mapping[str, object], tensors: Container[str]) -> tuple[Fields, dict[str, str]]:
+    """Return the fields of a config.json that says what the key-values of a file say, and the key of each.
 
-    Raises:
-        BadInputError: the architecture is unknown, or a size is missing.
+    Parameters
+    ----------
+    values : mapping
+        The key-values of the file.
+    tensors : container of str
+        The names of its tensors: some say what no key does.
+
+    Raises
+    ------
+    BadInputError
+        A size is missing, or cannot be.
+    UnknownNameError
+        The architecture is unknown.
 
     """
-    found = Values(values, tensors)
-    return READERS[found.name](found)
+    name: Any = values.get("general.architecture")
+    reader = READERS[name]
+    found = Values(values, tensors, name)
+    return reader(found), found.keys

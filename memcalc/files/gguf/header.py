@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
-from memcalc.files.safetensors import Header, Stored, together
+from memcalc.files.safetensors import Header, TensorInfo, merge_shards
 from memcalc.ledger.formats import FORMATS, GGUF_TYPES, Format
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ NO_WEIGHTS = {
 DTYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}  # those that have another name among our formats
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 TEXT, ARRAY = 8, 9
+LENGTH = struct.Struct("<Q")
+CHUNK = 2**20  # bytes that are read at once
+LONGEST_TEXT = 2**26  # bytes: a licence or a chat template is shorter; a damaged length is not believed
 LONGEST_LIST = 10_000  # numbers of a list that are kept: one a layer, not one a token
 LONGEST_ARRAY = 10_000_000  # values of an array: no vocabulary comes near, and a damaged length ends soon
 MOST_AXES = 4
@@ -99,24 +102,43 @@ class GGUF(NamedTuple):
 
 
 class Cursor:
-    """A file that is read from front to back, and is never shorter than what is asked of it."""
+    """A file that is read from front to back, and is never shorter than what is asked of it.
+
+    It is read by the mebibyte: a vocabulary has some hundred thousand texts, a damaged file more.
+    """
 
     def __init__(self, file: BufferedReader, where: str) -> None:
         """Begin at the front."""
         self.file, self.where = file, where
         self.size = os.fstat(file.fileno()).st_size
+        self.begin, self.at, self.buffer = 0, 0, b""  # the buffer's place in the file; the next byte in it
+
+    @property
+    def place(self) -> int:
+        """Where the next byte stands in the file."""
+        return self.begin + self.at
+
+    def need(self, length: int) -> None:
+        """Have so many bytes in the buffer."""
+        if self.at + length <= len(self.buffer):
+            return
+        if length <= self.size - self.place:
+            self.begin, self.at = self.place, 0
+            self.file.seek(self.begin)
+            self.buffer = self.file.read(max(length, CHUNK))
+        if self.at + length > len(self.buffer):
+            raise BadInputError(self.where, "a whole header", f"{self.size} bytes in all", AGAIN)
 
     def take(self, length: int) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            BadInputError: the file ends before.
-
-        """
-        found = self.file.read(length) if length <= self.size else b""
-        if len(found) < length:
-            raise BadInputError(self.where, "a whole header", f"{self.size} bytes in all", AGAIN)
+        """Return the next bytes, if there are so many."""
+        self.need(length)
+        found = self.buffer[self.at : self.at + length]
+        self.at += length
         return found
+
+    def skip(self, length: int) -> None:
+        """Leave out the next bytes; what is read behind the end of the file is refused."""
+        self.at += length
 
     def number(self, code: str) -> int | float:
         """Return the next number."""
@@ -128,25 +150,18 @@ class Cursor:
         return int(self.number(code))
 
     def text(self) -> str:
-        """Return the next text.
-
-        Raises:
-            BadInputError: it is none.
-
-        """
-        found = self.take(self.whole("Q"))
+        """Return the next text."""
+        length = self.whole("Q")
+        if LONGEST_TEXT < length <= self.size - self.place:
+            raise BadInputError(self.where, f"texts of at most {LONGEST_TEXT} bytes", length, AGAIN)
+        found = self.take(length)
         try:
             return found.decode()
         except UnicodeDecodeError:
             raise BadInputError(self.where, "names in UTF-8", "other bytes", AGAIN) from None
 
     def value(self) -> object:
-        """Return the next value behind its type; of a text array only the length.
-
-        Raises:
-            BadInputError: the type is unknown.
-
-        """
+        """Return the next value behind its type; of a text array only the length."""
         kind = self.whole("I")
         if kind in NUMBERS:
             return self.number(NUMBERS[kind])
@@ -158,8 +173,7 @@ class Cursor:
         if count > LONGEST_ARRAY:
             raise BadInputError(self.where, f"arrays of at most {LONGEST_ARRAY} values", count, AGAIN)
         if inner == TEXT:
-            for _ in range(count):
-                self.skip(self.whole("Q"))
+            self.skip_texts(count)
             return Listing(count)
         if inner not in NUMBERS:
             raise BadInputError(self.where, "arrays of numbers or texts", f"type {inner}", AGAIN)
@@ -169,16 +183,16 @@ class Cursor:
             return Listing(count)
         return Listing(count, struct.unpack(f"<{count}{NUMBERS[inner]}", self.take(count * size)))
 
-    def skip(self, length: int) -> None:
-        """Leave out the next bytes; what is read behind the end is refused.
-
-        Raises:
-            BadInputError: they are more than the file has.
-
-        """
-        if length > self.size:
-            raise BadInputError(self.where, "a whole header", f"{self.size} bytes in all", AGAIN)
-        self.file.seek(length, os.SEEK_CUR)
+    def skip_texts(self, count: int) -> None:
+        """Leave out so many texts: only their lengths are read, from the buffer and not one by one."""
+        length_at = LENGTH.unpack_from
+        while count:
+            self.need(LENGTH.size)
+            buffer, at, last = self.buffer, self.at, len(self.buffer) - LENGTH.size
+            while count and at <= last:
+                at += LENGTH.size + length_at(buffer, at)[0]
+                count -= 1
+            self.at = at
 
 
 def format_of(dtype: str) -> Format:
@@ -193,8 +207,10 @@ def format_of(dtype: str) -> Format:
 def read(path: str) -> GGUF:
     """Return what a `.gguf` file says, with all files beside it if the model was cut into several.
 
-    Raises:
-        BadInputError: a file is missing, cut, damaged, not of this format, or of types that are not known.
+    Raises
+    ------
+    BadInputError
+        A file is missing, cut, damaged, not of this format, or of types that are not known.
 
     """
     name = os.path.basename(path)
@@ -213,7 +229,7 @@ def read(path: str) -> GGUF:
             )
         values, shards[shard] = one_file(beside)
         first = first or values
-    header = together(shards, None)
+    header = merge_shards(shards, None)
     stated = first.get("split.tensors.count", len(header.tensors))
     if stated != len(header.tensors):
         given = f"{len(header.tensors)} in {len(shards)} files"
@@ -221,14 +237,19 @@ def read(path: str) -> GGUF:
     return GGUF(first, header._replace(kind="gguf"))
 
 
-def one_file(path: str) -> tuple[dict[str, object], dict[str, Stored | None]]:
+def one_file(path: str) -> tuple[dict[str, object], dict[str, TensorInfo | None]]:
     """Return key-values and tensors of one file, all its bytes accounted for.
 
-    Raises:
-        BadInputError: the file is missing, cut, damaged, or not of this format.
+    Raises
+    ------
+    BadInputError
+        The file is missing, cut, damaged, or not of this format.
 
     """
     where = os.path.basename(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        remedy = "save it as a file: its size is part of the check"
+        raise BadInputError("SOURCE", "a GGUF file", f"{path} (no regular file)", remedy)
     try:
         with open(path, "rb") as file:
             return parsed(Cursor(file, where))
@@ -237,7 +258,7 @@ def one_file(path: str) -> tuple[dict[str, object], dict[str, Stored | None]]:
         raise BadInputError("SOURCE", "a readable file", given, "check the path") from None
 
 
-def parsed(cursor: Cursor) -> tuple[dict[str, object], dict[str, Stored | None]]:
+def parsed(cursor: Cursor) -> tuple[dict[str, object], dict[str, TensorInfo | None]]:
     """Return key-values and tensors."""
     where = cursor.where
     if cursor.size < len(MAGIC) or cursor.take(len(MAGIC)) != MAGIC:
@@ -253,7 +274,7 @@ def parsed(cursor: Cursor) -> tuple[dict[str, object], dict[str, Stored | None]]
         if key in values:
             raise BadInputError(f"{where}: {key}", "each key once", "the key twice", AGAIN)
         values[key] = cursor.value()
-    tensors: dict[str, Stored | None] = {}
+    tensors: dict[str, TensorInfo | None] = {}
     places: list[tuple[int, int, str]] = []
     for _ in range(tensor_count):
         name = cursor.text()
@@ -264,17 +285,19 @@ def parsed(cursor: Cursor) -> tuple[dict[str, object], dict[str, Stored | None]]
     alignment = values.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1:
         raise BadInputError(where, "general.alignment: a whole number >= 1", alignment, AGAIN)
-    behind = -(-cursor.file.tell() // alignment) * alignment + laid_out(where, places, alignment)
+    behind = -(-cursor.place // alignment) * alignment + laid_out(where, places, alignment)
     if cursor.size < behind:
         raise BadInputError(where, f"the {behind} bytes that its header says", f"{cursor.size} bytes", AGAIN)
     return values, tensors
 
 
-def tensor(cursor: Cursor, name: str) -> Stored:
+def tensor(cursor: Cursor, name: str) -> TensorInfo:
     """Return the next tensor: its axes stand in the file with the rows' numbers first.
 
-    Raises:
-        BadInputError: too many axes, an unknown type, or rows that are no whole blocks.
+    Raises
+    ------
+    BadInputError
+        Too many axes, an unknown type, or rows that are no whole blocks.
 
     """
     field = f"{cursor.where}: {name}"
@@ -294,16 +317,11 @@ def tensor(cursor: Cursor, name: str) -> Stored:
     if form.block_bytes and row % (form.columns_per_scale or 1):
         expected = f"rows of whole blocks of {form.columns_per_scale}"
         raise BadInputError(field, expected, row, AGAIN)
-    return Stored(TYPES[number], shape, form.bytes(prod(shape[:-1]), row))
+    return TensorInfo(TYPES[number], shape, form.bytes(prod(shape[:-1]), row))
 
 
 def laid_out(where: str, places: list[tuple[int, int, str]], alignment: int) -> int:
-    """Return where the last tensor ends, counted from the first.
-
-    Raises:
-        BadInputError: a tensor does not begin where the one before it ends.
-
-    """
+    """Return where the last tensor ends, counted from the first."""
     end = 0
     for begin, size, name in sorted(places):
         expected = -(-end // alignment) * alignment

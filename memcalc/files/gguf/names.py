@@ -1,4 +1,4 @@
-"""A model as GGUF files hold it: which architecture it is there, how its tensors are called, what differs.
+"""Names in GGUF files: which architecture a model is there, and how its tensors are called.
 
 Source of the names: ggml-org/llama.cpp, gguf-py/gguf/constants.py and src/llama-arch.cpp, read 2026-11. What
 they allow is held against the library itself in tests/oracles: it refuses a file that lacks a tensor.
@@ -6,20 +6,18 @@ they allow is held against the library itself in tests/oracles: it refuses a fil
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
-from memcalc.ledger.parts import GQA, MLA
+from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parts import Part
+    from memcalc.ledger.model import Model
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture", "gguf_name", "in_gguf"]
+__all__ = ["ARCHITECTURES", "Architecture", "architecture", "gguf_name", "translated"]
 
 COMMON = {
     "model.embed_tokens.": "token_embd.",
@@ -99,29 +97,34 @@ class Architecture(NamedTuple):
 
 LATENT_EXPERTS = Architecture("deepseek2", {**COMMON, **EXPERTS, **LATENT})
 SPARSE_LATENT = {**COMMON, **EXPERTS, **LATENT, **INDEXED, **PREDICTING}
-ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture("llama", COMMON),
-    "mistral": Architecture("llama", COMMON),
-    "mixtral": Architecture("llama", {**COMMON, **EXPERTS}),
-    "qwen2": Architecture("qwen2", COMMON),
-    "qwen3": Architecture("qwen3", COMMON),
-    "qwen3_moe": Architecture("qwen3moe", {**COMMON, **EXPERTS}),
-    "qwen3_next": Architecture("qwen3next", {**COMMON, **EXPERTS, **RECURRENT, **BEHIND}),
-    "phi3": Architecture("phi3", {**COMMON, **FUSED}),
-    "gemma2": Architecture("gemma2", {**COMMON, **SANDWICH}, windows=True),
-    "gemma3_text": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
-    "gemma3": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
-    "gpt_oss": Architecture(
-        "gpt-oss", {**COMMON, **EXPERTS, **BEHIND, "self_attn.sinks": "attn_sinks.weight"}, windows=True
-    ),
-    "deepseek_v2": LATENT_EXPERTS,
-    "deepseek_v3": LATENT_EXPERTS,
-    "kimi_k2": LATENT_EXPERTS,
-    "kimi_k25": LATENT_EXPERTS,
-    "deepseek_v32": Architecture("deepseek32", SPARSE_LATENT, predicts=True),
-    "glm_moe_dsa": Architecture("glm-dsa", SPARSE_LATENT, predicts=True),
-    "glm4_moe": Architecture("glm4moe", {**COMMON, **EXPERTS, **BEHIND, **PREDICTING}, predicts=True),
-}
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "model_type",
+    {
+        "llama": Architecture("llama", COMMON),
+        "mistral": Architecture("llama", COMMON),
+        "mixtral": Architecture("llama", {**COMMON, **EXPERTS}),
+        "qwen2": Architecture("qwen2", COMMON),
+        "qwen3": Architecture("qwen3", COMMON),
+        "qwen3_moe": Architecture("qwen3moe", {**COMMON, **EXPERTS}),
+        "qwen3_next": Architecture("qwen3next", {**COMMON, **EXPERTS, **RECURRENT, **BEHIND}),
+        "phi3": Architecture("phi3", {**COMMON, **FUSED}),
+        "gemma2": Architecture("gemma2", {**COMMON, **SANDWICH}, windows=True),
+        "gemma3_text": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
+        "gemma3": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
+        "gpt_oss": Architecture(
+            "gpt-oss", {**COMMON, **EXPERTS, **BEHIND, "self_attn.sinks": "attn_sinks.weight"}, windows=True
+        ),
+        "deepseek_v2": LATENT_EXPERTS,
+        "deepseek_v3": LATENT_EXPERTS,
+        "kimi_k2": LATENT_EXPERTS,
+        "kimi_k25": LATENT_EXPERTS,
+        "deepseek_v32": Architecture("deepseek32", SPARSE_LATENT, predicts=True),
+        "glm_moe_dsa": Architecture("glm-dsa", SPARSE_LATENT, predicts=True),
+        "glm4_moe": Architecture("glm4moe", {**COMMON, **EXPERTS, **BEHIND, **PREDICTING}, predicts=True),
+    },
+    remedy="its names in GGUF are not known: add them to memcalc/files/gguf/names.py, or leave GGUF aside",
+    offers=False,
+)
 
 
 def architecture(model: Model) -> Architecture:
@@ -131,20 +134,8 @@ def architecture(model: Model) -> Architecture:
     >>> architecture(load_model("openai/gpt-oss-20b")).id
     'gpt-oss'
 
-    Raises:
-        BadInputError: its tensors have no names in GGUF here.
-
     """
-    return known(model.model_type)
-
-
-def known(model_type: str) -> Architecture:
-    """Return the architecture of a model_type, or refuse."""
-    if model_type not in ARCHITECTURES:
-        expected = f"a model whose names in GGUF are known: {', '.join(ARCHITECTURES)}"
-        remedy = "add its names to memcalc/files/gguf/names.py, or leave GGUF aside"
-        raise BadInputError("model_type", expected, model_type, remedy)
-    return ARCHITECTURES[model_type]
+    return ARCHITECTURES[model.model_type]
 
 
 def gguf_name(model: Model, name: str) -> str:
@@ -154,8 +145,10 @@ def gguf_name(model: Model, name: str) -> str:
     >>> gguf_name(load_model("Qwen/Qwen3-30B-A3B"), "model.layers.7.mlp.experts.{expert}.up_proj.weight")
     'blk.7.ffn_up_exps.weight'
 
-    Raises:
-        BadInputError: the model, or the tensor, has no name in GGUF here.
+    Raises
+    ------
+    BadInputError
+        The model, or the tensor, has no name in GGUF here.
 
     """
     if name.startswith("model.layers."):
@@ -167,40 +160,10 @@ def gguf_name(model: Model, name: str) -> str:
 @cache
 def translated(model_type: str, name: str) -> str:
     """Return a name, without the layer before it, in GGUF's words: the longest beginning known decides."""
-    words = known(model_type).words
+    words = ARCHITECTURES[model_type].words
     fitting = [ours for ours in words if name.startswith(ours)]
     if not fitting:
         expected, remedy = "a tensor with a name in GGUF", "add it to memcalc/files/gguf/names.py"
         raise BadInputError(f"model_type {model_type}", expected, name, remedy)
     ours = max(fitting, key=len)
     return words[ours] + name.removeprefix(ours)
-
-
-def in_gguf(model: Model, *, old: bool = False) -> Model:
-    """Return the model as its files hold it: MLA absorbed, windows only where llama.cpp knows them.
-
-    Layers for multi-token prediction stay beside the others (`Model.mtp`) where its files have them. `old`
-    files have MLA's up-projection in one, and llama.cpp then keeps keys and values of all heads.
-    Source: ggml-org/llama.cpp, src/models/*.cpp (load_arch_hparams), 2026-11.
-
-    Raises:
-        BadInputError: the model has no names in GGUF here.
-
-    """
-    kind = architecture(model)
-    windows = kind.windows
-    made: dict[int, Layer] = {}
-
-    def held(part: Part) -> Part:
-        if isinstance(part, MLA):
-            return replace(part, absorbed=not old, expanded=old)
-        if isinstance(part, GQA) and part.window is not None and not windows:
-            return replace(part, window=None)
-        return part
-
-    predicting = model.mtp if kind.predicts else ()
-    for layer in (*model.layers, *predicting):  # readers use one object for equal layers: so do we
-        if id(layer) not in made:
-            made[id(layer)] = replace(layer, parts=tuple((name, held(part)) for name, part in layer.parts))
-    layers, mtp = (tuple(made[id(layer)] for layer in found) for found in (model.layers, predicting))
-    return replace(model, layers=layers, mtp=mtp)

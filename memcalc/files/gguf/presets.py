@@ -1,10 +1,11 @@
-"""llama.cpp's mixes: which GGUF type each tensor gets when a file is quantised as Q4_K_M and its like.
+"""llama.cpp's presets: which GGUF type each tensor gets when a file is quantised as Q4_K_M and its like.
 
-A mix is a base type and exceptions: values (attention's most sensitive matrix) and ffn_down get more bits in
-some layers, the output matrix in all mixes, rows that are no whole blocks another type. Quantised without an
-importance matrix; with one, a few mixes choose otherwise (IQ3_XXS, IQ4_XS, IQ4_NL, Q4_0, Q5_0).
+A preset (llama.cpp: ftype) is a base type and exceptions: values (attention's most sensitive matrix) and
+ffn_down get more bits in some layers, the output matrix in all presets, rows that are no whole blocks another
+type. Quantised without an importance matrix; with one, a few choose otherwise (IQ3_XXS, IQ4_XS, IQ4_NL, Q4_0,
+Q5_0).
 Source: ggml-org/llama.cpp v0.5.0, src/llama-quant.cpp; held against the library in tests/oracles. Other
-versions may differ, and what others publish as "UD" or "dynamic" follows no mix: give the file itself.
+versions may differ, and what others publish as "UD" or "dynamic" follows no preset: give the file itself.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.files.gguf.names import architecture, in_gguf, translated
+from memcalc.errors import BadInputError
+from memcalc.files.gguf.model import gguf_model
+from memcalc.files.gguf.names import architecture, translated
 from memcalc.ledger.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
 from memcalc.ledger.parts import GQA, MLA, MoE
+from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import product
 
 if TYPE_CHECKING:
@@ -27,7 +30,19 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["FILE_TYPES", "MIXES", "Mix", "Mixed", "converted", "find_mix", "mix_named", "mixed"]
+__all__ = [
+    "FILE_TYPES",
+    "PRESETS",
+    "Facts",
+    "Preset",
+    "TypedModel",
+    "converter_preset",
+    "find_preset",
+    "preset_named",
+    "rule_of_layers",
+    "uses_more_bits",
+    "with_preset",
+]
 
 
 class Facts(NamedTuple):
@@ -39,34 +54,37 @@ class Facts(NamedTuple):
     is_70b: bool  # llama.cpp's word for 80 layers of Llama with grouped queries, or of Qwen2
 
 
-class Place(NamedTuple):
-    """Where a tensor stands among those of its kind: the `position`-th of `total`."""
+class Position(NamedTuple):
+    """Where a tensor stands among those of its kind: the number `index`, from 0, of `total`."""
 
-    position: int
+    index: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
     total: int
     facts: Facts
 
 
-def has_more(place: Place) -> bool:
-    """Say whether a layer gets more bits: the first eighth, the last, and every third between."""
-    first = place.total // 8
-    last = 7 * place.total // 8
-    return place.position < first or place.position >= last or (place.position - first) % 3 == 2
+def uses_more_bits(index: int, total: int) -> bool:
+    """Say whether a layer gets more bits: the first eighth, the last, and every third between.
+
+    >>> [index for index in range(16) if uses_more_bits(index, 16)]
+    [0, 1, 4, 7, 10, 13, 14, 15]
+    """
+    first, last = total // 8, 7 * total // 8
+    return index < first or index >= last or (index - first) % 3 == 2
 
 
-CONDITIONS: dict[str, Callable[[Place], bool]] = {
+CONDITIONS: dict[str, Callable[[Position], bool]] = {
     "always": lambda _: True,
-    "more": has_more,
-    "first 2": lambda place: place.position < 2,
-    "first 4": lambda place: place.position < 4,
-    "first sixteenth": lambda place: place.position < place.total // 16,
-    "first eighth": lambda place: place.position < place.total // 8,
-    "middle": lambda place: place.total // 8 <= place.position < 7 * place.total // 8,
-    "4 share": lambda place: place.facts.shared >= 4,
-    "4 share or experts": lambda place: place.facts.shared >= 4 or place.facts.experts >= 4,
-    "8 experts": lambda place: place.facts.experts == 8,
-    "not 8 experts": lambda place: place.facts.experts != 8,
-    "8 experts and more": lambda place: place.facts.experts == 8 and has_more(place),
+    "more": lambda at: uses_more_bits(at.index, at.total),
+    "first 2": lambda at: at.index < 2,
+    "first 4": lambda at: at.index < 4,
+    "first sixteenth": lambda at: at.index < at.total // 16,
+    "first eighth": lambda at: at.index < at.total // 8,
+    "middle": lambda at: at.total // 8 <= at.index < 7 * at.total // 8,
+    "4 share": lambda at: at.facts.shared >= 4,
+    "4 share or experts": lambda at: at.facts.shared >= 4 or at.facts.experts >= 4,
+    "8 experts": lambda at: at.facts.experts == 8,
+    "not 8 experts": lambda at: at.facts.experts != 8,
+    "8 experts and more": lambda at: at.facts.experts == 8 and uses_more_bits(at.index, at.total),
 }
 
 # what a name in GGUF contains -> its kind; the first that fits
@@ -87,10 +105,10 @@ PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a rout
 Exceptions = tuple[tuple[str, str], ...]  # (condition, type): the first that holds
 
 
-class Mix(NamedTuple):
+class Preset(NamedTuple):
     """A base type and its exceptions by kind; `head` and `embedding` are types where they differ.
 
-    Mixes of very few bits are `tiny`: they count ffn_down one by one, and their values get no further bits.
+    Presets of very few bits are `tiny`: they count ffn_down one by one, and their values get no further bits.
     """
 
     id: str
@@ -102,21 +120,18 @@ class Mix(NamedTuple):
     stacked: str | None = None  # the type of matrices that lie in one array
     note: str = ""
 
-    def type_of(self, kind: str, place: Place) -> str:
+    def type_of(self, kind: str, at: Position) -> str:
         """Return the type of a tensor of a kind, before its row length is looked at."""
-        facts, found = place.facts, self.base
-        if kind == "keys" and facts.experts == 8 and not self.tiny:
+        if at.facts.experts == 8 and not self.tiny and kind in ("keys", "values"):
             return "Q8_0"
-        for condition, choice in self.exceptions.get(kind, ()):
-            if CONDITIONS[condition](place):
-                found = choice
-                break
-        if kind == "values" and not self.tiny:
-            if facts.is_70b and found in ("Q3_K", "Q4_K"):
-                found = "Q5_K"
-            if facts.experts == 8:
-                found = "Q8_0"
-        return found
+        exceptions = self.exceptions.get(kind, ())
+        found = next((choice for condition, choice in exceptions if CONDITIONS[condition](at)), self.base)
+        is_raised = kind == "values" and at.facts.is_70b and not self.tiny and found in ("Q3_K", "Q4_K")
+        return "Q5_K" if is_raised else found
+
+    def counts_layers(self, kind: str, facts: Facts) -> bool:
+        """Say whether a tensor's layer decides its type, and not its number among those of its kind."""
+        return kind != "values" and not self.tiny and facts.experts > 1
 
 
 OUTPUT = (("8 experts", "Q5_K"),)
@@ -142,118 +157,122 @@ MORE = {"values": (("more", "Q6_K"),), "down": (("more", "Q6_K"),)}
 _NOT_PACKED = "every matrix in it; norms, biases and routers in fp32"
 _TERNARY = "for models that were trained with weights of -1, 0 and 1"
 
-MIXES: dict[str, Mix] = {
-    mix.id: mix
-    for mix in (
-        Mix("F32", "fp32", note=_NOT_PACKED),
-        Mix("F16", "fp16", note=_NOT_PACKED),
-        Mix("BF16", "bf16", note=_NOT_PACKED),
-        Mix("Q8_0", "Q8_0", head="Q8_0"),
-        Mix("Q6_K", "Q6_K"),
-        Mix("Q5_K_M", "Q5_K", MORE),
-        Mix("Q5_K_S", "Q5_K"),
-        Mix("Q5_0", "Q5_0"),
-        Mix("Q5_1", "Q5_1"),
-        Mix("Q4_K_M", "Q4_K", {**MORE, "attention output": OUTPUT}),
-        Mix(
-            "Q4_K_S",
-            "Q4_K",
-            {
-                "values": (("first 4", "Q5_K"),),
-                "down": (("first eighth", "Q5_K"),),
-                "attention output": OUTPUT,
-            },
-        ),
-        Mix("Q4_0", "Q4_0"),
-        Mix("Q4_1", "Q4_1"),
-        Mix(
-            "Q3_K_L",
-            "Q3_K",
-            {
-                "values": (("always", "Q5_K"),),
-                "down": (("always", "Q5_K"),),
-                "attention output": (("not 8 experts", "Q5_K"),),
-            },
-        ),
-        Mix(
-            "Q3_K_M",
-            "Q3_K",
-            {
-                "values": (("first 2", "Q5_K"), ("always", "Q4_K")),
-                "down": (("first sixteenth", "Q5_K"), ("always", "Q4_K")),
-                "attention output": (*OUTPUT, ("always", "Q4_K")),
-            },
-        ),
-        Mix("Q3_K_S", "Q3_K", {"attention output": OUTPUT}),
-        Mix(
-            "Q2_K",
-            "Q2_K",
-            {
-                "values": (("4 share", "Q4_K"), ("always", "Q3_K")),
-                "down": (("always", "Q3_K"),),
-                "attention output": (*OUTPUT, ("always", "Q3_K")),
-            },
-        ),
-        Mix("Q2_K_S", "Q2_K", {"values": (("4 share", "Q4_K"),), "down": (("first eighth", "Q4_K"),)}),
-        Mix("IQ4_NL", "IQ4_NL", NONLINEAR),
-        Mix("IQ4_XS", "IQ4_XS", NONLINEAR),
-        Mix(
-            "IQ3_M",
-            "IQ3_S",
-            {
-                "values": (("always", "Q4_K"),),
-                "down": (("first eighth", "Q4_K"), ("8 experts and more", "Q4_K")),
-                "attention output": (*OUTPUT, ("always", "Q4_K")),
-            },
-        ),
-        Mix("IQ3_S", "IQ3_S", {"values": (("4 share", "Q4_K"),), "attention output": OUTPUT}),
-        Mix(
-            "IQ3_XS",
-            "IQ3_S",
-            {
-                "values": (("4 share", "Q4_K"),),
-                "keys": (("always", "IQ3_XXS"),),
-                "queries": (("always", "IQ3_XXS"),),
-                "gate": (("middle", "IQ3_XXS"),),
-                "up": (("middle", "IQ3_XXS"),),
-                "attention output": OUTPUT,
-            },
-        ),
-        Mix(
-            "IQ3_XXS",
-            "IQ3_XXS",
-            {
-                "values": (("4 share", "Q4_K"), ("always", "IQ3_S")),
-                "keys": (("always", "IQ2_S"),),
-                "queries": (("always", "IQ2_S"),),
-                "down": (("first eighth", "Q4_K"), ("always", "Q3_K")),
-                "attention output": (*OUTPUT, ("always", "IQ3_S")),
-            },
-            head="Q5_K",
-            embedding="IQ3_S",
-        ),
-        Mix("IQ2_M", "IQ2_S", SMALL_3, "Q5_K", "IQ3_S", tiny=True),
-        Mix("IQ2_S", "IQ2_XS", SMALL_3, "Q5_K", "IQ3_S", tiny=True),
-        Mix("IQ2_XS", "IQ2_XS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
-        Mix("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
-        Mix("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
-        Mix("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
-        Mix("TQ2_0", "TQ2_0", embedding="Q4_K", note=_TERNARY),
-        Mix("TQ1_0", "TQ1_0", embedding="Q4_K", note=_TERNARY),
-        Mix("Q2_0", "Q2_0", embedding="Q4_K"),
-        Mix("Q1_0", "Q1_0"),
-        Mix(
-            "MXFP4_MOE",
-            "Q8_0",
-            head="Q8_0",
-            stacked="MXFP4",
-            note="stacked matrices (experts) in MXFP4, all others in Q8_0",
-        ),
-    )
-}
+PRESETS: Registry[Preset] = Registry(
+    "--weights",
+    {
+        preset.id: preset
+        for preset in (
+            Preset("F32", "fp32", note=_NOT_PACKED),
+            Preset("F16", "fp16", note=_NOT_PACKED),
+            Preset("BF16", "bf16", note=_NOT_PACKED),
+            Preset("Q8_0", "Q8_0", head="Q8_0"),
+            Preset("Q6_K", "Q6_K"),
+            Preset("Q5_K_M", "Q5_K", MORE),
+            Preset("Q5_K_S", "Q5_K"),
+            Preset("Q5_0", "Q5_0"),
+            Preset("Q5_1", "Q5_1"),
+            Preset("Q4_K_M", "Q4_K", {**MORE, "attention output": OUTPUT}),
+            Preset(
+                "Q4_K_S",
+                "Q4_K",
+                {
+                    "values": (("first 4", "Q5_K"),),
+                    "down": (("first eighth", "Q5_K"),),
+                    "attention output": OUTPUT,
+                },
+            ),
+            Preset("Q4_0", "Q4_0"),
+            Preset("Q4_1", "Q4_1"),
+            Preset(
+                "Q3_K_L",
+                "Q3_K",
+                {
+                    "values": (("always", "Q5_K"),),
+                    "down": (("always", "Q5_K"),),
+                    "attention output": (("not 8 experts", "Q5_K"),),
+                },
+            ),
+            Preset(
+                "Q3_K_M",
+                "Q3_K",
+                {
+                    "values": (("first 2", "Q5_K"), ("always", "Q4_K")),
+                    "down": (("first sixteenth", "Q5_K"), ("always", "Q4_K")),
+                    "attention output": (*OUTPUT, ("always", "Q4_K")),
+                },
+            ),
+            Preset("Q3_K_S", "Q3_K", {"attention output": OUTPUT}),
+            Preset(
+                "Q2_K",
+                "Q2_K",
+                {
+                    "values": (("4 share", "Q4_K"), ("always", "Q3_K")),
+                    "down": (("always", "Q3_K"),),
+                    "attention output": (*OUTPUT, ("always", "Q3_K")),
+                },
+            ),
+            Preset("Q2_K_S", "Q2_K", {"values": (("4 share", "Q4_K"),), "down": (("first eighth", "Q4_K"),)}),
+            Preset("IQ4_NL", "IQ4_NL", NONLINEAR),
+            Preset("IQ4_XS", "IQ4_XS", NONLINEAR),
+            Preset(
+                "IQ3_M",
+                "IQ3_S",
+                {
+                    "values": (("always", "Q4_K"),),
+                    "down": (("first eighth", "Q4_K"), ("8 experts and more", "Q4_K")),
+                    "attention output": (*OUTPUT, ("always", "Q4_K")),
+                },
+            ),
+            Preset("IQ3_S", "IQ3_S", {"values": (("4 share", "Q4_K"),), "attention output": OUTPUT}),
+            Preset(
+                "IQ3_XS",
+                "IQ3_S",
+                {
+                    "values": (("4 share", "Q4_K"),),
+                    "keys": (("always", "IQ3_XXS"),),
+                    "queries": (("always", "IQ3_XXS"),),
+                    "gate": (("middle", "IQ3_XXS"),),
+                    "up": (("middle", "IQ3_XXS"),),
+                    "attention output": OUTPUT,
+                },
+            ),
+            Preset(
+                "IQ3_XXS",
+                "IQ3_XXS",
+                {
+                    "values": (("4 share", "Q4_K"), ("always", "IQ3_S")),
+                    "keys": (("always", "IQ2_S"),),
+                    "queries": (("always", "IQ2_S"),),
+                    "down": (("first eighth", "Q4_K"), ("always", "Q3_K")),
+                    "attention output": (*OUTPUT, ("always", "IQ3_S")),
+                },
+                head="Q5_K",
+                embedding="IQ3_S",
+            ),
+            Preset("IQ2_M", "IQ2_S", SMALL_3, "Q5_K", "IQ3_S", tiny=True),
+            Preset("IQ2_S", "IQ2_XS", SMALL_3, "Q5_K", "IQ3_S", tiny=True),
+            Preset("IQ2_XS", "IQ2_XS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
+            Preset("IQ2_XXS", "IQ2_XXS", SMALL_2, "Q5_K", "Q2_K", tiny=True),
+            Preset("IQ1_M", "IQ1_M", SMALL_1, "Q5_K", "Q2_K", tiny=True),
+            Preset("IQ1_S", "IQ1_S", SMALL_1, "Q5_K", "Q2_K", tiny=True),
+            Preset("TQ2_0", "TQ2_0", embedding="Q4_K", note=_TERNARY),
+            Preset("TQ1_0", "TQ1_0", embedding="Q4_K", note=_TERNARY),
+            Preset("Q2_0", "Q2_0", embedding="Q4_K"),
+            Preset("Q1_0", "Q1_0"),
+            Preset(
+                "MXFP4_MOE",
+                "Q8_0",
+                head="Q8_0",
+                stacked="MXFP4",
+                note="stacked matrices (experts) in MXFP4, all others in Q8_0",
+            ),
+        )
+    },
+    remedy="see `memcalc list formats`",
+)
 PLAIN = {"FP32": "F32", "FP16": "F16"}  # our words for the same
 ALIASES = {**PLAIN, "Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # llama-quantize's own
-# general.file_type of a file -> mix (llama_ftype in include/llama.h)
+# general.file_type of a file -> preset (llama_ftype in include/llama.h)
 FILE_TYPES = {
     0: "F32",
     1: "F16",
@@ -301,49 +320,50 @@ INSTEAD = {
 }
 
 
-def find_mix(name: str) -> Mix | None:
-    """Return the mix of this name, in capitals or not; None if it is none.
+def find_preset(name: str) -> Preset | None:
+    """Return the preset of this name, in capitals or not; None if it is none.
 
-    >>> find_mix("q4_k_m").base, find_mix("gptq-int4-g128")
+    >>> find_preset("q4_k_m").base, find_preset("gptq-int4-g128")
     ('Q4_K', None)
     """
     upper = name.upper()
-    return MIXES.get(ALIASES.get(upper, upper))
+    known = ALIASES.get(upper, upper)
+    return PRESETS.get(known)
 
 
-def converted(method: str | None, activation: Format) -> Mix:
-    """Return the mix that llama.cpp's converter makes of a checkpoint: 16 bits, what was quantised unpacked.
+def preset_named(name: str) -> Preset:
+    """Return the preset of this name, in capitals or not.
+
+    Raises
+    ------
+    UnknownNameError
+        There is none.
+
+    """
+    return find_preset(name) or PRESETS[name]
+
+
+def converter_preset(method: str | None, activation: Format) -> Preset:
+    """Return what llama.cpp's converter makes of a checkpoint: 16 bits, what was quantised unpacked.
 
     gpt-oss's experts stay in MXFP4.
 
-    Raises:
-        BadInputError: the converter does not unpack the checkpoint's method.
+    Raises
+    ------
+    BadInputError
+        The converter does not unpack the checkpoint's method.
 
     """
     if method == "mxfp4":
-        return MIXES["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
+        return PRESETS["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
     if method not in (None, "fp8", "gptq", "compressed-tensors"):
+        expected = "a method that llama.cpp's converter unpacks"
         remedy = "say --weights, for example --weights Q4_K_M"
-        raise BadInputError(
-            "quantization_config", "a method that llama.cpp's converter unpacks", method, remedy
-        )
-    return mix_named(activation.id)
+        raise BadInputError("quantization_config", expected, method, remedy)
+    return preset_named(activation.id)
 
 
-def mix_named(name: str) -> Mix:
-    """Return the mix of this name.
-
-    Raises:
-        UnknownNameError: there is none.
-
-    """
-    found = find_mix(name)
-    if found is None:
-        raise UnknownNameError("--weights", f"one of {', '.join(MIXES)}", name, "see `memcalc list formats`")
-    return found
-
-
-class Mixed(NamedTuple):
+class TypedModel(NamedTuple):
     """A model whose layers name the type of each tensor, and the rule that reads it."""
 
     model: Model
@@ -360,73 +380,89 @@ class Member(NamedTuple):
     names: tuple[str, ...]
 
 
-def mixed(model: Model, mix: Mix, *, old: bool = False) -> Mixed:
-    """Return a model as a mix stores it; `old` as older files hold MLA.
+Members = tuple[Member, ...]  # the tensors of a layer, in the order in which llama.cpp goes through them
+Types = tuple[tuple[str, tuple[str, ...]], ...]  # a kind of tensor, and the type of each of a layer
 
+
+def with_preset(model: Model, preset: Preset, *, old: bool = False) -> TypedModel:
+    """Return a model as llama.cpp stores it with a preset.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    preset : Preset
+        The preset.
+    old : bool, optional
+        Whether MLA lies as in files before 2025-04. Default False.
+
+    Raises
+    ------
+    BadInputError
+        A row fits no type.
+    UnknownNameError
+        The model has no names in GGUF here.
+
+    Examples
+    --------
     >>> from memcalc.ledger.formats import stored_bytes
     >>> from memcalc.files.sources import load_model
-    >>> model, rule = mixed(load_model("Qwen/Qwen3-32B"), MIXES["Q4_K_M"])
+    >>> model, rule = with_preset(load_model("Qwen/Qwen3-32B"), PRESETS["Q4_K_M"])
     >>> stored_bytes(model.weights(), rule)
     19756174336
 
-    Raises:
-        BadInputError: the model has no names in GGUF here, or a row fits no type.
-
     """
-    held = in_gguf(model, old=old)
+    held = gguf_model(model, old=old)
     facts = facts_of(held)
-    members: dict[
-        int, tuple[Member, ...]
-    ] = {}  # readers use one object for equal layers: no need to look twice
     every = (*held.layers, *held.mtp)
-    for layer in every:
-        if id(layer.parts) not in members:
-            members[id(layer.parts)] = members_of(held.model_type, layer)
-    values = 0
-    if "values" in mix.exceptions:
-        values = sum(len(placed(members[id(layer.parts)], "values")) for layer in every)
-    passed = dict.fromkeys(COUNTED, 0)
-    made: dict[tuple[int, tuple[str, ...]], Layer] = {}
-    layers = []
-    for index, layer in enumerate(every):
-        own = members[id(layer.parts)]
-        places = {}
-        for kind in COUNTED:
-            if kind in mix.exceptions:
-                one_by_one = kind == "values" or mix.tiny or facts.experts <= 1
-                count = values if kind == "values" else facts.layers
-                numbers = placed(own, kind)
-                first = passed[kind] if one_by_one else index
-                places[kind] = [Place(first + number * one_by_one, count, facts) for number in numbers]
-                passed[kind] += len(numbers)
-        which = tuple(mix.type_of(kind, place) for kind, found in places.items() for place in found)
-        alike = id(layer.parts), which
-        if alike not in made:
-            made[alike] = replace(layer, formats=tuple(formats_of(mix, own, places, facts)))
-        layers.append(made[alike])
-    outside = dict(outside_types(held, mix))
-    depth = len(held.layers)
-    return Mixed(replace(held, layers=tuple(layers[:depth]), mtp=tuple(layers[depth:])), stored_in(outside))
+    distinct = {id(layer): layer for layer in every}
+    members = {key: members_of(held.model_type, layer) for key, layer in distinct.items()}
+
+    def typed(layer: Layer, types: Types) -> Layer:
+        return replace(layer, formats=tuple(layer_formats(preset, members[id(layer)], dict(types), facts)))
+
+    counted = counted_types(preset, [members[id(layer)] for layer in every], facts)
+    return TypedModel(held.map_layers(typed, counted), rule_of_layers(dict(outside_formats(held, preset))))
 
 
-def placed(members: Sequence[Member], kind: str) -> range:
-    """Return the numbers of a layer's tensors of a kind, from 0."""
-    return range(sum(one.kind == kind and one.packable for one in members))
+def counted_types(preset: Preset, layers: Sequence[Members], facts: Facts) -> Iterator[Types]:
+    """Yield for each layer the types of its tensors whose place among those of their kind decides."""
+    kinds = [kind for kind in COUNTED if kind in preset.exceptions]
+    totals = dict.fromkeys(kinds, facts.layers)
+    if "values" in kinds:
+        totals["values"] = sum(number_of(own, "values") for own in layers)
+    passed = dict.fromkeys(kinds, 0)
+    for index, own in enumerate(layers):
+        found = []
+        for kind in kinds:
+            number, first = number_of(own, kind), passed[kind]
+            same_place = preset.counts_layers(kind, facts)
+            indices = [index] * number if same_place else range(first, first + number)
+            at = (Position(one, totals[kind], facts) for one in indices)
+            found.append((kind, tuple(preset.type_of(kind, one) for one in at)))
+            passed[kind] += number
+        yield tuple(found)
 
 
-def formats_of(
-    mix: Mix, members: Sequence[Member], places: Mapping[str, list[Place]], facts: Facts
+def number_of(members: Members, kind: str) -> int:
+    """Return how many of a layer's tensors are quantised matrices of a kind."""
+    return sum(one.kind == kind and one.packable for one in members)
+
+
+def layer_formats(
+    preset: Preset, members: Members, types: Mapping[str, Sequence[str]], facts: Facts
 ) -> Iterator[tuple[str, str]]:
-    """Yield the canonical tensors of a layer with their types."""
-    left = {kind: iter(found) for kind, found in places.items()}
-    anywhere = Place(0, facts.layers, facts)
+    """Yield the canonical tensors of a layer with their types; `types` are those whose place decides."""
+    left = {kind: iter(found) for kind, found in types.items()}
+    anywhere = Position(0, facts.layers, facts)
     for one in members:
-        place = next(left[one.kind]) if one.packable and one.kind in left else anywhere
-        form = chosen(mix, one, place)
+        is_counted = one.packable and one.kind in left
+        wanted = next(left[one.kind]) if is_counted else preset.type_of(one.kind, anywhere)
+        form = member_type(preset, one, wanted)
         yield from ((name, form) for name in one.names)
 
 
-def stored_in(outside: Mapping[str, Format]) -> Rule:
+def rule_of_layers(outside: Mapping[str, Format]) -> Rule:
     """Return the rule of a model whose layers name their formats; its other tensors stand in a table."""
 
     def rule(tensor: Tensor) -> Format:
@@ -453,7 +489,7 @@ def facts_of(model: Model) -> Facts:
 
 
 @lru_cache(maxsize=64)
-def members_of(model_type: str, layer: Layer) -> tuple[Member, ...]:
+def members_of(model_type: str, layer: Layer) -> Members:
     """Return the tensors of a layer in a file, in the order in which llama.cpp goes through them."""
     found: dict[str, list[Tensor]] = {}
     for tensor in layer.weights():
@@ -465,7 +501,7 @@ def member(name: str, same: list[Tensor]) -> Member:
     """Return a tensor of a file from the canonical ones in it."""
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
-    stacked = one.chosen is not None or len(one.shape) > 2
+    stacked = one.active_experts is not None or len(one.shape) > 2
     packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
     return Member(kind, product(one.shape[-1]), stacked, packable, tuple(item.name for item in same))
 
@@ -481,28 +517,28 @@ def is_packable(*same: Tensor) -> bool:
     return sum(rows) > 1
 
 
-def chosen(mix: Mix, one: Member, place: Place) -> str:
-    """Return the type of a tensor of a layer."""
+def member_type(preset: Preset, one: Member, wanted: str) -> str:
+    """Return the type of a tensor of a layer that should get the type `wanted`."""
     if not one.packable:
         return "fp32"
-    if one.stacked and mix.stacked is not None:
-        return fitting(mix.stacked, one.row)
-    if mix.base in FORMATS:
-        return mix.base
-    return fitting(mix.type_of(one.kind, place), one.row)
+    if one.stacked and preset.stacked is not None:
+        return fitting(preset.stacked, one.row)
+    return preset.base if preset.base in FORMATS else fitting(wanted, one.row)
 
 
-def outside_types(model: Model, mix: Mix) -> Iterator[tuple[str, Format]]:
+def outside_formats(model: Model, preset: Preset) -> Iterator[tuple[str, Format]]:
     """Yield the formats of embedding, head and final norm."""
     for name, part in model.outside:
         for tensor in part.weights():
-            row, form = product(tensor.shape[-1]), mix.base
+            row, form = product(tensor.shape[-1]), preset.base
             if not is_packable(tensor):
                 form = "fp32"
-            elif mix.base not in FORMATS:
+            elif preset.base not in FORMATS:
                 is_head = tensor.kind == "head" or model.tied
-                whole = row % block(mix.base) == 0
-                form = fitting((mix.head if whole else "Q8_0") if is_head else mix.embedding or mix.base, row)
+                whole = row % block(preset.base) == 0
+                form = fitting(
+                    (preset.head if whole else "Q8_0") if is_head else preset.embedding or preset.base, row
+                )
             yield f"{name}.{tensor.name}", format_named(form)
 
 
@@ -520,9 +556,6 @@ def fitting(name: str, row: int) -> str:
 
     >>> fitting("Q4_K", 4096), fitting("Q4_K", 29568), fitting("Q4_K", 100)
     ('Q4_K', 'Q5_0', 'fp16')
-
-    Raises:
-        BadInputError: nothing stands in.
 
     """
     if row % block(name) == 0:

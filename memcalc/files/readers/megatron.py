@@ -6,10 +6,10 @@ Source: NVIDIA/Megatron-LM at d98e8a64 (2026-08-22), megatron/training/arguments
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.files.config import MOST_LAYERS
 from memcalc.files.readers.common import stack
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts import GQA, MLA, MLP, Embedding, Linear, MoE, Norm, PositionTable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.parts import Part
 
-__all__ = ["OPTIONS", "described", "is_megatron", "megatron", "plain", "run"]
+__all__ = ["OPTIONS", "is_megatron", "megatron", "plain"]
 
 # what says how a run goes and not what the model is -> the option that says it here
 OPTIONS = {
@@ -285,151 +285,9 @@ def spelled(freq: object) -> list[int]:
     for term in str(freq).replace(" ", "").removeprefix("(").removesuffix(")").split("+"):
         digit, _, times = term.partition("*")
         number = times or "1"
-        if digit not in ("[0]", "[1]") or not number.isdigit():
+        if digit not in ("[0]", "[1]") or not number.isdecimal() or len(number) > 5:
             return []
         found += [int(digit[1])] * int(number)
-    return found
-
-
-def described(fields: Mapping[str, object]) -> dict[str, object]:
-    """Return Megatron's arguments for a model that the record of training runs describes in its own words.
-
-    >>> words = {"hidden_size": 512, "num_hidden_layers": 12, "tie": True, "positions": "rope", "norm": "rms"}
-    >>> described(words)["position_embedding_type"], described(words)["untie_embeddings_and_output_weights"]
-    ('rope', False)
-    """
-    words = {
-        "num_hidden_layers": "num_layers",
-        "num_key_value_heads": "num_query_groups",
-        "head_dim": "kv_channels",
-        "intermediate_size": "ffn_hidden_size",
-        "gated": "swiglu",
-        "qk_norm": "qk_layernorm",
-        "q_rank": "q_lora_rank",
-        "kv_rank": "kv_lora_rank",
-        "nope_dim": "qk_head_dim",
-        "rope_dim": "qk_pos_emb_head_dim",
-        "v_dim": "v_head_dim",
-        "experts": "num_experts",
-        "top_k": "moe_router_topk",
-        "expert_width": "moe_ffn_hidden_size",
-        "shared_width": "moe_shared_expert_intermediate_size",
-        "mtp_layers": "mtp_num_layers",
-    }
-    told = ("tie", "norm", "bias", "qkv_bias", "positions", "dense_layers")
-    found = {words.get(name, name): value for name, value in fields.items() if name not in told}
-    found["untie_embeddings_and_output_weights"] = not fields["tie"]
-    found["normalization"] = "RMSNorm" if fields["norm"] == "rms" else "LayerNorm"
-    found["disable_bias_linear"] = not fields.get("bias")
-    found["add_qkv_bias"] = bool(fields.get("qkv_bias"))
-    found["position_embedding_type"] = "rope" if fields["positions"] == "rope" else "learned_absolute"
-    found["group_query_attention"] = True
-    found["multi_latent_attention"] = "kv_rank" in fields
-    dense = fields.get("dense_layers", 0)
-    if dense:
-        found["moe_layer_freq"] = (
-            f"([0]*{dense}+[1]*{number(fields, 'num_hidden_layers') - number(fields, 'dense_layers')})"
-        )
-    return found
-
-
-def run(arguments: Mapping[str, object], world: int) -> tuple[dict[str, object], dict[str, object]]:
-    """Part the arguments of a run into those of its model and the keywords of `memcalc.training.plan.train`.
-
-    What a script leaves open is as Megatron's own defaults: dropout 0.1, one micro-batch if no global batch
-    is stated, attention in one kernel.
-
-    >>> run({"num-layers": 12, "hidden-size": 512, "seq-length": 1024, "hidden-dropout": 0.0}, world=8)[1]
-    {'implementation': 'megatron', 'world': 8, 'seq': 1024, 'dropout': 0.0}
-
-    Raises:
-        BadInputError: two kinds of dropout differ, or the batch is no multiple of what the ranks hold.
-
-    """
-    fields = plain(arguments)
-    model = {name: value for name, value in fields.items() if name not in OPTIONS}
-    asked: dict[str, object] = {"implementation": "megatron", "world": world}
-    asked |= {OPTIONS[field]: fields[field] for field in OPTIONS if field in SAME and field in fields}
-    if "seq" not in asked and "max_position_embeddings" in fields:
-        asked["seq"] = fields["max_position_embeddings"]
-    if number(asked, "tp") == 1:
-        asked.pop("sequence_parallel", None)  # Megatron switches it off
-    if number(asked, "cp") == 1:
-        asked.pop("context_exchange", None)  # nobody exchanges
-    asked |= translated(fields, number(asked, "tp"))
-    if "global_batch_size" in fields:
-        each = number(asked, "micro_batch") * (
-            world // prod(number(asked, name) for name in ("tp", "pp", "cp"))
-        )
-        total = number(fields, "global_batch_size")
-        if total % each:
-            expected = f"a multiple of {each}, one micro-batch on each rank"
-            raise BadInputError("global_batch_size", expected, total, "correct the run")
-        asked["accumulate"] = total // each
-    if "num_layers_per_virtual_pipeline_stage" in fields:
-        held = number(fields, "num_layers_per_virtual_pipeline_stage") * number(asked, "pp")
-        asked["vpp"] = number(fields, "num_layers") // held
-    return model, asked
-
-
-# the options that take Megatron's value as it is
-SAME = {
-    "seq_length",
-    "micro_batch_size",
-    "tensor_model_parallel_size",
-    "pipeline_model_parallel_size",
-    "context_parallel_size",
-    "expert_model_parallel_size",
-    "expert_tensor_parallel_size",
-    "num_virtual_stages_per_pipeline_rank",
-    "sequence_parallel",
-    "recompute_granularity",
-    "cp_comm_type",
-}
-
-
-def number(fields: Mapping[str, object], name: str) -> int:
-    """Return a count that is 1 where nothing is said.
-
-    Raises:
-        BadInputError: it is no whole number >= 1.
-
-    """
-    value = fields.get(name, 1)
-    if type(value) is not int or value < 1:
-        raise BadInputError(name, "a whole number >= 1", value, "correct the run")
-    return value
-
-
-def translated(fields: Mapping[str, object], tp: int) -> dict[str, object]:
-    """Return the options that say in other words what a run's arguments say.
-
-    Raises:
-        BadInputError: two kinds of dropout differ.
-
-    """
-    found: dict[str, object] = {}
-    stated = [fields[name] for name in ("attention_dropout", "hidden_dropout") if name in fields]
-    if stated:
-        if stated[0] != stated[-1]:
-            given = " and ".join(map(str, stated))
-            raise BadInputError("hidden_dropout", "as attention_dropout", given, "a plan has one --dropout")
-        found["dropout"] = stated[0]
-    if "use_distributed_optimizer" in fields:
-        found["shard"] = 1
-    if "cross_entropy_loss_fusion" in fields:
-        native = fields.get("cross_entropy_fusion_impl", "native") == "native"
-        found["loss"] = "megatron-fused" if native else "te-fused"
-    if fields.get("attention_backend") in ("unfused", "local"):
-        found["attention"] = "eager"
-    if "make_vocab_size_divisible_by" in fields:
-        found["vocab_multiple"] = number(fields, "make_vocab_size_divisible_by") * tp
-    if "recompute_modules" in fields:
-        modules = fields["recompute_modules"]
-        found["recompute_modules"] = ",".join(modules) if isinstance(modules, list) else modules
-    words = [str(fields.get("moe_token_dispatcher_type", "allgather"))]
-    if "num_experts" in fields:
-        found["experts"] = ",".join([*words, "grouped"] if "moe_grouped_gemm" in fields else words)
-    if "no_gradient_accumulation_fusion" in fields:
-        found["gradient_fusion"] = False
+        if len(found) > MOST_LAYERS:
+            return []
     return found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["GQA", "MLA", "Indexer"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GQA(Part):
     """Grouped-query attention: `heads` queries share `kv_heads` keys and values.
 
@@ -75,24 +75,24 @@ class GQA(Part):
         """Yield four matrices, and the biases, norms and sinks that the variant has."""
         q, kv = (self.heads, self.head_dim), (self.kv_heads, self.head_dim)
         asked = (self.heads, 2 * self.head_dim) if self.gated else q
-        yield from linear("q_proj", asked, self.width, bias=self.qkv_bias, split=OUT)
-        yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
-        yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, split=OUT)
-        yield from linear("o_proj", self.width, q, bias=self.out_bias, split=IN)
+        yield from linear("q_proj", asked, self.width, bias=self.qkv_bias, shard_axis=OUT)
+        yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
+        yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
+        yield from linear("o_proj", self.width, q, bias=self.out_bias, shard_axis=IN)
         if self.qk_norm:
             yield from under("q_norm", Norm(self.head_dim, self.qk_norm_bias).weights())
             yield from under("k_norm", Norm(self.head_dim, self.qk_norm_bias).weights())
         if self.sinks:
-            yield Tensor("sinks", (self.heads,), "bias", split=0)
+            yield Tensor("sinks", (self.heads,), "bias", shard_axis=0)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield one key and one value a token and KV head."""
         tokens = kept(context, self.window)
         for name in "keys", "values":
-            yield Tensor(name, (batch, self.kv_heads, tokens, self.head_dim), "cache", split=1)
+            yield Tensor(name, (batch, self.kv_heads, tokens, self.head_dim), "cache", shard_axis=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MLA(Part):
     """Multi-head latent attention: one latent and one rotated key a token, for all heads together.
 
@@ -152,37 +152,37 @@ class MLA(Part):
         """Yield the down- and up-projections of queries and of the key/value latent, and the output."""
         q = (self.heads, self.nope_dim + self.rope_dim)
         if self.q_rank is None:
-            yield from linear("q_proj", q, self.width, split=OUT)
+            yield from linear("q_proj", q, self.width, shard_axis=OUT)
         else:
             yield from linear("q_a_proj", self.q_rank, self.width, bias=self.bias)
             if self.latent_norms:
                 yield from under("q_a_layernorm", Norm(self.q_rank).weights())
-            yield from linear("q_b_proj", q, self.q_rank, split=OUT)
+            yield from linear("q_b_proj", q, self.q_rank, shard_axis=OUT)
         yield from linear("kv_a_proj_with_mqa", self.kv_rank + self.rope_dim, self.width, bias=self.bias)
         if self.latent_norms:
             yield from under("kv_a_layernorm", Norm(self.kv_rank).weights())
         if self.absorbed:
-            yield Tensor("k_b_proj.weight", (self.heads, self.kv_rank, self.nope_dim), split=0)
-            yield Tensor("v_b_proj.weight", (self.heads, self.value_dim, self.kv_rank), split=0)
+            yield Tensor("k_b_proj.weight", (self.heads, self.kv_rank, self.nope_dim), shard_axis=0)
+            yield Tensor("v_b_proj.weight", (self.heads, self.value_dim, self.kv_rank), shard_axis=0)
         else:
             up = (self.heads, self.nope_dim + self.value_dim)
-            yield from linear("kv_b_proj", up, self.kv_rank, split=OUT)
+            yield from linear("kv_b_proj", up, self.kv_rank, shard_axis=OUT)
         biased = self.bias or self.out_bias
-        yield from linear("o_proj", self.width, (self.heads, self.value_dim), bias=biased, split=IN)
+        yield from linear("o_proj", self.width, (self.heads, self.value_dim), bias=biased, shard_axis=IN)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield the latent and the rotated key of every token, or keys and values of all heads."""
         tokens = kept(context, None)
         if self.expanded:
             key_dim = self.nope_dim + self.rope_dim
-            yield Tensor("keys", (batch, self.heads, tokens, key_dim), "cache", split=1)
-            yield Tensor("values", (batch, self.heads, tokens, self.value_dim), "cache", split=1)
+            yield Tensor("keys", (batch, self.heads, tokens, key_dim), "cache", shard_axis=1)
+            yield Tensor("values", (batch, self.heads, tokens, self.value_dim), "cache", shard_axis=1)
             return
         yield Tensor("latent", (batch, tokens, self.kv_rank), "cache")
         yield Tensor("rotated_key", (batch, tokens, self.rope_dim), "cache")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Indexer(Part):
     """The indexer of sparse attention, which selects tokens: heads of its own, and one small key a token.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["MLP", "MoE"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MLP(Part):
     """A feed-forward part.
 
@@ -50,11 +50,15 @@ class MLP(Part):
     def weights(self) -> Iterator[Tensor]:
         """Yield gate (if any), up and down."""
         for name in ("gate_proj", "up_proj") if self.gated else ("up_proj",):
-            yield from linear(name, self.ffn_width, self.width, bias=self.bias, split=OUT, kind=self.kind)
-        yield from linear("down_proj", self.width, self.ffn_width, bias=self.bias, split=IN, kind=self.kind)
+            yield from linear(
+                name, self.ffn_width, self.width, bias=self.bias, shard_axis=OUT, kind=self.kind
+            )
+        yield from linear(
+            "down_proj", self.width, self.ffn_width, bias=self.bias, shard_axis=IN, kind=self.kind
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MoE(Part):
     """A mixture of experts: a router, routed experts of which a token uses some, and shared experts.
 
@@ -114,7 +118,7 @@ class MoE(Part):
         biased = self.bias or self.expert_bias
         expert = MLP(self.width, self.expert_width, self.gated, bias=biased, kind="expert")
         for tensor in under("experts.{expert}", expert.weights()):
-            yield tensor._replace(experts=self.experts, chosen=self.top_k)
+            yield tensor._replace(experts=self.experts, active_experts=self.top_k)
         if self.shared_width is not None:
             shared = MLP(self.width, self.shared_width, self.gated, bias=self.expert_bias, kind="shared")
             yield from under("shared_experts", shared.weights())

@@ -20,6 +20,10 @@ class Part:
 
     counted: ClassVar[str] = "depth"  # the word for "layers that have this part"
 
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={number!r}" for name, number in vars(self).items())
+        return f"{type(self).__name__}({named})"
+
     def weights(self) -> Iterator[Tensor]:
         """Yield what a checkpoint stores for this part, under the names of transformers' state dict."""
         raise TypeError(type(self).__name__)
@@ -30,7 +34,7 @@ class Part:
         yield from ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Norm(Part):
     """A norm: one weight for each number that it scales.
 
@@ -58,7 +62,7 @@ class Norm(Part):
             yield Tensor("bias", (self.width,), "bias")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Embedding(Part):
     """A table of one row for each token of the vocabulary.
 
@@ -84,10 +88,10 @@ class Embedding(Part):
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the table, cut between ranks along the vocabulary."""
-        yield Tensor("weight", (self.vocab, self.width), self.kind, split=0)
+        yield Tensor("weight", (self.vocab, self.width), self.kind, shard_axis=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Linear(Part):
     """One matrix, such as a projection into the stream.
 
@@ -114,7 +118,7 @@ class Linear(Part):
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the matrix, and its bias if it has one."""
-        split = 0 if self.cut else None
-        yield Tensor("weight", (self.rows, self.columns), split=split)
+        shard_axis = 0 if self.cut else None
+        yield Tensor("weight", (self.rows, self.columns), shard_axis=shard_axis)
         if self.bias:
-            yield Tensor("bias", (self.rows,), "bias", split)
+            yield Tensor("bias", (self.rows,), "bias", shard_axis)

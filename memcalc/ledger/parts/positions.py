@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["PositionTable"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PositionTable(Part):
     """A learned vector for each position, added to what stands there.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DeltaNet"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeltaNet(Part):
     """Gated DeltaNet: linear attention whose memory is one matrix for each value head, in fp32.
 
@@ -63,19 +63,19 @@ class DeltaNet(Part):
     def weights(self) -> Iterator[Tensor]:
         """Yield the projections, the convolution, what decays, the norm, and the output."""
         values = (self.linear_value_heads, self.linear_value_dim)
-        yield from linear("in_proj_qkv", self.streams, self.width, split=OUT)
-        yield from linear("in_proj_z", values, self.width, split=OUT)
-        yield from linear("in_proj_b", self.linear_value_heads, self.width, split=OUT)
-        yield from linear("in_proj_a", self.linear_value_heads, self.width, split=OUT)
-        yield Tensor("conv1d.weight", (self.streams, 1, self.conv_kernel), "conv", split=0)
-        yield Tensor("dt_bias", (self.linear_value_heads,), "bias", split=0)
-        yield Tensor("A_log", (self.linear_value_heads,), "bias", split=0)
+        yield from linear("in_proj_qkv", self.streams, self.width, shard_axis=OUT)
+        yield from linear("in_proj_z", values, self.width, shard_axis=OUT)
+        yield from linear("in_proj_b", self.linear_value_heads, self.width, shard_axis=OUT)
+        yield from linear("in_proj_a", self.linear_value_heads, self.width, shard_axis=OUT)
+        yield Tensor("conv1d.weight", (self.streams, 1, self.conv_kernel), "conv", shard_axis=0)
+        yield Tensor("dt_bias", (self.linear_value_heads,), "bias", shard_axis=0)
+        yield Tensor("A_log", (self.linear_value_heads,), "bias", shard_axis=0)
         yield from under("norm", Norm(self.linear_value_dim).weights())
-        yield from linear("out_proj", self.width, values, split=IN)
+        yield from linear("out_proj", self.width, values, shard_axis=IN)
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield the convolution's inputs, as transformers keeps them, and the state of every value head."""
         del context, kept
-        yield Tensor("conv_state", (batch, self.streams, self.conv_kernel), "state", split=1)
+        yield Tensor("conv_state", (batch, self.streams, self.conv_kernel), "state", shard_axis=1)
         state = (batch, self.linear_value_heads, self.linear_key_dim, self.linear_value_dim)
-        yield Tensor("recurrent_state", state, "state", split=1, format="fp32")
+        yield Tensor("recurrent_state", state, "state", shard_axis=1, format="fp32")

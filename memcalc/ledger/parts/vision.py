@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Patches"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Patches(Part):
     """A convolution that makes one vector of each square patch of an image.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Model
-    from memcalc.ledger.parallel import ServingParallelism
+    from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = ["MindIE", "VLLMAscend"]
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
-    from memcalc.ledger.parallel import ServingParallelism
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = [
     "ALWAYS",
@@ -329,11 +329,11 @@ def refuse_cut_blocks(
     """
     for tensor in model.weights() if parallelism.tp > 1 else ():
         form = rule(tensor)
-        if form.is_plain or tensor.split is None or form.id in padded:
+        if form.is_plain or tensor.shard_axis is None or form.id in padded:
             continue
         mine = parallelism.on_rank(tensor)
-        block = form.rows_per_scale if tensor.split == OUT else form.columns_per_scale
-        size = product(mine.shape[tensor.split])
+        block = form.rows_per_scale if tensor.shard_axis == OUT else form.columns_per_scale
+        size = product(mine.shape[tensor.shard_axis])
         if size % (block or 1):
             expected = f"ranks whose share of {tensor.name} is whole blocks of {block}"
             given = f"{parallelism.tp}, a share of {size}"

@@ -14,10 +14,10 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MLA, MoE
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import ALWAYS, Engine, Placement, measured_line, refuse_uneven
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,10 +14,10 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MLA, Indexer
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     import re
@@ -105,7 +105,7 @@ class LlamaCpp(Engine):
                 tensor.name
                 for tensor in layer.weights()
                 if index < first
-                or (index < experts and tensor.chosen is not None)
+                or (index < experts and tensor.active_experts is not None)
                 or named(model, f"model.layers.{index}.{tensor.name}", expressions)
             )
             caches = (name for name, _ in layer.remembering if index < first)
@@ -136,9 +136,9 @@ class LlamaCpp(Engine):
 
     def prepare(self, model: Model) -> Model:
         """Return the model as today's GGUF files hold it."""
-        from memcalc.files.gguf.names import in_gguf
+        from memcalc.files.gguf.model import gguf_model
 
-        return in_gguf(model)
+        return gguf_model(model)
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Spread the layers over the devices: --split-mode layer."""
@@ -282,18 +282,15 @@ def overridden(offload: str | None) -> tuple[re.Pattern[str], ...]:
         BadInputError: one is no regular expression, or another pool than the host's stands behind it.
 
     """
-    import re
+    from memcalc.ledger.patterns import PATTERN, quick_pattern
 
     found = []
     for one in offload.split(",") if offload is not None and "=" in offload else ():
         text, _, pool = one.partition("=")  # as llama.cpp cuts: no expression has "," or "="
-        try:
-            expression = re.compile(text)
-        except re.error:
-            expression = None
+        expression = quick_pattern(text)
         if not text or pool != "CPU" or expression is None:
-            expected, remedy = "a regular expression before =CPU", "write for example ffn_.*_exps=CPU"
-            raise BadInputError("--offload", expected, one, remedy)
+            remedy = "write for example ffn_.*_exps=CPU"
+            raise BadInputError("--offload", f"{PATTERN}, before =CPU", one, remedy)
         found.append(expression)
     return tuple(found)
 
@@ -320,7 +317,7 @@ def refuse_without_experts(model: Model, field: str, given: object) -> None:
         BadInputError: it has none.
 
     """
-    if not any(tensor.chosen is not None for tensor in model.weights()):
+    if not any(tensor.active_experts is not None for tensor in model.weights()):
         raise BadInputError(field, "a model with experts", given, "leave it out")
 
 

@@ -17,7 +17,6 @@ from memcalc.ledger.constants import (
     SGLANG_NON_TORCH_ON_RANKS,
     SGLANG_REQUESTS,
 )
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import (
     Engine,
@@ -29,6 +28,7 @@ from memcalc.serving.engines.base import (
     refuse_uneven,
 )
 from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,8 +22,8 @@ __all__ = ["absorbed_copies", "inner_width", "rotary_table", "weight_rounding"]
 ALLOCATOR = "pytorch/pytorch c10/cuda/CUDACachingAllocator.cpp, should_split, 2026-11"
 ABSORBED = "vllm-project/vllm v1/attention/backends/mla/common.py (W_UV, W_UK_T), 2026-11"
 ROTARY = "vllm-project/vllm model_executor/layers/rotary_embedding, cos_sin_cache, 2026-11"
-# matrices that become one array: their names lose the letter or the half
-FUSED = re.compile(r"\b([qkv])_proj\b|\b(gate|up)_proj\b")
+# matrices that become one array
+FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
 
 
 def weight_rounding(rank: RankContext) -> Line:
@@ -63,7 +62,7 @@ def fused_name(name: str) -> str:
     >>> fused_name("self_attn.k_proj.weight"), fused_name("mlp.up_proj.weight")
     ('self_attn.qkv.weight', 'mlp.gate_up.weight')
     """
-    return FUSED.sub(lambda found: "qkv" if found[1] else "gate_up", name)
+    return ".".join(FUSED.get(piece, piece) for piece in name.split("."))
 
 
 def inner_width(rank: RankContext) -> int:

@@ -19,7 +19,6 @@ from memcalc.ledger.constants import (
     TRANSFORMERS_UNEXPLAINED,
 )
 from memcalc.ledger.formats import array_bytes
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import GQA, MLA, MLP
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.allocator import unused_bytes
@@ -33,6 +32,7 @@ from memcalc.serving.engines.base import (
     refuse_cut_blocks,
     refuse_uneven,
 )
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

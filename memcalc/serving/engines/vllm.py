@@ -16,7 +16,6 @@ from memcalc.ledger import constants
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import GIB, Measured
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.parallel import ServingParallelism
 from memcalc.ledger.parts import MoE
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
@@ -30,6 +29,7 @@ from memcalc.serving.engines.base import (
     refuse_uneven,
 )
 from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
+from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from memcalc.errors import UnknownNameError
+from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
     from memcalc.training.autograd.base import Implementation
 
-__all__ = ["IMPLEMENTATIONS", "implementation"]
+__all__ = ["IMPLEMENTATIONS"]
 
-IMPLEMENTATIONS = ("transformers", "megatron")
-
-
-def implementation(name: str) -> Implementation:
-    """Return an implementation by its name.
-
-    >>> implementation("transformers").id
-    'transformers'
-
-    Raises:
-        UnknownNameError: no implementation has this name.
-
-    """
-    if name not in IMPLEMENTATIONS:
-        known = f"one of {', '.join(IMPLEMENTATIONS)}"
-        raise UnknownNameError("--implementation", known, name, "what is kept depends on the code that runs")
-    found: Implementation = import_module(f"memcalc.training.autograd.{name}").IMPLEMENTATION
-    return found
+IMPLEMENTATIONS: Registry[Implementation] = Registry(
+    "--implementation",
+    {"transformers": "transformers:TRANSFORMERS", "megatron": "megatron:MEGATRON"},
+    package=__name__,
+    remedy="what is kept depends on the code that runs",
+)

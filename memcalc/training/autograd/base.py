@@ -1,20 +1,23 @@
-"""What the program of an implementation is told, and what it answers."""
+"""What the program of an implementation is given, and what every implementation answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.training.autograd.tape import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from memcalc.ledger.constants import Measured
     from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parallel import TrainingParallelism
+    from memcalc.ledger.registry import Registry
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.tape import Value
 
-__all__ = ["Adapter", "Implementation", "Lasting", "Loss", "Setting", "everything_trained"]
+__all__ = ["Adapter", "Implementation", "Loss", "MicroBatch", "PersistentBuffer", "everything_trained"]
 
 
 class Adapter(NamedTuple):
@@ -30,14 +33,14 @@ def everything_trained(name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Setting:
+class MicroBatch(NamedTuple):
     """One micro-batch on one rank: how much, in which numbers, and what of the model is trained.
 
-    `seq` are the tokens of a sequence that this rank sees (context parallelism has cut them already).
+    `seq` are the tokens of a sequence on this rank (context parallelism has cut them already).
     `element_bytes` is that of the residual stream; with `autocast` the stream has 32 bits, and matrices are
     copied to 16. `trained` and `adapters` know weights by their names inside of a layer
-    (``self_attn.q_proj``), or outside of all layers (``lm_head``).
+    (``self_attn.q_proj``), or outside of all layers (``lm_head``). `cut` gives the ranks that share each
+    region of the tape.
     """
 
     batch: int
@@ -48,18 +51,16 @@ class Setting:
     repeat_kv: bool = False
     dropout: float = 0.0
     experts: str | None = None
-    recompute: frozenset[str] = frozenset()
     trained: Callable[[str], bool] = everything_trained
-    adapters: Mapping[str, Adapter] = field(default_factory=dict)
-    cut: Mapping[str, int] = field(default_factory=dict)
+    adapters: Mapping[str, Adapter] = {}
+    cut: Mapping[str, int] = {}
     routed_share: tuple[int, int] = (1, 1)  # ranks that share the experts, ranks that share each expert
     context_ranks: int = 1  # ranks that share a sequence
     context_exchange: str = "p2p"  # what they exchange: keys and values in turn, or (a2a) heads for sequences
     gradient_fusion: bool = True  # matrices add to 32-bit gradients as they multiply (Megatron's default)
     quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
     fused_head: bool = False  # the loss multiplies by the head itself
-    fresh: bool = True
-    gradient_bytes: int | None = None
+    fresh: bool = True  # gradients of weights are made in the backward pass, and stay
 
     @property
     def low_bytes(self) -> int:
@@ -68,7 +69,7 @@ class Setting:
 
     def tape(self) -> Tape:
         """Return an empty tape for this rank."""
-        return Tape(self.cut, self.fresh, self.gradient_bytes)
+        return Tape(self.cut, fresh=self.fresh)
 
     def adapter(self, name: str) -> Adapter | None:
         """Return the adapter beside a matrix, if it has one."""
@@ -95,13 +96,7 @@ class Loss(NamedTuple):
     chunk: Callable[[int, int, int], int] | None = None
 
 
-def as_it_is(model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
-    """Return the shape of the array that holds a weight, and how many there are: each weight has its own."""
-    del model
-    return tensor.stored_shape, tensor.copies
-
-
-class Lasting(NamedTuple):
+class PersistentBuffer(NamedTuple):
     """Bytes that an implementation allocates once and keeps from step to step."""
 
     name: str
@@ -109,39 +104,82 @@ class Lasting(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True)
-class Implementation:
-    """The programs of one implementation.
+class Implementation(ABC):
+    """The programs of one implementation, and what it keeps of its own.
 
-    `layer` runs a layer on its input and returns the output; `ends` runs what follows the last layer up to
-    the logits; `start` runs what precedes the first layer and keeps something, if there is such a thing. They
-    write on the tape that they are given. `lasting` names what stays allocated whatever the step does
-    (the last argument is CUDA's capability, None where no device was named).
+    A subclass says which models, losses and modules it knows, and runs layers on the tape that it is given.
+    None for `model_types` or `regimes` means all of them.
     """
 
     id: str
-    layer: Callable[[Tape, Setting, Layer, Value], Value]
-    ends: Callable[[Tape, Setting, Model, Value], Value]
-    model_types: frozenset[str] | None
-    losses: Mapping[str, Loss]
+    source: str
+    model_types: frozenset[str] | None = None
+    regimes: frozenset[str] | None = None
+    losses: Registry[Loss]
     default_loss: str
     modules: tuple[str, ...]  # what selective recomputation may name
     default_modules: tuple[str, ...]
-    buffers: Callable[[Model], int]  # bytes of what a model keeps beside its weights
-    workspace: Callable[[str | None], tuple[int, int, int]]  # of the libraries, by CUDA's capability: a range
-    workspace_source: str
-    stored: Callable[[Model, Tensor], tuple[tuple[int, ...] | None, int]] = as_it_is
-    regimes: frozenset[str] | None = None
     options: frozenset[str] = frozenset()  # of the command, those that mean nothing elsewhere
-    experts: str | None = None  # how they are computed, unless it is said
-    gradients: str | None = None  # where they lie in a buffer of the implementation's own: their default
-    step: str | None = None  # how the optimizer steps, where the implementation has its own default
+    experts: str | None = None  # how they are computed, unless it is stated
+    gradients: str | None = None  # their numbers, where they lie in a buffer of the implementation's own
+    optimizer_step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
     vocab_multiple: int = 1
-    checkpointed: Callable[[Setting, Model], int] | None = (
-        None  # bytes that all checkpoints hold beside their inputs
-    )
-    optimizers: frozenset[str] | None = None
-    start: Callable[[Tape, Setting, Model], Value] | None = None
-    lasting: Callable[[Setting, Model, str | None], list[Lasting]] | None = None
-    source: str = ""
+
+    @abstractmethod
+    def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
+        """Run a layer on its input, and return its output.
+
+        Raises
+        ------
+        BadInputError
+            The layer has a part that the program does not know.
+
+        """
+
+    @abstractmethod
+    def ends(self, tape: Tape, micro: MicroBatch, model: Model, x: Value) -> Value:
+        """Run what follows the last layer, up to the logits."""
+
+    def start(self, tape: Tape, micro: MicroBatch, model: Model) -> None:
+        """Run what precedes the first layer, if it keeps something."""
+        del tape, micro, model
+
+    @abstractmethod
+    def buffers(self, model: Model) -> int:
+        """Return the bytes of what a model keeps beside its weights."""
+
+    @abstractmethod
+    def workspace(self, capability: str | None) -> Measured:
+        """Return the bytes of the libraries' workspaces, by CUDA's capability (None: no device named)."""
+
+    def checkpointed(self, micro: MicroBatch, model: Model) -> int:
+        """Return the bytes that all checkpoints hold together, beside their inputs."""
+        del micro, model
+        return 0
+
+    def persistent(
+        self, micro: MicroBatch, model: Model, capability: str | None
+    ) -> Iterator[PersistentBuffer]:
+        """Yield what stays allocated whatever the step does, for the layers of a stage."""
+        del micro, model, capability
+        yield from ()
+
+    def stored(self, model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
+        """Return the shape of the array that holds a weight, and how many there are.
+
+        The shape is None where the weight is part of another one's array.
+        """
+        del model
+        return tensor.stored_shape, tensor.copies
+
+    def check_parallelism(self, model: Model, parallel: TrainingParallelism) -> None:
+        """Refuse ranks that the program does not list for this model.
+
+        Raises
+        ------
+        BadInputError
+            What such ranks keep is not listed.
+
+        """
+        del model, parallel

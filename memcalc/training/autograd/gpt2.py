@@ -10,31 +10,33 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import GQA, MLP, Norm
+from memcalc.training.autograd.tape import MatrixStorage
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer
-    from memcalc.training.autograd.base import Setting
+    from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["layer"]
+__all__ = ["run_layer"]
+
+ADDMM = ("weight", "x", "bias")  # its arguments from the last to the first, as autocast copies them
 
 
-def matrix(tape: Tape, setting: Setting, name: str, x: Value, columns: int) -> Value:
+def matrix(tape: Tape, micro: MicroBatch, name: str, x: Value, columns: int) -> Value:
     """Multiply by a matrix that is stored inputs first (Conv1D), and add its bias.
 
     Raises:
         BadInputError: there is an adapter beside it.
 
     """
-    if setting.adapter(name) is not None:
+    if micro.adapter(name) is not None:
         remedy = "what autograd keeps of adapters beside Conv1D is not listed"
         raise BadInputError("--lora-rank", "a model with linear layers", "GPT-2's Conv1D", remedy)
-    return tape.linear(
-        name, x, columns, trained=setting.trained(name), bias=True, cast=setting.autocast, bias_first=True
-    )
+    stored = MatrixStorage(ADDMM if micro.autocast else ())
+    return tape.linear(name, x, columns, trained=micro.trained(name), bias=True, stored=stored)
 
 
-def together(tape: Tape, setting: Setting, part: GQA, x: Value) -> Value:
+def one_matrix(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     """Multiply by one matrix for q, k and v.
 
     Raises:
@@ -42,62 +44,64 @@ def together(tape: Tape, setting: Setting, part: GQA, x: Value) -> Value:
 
     """
     names = [f"self_attn.{letter}_proj" for letter in "qkv"]
-    if len({setting.trained(name) for name in names}) > 1:
+    if len({micro.trained(name) for name in names}) > 1:
         raise BadInputError(
             "--trainable", "q, k and v together", "some of them", "GPT-2 has one matrix for the three"
         )
-    return matrix(tape, setting, names[0], x, 3 * part.width)
+    return matrix(tape, micro, names[0], x, 3 * part.width)
 
 
-def attention(tape: Tape, setting: Setting, part: GQA, x: Value) -> Value:
+def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     """Project, attend by one kernel or step by step, project back."""
-    batch, seq, heads = setting.batch, setting.seq, (setting.batch, setting.seq, part.heads, part.head_dim)
-    both = together(tape, setting, part, x)
-    q, k, v = tape.split(both, {"queries": heads, "keys": heads, "values": heads})
-    grad = both.grad
+    heads = (micro.batch, micro.seq, part.heads, part.head_dim)
+    together = one_matrix(tape, micro, part, x)
+    q, k, v = tape.split(together, {"queries": heads, "keys": heads, "values": heads})
     tape.module = "core_attn"
-    if setting.attention != "eager":
-        out = tape.value("attention output", heads, q.element_bytes, grad=grad)
+    if micro.attention == "eager":
+        out = by_products(tape, micro, together, (q, k, v))
+    else:
+        out = tape.value("attention output", heads, q.element_bytes, grad=together.grad)
         rows = tape.value("log-sum-exp", heads[:-1], 4, grad=False)
         state = tape.value("state of the random numbers", (24,), 1, grad=False, region="whole")
-        keeps = [q, k, v, out, rows, *((state,) if setting.attention == "flash" else ())]
+        keeps = [q, k, v, out, rows, *((state,) if micro.attention == "flash" else ())]
         tape.record("attention", (q, k, v), out, keeps)
-    else:
-        viewed = {}
-        for name, one in (
-            ("queries", q),
-            ("values", v),
-        ):  # their gradients are copied into the order of the storage
-            view = tape.like(one, f"{name} by heads")
-            view.of = both
-            viewed[name] = tape.record("view", (one,), view)
-        q, v = viewed["queries"], viewed["values"]
-        copies = [
-            tape.record("copy", (one,), tape.like(one, f"{one.name}, copied"), aliased=True) for one in (q, k)
-        ]
-        square = (batch, part.heads, seq, seq)
-        scores = tape.value("scores", square, q.element_bytes, grad=grad)
-        tape.record("scores", copies, scores, copies)
-        scaled = tape.record("scale", (scores,), tape.like(scores, "scores, scaled"))
-        masked = tape.cast(
-            scaled, setting.element_bytes, "scores with the mask"
-        )  # which is as wide as the stream
-        weights = tape.like(masked, "softmax")
-        tape.record("softmax", (masked,), weights, (weights,))
-        weights = tape.cast(weights, v.element_bytes, "attention weights")
-        weights = tape.dropout(weights, setting.dropout, "attention weights after dropout")
-        v = tape.record("copy", (v,), tape.like(v, "values, copied"), aliased=True)
-        weighed = tape.value("weighed values", heads, v.element_bytes, grad=grad)
-        tape.record("weigh", (weights, v), weighed, (weights, v))
-        out = tape.record("copy", (weighed,), tape.like(weighed, "attention output"))
     tape.module = "self_attn"
-    out.shape = (batch, seq, part.heads * part.head_dim)
-    return matrix(tape, setting, "self_attn.o_proj", out, part.width)
+    out.shape = (micro.batch, micro.seq, part.heads * part.head_dim)
+    return matrix(tape, micro, "self_attn.o_proj", out, part.width)
 
 
-def mlp(tape: Tape, setting: Setting, part: MLP, x: Value) -> Value:
+def by_products(tape: Tape, micro: MicroBatch, together: Value, inputs: tuple[Value, Value, Value]) -> Value:
+    """Attend step by step: copies of queries, keys and values, all scores, their softmax, weighed values."""
+    q, k, v = inputs
+    batch, seq, heads, _ = q.shape
+    viewed = {}
+    # gradients of queries and values are copied into the order of the storage
+    for name, one in (("queries", q), ("values", v)):
+        view = tape.like(one, f"{name} by heads")
+        view.of = together
+        viewed[name] = tape.record("view", (one,), view)
+    q, v = viewed["queries"], viewed["values"]
+    copies = [
+        tape.record("copy", (one,), tape.like(one, f"{one.name}, copied"), aliased=True) for one in (q, k)
+    ]
+    scores = tape.value("scores", (batch, heads, seq, seq), q.element_bytes, grad=together.grad)
+    tape.record("scores", copies, scores, copies)
+    scaled = tape.record("scale", (scores,), tape.like(scores, "scores, scaled"))
+    # the mask is as wide as the stream
+    masked = tape.cast(scaled, micro.element_bytes, "scores with the mask")
+    weights = tape.like(masked, "softmax")
+    tape.record("softmax", (masked,), weights, (weights,))
+    weights = tape.cast(weights, v.element_bytes, "attention weights")
+    weights = tape.dropout(weights, micro.dropout, "attention weights after dropout")
+    v = tape.record("copy", (v,), tape.like(v, "values, copied"), aliased=True)
+    weighed = tape.value("weighed values", v.shape, v.element_bytes, grad=together.grad)
+    tape.record("weigh", (weights, v), weighed, (weights, v))
+    return tape.record("copy", (weighed,), tape.like(weighed, "attention output"))
+
+
+def mlp(tape: Tape, micro: MicroBatch, part: MLP, x: Value) -> Value:
     """Two matrices, and between them x/2 (1 + tanh(c (x + 0.044715 x^3))), each step a storage of its own."""
-    x = matrix(tape, setting, "mlp.up_proj", x, part.ffn_width)
+    x = matrix(tape, micro, "mlp.up_proj", x, part.ffn_width)
     half = tape.record("scale", (x,), tape.like(x, "half of the inner width"))
     cube = tape.record("cube", (x,), tape.like(x, "cube"), (x,), beside=2 * x.bytes)
     small = tape.record("scale", (cube,), tape.like(x, "cube, scaled"))
@@ -105,23 +109,23 @@ def mlp(tape: Tape, setting: Setting, part: MLP, x: Value) -> Value:
     bent = tape.like(x, "tanh")
     tape.record("tanh", (inner,), bent, (bent,))
     raised = tape.record("add", (bent,), tape.like(x, "1 + tanh"), aliased=True)
-    return matrix(tape, setting, "mlp.down_proj", tape.multiply(half, raised, "gelu"), part.width)
+    return matrix(tape, micro, "mlp.down_proj", tape.multiply(half, raised, "gelu"), part.width)
 
 
 BRANCHES = (("input_layernorm", "self_attn", GQA, attention), ("post_attention_layernorm", "mlp", MLP, mlp))
 
 
-def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
+def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
     """Run a layer: two branches, each normalised before, dropped in part, and added to the stream.
 
     Raises:
         BadInputError: a part is not GPT-2's.
 
     """
-    parts = dict(held.parts)
+    parts = dict(layer.parts)
     if tape.rope is None:  # of all layers: the positions of the tokens, and what was dropped of the embedding
-        tape.rope = [tape.value("positions", (setting.seq,), 8, grad=False, region="whole")]
-        if setting.dropout:
+        tape.rope = [tape.value("positions", (micro.seq,), 8, grad=False, region="whole")]
+        if micro.dropout:
             tape.rope.append(tape.value("embedding dropout mask", x.shape, 1, grad=False))
         for one in tape.rope:
             one.shared = True
@@ -132,11 +136,11 @@ def layer(tape: Tape, setting: Setting, held: Layer, x: Value) -> Value:
                 "SOURCE", "a layer as in GPT-2", name, "what autograd keeps of others is not listed"
             )
         tape.module = norm
-        inside = tape.layer_norm(norm, x, trained=setting.trained(norm))
+        inside = tape.layer_norm(norm, x, trained=micro.trained(norm))
         tape.module = name
-        result = body(tape, setting, part, inside)  # type: ignore[arg-type]
+        result = body(tape, micro, part, inside)  # type: ignore[arg-type]
         for value in x, inside:
             tape.refer(value)
-        result = tape.dropout(result, setting.dropout, f"{name} after dropout")
+        result = tape.dropout(result, micro.dropout, f"{name} after dropout")
         x = tape.add(x, result, f"stream after {name}")
     return x

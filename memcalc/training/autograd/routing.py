@@ -6,14 +6,17 @@ integrations/moe.py; held against autograd in tests/test_saved.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.tensor import share
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memcalc.ledger.parts import MoE
-    from memcalc.training.autograd.base import Setting
+    from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
 __all__ = ["EXPERTS", "mixture"]
@@ -27,14 +30,14 @@ def indices(tape: Tape, name: str, number: int, width: int = INDEX) -> Value:
     return tape.value(name, (number,), width, grad=False)
 
 
-def route(tape: Tape, setting: Setting, part: MoE, x: Value) -> tuple[Value, Value]:
+def route(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> tuple[Value, Value]:
     """Return the weights of the experts that each token uses, and which they are."""
-    tokens = setting.batch * setting.seq
-    logits = tape.linear("mlp.gate", x, part.experts, trained=setting.trained("mlp.gate"))
+    tokens = micro.batch * micro.seq
+    logits = tape.linear("mlp.gate", x, part.experts, trained=micro.trained("mlp.gate"))
     wide = tape.cast(logits, 4, "router logits in fp32")
     chances = tape.like(wide, "router probabilities")
     tape.record("softmax", (wide,), chances, (chances,))
-    shape = (setting.batch, setting.seq, part.top_k)
+    shape = (micro.batch, micro.seq, part.top_k)
     chosen = indices(tape, "chosen experts", tokens * part.top_k)
     weights = tape.value("weights of the experts", shape, 4, grad=x.grad or logits.grad)
     tape.record("top-k", (chances,), weights, (chosen,), beside=chances.bytes)
@@ -47,31 +50,31 @@ def route(tape: Tape, setting: Setting, part: MoE, x: Value) -> tuple[Value, Val
     return (weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")), chosen
 
 
-def matrices(setting: Setting, part: MoE, x: Value, columns: int) -> int:
+def matrices(micro: MicroBatch, part: MoE, x: Value, columns: int) -> int:
     """Bytes of one matrix of every expert that a rank holds, or of its part of each."""
-    ranks, each = setting.routed_share
+    ranks, each = micro.routed_share
     return share(part.experts, ranks) * share(x.shape[-1] * columns, each) * x.element_bytes
 
 
 def by_expert(
-    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
+    tape: Tape, micro: MicroBatch, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
 ) -> Value:
     """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
-    trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
+    trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
-    size = matrices(setting, part, x, columns) if trained else 0
+    size = matrices(micro, part, x, columns) if trained else 0
     return tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
 
 
 def copied(
-    tape: Tape, setting: Setting, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
+    tape: Tape, micro: MicroBatch, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
 ) -> Value:
     """Multiply each row by a copy of the matrix of its expert."""
-    trained = setting.trained(f"mlp.experts.{{expert}}.{name}")
+    trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
     shape = (*x.shape, columns)
     weight = tape.value(f"{name} of each row", shape, x.element_bytes, grad=trained, region="expert")
-    size = matrices(setting, part, x, columns)
+    size = matrices(micro, part, x, columns)
     tape.record("copy matrices", (), weight, (beside,), weight_bytes=size, beside=size)
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
@@ -79,26 +82,23 @@ def copied(
     return tape.record("batched product", (x, weight), out, keeps)
 
 
-def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
-    """Send each token to its experts, and add up what they answer.
+def refuse(micro: MicroBatch, part: MoE) -> None:
+    """Refuse a part, or numbers, whose operations are not listed.
 
-    `grouped_mm` keeps for each token 2h + 4E + k(4h + 8f + 2) + 32k bytes and 4E once (16-bit numbers,
-    weights of experts in 16 bits): the proof stands in tests/test_saved.py.
-
-    Raises:
-        BadInputError: the part or the numbers are not those whose operations are listed.
-        UnknownNameError: nobody has listed this way to multiply.
+    Raises
+    ------
+    BadInputError
+        They are not those of Qwen3-MoE or Mixtral in 16 bits.
+    UnknownNameError
+        This way to multiply is not listed.
 
     """
-    how = setting.experts or EXPERTS[0]
+    how = micro.experts or EXPERTS[0]
     if how not in EXPERTS:
-        remedy = (
-            "what `eager` keeps depends on which experts the tokens choose"
-            if how == "eager"
-            else "leave it out"
-        )
+        depends = "what `eager` keeps depends on which experts the tokens choose"
+        remedy = depends if how == "eager" else "leave it out"
         raise UnknownNameError("--experts", f"one of {', '.join(EXPERTS)}", how, remedy)
-    if setting.element_bytes != 2 or setting.autocast:
+    if micro.element_bytes != 2 or micro.autocast:
         raise BadInputError(
             "--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only"
         )
@@ -106,14 +106,31 @@ def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
         raise BadInputError(
             "SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not listed"
         )
-    weights, chosen = route(tape, setting, part, x)
+
+
+def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
+    """Send each token to its experts, and add up what they answer.
+
+    `grouped_mm` keeps for each token 2h + 4E + k(4h + 8f + 2) + 32k bytes and 4E once (16-bit numbers,
+    weights of experts in 16 bits): the proof stands in tests/test_saved.py.
+
+    Raises
+    ------
+    BadInputError
+        The part or the numbers are not those whose operations are listed.
+    UnknownNameError
+        This way to multiply is not listed.
+
+    """
+    refuse(micro, part)
+    grouped = (micro.experts or EXPERTS[0]) == "grouped_mm"
+    weights, chosen = route(tape, micro, part, x)
     rows = (x.shape[0], x.shape[1], part.top_k)
-    number = setting.batch * setting.seq * part.top_k
+    number = micro.batch * micro.seq * part.top_k
     taken = tape.value("inputs of the experts", (*rows[:-1], part.top_k * part.width), 2, grad=x.grad)
     taken.shape = (*rows, part.width)
     offsets = indices(tape, "where each expert's rows end", part.experts, 4)
-    multiply, beside = (by_expert, offsets) if how == "grouped_mm" else (copied, chosen)
-    if how == "grouped_mm":
+    if grouped:
         tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
         order = indices(tape, "order of the rows", number)
         in_order = tape.like(weights, "weights in the order of the rows")
@@ -121,22 +138,22 @@ def mixture(tape: Tape, setting: Setting, part: MoE, x: Value) -> Value:
     else:
         tape.record("repeat rows", (x,), taken)
     weights.shape = (*rows, 1)
-    wide, region = 2 * part.expert_width, "expert"
-    both = multiply(
-        tape, setting, part, name="gate_proj", x=taken, columns=wide, beside=beside, region=region
-    )
-    half = (*rows, part.expert_width)
-    gate, up = tape.split(both, {"gate of the experts": half, "up of the experts": half})
-    product = tape.multiply(tape.apply("silu", gate, "silu(gate)"), up, "silu(gate) x up")
-    wide, region = part.width, "hidden"
-    answers = multiply(
-        tape, setting, part, name="down_proj", x=product, columns=wide, beside=beside, region=region
-    )
+    multiply, beside = (by_expert, offsets) if grouped else (copied, chosen)
+    answers = feed_forward(tape, part, taken, partial(multiply, tape, micro, part, beside=beside))
     weighed = tape.multiply(answers, weights, "weighed answers")
-    if how == "grouped_mm":
+    if grouped:
         back = indices(tape, "order of the tokens", number)
         weighed = tape.record(
             "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
         )
     summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
     return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")
+
+
+def feed_forward(tape: Tape, part: MoE, taken: Value, multiply: Callable[..., Value]) -> Value:
+    """Multiply rows by gate and up in one product, and what SwiGLU makes of them by down."""
+    both = multiply(name="gate_proj", x=taken, columns=2 * part.expert_width, region="expert")
+    half = (*taken.shape[:-1], part.expert_width)
+    gate, up = tape.split(both, {"gate of the experts": half, "up of the experts": half})
+    product = tape.multiply(tape.apply("silu", gate, "silu(gate)"), up, "silu(gate) x up")
+    return multiply(name="down_proj", x=product, columns=part.width, region="hidden")

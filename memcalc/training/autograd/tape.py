@@ -11,7 +11,6 @@ sweep).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,28 +21,36 @@ if TYPE_CHECKING:
 
     Recomputed = Callable[[str], str | None]
 
-__all__ = ["Operation", "Pass", "Tape", "Value"]
+__all__ = ["BackwardPass", "MatrixStorage", "Operation", "Tape", "Value"]
 
 
-@dataclass(eq=False, slots=True)
 class Value:
     """A storage that an operation made, and whether a gradient flows through it.
 
     `region` says which ranks share it: ``inner`` lies between a matrix cut by its outputs and one cut by its
     inputs, ``hidden`` outside of them (sequence parallelism shares it), ``logits`` is as wide as the
     vocabulary, ``routed`` holds the tokens that were sent to experts, ``expert`` lies between the matrices of
-    an expert that ranks share, ``whole`` is on every rank.
+    an expert that ranks share, ``whole`` is on every rank. A value that is `shared` by all layers is counted
+    once, beside them; whoever keeps a part `of` another keeps the whole.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    element_bytes: int
-    grad: bool
-    region: str
-    bytes: int
-    module: str = ""
-    shared: bool = False  # by all layers: counted once, beside them
-    of: Value | None = None  # what it is a part of: whoever keeps the part keeps the whole
+    __slots__ = ("bytes", "element_bytes", "grad", "module", "name", "of", "region", "shape", "shared")
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        element_bytes: int,
+        *,
+        grad: bool,
+        region: str,
+        size: int,
+        module: str,
+    ) -> None:
+        self.name, self.shape, self.element_bytes = name, shape, element_bytes
+        self.grad, self.region, self.bytes, self.module = grad, region, size, module
+        self.shared = False
+        self.of: Value | None = None
 
     @property
     def storage(self) -> Value:
@@ -70,7 +77,7 @@ class Operation(NamedTuple):
     parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
 
 
-class Pass(NamedTuple):
+class BackwardPass(NamedTuple):
     """What running backwards does to memory, from just before (the output's gradient exists) to just after.
 
     `peak` is the most above the level at the start, `change` the level at the end: gradients that were made,
@@ -81,21 +88,35 @@ class Pass(NamedTuple):
     change: int
 
 
-@dataclass(eq=False)
+class MatrixStorage(NamedTuple):
+    """How a matrix is stored, where that is not as wide as what it is multiplied with.
+
+    `copied`: in 32 bits; autocast copies these arguments of the function to 16, in this order.
+    `packed`: it is quantised, and a copy of it lives while its input gets a gradient.
+    """
+
+    copied: tuple[str, ...] = ()
+    packed: bool = False
+
+
+AS_WIDE = MatrixStorage()
+AUTOCAST = ("bias", "weight", "x")  # arguments of a function are copied from the last to the first
+
+
 class Gradient:
     """A gradient's storage, and how many wait for it."""
 
-    bytes: int
-    waiting: int = 1
+    __slots__ = ("bytes", "waiting")
+
+    def __init__(self, size: int) -> None:
+        self.bytes, self.waiting = size, 1
 
 
-@dataclass(eq=False)
 class Tape:
     """Operations in the order of the forward pass.
 
     `cut` gives the ranks that share each region. `fresh`: gradients of weights are made in the backward pass
     and stay; otherwise they live already, and what is made is added to them and freed.
-    `weight_width` is the bytes of a gradient's number, None for those of the operation's own.
 
     >>> tape = Tape()
     >>> x = tape.value("x", (1, 4096, 5120), 2, grad=True)
@@ -105,14 +126,12 @@ class Tape:
     [('x', 41943040), ('up_proj output', 209715200)]
     """
 
-    cut: Mapping[str, int] = field(default_factory=dict)
-    fresh: bool = True
-    weight_width: int | None = None
-    operations: list[Operation] = field(default_factory=list)
-    module: str = ""
-    region: str = "hidden"
-    referred: dict[int, int] = field(default_factory=dict)  # until which operation code holds a value
-    rope: list[Value] | None = None  # cosines and sines, once all layers share them
+    def __init__(self, cut: Mapping[str, int] | None = None, *, fresh: bool = True) -> None:
+        self.cut, self.fresh = cut or {}, fresh
+        self.operations: list[Operation] = []
+        self.module, self.region = "", "hidden"
+        self.referred: dict[int, int] = {}  # until which operation code holds a value
+        self.rope: list[Value] | None = None  # cosines and sines, once all layers share them
 
     def value(
         self, name: str, shape: tuple[int, ...], element_bytes: int, *, grad: bool, region: str | None = None
@@ -122,7 +141,7 @@ class Tape:
         size = prod(shape) * element_bytes
         if where in self.cut:
             size = share(size, self.cut[where])
-        return Value(name, shape, element_bytes, grad, where, size, self.module)
+        return Value(name, shape, element_bytes, grad=grad, region=where, size=size, module=self.module)
 
     def like(
         self, x: Value, name: str, element_bytes: int | None = None, *, grad: bool | None = None
@@ -200,8 +219,8 @@ class Tape:
         out = self.like(x, name, grad=x.grad or trained)
         if not trained:
             return self.record("scale", (x,), out)
-        width = self.weight_width or x.element_bytes
-        return self.record("scale", (x,), out, (x,), weight_bytes=x.shape[-1] * width, beside=x.bytes)
+        size = x.shape[-1] * x.element_bytes
+        return self.record("scale", (x,), out, (x,), weight_bytes=size, beside=x.bytes)
 
     def apply(self, function: str, x: Value, name: str) -> Value:
         """Apply a function whose derivative needs its argument (silu, gelu)."""
@@ -215,30 +234,24 @@ class Tape:
         *,
         trained: bool,
         bias: bool = False,
-        cast: bool = False,
         region: str | None = None,
         cut: str | None = None,
-        width: int | None = None,
-        bias_first: bool = False,
-        unpacked: bool = False,
+        stored: MatrixStorage = AS_WIDE,
     ) -> Value:
         """Multiply by a matrix: x is kept if the matrix is trained.
 
-        `cast`: the matrix is stored wider and copied to 16 bits, which x's gradient needs; `region` is that
-        of the output, `cut` the region whose ranks share the matrix; `width` the bytes of its gradient's
-        numbers; `bias_first` that the bias is the first argument of the function, as addmm has it; `unpacked`
-        that the matrix is quantised, and a copy of it lives while x gets its gradient.
+        `region` is that of the output, `cut` the region whose ranks share the matrix. A copy of the matrix
+        in 16 bits is kept for the gradient of x.
         """
-        mine = share(x.shape[-1] * columns, self.cut.get(cut or "", 1))
-        shifts = share(columns, self.cut.get(cut or "", 1)) if bias else 0
-        numbers = width or self.weight_width or (4 if cast else x.element_bytes)
-        copies = {}
+        ranks = self.cut.get(cut or "", 1)
+        mine, shifts = share(x.shape[-1] * columns, ranks), share(columns, ranks) if bias else 0
+        numbers = 4 if stored.copied else x.element_bytes
         copied = {"bias": (f"{name}.bias", shifts), "weight": (name, mine)}
-        # arguments of a function are copied from the last to the first
-        for argument in (("weight", "x", "bias") if bias_first else ("bias", "weight", "x")) if cast else ():
+        copies: dict[str, Value] = {}
+        for argument in stored.copied:
             if argument == "x":
                 x = self.cast(x, 2, f"{name} input in 16 bits")
-            elif numbers != 2:
+            else:
                 what, size = copied[argument]
                 copy = self.value(f"{what} in 16 bits", (size,), 2, grad=trained, region="weight")
                 copies[argument] = self.record("cast", (), copy, weight_bytes=size * numbers)
@@ -247,7 +260,7 @@ class Tape:
         )
         keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
         gradient = (mine + shifts) * numbers if trained and not copies else 0
-        beside = mine * x.element_bytes if unpacked and x.grad else 0
+        beside = mine * x.element_bytes if stored.packed and x.grad else 0
         return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient, beside=beside)
 
     def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
@@ -260,8 +273,8 @@ class Tape:
         rstd = self.value(f"{name} 1/root", statistic, 4, grad=x.grad, region=x.region)
         if fused:
             out = self.like(x, f"{name} output", grad=x.grad or trained)
-            width = self.weight_width or x.element_bytes
-            return self.record(name, (x,), out, (x, rstd), weight_bytes=x.shape[-1] * width if trained else 0)
+            size = x.shape[-1] * x.element_bytes if trained else 0
+            return self.record(name, (x,), out, (x, rstd), weight_bytes=size)
         wide = self.cast(x, 4, f"{name} input in fp32")
         square = self.like(wide, f"{name} square")
         self.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
@@ -286,7 +299,7 @@ class Tape:
             for what in ("mean", "1/root")
         ]
         out = self.like(x, f"{name} output", grad=x.grad or trained)
-        size = 2 * x.shape[-1] * (self.weight_width or x.element_bytes) if trained else 0
+        size = 2 * x.shape[-1] * x.element_bytes if trained else 0
         return self.record(name, (x,), out, (x, *keeps), weight_bytes=size)
 
     def dropout(self, x: Value, share: float, name: str) -> Value:
@@ -379,7 +392,7 @@ class Tape:
 
     def backward(
         self, recomputed: Recomputed | None = None, *, final: bool = False, forward: int = 0
-    ) -> Pass:
+    ) -> BackwardPass:
         """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
 
         A unit that is recomputed makes again what its operations need, as soon as one asks for what is not
@@ -411,15 +424,17 @@ class Tape:
             meter.level = meter.level - sum(value.bytes for value in freed)
             for x, new in zip(one.inputs, made, strict=True):
                 gradients[id(x)] = meter.add(gradients.get(id(x)), new, x)
-        return Pass(meter.peak, meter.level)
+        return BackwardPass(meter.peak, meter.level)
 
 
-@dataclass(eq=False)
 class Meter:
     """What is held above the level at the start, and the most that was."""
 
-    level: int = 0
-    peak: int = 0
+    __slots__ = ("level", "peak")
+
+    def __init__(self) -> None:
+        self.level: int = 0
+        self.peak: int = 0
 
     def take(self, size: int, *, beside: int = 0) -> None:
         """Hold `size` more bytes, and `beside` for a moment."""

@@ -1,0 +1,83 @@
+"""Models on this machine's disk: a config.json and the weights beside it, or a GGUF file."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from memcalc.errors import BadInputError
+from memcalc.files.json_file import load
+from memcalc.files.source import Source
+
+__all__ = ["from_folder", "from_gguf", "read_config", "reject_single_shard"]
+
+
+def from_folder(text: str, folder: str, weights: str | None) -> Source:
+    """Return the source whose config.json lies in a folder.
+
+    Parameters
+    ----------
+    text : str
+        What was given: the folder, or a file of weights in it.
+    folder : str
+        The folder.
+    weights : str, optional
+        The safetensors file or index whose header is read.
+
+    Raises
+    ------
+    BadInputError
+        There is no config.json, or one of the two files cannot be read.
+
+    """
+    path = os.path.join(folder, "config.json")
+    if not os.path.exists(path):
+        expected = "a folder that holds a config.json" if text == folder else "a config.json beside it"
+        raise BadInputError("SOURCE", expected, text, "download the model's")
+    fields = read_config(path)
+    if weights is None:
+        return Source(path, fields, path)
+    from memcalc.files.safetensors import read
+
+    return Source(path, fields, weights, header=read(weights))
+
+
+def from_gguf(path: str) -> Source:
+    """Return the source that a GGUF file is: its key-values say what a config.json says.
+
+    Raises
+    ------
+    BadInputError
+        The file cannot be read, or its architecture is unknown.
+
+    """
+    from memcalc.files.gguf.config import config_fields
+    from memcalc.files.gguf.header import read
+
+    values, header = read(path)
+    fields, keys = config_fields(values, header.tensors)
+    stated = values.get("general.file_type")
+    file_type = stated if type(stated) is int else None
+    return Source(path, fields, path, header=header, file_type=file_type, keys=keys)
+
+
+def read_config(path: str) -> dict[str, object]:
+    """Return the fields of a config.json, with the quantisation that NVIDIA states in a file beside it."""
+    fields = load(path)
+    beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")
+    if "quantization_config" not in fields and os.path.exists(beside):
+        stated = load(beside, "hf_quant_config.json").get("quantization")
+        if not stated:
+            remedy = "correct the file, or remove it"
+            raise BadInputError("hf_quant_config.json: quantization", "an object", stated, remedy)
+        fields["quantization_config"] = stated
+    return fields
+
+
+def reject_single_shard(path: str) -> None:
+    """Refuse a file that is one shard of a checkpoint's several."""
+    name = os.path.basename(path)
+    shard = re.search(r"-(\d{1,9})-of-(\d{1,9})\.safetensors$", name)
+    if shard is not None and int(shard[2]) > 1:
+        remedy = "give the index, model.safetensors.index.json"
+        raise BadInputError("SOURCE", "a whole checkpoint", f"{name}, one shard of {int(shard[2])}", remedy)

@@ -1,0 +1,71 @@
+"""Which slice of a served model a rank holds: tensor, pipeline, expert and data parallelism."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError
+from memcalc.ledger.tensor import ceil_div
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
+
+__all__ = ["ServingParallelism", "stages"]
+
+
+class ServingParallelism(NamedTuple):
+    """Ranks in each direction; `ep` of the ``tp * dp`` ranks share the experts, whole.
+
+    >>> ServingParallelism(tp=4, dp=2).world
+    8
+    """
+
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+    dp: int = 1
+
+    @property
+    def world(self) -> int:
+        """Devices in all."""
+        return self.tp * self.pp * self.dp
+
+    def on_rank(self, tensor: Tensor) -> Tensor:
+        """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
+        if self.tp == self.ep == 1:
+            return tensor
+        if tensor.active_experts is None or self.ep == 1:
+            return tensor.on_rank(tp=self.tp)
+        return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)
+
+    def sequences(self, batch: int) -> int:
+        """Return how many of the batch's sequences the fullest data-parallel rank serves."""
+        return batch if self.dp == 1 else ceil_div(batch, self.dp)
+
+
+def stages(model: Model, pp: int) -> Iterator[Model]:
+    """Yield the model of each pipeline stage: equal shares of the layers, a remainder before the last stage.
+
+    Source: vLLM's get_pp_indices, https://github.com/vllm-project/vllm, vllm/distributed/utils.py, 2026-11.
+
+    Raises:
+        BadInputError: there are more stages than layers.
+
+    """
+    depth = len(model.layers)
+    if pp > depth:
+        raise BadInputError("--pp", f"at most the model's {depth} layers", pp, "use fewer pipeline stages")
+    if pp == 1:
+        yield model
+        return
+    share, rest = divmod(depth, pp)
+    counts = [share] * pp
+    for step in range(rest):
+        counts[-2 - step] += 1
+    first = 0
+    for number in counts:
+        yield model.stage(first, first + number)
+        first += number

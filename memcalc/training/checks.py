@@ -1,0 +1,385 @@
+"""What a plan for training must not be: each check refuses one thing, with the option to state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.training.plan import linear_names, stated_gradients
+from memcalc.training.precision import gradients_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.training.plan import TrainingPlan
+
+__all__ = ["CHECKS", "checked"]
+
+OFFLOADS = ("optimizer", "parameters", "activations")
+# what a part of the model has that runs as this module
+FIELD_OF_MODULE = {"moe": "experts", "shared_experts": "shared_width"}
+
+
+def checked(plan: TrainingPlan) -> TrainingPlan:
+    """Return a plan that passes all checks.
+
+    Raises
+    ------
+    BadInputError
+        It is one that the implementation cannot run, or whose bytes are not listed.
+    UnknownNameError
+        It names a part that the model does not have.
+
+    """
+    for check in CHECKS:
+        check(plan)
+    return plan
+
+
+# ---- the machine and the model -----------------------------------------------------------------------------
+
+
+def machine_has_the_devices(plan: TrainingPlan) -> None:
+    """Refuse a machine with fewer devices than the plan has ranks."""
+    world = plan.parallelism.world
+    if plan.machine is not None and plan.machine.count < world:
+        expected = f"at least {world} devices for --world {world}"
+        raise BadInputError("--on", expected, plan.options.on, "name more, or say a smaller world")
+
+
+def implementation_knows_the_model(plan: TrainingPlan) -> None:
+    """Refuse a type of model for which the implementation has no program."""
+    types, chosen = plan.implementation.model_types, plan.implementation.id
+    if types is not None and plan.model.model_type not in types:
+        expected = f"a model of type {', '.join(sorted(types))} with --implementation {chosen}"
+        remedy = "what autograd keeps of others is not listed"
+        raise BadInputError("SOURCE", expected, plan.model.model_type, remedy)
+
+
+def ranks_divide_the_model(plan: TrainingPlan) -> None:
+    """Refuse ranks that do not divide heads, inner widths or experts."""
+    parallel = plan.parallelism
+    divided = (
+        ("heads", "tp", parallel.tp),
+        ("kv_heads", "tp", parallel.tp),
+        ("ffn_width", "tp", parallel.tp),
+        ("expert_width", "tp" if parallel.expert_tp is None else "expert-tp", parallel.etp),
+        ("experts", "ep", parallel.ep),
+    )
+    for part in (part for layer in plan.model.groups for _, part in layer.parts):
+        for what, option, ranks in divided:
+            number = getattr(part, what, None)
+            if type(number) is int and number % ranks:
+                expected = f"a divisor of the model's {number} {what.replace('_', ' ')}"
+                raise BadInputError(f"--{option}", expected, ranks, "every rank gets as many")
+
+
+def there_are_experts_to_deal_out(plan: TrainingPlan) -> None:
+    """Refuse ranks, or a way to compute, for experts that the model does not have."""
+    if plan.model.has_experts:
+        return
+    for option, given in (("ep", plan.parallelism.ep), ("expert-tp", plan.parallelism.expert_tp)):
+        if given not in (None, 1):
+            raise BadInputError(f"--{option}", "a model with experts", given, "leave it out")
+
+
+def ranks_divide_the_sequence(plan: TrainingPlan) -> None:
+    """Refuse a sequence that is no multiple of the ranks which share it."""
+    seq, parallel = plan.options.seq, plan.parallelism
+    shares = parallel.cp * (parallel.tp if parallel.sequence_parallel else 1)
+    if shares > 1 and (seq % shares if type(seq) is int else (seq % shares).any()):  # type: ignore[attr-defined]  # an array
+        expected = f"a multiple of {shares}, the ranks that share a sequence"
+        raise BadInputError("--seq", expected, seq, "pad the sequence, as the run would have to")
+
+
+# ---- what the implementation can run -----------------------------------------------------------------------
+
+
+def there_are_experts_to_compute(plan: TrainingPlan) -> None:
+    """Refuse a way to compute experts that the model does not have."""
+    if plan.options.experts is not None and not plan.model.has_experts:
+        raise BadInputError("--experts", "a model with experts", plan.options.experts, "leave it out")
+
+
+def options_mean_something(plan: TrainingPlan) -> None:
+    """Refuse options that another implementation has."""
+    asked = plan.options
+    for name, given in (
+        ("repeat_kv", None if asked.repeat_kv is None else "yes" if asked.repeat_kv else "no"),
+        ("gradient_fusion", None if asked.gradient_fusion else "no"),
+        ("context_exchange", None if asked.context_exchange == "p2p" else asked.context_exchange),
+    ):
+        if given is not None and name not in plan.implementation.options:
+            flag, expected = (
+                name.replace("_", "-"),
+                f"no such option with --implementation {asked.implementation}",
+            )
+            raise BadInputError(f"--{flag}", expected, given, "it changes nothing there; leave it out")
+
+
+def there_are_ranks_that_exchange(plan: TrainingPlan) -> None:
+    """Refuse a way to exchange where no ranks share a sequence."""
+    asked = plan.options
+    if asked.context_exchange != "p2p" and plan.parallelism.cp == 1:
+        remedy = "it has no effect without; leave it out"
+        raise BadInputError("--context-exchange", "--cp above 1", asked.context_exchange, remedy)
+
+
+def ranks_of_a_sequence_keep_no_scores(plan: TrainingPlan) -> None:
+    """Refuse eager attention of ranks that share a sequence."""
+    if plan.parallelism.cp > 1 and plan.options.attention == "eager":
+        remedy = "what ranks of a sequence keep of all scores is not listed"
+        raise BadInputError("--attention", "flash or sdpa with --cp above 1", plan.options.attention, remedy)
+
+
+def implementation_runs_on_these_ranks(plan: TrainingPlan) -> None:
+    """Refuse ranks that the implementation does not list for this model."""
+    plan.implementation.check_parallelism(plan.model, plan.parallelism)
+
+
+def implementation_has_the_regime(plan: TrainingPlan) -> None:
+    """Refuse a regime for which the implementation's program is not listed."""
+    regimes, chosen = plan.implementation.regimes, plan.implementation.id
+    if regimes is not None and plan.precision.id not in regimes:
+        expected = f"{', '.join(sorted(regimes))} with --implementation {chosen}"
+        raise BadInputError("--regime", expected, plan.precision.id, "its copies in 16 bits are not listed")
+
+
+# ---- gradients, optimizer, loss ----------------------------------------------------------------------------
+
+
+def gradients_fit_the_regime(plan: TrainingPlan) -> None:
+    """Refuse gradients of another width than the parameters, where PyTorch keeps them alike."""
+    fsdp = plan.options.shard == "fsdp"
+    own = gradients_of(plan.precision, fsdp=fsdp)
+    stated = stated_gradients(plan.options, plan.implementation, plan.precision)
+    if (plan.precision.master is None or fsdp) and stated not in (None, own):
+        expected = f"{own} with {'FSDP and ' if fsdp else ''}{plan.precision.id}"
+        remedy = "PyTorch keeps gradients in the parameter's dtype"
+        raise BadInputError("--gradients", expected, stated, remedy)
+
+
+def optimizer_steps_in_this_way(plan: TrainingPlan) -> None:
+    """Refuse a way to step that the optimizer does not have."""
+    optimizer, how = plan.optimizer, plan.optimizer_step
+    if how not in optimizer.steps:
+        expected = f"{' or '.join(optimizer.steps)} with {optimizer.id}"
+        raise BadInputError("--optimizer-step", expected, how, "leave it out for the optimizer's own way")
+
+
+def optimizer_gets_whole_matrices(plan: TrainingPlan) -> None:
+    """Refuse an optimizer of matrices on a master copy, or on shares of it, which are long lists.
+
+    Adapters have no 32-bit copy in any regime: what is frozen needs none, and they are updated themselves.
+    """
+    optimizer, parallel = plan.optimizer, plan.parallelism
+    if optimizer.elementwise:
+        return
+    if plan.widths.master and plan.options.lora_rank is None:
+        expected = f"an optimizer with a number for each weight under {plan.precision.id}"
+        remedy = "its 32-bit copy lies in one long list, without matrices; use pure-bf16, amp or fp32"
+        raise BadInputError("--optimizer", expected, optimizer.id, remedy)
+    if parallel.shard != 0 and parallel.states_ranks > 1:
+        expected = f"an optimizer with a number for each weight under --shard {parallel.shard}"
+        raise BadInputError("--optimizer", expected, optimizer.id, "it needs whole matrices; use --shard 0")
+
+
+def fused_loss_is_listed(plan: TrainingPlan) -> None:
+    """Refuse a loss that multiplies by the head itself where its bytes are not listed."""
+    regime, hold_logits = plan.precision.id, plan.options.hold_logits
+    if plan.loss.fused and (hold_logits or regime in ("amp", "fp32")):
+        given = "--hold-logits" if hold_logits else regime
+        expected = f"pure-bf16 or bf16-mixed, and no --hold-logits, with {plan.loss.id}"
+        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
+        raise BadInputError("--loss", expected, given, remedy)
+    if plan.loss.fused and plan.points is not None:
+        remedy = "its chunks are powers of 2, no polynomials; ask for single plans"
+        raise BadInputError("--loss", "another loss in a sweep", plan.loss.id, remedy)
+
+
+def parallel_loss_has_ranks(plan: TrainingPlan) -> None:
+    """Refuse a loss over the ranks' parts of the vocabulary where one rank has all of it."""
+    if plan.loss.id == "vocabulary-parallel" and plan.parallelism.tp == 1:
+        expected = "--tp above 1 with vocabulary-parallel"
+        raise BadInputError("--loss", expected, plan.parallelism.tp, "say --tp, or leave it out")
+
+
+def liger_has_16_bit_logits(plan: TrainingPlan) -> None:
+    """Refuse Liger's loss on logits of 32 bits."""
+    if plan.loss.id == "liger" and plan.precision.id == "fp32":
+        remedy = "fp32 logits are not listed; use plain"
+        raise BadInputError("--loss", "16-bit logits with liger", plan.precision.id, remedy)
+
+
+# ---- recomputation, adapters, what is trained --------------------------------------------------------------
+
+
+def modules_are_recomputed(plan: TrainingPlan) -> None:
+    """Refuse modules of selective recomputation where nothing is recomputed selectively."""
+    asked = plan.options
+    if asked.recompute != "selective" and asked.recompute_modules is not None:
+        expected = "--recompute selective"
+        raise BadInputError("--recompute-modules", expected, asked.recompute, "leave one out")
+
+
+def modules_are_known(plan: TrainingPlan) -> None:
+    """Refuse modules that the implementation, or the model, does not have."""
+    for module in plan.recompute_modules:
+        if module not in plan.implementation.modules:
+            chosen = plan.implementation
+            known = f"some of {', '.join(chosen.modules)} with --implementation {chosen.id}"
+            raise UnknownNameError("--recompute-modules", known, module, "separate them by commas")
+        field = FIELD_OF_MODULE.get(module)
+        parts = (part for layer in plan.model.groups for _, part in layer.parts)
+        if field is not None and all(getattr(part, field, None) is None for part in parts):
+            raise BadInputError("--recompute-modules", "modules of the model", module, "it has none of these")
+
+
+def adapters_have_a_rank(plan: TrainingPlan) -> None:
+    """Refuse what is stated of adapters without their rank."""
+    asked = plan.options
+    if asked.lora_rank is None:
+        targets = None if asked.lora_targets is None else ",".join(asked.lora_targets)
+        for name, given in (("lora-targets", targets), ("adapter-dtype", asked.adapter_dtype)):
+            if given is not None:
+                remedy = "say the rank of the adapters"
+                raise BadInputError(f"--{name}", "--lora-rank beside it", given, remedy)
+
+
+def adapters_have_matrices(plan: TrainingPlan) -> None:
+    """Refuse adapters beside matrices that the model does not have."""
+    if plan.options.lora_rank is None:
+        return
+    known = linear_names(plan.model)
+    for name in plan.adapters or ("nothing",):
+        if name not in known:
+            expected = f"all-linear, or some of {', '.join(known)}"
+            raise UnknownNameError("--lora-targets", expected, name, "separate them by commas")
+
+
+def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
+    """Refuse gradients of another width than the adapters, which alone have any."""
+    stated = plan.options.gradients
+    if plan.adapters and stated not in (None, plan.gradients):
+        remedy = "gradients are as wide as the adapters; leave it out, or say --adapter-dtype"
+        raise BadInputError("--gradients", f"{plan.gradients} with these adapters", stated, remedy)
+
+
+def adapters_are_not_cut(plan: TrainingPlan) -> None:
+    """Refuse adapters on ranks that share matrices or layers."""
+    parallel = plan.parallelism
+    if plan.adapters and (parallel.tp > 1 or parallel.pp > 1 or parallel.ep > 1):
+        remedy = "how adapters are cut is not listed"
+        raise BadInputError("--lora-rank", "tp, pp and ep of 1", plan.options.lora_rank, remedy)
+
+
+def adapters_alone_are_trained(plan: TrainingPlan) -> None:
+    """Refuse other weights that are trained beside adapters."""
+    if plan.options.trainable and plan.adapters:
+        remedy = "with adapters nothing else is trained; leave one out"
+        given = ",".join(plan.options.trainable)
+        raise BadInputError("--trainable", "no --lora-rank beside it", given, remedy)
+
+
+def there_is_something_to_train(plan: TrainingPlan) -> None:
+    """Refuse parts of names that no weight has."""
+    for name in plan.options.trainable:
+        if not name or not any(name in tensor.name for tensor in plan.model.weights()):
+            remedy = "as in self_attn,lm_head"
+            raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
+
+
+def base_is_frozen(plan: TrainingPlan) -> None:
+    """Refuse quantised matrices without adapters, or shared out over ranks."""
+    asked = plan.options
+    if asked.quantize_base is None:
+        return
+    if not plan.adapters:
+        remedy = "quantised matrices are not trained"
+        raise BadInputError("--quantize-base", "--lora-rank beside it", asked.quantize_base, remedy)
+    if plan.parallelism.shares_weights:
+        expected = f"no --shard {asked.shard} beside it"
+        remedy = "published runs hold more of packed matrices than is listed; use --shard 0"
+        raise BadInputError("--quantize-base", expected, asked.quantize_base, remedy)
+
+
+# ---- pipeline, offload, kernels ----------------------------------------------------------------------------
+
+
+def chunks_hold_the_layers(plan: TrainingPlan) -> None:
+    """Refuse chunks that do not hold the model's layers."""
+    chunks, depth, given = plan.parallelism.pp * plan.parallelism.vpp, plan.model.depth, plan.pipeline_layout
+    if plan.options.pipeline_layout is None and depth % chunks:
+        expected = f"a number of chunks that divides {depth} layers"
+        raise BadInputError("--pp", expected, chunks, "say --pipeline-layout, as in 16,16,15")
+    if len(given) != chunks or sum(given) != depth or min(given) < 0:
+        expected, layout = f"{chunks} numbers that add up to {depth} layers", ",".join(map(str, given))
+        raise BadInputError("--pipeline-layout", expected, layout, "one for each chunk, first to last")
+
+
+def offload_is_known(plan: TrainingPlan) -> None:
+    """Refuse to move what has no name."""
+    for part in plan.options.offload:
+        if part not in OFFLOADS:
+            known = f"one of {', '.join(OFFLOADS)}"
+            raise UnknownNameError("--offload", known, part, "leave it out for the default")
+
+
+def offload_moves_what_can_be_moved(plan: TrainingPlan) -> None:
+    """Refuse to move parameters that ranks do not gather, or activations that are no checkpoints."""
+    asked, given = plan.options.offload, ",".join(plan.options.offload)
+    if "parameters" in asked and not plan.parallelism.shares_weights:
+        expected = "--shard 3 or fsdp with parameters"
+        raise BadInputError("--offload", expected, given, "they are gathered from the host")
+    if "activations" in asked and plan.options.recompute != "full":
+        expected = "--recompute full with activations"
+        raise BadInputError("--offload", expected, given, "checkpoints are what is moved")
+
+
+def dropout_is_a_share(plan: TrainingPlan) -> None:
+    """Refuse a dropout that is no share."""
+    if not 0 <= plan.micro_batch.dropout < 1:
+        given = plan.options.dropout
+        raise BadInputError("--dropout", "a share from 0 to below 1", given, "0 switches it off")
+
+
+def eager_attention_repeats_keys(plan: TrainingPlan) -> None:
+    """Refuse products of all query heads with fewer key heads."""
+    if plan.options.attention == "eager" and plan.options.repeat_kv is False:
+        remedy = "its products need as many keys as queries"
+        raise BadInputError("--repeat-kv", "yes with eager", "no", remedy)
+
+
+CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
+    machine_has_the_devices,
+    implementation_knows_the_model,
+    ranks_divide_the_model,
+    there_are_experts_to_deal_out,
+    ranks_divide_the_sequence,
+    there_are_experts_to_compute,
+    options_mean_something,
+    there_are_ranks_that_exchange,
+    ranks_of_a_sequence_keep_no_scores,
+    implementation_runs_on_these_ranks,
+    implementation_has_the_regime,
+    gradients_fit_the_regime,
+    optimizer_steps_in_this_way,
+    optimizer_gets_whole_matrices,
+    fused_loss_is_listed,
+    parallel_loss_has_ranks,
+    liger_has_16_bit_logits,
+    modules_are_recomputed,
+    modules_are_known,
+    adapters_have_a_rank,
+    adapters_have_matrices,
+    adapters_have_gradients_of_their_own,
+    adapters_are_not_cut,
+    adapters_alone_are_trained,
+    there_is_something_to_train,
+    base_is_frozen,
+    chunks_hold_the_layers,
+    offload_is_known,
+    offload_moves_what_can_be_moved,
+    dropout_is_a_share,
+    eager_attention_repeats_keys,
+)

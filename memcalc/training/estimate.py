@@ -1,0 +1,268 @@
+"""An estimate of a training step: each stage's budget, and what the fullest one holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError
+from memcalc.ledger.amount import Amount, amount
+from memcalc.ledger.budget import COMPONENTS, PoolBudget
+from memcalc.training.backward import largest
+from memcalc.training.checks import checked
+from memcalc.training.layers import LayerRuns
+from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
+from memcalc.training.overheads import reserve_line, runtime_lines, uncertain_lines, workspace_line
+from memcalc.training.plan import resolve
+from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stages_asked
+from memcalc.training.weights import adapter_parameters, trainable_parameters
+
+if TYPE_CHECKING:
+    from memcalc.files.source import Source
+    from memcalc.ledger.budget import Line
+    from memcalc.ledger.model import Model
+    from memcalc.training.options import TrainingOptions
+    from memcalc.training.plan import TrainingPlan
+
+__all__ = ["StageEstimate", "TrainingEstimate", "estimate"]
+
+
+class StageEstimate(NamedTuple):
+    """What the ranks of one pipeline stage hold: their tensors, and the budgets of device and host.
+
+    `host` is one rank's part of the host's memory, None where nothing lies there.
+    """
+
+    number: int
+    tensors: StageTensors
+    device: PoolBudget
+    host: PoolBudget | None
+
+    @property
+    def allocated_bytes(self) -> Amount:
+        """The largest moment."""
+        return amount(largest(self.device.moments.values()))
+
+    def components(self, moment: str) -> dict[str, Amount]:
+        """Return the bytes of each component at a moment."""
+        found: dict[str, int] = {}
+        for line in self.device.lines:
+            if moment in line.moments:
+                found[line.component] = found.get(line.component, 0) + line.bytes
+        return {name: amount(found[name]) for name in sorted(found, key=COMPONENTS.index)}
+
+
+class TrainingEstimate:
+    """How much memory a training step needs: `stages` are those among which the fullest is looked for.
+
+    >>> from memcalc.training import train
+    >>> step = train("Qwen/Qwen3-0.6B", seq=4096, regime="pure-bf16")
+    >>> step.at("step")["optimizer"] == 4 * step.trainable_parameters
+    True
+    """
+
+    def __init__(self, plan: TrainingPlan, stages: tuple[StageEstimate, ...]) -> None:
+        self.plan, self.stages = plan, stages
+
+    def __repr__(self) -> str:
+        from memcalc.show.text import brief
+        from memcalc.training.describe import card
+
+        return brief(card(self))
+
+    def __str__(self) -> str:
+        from memcalc.show.text import full
+        from memcalc.training.describe import card
+
+        return full(card(self))
+
+    def _repr_html_(self) -> str:
+        from memcalc.show.html import page
+        from memcalc.training.describe import card
+
+        return page(card(self))
+
+    @property
+    def model(self) -> Model:
+        """The model, its vocabulary padded."""
+        return self.plan.model
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of the model and of its adapters, tied ones once."""
+        return self.model.parameters + adapter_parameters(self.plan)
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Numbers that get a gradient."""
+        return trainable_parameters(self.plan)
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The moments of a step."""
+        return self.plan.moments
+
+    @property
+    def stage(self) -> StageEstimate:
+        """The stage that holds most.
+
+        Raises
+        ------
+        BadInputError
+            In a sweep it is another one at each point.
+
+        """
+        if self.plan.points is not None and len(self.stages) > 1:
+            remedy = "the fullest stage is another one at each point"
+            asked = self.plan.options.rank
+            raise BadInputError("--rank", "first or last in a sweep with --pp", asked, remedy)
+        return max(self.stages, key=lambda one: one.allocated_bytes)
+
+    @property
+    def device(self) -> PoolBudget:
+        """The budget of a device of the fullest stage."""
+        return self.stage.device
+
+    @property
+    def host(self) -> PoolBudget | None:
+        """One rank's part of the host's memory, None where nothing lies there."""
+        return self.stage.host
+
+    @property
+    def host_bytes(self) -> Amount:
+        """What all ranks put into the host's memory: that of one machine."""
+        return Amount(0 if self.host is None else self.plan.parallelism.world * self.host.total_bytes)
+
+    @property
+    def allocated_bytes(self) -> Amount:
+        """The largest moment: what torch.cuda.max_memory_allocated reports. In a sweep it is an array."""
+        found = largest(one.allocated_bytes for one in self.stages)
+        return amount(found) if self.plan.points is None else self.plan.points.value(found)
+
+    def at(self, moment: str) -> dict[str, Amount]:
+        """Return the components of a moment on the fullest stage; they add up to it.
+
+        Parameters
+        ----------
+        moment : str
+            One of `moments`.
+
+        Returns
+        -------
+        dict
+            Bytes by component; in a sweep arrays, one element for each point.
+
+        Raises
+        ------
+        BadInputError
+            In a sweep the fullest stage is another one at each point.
+
+        """
+        components, points = self.stage.components(moment), self.plan.points
+        if points is None:
+            return components
+        return {name: points.value(size) for name, size in components.items()}
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether what is held at once fits, with the context; None where no machine was named.
+
+        Raises
+        ------
+        BadInputError
+            There is an answer for each point of a sweep.
+
+        """
+        if self.plan.points is not None:
+            remedy = "compare allocated_bytes with what the device has"
+            raise BadInputError("--on", "a single plan", "a sweep", remedy)
+        capacity = self.device.capacity_bytes
+        if self.plan.machine is None or capacity is None:
+            return None
+        room = self.plan.machine.host_bytes
+        beside = sum(line.bytes for line in runtime_lines(self.plan))
+        enough = self.allocated_bytes + beside <= capacity
+        return enough and (room is None or self.host_bytes <= room)
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What no plan can say, and what was taken for it."""
+        found, plan = [], self.plan
+        if plan.model.has_experts:
+            found.append("every expert gets as many tokens; the rank that gets more holds more")
+        stored = plan.source.fields.get("quantization_config")
+        if stored and plan.options.quantize_base is None:
+            how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"
+            found.append(
+                f"the checkpoint's {how} weights are read as numbers of the regime before they train"
+            )
+        if plan.options.offload and plan.machine is not None and plan.machine.host_bytes is None:
+            found.append("the host has room for what is offloaded; say it, as in + 512GiB host")
+        return tuple(found)
+
+
+def estimate(source: str | Source, options: TrainingOptions) -> TrainingEstimate:
+    """Return the estimate of a training step; `memcalc.train` is the same with options as keywords.
+
+    Parameters
+    ----------
+    source : str or Source
+        The model.
+    options : TrainingOptions
+        What is asked for.
+
+    Returns
+    -------
+    TrainingEstimate
+        What each stage holds at each moment.
+
+    Raises
+    ------
+    BadInputError
+        A number that cannot be, or a plan that the implementation cannot run.
+    UnknownNameError
+        A name without a record.
+
+    """
+    plan = checked(resolve(source, options))
+    runs, chunks = LayerRuns(plan), chunks_of(plan)
+    tensors = [stage_tensors(plan, number, chunks[number], runs) for number in stages_asked(plan)]
+    return TrainingEstimate(plan, tuple(estimate_stage(plan, one) for one in tensors))
+
+
+def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
+    """Return the budgets of one stage: the device, and the host's memory where something lies there."""
+    placed: dict[bool, list[Line]] = {False: [], True: []}
+    for line in (*stage_lines(plan, tensors), workspace_line(plan), *runtime_lines(plan)):
+        if not is_nothing(line):
+            placed[in_host(plan, line)].append(line)
+    capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
+    device = pool(plan, "gpu", capacity, placed[False])
+    if plan.points is None:
+        doubts = (reserve_line(device), *uncertain_lines(plan, tensors))
+        device = pool(plan, "gpu", capacity, [*placed[False], *doubts])
+    room = None if plan.machine is None else plan.machine.host_bytes
+    host = pool(plan, "host", room, placed[True]) if placed[True] else None
+    return StageEstimate(tensors.number, tensors, device, host)
+
+
+def pool(plan: TrainingPlan, name: str, capacity: int | None, lines: list[Line]) -> PoolBudget:
+    """Return the budget of a pool: of all devices alike, or of the one host."""
+    devices = plan.parallelism.world if name == "gpu" else 1
+    return PoolBudget(name, devices, capacity, capacity, tuple(lines), plan.moments)
+
+
+def in_host(plan: TrainingPlan, line: Line) -> bool:
+    """Say whether a line lies in the host's memory: states by --offload, and their step with them."""
+    offload, step = plan.options.offload, plan.moments[-1:]
+    of_states = line.component in ("master", "optimizer") or line.moments == step
+    if "activations" in offload and line.name == KEPT_BY_LAYERS:
+        return True
+    if "parameters" in offload:
+        return of_states or line.name in ("weights", "gradients")
+    return "optimizer" in offload and of_states
+
+
+def is_nothing(line: Line) -> bool:
+    """Say whether a line holds nothing, at either end of its range."""
+    sizes = (line.bytes, line.least_bytes, line.most_bytes)
+    return all(type(size) is int and size == 0 for size in sizes)  # arrays are never left out

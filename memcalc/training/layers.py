@@ -1,0 +1,149 @@
+"""Layers run forward and backward on shapes: what one keeps, makes again and needs while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.training.autograd.tape import BackwardPass
+from memcalc.training.plan import EMBEDDING
+from memcalc.training.weights import shared_bytes, weight_shards
+
+if TYPE_CHECKING:
+    from memcalc.ledger.model import Layer, Model
+    from memcalc.training.autograd.tape import Tape, Value
+    from memcalc.training.plan import TrainingPlan
+
+__all__ = ["Ends", "LayerGroup", "LayerRuns", "run_ends", "stream_bytes", "stream_shape"]
+
+NOTHING = BackwardPass(0, 0)
+
+
+class LayerGroup(NamedTuple):
+    """Equal layers that follow each other: what one of them keeps and does, and how many there are.
+
+    `again` is of what is kept when it is recomputed, `last_passed` the backward pass where it is the last one
+    to run backwards, `routed` of what is kept or made again the tokens that were sent to experts. `numbers`
+    and `trained_numbers` are those of its weights, whole. Without `differentiated` no gradient flows through.
+    `rope` are the bytes of cosines and sines, which all layers share.
+    """
+
+    kept: int
+    again: int
+    differentiated: bool
+    passed: BackwardPass
+    last_passed: BackwardPass
+    gradients: int
+    numbers: int
+    trained_numbers: int
+    routed: int
+    rope: int
+    times: int = 1
+
+
+class Ends(NamedTuple):
+    """Norm and head: what they keep, their backward pass, the gradient of their result, and their own."""
+
+    kept: int
+    passed: BackwardPass
+    result: int
+    gradients: int
+
+
+def stream_shape(plan: TrainingPlan) -> tuple[int, int, int]:
+    """Return the sequences, tokens and width of the residual stream."""
+    width = dict(plan.model.outside)[EMBEDDING].width  # type: ignore[attr-defined]
+    return plan.micro_batch.batch, plan.micro_batch.seq, width
+
+
+def stream(plan: TrainingPlan, tape: Tape, *, grad: bool) -> Value:
+    """Make the residual stream on a tape."""
+    return tape.value("x", stream_shape(plan), plan.micro_batch.element_bytes, grad=grad)
+
+
+def stream_bytes(plan: TrainingPlan) -> int:
+    """Return the bytes of the residual stream of one micro-batch on one rank."""
+    return stream(plan, plan.micro_batch.tape(), grad=True).bytes
+
+
+class LayerRuns:
+    """The layers of a plan, each kind run once however many there are, and on however many stages."""
+
+    def __init__(self, plan: TrainingPlan) -> None:
+        self.plan = plan
+        self._done: dict[tuple[int, bool], tuple[LayerGroup, bool]] = {}
+
+    def groups(self, layers: tuple[Layer, ...], *, grad: bool) -> tuple[list[LayerGroup], bool]:
+        """Return layers as groups of equal ones, and whether a gradient flows out of the last."""
+        found: list[tuple[tuple[int, bool], LayerGroup]] = []
+        for one in layers:
+            key = id(one.parts), grad
+            if found and found[-1][0] == key:
+                found[-1] = key, found[-1][1]._replace(times=found[-1][1].times + one.times)
+                continue
+            group, grad_after = self.run(one, grad=grad)
+            if grad_after != grad and one.times > 1:
+                found.append((key, group))
+                more, _ = self.run(one, grad=grad_after)
+                found.append(((id(one.parts), grad_after), more._replace(times=one.times - 1)))
+            else:
+                found.append((key, group._replace(times=one.times)))
+            grad = grad_after
+        return [group for _, group in found], grad
+
+    def run(self, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
+        """Run one layer, and say whether a gradient flows out of it."""
+        key = id(layer.parts), grad
+        if key not in self._done:
+            self._done[key] = run_layer(self.plan, layer, grad=grad)
+        return self._done[key]
+
+    @property
+    def rope_bytes(self) -> int:
+        """Bytes of the cosines and sines that all layers share."""
+        return self.run(self.plan.model.layers[0], grad=True)[0].rope
+
+
+def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
+    """Run one layer forward and backward on shapes."""
+    full = plan.options.recompute == "full"
+    how = plan.recomputed if full or plan.recompute_modules else None
+    tape = plan.micro_batch.tape()
+    x = stream(plan, tape, grad=grad)
+    out = plan.implementation.layer(tape, plan.micro_batch, layer, x)
+    kept = tape.kept(how)
+    if full and not any(value is x for value in kept):
+        kept.append(x)  # a checkpoint keeps its input, whether or not a gradient flows through it
+    whole = [value for value in tape.kept() if not any(value is other for other in kept)]
+    differentiated = bool(tape.operations)
+    forward = tape.forward_peak(x) if full else 0
+    alone = replace(plan.model, layers=(replace(layer, times=1),), outside=())
+    weights = list(weight_shards(plan, alone))
+    group = LayerGroup(
+        kept=sum(value.bytes for value in kept) if differentiated or full else 0,
+        again=sum(value.bytes for value in whole) if full else 0,
+        differentiated=differentiated,
+        passed=tape.backward(how, forward=forward) if differentiated else NOTHING,
+        last_passed=tape.backward(how, final=True, forward=forward) if differentiated else NOTHING,
+        gradients=shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients),
+        numbers=sum(item.count for item in weights),
+        trained_numbers=sum(item.count for item in weights if item.trained),
+        routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
+        rope=sum(value.bytes for value in tape.rope or ()),
+    )
+    return group, out.grad
+
+
+def run_ends(plan: TrainingPlan, model: Model, *, grad: bool) -> Ends:
+    """Run norm and head forward and backward on shapes."""
+    tape = plan.micro_batch.tape()
+    x = stream(plan, tape, grad=grad)
+    logits = plan.implementation.ends(tape, plan.micro_batch, model, x)
+    if not tape.operations:
+        return Ends(0, NOTHING, logits.bytes, 0)
+    passed = tape.backward()
+    first = ("model.embed_positions", *(() if model.tied else (EMBEDDING,)))  # they run backwards last
+    outside = tuple(one for one in model.outside if one[0] not in first)
+    weights = weight_shards(plan, replace(model, layers=(), outside=outside))
+    gradients = shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients)
+    return Ends(tape.kept_bytes(), passed, logits.bytes, gradients)

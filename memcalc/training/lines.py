@@ -1,0 +1,277 @@
+"""The lines of a stage's budget: what a rank holds, and at which moments of the step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from memcalc.ledger.budget import Line
+from memcalc.ledger.constants import ZERO_BUCKETS
+from memcalc.ledger.tensor import greatest, share
+from memcalc.training.backward import (
+    SCALARS,
+    embedding_gradient,
+    fullest_point,
+    head_gradient,
+    held_logits,
+    tied_here,
+)
+from memcalc.training.plan import EMBEDDING
+from memcalc.training.weights import shared_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from memcalc.training.plan import TrainingPlan
+    from memcalc.training.stage import StageTensors
+    from memcalc.training.weights import WeightShard
+
+__all__ = ["KEPT_BY_LAYERS", "stage_lines"]
+
+KEPT_BY_LAYERS = "kept by the layers"
+COLUMNS = ("component", "name", "count", "bytes", "formula", "moments")
+FSDP = "torch.distributed.fsdp.fully_shard 2.13: one unit a layer, the next one gathered ahead"
+
+
+def table(rows: Iterable[tuple[Any, ...]], **all_of_them: Any) -> Iterator[Line]:
+    """Yield the rows of a table as lines; what all of them share is named once."""
+    for row in rows:
+        yield Line(**dict(zip(COLUMNS, row, strict=True)), **all_of_them)
+
+
+def stage_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield everything that a rank of a stage holds of its own, with the moments at which it does."""
+    yield from state_lines(plan, stage)
+    yield from gathered_lines(plan, stage)
+    yield from activation_lines(plan, stage)
+    yield from loss_lines(plan, stage)
+    yield from backward_lines(plan, stage)
+    yield from step_lines(plan, stage)
+
+
+# ---- states ------------------------------------------------------------------------------------------------
+
+
+def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield weights, master copy, optimizer states and gradients."""
+    parallel, optimizer, always = plan.parallelism, plan.optimizer, plan.moments
+    trained = stage.trained
+    weights = shared_bytes(plan, stage.shards, "bytes", shared=parallel.shares_weights)
+    master, moments = (
+        shared_bytes(plan, trained, what, shared=parallel.shares_optimizer) for what in ("master", "moments")
+    )
+    buffers = plan.implementation.buffers(plan.model)
+    numbers, number_trained = counted(stage.shards), counted(trained)
+    form, rope = "bytes a number x share", "inverse frequencies of RoPE, twice"
+    yield from table(
+        [
+            ("weights", "weights", numbers, weights, "bytes as stored x share", always),
+            ("weights", "buffers", buffers // 4, buffers, rope, always),
+        ]
+    )
+    yield from persistent_lines(plan, stage)
+    yield from table(
+        [
+            ("master", "fp32 master copy", number_trained, master, form, always),
+            ("optimizer", f"{optimizer.id} states", number_trained, moments, form, always),
+        ],
+        source=optimizer.source,
+    )
+    gradients = shared_bytes(plan, trained, "gradient", shared=parallel.shares_gradients)
+    when = ("backward_end", "step") if plan.fresh_gradients else always
+    yield from table([("gradients", "gradients", number_trained, gradients, form, when)])
+    if parallel.shard == 0 and parallel.states_ranks > 1 and plan.implementation.gradients is None:
+        alike = [one for one in trained if one.ranks > 1]  # an expert may have no other rank
+        size = sum(one.gradient for one in alike)
+        form = "a copy of all gradients that ranks add up, unless gradient_as_bucket_view"
+        yield from table(
+            [("gradients", "DDP's buckets", counted(alike), size, form, always)],
+            source="torch.nn.parallel.DistributedDataParallel 2.13",
+        )
+
+
+def counted(shards: Iterable[WeightShard]) -> int:
+    """Return how many numbers weights have."""
+    return sum(one.count for one in shards)
+
+
+def persistent_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what the implementation allocates once and keeps from step to step."""
+    layers = tuple(layer for chunk in stage.chunks for layer in chunk.layers)
+    capability = None if plan.machine is None else plan.machine.device.capability
+    whole = replace(plan.model, layers=layers)
+    for one in plan.implementation.persistent(plan.micro_batch, whole, capability):
+        row = ("workspace", one.name, None, one.bytes, "allocated once", plan.moments)
+        yield from table([row], source=one.source)
+
+
+def gathered_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what ranks gather for a while: whole layers, and gradients that are not shared out yet."""
+    if not plan.parallelism.shares_weights or plan.parallelism.states_ranks == 1:
+        return
+    *_, backward, end, _ = plan.moments
+    width, wide = plan.micro_batch.element_bytes, sum(plan.widths.gradients)
+    copies = width + (wide if wide != width else 0)
+    layers = [group for groups in stage.groups for group in groups]
+    of_two = 2 * max((group.numbers for group in layers), default=0)
+    root = counted(one for one in stage.shards if "{layer}" not in one.name)
+    trained_root = counted(one for one in stage.trained if "{layer}" not in one.name)
+    unit = max([trained_root, *(group.trained_numbers for group in layers)])
+    form = f"{width} B a number"
+    name = "gradients of one unit before they are shared out"
+    yield from table(
+        [
+            ("gathered", "embedding, norm and head, whole", root, root * width, form, plan.moments[:4]),
+            ("gathered", "two layers, whole", of_two, of_two * width, form, (backward,)),
+            ("gathered", name, unit, copies * unit, f"{copies} B a number", (backward, end)),
+        ],
+        evidence="assumed",  # how far ahead ranks gather is the library's choice
+        source=FSDP,
+    )
+
+
+# ---- activations -------------------------------------------------------------------------------------------
+
+
+def activation_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what the forward pass keeps for the backward pass."""
+    of_ends = 0 if stage.ends is None else stage.ends.kept
+    shared = stage.shared_kept + (SCALARS if stage.is_last else 0)
+    labels = labels_kept(plan) if stage.is_last else 0
+    end, kept = ("forward_end",), ("forward_end", "loss")
+    yield from table(
+        [
+            ("activations", KEPT_BY_LAYERS, None, stage.layers_kept, "operation by operation", kept),
+            ("activations", "RoPE, positions, scalars", None, shared, "once", kept),
+            ("activations", "kept by norm and head", None, of_ends, "operation by operation", kept),
+            ("activations", "labels", labels, 8 * labels, "8 B a token", end),
+        ]
+    )
+
+
+def labels_kept(plan: TrainingPlan) -> int:
+    """Return how many labels the loss keeps: shifted, so padded by one, or copied if rows are many."""
+    batch, seq = plan.micro_batch.batch, plan.micro_batch.seq
+    alone = int(batch == 1) if type(batch) is int else batch.is_one()  # type: ignore[attr-defined]
+    return batch * seq + alone
+
+
+def loss_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield the logits: kept from the forward pass on, made by the loss, held by the caller."""
+    if stage.ends is None:
+        return
+    loss, logits = plan.loss, stage.logits
+    kept = loss.kept * logits * (1 + len(plan.model.mtp))
+    back = share(loss.backward * logits, loss.chunks)
+    both, at = ("forward_end", "loss"), ("loss",)
+    rows: list[tuple[Any, ...]] = [
+        ("logits", f"{loss.id}: kept", logits, kept, f"{loss.kept} B a logit", both),
+        ("logits", f"{loss.id}: gradients", logits, back, f"{loss.backward} B a logit", at),
+    ]
+    if loss.fused:
+        made, chunk = stage.ends.result + head_gradient(plan, stage), logits_of_a_chunk(plan, stage)
+        name = f"{loss.id}: gradients of stream and head"
+        rows += [
+            ("logits", name, None, made, "made in the forward pass", both),
+            ("logits", f"{loss.id}: a chunk of logits", None, chunk, "16 bits each", at),
+        ]
+    yield from table(rows, source=loss.source)
+    held, with_them = held_logits(plan, stage), 4 if plan.options.hold_logits else 0
+    while_held, name = (*both, "backward_end", "step"), "the loss, held with them"
+    yield from table(
+        [
+            ("logits", "held by the caller", logits, held, "until the next step", while_held),
+            ("logits", name, 1, with_them, "one number of 32 bits", ("step",)),
+        ]
+    )
+
+
+def logits_of_a_chunk(plan: TrainingPlan, stage: StageTensors) -> int:
+    """Return the bytes of the logits that a fused loss makes at once."""
+    if plan.loss.chunk is None:
+        return 0
+    batch, seq, width = stage.stream_shape
+    return plan.loss.chunk(batch * seq, stage.vocab, width) * stage.vocab * plan.micro_batch.low_bytes
+
+
+def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield the fullest point of the backward pass, and its end: the embedding, which runs last."""
+    point = fullest_point(plan, stage)
+    name, at, end = (
+        f"fullest point of the backward pass ({point.name})",
+        (plan.moments[2],),
+        ("backward_end",),
+    )
+    yield from table(
+        (part, name, None, getattr(point, part), "simulated", at)
+        for part in ("gradients", "activations", "logits", "temporaries")
+    )
+    stream = stage.stream if stage.number > 0 or plan.input_grad else 0
+    width = "batch x seq x width"
+    yield from table([("temporaries", "gradient of the stream", None, stream, width, end)])
+    if stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
+        name = "embedded tokens, as long as the loss lives"
+        yield from table([("activations", name, None, stream, width, end)])
+    scalars = SCALARS if stage.is_last else 0
+    added, name = added_gradients(plan, stage, stream), "gradient of the embedding, added to those that exist"
+    yield from table(
+        [
+            ("temporaries", name, None, added, "vocab x width", end),
+            ("activations", "scalars", 2, scalars, "the loss and its gradient", end),
+        ]
+    )
+
+
+def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int:
+    """Return the bytes beside the stream's gradient while the embedding's is added to one that exists."""
+    tied = tied_here(plan, stage)
+    one = embedding_gradient(plan, stage) if stage.number == 0 else 0
+    made = one * (tied + (not plan.fresh_gradients))
+    return greatest(stream + made, made + one if tied else 0) - stream
+
+
+# ---- the optimizer's step ----------------------------------------------------------------------------------
+
+
+def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what the optimizer needs beside the states while it steps."""
+    optimizer, step = plan.optimizer, plan.moments[-1:]
+    updated = shared_bytes(plan, stage.trained, "updated", shared=plan.parallelism.shares_optimizer)
+    if plan.optimizer_step == "foreach":
+        copies, form = optimizer.copies * updated, "as wide as what is updated"
+        row = ("temporaries", "foreach: a copy of all", None, copies, form, step)
+        yield from table([row], source=optimizer.source)
+    elif plan.optimizer_step == "for-loop":
+        arrays, form = for_loop_bytes(plan, stage), "the largest of all weights"
+        row = ("temporaries", "for-loop: arrays of one weight", None, arrays, form, step)
+        yield from table([row], source=optimizer.source)
+    if plan.widths.master and plan.widths.gradients == (2,):
+        name, form = "gradients in fp32 for the master copy", "4 B a number of the share"
+        source = f"{ZERO_BUCKETS.source}, {ZERO_BUCKETS.date}"
+        yield from table([("temporaries", name, None, updated, form, step)], source=source)
+
+
+def for_loop_bytes(plan: TrainingPlan, stage: StageTensors) -> int:
+    """Return the bytes for one array in turn, and what is left of the one before it."""
+    optimizer, most, before = plan.optimizer, 0, 0
+    if optimizer.loop is None:
+        return 0
+    for one in in_order(stage.trained):
+        if one.shape is None:
+            continue
+        width = one.gradient // one.count if plan.adapters else plan.widths.updated
+        flat = optimizer.inside_only and not one.inside
+        shape = (prod(one.shape),) if flat else one.shape
+        most = max(most, optimizer.loop(shape, width, before))
+        before = prod(one.shape)
+    return most
+
+
+def in_order(shards: Iterable[WeightShard]) -> list[WeightShard]:
+    """Return weights as a model lists its parameters: the embedding first, norm and head last."""
+
+    def place(one: WeightShard) -> tuple[bool, bool]:
+        return one.name.startswith("model.embed_"), "{layer}" in one.name
+
+    return sorted(shards, key=place, reverse=True)

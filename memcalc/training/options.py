@@ -1,0 +1,227 @@
+"""The options of ``memcalc train``, each declared once: meaning, unit, least value, default in words."""
+
+# annotations are not postponed here: options are read from them
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from memcalc.options import about
+
+__all__ = ["TrainingOptions"]
+
+DATA, NUMBERS, STEP, PARALLEL = "model and data", "precision", "optimizer and loss", "parallelism"
+KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "machine"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TrainingOptions:
+    """What a training step is asked for. What is left open is filled in by `memcalc.training.plan.resolve`.
+
+    `seq` and `micro_batch` may be NumPy arrays: a sweep.
+
+    >>> TrainingOptions(seq=4096, recompute="full")
+    TrainingOptions(seq=4096, recompute='full')
+    """
+
+    seq: int = field(
+        metadata=about("length of a sequence, padding included", unit="tokens", at_least=1, group=DATA)
+    )
+    micro_batch: int = field(
+        default=1,
+        metadata=about("size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA),
+    )
+    accumulate: int = field(
+        default=1, metadata=about("micro-batches of one step on one rank", at_least=1, group=DATA)
+    )
+    implementation: str = field(
+        default="transformers",
+        metadata=about("whose code runs the layers: transformers or megatron", group=DATA),
+    )
+    trainable: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "parts of names of the weights that are trained, as in self_attn, lm_head",
+            otherwise="all weights",
+            group=DATA,
+        ),
+    )
+    dropout: float | None = field(
+        default=None,
+        metadata=about(
+            "share of numbers that dropout sets to 0",
+            otherwise="the implementation's: 0 for transformers, 0.1 for megatron",
+            group=DATA,
+        ),
+    )
+
+    regime: Literal["pure-bf16", "bf16-mixed", "amp", "fp32"] = field(
+        default="bf16-mixed", metadata=about("numbers of weights, gradients and master copy", group=NUMBERS)
+    )
+    gradients: Literal["bf16", "fp32", "bf16+fp32"] | None = field(
+        default=None,
+        metadata=about(
+            "numbers of the gradients", otherwise="the regime's, or the implementation's", group=NUMBERS
+        ),
+    )
+
+    optimizer: str = field(
+        default="adamw",
+        metadata=about(
+            "which optimizer: adamw, adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP
+        ),
+    )
+    optimizer_step: Literal["foreach", "fused", "for-loop"] | None = field(
+        default=None,
+        metadata=about(
+            "how the optimizer steps through the weights",
+            otherwise="the implementation's, or the optimizer's own",
+            group=STEP,
+        ),
+    )
+    keep_gradients: bool = field(
+        default=False,
+        metadata=about("gradients live through the forward pass: zero_grad(set_to_none=False)", group=STEP),
+    )
+    loss: str | None = field(
+        default=None,
+        metadata=about(
+            "which cross entropy", otherwise="the implementation's: plain or megatron", group=STEP
+        ),
+    )
+    hold_logits: bool = field(
+        default=False, metadata=about("the caller holds on to the logits until the next step", group=STEP)
+    )
+
+    world: int = field(default=1, metadata=about("devices in all", at_least=1, group=PARALLEL))
+    shard: Literal[0, 1, 2, 3, "fsdp"] = field(
+        default=0, metadata=about("what data-parallel ranks share: ZeRO's stage, or fsdp", group=PARALLEL)
+    )
+    tp: int = field(default=1, metadata=about("tensor-parallel ranks", at_least=1, group=PARALLEL))
+    sequence_parallel: bool = field(
+        default=False,
+        metadata=about("tensor-parallel ranks share the stream between their matrices, too", group=PARALLEL),
+    )
+    pp: int = field(default=1, metadata=about("pipeline stages", at_least=1, group=PARALLEL))
+    vpp: int = field(
+        default=1,
+        metadata=about("chunks of layers of each pipeline stage, interleaved", at_least=1, group=PARALLEL),
+    )
+    schedule: Literal["1f1b", "gpipe"] = field(
+        default="1f1b", metadata=about("order of forward and backward passes in a pipeline", group=PARALLEL)
+    )
+    pipeline_layout: tuple[int, ...] | None = field(
+        default=None,
+        metadata=about("layers of each chunk, first to last", otherwise="equal shares", group=PARALLEL),
+    )
+    rank: Literal["first", "last", "fullest"] = field(
+        default="fullest", metadata=about("the pipeline stage that is answered for", group=PARALLEL)
+    )
+    cp: int = field(
+        default=1,
+        metadata=about("context-parallel ranks, which share a sequence", at_least=1, group=PARALLEL),
+    )
+    ep: int = field(
+        default=1, metadata=about("ranks over which experts are dealt out", at_least=1, group=PARALLEL)
+    )
+    expert_tp: int | None = field(
+        default=None,
+        metadata=about(
+            "ranks that share one expert's matrices", otherwise="as --tp", at_least=1, group=PARALLEL
+        ),
+    )
+
+    attention: Literal["flash", "sdpa", "eager"] = field(
+        default="flash", metadata=about("kernel of attention", group=KEPT)
+    )
+    repeat_kv: bool | None = field(
+        default=None,
+        metadata=about(
+            "keys and values are copied for all query heads (transformers)",
+            otherwise="yes, but for flash",
+            group=KEPT,
+        ),
+    )
+    experts: str | None = field(
+        default=None,
+        metadata=about(
+            "how experts are computed: grouped_mm or batched_mm; megatron: allgather or alltoall, with "
+            "grouped or sequential",
+            otherwise="the implementation's",
+            group=KEPT,
+        ),
+    )
+    recompute: Literal["none", "selective", "full"] = field(
+        default="none", metadata=about("what runs again in the backward pass", group=KEPT)
+    )
+    recompute_modules: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("modules that selective recomputation runs again", otherwise="core_attn", group=KEPT),
+    )
+    compile: bool = field(
+        default=False, metadata=about("torch.compile: the range is wider downwards", group=KEPT)
+    )
+    offload: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "what lies in the host's memory: optimizer, parameters, activations",
+            otherwise="nothing",
+            group=KEPT,
+        ),
+    )
+
+    lora_rank: int | None = field(
+        default=None,
+        metadata=about(
+            "rank of adapters; the model itself is frozen", otherwise="no adapters", at_least=1, group=ADAPTED
+        ),
+    )
+    lora_targets: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about("matrices with an adapter, as in q_proj", otherwise="all-linear", group=ADAPTED),
+    )
+    adapter_dtype: Literal["fp32", "bf16"] | None = field(
+        default=None, metadata=about("numbers of the adapters", otherwise="fp32", group=ADAPTED)
+    )
+    quantize_base: Literal["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"] | None = field(
+        default=None,
+        metadata=about(
+            "format of the frozen matrices beside adapters", otherwise="not quantised", group=ADAPTED
+        ),
+    )
+
+    vocab_multiple: int | None = field(
+        default=None,
+        metadata=about(
+            "the vocabulary is padded to a multiple of this",
+            unit="tokens",
+            otherwise="1; 128 x --tp for megatron",
+            at_least=1,
+            group=MEGATRON,
+        ),
+    )
+    gradient_fusion: bool = field(
+        default=True,
+        metadata=about("matrix products add to the 32-bit gradients themselves (megatron)", group=MEGATRON),
+    )
+    context_exchange: Literal["p2p", "a2a"] = field(
+        default="p2p",
+        metadata=about(
+            "what context-parallel ranks exchange: keys and values, or heads for sequences (megatron)",
+            group=MEGATRON,
+        ),
+    )
+
+    on: str | None = field(
+        default=None,
+        metadata=about(
+            'the machine: "COUNTx ID", and "+ 512GiB host"',
+            otherwise="no machine",
+            group=MACHINE,
+            shown_as="MACHINE",
+        ),
+    )
+
+    def __repr__(self) -> str:
+        """Show what is asked for, without what is left at its default."""
+        values = ((one.name, getattr(self, one.name), one.default) for one in fields(self))
+        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
+        return f"TrainingOptions({', '.join(asked)})"

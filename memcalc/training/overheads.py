@@ -1,0 +1,124 @@
+"""What no shape decides: workspaces of the libraries, the context, the allocator's reserve, and doubts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from memcalc.ledger.budget import Line
+from memcalc.ledger.constants import (
+    TRAINING_COMMUNICATORS,
+    TRAINING_CUDA_CONTEXT,
+    TRAINING_FUSED_AWAY_PERCENT,
+    TRAINING_RESERVE_PERCENT,
+    ZERO_BUCKET_NUMBERS,
+    ZERO_BUCKETS,
+    Measured,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.budget import PoolBudget
+    from memcalc.training.plan import TrainingPlan
+    from memcalc.training.stage import StageTensors
+
+__all__ = ["reserve_line", "runtime_lines", "uncertain_lines", "workspace_line"]
+
+
+def measured(
+    component: str, name: str, size: Measured, *, moments: tuple[str, ...] = (), evidence: str = "measured"
+) -> Line:
+    """Return a line whose bytes are a range."""
+    low, typical, high, source, date = size
+    return Line(
+        component=component,
+        name=name,
+        bytes=typical,
+        moments=moments,
+        evidence=evidence,
+        source=f"{source}, {date}",
+        low=low,
+        high=high,
+    )
+
+
+def evidence_on(plan: TrainingPlan) -> str:
+    """Return how far what was measured on NVIDIA's devices holds for the plan's."""
+    known = plan.machine is None or plan.machine.device.vendor == "NVIDIA"
+    return "measured" if known else "assumed"
+
+
+def workspace_line(plan: TrainingPlan) -> Line:
+    """Return what the libraries allocate for their own use, inside of what PyTorch counts."""
+    capability = None if plan.machine is None else plan.machine.device.capability
+    size = plan.implementation.workspace(capability)
+    name = "workspaces of the libraries"
+    return measured("workspace", name, size, moments=plan.moments, evidence=evidence_on(plan))
+
+
+def runtime_lines(plan: TrainingPlan) -> Iterator[Line]:
+    """Yield what lies beside the allocator's memory."""
+    evidence = evidence_on(plan)
+    yield measured("runtime", "context of the driver", TRAINING_CUDA_CONTEXT, evidence=evidence)
+    if plan.parallelism.world > 1:
+        yield measured("runtime", "communicators", TRAINING_COMMUNICATORS, evidence=evidence)
+
+
+def reserve_line(device: PoolBudget) -> Line:
+    """Return what PyTorch's allocator keeps beyond what is held at once: segments that fit no other use.
+
+    What is held for a while (kept activations, the loss, gathered layers, copies of a step) lies in segments
+    of its own size. If all of them are there at once, the device must have room for their sum; where it has
+    not, the allocator gives some back, and what is reserved lies anywhere between.
+    """
+    beside = always = 0
+    shared: dict[str, Counter[str]] = defaultdict(Counter)  # what shares segments -> its bytes at each moment
+    passing: set[str] = set()
+    for line in device.lines:
+        segment = line.component if line.component != "temporaries" else line.name
+        shared[segment].update(dict.fromkeys(line.moments, line.bytes))
+        if line.component == "runtime":
+            beside += line.bytes
+        if set(device.moment_names) <= set(line.moments):
+            always += line.bytes
+        elif line.moments:
+            passing.add(segment)
+    everything = always + sum(max(shared[segment].values()) for segment in passing)
+    held = max(device.moments.values())
+    room = None if device.capacity_bytes is None else max(device.capacity_bytes - beside, held)
+    low, typical, high, source, date = TRAINING_RESERVE_PERCENT
+    ends = [everything * (100 + percent) // 100 for percent in (low, typical, high)]
+    if room is not None and everything > room:
+        ends = [held, (held + room) // 2, room]
+    low, typical, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
+    name = "kept by the allocator beyond that"
+    return measured("runtime", name, Measured(low, typical, high, source, date))
+
+
+def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what no plan can say, as ranges about nothing: what a compiler fuses, how routing turns out."""
+    full = plan.options.recompute == "full"
+    groups = [group for found in stage.groups for group in found]
+    if plan.options.compile:
+        kept = max((group.again for group in groups), default=0) if full else stage.layers_kept
+        source, date = TRAINING_FUSED_AWAY_PERCENT[3:]
+        least = -(kept * TRAINING_FUSED_AWAY_PERCENT.high // 100)
+        yield measured("runtime", "what torch.compile does not keep", Measured(least, 0, 0, source, date))
+    parallel = plan.parallelism
+    if parallel.shard in (1, 2) and parallel.states_ranks > 1 and plan.implementation.gradients is None:
+        numbers = min(ZERO_BUCKET_NUMBERS, sum(one.count for one in stage.trained))
+        low, typical, high, source, date = ZERO_BUCKETS
+        size = Measured(low * numbers, typical * numbers, high * numbers, source, date)
+        yield measured("runtime", "buckets of ZeRO", size, evidence="assumed")
+    routed = sum(group.routed * (1 if full else group.times) for group in groups)
+    if parallel.ep > 1 and routed:
+        yield Line(
+            component="runtime",
+            name="more tokens than an even share",
+            bytes=0,
+            evidence="assumed",
+            source="the bound: every token is sent to the experts of one rank",
+            low=0,
+            high=routed * (parallel.ep - 1),
+        )

@@ -1,0 +1,177 @@
+"""Weights on one rank: how many numbers, and what training keeps beside each."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.tensor import ceil_div, product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
+    from memcalc.training.autograd.base import Adapter
+    from memcalc.training.plan import TrainingPlan
+
+__all__ = ["WeightShard", "adapter_parameters", "shared_bytes", "trainable_parameters", "weight_shards"]
+
+QUANTISED = ("matrix", "expert", "shared")
+OUTSIDE = ("embedding", "head", "positions")
+
+
+class WeightShard(NamedTuple):
+    """A weight on one rank: how many numbers, in how many bytes, and what training keeps beside it.
+
+    FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
+    sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where
+    it is part of another's. `updated` are the bytes of what the optimizer updates; `inside` says that it is a
+    layer's, and no embedding, head or table of positions.
+    """
+
+    name: str
+    count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
+    bytes: int
+    master: int
+    gradient: int
+    moments: int
+    updated: int
+    trained: bool
+    ranks: int
+    shape: tuple[int, ...] | None
+    inside: bool
+
+
+def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
+    """Yield the weights of a rank that holds a model, or a stage of one, adapters among them."""
+    widths = plan.widths
+    for whole in model.weights():
+        tensor = plan.parallelism.on_rank(whole)
+        ranks = ranks_of(plan, tensor)
+        count = rows_of_fsdp(tensor, ranks) if plan.parallelism.shard == "fsdp" else tensor.count
+        trained = tensor.kind != "buffer" and plan.is_trained(tensor.name)
+        numbers = count if trained else 0
+        shape, arrays = plan.implementation.stored(plan.model, tensor)
+        inside = tensor.kind not in OUTSIDE
+        yield WeightShard(
+            name=tensor.name,
+            count=tensor.count,
+            bytes=stored_bytes(plan, tensor, count, trained=trained),
+            master=numbers * widths.master,
+            gradient=numbers * sum(widths.gradients),
+            moments=arrays_of_moments(plan, shape, arrays, numbers, inside=inside) if trained else 0,
+            updated=numbers * widths.updated,
+            trained=trained,
+            ranks=ranks,
+            shape=shape,
+            inside=inside,
+        )
+        adapter = adapter_of(plan.adapters, tensor)
+        if adapter is not None:
+            yield from adapter_shards(plan, tensor, adapter, ranks)
+
+
+def ranks_of(plan: TrainingPlan, tensor: Tensor) -> int:
+    """Return how many ranks hold the same weight, and could share its states."""
+    return (
+        plan.parallelism.states_ranks
+        if tensor.active_experts is None
+        else plan.parallelism.expert_states_ranks
+    )
+
+
+def rows_of_fsdp(tensor: Tensor, ranks: int) -> int:
+    """Return how many numbers of a weight a rank keeps: FSDP deals out rows, in chunks rounded up."""
+    shape = tensor.stored_shape
+    return tensor.count if ranks == 1 else tensor.copies * ceil_div(shape[0], ranks) * prod(shape[1:])
+
+
+def arrays_of_moments(
+    plan: TrainingPlan, shape: tuple[int, ...] | None, arrays: int, numbers: int, *, inside: bool
+) -> int:
+    """Return the bytes of the optimizer's states: a number for each of the weight's, or by its arrays."""
+    optimizer, width = plan.optimizer, plan.widths.updated
+    if optimizer.elementwise:
+        return numbers * width * len(optimizer.moments)
+    if shape is None:
+        return 0
+    return arrays * sum(size for _, size in optimizer.states(shape, width, inside=inside))
+
+
+def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: bool) -> int:
+    """Return the bytes of a weight as it lies on the device: frozen ones have no 32-bit numbers."""
+    if tensor.kind == "buffer":
+        return 4 * tensor.count
+    base = plan.options.quantize_base
+    if base is not None and tensor.kind in QUANTISED:
+        from memcalc.ledger.formats import format_named, tensor_bytes
+
+        return tensor_bytes(tensor, format_named(base))
+    return count * (plan.widths.weight if trained else plan.precision.stream)
+
+
+def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
+    """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
+    width = adapter.element_bytes
+    for letter, shape in lora_shapes(tensor, adapter):
+        rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
+        size = tensor.copies * rows * shape[1] * width
+        states = plan.optimizer.states((rows, shape[1]), width)
+        yield WeightShard(
+            name=f"{tensor.name.removesuffix('.weight')}.{letter}",
+            count=tensor.copies * prod(shape),
+            bytes=size,
+            master=0,
+            gradient=size,
+            moments=tensor.copies * sum(each for _, each in states),
+            updated=size,
+            trained=True,
+            ranks=ranks,
+            shape=shape,
+            inside=True,
+        )
+
+
+def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:
+    """Return the adapter beside a weight, if it is a matrix that has one."""
+    if not adapters or "{layer}" not in tensor.name or not tensor.name.endswith(".weight"):
+        return None
+    return adapters.get(tensor.name.removesuffix(".weight").rpartition(".")[2])
+
+
+def lora_shapes(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, int]], ...]:
+    """Return the two thin matrices beside a matrix.
+
+    Source: Hu et al. 2021, arXiv:2106.09685; names as in PEFT's LoraLayer.
+    """
+    out, inner = map(product, tensor.shape)
+    return ("lora_A.weight", (adapter.lora_rank, inner)), ("lora_B.weight", (out, adapter.lora_rank))
+
+
+def adapter_parameters(plan: TrainingPlan) -> int:
+    """Return the numbers of all adapters, all layers together."""
+    return sum(
+        tensor.copies * adapter.lora_rank * sum(tensor.stored_shape)
+        for tensor in plan.model.weights()
+        if (adapter := adapter_of(plan.adapters, tensor)) is not None
+    )
+
+
+def trainable_parameters(plan: TrainingPlan) -> int:
+    """Return the numbers that get a gradient, tied ones once."""
+    weights = (one for one in plan.model.weights() if one.kind != "buffer" and plan.is_trained(one.name))
+    return sum(one.count for one in weights) + adapter_parameters(plan)
+
+
+def shared_bytes(plan: TrainingPlan, shards: Iterable[WeightShard], what: str, *, shared: bool) -> int:
+    """Return the bytes of one rank: of a list that ZeRO cuts, whole numbers, rounded up."""
+    if not shared or plan.parallelism.shard == "fsdp":
+        return sum(getattr(one, what) for one in shards)
+    lists: dict[tuple[int, int], int] = {}
+    for one in shards:
+        size = getattr(one, what)
+        if size:
+            key = one.ranks, size // one.count
+            lists[key] = lists.get(key, 0) + one.count
+    return sum(ceil_div(count, ranks) * width for (ranks, width), count in lists.items())

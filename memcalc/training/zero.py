@@ -1,0 +1,151 @@
+"""What a training step holds whatever the batch: parameters, gradients, a master copy and two moments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError, UnknownNameError, at_least_one
+from memcalc.ledger.amount import amount
+from memcalc.ledger.tensor import ceil_div
+from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.amount import Amount
+    from memcalc.ledger.model import Model
+    from memcalc.training.precision import Precision
+
+__all__ = ["State", "States", "states"]
+
+OPTIMIZER, GRADIENT, WEIGHT = 1, 2, 3  # from which ZeRO stage on a state is sharded
+
+
+class State(NamedTuple):
+    """One number kept for every parameter, and the ZeRO stage from which ranks share it."""
+
+    component: str
+    name: str
+    bytes_per_parameter: int
+    sharded_from: int
+
+
+class States(NamedTuple):
+    """All numbers kept for every parameter, on one of `world` ranks.
+
+    The arithmetic asks nothing of its numbers: with symbols it yields ZeRO's formulas.
+
+    >>> seven_and_a_half = states(7_500_000_000, regime="bf16-mixed", shard=1, world=64)
+    >>> seven_and_a_half.total_bytes
+    29.25 GiB
+    """
+
+    parameters: int
+    kept: tuple[State, ...]
+    gradients: str
+    shard: int
+    world: int
+    source: str
+
+    def bytes_of(self, state: State) -> int:
+        """Return the bytes of one state on the fullest rank: a share is rounded up to whole numbers."""
+        shared = 0 < state.sharded_from <= self.shard
+        return state.bytes_per_parameter * (
+            ceil_div(self.parameters, self.world) if shared else self.parameters
+        )
+
+    @property
+    def components(self) -> dict[str, Amount]:
+        """Bytes by component; they add up to `total_bytes`."""
+        found: dict[str, int] = {}
+        for state in self.kept:
+            found[state.component] = found.get(state.component, 0) + self.bytes_of(state)
+        return {name: amount(size) for name, size in found.items()}
+
+    @property
+    def bytes_per_parameter(self) -> int:
+        """What one parameter costs without sharding: 16, 18 or 20 are the same list with other lines."""
+        return sum(state.bytes_per_parameter for state in self.kept)
+
+    @property
+    def total_bytes(self) -> Amount:
+        """All of them."""
+        return amount(sum(self.components.values()))
+
+
+def kept(precision: Precision, gradients: tuple[int, ...]) -> Iterator[State]:
+    """Yield the numbers that AdamW training keeps for a parameter."""
+    yield State("weights", "parameter", precision.weight, WEIGHT)
+    for width in gradients:
+        yield State("gradients", f"{8 * width}-bit gradient", width, GRADIENT)
+    if precision.master is not None:
+        yield State("master", "fp32 master copy", precision.master, OPTIMIZER)
+    for moment in "first moment", "second moment":
+        yield State("optimizer", moment, precision.moment, OPTIMIZER)
+
+
+def states(
+    model: Model | int,
+    *,
+    regime: str = "bf16-mixed",
+    gradients: str | None = None,
+    shard: int = 0,
+    world: int = 1,
+) -> States:
+    """Return the states of AdamW training for a model, or for a plain count of parameters.
+
+    Parameters
+    ----------
+    model : Model or int
+        The model, or how many parameters it has; a symbol gives ZeRO's formulas.
+    regime : {'pure-bf16', 'bf16-mixed', 'amp', 'fp32'}, default 'bf16-mixed'
+        Numbers of weights, gradients and master copy.
+    gradients : {'bf16', 'fp32', 'bf16+fp32'}, default the regime's
+        Numbers of the gradients; of two kinds one is communicated in 16 bits, one accumulates in 32.
+    shard : {0, 1, 2, 3}, default 0
+        ZeRO's stage: 1 shares the optimizer's numbers and the master copy, 2 the gradients as well, 3
+        everything.
+    world : int, default 1
+        Ranks that share.
+
+    Returns
+    -------
+    States
+        The numbers kept for each parameter, and their bytes on one rank.
+
+    Raises
+    ------
+    UnknownNameError
+        No regime or gradient has this name.
+    BadInputError
+        The stage or the world cannot be, or the regime keeps no such gradient.
+
+    Notes
+    -----
+    Source of the formulas: Rajbhandari et al. 2020, arXiv:1910.02054.
+
+    Examples
+    --------
+    >>> [states(1, gradients=width).bytes_per_parameter for width in ("bf16", "fp32", "bf16+fp32")]
+    [16, 18, 20]
+
+    """
+    if regime not in PRECISIONS:
+        known = f"one of {', '.join(PRECISIONS)}"
+        raise UnknownNameError("--regime", known, regime, "see the chapter on training states")
+    precision = PRECISIONS[regime]
+    own = gradients_of(precision)
+    named = own if gradients is None else gradients
+    if named not in GRADIENTS:
+        raise UnknownNameError("--gradients", f"one of {', '.join(GRADIENTS)}", named, "leave it out")
+    if precision.master is None and named != own:
+        remedy = "PyTorch keeps gradients in the parameter's dtype; use bf16-mixed for others"
+        raise BadInputError("--gradients", f"{own} with {regime}", named, remedy)
+    if shard not in range(4):
+        raise BadInputError("--shard", "a ZeRO stage: 0, 1, 2 or 3", shard, "0 shares nothing")
+    parameters = model.parameters if hasattr(model, "parameters") else model
+    for name, value in (("world", world), ("parameters", parameters)):
+        if isinstance(value, int | float | str):  # a symbol or an array is not asked
+            at_least_one(name, value)
+    lists = tuple(kept(precision, GRADIENTS[named]))
+    return States(parameters, lists, named, shard, world, precision.source)
