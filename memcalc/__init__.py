@@ -1,7 +1,7 @@
 """How much memory a language model needs, derived from the list of its tensors.
 
 >>> import memcalc
->>> memcalc.load_model("Qwen/Qwen3-32B").parameters
+>>> memcalc.model("Qwen/Qwen3-32B").parameters
 32762123264
 >>> memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000").fits
 True
@@ -14,9 +14,10 @@ from memcalc.ledger.lazy import lazy_names
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+    from memcalc.files.api import model
     from memcalc.files.catalogue import catalogue
     from memcalc.files.readers import read
-    from memcalc.files.sources import load_model, source
+    from memcalc.files.sources import source
     from memcalc.ledger.formats import FORMATS
     from memcalc.ledger.machine import devices
     from memcalc.ledger.search import largest
@@ -36,7 +37,7 @@ __all__ = [
     "devices",
     "engine",
     "largest",
-    "load_model",
+    "model",
     "read",
     "serve",
     "source",
@@ -44,13 +45,14 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = lazy_names(
+__getattr__, _ = lazy_names(
     __name__,
     {
         "errors": ("BadInputError", "MemcalcError", "UnknownNameError"),
         "files.readers": ("read",),
         "files.catalogue": ("catalogue",),
-        "files.sources": ("load_model", "source"),
+        "files.api": ("model",),
+        "files.sources": ("source",),
         "ledger.formats": ("FORMATS",),
         "ledger.machine": ("devices",),
         "ledger.search": ("largest",),
@@ -60,3 +62,8 @@ __getattr__, __dir__ = lazy_names(
         "training.zero": ("states",),
     },
 )
+
+
+def __dir__() -> list[str]:
+    """List the public names: completion offers them before they are loaded."""
+    return sorted(__all__)

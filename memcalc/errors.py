@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "LARGEST",
@@ -21,6 +21,7 @@ __all__ = [
     "at_least_one",
     "check_whole_number",
     "escaped",
+    "nearest",
     "shown",
 ]
 
@@ -170,3 +171,16 @@ def pieces(value: object) -> Iterator[str]:
         yield f"a whole number of {value.bit_length()} bits"
     else:
         yield repr(value)
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return a question that offers the known names most like one that is not known; empty if none is.
+
+    >>> nearest("vLLM", ["transformers", "vllm"]), nearest("x", ["transformers"])
+    ('did you mean vllm?', '')
+    """
+    from difflib import get_close_matches
+
+    spelled = {one.lower(): one for one in known}
+    found = get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.7)
+    return f"did you mean {' or '.join(spelled[one] for one in found)}?" if found else ""

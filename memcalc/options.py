@@ -28,8 +28,7 @@ from typing import (
     get_origin,
 )
 
-from memcalc.errors import LARGEST, BadInputError, UnknownNameError
-from memcalc.ledger.registry import nearest
+from memcalc.errors import LARGEST, BadInputError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memcalc.ledger import constants
+from memcalc.serving import serve
 from memcalc.training.autograd import IMPLEMENTATIONS
 
 MIB = 1_048_576
@@ -67,3 +68,84 @@ def test_workspaces_of_megatron_on_a_device_that_is_not_named_span_all_of_them()
     workspace = IMPLEMENTATIONS["megatron"].workspace
     assert workspace(None)[:3] == (48 * MIB, 97 * MIB, 137 * MIB)
     assert workspace("7.0")[:3] == workspace(None)[:3]
+
+
+# ---- serving: lower end, typical, upper end, how the source begins, when -----------------------------------
+
+CUDA, PLANNER, SWEEP = "pytorch/pytorch#107667", "llm-d-incubation/llm-d-planner docs/", "jgchn/llm-d-planner"
+LOGS = "logs of sgl-project.github.io (H100, 0.4.2 and 0.5)"
+SERVING = {
+    "TRANSFORMERS_CUDA_CONTEXT": (300_000_000, 300_000_000, 1_000_000_000, CUDA, "read 2026-11"),
+    "TRANSFORMERS_UNEXPLAINED": (-2_097_152, 10_485_760, 36_700_160, "QwenLM/Qwen3@a912d23 docs/", "2024-11"),
+    "TRANSFORMERS_AUTOAWQ": (0, 0, 125, "QwenLM/Qwen3 docs/source/getting_started/", "2025-05"),
+    "VLLM_0_11_SAMPLER": (3837, 3898, 3959, PLANNER, "2026-04"),
+    "VLLM_0_11_TOKENS": (100, 100, 100, "vllm-project/vllm#10517", "read 2026-11"),
+    "VLLM_0_11_NON_TORCH": (32_212_254, 150_323_855, 472_446_402, "vLLM logs: 0.03 GiB", "read 2026-11"),
+    "VLLM_0_11_NON_TORCH_ON_RANKS": (
+        *(532_212_254, 579_820_584, 2_104_533_975, "a NCCL communicator", "read 2026-11"),
+    ),
+    "VLLM_0_11_GRAPHS": (-944_892_805, 107_374_182, 1_105_954_078, PLANNER, "2026-04"),
+    "VLLM_0_17_SAMPLER": (1483, 1547, 1611, SWEEP, "2026-04"),
+    "VLLM_0_17_TOKENS": (100, 100, 112, SWEEP, "2026-04"),
+    "VLLM_0_17_NON_TORCH": (75_161_927, 268_435_456, 493_921_239, SWEEP, "2026-04"),
+    "VLLM_0_17_NON_TORCH_ON_RANKS": (2_211_908_157, 2_254_857_830, 2_372_969_431, SWEEP, "2026-04"),
+    "VLLM_0_17_GRAPHS": (547_608_330, 977_105_059, 1_986_422_374, SWEEP, "2026-04"),
+    "VLLM_0_21_GRAPHS": (118_111_600, 977_105_059, 1_986_422_374, SWEEP, "2026-08"),
+    "VLLM_MXFP4_PADDING": (63, 65, 83, PLANNER, "2026-04"),
+    "SGLANG_NON_TORCH": (397_284_474, 536_870_912, 880_468_295, LOGS, "2025-08"),
+    "SGLANG_NON_TORCH_ON_RANKS": (901_943_132, 2_254_857_830, 4_090_956_349, LOGS, "2026-02"),
+    "SGLANG_LOADING": (118_111_600, 128_849_018, 139_586_437, LOGS, "2025-08"),
+    "SGLANG_GRAPHS": (64_424_509, 966_367_641, 1_986_422_374, "least: SGLang's own logs", "2026-04"),
+    "SGLANG_REQUESTS": (2048, 2048, 4096, "sgl-project/sglang mem_cache/memory_pool.py", "2026-11"),
+    "LLAMA_CPP_CUDA_CONTEXT": (300_000_000, 300_000_000, 1_000_000_000, CUDA, "read 2026-11"),
+    "KTRANSFORMERS_RUNTIME": (2_580_000_000, 2_820_000_000, 3_640_000_000, "kvcache-ai/ktransformers#1817"),
+    "KTRANSFORMERS_HOST": (0, 5_000_000_000, 18_000_000_000, "kvcache-ai/ktransformers doc/en/install.md"),
+}
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_a_measured_constant_of_serving_is_what_was_measured(name):
+    low, typical, high, source, *date = SERVING[name]
+    found = getattr(constants, name)
+    assert found[:3] == (low, typical, high)
+    assert found.source.startswith(source)
+    assert date in ([], [found.date])
+    assert found.date.removeprefix("read ").startswith("20")
+
+
+def test_every_measured_constant_is_pinned():
+    measured = {name for name, one in vars(constants).items() if isinstance(one, constants.Measured)}
+    assert measured == {*TRAINING, *SERVING}
+
+
+# what engines make of them: the lines that lie outside PyTorch's allocator, and tables, as low, typical, high
+LINES = {
+    ("transformers", "1x h100-80g"): {"CUDA context and rounding": (297_902_848, 310_485_760, 1_036_700_160)},
+    ("vllm", "1x h100-80g"): {
+        "outside PyTorch's allocator": (32_212_254, 150_323_855, 472_446_402),
+        "CUDA graphs": (-944_892_805, 107_374_182, 1_105_954_078),
+    },
+    ("vllm", "2x h100-80g"): {
+        "outside PyTorch's allocator": (532_212_254, 579_820_584, 2_104_533_975),
+        "CUDA graphs": (-944_892_805, 107_374_182, 1_105_954_078),
+    },
+    ("sglang", "1x h100-80g"): {
+        "outside PyTorch's allocator, in the share": (357_556_026, 483_183_820, 792_421_465),
+        "outside PyTorch's allocator, on top of it": (39_728_448, 53_687_092, 88_046_830),
+        "loading workspaces": (118_111_600, 128_849_018, 139_586_437),
+        "table of requests and positions": (335_577_088, 335_577_088, 671_154_176),
+        "CUDA graphs": (64_424_509, 966_367_641, 1_986_422_374),
+    },
+    ("llama.cpp", "1x h100-80g"): {"CUDA context": (300_000_000, 300_000_000, 1_000_000_000)},
+    ("ktransformers", "1x h100-80g"): {
+        "context, graphs and temporaries": (2_580_000_000, 2_820_000_000, 3_640_000_000)
+    },
+}
+
+
+@pytest.mark.parametrize(("engine", "machine"), LINES)
+def test_the_runtime_of_an_engine_is_made_of_its_constants(engine, machine):
+    """SGLang's table: 2,048 to 4,096 requests x (40,960 + 4) positions x 4 B."""
+    lines = serve("Qwen/Qwen3-32B", context=8, engine=engine, on=machine).device.lines
+    runtime = {one.name: (one.low, one.bytes, one.high) for one in lines if one.component == "runtime"}
+    assert runtime == LINES[engine, machine]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import BadInputError
+from memcalc.files.api import model as load_model
 from memcalc.files.readers import read
-from memcalc.files.sources import load_model, source
+from memcalc.files.sources import source
 from memcalc.files.tensor_names import header
 from memcalc.formula import derive, lift, prove, symbols
 from memcalc.ledger.parts import GQA, MLP, MoE, Patches, PositionTable

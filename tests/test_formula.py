@@ -16,8 +16,8 @@ from hypothesis import given, strategies as st
 from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.sources import load_model
 from memcalc.formula import Formula, derive, derive_bytes, formula, lift, prove, symbol, symbols, to_latex
 from memcalc.ledger import parts
 from memcalc.ledger.formats import (
@@ -595,7 +595,7 @@ def test_sweeps_round_as_values_do(rows):
     "modules", ["memcalc, memcalc.serving.estimate, memcalc.training.api, memcalc.files.sources"]
 )
 def test_counting_loads_neither_sympy_nor_numpy(modules):
-    program = f"import sys, {modules}; memcalc.load_model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"
+    program = f"import sys, {modules}; memcalc.model('Qwen/Qwen3-32B').parameters; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"sympy", "numpy", "memcalc.formula.core"} & set(done.stdout.split())
 

@@ -9,8 +9,8 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.sources import load_model
 from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import format_named, tensor_bytes
 from memcalc.ledger.parts import MoE

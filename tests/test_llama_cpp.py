@@ -11,13 +11,14 @@ import pytest
 
 from memcalc.cli.model import growth_with
 from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.files.gguf.model import gguf_model
 from memcalc.files.gguf.names import ARCHITECTURES, gguf_name
 from memcalc.files.gguf.presets import FILE_TYPES, PRESETS, find_preset, with_preset
 from memcalc.files.readers import READERS, read
-from memcalc.files.sources import load_model, source
+from memcalc.files.sources import source
 from memcalc.ledger.formats import (
     FORMATS,
     GGUF_KV_FORMATS,

@@ -20,13 +20,13 @@ from memcalc.evidence.training import trained_models, training_observations
 from memcalc.files.readers import read
 from memcalc.files.source import Source
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parallel import TrainingParallelism
 from memcalc.ledger.parts import GQA, MLP, Embedding, MoE, Norm
 from memcalc.training.api import train
 from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.autograd.megatron import MEGATRON
 from memcalc.training.autograd.tape import Tape
 from memcalc.training.megatron_arguments import model_and_options
+from memcalc.training.parallelism import TrainingParallelism
 
 if TYPE_CHECKING:
     from memcalc.training.estimate import TrainingEstimate

@@ -11,7 +11,7 @@ from memcalc.evidence import records
 from memcalc.evidence.inference import CHECKS, REASONS, Observation, left_out, observations
 from memcalc.evidence.records import GRADES, ROLES, LeftOut, entry, left_out_checks
 from memcalc.evidence.training import TRAINING_REASONS
-from memcalc.files.sources import load_model
+from memcalc.files.api import model as load_model
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving import serve
 from memcalc.serving.parallelism import ServingParallelism

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from inspect import signature
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from memcalc.errors import MemcalcError
 from memcalc.files.sources import source
 from memcalc.ledger.search import largest
-from memcalc.serving import serve
+from memcalc.options import options_of
+from memcalc.serving import ServingOptions, serve
+from memcalc.serving.engines import ENGINES, EngineName
+from memcalc.serving.plan import plan_fields
+from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from memcalc.ledger.budget import Line
+    from memcalc.serving import ServingEstimate
 
 GIB = 2**30
 
@@ -118,6 +127,84 @@ def test_what_a_file_holds_beside_the_model_is_told_apart() -> None:
     assert beside["mtp"] > 11 * 10**9
     assert beside["buffers"] == 4 * 58 * 256
     assert serve("moonshotai/Kimi-K2.5", context=8).file_bytes_beside["vision"] == 2 * 471_143_920
+
+
+def test_the_prefill_peak_of_deepseek_by_hand() -> None:
+    """Numbers a token: of MLA 4h + a(2(dN + dR) + (dN + dV) + dV), of experts 4h + 2kh + 3k f + E.
+
+    Attention decides where the layers are dense: 4 x 7,168 + 128 x (384 + 256 + 128) = 126,976 numbers are
+    more than 4 x 7,168 + 3 x 18,432. Elsewhere the experts do: 28,672 + 114,688 + 49,152 + 256 = 192,768.
+    """
+
+    def widest(served: ServingEstimate, stage: int) -> Line:
+        lines = growing_lines(served.plan, served.stages[stage].rank, 1, 1000)
+        return next(line for line in lines if line.name == "widest part of a prefill pass")
+
+    whole, dense = (serve("deepseek-ai/DeepSeek-V3", context=1000, pp=stages) for stages in (1, 61))
+    assert widest(whole, 0).bytes == 1000 * 192_768 * 2 == 385_536_000
+    assert widest(dense, 0).bytes == 1000 * 126_976 * 2 == 253_952_000
+
+
+def test_a_release_behaves_as_the_version_that_it_begins_with() -> None:
+    """One place says which: a release, a longer name of it, and one that only looks like it."""
+    known = ENGINES["vllm"].for_version
+    assert [known(release) for release in ("0.6.4", "0.6.4.post1", "0.11", "0.110", "0.17.1rc0", "0.21")] == [
+        *("V0", "V0", "0.11", None, "0.17", "0.21")
+    ]
+    served = serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_version="0.19.0")
+    assert (served.engine.version, served.engine.release) == ("0.17", "0.19.0")
+    with pytest.raises(MemcalcError, match=r"--engine-version: expected none: .* given '1\.0'"):
+        serve("Qwen/Qwen3-8B", context=8, engine="mindie", engine_version="1.0")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_has_one_name(name: str) -> None:
+    """In its class, the registry and the option's type; its default version has a behaviour, if any has."""
+    found = ENGINES[name]()
+    assert found.id == name
+    assert name in get_args(EngineName)
+    assert len(ENGINES) == len(get_args(EngineName))
+    assert set(found.versions.values()) <= (set(found.behaviours) or {found.version})
+    assert not found.behaviours or found.version in found.behaviours
+
+
+def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
+    """The same plan; texts are the command line's, and a value of another kind is refused."""
+    asked, own = {"context": 8, "engine": "vllm"}, {"block_size": 32, "enforce_eager": True}
+    plans = [
+        serve("Qwen/Qwen3-8B", engine_options=given, **asked).plan  # type: ignore[arg-type]
+        for given in (own, tuple(own.items()))
+    ]
+    assert plans[0].engine_options == plans[1].engine_options
+    assert plan_fields(plans[0])["engine_options"] == {
+        "block_size": 32,
+        "max_num_seqs": 1024,
+        "max_num_batched_tokens": 8192,
+        "enforce_eager": True,
+    }
+    for option, value, expected in (
+        ("block_size", "32", "a whole number from 1 to 999999999, given '32'"),
+        ("block_size", True, "a whole number from 1 to 999999999, given True"),
+        ("enforce_eager", 1, "true or false, given 1"),
+    ):
+        with pytest.raises(MemcalcError, match=f"--engine-option {option}: expected {expected}"):
+            serve("Qwen/Qwen3-8B", engine_options={option: value}, **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["block_size=32", ("block_size=32",), {1: 2}, 5])
+def test_what_is_no_mapping_is_refused(given: object) -> None:
+    with pytest.raises(MemcalcError, match="--engine-options: expected a mapping, or a tuple of names"):
+        serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_options=given)  # type: ignore[arg-type]
+
+
+def test_every_option_of_serve_is_explained() -> None:
+    """In the docstring, in the signature, and in what --json shows as the plan."""
+    named = [option.name for option in options_of(ServingOptions)]
+    assert list(signature(serve).parameters) == ["source", *named]
+    assert set(named) <= set(re.findall(r"^    (\w+) :", serve.__doc__ or "", re.MULTILINE))
+    assert all(option.meaning and option.group for option in options_of(ServingOptions))
+    shown = plan_fields(serve("Qwen/Qwen3-8B", context=8).plan)
+    assert set(named) - {"engine", "on"} <= set(shown)  # these two stand beside the plan
 
 
 def test_mxfp4_is_padded_where_other_formats_are_refused() -> None:

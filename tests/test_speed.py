@@ -15,8 +15,8 @@ import pytest
 
 from memcalc.cli.serve import fields as serve_fields
 from memcalc.errors import BadInputError
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.sources import load_model
 from memcalc.formula import derive, lift, symbols
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES
@@ -121,6 +121,23 @@ def test_a_sweep_of_a_million_points(name):
     assert held[-1] == sum(tensor.count for tensor in model.cache(8, 10**6))
     assert held.shape == contexts.shape
     at_most(100, lambda: milliseconds_of(sweep))
+
+
+SWEPT = [
+    ("Qwen/Qwen3-32B", "vllm"),
+    ("deepseek-ai/DeepSeek-V3.2", "vllm"),
+    ("openai/gpt-oss-120b", "transformers"),
+]
+
+
+@pytest.mark.parametrize(("points", "limit"), [(10**6, 100), (10**7, 1200)])
+@pytest.mark.parametrize(("name", "engine"), SWEPT)
+def test_serving_plans_at_many_points(name, engine, points, limit):
+    """One plan, on one stage or on five that differ, at as many contexts and batches."""
+    contexts, batches = np.arange(1, points + 1), 1 + np.arange(points) % 64
+    served = serve(name, context=contexts, batch=batches, engine=engine, on="8x h20-96g")
+    assert served.device.total_bytes.shape == (points,)
+    at_most(limit, lambda: milliseconds_of(lambda: served.device.total_bytes), rounds=(3, 6, 12))
 
 
 def test_a_formula_at_a_million_points():

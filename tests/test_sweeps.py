@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memcalc.errors import BadInputError
-from memcalc.files.sources import load_model
+from memcalc.files.api import model as load_model
 from memcalc.formula import derive, formula, lift, symbols
 from memcalc.ledger import sweep
 from memcalc.ledger.tensor import ceil_div, count, greatest, least

@@ -15,13 +15,13 @@ from hypothesis import given, settings, strategies as st
 from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
-from memcalc.ledger.parallel import TrainingParallelism
 from memcalc.ledger.search import largest
 from memcalc.options import options_of
 from memcalc.training.api import train
 from memcalc.training.checks import CHECKS, checked
 from memcalc.training.layers import stream_shape
 from memcalc.training.options import TrainingOptions
+from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.plan import plan_fields, resolve
 from memcalc.training.stage import kept_by
 from memcalc.training.zero import states

@@ -20,8 +20,8 @@ from memcalc.evidence.training import (
     training_left_out,
     training_observations,
 )
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.sources import load_model
 from memcalc.ledger.machine import machine
 from memcalc.training.zero import states
 

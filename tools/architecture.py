@@ -28,9 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = (
     ("__init__", "__main__"),
-    ("cli", "show"),
+    ("cli",),
     ("evidence",),
     ("serving", "training"),
+    ("show",),
     ("formula",),
     ("files",),
     ("ledger",),
@@ -43,25 +44,7 @@ CORE, CORE_LINES = ("ledger", "formula"), 3000
 
 # What does not keep to the rules yet, as this program prints it. The list may shrink, never grow: a line that
 # is no longer true has to go.
-KNOWN = frozenset(
-    [
-        "arrow up: memcalc.options -> memcalc.ledger.registry",
-        "arrow up: memcalc.serving.describe -> memcalc.show.card",
-        "arrow up: memcalc.serving.estimate -> memcalc.show.html",
-        "arrow up: memcalc.serving.estimate -> memcalc.show.text",
-        "arrow up: memcalc.training.describe -> memcalc.show.card",
-        "arrow up: memcalc.training.estimate -> memcalc.show.html",
-        "arrow up: memcalc.training.estimate -> memcalc.show.text",
-        "circle: memcalc.files.hub, memcalc.files.sources",
-        (
-            "circle: memcalc.files.readers, memcalc.files.readers.gemma, memcalc.files.readers.kimi, "
-            "memcalc.files.readers.vision"
-        ),
-        "circle: memcalc.serving.describe, memcalc.serving.estimate",
-        "circle: memcalc.training.describe, memcalc.training.estimate",
-        "more than 3000 lines in ledger and formula",
-    ]
-)
+KNOWN = frozenset(["more than 3000 lines in ledger and formula"])
 
 Arrows = dict[str, set[str]]
 

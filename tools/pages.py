@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.sources import load_model, source
+from memcalc.files.sources import source
 from memcalc.ledger.amount import hundredths
 from memcalc.ledger.machine import devices
 from memcalc.ledger.vocabulary import WORDS

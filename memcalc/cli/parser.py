@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_origin
 
-from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.registry import nearest
+from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.options import expectation, options_of, value_of
 
 if TYPE_CHECKING:

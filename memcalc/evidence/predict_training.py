@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from memcalc.errors import BadInputError
 from memcalc.evidence.prediction import Prediction, exactly, sum_of_lines, whole_device
 from memcalc.evidence.training import trained_models
+from memcalc.files.api import model as load_model
 from memcalc.files.readers import read
 from memcalc.files.source import Source
-from memcalc.files.sources import load_model
 from memcalc.training.api import train
 from memcalc.training.overheads import runtime_lines
 from memcalc.training.zero import states

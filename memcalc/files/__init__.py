@@ -6,22 +6,22 @@ from memcalc.ledger.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from memcalc.files.api import model as model
     from memcalc.files.compare import Check as Check, Difference as Difference, check as check
     from memcalc.files.quantization import scheme as scheme, zero_biases as zero_biases
     from memcalc.files.readers import read as read
     from memcalc.files.source import Source as Source
-    from memcalc.files.sources import load_model as load_model
     from memcalc.files.storage import StoredModel as StoredModel
     from memcalc.files.tensor_names import header as header
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "api": ("model",),
         "compare": ("Check", "Difference", "check"),
         "quantization": ("scheme", "zero_biases"),
         "readers": ("read",),
         "source": ("Source",),
-        "sources": ("load_model",),
         "storage": ("StoredModel",),
         "tensor_names": ("header",),
     },

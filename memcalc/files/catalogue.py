@@ -63,7 +63,7 @@ def nearest_names(text: str) -> str:
     >>> nearest_names("Qwen/Qwen3-32")
     'did you mean Qwen/Qwen3-32B or Qwen/Qwen3-8B or Qwen/Qwen3-32B-FP8?'
     """
-    from memcalc.ledger.registry import nearest
+    from memcalc.errors import nearest
 
     names = catalogue()
     return nearest(text, names if "/" in text else (name.partition("/")[2] for name in names))

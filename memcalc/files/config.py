@@ -8,9 +8,10 @@ from memcalc.errors import LARGEST, BadInputError, check_whole_number, shortened
 from memcalc.files.config_classes import harmless_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from memcalc.files.config_classes import ConfigClass
+    from memcalc.ledger.model import Model
 
 __all__ = ["Config"]
 
@@ -34,6 +35,8 @@ class Config:
         What its class declares. Without one nothing has a default, and every unread field is refused.
     aliases : mapping of str to str, optional
         Other names of fields, beside those that the class knows.
+    read_model : callable, optional
+        Reads a config of its own inside of this one: the text model beside a vision tower.
 
     Raises
     ------
@@ -54,8 +57,10 @@ class Config:
         fields: Mapping[str, object],
         declared: ConfigClass | None = None,
         aliases: Mapping[str, str] | None = None,
+        read_model: Callable[[Mapping[str, object], str], Model] | None = None,
     ) -> None:
         self.fields = dict(fields)
+        self.read_model = read_model
         self.declared = declared
         self.aliases = {**(declared.aliases if declared else {}), **(aliases or {})}
         self.defaults: Mapping[str, object] = declared.defaults if declared else {}

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.files.source import Source
-    from memcalc.ledger.model import Model
 
-__all__ = ["load_model", "source"]
+__all__ = ["source"]
 
 
 def source(text: str) -> Source:
@@ -53,15 +52,6 @@ def source(text: str) -> Source:
     expected = "a catalogue name, a path, or owner/name of a Hub repository"
     remedy = nearest_names(text) or "see `memcalc list models`, or download its config.json"
     raise UnknownNameError("SOURCE", expected, text, remedy)
-
-
-def load_model(text: str) -> Model:
-    """Return the model that a source describes.
-
-    >>> load_model("Qwen/Qwen3-32B").parameters
-    32762123264
-    """
-    return source(text).model
 
 
 def checkpoint_folder(text: str) -> Source | None:

@@ -164,8 +164,8 @@ def spelling(model: Model) -> Spelling:
 def family_name(model: Model, name: str) -> str:
     """Return a canonical name in the words of the model's family.
 
-    >>> from memcalc.files.sources import load_model
-    >>> family_name(load_model("google/gemma-3-27b-it"), "model.norm.weight")
+    >>> import memcalc
+    >>> family_name(memcalc.model("google/gemma-3-27b-it"), "model.norm.weight")
     'language_model.model.norm.weight'
     """
     return spelled(name, tuple(spelling(model).words.items()))
@@ -192,9 +192,9 @@ def listed(model: Model) -> dict[str, Listed]:
 def name_in_header(model: Model, name: str, there: Container[str]) -> str:
     """Return the name of a tensor as a checkpoint has it, where the family's checkpoints differ.
 
-    >>> from memcalc.files.sources import load_model
+    >>> import memcalc
     >>> name, other = "vision_tower.norm.weight", "vision_tower.vision_model.norm.weight"
-    >>> name_in_header(load_model("google/gemma-3-27b-it"), name, {other}) == other
+    >>> name_in_header(memcalc.model("google/gemma-3-27b-it"), name, {other}) == other
     True
     """
     for ours, theirs in spelling(model).also:

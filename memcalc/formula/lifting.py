@@ -31,9 +31,9 @@ def lift(model: Model) -> Lifted:
     Equal layers become one layer, counted by a symbol: ``depth`` where all layers are equal, otherwise the
     word of the part that tells them apart. Two numbers of one name in one model get a prime.
 
-    >>> from memcalc.files.sources import load_model
+    >>> import memcalc
     >>> from memcalc.formula import derive
-    >>> lifted = lift(load_model("Qwen/Qwen3-32B"))
+    >>> lifted = lift(memcalc.model("Qwen/Qwen3-32B"))
     >>> derive(lifted.model.weights()).value(**lifted.numbers)
     32762123264
     """

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import *
     from memcalc.ledger.machine import *
     from memcalc.ledger.model import *
-    from memcalc.ledger.parallel import *
     from memcalc.ledger.parts import *
     from memcalc.ledger.search import *
     from memcalc.ledger.tensor import *
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     [
-        *("tensor", "vocabulary", "parts", "model", "formats", "amount", "budget", "machine", "parallel"),
+        *("tensor", "vocabulary", "parts", "model", "formats", "amount", "budget", "machine"),
         *("search", "constants"),
     ],
 )

@@ -10,8 +10,8 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data import open_text
-from memcalc.errors import UnknownNameError
-from memcalc.ledger.registry import Registry, nearest
+from memcalc.errors import UnknownNameError, nearest
+from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import Tensor, ceil_div, product
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 Thing = TypeVar("Thing")
 
-__all__ = ["Registry", "nearest"]
+__all__ = ["Registry"]
 
 
 class Registry(Mapping[str, Thing]):
@@ -57,7 +57,7 @@ class Registry(Mapping[str, Thing]):
 
     def __getitem__(self, name: str) -> Thing:
         if name not in self:
-            from memcalc.errors import UnknownNameError
+            from memcalc.errors import UnknownNameError, nearest
 
             known = f"one of {', '.join(self._homes)}"
             guess = nearest(name, self._homes) if self.offers else ""
@@ -82,16 +82,3 @@ class Registry(Mapping[str, Thing]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._homes
-
-
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return a question that offers the known names most like one that is not known; empty if none is.
-
-    >>> nearest("vLLM", ["transformers", "vllm"]), nearest("x", ["transformers"])
-    ('did you mean vllm?', '')
-    """
-    from difflib import get_close_matches
-
-    spelled = {one.lower(): one for one in known}
-    found = get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.7)
-    return f"did you mean {' or '.join(spelled[one] for one in found)}?" if found else ""

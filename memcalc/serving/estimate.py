@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.amount import Amount, amount
+from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
+from memcalc.ledger.search import LIMIT
 from memcalc.serving.plan import resolve
 from memcalc.serving.search import Search
 from memcalc.serving.stage import (
@@ -19,8 +20,12 @@ from memcalc.serving.stage import (
     loaded_stages,
     whole_cache_bytes,
 )
+from memcalc.show.card import Card
+from memcalc.show.shown import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memcalc.files.source import Source
     from memcalc.ledger.budget import PoolBudget
     from memcalc.ledger.model import Model
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["ServingEstimate", "estimate"]
 
 
-class ServingEstimate:
+class ServingEstimate(Shown):
     """What a plan for serving holds on its fullest device and in the host's memory, and what would fit.
 
     Attributes
@@ -46,23 +51,25 @@ class ServingEstimate:
     def __init__(self, plan: ServingPlan) -> None:
         self.plan = plan
 
-    def __repr__(self) -> str:
-        from memcalc.serving.describe import card
-        from memcalc.show.text import brief
-
-        return brief(card(self))
-
-    def __str__(self) -> str:
-        from memcalc.serving.describe import card
-        from memcalc.show.text import full
-
-        return full(card(self))
-
-    def _repr_html_(self) -> str:
-        from memcalc.serving.describe import card
-        from memcalc.show.html import page
-
-        return page(card(self))
+    @property
+    def card(self) -> Card:
+        """What the shell and Jupyter show of it."""
+        plan, engine = self.plan, self.engine
+        facts = {
+            "not read": ", ".join(self.model.not_read),
+            "names in quantization_config that match no module": ", ".join(plan.unmatched),
+            "derived, under these assumptions": plan.assumed,
+        }
+        pools = [(f"fullest of {self.device.devices:,} device(s)", self.device)]
+        if self.host is not None:
+            pools.append(("host memory", self.host))
+        tokens = f"{plan.batch:,} x {plan.context:,} tokens"
+        return Card(
+            title=f"{self.model.name}: {tokens}, weights {plan.weights}, {engine.id} {engine.release}",
+            facts=tuple(f"{what}: {text}" for what, text in facts.items() if text),
+            pools=tuple(pools),
+            notes=tuple(notes(self)),
+        )
 
     @property
     def model(self) -> Model:
@@ -168,3 +175,32 @@ class ServingEstimate:
 def estimate(source: str | Source, options: ServingOptions) -> ServingEstimate:
     """Return the estimate that options mean for a source, with single numbers for context and batch."""
     return ServingEstimate(resolve(source, options))
+
+
+def notes(served: ServingEstimate) -> Iterator[str]:
+    """Yield what follows: the verdict, the pool of the cache, the largest load, what is not counted."""
+    if served.plan.machine is not None:
+        yield verdict(served)
+    if served.kv_pool is not None:
+        left = served.kv_pool
+        span = f"({left.low_tokens:,} to {left.high_tokens:,})"
+        yield f"pool for the KV cache {gib(left.bytes)} a device: {left.tokens:,} tokens {span}"
+    if served.plan.machine is not None:
+        limit = served.model.max_context
+        own = "" if limit is None else f"; the model's own limit is {limit:,} tokens"
+        longest = "any" if served.max_context == LIMIT else f"{served.max_context or 0:,}"
+        yield f"largest context {longest}, largest batch {served.max_batch or 0:,} (memory alone{own})"
+    if served.model.vision_parameters:
+        yield f"vision tower: {served.model.vision_parameters:,} parameters (not included above)"
+
+
+def verdict(served: ServingEstimate) -> str:
+    """Return whether a plan fits, and whether the ranges of what was measured leave a doubt."""
+    pools = served.budget.pools
+    if served.fits is None:
+        return 'fits the devices; the size of the host\'s memory is not known: --on "... + 512GiB host"'
+    if not served.fits:
+        least = all(pool.fits_at_least is not False for pool in pools)
+        return "does not fit" + ("; with every range at its lower end it does" if least else "")
+    most = all(pool.fits_at_most for pool in pools)
+    return "fits" if most else "fits; with every range at its upper end it does not"

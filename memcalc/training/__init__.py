@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from memcalc.training.estimate import TrainingEstimate as TrainingEstimate
     from memcalc.training.optimizers import OPTIMIZERS as OPTIMIZERS
     from memcalc.training.options import TrainingOptions as TrainingOptions
+    from memcalc.training.parallelism import TrainingParallelism as TrainingParallelism
     from memcalc.training.plan import TrainingPlan as TrainingPlan, plan_fields as plan_fields
     from memcalc.training.precision import GRADIENTS as GRADIENTS, PRECISIONS as PRECISIONS
     from memcalc.training.zero import states as states
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazy_names(
         "estimate": ("TrainingEstimate",),
         "optimizers": ("OPTIMIZERS",),
         "options": ("TrainingOptions",),
+        "parallelism": ("TrainingParallelism",),
         "plan": ("TrainingPlan", "plan_fields"),
         "precision": ("GRADIENTS", "PRECISIONS"),
         "zero": ("states",),

@@ -36,6 +36,48 @@ def checked(plan: TrainingPlan) -> TrainingPlan:
     return plan
 
 
+# ---- ranks -------------------------------------------------------------------------------------------------
+
+
+def world_has_a_rank_in_each_direction(plan: TrainingPlan) -> None:
+    """Refuse a world that is no multiple of the ranks of a model."""
+    ranks = plan.parallelism
+    inside = ranks.tp * ranks.pp * ranks.cp
+    if ranks.world % inside:
+        expected = f"a multiple of tp x pp x cp = {inside}"
+        raise BadInputError("--world", expected, ranks.world, "every rank has a place in each direction")
+
+
+def ranks_of_experts_divide_a_stage(plan: TrainingPlan) -> None:
+    """Refuse ranks of experts that do not divide the ranks of a pipeline stage."""
+    ranks = plan.parallelism
+    of_a_stage = ranks.world // ranks.pp
+    if ranks.expert_tp is not None and of_a_stage % ranks.expert_tp:
+        expected = f"a divisor of the {of_a_stage} ranks of a stage"
+        raise BadInputError("--expert-tp", expected, ranks.expert_tp, "say fewer, or a larger --world")
+    if ranks.ep > 1 and of_a_stage % (ranks.etp * ranks.ep):
+        expected = f"a divisor of the {of_a_stage} ranks of a stage, {ranks.etp} for each expert"
+        raise BadInputError("--ep", expected, ranks.ep, "experts are dealt out over the ranks of a stage")
+
+
+def schedule_has_a_pipeline(plan: TrainingPlan) -> None:
+    """Refuse a schedule, or chunks of stages, without the pipeline that they belong to."""
+    ranks = plan.parallelism
+    if ranks.schedule == "gpipe" and (ranks.pp == 1 or ranks.vpp > 1):
+        expected, given = "--pp above 1 and --vpp of 1 with gpipe", f"pp {ranks.pp}, vpp {ranks.vpp}"
+        raise BadInputError("--schedule", expected, given, "leave it out")
+    if ranks.vpp > 1 and ranks.pp == 1:
+        raise BadInputError("--vpp", "1 without --pp", ranks.vpp, "chunks belong to pipeline stages")
+
+
+def sequence_parallelism_has_tensor_parallelism(plan: TrainingPlan) -> None:
+    """Refuse to share what tensor parallelism leaves whole where there is none."""
+    ranks = plan.parallelism
+    if ranks.sequence_parallel and ranks.tp == 1:
+        remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
+        raise BadInputError("--sequence-parallel", "--tp above 1", ranks.tp, remedy)
+
+
 # ---- the machine and the model -----------------------------------------------------------------------------
 
 
@@ -351,6 +393,10 @@ def eager_attention_repeats_keys(plan: TrainingPlan) -> None:
 
 
 CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
+    world_has_a_rank_in_each_direction,
+    ranks_of_experts_divide_a_stage,
+    schedule_has_a_pipeline,
+    sequence_parallelism_has_tensor_parallelism,
     machine_has_the_devices,
     implementation_knows_the_model,
     ranks_divide_the_model,

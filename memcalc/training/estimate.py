@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
-from memcalc.ledger.amount import Amount, amount
+from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import COMPONENTS, PoolBudget
+from memcalc.show.card import Card
+from memcalc.show.shown import Shown
 from memcalc.training.backward import largest
 from memcalc.training.checks import checked
 from memcalc.training.layers import LayerRuns
@@ -17,6 +19,8 @@ from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stage
 from memcalc.training.weights import adapter_parameters, trainable_parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memcalc.files.source import Source
     from memcalc.ledger.budget import Line
     from memcalc.ledger.model import Model
@@ -51,7 +55,7 @@ class StageEstimate(NamedTuple):
         return {name: amount(found[name]) for name in sorted(found, key=COMPONENTS.index)}
 
 
-class TrainingEstimate:
+class TrainingEstimate(Shown):
     """How much memory a training step needs: `stages` are those among which the fullest is looked for.
 
     >>> from memcalc.training import train
@@ -63,23 +67,20 @@ class TrainingEstimate:
     def __init__(self, plan: TrainingPlan, stages: tuple[StageEstimate, ...]) -> None:
         self.plan, self.stages = plan, stages
 
-    def __repr__(self) -> str:
-        from memcalc.show.text import brief
-        from memcalc.training.describe import card
-
-        return brief(card(self))
-
-    def __str__(self) -> str:
-        from memcalc.show.text import full
-        from memcalc.training.describe import card
-
-        return full(card(self))
-
-    def _repr_html_(self) -> str:
-        from memcalc.show.html import page
-        from memcalc.training.describe import card
-
-        return page(card(self))
+    @property
+    def card(self) -> Card:
+        """What the shell and Jupyter show of it; of a sweep no pools, which differ from point to point."""
+        plan, asked = self.plan, self.plan.options
+        how = f"{asked.regime}, {plan.optimizer.id} ({plan.optimizer_step}), {asked.attention}"
+        trained = f"{self.trainable_parameters:,} of {self.parameters:,} parameters trained"
+        title, how = f"{self.model.name}: {trained}", f"{how}, recompute {asked.recompute}"
+        if plan.points is not None:
+            return Card(title, (how, "a sweep: allocated_bytes has an element for each point"))
+        micro, world = plan.micro_batch, plan.parallelism.world
+        facts = (f"{how}, {micro.batch:,} x {micro.seq:,} tokens a rank",)
+        stage = "" if plan.parallelism.pp == 1 else f", pipeline stage {self.stage.number}"
+        pools = ((f"fullest of {world:,} device(s){stage}", self.device),)
+        return Card(title, facts, pools, moments=True, notes=tuple(notes(self)))
 
     @property
     def model(self) -> Model:
@@ -266,3 +267,17 @@ def is_nothing(line: Line) -> bool:
     """Say whether a line holds nothing, at either end of its range."""
     sizes = (line.bytes, line.least_bytes, line.most_bytes)
     return all(type(size) is int and size == 0 for size in sizes)  # arrays are never left out
+
+
+def notes(step: TrainingEstimate) -> Iterator[str]:
+    """Yield what follows: the verdict, the host's memory, what was assumed."""
+    machine = step.plan.machine
+    if step.fits is not None:
+        yield "fits" if step.fits else "does not fit"
+    if step.host is not None:
+        room = None if machine is None else machine.host_bytes
+        yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
+    for one in step.assumed:
+        yield f"assumed: {one}"
+    if step.model.not_read:
+        yield f"not read: {', '.join(step.model.not_read)}"

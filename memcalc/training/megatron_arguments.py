@@ -75,7 +75,7 @@ def model_and_options(
 
 
 def number(fields: Mapping[str, object], name: str) -> int:
-    """Return a count that is 1 where nothing is said.
+    """Return a count, 1 where none is stated.
 
     Raises:
         BadInputError: it is no whole number >= 1.

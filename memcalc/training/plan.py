@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError
-from memcalc.ledger.parallel import TrainingParallelism
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
 from memcalc.options import check
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.base import Adapter, MicroBatch
 from memcalc.training.optimizers import OPTIMIZERS
+from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, state_widths
 
 if TYPE_CHECKING:

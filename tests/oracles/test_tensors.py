@@ -100,7 +100,7 @@ NO_NUMBERS = frozenset(
 def read_fields(fields):
     """The fields that memcalc's reader looks at, under each of their names."""
     model_type = fields["model_type"]
-    config = Config(fields, config_class(model_type))
+    config = Config(fields, config_class(model_type), read_model=read)
     READERS[model_type](config, "any")
     return config.read | {other for other, name in config.aliases.items() if name in config.read}
 

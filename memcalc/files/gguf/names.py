@@ -130,8 +130,8 @@ ARCHITECTURES: Registry[Architecture] = Registry(
 def architecture(model: Model) -> Architecture:
     """Return what llama.cpp calls the architecture of a model.
 
-    >>> from memcalc.files.sources import load_model
-    >>> architecture(load_model("openai/gpt-oss-20b")).id
+    >>> import memcalc
+    >>> architecture(memcalc.model("openai/gpt-oss-20b")).id
     'gpt-oss'
 
     """
@@ -141,8 +141,8 @@ def architecture(model: Model) -> Architecture:
 def gguf_name(model: Model, name: str) -> str:
     """Return the name in GGUF of a canonical one; `{layer}` and `{expert}` may stand in it.
 
-    >>> from memcalc.files.sources import load_model
-    >>> gguf_name(load_model("Qwen/Qwen3-30B-A3B"), "model.layers.7.mlp.experts.{expert}.up_proj.weight")
+    >>> import memcalc
+    >>> gguf_name(memcalc.model("Qwen/Qwen3-30B-A3B"), "model.layers.7.mlp.experts.{expert}.up_proj.weight")
     'blk.7.ffn_up_exps.weight'
 
     Raises

@@ -406,8 +406,8 @@ def with_preset(model: Model, preset: Preset, *, old: bool = False) -> TypedMode
     Examples
     --------
     >>> from memcalc.ledger.formats import stored_bytes
-    >>> from memcalc.files.sources import load_model
-    >>> model, rule = with_preset(load_model("Qwen/Qwen3-32B"), PRESETS["Q4_K_M"])
+    >>> import memcalc
+    >>> model, rule = with_preset(memcalc.model("Qwen/Qwen3-32B"), PRESETS["Q4_K_M"])
     >>> stored_bytes(model.weights(), rule)
     19756174336
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.errors import UnknownNameError
+from memcalc.errors import UnknownNameError, nearest
 from memcalc.files.config import Config
 from memcalc.files.config_classes import config_class
-from memcalc.ledger.registry import Registry, nearest
+from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,7 +93,7 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
     if not isinstance(model_type, str) or model_type not in READERS:
         remedy = f"{nearest(model_type, READERS)} else {READERS.remedy}".removeprefix(" else ")
         raise UnknownNameError("model_type", "a type that has a reader", model_type, remedy)
-    return finished(READERS[model_type], Config(fields, config_class(model_type)), name)
+    return finished(READERS[model_type], Config(fields, config_class(model_type), read_model=read), name)
 
 
 def finished(reader: Reader, config: Config, name: str) -> Model:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.files.readers import read
 from memcalc.files.readers.common import check_head_width
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Norm, Patches
@@ -44,7 +43,9 @@ def nested_text_model(config: Config, name: str, *text_types: str) -> Model:
         remedy = "another text model under this model_type is not understood"
         raise BadInputError("text_config.model_type", " or ".join(text_types), text["model_type"], remedy)
     text["tie_word_embeddings"] = config.flag("tie_word_embeddings")
-    return replace(read(text, name), model_type=str(config.fields["model_type"]))
+    if config.read_model is None:
+        raise TypeError("text_config: no reader for it was given")
+    return replace(config.read_model(text, name), model_type=str(config.fields["model_type"]))
 
 
 def hidden_size_of(text: Model) -> int:

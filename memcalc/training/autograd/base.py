@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from memcalc.ledger.constants import Measured
     from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parallel import TrainingParallelism
     from memcalc.ledger.registry import Registry
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.tape import Value
+    from memcalc.training.parallelism import TrainingParallelism
 
 __all__ = ["Adapter", "Implementation", "Loss", "MicroBatch", "PersistentBuffer", "everything_trained"]
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parallel import TrainingParallelism
     from memcalc.ledger.parts import Part
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
+    from memcalc.training.parallelism import TrainingParallelism
 
     Body = Callable[[Tape, MicroBatch, Any, Norm, Value], Value]
 

@@ -378,7 +378,7 @@ class Tape:
         return found
 
     def made_again(self, recomputed: Recomputed | None) -> dict[str, int]:
-        """Return, for each unit that is run again, the bytes of what its operations need and nobody kept."""
+        """Return, for each unit that is run again, the bytes of what its operations need and was not kept."""
         kept = {id(value) for value in self.kept(recomputed)}
         found: dict[str, dict[int, int]] = {}
         for one in self.operations:
@@ -442,7 +442,7 @@ class Meter:
         self.peak = greatest(self.peak, self.level + beside)
 
     def give(self, gradient: Gradient) -> None:
-        """Let go of a gradient: it is freed when nobody else waits for it."""
+        """Let go of a gradient: it is freed when nothing else waits for it."""
         gradient.waiting -= 1
         if not gradient.waiting:
             self.level = self.level - gradient.bytes

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parallel import TrainingParallelism
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
+    from memcalc.training.parallelism import TrainingParallelism
 
     Body = Callable[[Tape, MicroBatch, Any, Value], Value]
 

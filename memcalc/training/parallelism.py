@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from memcalc.errors import BadInputError
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
@@ -13,8 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingParallelism"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingParallelism:
+class TrainingParallelism(NamedTuple):
     """Ranks of a training run in each direction, and how data-parallel ranks share the states.
 
     `world` devices are ``tp * pp * cp * dp``; the experts are dealt out over `ep` of the ranks of a stage,
@@ -35,52 +31,6 @@ class TrainingParallelism:
     shard: int | str = 0
     sequence_parallel: bool = False
     schedule: str = "1f1b"
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises
-        ------
-        BadInputError
-            A count is no whole number >= 1, the world does not factor, or a direction means nothing.
-
-        """
-        for name in ("world", "tp", "pp", "vpp", "cp", "ep"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise BadInputError(f"--{name}", "a whole number >= 1", value, "leave it out for 1")
-        if self.expert_tp is not None and (type(self.expert_tp) is not int or self.expert_tp < 1):
-            raise BadInputError("--expert-tp", "a whole number >= 1", self.expert_tp, "leave it out for --tp")
-        self.refuse_uneven()
-        if self.schedule == "gpipe" and (self.pp == 1 or self.vpp > 1):
-            expected = "--pp above 1 and --vpp of 1 with gpipe"
-            raise BadInputError("--schedule", expected, f"pp {self.pp}, vpp {self.vpp}", "leave it out")
-        if self.vpp > 1 and self.pp == 1:
-            raise BadInputError("--vpp", "1 without --pp", self.vpp, "chunks belong to pipeline stages")
-        if self.sequence_parallel and self.tp == 1:
-            remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
-            raise BadInputError("--sequence-parallel", "--tp above 1", self.tp, remedy)
-
-    def refuse_uneven(self) -> None:
-        """Refuse ranks that do not divide each other.
-
-        Raises
-        ------
-        BadInputError
-            The world, or the ranks of a stage, are no multiple of those inside.
-
-        """
-        inside = self.tp * self.pp * self.cp
-        if self.world % inside:
-            expected = f"a multiple of tp x pp x cp = {inside}"
-            raise BadInputError("--world", expected, self.world, "every rank has a place in each direction")
-        of_a_stage = self.world // self.pp
-        if self.expert_tp is not None and of_a_stage % self.expert_tp:
-            expected = f"a divisor of the {of_a_stage} ranks of a stage"
-            raise BadInputError("--expert-tp", expected, self.expert_tp, "say fewer, or a larger --world")
-        if self.ep > 1 and of_a_stage % (self.etp * self.ep):
-            expected = f"a divisor of the {of_a_stage} ranks of a stage, {self.etp} for each expert"
-            raise BadInputError("--ep", expected, self.ep, "experts are dealt out over the ranks of a stage")
 
     @property
     def dp(self) -> int:

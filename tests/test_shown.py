@@ -1,0 +1,115 @@
+"""What a cell shows of an answer: a few lines of text, a bar in HTML, the same figures in both."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import memcalc
+from memcalc.__main__ import main
+from memcalc.ledger.amount import Amount, gib
+from memcalc.show.colours import COLOURS
+
+ANSWERS = {
+    "one device": lambda: memcalc.serve("Qwen/Qwen3-32B", context=8192),
+    "on a machine": lambda: memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000", engine="vllm"),
+    "with a host": lambda: memcalc.serve(
+        "deepseek-ai/DeepSeek-R1", context=8192, weights="q4_k_m", on="1x rtx-4090 + 512GiB host"
+    ),
+    "a vision tower": lambda: memcalc.serve("google/gemma-3-27b-it", context=8, on="1x h100-80g"),
+    "assumptions": lambda: memcalc.serve(
+        "Qwen/Qwen3-32B", context=8192, weights="gptq-int4-g128", on="1x rtx-4090", engine="vllm"
+    ),
+    "one step": lambda: memcalc.train("Qwen/Qwen3-8B", seq=4096),
+    "pipeline": lambda: memcalc.train(
+        "Qwen/Qwen3-8B", seq=4096, pp=4, world=8, shard=1, implementation="megatron", on="8x h100-80g"
+    ),
+    "offloaded": lambda: memcalc.train(
+        "Qwen/Qwen3-30B-A3B",
+        seq=4096,
+        shard=3,
+        world=8,
+        recompute="full",
+        offload=("optimizer", "parameters"),
+        on="8x h100-80g + 512GiB host",
+    ),
+    "a swept load": lambda: memcalc.serve("Qwen/Qwen3-32B", context=np.array([8192, 16384])),
+    "a swept step": lambda: memcalc.train("Qwen/Qwen3-8B", seq=np.array([8192, 16384])),
+    "a model": lambda: memcalc.model("deepseek-ai/DeepSeek-V3"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_prompt_shows_at_most_twelve_lines(name):
+    text = repr(ANSWERS[name]())
+    assert len(text) < 1500
+    assert text.count("\n") < 12
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERS if "swept" not in name and name != "a model"])
+def test_text_and_html_show_the_same_figures(name):
+    answer = ANSWERS[name]()
+    device, page = answer.device, answer._repr_html_()
+    for size in (*device.components.values(), device.total_bytes, device.low_bytes, device.high_bytes):
+        assert gib(size) in repr(answer), size
+        assert gib(size) in str(answer), size
+        assert gib(size) in page, size
+    assert all(line.name.partition("<")[0] in page for line in device.lines[:3])
+
+
+def test_the_shell_prints_what_a_cell_prints(capsys):
+    """The same object, the same lines."""
+    assert main(["serve", "Qwen/Qwen3-32B", "--context", "8192", "--on", "2x rtx-a6000"]) == 0
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000")
+    assert capsys.readouterr().out == f"{served}\n"
+    assert repr(served) == str(served)  # short enough to be shown whole
+    assert main(["model", "Qwen/Qwen3-32B"]) == 0
+    assert capsys.readouterr().out == f"{memcalc.model('Qwen/Qwen3-32B')}\n"
+
+
+def test_the_bar_is_filled_to_the_capacity():
+    """Its segments are the components and what is free; together they are as wide as the bar."""
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, on="1x rtx-pro-6000-blackwell")
+    bar = re.search(r'role="img" aria-label="([^"]*)"[^>]*>(.*?)</div>', served._repr_html_())
+    assert bar is not None
+    widths = [float(width) for width in re.findall(r"width:([\d.]+)%", bar[2])]
+    assert len(widths) == len(served.device.components) + 1
+    assert sum(widths) == pytest.approx(100, abs=0.01)
+    assert widths[0] == pytest.approx(
+        100 * served.device.components["weights"] / served.device.capacity_bytes, abs=0.001
+    )
+    assert "weights 61.02 GiB" in bar[1]  # the bar says in words what it shows
+
+
+def test_every_component_has_its_colour():
+    from memcalc.ledger.budget import COMPONENTS
+
+    assert set(COMPONENTS) <= set(COLOURS)
+    assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_names_from_files_cannot_become_markup():
+    fields = {**memcalc.source("Qwen/Qwen3-32B").fields}
+    model = memcalc.read(fields, "<script>alert(1)</script>")
+    assert "<script>" not in model._repr_html_()
+    served = memcalc.serve(memcalc.source("Qwen/Qwen3-32B")._replace(name="<img src=x>"), context=8)
+    assert "<img" not in served._repr_html_()
+
+
+def test_amounts_are_whole_numbers_that_show_themselves():
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000")
+    assert isinstance(served.device.total_bytes, Amount)
+    assert isinstance(served.device.components["weights"], Amount)
+    assert repr(served.cache_bytes) == "2.00 GiB"
+    assert served.cache_bytes == 2**31
+    assert f"{served.cache_bytes:,}" == "2,147,483,648"
+    assert served.cache_bytes.gib == 2.0
+
+
+def test_completion_offers_the_public_names():
+    assert dir(memcalc) == sorted(memcalc.__all__)
+    assert {"model", "serve", "train", "states", "__version__"} <= set(dir(memcalc))
+    for name in dir(memcalc):
+        assert getattr(memcalc, name) is not None
