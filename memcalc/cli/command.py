@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.cli.parser import Parser
+    from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "Answer", "Command", "parse"]
+__all__ = ["COMMANDS", "Answer", "Command", "parse", "unread_fields"]
 
 SOURCE = (
     "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
@@ -88,6 +89,11 @@ def parse(arguments: list[str]) -> tuple[int, str]:
     given = parser.parse_args(rest)
     answer = command.answer(given)
     return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
+
+
+def unread_fields(model: Model) -> dict[str, object]:
+    """Return what no reader read of a model's config.json, as JSON shows it; most models show nothing."""
+    return {"not_read": list(model.not_read)} if model.not_read else {}
 
 
 def overview() -> str:
