@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.cli.parser import Parser
+    from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "parse", "parser_of"]
+__all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "parse", "parser_of", "unread_fields"]
 
 SOURCE = (
     "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
@@ -93,6 +94,11 @@ def parser_of(name: str) -> Parser:
     COMMANDS[name].add(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
     return parser
+
+
+def unread_fields(model: Model) -> dict[str, object]:
+    """Return what no reader read of a model's config.json, as JSON shows it; most models show nothing."""
+    return {"not_read": list(model.not_read)} if model.not_read else {}
 
 
 def overview() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import LARGEST, BadInputError, check_whole_number, shown
+from memcalc.errors import LARGEST, BadInputError, check_whole_number, shortened, shown
 from memcalc.files.config_classes import harmless_fields
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Config:
                 remedy = f"{field} may change memory; remove it if it cannot"
                 remedy = NESTED if field == "text_config" else remedy
                 raise BadInputError(field, f"only fields that {of} understands", value, remedy)
-            named.append(f"{field} {shown(value)}")
+            named.append(f"{shortened(field, 60)} {shown(value)}")
         for outer, config in self.inside:
             named += [f"{outer}.{each}" for each in config.unread()]
         return tuple(named)
