@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.files.sources import source
+from tests.test_schema import faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, obj
     out, err = capsys.readouterr()
     assert err == ""
     found: dict[str, object] = json.loads(out)
+    assert faults(arguments[0], found) == []
     return found
 
 
