@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.cli.parser import Parser
+    from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "Answer", "Command", "parse"]
+__all__ = ["COMMANDS", "Answer", "Command", "config_fields", "parse"]
 
 SOURCE = (
     "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
@@ -88,6 +89,12 @@ def parse(arguments: list[str]) -> tuple[int, str]:
     given = parser.parse_args(rest)
     answer = command.answer(given)
     return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
+
+
+def config_fields(model: Model) -> dict[str, object]:
+    """Return what an answer says of the config: fields that were not read, sizes that it did not state."""
+    named = {"not_read": list(model.not_read), "class_defaults": list(model.class_defaults)}
+    return {name: found for name, found in named.items() if found}
 
 
 def overview() -> str:
