@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memcalc.cli.parser import Parser
     from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "Answer", "Command", "parse", "unread_fields"]
+__all__ = ["COMMANDS", "Answer", "Command", "config_fields", "parse"]
 
 SOURCE = (
     "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
@@ -91,9 +91,10 @@ def parse(arguments: list[str]) -> tuple[int, str]:
     return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
 
 
-def unread_fields(model: Model) -> dict[str, object]:
-    """Return what no reader read of a model's config.json, as JSON shows it; most models show nothing."""
-    return {"not_read": list(model.not_read)} if model.not_read else {}
+def config_fields(model: Model) -> dict[str, object]:
+    """Return what an answer says of the config: fields that were not read, sizes that it did not state."""
+    named = {"not_read": list(model.not_read), "class_defaults": list(model.class_defaults)}
+    return {name: found for name, found in named.items() if found}
 
 
 def overview() -> str:

@@ -288,3 +288,5 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield f"assumed: {one}"
     if step.model.not_read:
         yield f"not read: {', '.join(step.model.not_read)}"
+    if step.model.class_defaults:
+        yield f"class defaults: {', '.join(step.model.class_defaults)}"
