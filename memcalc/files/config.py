@@ -265,6 +265,8 @@ def check_range(field: str, value: object) -> None:
         name, one = left.pop()
         if type(one) is dict:
             left += [(f"{name}.{key}", item) for key, item in one.items()]
+        elif type(one) is list and set(map(type, one)) == {int}:  # one a layer, or a million by mistake
+            left += [(name, min(one)), (name, max(one))]
         elif type(one) is list:
             left += [(name, item) for item in one]
         elif type(one) is int and abs(one) > LARGEST:
