@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -31,7 +32,7 @@ from typing import (
 from memcalc.errors import LARGEST, BadInputError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from dataclasses import Field
 
 __all__ = ["Option", "about", "check", "options_of", "takes_options", "value_of"]
@@ -110,10 +111,10 @@ def about(
     }
 
 
-def options_of(declared: Callable[..., object]) -> Iterator[Option]:
-    """Yield the options that a dataclass declares, in their order."""
-    for one in fields(declared):  # type: ignore[arg-type]
-        yield option_of(one)
+@cache
+def options_of(declared: Any) -> tuple[Option, ...]:
+    """Return the options that a dataclass declares, in their order."""
+    return tuple(map(option_of, fields(declared)))
 
 
 def option_of(one: Field[Any]) -> Option:
@@ -153,7 +154,7 @@ def check(asked: Any) -> None:
         A word is none of the choices.
 
     """
-    for option in options_of(type(asked)):
+    for option in options_of(asked.__class__):
         value = getattr(asked, option.name)
         if (value is None and option.optional) or hasattr(value, "dtype"):
             continue

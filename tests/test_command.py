@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.files.sources import source
+from tests.test_schema import faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, obj
     out, err = capsys.readouterr()
     assert err == ""
     found: dict[str, object] = json.loads(out)
+    assert faults(arguments[0], found) == []
     return found
 
 
@@ -120,6 +122,20 @@ def test_what_was_not_read_is_named(capsys: pytest.CaptureFixture[str], tmp_path
         line = next(line for line in capsys.readouterr().out.splitlines() if "not read" in line)
         assert line.endswith("some_unused_size '8', surprise -1")
     assert "not_read" not in answer(capsys, "model", "Qwen/Qwen3-32B")
+
+
+def test_sizes_that_a_config_does_not_state_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """They are the class's, as transformers takes them: an answer about half a config says so."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "llama", "hidden_size": 2048}), encoding="utf-8")
+    for asked in (["model"], ["serve", "--context", "8"], ["train", "--seq", "8"]):
+        asked.insert(1, str(path))
+        assert "num_hidden_layers 32" in answer(capsys, *asked)["class_defaults"]  # type: ignore[operator]
+        assert main(asked) == 0
+        assert "class defaults" in capsys.readouterr().out
+    assert "class_defaults" not in answer(capsys, "model", "Qwen/Qwen3-32B")
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": ', b"\xff\x00\x80", b"[" * 99_999])

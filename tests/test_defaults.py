@@ -171,6 +171,11 @@ def test_texts_and_other_numbers_are_named(value):
     assert read({**QWEN3, "surprise": value}).not_read == (f"surprise {value!r}",)
 
 
+def test_what_is_named_cannot_write_to_the_terminal():
+    """A field of a downloaded file may have any name."""
+    assert read({**QWEN3, "a\n\x1b[31mb": "c\n"}).not_read == (r"a\n\x1b[31mb 'c\n'",)
+
+
 def test_a_field_at_its_default_never_refuses():
     """Whatever kind of value the class has there."""
     for model_type in READERS:

@@ -20,6 +20,7 @@ from memcalc.files.readers import read
 from memcalc.files.sources import source
 from memcalc.serving import serve
 from tests.gguf_files import described, header, model_file, stored, write
+from tests.test_schema import faults
 
 RECORDED = Path(__file__).parent / "recorded"
 PUBLIC = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
@@ -65,7 +66,9 @@ def answer(capsys):
 
     def ask(*arguments):
         assert main([*map(str, arguments), "--json"]) == 0
-        return json.loads(capsys.readouterr().out)
+        found = json.loads(capsys.readouterr().out)
+        assert faults(arguments[0], found) == []
+        return found
 
     return ask
 

@@ -17,6 +17,7 @@ from memcalc.files.readers import read
 from memcalc.files.sources import source
 from memcalc.files.tensor_names import header
 from memcalc.serving import serve
+from tests.test_schema import faults
 from tests.yardstick import at_most, milliseconds_of
 
 SIZES = {"F8_E4M3": 1, "I8": 1, "U8": 1, "BF16": 2, "F16": 2, "F32": 4, "I32": 4, "U32": 4, "I64": 8}
@@ -336,7 +337,9 @@ def answer(capsys):
         assert main([*map(str, arguments), "--json"]) == 0
         said = capsys.readouterr()
         assert said.err == ""
-        return json.loads(said.out)
+        found = json.loads(said.out)
+        assert faults(arguments[0], found) == []
+        return found
 
     return ask
 

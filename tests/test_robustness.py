@@ -23,10 +23,10 @@ from memcalc.files.compare import Check, Difference
 from memcalc.files.config_classes import harmless_fields
 from memcalc.files.gguf.header import Cursor, Listing
 from memcalc.files.json_file import LONGEST_FILE, load, parse
+from memcalc.files.patterns import quick_pattern
 from memcalc.files.quantization import scheme
 from memcalc.files.readers import read
 from memcalc.files.safetensors import Header, file_tensors
-from memcalc.ledger.patterns import quick_pattern
 from tests.gguf_files import described, header, write
 
 QWEN3 = record("Qwen/Qwen3-32B").fields

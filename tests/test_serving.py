@@ -157,6 +157,13 @@ def test_a_release_behaves_as_the_version_that_it_begins_with() -> None:
         serve("Qwen/Qwen3-8B", context=8, engine="mindie", engine_version="1.0")
 
 
+def test_experts_are_dealt_out_over_ranks_that_they_divide() -> None:
+    """EP 3 of TP 4 is no whole number of ranks for each group of experts."""
+    with pytest.raises(MemcalcError, match="--ep: expected a divisor of tp x dp, given '3 for tp 4 x dp 1'"):
+        serve("Qwen/Qwen3-30B-A3B", context=8, tp=4, ep=3, engine="vllm")
+    assert serve("Qwen/Qwen3-30B-A3B", context=8, tp=2, dp=2, ep=4, engine="vllm").plan.parallelism.ep == 4
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_has_one_name(name: str) -> None:
     """In its class, the registry and the option's type; its default version has a behaviour, if any has."""

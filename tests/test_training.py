@@ -375,7 +375,7 @@ def test_the_command_says_the_same_as_python(capsys):
 UNUSED = {  # by a plan for a dense model without a machine: the command pays for none of them
     "memcalc.ledger.formats",
     "memcalc.ledger.machine",
-    "memcalc.ledger.polynomial",
+    "memcalc.training.polynomial",
     "memcalc.training.api",
     "memcalc.training.autograd.gpt2",
     "memcalc.training.autograd.megatron",

@@ -5,11 +5,15 @@ To add one: a function that returns the file's text, and a line in BUILT.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import calculator
 import house
 import pages
+import reference
+
+from memcalc.cli.command import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +23,8 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "static/calculator-data.js": calculator.javascript,
     "static/colours.css": pages.colours,
     "static/what_fills_a_device.svg": pages.picture,
+    **{f"static/schema/{name}.json": partial(reference.schema_text, name) for name in COMMANDS},
+    "command_line.md": reference.command_line,
     "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,
     "machines.md": pages.machines,

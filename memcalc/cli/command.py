@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.cli.parser import Parser
+    from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "Answer", "Command", "parse"]
+__all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "config_fields", "parse", "parser_of"]
 
 SOURCE = (
     "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
@@ -80,14 +81,25 @@ def parse(arguments: list[str]) -> tuple[int, str]:
         known = f"one of {', '.join(COMMANDS)}"
         raise UnknownNameError("command", known, "nothing", "see `memcalc --help`")
     command = COMMANDS[name]
+    given = parser_of(name).parse_args(rest)
+    answer = command.answer(given)
+    return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
+
+
+def parser_of(name: str) -> Parser:
+    """Return the parser of a command."""
     from memcalc.cli.parser import Parser
 
     parser = Parser(prog=f"memcalc {name}", description=SUMMARIES[name], allow_abbrev=False)
-    command.add(parser)
+    COMMANDS[name].add(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
-    given = parser.parse_args(rest)
-    answer = command.answer(given)
-    return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
+    return parser
+
+
+def config_fields(model: Model) -> dict[str, object]:
+    """Return what an answer says of the config: fields that were not read, sizes that it did not state."""
+    named = {"not_read": list(model.not_read), "class_defaults": list(model.class_defaults)}
+    return {name: found for name, found in named.items() if found}
 
 
 def overview() -> str:

@@ -91,7 +91,7 @@ LISTS: Registry[Callable[[], list[dict[str, object]]]] = Registry(
 
 def add(parser: Parser) -> None:
     """Add the one argument."""
-    parser.add_argument("what", metavar="|".join(LISTS))
+    parser.add_argument("what", metavar="|".join(LISTS), help="what to list")
 
 
 def answer(given: argparse.Namespace) -> Answer:

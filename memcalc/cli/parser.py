@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from memcalc.options import Option
 
-__all__ = ["Parser", "add_options", "options_from"]
+__all__ = ["Parser", "add_options", "argument", "explained", "options_from"]
 
 
 Options = TypeVar("Options")
@@ -27,6 +27,11 @@ class Parser(argparse.ArgumentParser):
     def _get_formatter(self) -> argparse.HelpFormatter:
         """Lay out help in 88 columns: add_argument asks, and looking at the terminal would load shutil."""
         return self.formatter_class(prog=self.prog, width=88)  # type: ignore[call-arg]
+
+    @property
+    def offered(self) -> list[argparse.Action]:
+        """What it takes, as its help lists it; what help leaves out is left out."""
+        return [one for one in self._actions if one.help != argparse.SUPPRESS and one.dest != "help"]
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing a usage text.
@@ -47,14 +52,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(parser: argparse.ArgumentParser, declared: Callable[..., object]) -> None:
-    """Add every option that a dataclass declares; what nobody names is left to the dataclass."""
+    """Add every option that a dataclass declares; one that is left out keeps the dataclass's default."""
+    groups: dict[str, Any] = {"": parser}
     for option in options_of(declared):
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
         flag, how = argument(option)
-        text = option.meaning + (f", in {option.unit}" if option.unit else "")
-        default = "" if option.required else f" (default: {option.shown_default})"
-        parser.add_argument(
+        text = explained(option) + (f", in {option.unit}" if option.unit else "")
+        default = "" if "const" in how else f" (default: {option.shown_default})"
+        default = " (required)" if option.required else default
+        groups[option.group].add_argument(
             flag, dest=option.name, default=None, help=(text + default).replace("%", "%%"), **how
         )
+
+
+def explained(option: Option) -> str:
+    """Return what an option's flag does; that of an option which is on by default switches it off."""
+    return f"switch off: {option.meaning}" if option.default is True else option.meaning
 
 
 def options_from(given: argparse.Namespace, declared: Callable[..., Options]) -> Options:
@@ -75,7 +89,7 @@ def options_from(given: argparse.Namespace, declared: Callable[..., Options]) ->
 
 
 def argument(option: Option) -> tuple[str, dict[str, Any]]:
-    """Return an option's flag, and what argparse has to know of it."""
+    """Return an option's flag, and argparse's keyword arguments for it."""
     kind = option.kind
     if kind is bool and not option.optional:
         flag = f"--no-{option.flag.removeprefix('--')}" if option.default else option.flag

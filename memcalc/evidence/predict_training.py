@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
@@ -176,7 +175,7 @@ def reserved(estimate: TrainingEstimate) -> Prediction:
     outside = {line.name for line in runtime_lines(estimate.plan)}
     device = estimate.device
     lines = tuple(line for line in device.lines if line.name not in outside)
-    return whole_device(replace(device, lines=lines))
+    return whole_device(device.holding(lines))
 
 
 def kept(estimate: TrainingEstimate) -> Prediction:

@@ -9,9 +9,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.patterns import PATTERN, quick_pattern
 from memcalc.files.tensor_names import SPELLINGS, Spelling, spelled
 from memcalc.ledger.formats import Format, format_named
-from memcalc.ledger.patterns import PATTERN, quick_pattern
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:

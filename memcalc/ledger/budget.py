@@ -59,16 +59,33 @@ class Line:
         return self.bytes if self.high is None else self.high
 
 
-@dataclass(frozen=True, eq=False)
 class PoolBudget:
     """The fullest device of a pool of equal devices; `usable_bytes` is None where no machine was named."""
 
-    name: str
-    devices: int
-    capacity_bytes: int | None
-    usable_bytes: int | None
-    lines: tuple[Line, ...]
-    moment_names: tuple[str, ...]
+    def __init__(
+        self,
+        name: str,
+        devices: int,
+        *,
+        capacity_bytes: int | None,
+        usable_bytes: int | None,
+        lines: tuple[Line, ...],
+        moment_names: tuple[str, ...],
+    ) -> None:
+        self.name, self.devices = name, devices
+        self.capacity_bytes, self.usable_bytes = capacity_bytes, usable_bytes
+        self.lines, self.moment_names = lines, moment_names
+
+    def holding(self, lines: tuple[Line, ...]) -> PoolBudget:
+        """Return the same device with other lines."""
+        return PoolBudget(
+            self.name,
+            self.devices,
+            capacity_bytes=self.capacity_bytes,
+            usable_bytes=self.usable_bytes,
+            lines=lines,
+            moment_names=self.moment_names,
+        )
 
     def at(self, moment: str) -> Amount:
         """Return the allocator's bytes at a moment: without context and communicators."""

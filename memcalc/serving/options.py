@@ -19,7 +19,7 @@ class ServingOptions:
 
     context: int = field(
         metadata=about(
-            "what a sequence holds at the end, prompt and answer; with llama.cpp all sequences together",
+            "length of a sequence with prompt and answer; llama.cpp: n_ctx of all sequences",
             unit="tokens",
             at_least=1,
             group=LOAD,
@@ -28,16 +28,16 @@ class ServingOptions:
     prompt: int | None = field(
         default=None,
         metadata=about(
-            "the prompt's part of the context", unit="tokens", otherwise="all of it", at_least=1, group=LOAD
+            "length of the prompt", unit="tokens", otherwise="as --context", at_least=1, group=LOAD
         ),
     )
     batch: int = field(default=1, metadata=about("sequences at once", at_least=1, group=LOAD))
     prefill_chunk: int | None = field(
         default=None,
         metadata=about(
-            "what one pass reads of the prompt",
+            "size of a chunk in chunked prefill",
             unit="tokens",
-            otherwise="as the engine does",
+            otherwise="the engine's",
             at_least=1,
             group=LOAD,
         ),
@@ -54,8 +54,8 @@ class ServingOptions:
     kv: str | None = field(
         default=None,
         metadata=about(
-            "format of the KV cache, or K/V for one each",
-            otherwise="16-bit",
+            "format of the KV cache, or K/V where keys and values differ",
+            otherwise="16-bit, as the activations",
             group=FORMATS,
             shown_as="FORMAT",
         ),
@@ -79,23 +79,18 @@ class ServingOptions:
     )
     ep: int | None = field(
         default=None,
-        metadata=about(
-            "ranks among which the experts are dealt out, of tp x dp",
-            otherwise="1",
-            at_least=1,
-            group=MACHINE,
-        ),
+        metadata=about("expert-parallel ranks, of tp x dp", otherwise="1", at_least=1, group=MACHINE),
     )
     dp: int | None = field(
         default=None, metadata=about("data-parallel ranks", otherwise="1", at_least=1, group=MACHINE)
     )
     utilization: float = field(
-        default=0.9, metadata=about("share of a device that the engine may use", group=MACHINE)
+        default=0.9, metadata=about("share of a device's memory that the engine may use", group=MACHINE)
     )
     offload: str | None = field(
         default=None,
         metadata=about(
-            "which weights lie in host memory, see `memcalc list engines --json`",
+            "which weights lie in host memory: a rule of `memcalc list engines --json`",
             otherwise="the engine's first rule",
             group=MACHINE,
             shown_as="RULE",
@@ -103,17 +98,21 @@ class ServingOptions:
     )
     engine: EngineName | None = field(
         default=None,
-        metadata=about(
-            "what serves the model", otherwise="transformers, and llama.cpp for GGUF", group=ENGINE
-        ),
+        metadata=about("inference engine", otherwise="transformers; llama.cpp for GGUF", group=ENGINE),
     )
     engine_version: str | None = field(
-        default=None, metadata=about("the engine's version", otherwise="the newest known", group=ENGINE)
+        default=None,
+        metadata=about(
+            "version of the engine",
+            otherwise="the one that `memcalc list engines --json` shows",
+            group=ENGINE,
+            shown_as="VERSION",
+        ),
     )
     engine_options: Mapping[str, int] | tuple[tuple[str, int], ...] = field(
         default=(),
         metadata=about(
-            "options of the engine's own, by name, see `memcalc list engines --json`",
+            "options that the engine alone has, by name: see `memcalc list engines --json`",
             otherwise="the engine's defaults",
             group=ENGINE,
             shown_as="KEY=VALUE",

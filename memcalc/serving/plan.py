@@ -33,13 +33,15 @@ class ServingPlan(NamedTuple):
 
     `model` is as the engine loads it, `rule` gives each weight its format, `kv` are the formats of keys and
     values, `activation` that of activations. `weights` names the format of the weights, `assumed` says what
-    it takes for granted, `unmatched` which names of quantization_config match no module.
+    it takes for granted, `unmatched` which names of quantization_config match no module. `on` is the text
+    that named the machine.
     """
 
     source: Source
     model: Model
     engine: Engine
     parallelism: ServingParallelism
+    on: str | None
     machine: Machine | None
     rule: Rule
     kv: tuple[Format, Format]
@@ -112,6 +114,7 @@ def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
         model=chosen.place_weights(model, own, offload),
         engine=chosen,
         parallelism=ranks,
+        on=options.on,
         machine=where,
         rule=stored.rule,
         kv=kv,
@@ -142,6 +145,8 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         "kv": "/".join(dict.fromkeys(form.id for form in plan.kv)),
         "activations": plan.activation.id,
         "source": plan.source.found,
+        "on": plan.on,
+        "engine": plan.engine.id,
         "engine_version": plan.engine.release,
         "engine_options": dict(plan.engine_options),
         "context": plan.context,

@@ -201,12 +201,26 @@ def device_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
     """Return the budget of one device that holds these lines."""
     devices = plan.parallelism.world if plan.machine is None else plan.machine.count
     capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
-    return PoolBudget("gpu", devices, capacity, plan.usable_bytes, tuple(lines), plan.engine.moments)
+    return PoolBudget(
+        "gpu",
+        devices,
+        capacity_bytes=capacity,
+        usable_bytes=plan.usable_bytes,
+        lines=tuple(lines),
+        moment_names=plan.engine.moments,
+    )
 
 
 def host_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
     """Return the budget of the host's memory that holds these lines."""
-    return PoolBudget("host", 1, plan.host_bytes, plan.host_bytes, tuple(lines), plan.engine.moments)
+    return PoolBudget(
+        "host",
+        1,
+        capacity_bytes=plan.host_bytes,
+        usable_bytes=plan.host_bytes,
+        lines=tuple(lines),
+        moment_names=plan.engine.moments,
+    )
 
 
 def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:

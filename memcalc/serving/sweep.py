@@ -233,19 +233,17 @@ def refuse_beyond_64_bits(size: int, ranges: Mapping[str, tuple[int, int]]) -> N
 class ServingSweep(ServingEstimate):
     """The figures of plans whose context or batch is an array, point by point."""
 
-    def __repr__(self) -> str:
+    @property
+    def card(self) -> Card:
+        """What the shell and Jupyter show of it: how many points there are, and how they are asked for."""
         from numpy import broadcast_shapes
 
         plan = self.plan
         shapes = (getattr(number, "shape", ()) for number in (plan.context, plan.batch))
         points = " x ".join(map(str, broadcast_shapes(*shapes)))
         engine = f"{plan.engine.id} {plan.engine.release}"
-        return f"{plan.model.name}: a sweep of {points} points, weights {plan.weights}, {engine}"
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> None:  # type: ignore[override]  # Jupyter shows the text
-        return None
+        title = f"{plan.model.name}: a sweep of {points} points, weights {plan.weights}, {engine}"
+        return Card(title, ("device.total_bytes has an element for each point",))
 
     @cached_property
     def device(self) -> Any:
@@ -287,13 +285,6 @@ class ServingSweep(ServingEstimate):
 
         unknown = None  # where the device suffices; where it does not, the host cannot help
         return where(device, unknown, device)
-
-    @property
-    def card(self) -> Card:
-        """What the shell and Jupyter show of it: how it is asked for its points."""
-        plan = self.plan
-        title = f"{plan.model.name}: a sweep, weights {plan.weights}, {plan.engine.id} {plan.engine.release}"
-        return Card(title, ("device.total_bytes has an element for each point",))
 
     @property
     def cache_bytes(self) -> Any:

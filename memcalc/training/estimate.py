@@ -245,7 +245,14 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
 def pool(plan: TrainingPlan, name: str, capacity: int | None, lines: list[Line]) -> PoolBudget:
     """Return the budget of a pool: of all devices alike, or of the one host."""
     devices = plan.parallelism.world if name == "gpu" else 1
-    return PoolBudget(name, devices, capacity, capacity, tuple(lines), plan.moments)
+    return PoolBudget(
+        name,
+        devices,
+        capacity_bytes=capacity,
+        usable_bytes=capacity,
+        lines=tuple(lines),
+        moment_names=plan.moments,
+    )
 
 
 def in_host(plan: TrainingPlan, line: Line) -> bool:
@@ -277,3 +284,5 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield f"assumed: {one}"
     if step.model.not_read:
         yield f"not read: {', '.join(step.model.not_read)}"
+    if step.model.class_defaults:
+        yield f"class defaults: {', '.join(step.model.class_defaults)}"

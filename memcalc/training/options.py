@@ -23,14 +23,15 @@ class TrainingOptions:
     """
 
     seq: int = field(
-        metadata=about("length of a sequence, padding included", unit="tokens", at_least=1, group=DATA)
+        metadata=about("sequence length, padding included", unit="tokens", at_least=1, group=DATA)
     )
     micro_batch: int = field(
         default=1,
         metadata=about("size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA),
     )
     accumulate: int = field(
-        default=1, metadata=about("micro-batches of one step on one rank", at_least=1, group=DATA)
+        default=1,
+        metadata=about("micro-batches per step on one rank (gradient accumulation)", at_least=1, group=DATA),
     )
     implementation: str = field(
         default="transformers",
@@ -39,7 +40,7 @@ class TrainingOptions:
     trainable: tuple[str, ...] = field(
         default=(),
         metadata=about(
-            "parts of names of the weights that are trained, as in self_attn, lm_head",
+            "weights that are trained, by parts of their names, as in self_attn, lm_head",
             otherwise="all weights",
             group=DATA,
         ),
@@ -47,63 +48,69 @@ class TrainingOptions:
     dropout: float | None = field(
         default=None,
         metadata=about(
-            "share of numbers that dropout sets to 0",
+            "dropout probability",
             otherwise="the implementation's: 0 for transformers, 0.1 for megatron",
             group=DATA,
         ),
     )
 
     regime: Literal["pure-bf16", "bf16-mixed", "amp", "fp32"] = field(
-        default="bf16-mixed", metadata=about("numbers of weights, gradients and master copy", group=NUMBERS)
+        default="bf16-mixed", metadata=about("precision of weights, gradients and master copy", group=NUMBERS)
     )
     gradients: Literal["bf16", "fp32", "bf16+fp32"] | None = field(
         default=None,
         metadata=about(
-            "numbers of the gradients", otherwise="the regime's, or the implementation's", group=NUMBERS
+            "precision of the gradients", otherwise="the regime's, or the implementation's", group=NUMBERS
         ),
     )
 
     optimizer: str = field(
         default="adamw",
-        metadata=about(
-            "which optimizer: adamw, adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP
-        ),
+        metadata=about("optimizer: adamw, adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP),
     )
     optimizer_step: Literal["foreach", "fused", "for-loop"] | None = field(
         default=None,
         metadata=about(
-            "how the optimizer steps through the weights",
+            "implementation of the optimizer's step",
             otherwise="the implementation's, or the optimizer's own",
             group=STEP,
         ),
     )
     keep_gradients: bool = field(
         default=False,
-        metadata=about("gradients live through the forward pass: zero_grad(set_to_none=False)", group=STEP),
+        metadata=about(
+            "gradients stay allocated in the forward pass: zero_grad(set_to_none=False)", group=STEP
+        ),
     )
     loss: str | None = field(
         default=None,
         metadata=about(
-            "which cross entropy", otherwise="the implementation's: plain or megatron", group=STEP
+            "implementation of the cross-entropy loss",
+            otherwise="the implementation's: plain or megatron",
+            group=STEP,
         ),
     )
     hold_logits: bool = field(
-        default=False, metadata=about("the caller holds on to the logits until the next step", group=STEP)
+        default=False, metadata=about("the caller keeps the logits until the next step", group=STEP)
     )
 
     world: int = field(default=1, metadata=about("devices in all", at_least=1, group=PARALLEL))
     shard: Literal[0, 1, 2, 3, "fsdp"] = field(
-        default=0, metadata=about("what data-parallel ranks share: ZeRO's stage, or fsdp", group=PARALLEL)
+        default=0, metadata=about("what data-parallel ranks shard: the ZeRO stage, or fsdp", group=PARALLEL)
     )
     tp: int = field(default=1, metadata=about("tensor-parallel ranks", at_least=1, group=PARALLEL))
     sequence_parallel: bool = field(
         default=False,
-        metadata=about("tensor-parallel ranks share the stream between their matrices, too", group=PARALLEL),
+        metadata=about(
+            "tensor-parallel ranks shard the activations outside their matrices, too", group=PARALLEL
+        ),
     )
     pp: int = field(default=1, metadata=about("pipeline stages", at_least=1, group=PARALLEL))
     vpp: int = field(
         default=1,
-        metadata=about("chunks of layers of each pipeline stage, interleaved", at_least=1, group=PARALLEL),
+        metadata=about(
+            "chunks of layers on each pipeline stage (interleaved schedule)", at_least=1, group=PARALLEL
+        ),
     )
     schedule: Literal["1f1b", "gpipe"] = field(
         default="1f1b", metadata=about("order of forward and backward passes in a pipeline", group=PARALLEL)
@@ -113,30 +120,26 @@ class TrainingOptions:
         metadata=about("layers of each chunk, first to last", otherwise="equal shares", group=PARALLEL),
     )
     rank: Literal["first", "last", "fullest"] = field(
-        default="fullest", metadata=about("the pipeline stage that is answered for", group=PARALLEL)
+        default="fullest", metadata=about("the pipeline stage that the answer is about", group=PARALLEL)
     )
     cp: int = field(
         default=1,
-        metadata=about("context-parallel ranks, which share a sequence", at_least=1, group=PARALLEL),
+        metadata=about("context-parallel ranks, which split a sequence", at_least=1, group=PARALLEL),
     )
-    ep: int = field(
-        default=1, metadata=about("ranks over which experts are dealt out", at_least=1, group=PARALLEL)
-    )
+    ep: int = field(default=1, metadata=about("expert-parallel ranks", at_least=1, group=PARALLEL))
     expert_tp: int | None = field(
         default=None,
-        metadata=about(
-            "ranks that share one expert's matrices", otherwise="as --tp", at_least=1, group=PARALLEL
-        ),
+        metadata=about("tensor-parallel ranks of an expert", otherwise="as --tp", at_least=1, group=PARALLEL),
     )
 
     attention: Literal["flash", "sdpa", "eager"] = field(
-        default="flash", metadata=about("kernel of attention", group=KEPT)
+        default="flash", metadata=about("attention kernel", group=KEPT)
     )
     repeat_kv: bool | None = field(
         default=None,
         metadata=about(
-            "keys and values are copied for all query heads (transformers)",
-            otherwise="yes, but for flash",
+            "keys and values are repeated for all query heads (transformers)",
+            otherwise="yes, except with flash",
             group=KEPT,
         ),
     )
@@ -150,19 +153,21 @@ class TrainingOptions:
         ),
     )
     recompute: Literal["none", "selective", "full"] = field(
-        default="none", metadata=about("what runs again in the backward pass", group=KEPT)
+        default="none", metadata=about("activation recomputation in the backward pass", group=KEPT)
     )
     recompute_modules: tuple[str, ...] | None = field(
         default=None,
-        metadata=about("modules that selective recomputation runs again", otherwise="core_attn", group=KEPT),
+        metadata=about(
+            "modules that selective recomputation computes again", otherwise="core_attn", group=KEPT
+        ),
     )
     compile: bool = field(
-        default=False, metadata=about("torch.compile: the range is wider downwards", group=KEPT)
+        default=False, metadata=about("torch.compile; widens the range downwards", group=KEPT)
     )
     offload: tuple[str, ...] = field(
         default=(),
         metadata=about(
-            "what lies in the host's memory: optimizer, parameters, activations",
+            "what is offloaded to host memory: optimizer, parameters, activations",
             otherwise="nothing",
             group=KEPT,
         ),
@@ -171,7 +176,10 @@ class TrainingOptions:
     lora_rank: int | None = field(
         default=None,
         metadata=about(
-            "rank of adapters; the model itself is frozen", otherwise="no adapters", at_least=1, group=ADAPTED
+            "rank of LoRA adapters; the base model is frozen",
+            otherwise="no adapters",
+            at_least=1,
+            group=ADAPTED,
         ),
     )
     lora_targets: tuple[str, ...] | None = field(
@@ -179,12 +187,12 @@ class TrainingOptions:
         metadata=about("matrices with an adapter, as in q_proj", otherwise="all-linear", group=ADAPTED),
     )
     adapter_dtype: Literal["fp32", "bf16"] | None = field(
-        default=None, metadata=about("numbers of the adapters", otherwise="fp32", group=ADAPTED)
+        default=None, metadata=about("precision of the adapters", otherwise="fp32", group=ADAPTED)
     )
     quantize_base: Literal["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"] | None = field(
         default=None,
         metadata=about(
-            "format of the frozen matrices beside adapters", otherwise="not quantised", group=ADAPTED
+            "format of the frozen base model's matrices (QLoRA)", otherwise="not quantised", group=ADAPTED
         ),
     )
 
@@ -200,12 +208,12 @@ class TrainingOptions:
     )
     gradient_fusion: bool = field(
         default=True,
-        metadata=about("matrix products add to the 32-bit gradients themselves (megatron)", group=MEGATRON),
+        metadata=about("matrix products accumulate into the 32-bit gradients (megatron)", group=MEGATRON),
     )
     context_exchange: Literal["p2p", "a2a"] = field(
         default="p2p",
         metadata=about(
-            "what context-parallel ranks exchange: keys and values, or heads for sequences (megatron)",
+            "what context-parallel ranks exchange: keys and values (p2p), or heads for sequences (a2a)",
             group=MEGATRON,
         ),
     )

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from memcalc.files.source import Source
     from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
-    from memcalc.ledger.polynomial import Points
     from memcalc.training.autograd.base import Implementation, Loss
     from memcalc.training.optimizers import Optimizer
     from memcalc.training.options import TrainingOptions
+    from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
 __all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve", "stated_gradients"]
@@ -173,7 +173,7 @@ def points_of(options: TrainingOptions) -> Points | None:
     """Return the points of a sweep; None where sequence and micro-batch are single numbers."""
     if type(options.seq) is type(options.micro_batch) is int:
         return None
-    from memcalc.ledger.polynomial import points
+    from memcalc.training.polynomial import points
 
     swept = points(options.micro_batch, options.seq, options.cp)
     if swept is None:
@@ -348,7 +348,7 @@ def sizes(options: TrainingOptions, points: Points | None) -> tuple[Any, Any]:
     """Return the sequences and the tokens of each on one rank; in a sweep they are unknowns."""
     if points is None:
         return options.micro_batch, options.seq // options.cp
-    from memcalc.ledger.polynomial import BATCH, SEQUENCE, Size
+    from memcalc.training.polynomial import BATCH, SEQUENCE, Size
 
     return Size.of(BATCH), Size.of(SEQUENCE)
 

@@ -282,7 +282,7 @@ def overridden(offload: str | None) -> tuple[re.Pattern[str], ...]:
         BadInputError: one is no regular expression, or another pool than the host's stands behind it.
 
     """
-    from memcalc.ledger.patterns import PATTERN, quick_pattern
+    from memcalc.files.patterns import PATTERN, quick_pattern
 
     found = []
     for one in offload.split(",") if offload is not None and "=" in offload else ():

@@ -21,7 +21,6 @@ from memcalc.ledger.constants import (
 from memcalc.ledger.formats import array_bytes
 from memcalc.ledger.parts import GQA, MLA, MLP
 from memcalc.ledger.tensor import ceil_div, least
-from memcalc.serving.allocator import unused_bytes
 from memcalc.serving.engines.base import (
     ALWAYS,
     WHILE_SERVING,
@@ -361,6 +360,8 @@ def dequantisation_buffer(rank: RankContext, *, certain: bool) -> Iterator[Line]
 
 def rounding_bytes(rank: RankContext) -> int:
     """Return what the allocator holds beyond the weights, in the order of their names in a checkpoint."""
+    from memcalc.serving.allocator import unused_bytes
+
     outside = [tensor for _, part in rank.stage.outside for tensor in part.weights()]
     layers = [(arrays(rank, layer.weights()), layer.times) for layer in rank.stage.groups]
     return unused_bytes(arrays(rank, outside), layers)

@@ -1,0 +1,393 @@
+"""JSON Schema of each command's answer; the options of a plan come from the table that declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, get_args, get_origin
+
+from memcalc.cli.command import SUMMARIES
+from memcalc.ledger.budget import COMPONENTS
+from memcalc.ledger.registry import Registry
+from memcalc.options import options_of
+from memcalc.serving.options import ServingOptions
+from memcalc.training.options import TrainingOptions
+from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.options import Option
+
+__all__ = ["OPTIONS", "schema"]
+
+Schema = dict[str, object]
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+OPTIONS: Mapping[str, Callable[..., object]] = {"serve": ServingOptions, "train": TrainingOptions}
+STATUS = (
+    "What `memcalc {command} ... --json` prints. Exit status 0: answered. 1: does not fit, with --check; the "
+    "answer is printed all the same. 2: could not answer: no JSON, but one line on stderr, which begins "
+    "`memcalc: error:` and names the field, what was expected, what was given, and what to do. "
+    "Bytes are whole numbers."
+)
+
+
+def schema(command: str) -> Schema:
+    """Return the JSON Schema (draft 2020-12) of a command's answer.
+
+    Parameters
+    ----------
+    command : {'model', 'serve', 'train', 'list'}
+        The command.
+
+    Returns
+    -------
+    dict
+        Objects allow the keys that it lists, and no others.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such command.
+
+    Examples
+    --------
+    >>> schema("model")["properties"]["parameters"]["type"]
+    'integer'
+
+    """
+    answer = ANSWERS[command]()
+    about: Schema = {"$schema": DRAFT, "title": f"memcalc {command}: {SUMMARIES[command]}"}
+    return {**about, "description": STATUS.format(command=command), **answer}
+
+
+# ---- what values may be ----
+
+
+def text(meaning: str) -> Schema:
+    """Return the schema of a text."""
+    return {"type": "string", "description": meaning}
+
+
+def choice(meaning: str, *values: object) -> Schema:
+    """Return the schema of one of a few values."""
+    return {"enum": list(values), "description": meaning}
+
+
+def number(meaning: str, least: int | None = 0) -> Schema:
+    """Return the schema of a whole number."""
+    return {"type": "integer", "description": meaning} | ({} if least is None else {"minimum": least})
+
+
+def flag(meaning: str) -> Schema:
+    """Return the schema of true and false."""
+    return {"type": "boolean", "description": meaning}
+
+
+def many(meaning: str, items: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items, "description": meaning}
+
+
+def by_name(meaning: str, value: Schema, *names: str) -> Schema:
+    """Return the schema of values under names: any, or some of those that are listed."""
+    known: Schema = {"propertyNames": {"enum": list(names)}} if names else {}
+    return {"type": "object", "description": meaning, **known, "additionalProperties": value}
+
+
+def closed(meaning: str, keys: Mapping[str, Schema], *optional: str) -> Schema:
+    """Return the schema of an object with these keys and no others; all but the optional ones are there."""
+    return {
+        "type": "object",
+        **({"description": meaning} if meaning else {}),
+        "properties": dict(keys),
+        "required": [key for key in keys if key not in optional],
+        "additionalProperties": False,
+    }
+
+
+def or_null(one: Schema) -> Schema:
+    """Return the schema of a value that may be null."""
+    if "enum" in one:
+        return one | {"enum": [*one["enum"], None]}  # type: ignore[misc]
+    return one | {"type": [one["type"], "null"]}
+
+
+def of_option(option: Option) -> Schema:
+    """Return the schema of an option's value."""
+    kind, meaning = option.kind, option.meaning + (f", in {option.unit}" if option.unit else "")
+    if isinstance(kind, tuple):
+        found = choice(meaning, *kind)
+    elif get_origin(kind) is tuple:
+        words = get_args(kind)[0] is str
+        found = many(meaning, {"type": "string" if words else "integer"})
+    elif get_origin(kind) is Mapping:
+        found = by_name(meaning, {"type": ["integer", "boolean"]})
+    elif kind is int:
+        found = number(meaning, option.at_least)
+    else:
+        kinds: Mapping[object, str] = {bool: "boolean", float: "number"}
+        found = {"type": kinds.get(kind, "string"), "description": meaning}
+    return or_null(found) if option.optional else found
+
+
+def plan(command: str, filled: str, derived: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a plan: every option, those that are always filled in never null; what follows."""
+    options = options_of(OPTIONS[command])
+    words = filled.split()
+    asked = {
+        one.name: of_option(one._replace(optional=one.optional and one.name not in words)) for one in options
+    }
+    return closed("every option with what was left open filled in, and what follows", asked | dict(derived))
+
+
+# ---- the answers ----
+
+VERSION: Schema = {"const": 1, "description": "the version of this schema"}
+NAME = text("name of the model")
+CLASS_DEFAULTS = many("sizes that the config does not state, with its class's values", {"type": "string"})
+NOT_READ = many("fields of the config.json that were not read; absent if there are none", {"type": "string"})
+TENSOR: Schema = {
+    "type": ["object", "integer", "string", "null"],
+    "description": "a dtype and a shape, or bytes",
+}
+HEADER = or_null(
+    closed(
+        "the header of the checkpoint, null where none was read",
+        {
+            "tensors": number("tensors in it"),
+            "bytes": or_null(number("bytes of all tensors; null where an index alone does not say")),
+            "ledger_bytes": or_null(number("bytes of the same tensors, derived; null if not compared")),
+            "files": number("headers that were read; 0 for an index alone"),
+        },
+    )
+)
+DIFFERENCES = many(
+    "in what the header differs from the ledger",
+    closed(
+        "equal differences of several layers and experts are one",
+        {
+            "name": text("the tensor, with {layer} and {expert} for their numbers"),
+            "kind": choice(
+                "what differs", *("missing", "unexpected", "shape", "dtype", "bytes", "not compared")
+            ),
+            "expected": TENSOR,
+            "found": TENSOR,
+            "count": number("tensors that differ in this way", 1),
+        },
+    ),
+)
+
+
+def line(*moments: str) -> Schema:
+    """Return the schema of the lines of a budget."""
+    keys = {
+        "pool": choice("where it lies", "gpu", "host"),
+        "component": choice("what it counts as", *COMPONENTS),
+        "name": text("the tensor or the overhead"),
+        "count": or_null(number("how many numbers they are; null where none were counted")),
+        "bytes": number("bytes on the fullest device"),
+        "formula": text("the product behind the bytes; empty where there is none"),
+        "moments": many("when it lives; empty for what lives always", choice("a moment", *moments)),
+        "evidence": choice("exact follows from shapes", "exact", "measured", "assumed"),
+        "source": text("where it comes from"),
+        "low": or_null(number("lower end of its range, which may lie below 0; null if it has none", None)),
+        "high": or_null(number("upper end of its range; null if it has none")),
+        "outside": flag("it comes on top of the share of a device that the engine takes"),
+    }
+    return many("tensors and overheads; those of a moment add up to it", closed("a line", keys))
+
+
+def components(meaning: str) -> Schema:
+    """Return the schema of bytes by component."""
+    return by_name(meaning, number("bytes"), *COMPONENTS)
+
+
+def answer_of_model() -> Schema:
+    """Return the schema of ``memcalc model``."""
+    cache = {
+        "bytes_per_token": number("added by a token once every window is full"),
+        "bytes_per_token_in_window": number("added by a token while every window still grows"),
+        "state_bytes_per_sequence": number("recurrent and convolution state"),
+    }
+    extra = {
+        "mtp_parameters": number("parameters of layers for multi-token prediction"),
+        "vision_parameters": number("parameters of the vision tower"),
+        "buffer_values": number("numbers in buffers, such as a router's bias"),
+    }
+    keys = {
+        "schema": VERSION,
+        "name": NAME,
+        "model_type": text("its type, as the config.json states it"),
+        "parameters": number("parameters of the text model, tied ones once"),
+        "active_parameters": number("those that a token uses"),
+        "embedding_parameters": number("those of the token embedding"),
+        "tied": flag("the head is the embedding"),
+        "depth": number("layers"),
+        "cache": closed("bytes of the cache, 16-bit", cache),
+        "extra": closed("what `parameters` leaves out", extra),
+        "header": HEADER,
+        "differences": DIFFERENCES,
+        "not_read": NOT_READ,
+        "class_defaults": CLASS_DEFAULTS,
+    }
+    return closed("", keys, "not_read", "class_defaults")
+
+
+def pool_of_serve(moments: tuple[str, ...]) -> Schema:
+    """Return the schema of a pool of memory."""
+    kv_pool = {
+        "bytes": number("bytes"),
+        "low_bytes": number("lower end of the range"),
+        "high_bytes": number("upper end of the range"),
+        "tokens": number("tokens of one sequence that it holds, in whole blocks"),
+        "low_tokens": number("lower end of the range"),
+        "high_tokens": number("upper end of the range"),
+    }
+    keys = {
+        "name": choice("the devices, or the memory of the host", "gpu", "host"),
+        "devices": number("devices of the pool", 1),
+        "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
+        "usable_bytes": or_null(number("the share of it that the engine may use")),
+        "components": components("bytes at the fullest moment; they add up to total_bytes"),
+        "moments": by_name("bytes without context and communicators", number("bytes"), *moments),
+        "total_bytes": number("bytes at the fullest moment, with the runtime"),
+        "low_bytes": number("lower end of the range"),
+        "high_bytes": number("upper end of the range"),
+        "free_bytes": or_null(number("what is left of the capacity; below 0 it is too small", None)),
+        "fits": or_null(flag("whether it fits; null where that is not known")),
+        "kv_pool": or_null(closed("what the engine takes for the cache in advance, per device", kv_pool)),
+    }
+    return closed("the fullest device of a pool", keys)
+
+
+def answer_of_serve() -> Schema:
+    """Return the schema of ``memcalc serve``."""
+    moments = ("load", "prefill", "decode")
+    derived: dict[str, Schema] = {
+        "assumed": text("what the bytes of the weights take for granted; empty if nothing"),
+        "unmatched": many("names in quantization_config that match no module", {"type": "string"}),
+        "parameters_not_counted": number("parameters of the vision tower"),
+        "activations": text("format of the activations"),
+        "source": text("where the config comes from"),
+    }
+    beside = {name: number("bytes") for name in ("mtp", "vision", "buffers")}
+    keys = {
+        "schema": VERSION,
+        "model": NAME,
+        "engine": text("what serves the model"),
+        "plan": plan("serve", "weights kv prompt engine engine_version tp pp ep dp", derived),
+        "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
+        "weights_file_bytes": number("tensor bytes of the checkpoint in this format"),
+        "file_bytes_beside": closed("tensor bytes of the checkpoint that engines do not load", beside),
+        "cache_bytes": number("the architecture's cache of the whole batch, all devices together"),
+        "fits": or_null(flag("whether every pool is large enough; null where that is not known")),
+        "max_context": or_null(number("the longest context that fits, bounded by memory alone")),
+        "max_batch": or_null(number("the largest batch that fits, bounded by memory alone")),
+        "model_max_context": or_null(number("the model's own limit")),
+        "lines": line(*moments),
+        "header": HEADER,
+        "differences": DIFFERENCES,
+        "not_read": NOT_READ,
+        "class_defaults": CLASS_DEFAULTS,
+    }
+    return closed("", keys, "not_read", "class_defaults")
+
+
+def answer_of_train() -> Schema:
+    """Return the schema of ``memcalc train``."""
+    moments = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
+    derived: dict[str, Schema] = {
+        "dp": number("data-parallel ranks", 1),
+        "schedule": choice("order of passes in a pipeline", "1f1b", "gpipe", "interleaved"),
+        "vocab": number("tokens of the padded vocabulary"),
+    }
+    filled = "gradients optimizer_step loss expert_tp pipeline_layout recompute_modules dropout lora_targets"
+    moment = {
+        "at": choice("which moment", *moments),
+        "total_bytes": number("bytes that the allocator holds"),
+        "components": components("bytes that add up to it"),
+    }
+    keys = {
+        "schema": VERSION,
+        "model": NAME,
+        "plan": plan("train", f"{filled} vocab_multiple repeat_kv", derived),
+        "parameters": number("parameters of the model and of its adapters, tied ones once"),
+        "trainable_parameters": number("those that get a gradient"),
+        "stage": number("the pipeline stage that is answered for, from 0"),
+        "moments": many("the moments of a step, in order", closed("a moment", moment)),
+        "peak_at": choice("the largest moment", *moments),
+        "allocated_bytes": number("the largest moment: torch.cuda.max_memory_allocated"),
+        "device_bytes": number("with context, communicators and the allocator's reserve"),
+        "low_bytes": number("lower end of its range"),
+        "high_bytes": number("upper end of its range"),
+        "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
+        "host_bytes": number("what all ranks put into the memory of the host"),
+        "fits": or_null(flag("whether what is held at once fits; null without a machine")),
+        "assumed": many("what no plan can say, and what was taken for it", {"type": "string"}),
+        "lines": line(*moments),
+        "not_read": NOT_READ,
+        "class_defaults": CLASS_DEFAULTS,
+    }
+    return closed("", keys, "not_read", "class_defaults")
+
+
+def answer_of_list() -> Schema:
+    """Return the schema of ``memcalc list``: rows of one kind."""
+    named = {
+        "id": text("its name"),
+        "note": text("what else is known"),
+        "source": text("where it comes from"),
+    }
+    identity, note, source = ({key: one} for key, one in named.items())
+    dated = {**source, "date": text("when that was")}
+    device = {
+        **identity,
+        "vendor": text("who makes it"),
+        "name": text("as it is sold"),
+        "nominal": text("memory on the box"),
+        "printed_mib": number("memory as the driver prints it, MiB"),
+        "visible_mib": or_null(number("memory as a framework sees it, MiB; null if it was not found")),
+        **dated,
+        **note,
+        "capability": or_null(text("CUDA's name of the generation")),
+        "capacity_bytes": number("what a framework can use"),
+    }
+    server = {
+        **identity,
+        "name": text("as it is sold"),
+        "device": text("id of its devices"),
+        "devices": number("how many it has", 1),
+        **dated,
+    }
+    form: dict[str, Schema] = {
+        **identity,
+        "bits": {"type": "number", "description": "of a number, without scales"},
+        "weights": flag("for weights"),
+        "kv": flag("for the KV cache"),
+        **note,
+        **source,
+    }
+    engine = {
+        **identity,
+        "version": text("the version that is meant where none is named"),
+        "versions": many("how the versions begin that are known", {"type": "string"}),
+        "options": by_name("its own options with their defaults", {"type": ["integer", "boolean"]}),
+        "offloads": many("its rules for weights in the memory of the host", {"type": "string"}),
+        **note,
+    }
+    kinds = (
+        closed("a model of the catalogue", identity),
+        closed("a device", device),
+        closed("a server", server),
+        closed("a format", form),
+        closed("an engine", engine),
+    )
+    return {"type": "array", "items": {"anyOf": list(kinds)}}
+
+
+ANSWERS: Registry[Callable[[], Schema]] = Registry(
+    "command",
+    {"model": answer_of_model, "serve": answer_of_serve, "train": answer_of_train, "list": answer_of_list},
+    remedy="see `memcalc --help`",
+)

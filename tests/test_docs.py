@@ -1,0 +1,106 @@
+"""Reference and docstrings list what commands and functions take; one thing has one word everywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import re
+
+import pytest
+
+import memcalc
+from memcalc.__main__ import main
+from memcalc.cli.command import COMMANDS, parser_of
+from memcalc.cli.schema import OPTIONS
+from memcalc.options import options_of
+
+FUNCTIONS = [name for name in memcalc.__all__ if inspect.isfunction(getattr(memcalc, name))]
+ASKED = {
+    "serve": ["serve", "Qwen/Qwen3-32B", "--context", "8192", "--json"],
+    "train": ["train", "Qwen/Qwen3-8B", "--seq", "4096", "--json"],
+}
+
+
+@pytest.fixture(scope="module")
+def reference(root):
+    """tools/reference.py"""
+    spec = importlib.util.spec_from_file_location("reference", root / "tools" / "reference.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_reference_has_every_option_and_nothing_else(reference, command):
+    """Flags as the command's own help lists them."""
+    offered = re.findall(r"^  (?:-h, )?(--[\w-]+)", parser_of(command).format_help(), re.MULTILINE)
+    documented = re.findall(r"^\| `(--[\w-]+)`", reference.section(command), re.MULTILINE)
+    assert sorted(documented) == sorted(set(offered) - {"--help"})
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_reference_says_what_an_option_means(reference, command):
+    rows = {row.keyword: row for row in reference.rows(command)}
+    for option in options_of(OPTIONS[command]):
+        row = rows[option.name]
+        assert row.group
+        assert option.meaning in row.meaning
+        assert row.unit == option.unit
+        assert row.default == ("required" if option.required else option.shown_default)
+
+
+def test_the_page_shows_the_reference(root):
+    page = (root / "book" / "api.md").read_text(encoding="utf-8")
+    assert "{include} ../_build/generated/command_line.md" in page
+    assert not re.search(r"^memcalc \w+ SOURCE", page, re.MULTILINE)  # nothing is typed beside it
+
+
+def explained(function):
+    """Each parameter that a docstring explains, with its type and its explanation (numpydoc)."""
+    text = inspect.getdoc(function)
+    parameters = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n\w+\n-+\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    rows = re.findall(r"^(\w+) : (.+)\n    (\S.*)", parameters[1] if parameters else "", re.MULTILINE)
+    return {name: (kind, meaning) for name, kind, meaning in rows}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_parameter_is_explained_with_type_and_default(name):
+    function = getattr(memcalc, name)
+    parameters, found = inspect.signature(function).parameters, explained(function)
+    assert list(found) == list(parameters)
+    for one in parameters.values():
+        kind, meaning = found[one.name]
+        has_default = ", default " in kind or ", optional" in kind
+        assert has_default == (one.default is not inspect.Parameter.empty), one.name
+        assert meaning.strip()
+
+
+def test_the_functions_that_answer_are_among_them():
+    assert {"model", "serve", "train", "states"} <= set(FUNCTIONS)
+
+
+def flag_of(option):
+    """What the command line makes of a name: nothing but dashes, `no-` where it is on, one of several."""
+    flag = "--" + option.name.replace("_", "-")
+    if option.default is True:
+        return flag.replace("--", "--no-", 1)
+    return flag.removesuffix("s") if option.name == "engine_options" else flag
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_one_word_for_one_thing(command, capsys):
+    """`--micro-batch`, `micro_batch=`, `plan.micro_batch`."""
+    options = list(options_of(OPTIONS[command]))
+    names = [option.name for option in options]
+    flags = {action.dest: action.option_strings for action in parser_of(command).offered}
+    assert [flags[option.name] for option in options] == [[flag_of(option)] for option in options]
+    assert list(inspect.signature(getattr(memcalc, command)).parameters) == ["source", *names]
+    assert main(ASKED[command]) == 0
+    assert set(names) <= set(json.loads(capsys.readouterr().out)["plan"])
+
+
+def test_states_have_the_words_of_a_training_step():
+    words = {option.name for option in options_of(OPTIONS["train"])}
+    _, *asked = inspect.signature(memcalc.states).parameters
+    assert set(asked) <= words
