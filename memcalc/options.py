@@ -281,7 +281,7 @@ def documented(declared: Any, indent: str = "    ") -> str:
     rows: list[str] = []
     for option in options_of(declared):
         kind, unit = kind_in_words(option), f", in {option.unit}" if option.unit else ""
-        default = "" if option.required else f", default {option.shown_default}"
+        default = "" if option.required else f", default {option.shown_default.replace('--', '')}"
         rows += [f"{indent}{option.name} : {kind}{default}", f"{indent}    {option.meaning}{unit}."]
     return "\n".join(rows)
 

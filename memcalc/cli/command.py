@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "config_fields", "parse", "parser_of"]
 
 SOURCE = (
-    "a catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, a Hub repository"
+    "a catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, "
+    "Megatron-LM's arguments, or a Hub repository"
 )
 SUMMARIES = {
     "model": "parameters and cache of a model",
