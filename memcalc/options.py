@@ -69,6 +69,14 @@ class Option(NamedTuple):
         return f"--{self.name.replace('_', '-')}"
 
     @property
+    def typed(self) -> str:
+        """How it is typed: what is on by default is switched off, pairs of a mapping are named one by one."""
+        if get_origin(self.kind) is Mapping:
+            return self.flag.removesuffix("s")
+        on = self.kind is bool and not self.optional and self.default
+        return f"--no-{self.flag.removeprefix('--')}" if on else self.flag
+
+    @property
     def shown_default(self) -> str:
         """The default in words."""
         return self.otherwise or ("required" if self.required else str(self.default))

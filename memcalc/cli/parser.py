@@ -92,21 +92,20 @@ def argument(option: Option) -> tuple[str, dict[str, Any]]:
     """Return an option's flag, and argparse's keyword arguments for it."""
     kind = option.kind
     if kind is bool and not option.optional:
-        flag = f"--no-{option.flag.removeprefix('--')}" if option.default else option.flag
-        return flag, {"action": "store_const", "const": not option.default}
+        return option.typed, {"action": "store_const", "const": not option.default}
     if get_origin(kind) is Mapping:
-        return option.flag.removesuffix("s"), {"action": "append", "metavar": "KEY=VALUE"}
+        return option.typed, {"action": "append", "metavar": "KEY=VALUE"}
     if isinstance(kind, tuple):
-        return option.flag, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
+        return option.typed, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
     if get_origin(kind) is tuple:
         number = get_args(kind)[0] is int
-        return option.flag, {
+        return option.typed, {
             "type": whole_numbers if number else words,
             "metavar": "N,N" if number else "A,B",
         }
     parsers: dict[object, Callable[[str], object]] = {bool: yes_or_no, int: whole_number, float: number_of}
     metavar = "yes|no" if kind is bool else option.metavar
-    return option.flag, {"type": parsers.get(kind, str), "metavar": metavar}
+    return option.typed, {"type": parsers.get(kind, str), "metavar": metavar}
 
 
 def pairs(name: str, items: list[str]) -> tuple[tuple[str, object], ...]:
