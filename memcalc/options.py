@@ -65,8 +65,9 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The option on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        """The option on the command line: of several values by name each is an option of its own."""
+        name = self.name.removesuffix("s") if get_origin(self.kind) is Mapping else self.name
+        return f"--{name.replace('_', '-')}"
 
     @property
     def typed(self) -> str:

@@ -82,7 +82,7 @@ def options_from(given: argparse.Namespace, declared: Callable[..., Options]) ->
     for option in options_of(declared):
         value = getattr(given, option.name)
         if value is not None:
-            found[option.name] = pairs(option.name, value) if isinstance(value, list) else value
+            found[option.name] = pairs(option.flag, value) if isinstance(value, list) else value
         elif option.required:
             raise BadInputError(option.flag, expectation(option)[0], None, f"say it: {option.meaning}")
     return declared(**found)
@@ -108,14 +108,14 @@ def argument(option: Option) -> tuple[str, dict[str, Any]]:
     return option.typed, {"type": parsers.get(kind, str), "metavar": metavar}
 
 
-def pairs(name: str, items: list[str]) -> tuple[tuple[str, object], ...]:
+def pairs(flag: str, items: list[str]) -> tuple[tuple[str, object], ...]:
     """Return values by name from texts KEY=VALUE.
 
     Raises:
         BadInputError: a text is written in another way, or a name is given two values.
 
     """
-    flag, found = f"--{name.removesuffix('s').replace('_', '-')}", dict[str, str]()
+    found: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals:
