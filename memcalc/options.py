@@ -65,8 +65,17 @@ class Option(NamedTuple):
 
     @property
     def flag(self) -> str:
-        """The option on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        """The option on the command line: of several values by name each is an option of its own."""
+        name = self.name.removesuffix("s") if get_origin(self.kind) is Mapping else self.name
+        return f"--{name.replace('_', '-')}"
+
+    @property
+    def typed(self) -> str:
+        """How it is typed: what is on by default is switched off, pairs of a mapping are named one by one."""
+        if get_origin(self.kind) is Mapping:
+            return self.flag.removesuffix("s")
+        on = self.kind is bool and not self.optional and self.default
+        return f"--no-{self.flag.removeprefix('--')}" if on else self.flag
 
     @property
     def shown_default(self) -> str:

@@ -124,6 +124,20 @@ def test_what_was_not_read_is_named(capsys: pytest.CaptureFixture[str], tmp_path
     assert "not_read" not in answer(capsys, "model", "Qwen/Qwen3-32B")
 
 
+def test_sizes_that_a_config_does_not_state_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """They are the class's, as transformers takes them: an answer about half a config says so."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "llama", "hidden_size": 2048}), encoding="utf-8")
+    for asked in (["model"], ["serve", "--context", "8"], ["train", "--seq", "8"]):
+        asked.insert(1, str(path))
+        assert "num_hidden_layers 32" in answer(capsys, *asked)["class_defaults"]  # type: ignore[operator]
+        assert main(asked) == 0
+        assert "class defaults" in capsys.readouterr().out
+    assert "class_defaults" not in answer(capsys, "model", "Qwen/Qwen3-32B")
+
+
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": ', b"\xff\x00\x80", b"[" * 99_999])
 def test_a_broken_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes) -> None:
     """Empty, a list, cut, binary, absurdly nested: one line."""

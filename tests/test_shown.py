@@ -108,6 +108,38 @@ def test_amounts_are_whole_numbers_that_show_themselves():
     assert served.cache_bytes.gib == 2.0
 
 
+def test_sums_and_multiples_of_amounts_are_amounts_and_quotients_are_counts():
+    size = Amount(2**31)
+    for found, whole in (
+        (size + size, 2**32),
+        (sum([size, size]), 2**32),
+        (2**33 - size, 3 * 2**31),
+        (size - 2**33, -3 * 2**31),
+        (3 * size, 3 * 2**31),
+        (size * 3, 3 * 2**31),
+        (-size, -(2**31)),
+        (abs(-size), 2**31),
+    ):
+        assert (type(found), found) == (Amount, whole)
+    assert (type(size // 2), type(size // size), type(size / 2)) == (int, int, float)
+    assert (str(-size), str(Amount(-(2**29))), str(Amount(-52_428_800))) == (
+        "-2.00 GiB",
+        "-0.50 GiB",
+        "-0.05 GiB",
+    )
+
+
+def test_what_others_measured_is_in_amounts_too():
+    from memcalc.evidence import checkpoints, observations, predict, training_observations
+
+    (row,) = observations(id="qwen3-32b-bf16-6144")
+    assert repr(row.value_bytes - predict(row).bytes) == "0.01 GiB"
+    assert repr(training_observations(family="fms full")[0].value_bytes) == "67.46 GiB"
+    assert repr(checkpoints("openai/gpt-oss-20b")[0].bytes) == "12.82 GiB"
+    pool = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", on="1x h100-80g").kv_pool
+    assert isinstance(pool.low_bytes, Amount)
+
+
 def test_completion_offers_the_public_names():
     assert dir(memcalc) == sorted(memcalc.__all__)
     assert {"model", "serve", "train", "states", "__version__"} <= set(dir(memcalc))

@@ -78,7 +78,7 @@ def told(words: list[str]) -> dict[str, Any]:
         return {"refused": err.getvalue().removeprefix("memcalc: error: ").partition(":")[0]}
     answer: dict[str, Any] = json.loads(out.getvalue())
     if words[0] == "model":
-        return {name: value for name, value in answer.items() if name != "schema"}
+        return {name: value for name, value in answer.items() if name not in ("schema", "class_defaults")}
     pools = [{name: pool[name] for name in OF_A_POOL} for pool in answer["pools"]]
     return {"pools": pools, "lines": lines(answer), **{name: answer[name] for name in OF_A_PLAN}}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memcalc.cli.parser import Parser
     from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "parse", "parser_of", "unread_fields"]
+__all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "config_fields", "parse", "parser_of"]
 
 SOURCE = (
     "a catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, "
@@ -97,9 +97,10 @@ def parser_of(name: str) -> Parser:
     return parser
 
 
-def unread_fields(model: Model) -> dict[str, object]:
-    """Return what no reader read of a model's config.json, as JSON shows it; most models show nothing."""
-    return {"not_read": list(model.not_read)} if model.not_read else {}
+def config_fields(model: Model) -> dict[str, object]:
+    """Return what an answer says of the config: fields that were not read, sizes that it did not state."""
+    named = {"not_read": list(model.not_read), "class_defaults": list(model.class_defaults)}
+    return {name: found for name, found in named.items() if found}
 
 
 def overview() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, unread_fields
+from memcalc.cli.command import SOURCE, Answer, Command, config_fields
 from memcalc.cli.header import header_fields, header_text
 from memcalc.errors import escaped
 from memcalc.files.sources import source
@@ -32,7 +32,7 @@ def answer(given: argparse.Namespace) -> Answer:
     growth = cache_growth(model) if given.engine is None else growth_with(model, given.engine)
     return Answer(
         0,
-        lambda: fields(model, growth) | header_fields(found) | unread_fields(model),
+        lambda: fields(model, growth) | header_fields(found) | config_fields(model),
         lambda: "\n".join(map(escaped, [*summary(model, growth), *header_text(found)])),
     )
 

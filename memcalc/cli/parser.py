@@ -82,7 +82,7 @@ def options_from(given: argparse.Namespace, declared: Callable[..., Options]) ->
     for option in options_of(declared):
         value = getattr(given, option.name)
         if value is not None:
-            found[option.name] = pairs(option.name, value) if isinstance(value, list) else value
+            found[option.name] = pairs(option.flag, value) if isinstance(value, list) else value
         elif option.required:
             raise BadInputError(option.flag, expectation(option)[0], None, f"say it: {option.meaning}")
     return declared(**found)
@@ -92,31 +92,30 @@ def argument(option: Option) -> tuple[str, dict[str, Any]]:
     """Return an option's flag, and argparse's keyword arguments for it."""
     kind = option.kind
     if kind is bool and not option.optional:
-        flag = f"--no-{option.flag.removeprefix('--')}" if option.default else option.flag
-        return flag, {"action": "store_const", "const": not option.default}
+        return option.typed, {"action": "store_const", "const": not option.default}
     if get_origin(kind) is Mapping:
-        return option.flag.removesuffix("s"), {"action": "append", "metavar": "KEY=VALUE"}
+        return option.typed, {"action": "append", "metavar": "KEY=VALUE"}
     if isinstance(kind, tuple):
-        return option.flag, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
+        return option.typed, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
     if get_origin(kind) is tuple:
         number = get_args(kind)[0] is int
-        return option.flag, {
+        return option.typed, {
             "type": whole_numbers if number else words,
             "metavar": "N,N" if number else "A,B",
         }
     parsers: dict[object, Callable[[str], object]] = {bool: yes_or_no, int: whole_number, float: number_of}
     metavar = "yes|no" if kind is bool else option.metavar
-    return option.flag, {"type": parsers.get(kind, str), "metavar": metavar}
+    return option.typed, {"type": parsers.get(kind, str), "metavar": metavar}
 
 
-def pairs(name: str, items: list[str]) -> tuple[tuple[str, object], ...]:
+def pairs(flag: str, items: list[str]) -> tuple[tuple[str, object], ...]:
     """Return values by name from texts KEY=VALUE.
 
     Raises:
         BadInputError: a text is written in another way, or a name is given two values.
 
     """
-    flag, found = f"--{name.removesuffix('s').replace('_', '-')}", dict[str, str]()
+    found: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals:

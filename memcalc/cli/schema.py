@@ -145,6 +145,7 @@ def plan(command: str, filled: str, derived: Mapping[str, Schema]) -> Schema:
 
 VERSION: Schema = {"const": 1, "description": "the version of this schema"}
 NAME = text("name of the model")
+CLASS_DEFAULTS = many("sizes that the config does not state, with its class's values", {"type": "string"})
 NOT_READ = many("fields of the config.json that were not read; absent if there are none", {"type": "string"})
 TENSOR: Schema = {
     "type": ["object", "integer", "string", "null"],
@@ -228,8 +229,9 @@ def answer_of_model() -> Schema:
         "header": HEADER,
         "differences": DIFFERENCES,
         "not_read": NOT_READ,
+        "class_defaults": CLASS_DEFAULTS,
     }
-    return closed("", keys, "not_read")
+    return closed("", keys, "not_read", "class_defaults")
 
 
 def pool_of_serve(moments: tuple[str, ...]) -> Schema:
@@ -287,8 +289,9 @@ def answer_of_serve() -> Schema:
         "header": HEADER,
         "differences": DIFFERENCES,
         "not_read": NOT_READ,
+        "class_defaults": CLASS_DEFAULTS,
     }
-    return closed("", keys, "not_read")
+    return closed("", keys, "not_read", "class_defaults")
 
 
 def answer_of_train() -> Schema:
@@ -324,8 +327,9 @@ def answer_of_train() -> Schema:
         "assumed": many("what no plan can say, and what was taken for it", {"type": "string"}),
         "lines": line(*moments),
         "not_read": NOT_READ,
+        "class_defaults": CLASS_DEFAULTS,
     }
-    return closed("", keys, "not_read")
+    return closed("", keys, "not_read", "class_defaults")
 
 
 def answer_of_list() -> Schema:

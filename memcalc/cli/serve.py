@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, unread_fields
+from memcalc.cli.command import SOURCE, Answer, Command, config_fields
 from memcalc.cli.header import header_fields, header_text
 from memcalc.cli.parser import add_options, options_from
 from memcalc.errors import BadInputError
@@ -49,7 +49,7 @@ def answer(given: argparse.Namespace) -> Answer:
     source = served.plan.source
     return Answer(
         1 if given.check and served.fits is False else 0,
-        lambda: fields(served) | header_fields(source) | unread_fields(served.model),
+        lambda: fields(served) | header_fields(source) | config_fields(served.model),
         lambda: "\n".join([str(served), *header_text(source)]),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, unread_fields
+from memcalc.cli.command import SOURCE, Answer, Command, config_fields
 from memcalc.cli.parser import add_options, options_from
 from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
@@ -28,7 +28,7 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     step = estimate(given.source, options_from(given, TrainingOptions))
-    return Answer(0, lambda: fields(step) | unread_fields(step.model), lambda: str(step))
+    return Answer(0, lambda: fields(step) | config_fields(step.model), lambda: str(step))
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:

@@ -5,14 +5,15 @@ What was read and is not used is counted too, with the reason.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.evidence.records import PURPOSE, SOURCED, half_a_digit, load_left_out, load_records, matching
-from memcalc.ledger.amount import GIB, MIB
+from memcalc.ledger.amount import GIB, MIB, amount
 
 if TYPE_CHECKING:
     from memcalc.evidence.prediction import Prediction
     from memcalc.evidence.records import Checks, LeftOut
+    from memcalc.ledger.amount import Amount
 
 __all__ = ["CHECKS", "QUANTITIES", "REASONS", "SEVERAL", "Observation", "left_out", "observations"]
 
@@ -82,7 +83,7 @@ class Observation(NamedTuple):
     grade: str
     source: str
     date: str
-    value_bytes: int | None = None
+    value_bytes: Amount | None = None
     value: int | None = None
     shape: str | None = None
     weights: str | None = None
@@ -179,7 +180,12 @@ def observations(**wanted: object) -> tuple[Observation, ...]:
     [64583, 66632, 70728]
 
     """
-    return matching(load_records(Observation, "observations.json", CHECKS), wanted)
+    return matching(load_records(observation, "observations.json", CHECKS), wanted)
+
+
+def observation(value_bytes: int | None = None, **fields: Any) -> Observation:
+    """Return a row from its fields as they are stored: its bytes are an amount."""
+    return Observation(value_bytes=amount(value_bytes), **fields)
 
 
 def left_out() -> tuple[LeftOut, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memcalc.evidence.records import SOURCED, load_records
 from memcalc.files.source import Source
 from memcalc.files.sources import source
+from memcalc.ledger.amount import Amount, amount
 from memcalc.ledger.formats import format_named, tensor_bytes, tensor_pieces
 from memcalc.ledger.tensor import Tensor
 
@@ -47,7 +48,7 @@ class Checkpoint(NamedTuple):
     scale_bits: int | None = None
     vision: bool = False
     extra: tuple[Tensor, ...] = ()
-    total_bytes: int | None = None
+    total_bytes: Amount | None = None
     published_as: str = ""
     assumed: tuple[str, ...] = ()
     read_as: str = ""
@@ -86,23 +87,23 @@ class Checkpoint(NamedTuple):
         return sum(tensor.count for tensor, _ in self.tensors())
 
     @property
-    def bytes(self) -> int:
+    def bytes(self) -> Amount:
         """Tensor bytes as memcalc derives them.
 
         >>> checkpoints("openai/gpt-oss-20b")[0].bytes
-        13761264768
+        12.82 GiB
         """
-        return sum(tensor_bytes(tensor, form) for tensor, form in self.tensors())
+        return Amount(sum(tensor_bytes(tensor, form) for tensor, form in self.tensors()))
 
     @property
-    def pieces(self) -> dict[str, int]:
+    def pieces(self) -> dict[str, Amount]:
         """The bytes of codes, scales, zero points and so on, and of what is not quantised."""
         sizes: dict[str, int] = {}
         for tensor, form in self.tensors():
             for piece, size in tensor_pieces(tensor, form):
                 name = PLAIN if form.is_plain else piece
                 sizes[name] = sizes.get(name, 0) + size
-        return sizes
+        return {name: Amount(size) for name, size in sizes.items()}
 
 
 def checkpoints(*names: str) -> tuple[Checkpoint, ...]:
@@ -133,8 +134,12 @@ def checkpoints(*names: str) -> tuple[Checkpoint, ...]:
 
 
 def checkpoint(
-    *, extra: Sequence[Mapping[str, Any]] = (), assumed: Sequence[str] = (), **fields: Any
+    *,
+    extra: Sequence[Mapping[str, Any]] = (),
+    assumed: Sequence[str] = (),
+    total_bytes: int | None = None,
+    **fields: Any,
 ) -> Checkpoint:
     """Return an entry of the record, whose tensors are stored as lists."""
     tensors = tuple(Tensor(**{**one, "shape": tuple(one["shape"])}) for one in extra)
-    return Checkpoint(**fields, extra=tensors, assumed=tuple(assumed))
+    return Checkpoint(**fields, extra=tensors, assumed=tuple(assumed), total_bytes=amount(total_bytes))

@@ -12,12 +12,12 @@ from memcalc.errors import MemcalcError
 from memcalc.evidence.inference import Observation
 from memcalc.evidence.predict_serving import predict_serving
 from memcalc.evidence.predict_training import predict_training
+from memcalc.evidence.prediction import Prediction
 from memcalc.evidence.training import TrainingObservation
+from memcalc.ledger.amount import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from memcalc.evidence.prediction import Prediction
 
 __all__ = [
     "Family",
@@ -42,12 +42,12 @@ class Score(NamedTuple, Generic[Row]):
     predicted: Prediction
 
     @property
-    def measured(self) -> int:
+    def measured(self) -> Amount:
         """The measured bytes; a row that counts something else has no prediction."""
-        return self.row.value_bytes or 0
+        return self.row.value_bytes or Amount(0)
 
     @property
-    def off(self) -> int:
+    def off(self) -> Amount:
         """Measured less predicted bytes."""
         return self.measured - self.predicted.bytes
 
@@ -155,7 +155,8 @@ def predict(row: Observation | TrainingObservation) -> Prediction:
     (69079, 69078)
 
     """
-    return predict_serving(row) if isinstance(row, Observation) else predict_training(row)
+    found = predict_serving(row) if isinstance(row, Observation) else predict_training(row)
+    return Prediction(*map(Amount, found))
 
 
 def scoreboard(rows: Iterable[Row]) -> Scoreboard[Row]:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.evidence.records import PURPOSE, SOURCED, half_a_digit, load_left_out, load_records, matching
-from memcalc.ledger.amount import GIB
+from memcalc.ledger.amount import Amount, amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ TRAINING_REASONS = {  # why a published figure is no row of the record
 CHECKS: Checks = {
     **SOURCED,
     "quantity": lambda row: row.quantity in TRAINING_QUANTITIES,
-    "value_bytes": lambda row: type(row.value_bytes) is int and row.value_bytes > 0,
+    "value_bytes": lambda row: isinstance(row.value_bytes, Amount) and row.value_bytes > 0,
     "plan": lambda row: bool(row.plan) and row.plan.keys() <= OPTIONS,
     **PURPOSE,
 }
@@ -105,7 +105,7 @@ class TrainingObservation(NamedTuple):
     model: str
     quantity: str
     printed: str
-    value_bytes: int
+    value_bytes: Amount
     hardware: str
     plan: Mapping[str, Any]
     role: str
@@ -134,10 +134,10 @@ class TrainingObservation(NamedTuple):
     def columns(self, predicted: Prediction) -> dict[str, object]:
         """Return what a table shows of this row: what was measured, what is predicted, and on what."""
         return {
-            "measured, GiB": self.value_bytes / GIB,
-            "predicted, GiB": predicted.bytes / GIB,
-            "from, GiB": predicted.low / GIB,
-            "to, GiB": predicted.high / GIB,
+            "measured": self.value_bytes,
+            "predicted": predicted.bytes,
+            "from": predicted.low,
+            "to": predicted.high,
             "hardware": self.hardware,
         }
 
@@ -182,16 +182,16 @@ def training_observations(**wanted: object) -> tuple[TrainingObservation, ...]:
     Examples
     --------
     >>> [row.value_bytes for row in training_observations(family="fms full", role="calibration")]
-    [72434837504, 81008787456, 56190042112]
+    [67.46 GiB, 75.45 GiB, 52.33 GiB]
 
     """
     return matching(load_records(observation, FILE, CHECKS, part="observations"), wanted)
 
 
-def observation(plan: Mapping[str, Any], **fields: Any) -> TrainingObservation:
+def observation(plan: Mapping[str, Any], value_bytes: int, **fields: Any) -> TrainingObservation:
     """Return a row from its fields as they are stored: an option with several values is a tuple."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in plan.items()}
-    return TrainingObservation(plan=values, **fields)
+    return TrainingObservation(plan=values, value_bytes=amount(value_bytes), **fields)
 
 
 @cache

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import MemcalcError, escaped
+from memcalc.files.json_file import WithoutCollection
 from memcalc.files.quantizers import Array, arrays_of
 from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
 from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Difference", "check"]
 
 DTYPES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
+NUMBERED = {**dict.fromkeys(("layers", "blocks", "blk"), "{layer}"), "experts": "{expert}"}
 # the router's bias: F32 in published files, the model's dtype if written again
 BUFFER = ("F32", "BF16", "F16")
 
@@ -123,8 +124,9 @@ def check(source: Source) -> Check | None:
         aside = (Difference(name, "not compared", count=len(expected.uncompared)),)
     size = sum(array.bytes(header.tensors.get(name)) for name, array in counted(expected, header))
     size += sum(expected.uncompared.values())
-    found = (*tensors(expected, header), *sizes(expected, header, size))
-    return Check(header, size, (*grouped(found), *aside))
+    with WithoutCollection():
+        found = (*tensors(expected, header), *sizes(expected, header, size))
+        return Check(header, size, (*grouped(found), *aside))
 
 
 def check_gguf(model: Model, header: Header) -> Check:
@@ -241,7 +243,8 @@ def tensors(expected: Expected, header: Header) -> Iterator[Difference]:
         if found and kind:
             yield Difference(name, kind, array.fields, shown(found))
     for name, found in header.tensors.items():
-        if name not in expected.arrays and not any(module in expected.uncompared for module in above(name)):
+        aside = expected.uncompared and any(module in expected.uncompared for module in above(name))
+        if name not in expected.arrays and not aside:
             yield Difference(name, "unexpected", None, found and shown(found))
 
 
@@ -271,6 +274,19 @@ def sizes(expected: Expected, header: Header, ledger: int) -> Iterator[Differenc
         yield Difference("metadata.total_size", "bytes", right, header.total_size)
 
 
+def unnumbered(name: str) -> str:
+    """Return a name without the numbers of its layer and its expert.
+
+    >>> unnumbered("model.layers.7.mlp.experts.31.up_proj.weight")
+    'model.layers.{layer}.mlp.experts.{expert}.up_proj.weight'
+    """
+    words = name.split(".")
+    for place in range(1, len(words) - 1):
+        if words[place].isdigit():
+            words[place] = NUMBERED.get(words[place - 1], words[place])
+    return ".".join(words)
+
+
 def grouped(differences: Iterable[Difference]) -> Iterator[Difference]:
     """Yield equal differences of several layers and experts as one.
 
@@ -279,8 +295,7 @@ def grouped(differences: Iterable[Difference]) -> Iterator[Difference]:
     """
     alike: dict[str, tuple[str, list[Difference]]] = {}
     for one in differences:
-        name = re.sub(r"\b(layers|blocks|blk)\.\d+\.", r"\1.{layer}.", one.name)
-        name = re.sub(r"\bexperts\.\d+\.", "experts.{expert}.", name)
+        name = unnumbered(one.name)
         alike.setdefault(repr((name, *one[1:])), (name, []))[1].append(one)
     for name, same in alike.values():
         yield same[0] if len(same) == 1 else same[0]._replace(name=name, count=len(same))

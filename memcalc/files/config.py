@@ -65,6 +65,7 @@ class Config:
         self.aliases = {**(declared.aliases if declared else {}), **(aliases or {})}
         self.defaults: Mapping[str, object] = declared.defaults if declared else {}
         self.read: set[str] = set()
+        self.assumed: dict[str, object] = {}  # sizes that the file does not state: the class's are taken
         self.inside: list[tuple[str, Config]] = []
         self.stated: dict[str, object] = {}
         for field, value in self.fields.items():
@@ -112,6 +113,9 @@ class Config:
         if value is None:
             raise BadInputError(field, "a whole number >= 1", None, "add the field to config.json")
         check_size(field, value)
+        name = self.aliases.get(field, field)
+        if name not in self.stated:
+            self.assumed[name] = value
         return value  # type: ignore[return-value]
 
     def optional(self, field: str) -> int | None:
@@ -261,6 +265,8 @@ def check_range(field: str, value: object) -> None:
         name, one = left.pop()
         if type(one) is dict:
             left += [(f"{name}.{key}", item) for key, item in one.items()]
+        elif type(one) is list and set(map(type, one)) == {int}:  # one a layer, or a million by mistake
+            left += [(name, min(one)), (name, max(one))]
         elif type(one) is list:
             left += [(name, item) for item in one]
         elif type(one) is int and abs(one) > LARGEST:

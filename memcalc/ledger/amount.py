@@ -13,16 +13,43 @@ GIB = 2**30
 
 
 class Amount(int):
-    """A whole number of bytes that shows itself in GiB; arithmetic with it is arithmetic with whole numbers.
+    """A whole number of bytes that shows itself in GiB.
+
+    Sums, differences and whole multiples of amounts are amounts; a quotient is a plain number, because it
+    counts how often one amount goes into another.
 
     >>> total = Amount(65_524_246_528)
     >>> total, str(total), f"{total:,} B"
     (61.02 GiB, '61.02 GiB', '65,524,246,528 B')
-    >>> total.gib == total / 2**30, total.gb, total + 1
-    (True, 65.524246528, 65524246529)
+    >>> total.gib == total / 2**30, total.gb
+    (True, 65.524246528)
+    >>> 2 * total, total - 2**30, -sum([total, total]), total // 2
+    (122.05 GiB, 60.02 GiB, -122.05 GiB, 32762123264)
     """
 
     __slots__ = ()
+
+    def __add__(self, other: int) -> Amount:
+        return amount(int.__add__(self, other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: int) -> Amount:
+        return amount(int.__sub__(self, other))
+
+    def __rsub__(self, other: int) -> Amount:
+        return amount(int.__rsub__(self, other))
+
+    def __mul__(self, other: int) -> Amount:
+        return amount(int.__mul__(self, other))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Amount:
+        return Amount(int.__neg__(self))
+
+    def __abs__(self) -> Amount:
+        return Amount(int.__abs__(self))
 
     @property
     def gib(self) -> float:
@@ -67,6 +94,11 @@ def gb(number: int) -> str:
 
 
 def hundredths(number: int, unit: int) -> str:
-    """Write a quotient with two decimals, rounded half up: whole numbers only, however large."""
-    whole, rest = divmod((200 * number + unit) // (2 * unit), 100)
-    return f"{whole:,}.{rest:02}"
+    """Write a quotient with two decimals, a half rounded away from zero: whole numbers only, however large.
+
+    >>> hundredths(-52_428_800, GIB), hundredths(-1, GIB)
+    ('-0.05', '0.00')
+    """
+    rounded = (200 * abs(number) + unit) // (2 * unit)
+    whole, rest = divmod(rounded, 100)
+    return f"{'-' if number < 0 < rounded else ''}{whole:,}.{rest:02}"

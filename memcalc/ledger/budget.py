@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.ledger.amount import amount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from memcalc.ledger.amount import Amount
 
 __all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget"]
@@ -112,10 +114,11 @@ class PoolBudget:
     @property
     def components(self) -> dict[str, Amount]:
         """Bytes of each component at the fullest moment; they add up to `total_bytes`."""
-        sizes: dict[str, int] = {}
-        for line in self.at_fullest:
-            sizes[line.component] = sizes.get(line.component, 0) + line.bytes
-        return {name: amount(sizes[name]) for name in sorted(sizes, key=COMPONENTS.index)}
+        return by_component(self.at_fullest)
+
+    def components_at(self, moment: str) -> dict[str, Amount]:
+        """Return the allocator's bytes of each component at a moment; they add up to those of the moment."""
+        return by_component(line for line in self.lines if moment in line.moments)
 
     @property
     def total_bytes(self) -> Amount:
@@ -176,6 +179,14 @@ class PoolBudget:
     def _fits(self, end: str) -> bool | None:
         room = self._room(end)
         return None if room is None else room >= 0
+
+
+def by_component(lines: Iterable[Line]) -> dict[str, Amount]:
+    """Return the bytes of each component that has lines."""
+    sizes: dict[str, int] = {}
+    for line in lines:
+        sizes[line.component] = sizes.get(line.component, 0) + line.bytes
+    return {name: amount(sizes[name]) for name in sorted(sizes, key=COMPONENTS.index)}
 
 
 class Budget(NamedTuple):

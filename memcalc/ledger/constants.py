@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 __all__ = ["Measured"]
 
+MB, MIB, GB, GIB = 10**6, 2**20, 10**9, 2**30
+
 
 class Measured(NamedTuple):
     """A measured number: its lower end, what is typical, its upper end, and who measured it when."""
@@ -17,9 +19,12 @@ class Measured(NamedTuple):
     date: str
 
 
-# ---- Serving: what engines take on top of all that follows from shapes, in bytes ----
+def in_gib(low: float, typical: float, high: float, source: str, date: str) -> Measured:
+    """Return a number that was measured in GiB, in bytes."""
+    return Measured(int(low * GIB), int(typical * GIB), int(high * GIB), source, date)
 
-MB, MIB, GB, GIB = 10**6, 2**20, 10**9, 2**30
+
+# ---- Serving: what engines take on top of all that follows from shapes, in bytes ----
 
 CUDA_SOURCE = "pytorch/pytorch#107667: a CUDA context with lazy loading, and before CUDA 11.7"
 SPEED_BENCHMARK = "QwenLM/Qwen3@a912d23 docs/source/benchmark/speed_benchmark.rst (A100, transformers 4.46)"
@@ -51,12 +56,8 @@ VLLM_0_11_TOKENS = Measured(
 )
 VLLM_0_17_TOKENS = Measured(100, 100, 112, f"{SWEEP}: CodeLlama-7b (0.77 GiB)", "2026-04")
 # outside PyTorch's allocator, on one tensor-parallel rank and on several
-VLLM_0_11_NON_TORCH = Measured(
-    int(0.03 * GIB),
-    int(0.14 * GIB),
-    int(0.44 * GIB),
-    "vLLM logs: 0.03 GiB (RTX 4060, 0.7) to 0.44 (RTX A6000, 0.6.4)",
-    "read 2026-11",
+VLLM_0_11_NON_TORCH = in_gib(
+    0.03, 0.14, 0.44, "vLLM logs: 0.03 GiB (RTX 4060, 0.7) to 0.44 (RTX A6000, 0.6.4)", "read 2026-11"
 )
 VLLM_0_11_NON_TORCH_ON_RANKS = Measured(
     int(0.03 * GIB) + 500 * MB,
@@ -65,39 +66,21 @@ VLLM_0_11_NON_TORCH_ON_RANKS = Measured(
     "a NCCL communicator takes 500 MB at least (NVIDIA/nccl#964, #864, #1685); vllm#10909 (2 x H100)",
     "read 2026-11",
 )
-VLLM_0_17_NON_TORCH = Measured(
-    int(0.07 * GIB),
-    int(0.25 * GIB),
-    int(0.46 * GIB),
-    f"{SWEEP}: Llama-3.1-8B in stages and alone, granite-3.1-2b",
-    "2026-04",
+VLLM_0_17_NON_TORCH = in_gib(
+    0.07, 0.25, 0.46, f"{SWEEP}: Llama-3.1-8B in stages and alone, granite-3.1-2b", "2026-04"
 )
-VLLM_0_17_NON_TORCH_ON_RANKS = Measured(
-    int(2.06 * GIB),
-    int(2.1 * GIB),
-    int(2.21 * GIB),
-    f"{SWEEP}: Qwen2.5-7B on 2, Kimi-Dev-72B on 2, Llama-3.3-70B on 4",
-    "2026-04",
+VLLM_0_17_NON_TORCH_ON_RANKS = in_gib(
+    2.06, 2.1, 2.21, f"{SWEEP}: Qwen2.5-7B on 2, Kimi-Dev-72B on 2, Llama-3.3-70B on 4", "2026-04"
 )
 # captured CUDA graphs; below 0 capturing freed more than it took
-VLLM_0_11_GRAPHS = Measured(
-    int(-0.88 * GIB),
-    int(0.1 * GIB),
-    int(1.03 * GIB),
-    f"{PLANNER}: Qwen3-32B, Qwen3-0.6B, gpt-oss-120b",
-    "2026-04",
+VLLM_0_11_GRAPHS = in_gib(-0.88, 0.1, 1.03, f"{PLANNER}: Qwen3-32B, Qwen3-0.6B, gpt-oss-120b", "2026-04")
+VLLM_0_17_GRAPHS = in_gib(
+    0.51, 0.91, 1.85, f"{SWEEP}: Llama-3.1-8B in 4 stages and alone, Llama-3.3-70B on 2", "2026-04"
 )
-VLLM_0_17_GRAPHS = Measured(
-    int(0.51 * GIB),
-    int(0.91 * GIB),
-    int(1.85 * GIB),
-    f"{SWEEP}: Llama-3.1-8B in 4 stages and alone, Llama-3.3-70B on 2",
-    "2026-04",
-)
-VLLM_0_21_GRAPHS = Measured(
-    int(0.11 * GIB),
-    int(0.91 * GIB),
-    int(1.85 * GIB),
+VLLM_0_21_GRAPHS = in_gib(
+    0.11,
+    0.91,
+    1.85,
     f"{SWEEP}; LukeJYK/AutoScientists@e313354 vllm.log (A100, 0.26.1): Qwen3-Coder-30B-A3B",
     "2026-08",
 )
@@ -108,27 +91,17 @@ VLLM_MXFP4_PADDING = Measured(
 
 SGLANG_LOGS = "logs of sgl-project.github.io (H100, 0.4.2 and 0.5)"
 # outside PyTorch's allocator before weights are loaded, on one device and on several
-SGLANG_NON_TORCH = Measured(
-    int(0.37 * GIB),
-    int(0.5 * GIB),
-    int(0.82 * GIB),
-    f"{SGLANG_LOGS}; jerryzsj/my-deepseek-r1 (RTX 3090)",
-    "2025-08",
-)
-SGLANG_NON_TORCH_ON_RANKS = Measured(
-    int(0.84 * GIB),
-    int(2.1 * GIB),
-    int(3.81 * GIB),
+SGLANG_NON_TORCH = in_gib(0.37, 0.5, 0.82, f"{SGLANG_LOGS}; jerryzsj/my-deepseek-r1 (RTX 3090)", "2025-08")
+SGLANG_NON_TORCH_ON_RANKS = in_gib(
+    0.84,
+    2.1,
+    3.81,
     f"{SGLANG_LOGS}; vllm-project/vllm#21348 (4 x H100); 8 x MI355X, ajith-sirra-amd/Issues",
     "2026-02",
 )
-SGLANG_LOADING = Measured(int(0.11 * GIB), int(0.12 * GIB), int(0.13 * GIB), SGLANG_LOGS, "2025-08")
-SGLANG_GRAPHS = Measured(
-    int(0.06 * GIB),
-    int(0.9 * GIB),
-    int(1.85 * GIB),
-    f"least: SGLang's own logs for 4 sequences; else as vLLM's, {SWEEP}",
-    "2026-04",
+SGLANG_LOADING = in_gib(0.11, 0.12, 0.13, SGLANG_LOGS, "2025-08")
+SGLANG_GRAPHS = in_gib(
+    0.06, 0.9, 1.85, f"least: SGLang's own logs for 4 sequences; else as vLLM's, {SWEEP}", "2026-04"
 )
 # rows of the table that says where each token of each request lies
 SGLANG_REQUESTS = Measured(

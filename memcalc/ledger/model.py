@@ -75,7 +75,7 @@ class Model:
     `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
     `vision` those of the vision tower: neither is part of `weights`.
     `not_read` names fields of its config.json, with their values, that were not read and are not known to be
-    harmless.
+    harmless; `class_defaults` sizes that it does not state, with the values of its class in transformers.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Model:
     vision: tuple[Layer, ...] = ()
     outside_pools: tuple[tuple[str, str], ...] = ()
     not_read: tuple[str, ...] = ()
+    class_defaults: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -314,15 +315,16 @@ def summary(model: Model, growth: dict[str, int]) -> list[str]:
     if type(model.parameters) is not int:
         return [title]
     far, near, state = growth.values()
+    vision = model.vision_parameters
     window = "" if far == near else f", {near:,} B while every window still grows"
     rows = {
         "parameters": f"{model.parameters:,}",
         "active a token": f"{model.active_parameters:,}",
-        "vision tower": f"{model.vision_parameters:,} parameters (not included above)",
+        "vision tower": f"{vision:,} parameters (not included above)" if vision else "",
         "cache a token": f"{far:,} B (16-bit){window}",
-        "state a sequence": f"{state:,} B",
+        "state a sequence": f"{state:,} B" if state else "",
         "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
         "not read": ", ".join(model.not_read),
+        "class defaults": ", ".join(model.class_defaults),
     }
-    absent = {"vision tower": model.vision_parameters, "state a sequence": state, "not read": model.not_read}
-    return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if absent.get(name, 1))]
+    return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if text)]

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     )
     from memcalc.serving.api import serve as serve
     from memcalc.serving.engines import ENGINES as ENGINES, engine as engine
+    from memcalc.serving.engines.base import activation_width as activation_width
     from memcalc.serving.estimate import ServingEstimate as ServingEstimate
     from memcalc.serving.options import ServingOptions as ServingOptions
     from memcalc.serving.parallelism import ServingParallelism as ServingParallelism, stages as stages
     from memcalc.serving.plan import ServingPlan as ServingPlan
     from memcalc.serving.search import KVPool as KVPool
+    from memcalc.serving.stage import (
+        cache_bytes as cache_bytes,
+        cache_tensors as cache_tensors,
+        device_budget as device_budget,
+        growing_lines as growing_lines,
+    )
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -26,10 +33,12 @@ __getattr__, __dir__ = lazy_names(
         "allocator": ("Allocator", "MIB", "segment", "unused_bytes"),
         "api": ("serve",),
         "engines": ("ENGINES", "engine"),
+        "engines.base": ("activation_width",),
         "estimate": ("ServingEstimate",),
         "options": ("ServingOptions",),
         "parallelism": ("ServingParallelism", "stages"),
         "plan": ("ServingPlan",),
         "search": ("KVPool",),
+        "stage": ("cache_bytes", "cache_tensors", "device_budget", "growing_lines"),
     },
 )

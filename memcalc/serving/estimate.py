@@ -57,6 +57,7 @@ class ServingEstimate(Shown):
         plan, engine = self.plan, self.engine
         facts = {
             "not read": ", ".join(self.model.not_read),
+            "class defaults": ", ".join(self.model.class_defaults),
             "names in quantization_config that match no module": ", ".join(plan.unmatched),
             "derived, under these assumptions": plan.assumed,
         }

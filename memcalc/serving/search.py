@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.ledger.amount import Amount
 from memcalc.ledger.search import LIMIT, largest
 from memcalc.serving.stage import (
     cache_bytes,
@@ -31,9 +32,9 @@ class KVPool(NamedTuple):
     `tokens` are those of one sequence in whole blocks, the model's own limit aside.
     """
 
-    bytes: int
-    low_bytes: int
-    high_bytes: int
+    bytes: Amount
+    low_bytes: Amount
+    high_bytes: Amount
     tokens: int
     low_tokens: int
     high_tokens: int
@@ -125,7 +126,7 @@ class Search:
             unused = [partial(self.unused, size, one) for size, one in zip(left, self.stages, strict=True)]
             sizes.append(min(left))
             tokens.append(self.block * largest_fitting(unused))
-        return KVPool(*sizes, *tokens)
+        return KVPool(*map(Amount, sizes), *tokens)
 
     def unused(self, size: int, one: LoadedStage, blocks: int) -> int:
         """Return what one sequence of so many blocks leaves of a pool of this size."""

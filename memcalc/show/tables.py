@@ -52,9 +52,14 @@ class Column(NamedTuple):
 
 
 def column(name: str, values: Sequence[object]) -> Column:
-    """Return a column; amounts are in the unit that its name ends with, or in GiB, and the header says so."""
+    """Return a column; amounts are in the unit that its name ends with, or in GiB, and the header says so.
+
+    A plain 0 among amounts is one of them: nothing, in every unit.
+    """
     given = [value for value in values if value is not None]
-    amounts = [value for value in given if isinstance(value, Amount)]
+    if any(isinstance(value, Amount) for value in given):
+        values = [Amount(0) if type(value) is int and value == 0 else value for value in values]
+    amounts = [value for value in values if isinstance(value, Amount)]
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
     side = "---:" if is_number else ":---"
     if not amounts or len(amounts) < len(given):
@@ -127,6 +132,11 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     | what | size, GiB | size, bytes |
     | :--- | ---: | ---: |
     | weights | 61.02 | 65,524,246,528 |
+    >>> table([{"what": "weights", "on the host": Amount(2**31)}, {"what": "cache", "on the host": 0}])
+    | what | on the host, GiB |
+    | :--- | ---: |
+    | weights | 2.00 |
+    | cache | 0.00 |
     >>> table([{"GiB": 2.0}], folded="1 row")
     <details><summary>1 row</summary>
     <BLANKLINE>

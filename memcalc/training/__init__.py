@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.tape import Tape as Tape
     from memcalc.training.estimate import TrainingEstimate as TrainingEstimate
     from memcalc.training.optimizers import OPTIMIZERS as OPTIMIZERS
-    from memcalc.training.options import TrainingOptions as TrainingOptions
+    from memcalc.training.options import (
+        TrainingOptions as TrainingOptions,
+        training_options as training_options,
+    )
     from memcalc.training.parallelism import TrainingParallelism as TrainingParallelism
     from memcalc.training.plan import TrainingPlan as TrainingPlan, plan_fields as plan_fields
     from memcalc.training.precision import GRADIENTS as GRADIENTS, PRECISIONS as PRECISIONS
@@ -27,7 +30,7 @@ __getattr__, __dir__ = lazy_names(
         "autograd.tape": ("Tape",),
         "estimate": ("TrainingEstimate",),
         "optimizers": ("OPTIMIZERS",),
-        "options": ("TrainingOptions",),
+        "options": ("TrainingOptions", "training_options"),
         "parallelism": ("TrainingParallelism",),
         "plan": ("TrainingPlan", "plan_fields"),
         "precision": ("GRADIENTS", "PRECISIONS"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.amount import Amount, amount, gib
-from memcalc.ledger.budget import COMPONENTS, PoolBudget
+from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card
 from memcalc.show.shown import Shown
 from memcalc.training.backward import largest
@@ -48,11 +48,7 @@ class StageEstimate(NamedTuple):
 
     def components(self, moment: str) -> dict[str, Amount]:
         """Return the bytes of each component at a moment."""
-        found: dict[str, int] = {}
-        for line in self.device.lines:
-            if moment in line.moments:
-                found[line.component] = found.get(line.component, 0) + line.bytes
-        return {name: amount(found[name]) for name in sorted(found, key=COMPONENTS.index)}
+        return self.device.components_at(moment)
 
 
 class TrainingEstimate(Shown):
@@ -288,3 +284,5 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield f"assumed: {one}"
     if step.model.not_read:
         yield f"not read: {', '.join(step.model.not_read)}"
+    if step.model.class_defaults:
+        yield f"class defaults: {', '.join(step.model.class_defaults)}"

@@ -4,9 +4,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from memcalc.options import about
+from memcalc.options import Option, about, options_of
 
-__all__ = ["TrainingOptions"]
+__all__ = ["TrainingOptions", "training_options"]
 
 DATA, NUMBERS, STEP, PARALLEL = "model and data", "precision", "optimizer and loss", "parallelism"
 KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "machine"
@@ -233,3 +233,12 @@ class TrainingOptions:
         values = ((one.name, getattr(self, one.name), one.default) for one in fields(self))
         asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
         return f"TrainingOptions({', '.join(asked)})"
+
+
+def training_options() -> tuple[Option, ...]:
+    """Return every option of a training step: its flag, meaning, values and default in words.
+
+    >>> [one.typed for one in training_options() if one.group == "adapters"][:2]
+    ['--lora-rank', '--lora-targets']
+    """
+    return options_of(TrainingOptions)

@@ -99,5 +99,9 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
 def finished(reader: Reader, config: Config, name: str) -> Model:
     """Return what a reader makes of a config, once it is known that nothing of it was passed over unnamed."""
     model = reader(config, name)
-    unread = config.unread()
-    return replace(model, not_read=(*model.not_read, *unread)) if unread else model
+    unread, assumed = config.unread(), tuple(f"{name} {value}" for name, value in config.assumed.items())
+    if not (unread or assumed):
+        return model
+    return replace(
+        model, not_read=(*model.not_read, *unread), class_defaults=(*model.class_defaults, *assumed)
+    )

@@ -342,12 +342,7 @@ def refuse_cut_blocks(
 
 
 def refuse_states(model: Model, engine: str) -> None:
-    """Refuse layers that remember a state: how an engine lays it out in its pool is a rule of its own.
-
-    Raises:
-        BadInputError: a layer remembers one.
-
-    """
+    """Refuse layers that remember a state: how an engine lays it out in its pool is a rule of its own."""
     for tensor in model.cache(1, 1):
         if tensor.kind == "state":
             expected = "a model that remembers tokens only"

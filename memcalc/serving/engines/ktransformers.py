@@ -208,12 +208,7 @@ def most_experts(layer: Layer) -> int:
 
 
 def refuse_more(option: str, options: Mapping[str, int], limit: int, what: str) -> None:
-    """Refuse an option that asks for more than the model has.
-
-    Raises:
-        BadInputError: it does.
-
-    """
+    """Refuse an option that asks for more than the model has."""
     if options[option] > limit:
         expected = f"at most the model's {limit} {what}"
         raise BadInputError(f"--engine-option {option}", expected, options[option], "correct the value")

@@ -1,7 +1,7 @@
 """llama.cpp: GGUF weights, one cache for all sequences together, compute buffers as measured.
 
 Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against
-the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's laws:
+the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's rules:
 ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, 2026-11.
 """
 
@@ -145,12 +145,7 @@ class LlamaCpp(Engine):
         return ServingParallelism(pp=devices)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that cut matrices: --split-mode row is not understood.
-
-        Raises:
-            BadInputError: there are such ranks.
-
-        """
+        """Refuse ranks that cut matrices: --split-mode row is not understood."""
         for name in ("tp", "ep", "dp"):
             ranks = getattr(parallelism, name)
             if ranks > 1:
@@ -158,12 +153,7 @@ class LlamaCpp(Engine):
                 raise BadInputError(f"--{name}", "1", ranks, remedy)
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
-        """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent.
-
-        Raises:
-            BadInputError: a format does not fit.
-
-        """
+        """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent."""
         latent = any(
             isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts
         )
@@ -311,12 +301,7 @@ def names_of(model: Model) -> Iterator[str]:
 
 
 def refuse_without_experts(model: Model, field: str, given: object) -> None:
-    """Refuse to move experts of a model that has none.
-
-    Raises:
-        BadInputError: it has none.
-
-    """
+    """Refuse to move experts of a model that has none."""
     if not any(tensor.active_experts is not None for tensor in model.weights()):
         raise BadInputError(field, "a model with experts", given, "leave it out")
 

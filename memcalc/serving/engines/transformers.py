@@ -127,12 +127,7 @@ class Transformers(Engine):
         refuse_cut_blocks(model, parallelism, rule, self.id)
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
-        """Refuse versions in which the logits of the prompt or the layers are the larger, point by point.
-
-        Raises:
-            BadInputError: this is such a version.
-
-        """
+        """Refuse versions in which the logits of the prompt or the layers are the larger, point by point."""
         if self.behaviour.prompt_logits:
             remedy = (
                 "ask for single plans: which of logits and layers is the larger differs from point to point"
