@@ -71,9 +71,7 @@ class Option(NamedTuple):
 
     @property
     def typed(self) -> str:
-        """How it is typed: what is on by default is switched off, pairs of a mapping are named one by one."""
-        if get_origin(self.kind) is Mapping:
-            return self.flag.removesuffix("s")
+        """How it is typed: what is on by default is switched off."""
         on = self.kind is bool and not self.optional and self.default
         return f"--no-{self.flag.removeprefix('--')}" if on else self.flag
 

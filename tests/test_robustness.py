@@ -574,7 +574,7 @@ def test_an_unknown_name_offers_the_nearest_first(refusal):
     assert "memcalc list models" in refusal("model", "nothing like it")
 
 
-@pytest.mark.parametrize(("word", "meant"), [("sevre", "serve"), ("modle", "model"), ("trian", "train")])
+@pytest.mark.parametrize(("word", "meant"), [("sevre", "serve"), ("modelx", "model"), ("trainn", "train")])
 def test_a_misspelt_command_is_answered_with_a_question(refusal, word, meant):
     said = refusal(word, "Qwen/Qwen3-32B")
     assert f"did you mean {meant}?" in said

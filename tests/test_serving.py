@@ -200,7 +200,7 @@ def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
 
 @pytest.mark.parametrize("given", ["block_size=32", ("block_size=32",), {1: 2}, 5])
 def test_what_is_no_mapping_is_refused(given: object) -> None:
-    with pytest.raises(MemcalcError, match="--engine-options: expected a mapping, or a tuple of names"):
+    with pytest.raises(MemcalcError, match="--engine-option: expected a mapping, or a tuple of names"):
         serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_options=given)  # type: ignore[arg-type]
 
 

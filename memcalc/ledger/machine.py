@@ -49,7 +49,7 @@ class Machine(NamedTuple):
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
     device: Device
-    host_bytes: int | None = None
+    host_bytes: Amount | None = None
 
 
 class Server(NamedTuple):
@@ -93,8 +93,8 @@ def machine(text: str) -> Machine:
     (2, 47.54 GiB)
     >>> machine("4x atlas-800i-a2").count
     32
-    >>> machine("1x rtx-4090 + 512GiB host").host_bytes // 2**30
-    512
+    >>> machine("1x rtx-4090 + 512GiB host").host_bytes
+    512.00 GiB
     """
     cards, plus, memory = text.partition("+")
     host = host_bytes(memory) if plus else None
@@ -115,14 +115,14 @@ def machine(text: str) -> Machine:
     return Machine(count, devices()[name], host)
 
 
-def host_bytes(text: str) -> int:
+def host_bytes(text: str) -> Amount:
     """Return the bytes of ``512GiB host``: binary and decimal units are two things.
 
     >>> host_bytes(" 512GiB host"), host_bytes("512 GB host")
-    (549755813888, 512000000000)
+    (512.00 GiB, 476.84 GiB)
     """
     found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip())
     if found is None:
         expected = '"COUNTx ID + 512GiB host"'
         raise BadInputError("--on", expected, text.strip(), "say GiB or GB, and host")
-    return int(found[1]) * UNITS[found[2]]
+    return Amount(int(found[1]) * UNITS[found[2]])

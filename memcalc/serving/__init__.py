@@ -20,12 +20,7 @@ if TYPE_CHECKING:
     from memcalc.serving.parallelism import ServingParallelism as ServingParallelism, stages as stages
     from memcalc.serving.plan import ServingPlan as ServingPlan
     from memcalc.serving.search import KVPool as KVPool
-    from memcalc.serving.stage import (
-        cache_bytes as cache_bytes,
-        cache_tensors as cache_tensors,
-        device_budget as device_budget,
-        growing_lines as growing_lines,
-    )
+    from memcalc.serving.stage import cache_bytes as cache_bytes, cache_tensors as cache_tensors
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -39,6 +34,6 @@ __getattr__, __dir__ = lazy_names(
         "parallelism": ("ServingParallelism", "stages"),
         "plan": ("ServingPlan",),
         "search": ("KVPool",),
-        "stage": ("cache_bytes", "cache_tensors", "device_budget", "growing_lines"),
+        "stage": ("cache_bytes", "cache_tensors"),
     },
 )

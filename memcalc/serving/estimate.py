@@ -120,7 +120,7 @@ class ServingEstimate(Shown):
     @property
     def usable_bytes(self) -> Amount | None:
         """What the engine may use of one device; None without a machine."""
-        return amount(self.plan.usable_bytes)
+        return self.plan.usable_bytes
 
     @property
     def weights_file_bytes(self) -> Amount:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.sources import source as find_source
+from memcalc.ledger.amount import Amount
 from memcalc.ledger.machine import machine
 from memcalc.ledger.tensor import least
 from memcalc.options import check
@@ -63,13 +64,13 @@ class ServingPlan(NamedTuple):
         return round(self.utilization * MILLION), MILLION
 
     @property
-    def usable_bytes(self) -> int | None:
+    def usable_bytes(self) -> Amount | None:
         """Utilization x capacity of one device, in whole numbers."""
         above, below = self.share
-        return None if self.machine is None else self.machine.device.capacity_bytes * above // below
+        return None if self.machine is None else Amount(self.machine.device.capacity_bytes * above // below)
 
     @property
-    def host_bytes(self) -> int | None:
+    def host_bytes(self) -> Amount | None:
         """The size of the host's memory; None where it is not known."""
         return None if self.machine is None else self.machine.host_bytes
 

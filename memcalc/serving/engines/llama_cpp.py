@@ -14,7 +14,7 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.parts import MLA, Indexer
+from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
 from memcalc.serving.parallelism import ServingParallelism
@@ -154,9 +154,7 @@ class LlamaCpp(Engine):
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
         """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent."""
-        latent = any(
-            isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts
-        )
+        latent = any(is_mla(part) and not part.expanded for layer in model.groups for _, part in layer.parts)
         if latent and keys != values:
             remedy = "keys and values are one latent: name one format"
             raise BadInputError("--kv", f"{keys.id} for both", f"{keys.id}/{values.id}", remedy)
@@ -248,7 +246,7 @@ def compute_buffers(rank: RankContext, context: int) -> tuple[int, int]:
     tokens, vocab = tokens_a_pass(context, rank.options), rank.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in rank.widths)
     low = 4 * tokens * (vocab + 2 * stream)
-    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in rank.widths) else 0)
+    a_cell = 2 + (2 * 4 if any(hasattr(part, "index_heads") for part in rank.widths) else 0)
     return low, low + 4 * tokens * max(rank.widths.values()) + a_cell * tokens * padded(context)
 
 

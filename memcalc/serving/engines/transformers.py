@@ -19,7 +19,7 @@ from memcalc.ledger.constants import (
     TRANSFORMERS_UNEXPLAINED,
 )
 from memcalc.ledger.formats import array_bytes
-from memcalc.ledger.parts import GQA, MLA, MLP
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_mlp
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
     ALWAYS,
@@ -253,7 +253,7 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
     names = [name for name, _ in rank.stage.outside]
     if rank.parallelism.pp > 1 and ("model.embed_tokens" not in names or "model.norm" in names):
         width -= widest.width  # type: ignore[attr-defined]
-    evidence, source = ("measured", QWEN25) if isinstance(widest, MLP) else ("assumed", UNMEASURED)
+    evidence, source = ("measured", QWEN25) if is_mlp(widest) else ("assumed", UNMEASURED)
     return Line(
         component="activations",
         name="widest part of a prefill pass",
@@ -269,9 +269,9 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
 def rotary_width(rank: RankContext) -> int:
     """Return how many numbers of a head are rotated with the position; 0 if none are."""
     for part in (part for layer in rank.stage.groups for _, part in layer.parts):
-        if isinstance(part, GQA):
+        if is_gqa(part):
             return part.rope_dim or part.head_dim
-        if isinstance(part, MLA):
+        if is_mla(part):
             return part.rope_dim
     return 0
 

@@ -16,7 +16,7 @@ from memcalc.ledger import constants
 from memcalc.ledger.budget import Line
 from memcalc.ledger.constants import GIB, Measured
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.parts import MoE
+from memcalc.ledger.parts.kinds import is_moe
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
     ALWAYS,
@@ -259,7 +259,7 @@ def expert_workspace_width(rank: RankContext) -> int:
     widths, ranks = [0], rank.parallelism
     for layer in rank.stage.groups:
         for _, part in layer.parts:
-            if isinstance(part, MoE) and all(rank.rule(tensor).id != "mxfp4" for tensor in part.weights()):
+            if is_moe(part) and all(rank.rule(tensor).id != "mxfp4" for tensor in part.weights()):
                 inner = part.expert_width if ranks.ep > 1 else ceil_div(part.expert_width, ranks.tp)
                 widths.append(part.top_k * (max(2 * inner, part.width) + inner))
     return max(widths)
