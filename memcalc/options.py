@@ -20,7 +20,6 @@ from typing import (
     Any,
     Concatenate,
     Literal,
-    NamedTuple,
     ParamSpec,
     TypeVar,
     Union,
@@ -43,20 +42,27 @@ Options = TypeVar("Options")
 Answer = TypeVar("Answer")
 
 
-class Option(NamedTuple):
+class Option:
     """One option as its dataclass declares it: what Python, command line, JSON and documentation share."""
 
-    name: str
-    kind: type | tuple[object, ...]
-    default: object
-    required: bool
-    optional: bool
-    meaning: str
-    unit: str
-    otherwise: str
-    at_least: int | None
-    group: str
-    shown_as: str
+    def __init__(self, declared: Field[Any]) -> None:
+        kind: Any = declared.type
+        kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+        (kind, *others) = (one for one in kinds if one is not NoneType)
+        if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
+            raise TypeError(f"{declared.name}: an option is of one kind, or None")
+        about = declared.metadata
+        self.name = declared.name
+        self.kind: type | tuple[object, ...] = get_args(kind) if get_origin(kind) is Literal else kind
+        self.required = declared.default is MISSING
+        self.default = None if self.required else declared.default
+        self.optional = NoneType in kinds
+        self.meaning: str = about["meaning"]
+        self.unit: str = about["unit"]
+        self.otherwise: str = about["otherwise"]
+        self.at_least: int | None = about["at_least"]
+        self.group: str = about["group"]
+        self.shown_as: str = about["shown_as"]
 
     @property
     def metavar(self) -> str:
@@ -121,28 +127,7 @@ def about(
 @cache
 def options_of(declared: Any) -> tuple[Option, ...]:
     """Return the options that a dataclass declares, in their order."""
-    return tuple(map(option_of, fields(declared)))
-
-
-def option_of(one: Field[Any]) -> Option:
-    """Return a field as an option."""
-    kind: Any = one.type
-    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
-    optional = NoneType in kinds
-    (kind, *others) = (part for part in kinds if part is not NoneType)
-    if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
-        raise TypeError(f"{one.name}: an option is of one kind, or None")
-    if get_origin(kind) is Literal:
-        kind = get_args(kind)
-    required = one.default is MISSING
-    return Option(
-        name=one.name,
-        kind=kind,
-        default=None if required else one.default,
-        required=required,
-        optional=optional,
-        **one.metadata,
-    )
+    return tuple(map(Option, fields(declared)))
 
 
 def check(asked: Any) -> None:
