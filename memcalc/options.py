@@ -3,8 +3,8 @@
 A field's type says what it may be, its metadata what it means. A module that declares options does not
 postpone its annotations, so that both can be read when the program runs::
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
+    @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+    class Options(OptionSet):
         seq: int = field(metadata=about("tokens of a sequence", at_least=1))
         shard: Literal[0, 1, "fsdp"] = field(default=0, metadata=about("what data-parallel ranks share"))
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import Field
 
-__all__ = ["Option", "about", "check", "options_of", "takes_options", "value_of"]
+__all__ = ["Option", "OptionSet", "about", "check", "options_of", "takes_options", "value_of"]
 
 Given = ParamSpec("Given")
 Subject = TypeVar("Subject")
@@ -85,6 +85,17 @@ class Option:
     def shown_default(self) -> str:
         """The default in words."""
         return self.otherwise or ("required" if self.required else str(self.default))
+
+
+class OptionSet:
+    """What declarations of options have in common: they show what is asked for."""
+
+    def __repr__(self) -> str:
+        """Leave out what is left at its default."""
+        declared: Any = type(self)
+        values = ((one.name, getattr(self, one.name), one.default) for one in fields(declared))
+        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
+        return f"{declared.__name__}({', '.join(asked)})"
 
 
 def about(
