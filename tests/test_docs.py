@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import json
 import re
+import sys
 
 import pytest
 
@@ -22,13 +23,22 @@ ASKED = {
 }
 
 
-@pytest.fixture(scope="module")
-def reference(root):
-    """tools/reference.py"""
-    spec = importlib.util.spec_from_file_location("reference", root / "tools" / "reference.py")
-    found = importlib.util.module_from_spec(spec)
+def tool(root, name):
+    """A module of tools/."""
+    spec = importlib.util.spec_from_file_location(name, root / "tools" / f"{name}.py")
+    found = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     return found
+
+
+@pytest.fixture(scope="module")
+def reference(root):
+    return tool(root, "reference")
+
+
+@pytest.fixture(scope="module")
+def house(root):
+    return tool(root, "house")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -104,3 +114,37 @@ def test_states_have_the_words_of_a_training_step():
     words = {option.name for option in options_of(OPTIONS["train"])}
     _, *asked = inspect.signature(memcalc.states).parameters
     assert set(asked) <= words
+
+
+def test_the_picture_has_the_wings_of_the_house(root, house):
+    """All of them, in the order in which imports run; every room that it names is there."""
+    floors = [tuple(wing.name for wing in wings) for wings in house.FLOORS]
+    folders = {path.parent.name for path in (root / "memcalc").glob("*/__init__.py")} - {"data"}
+    assert {name for names in floors for name in names} == folders
+    checked = [
+        tuple(name for name in names if name in folders) for names in tool(root, "architecture").FLOORS
+    ]
+    assert floors == [names for names in checked if names]
+    for wing in (wing for wings in house.FLOORS for wing in wings):
+        rooms = wing.rooms.split(" · ")
+        there = {path.stem for path in (root / "memcalc" / wing.name).iterdir()}
+        assert set(rooms) <= there, wing.name
+
+
+def test_the_steps_of_the_way_are_those_of_the_picture(root, house):
+    page = (root / "book" / "how_it_is_built.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^(\d)\. \*\*", page, re.MULTILINE)
+    drawn = {step for wings in house.FLOORS for wing in wings for step in wing.way.split()}
+    assert steps == sorted(drawn)
+    assert set(re.findall(r'text-anchor="middle" fill="white">(\d)<', house.svg())) == drawn
+
+
+@pytest.mark.parametrize("page", ["book/how_it_is_built.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_page_names_is_there(root, page):
+    """From the root, or within the package; a placeholder stands for one of several."""
+    text = (root / page).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.<>-]*)`", text)
+    assert len(paths) > 20
+    for path in paths:
+        pattern = re.sub(r"<\w+>", "*", path)
+        assert any(next(folder.glob(pattern), None) for folder in (root, root / "memcalc")), path

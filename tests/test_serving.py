@@ -11,11 +11,11 @@ import pytest
 
 from memcalc.errors import MemcalcError
 from memcalc.files.sources import source
-from memcalc.ledger.search import largest
 from memcalc.options import options_of
 from memcalc.serving import ServingOptions, serve
 from memcalc.serving.engines import ENGINES, EngineName
 from memcalc.serving.plan import plan_fields
+from memcalc.serving.search import largest
 from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
 
 @pytest.mark.parametrize("given", ["block_size=32", ("block_size=32",), {1: 2}, 5])
 def test_what_is_no_mapping_is_refused(given: object) -> None:
-    with pytest.raises(MemcalcError, match="--engine-options: expected a mapping, or a tuple of names"):
+    with pytest.raises(MemcalcError, match="--engine-option: expected a mapping, or a tuple of names"):
         serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_options=given)  # type: ignore[arg-type]
 
 

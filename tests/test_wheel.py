@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -58,7 +59,7 @@ def bare(built, tmp_path_factory):
     def answer(program, *arguments):
         return run(str(programs / program), *arguments, cwd=folder, env=variables)
 
-    answer.python = str(programs / "python")
+    answer.python, answer.folder = str(programs / "python"), folder
     return answer
 
 
@@ -85,6 +86,8 @@ def test_the_distribution_has_a_name_of_its_own(built):
 
 
 def test_commands_of_the_readme_in_a_bare_environment(root, bare):
+    (bare.folder / "notebooks").mkdir()
+    shutil.copy(root / "notebooks" / "example_config.json", bare.folder / "notebooks")
     for words, shown in commands(root):
         said = bare(*words)
         if shown:

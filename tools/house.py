@@ -10,32 +10,47 @@ WIDTH, HEIGHT, GAP, LEFT = 372, 74, 16, 34
 
 
 class Wing(NamedTuple):
-    """A wing of the package: what it is for, its main rooms, and what happens there on the way."""
+    """A wing of the package: what it is for, its main rooms, and which steps of the way happen there."""
 
     name: str
     purpose: str
     rooms: str
-    way: str
+    way: str = ""
 
 
-WINGS = (
-    Wing("cli, show", "how an answer is asked for and how it looks", "parser · text · html · figure", "6"),
-    Wing("evidence", "what others measured, and what is predicted of it", "records · score · notes", ""),
-    Wing(
-        "serving, training",
-        "a plan is data; an estimate is computed from it",
-        "options · plan · estimate",
-        "5",
+FLOORS = (
+    (Wing("cli", "the commands, made from tables of options", "parser · model · serve · train · list", "7"),),
+    (Wing("evidence", "what others measured, and predictions of it", "inference · training · score"),),
+    (
+        Wing("serving", "plans of inference", "plan · stage · engines", "4 5 6"),
+        Wing("training", "plans of a step", "plan · stage · autograd"),
     ),
-    Wing("formula", "letters instead of numbers: derived, proved, printed", "lift · derive · latex", ""),
-    Wing("files", "where a model comes from, how it is stored", "sources · config · readers · gguf", "1 2"),
-    Wing("ledger", "what a model is made of: tensors and bytes", "parts · tensor · formats · budget", "3 4"),
+    (
+        Wing(
+            "show", "how an estimate looks, in text and in HTML", "card · text · html · tables · figure", "7"
+        ),
+    ),
+    (
+        Wing(
+            "formula", "letters for numbers: derived, proved, printed", "lifting · core · latex · javascript"
+        ),
+    ),
+    (
+        Wing(
+            "files",
+            "where a model comes from, how it is stored",
+            "sources · config · readers · storage",
+            "1 2",
+        ),
+    ),
+    (Wing("ledger", "tensors, and the bytes that they take", "parts · tensor · formats · budget", "3"),),
 )
+"""From the roof down: a wing imports from those below it alone."""
 
 
 def svg() -> str:
     """Return the picture; its lines and letters have the colour of the text around it."""
-    height = len(WINGS) * (HEIGHT + GAP)
+    height = len(FLOORS) * (HEIGHT + GAP) - GAP + 2
     rows = [
         (
             f'<svg viewBox="0 0 {WIDTH} {height}" role="img" style="width:100%;max-width:34em"'
@@ -43,42 +58,48 @@ def svg() -> str:
         ),
         f"<title>{title()}</title>",
     ]
-    for place, wing in enumerate(WINGS):
+    for place, wings in enumerate(FLOORS):
         top = place * (HEIGHT + GAP) + 1
-        rows += box(wing, top)
-        if place + 1 < len(WINGS):
-            rows.append(arrow(top + HEIGHT))
+        width = (WIDTH - LEFT - 1 - GAP * (len(wings) - 1)) // len(wings)
+        for column, wing in enumerate(wings):
+            rows += box(wing, LEFT + column * (width + GAP), top, width)
+            if place + 1 < len(FLOORS):
+                rows.append(arrow(LEFT + column * (width + GAP) + width // 2, top + HEIGHT))
+        rows += steps(" ".join(wing.way for wing in wings).split(), top)
     return "\n".join([*rows, "</svg>", ""])
 
 
 def title() -> str:
     """Return what the picture shows, in words."""
-    names = ", ".join(wing.name for wing in WINGS)
+    names = ", ".join(" and ".join(wing.name for wing in wings) for wings in FLOORS)
     return f"The wings of memcalc from top to bottom: {names}. Each imports only from those below it."
 
 
-def box(wing: Wing, top: int) -> list[str]:
-    """Return a wing as a box with three lines of text, and the numbers of the steps that happen in it."""
-    rows = [
-        (
-            f'<rect x="{LEFT}" y="{top}" width="{WIDTH - LEFT - 1}" height="{HEIGHT}" rx="4" fill="none"'
-            ' stroke="currentColor"/>'
-        ),
-        f'<text x="{LEFT + 10}" y="{top + 21}" font-size="14" font-weight="bold">{wing.name}</text>',
-        f'<text x="{LEFT + 10}" y="{top + 42}" font-size="12">{wing.purpose}</text>',
-        f'<text x="{LEFT + 10}" y="{top + 61}" font-size="11" font-style="italic">{wing.rooms}</text>',
+def box(wing: Wing, left: int, top: int, width: int) -> list[str]:
+    """Return a wing as a box with three lines of text."""
+    place = f'x="{left}" y="{top}" width="{width}" height="{HEIGHT}"'
+    return [
+        f'<rect {place} rx="4" fill="none" stroke="currentColor"/>',
+        f'<text x="{left + 10}" y="{top + 21}" font-size="14" font-weight="bold">{wing.name}</text>',
+        f'<text x="{left + 10}" y="{top + 42}" font-size="13">{wing.purpose}</text>',
+        f'<text x="{left + 10}" y="{top + 61}" font-size="12" font-style="italic">{wing.rooms}</text>',
     ]
-    for place, number in enumerate(wing.way.split()):
-        middle = top + 20 + 34 * place
+
+
+def steps(numbers: list[str], top: int) -> list[str]:
+    """Return the numbers of the steps that happen on a floor, one below the other."""
+    rows = []
+    for place, number in enumerate(numbers):
+        middle = top + 13 + 24 * place
         rows += [
-            f'<circle cx="14" cy="{middle}" r="12" fill="{COLOURS["weights"]}"/>',
+            f'<circle cx="14" cy="{middle}" r="11" fill="{COLOURS["weights"]}"/>',
             f'<text x="14" y="{middle + 5}" font-size="13" text-anchor="middle" fill="white">{number}</text>',
         ]
     return rows
 
 
-def arrow(top: int) -> str:
-    """Return an arrow from one wing down to the next."""
-    middle, end = LEFT + (WIDTH - LEFT) // 2, top + GAP - 2
+def arrow(middle: int, top: int) -> str:
+    """Return an arrow from one wing down to the next floor."""
+    end = top + GAP - 2
     path = f"M{middle} {top} V{end} M{middle - 4} {end - 5} L{middle} {end} L{middle + 4} {end - 5}"
     return f'<path d="{path}" fill="none" stroke="currentColor"/>'

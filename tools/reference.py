@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.cli.command import SUMMARIES, parser_of
-from memcalc.cli.parser import argument, explained
+from memcalc.cli.options import argument, explained
 from memcalc.cli.schema import OPTIONS, schema
 from memcalc.options import options_of
 from memcalc.show.tables import table
@@ -26,7 +27,7 @@ IN_PYTHON = {
 
 
 class Row(NamedTuple):
-    """One argument of a command, as the reference shows it."""
+    """One argument of a command as the reference shows it; what it has not is empty."""
 
     group: str
     flag: str
@@ -44,10 +45,28 @@ class Row(NamedTuple):
         return {
             "argument": f"{flag} {values}".strip(),
             "in Python": f"`{self.keyword}`" if self.keyword else "",
-            "meaning": self.meaning,
+            "meaning": with_code(self.meaning),
             "unit": self.unit,
-            "default": self.default,
+            "default": with_code(self.default),
         }
+
+
+def with_code(text: str) -> str:
+    """Return a text with what is typed at a shell as code, or typography would change its dashes and quotes.
+
+    >>> with_code('as --tp, or "2x t4"; see `memcalc --help`')
+    'as `--tp`, or `2x t4`; see `memcalc --help`'
+    """
+    return re.sub(
+        r"""(`[^`]*`)|(--[\w-]+)|"([^"]*)\"""", lambda found: found[1] or f"`{found[2] or found[3]}`", text
+    )
+
+
+def columns(found: list[Row]) -> Iterator[dict[str, object]]:
+    """Yield the rows of a table without the columns that are empty in all of them."""
+    used = {name for row in found for name, cell in row.cells.items() if cell}
+    for row in found:
+        yield {name: cell for name, cell in row.cells.items() if name in used}
 
 
 def command_line() -> str:
@@ -63,16 +82,15 @@ def schema_text(command: str) -> str:
 def section(command: str) -> str:
     """Return the reference of one command: a table for each group of its arguments."""
     schema = f'<a href="../_static/schema/{command}.json">JSON Schema</a>'
+    summary = SUMMARIES[command][:1].upper() + SUMMARIES[command][1:]
+    stop = "" if summary.endswith("?") else "."
     same = f"In Python: `{IN_PYTHON[command]}`. " if command in IN_PYTHON else ""
     parts = [
         f"### memcalc {command}",
-        f"{SUMMARIES[command].capitalize().rstrip('.?')}. {same}With `--json` it keeps to this {schema}.",
+        f"{summary}{stop} {same}With `--json` the answer keeps to this {schema}.",
     ]
     for group, found in groupby(rows(command), key=lambda row: row.group):
-        parts += [
-            f"**{group[:1].upper()}{group[1:]}**" if group else "",
-            repr(table(row.cells for row in found)),
-        ]
+        parts += [f"**{group[:1].upper()}{group[1:]}**" if group else "", repr(table(columns(list(found))))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -19,7 +19,7 @@ def model(source: str | Source) -> Model:
     Parameters
     ----------
     source : str or Source
-        A catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, Megatron's
+        A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
         arguments, or a repository of the Hub.
 
     Returns

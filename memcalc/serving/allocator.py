@@ -2,7 +2,7 @@
 
 Source: pytorch/pytorch, c10/cuda/CUDACachingAllocator.cpp (kMinBlockSize to kRoundLarge, should_split), read
 2026-11. A block that is larger than asked is split only if more than 1 MiB would be left over; what is not
-split off counts as allocated, though nobody uses it.
+split off counts as allocated, though it is not used.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # 
     Parameters
     ----------
     source : str or Source
-        A catalogue name, a config.json, its folder, a safetensors file or index, a GGUF file, or a repository
-        of the Hub.
+        A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
+        arguments, or a repository of the Hub.
     {options}
 
     Returns

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.ledger.amount import Amount
-from memcalc.ledger.machine import machine
 from memcalc.ledger.tensor import least
 from memcalc.options import check
 from memcalc.serving.engines import engine
@@ -16,10 +16,10 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memcalc.files.machines import Machine
     from memcalc.files.source import Source
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
-    from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.options import ServingOptions
@@ -277,12 +277,7 @@ def offload_rule(chosen: Engine, where: Machine | None, named: str | None, *, gg
 
 
 def prompt_within_context(options: ServingOptions) -> None:
-    """Refuse a prompt that is longer than the context.
-
-    Raises:
-        BadInputError: it is.
-
-    """
+    """Refuse a prompt that is longer than the context."""
     prompt, context = options.prompt, options.context
     if prompt is not None and prompt > context:
         remedy = "the context holds prompt and answer"
@@ -290,24 +285,14 @@ def prompt_within_context(options: ServingOptions) -> None:
 
 
 def utilization_is_a_share(options: ServingOptions) -> None:
-    """Refuse what is no share of a device; not a number fails the comparison, too.
-
-    Raises:
-        BadInputError: it is none.
-
-    """
+    """Refuse what is no share of a device; not a number fails the comparison, too."""
     if not 0 < options.utilization <= 1:
         remedy = "0.9 is vLLM's default"
         raise BadInputError("--utilization", "a share above 0 and at most 1", options.utilization, remedy)
 
 
 def batch_within_sequences(options: ServingOptions) -> None:
-    """Refuse a batch for which llama.cpp's n_seq_max has no room.
-
-    Raises:
-        BadInputError: n_seq_max is given, and is less.
-
-    """
+    """Refuse a batch for which llama.cpp's n_seq_max has no room."""
     asked = dict(options.engine_options).get("n_seq_max")
     if type(asked) is int and 1 <= asked < options.batch:
         remedy = "it is the sequences that there is room for; leave one of them out"
@@ -315,12 +300,7 @@ def batch_within_sequences(options: ServingOptions) -> None:
 
 
 def sequences_within_engine(plan: ServingPlan) -> None:
-    """Refuse more sequences than the engine can tell apart.
-
-    Raises:
-        BadInputError: there are more.
-
-    """
+    """Refuse more sequences than the engine can tell apart."""
     chosen, limit = plan.engine, plan.engine.most_sequences
     sequences = max(plan.batch, plan.engine_options.get("n_seq_max", 1))
     if limit is not None and sequences > limit:

@@ -219,12 +219,7 @@ def allocated_at(name: str) -> Figure:
 
 
 def refuse_beyond_64_bits(size: int, ranges: Mapping[str, tuple[int, int]]) -> None:
-    """Refuse a sweep whose largest size does not fit into 64 bits.
-
-    Raises:
-        BadInputError: it does not.
-
-    """
+    """Refuse a sweep whose largest size does not fit into 64 bits."""
     if size >= LIMIT:
         largest = {name.removeprefix("--"): high for name, (_, high) in ranges.items()}
         raise BadInputError(CONTEXT, "sizes below 2^63 bytes", largest, "sweep smaller numbers")

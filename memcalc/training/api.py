@@ -1,4 +1,4 @@
-"""`memcalc.train`: the options of a training step as keywords."""
+"""``memcalc.train``: the options of ``memcalc train`` as keyword arguments."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ def train(source: str | Source, options: TrainingOptions) -> TrainingEstimate:  
     """Return how much memory one training step needs, moment by moment.
 
     Sizes are those of a steady state: the optimizer's states exist while the forward pass runs. What is left
-    open has a default, which `memcalc.training.plan_fields` shows.
+    open has a default, which `memcalc.training.plan_fields` shows. `seq` and `micro_batch` may be arrays of
+    whole numbers that broadcast: then `allocated_bytes` and `at` give arrays.
 
     Parameters
     ----------
     source : str or Source
-        The model: a catalogue name, a config.json, its folder, Megatron's arguments, a Hub repository.
+        A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
+        arguments, or a repository of the Hub.
     {options}
 
     Returns
     -------
     TrainingEstimate
-        What each device holds at each moment of the step, and what lies beside it.
+        The budget of the fullest `device` at each moment of the step, that of the `host`, the peak in
+        `allocated_bytes`, whether it `fits`, and the `plan` with everything that was left open filled in.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.files.gguf.names import architecture
-from memcalc.ledger.parts import GQA, MLA
+from memcalc.ledger.parts.kinds import is_gqa, is_mla
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
@@ -38,9 +38,9 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
     known = architecture(model)
 
     def held(part: Part) -> Part:
-        if isinstance(part, MLA):
+        if is_mla(part):
             return replace(part, absorbed=not old, expanded=old)
-        if isinstance(part, GQA) and part.window is not None and not known.windows:
+        if is_gqa(part) and part.window is not None and not known.windows:
             return replace(part, window=None)
         return part
 

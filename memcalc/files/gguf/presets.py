@@ -19,7 +19,7 @@ from memcalc.errors import BadInputError
 from memcalc.files.gguf.model import gguf_model
 from memcalc.files.gguf.names import architecture, translated
 from memcalc.ledger.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
-from memcalc.ledger.parts import GQA, MLA, MoE
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import product
 
@@ -476,11 +476,11 @@ def facts_of(model: Model) -> Facts:
     parts = [part for layer in model.groups for _, part in layer.parts]
     heads, kv_heads = 1, 1
     for part in parts:
-        if isinstance(part, GQA | MLA):
+        if is_gqa(part) or is_mla(part):
             heads = part.heads
-            kv_heads = part.kv_heads if isinstance(part, GQA) else (part.heads if part.expanded else 1)
+            kv_heads = part.kv_heads if is_gqa(part) else (part.heads if part.expanded else 1)
             break
-    experts = next((part.experts for part in parts if isinstance(part, MoE)), 0)
+    experts = next((part.experts for part in parts if is_moe(part)), 0)
     layers, family = len(model.layers) + len(model.mtp), architecture(model).id
     is_70b = layers == 80 and (
         family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads)

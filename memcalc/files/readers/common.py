@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
+from memcalc.ledger import parts  # its names load when they are used: no model has parts of every kind
 from memcalc.ledger.model import Layer, Model
-from memcalc.ledger.parts import GQA, MLP, Embedding, Linear, MoE, Norm
+from memcalc.ledger.parts.plain import Embedding, Norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeVar
 
     from memcalc.files.config import Config
-    from memcalc.ledger.parts import Part
+    from memcalc.ledger.parts import GQA, MLP, MoE, Part
 
     Kind = TypeVar("Kind")
 
@@ -87,12 +88,12 @@ def gqa(config: Config, *, biased: bool = False, **variant: Any) -> GQA:
     """
     heads, kv_heads, head_dim = head_counts(config)
     how = {"qkv_bias": biased, "out_bias": biased, **variant}
-    return GQA(config.size("hidden_size"), heads, kv_heads, head_dim, **how)
+    return parts.GQA(config.size("hidden_size"), heads, kv_heads, head_dim, **how)
 
 
 def dense_mlp(config: Config, *, bias: bool = False) -> MLP:
     """Return the gated feed-forward part of width ``intermediate_size``."""
-    return MLP(config.size("hidden_size"), config.size("intermediate_size"), bias=bias)
+    return parts.MLP(config.size("hidden_size"), config.size("intermediate_size"), bias=bias)
 
 
 def moe(config: Config, experts: str, width: str = "moe_intermediate_size", **variant: Any) -> MoE:
@@ -119,7 +120,7 @@ def moe(config: Config, experts: str, width: str = "moe_intermediate_size", **va
     if top_k > number:
         given = f"{top_k} of {number}"
         raise BadInputError("num_experts_per_tok", f"at most {experts}", given, "correct config.json")
-    return MoE(config.size("hidden_size"), config.size(width), number, top_k, **variant)
+    return parts.MoE(config.size("hidden_size"), config.size(width), number, top_k, **variant)
 
 
 # Sliding windows
@@ -220,10 +221,16 @@ def mtp_layers(config: Config, attention: Part, sparse: MoE) -> tuple[Layer, ...
     Source: DeepSeek-V3, arXiv:2412.19437, section 2.2; embedding and head are those of the model.
     """
     width = sparse.width
-    extra = (("enorm", Norm(width)), ("hnorm", Norm(width)), ("eh_proj", Linear(width, 2 * width)))
-    parts = (*decoder_layer(attention, sparse, width).parts, *extra, ("shared_head.norm", Norm(width)))
+    joined = parts.Linear(width, 2 * width)
+    extra = (
+        ("enorm", Norm(width)),
+        ("hnorm", Norm(width)),
+        ("eh_proj", joined),
+        ("shared_head.norm", Norm(width)),
+    )
+    layer = Layer((*decoder_layer(attention, sparse, width).parts, *extra))
     ahead = config.count("num_nextn_predict_layers") if config.has("num_nextn_predict_layers") else 0
-    return (Layer(parts),) * ahead
+    return (layer,) * ahead
 
 
 def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer, ...] = ()) -> Model:

@@ -6,26 +6,27 @@ from memcalc.ledger.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from memcalc.ledger.parts.attention import GQA as GQA, MLA as MLA, Indexer as Indexer
-    from memcalc.ledger.parts.feedforward import MLP as MLP, MoE as MoE
-    from memcalc.ledger.parts.plain import (
-        Embedding as Embedding,
-        Linear as Linear,
-        Norm as Norm,
-        Part as Part,
-    )
-    from memcalc.ledger.parts.positions import PositionTable as PositionTable
-    from memcalc.ledger.parts.recurrent import DeltaNet as DeltaNet
-    from memcalc.ledger.parts.vision import Patches as Patches
+    from memcalc.ledger.parts.attention import *
+    from memcalc.ledger.parts.experts import *
+    from memcalc.ledger.parts.feedforward import *
+    from memcalc.ledger.parts.indexer import *
+    from memcalc.ledger.parts.inputs import *
+    from memcalc.ledger.parts.latent import *
+    from memcalc.ledger.parts.linear import *
+    from memcalc.ledger.parts.plain import *
+    from memcalc.ledger.parts.recurrent import *
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "attention": ("GQA", "Indexer", "MLA"),
-        "feedforward": ("MLP", "MoE"),
-        "plain": ("Embedding", "Linear", "Norm", "Part"),
-        "positions": ("PositionTable",),
+        "attention": ("GQA",),
+        "experts": ("MoE",),
+        "feedforward": ("MLP",),
+        "indexer": ("Indexer",),
+        "inputs": ("Patches", "PositionTable"),
+        "latent": ("MLA",),
+        "linear": ("Linear",),
+        "plain": ("Embedding", "Norm", "Part"),
         "recurrent": ("DeltaNet",),
-        "vision": ("Patches",),
     },
 )

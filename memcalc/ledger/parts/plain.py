@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from memcalc.ledger.tensor import Tensor
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     Kept = Callable[[int, int | None], int]
 
-__all__ = ["Embedding", "Linear", "Norm", "Part"]
+__all__ = ["Embedding", "Norm", "Part"]
 
 
 class Part:
     """What a model is made of. A part without a cache remembers nothing of the tokens it has seen."""
 
-    counted: ClassVar[str] = "depth"  # the word for "layers that have this part"
+    counted = "depth"  # the word for "layers that have this part"
 
     def __repr__(self) -> str:
         named = ", ".join(f"{name}={number!r}" for name, number in vars(self).items())
@@ -89,36 +89,3 @@ class Embedding(Part):
     def weights(self) -> Iterator[Tensor]:
         """Yield the table, cut between ranks along the vocabulary."""
         yield Tensor("weight", (self.vocab, self.width), self.kind, shard_axis=0)
-
-
-@dataclass(frozen=True, repr=False)
-class Linear(Part):
-    """One matrix, such as a projection into the stream.
-
-    Parameters
-    ----------
-    rows, columns : int
-        Its outputs and inputs.
-    bias : bool, default False
-        Whether its outputs have a bias.
-    cut : bool, default False
-        Whether tensor-parallel ranks share its rows; else every rank holds all of it.
-
-    Examples
-    --------
-    >>> [tensor.stored_shape for tensor in Linear(rows=7168, columns=14336).weights()]
-    [(7168, 14336)]
-
-    """
-
-    rows: int
-    columns: int
-    bias: bool = False
-    cut: bool = False
-
-    def weights(self) -> Iterator[Tensor]:
-        """Yield the matrix, and its bias if it has one."""
-        shard_axis = 0 if self.cut else None
-        yield Tensor("weight", (self.rows, self.columns), shard_axis=shard_axis)
-        if self.bias:
-            yield Tensor("bias", (self.rows,), "bias", shard_axis)

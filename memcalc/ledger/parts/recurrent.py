@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from memcalc.ledger.parts.plain import Norm, Part
 from memcalc.ledger.tensor import IN, OUT, Tensor, linear, under
@@ -46,7 +46,7 @@ class DeltaNet(Part):
 
     """
 
-    counted: ClassVar[str] = "state_depth"
+    counted = "state_depth"
     width: int
     linear_key_heads: int
     linear_value_heads: int

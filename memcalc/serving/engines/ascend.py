@@ -28,10 +28,6 @@ def refuse_fp8(model: Model, rule: Rule, engine: str) -> None:
     """Refuse weights in FP8: NPUs of the A2 and A3 generations do not serve them.
 
     Source: https://github.com/vllm-project/vllm-ascend/issues/1526, 2026-05.
-
-    Raises:
-        BadInputError: some are.
-
     """
     for tensor in model.weights():
         form = rule(tensor)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
-from memcalc.ledger.parts import GQA, MLA, MoE
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memcalc.ledger.constants import Measured
+    from memcalc.data.constants import Measured
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
-    from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
@@ -290,23 +290,23 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
     for layer in model.groups:
         for _, part in layer.parts:
             counts: dict[str, int] = {}
-            if isinstance(part, GQA | MLA):
+            if is_gqa(part) or is_mla(part):
                 counts["query heads"] = part.heads
-            if isinstance(part, GQA) and not (replicates and tp % part.kv_heads == 0):
+            if is_gqa(part) and not (replicates and tp % part.kv_heads == 0):
                 counts["key/value heads"] = part.kv_heads
             counts.update(sharded_widths(part, parallelism))
             for what, number in counts.items():
                 if number % tp:
                     expected = f"a divisor of the model's {number} {what}"
                     raise BadInputError("--tp", expected, tp, f"{engine} cuts them whole; choose another tp")
-            if isinstance(part, MoE) and part.experts % ep:
+            if is_moe(part) and part.experts % ep:
                 expected = f"a divisor of the model's {part.experts} experts"
                 raise BadInputError("--ep", expected, ep, f"{engine} deals experts out evenly")
 
 
 def sharded_widths(part: Part, parallelism: ServingParallelism) -> dict[str, int]:
     """Return the widths of a feed-forward part that tensor-parallel ranks share."""
-    if isinstance(part, MoE):
+    if is_moe(part):
         return {"numbers of an expert's width": part.expert_width} if parallelism.ep == 1 else {}
     width = getattr(part, "ffn_width", None)
     return {} if width is None else {"numbers of the feed-forward width": width}
@@ -342,12 +342,7 @@ def refuse_cut_blocks(
 
 
 def refuse_states(model: Model, engine: str) -> None:
-    """Refuse layers that remember a state: how an engine lays it out in its pool is a rule of its own.
-
-    Raises:
-        BadInputError: a layer remembers one.
-
-    """
+    """Refuse layers that remember a state: how an engine lays it out in its pool is a rule of its own."""
     for tensor in model.cache(1, 1):
         if tensor.kind == "state":
             expected = "a model that remembers tokens only"
@@ -363,17 +358,17 @@ def activation_width(part: Part, parallelism: ServingParallelism) -> int:
     what lies between, without reuse.
     """
     tp, width = parallelism.tp, getattr(part, "width", 0)
-    if isinstance(part, MoE):
+    if is_moe(part):
         inner = part.expert_width if parallelism.ep > 1 else ceil_div(part.expert_width, tp)
         shared = 0 if part.shared_width is None else 3 * ceil_div(part.shared_width, tp)
         return 4 * width + 2 * part.top_k * width + max(3 * part.top_k * inner, shared) + part.experts
-    if isinstance(part, GQA):
+    if is_gqa(part):
         return (
             4 * width
             + 3 * ceil_div(part.heads, tp) * part.head_dim
             + 4 * ceil_div(part.kv_heads, tp) * part.head_dim
         )
-    if isinstance(part, MLA):
+    if is_mla(part):
         head = 2 * (part.nope_dim + part.rope_dim) + (part.nope_dim + part.value_dim) + part.value_dim
         return 4 * width + ceil_div(part.heads, tp) * head
     ffn = getattr(part, "ffn_width", None)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.data.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
-from memcalc.ledger.parts import MLA, MoE
+from memcalc.ledger.parts.kinds import is_mla, is_moe
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import ALWAYS, Engine, Placement, measured_line, refuse_uneven
 from memcalc.serving.parallelism import ServingParallelism
@@ -178,12 +178,12 @@ class KTransformers(Engine):
 
 def experts_of(parts: tuple[tuple[str, object], ...]) -> bool:
     """Say whether a layer has routed experts."""
-    return any(isinstance(part, MoE) for _, part in parts)
+    return any(is_moe(part) for _, part in parts)
 
 
 def latent(part: Part) -> Part:
     """Return MLA with the latent in its cache, also where an older file keeps all heads."""
-    return replace(part, expanded=False) if isinstance(part, MLA) and part.expanded else part
+    return replace(part, expanded=False) if is_mla(part) and part.expanded else part
 
 
 def with_latent(model: Model) -> Model:
@@ -204,16 +204,11 @@ def with_latent(model: Model) -> Model:
 
 def most_experts(layer: Layer) -> int:
     """Return how many experts a layer routes to; 0 if it has none."""
-    return max((part.experts for _, part in layer.parts if isinstance(part, MoE)), default=0)
+    return max((part.experts for _, part in layer.parts if is_moe(part)), default=0)
 
 
 def refuse_more(option: str, options: Mapping[str, int], limit: int, what: str) -> None:
-    """Refuse an option that asks for more than the model has.
-
-    Raises:
-        BadInputError: it does.
-
-    """
+    """Refuse an option that asks for more than the model has."""
     if options[option] > limit:
         expected = f"at most the model's {limit} {what}"
         raise BadInputError(f"--engine-option {option}", expected, options[option], "correct the value")
@@ -229,9 +224,7 @@ def device_format(offloading: OffloadRule, model: Model, tensor: Tensor, stored:
     if offloading.linear is None:
         return stored
     if tensor.kind == "router":
-        own = any(
-            isinstance(part, MoE) and part.score_bias for layer in model.groups for _, part in layer.parts
-        )
+        own = any(is_moe(part) and part.score_bias for layer in model.groups for _, part in layer.parts)
         return FORMATS["fp32"] if own else format_named(offloading.linear)
     if tensor.name.endswith(UNQUANTISED) or len(tensor.shape) < 2:
         return FORMATS["bf16"]

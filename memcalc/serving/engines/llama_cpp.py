@@ -1,7 +1,7 @@
 """llama.cpp: GGUF weights, one cache for all sequences together, compute buffers as measured.
 
 Everything is taken when a context is made: --context is its n_ctx, the cells of all sequences. Held against
-the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's laws:
+the library itself, v0.5.0, in tests/oracles and tests/recorded/llama_cpp.json. Source of the cache's rules:
 ggml-org/llama.cpp, src/llama-context.cpp, llama-kv-cache.cpp, llama-kv-cache-iswa.cpp, 2026-11.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.parts import MLA, Indexer
+from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
 from memcalc.serving.parallelism import ServingParallelism
@@ -145,12 +145,7 @@ class LlamaCpp(Engine):
         return ServingParallelism(pp=devices)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that cut matrices: --split-mode row is not understood.
-
-        Raises:
-            BadInputError: there are such ranks.
-
-        """
+        """Refuse ranks that cut matrices: --split-mode row is not understood."""
         for name in ("tp", "ep", "dp"):
             ranks = getattr(parallelism, name)
             if ranks > 1:
@@ -158,15 +153,8 @@ class LlamaCpp(Engine):
                 raise BadInputError(f"--{name}", "1", ranks, remedy)
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
-        """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent.
-
-        Raises:
-            BadInputError: a format does not fit.
-
-        """
-        latent = any(
-            isinstance(part, MLA) and not part.expanded for layer in model.groups for _, part in layer.parts
-        )
+        """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent."""
+        latent = any(is_mla(part) and not part.expanded for layer in model.groups for _, part in layer.parts)
         if latent and keys != values:
             remedy = "keys and values are one latent: name one format"
             raise BadInputError("--kv", f"{keys.id} for both", f"{keys.id}/{values.id}", remedy)
@@ -258,7 +246,7 @@ def compute_buffers(rank: RankContext, context: int) -> tuple[int, int]:
     tokens, vocab = tokens_a_pass(context, rank.options), rank.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in rank.widths)
     low = 4 * tokens * (vocab + 2 * stream)
-    a_cell = 2 + (2 * 4 if any(isinstance(part, Indexer) for part in rank.widths) else 0)
+    a_cell = 2 + (2 * 4 if any(hasattr(part, "index_heads") for part in rank.widths) else 0)
     return low, low + 4 * tokens * max(rank.widths.values()) + a_cell * tokens * padded(context)
 
 
@@ -311,12 +299,7 @@ def names_of(model: Model) -> Iterator[str]:
 
 
 def refuse_without_experts(model: Model, field: str, given: object) -> None:
-    """Refuse to move experts of a model that has none.
-
-    Raises:
-        BadInputError: it has none.
-
-    """
+    """Refuse to move experts of a model that has none."""
     if not any(tensor.active_experts is not None for tensor in model.weights()):
         raise BadInputError(field, "a model with experts", given, "leave it out")
 

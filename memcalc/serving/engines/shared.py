@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import array_bytes
-from memcalc.ledger.parts import GQA, MLA
+from memcalc.ledger.parts.kinds import is_gqa, is_mla
 from memcalc.serving.allocator import unused_bytes
 from memcalc.serving.engines.base import ALWAYS
 
@@ -77,7 +77,7 @@ def absorbed_copies(rank: RankContext) -> Iterator[Line]:
     """
     for layer in rank.stage.groups:
         for name, part in layer.parts:
-            stored = part.weights() if isinstance(part, MLA) else ()
+            stored = part.weights() if is_mla(part) else ()
             for whole in (tensor for tensor in stored if tensor.name == "kv_b_proj.weight"):
                 if not rank.rule(whole).is_plain:
                     mine = rank.parallelism.on_rank(whole._replace(layers=layer.times))
@@ -105,8 +105,8 @@ def rotary_table(rank: RankContext) -> Iterator[Line]:
     """
     positions, element = rank.stage.rotary_positions, rank.element_bytes
     for part in (part for layer in rank.stage.groups for _, part in layer.parts):
-        if isinstance(part, GQA | MLA) and positions is not None:
-            width = part.rope_dim or part.head_dim if isinstance(part, GQA) else part.rope_dim
+        if (is_gqa(part) or is_mla(part)) and positions is not None:
+            width = part.rope_dim or part.head_dim if is_gqa(part) else part.rope_dim
             yield Line(
                 component="weights",
                 name="rotary table",

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from memcalc.errors import BadInputError
-from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     MIB,
     TRANSFORMERS_AUTOAWQ,
     TRANSFORMERS_CUDA_CONTEXT,
     TRANSFORMERS_UNEXPLAINED,
 )
+from memcalc.errors import BadInputError
+from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import array_bytes
-from memcalc.ledger.parts import GQA, MLA, MLP
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_mlp
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
     ALWAYS,
@@ -36,8 +36,8 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Rule
-    from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
@@ -127,12 +127,7 @@ class Transformers(Engine):
         refuse_cut_blocks(model, parallelism, rule, self.id)
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
-        """Refuse versions in which the logits of the prompt or the layers are the larger, point by point.
-
-        Raises:
-            BadInputError: this is such a version.
-
-        """
+        """Refuse versions in which the logits of the prompt or the layers are the larger, point by point."""
         if self.behaviour.prompt_logits:
             remedy = (
                 "ask for single plans: which of logits and layers is the larger differs from point to point"
@@ -258,7 +253,7 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
     names = [name for name, _ in rank.stage.outside]
     if rank.parallelism.pp > 1 and ("model.embed_tokens" not in names or "model.norm" in names):
         width -= widest.width  # type: ignore[attr-defined]
-    evidence, source = ("measured", QWEN25) if isinstance(widest, MLP) else ("assumed", UNMEASURED)
+    evidence, source = ("measured", QWEN25) if is_mlp(widest) else ("assumed", UNMEASURED)
     return Line(
         component="activations",
         name="widest part of a prefill pass",
@@ -274,9 +269,9 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
 def rotary_width(rank: RankContext) -> int:
     """Return how many numbers of a head are rotated with the position; 0 if none are."""
     for part in (part for layer in rank.stage.groups for _, part in layer.parts):
-        if isinstance(part, GQA):
+        if is_gqa(part):
             return part.rope_dim or part.head_dim
-        if isinstance(part, MLA):
+        if is_mla(part):
             return part.rope_dim
     return 0
 
@@ -328,7 +323,7 @@ def workspace(rank: RankContext) -> Line:
 def is_new(device: Device | None) -> bool:
     """Say whether a device is of Hopper's generation or newer; an unknown one counts as new.
 
-    >>> from memcalc.ledger.machine import devices
+    >>> from memcalc.files.machines import devices
     >>> [is_new(devices()[name]) for name in ("a100-80g", "h20-96g", "rtx-pro-6000-blackwell")]
     [False, True, True]
     """

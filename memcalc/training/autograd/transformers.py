@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
-from memcalc.ledger.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
-from memcalc.ledger.parts import GQA, MLP, MoE, Norm
+from memcalc.ledger.parts import GQA, MLP, Norm
+from memcalc.ledger.parts.kinds import is_gqa, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
 from memcalc.training.autograd.base import Implementation, Loss
@@ -244,7 +245,7 @@ BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"
 
 def body_of(part: Part | None) -> Body | None:
     """Return the program of a part between norm and stream; None if there is none."""
-    if isinstance(part, MoE):
+    if is_moe(part):
         from memcalc.training.autograd.routing import mixture
 
         return mixture
@@ -298,7 +299,7 @@ class Transformers(Implementation):
                 body is None
                 or not isinstance(before, Norm)
                 or before.bias
-                or bool(gated) is not isinstance(part, MLP | MoE)
+                or bool(gated) is (body is attention)
             ):
                 raise unknown(name, part)
             tape.module = norm
@@ -334,7 +335,7 @@ class Transformers(Implementation):
         """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number, twice."""
         if model.model_type == "gpt2":
             return 0
-        parts = [part for layer in model.groups for _, part in layer.parts if isinstance(part, GQA)]
+        parts = [part for layer in model.groups for _, part in layer.parts if is_gqa(part)]
         return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
 
     def workspace(self, capability: str | None) -> Measured:
