@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.machine import devices, machine, servers
+from memcalc.files.machines import devices, machine, servers
 from memcalc.ledger.tensor import ceil_div
 from memcalc.serving import serve
 from memcalc.serving.engines import engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.ledger import constants
+from memcalc.data import constants
 from memcalc.serving import serve
 from memcalc.training.autograd import IMPLEMENTATIONS
 

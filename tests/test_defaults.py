@@ -100,11 +100,13 @@ def test_every_type_was_asked():
     assert sum(len(model[way]) for model in RECORDED.values() for way in WAYS) > 800
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", READERS)
 def test_the_whole_config(model_type):
     assert figures(config_of(model_type)) == RECORDED[model_type]["whole"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("model_type", READERS)
 def test_a_field_that_is_not_there(model_type, way):

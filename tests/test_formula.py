@@ -144,6 +144,7 @@ def test_a_lifted_model_is_stored_in_as_many_bytes(model, lifted, form):
     assert formula(summed).value(**lifted.numbers) == expected
 
 
+@pytest.mark.slow
 def test_what_a_formula_shows_with_numbers_in_it_is_its_value(lifted):
     numbers = dict(lifted.numbers, batch=7, context=12345)
     for one in formulas_of(lifted):

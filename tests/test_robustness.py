@@ -367,6 +367,7 @@ def test_of_a_huge_value_only_what_is_shown_is_written():
     assert shown([[]] * 3) == "[[], [], []]"
 
 
+@pytest.mark.slow
 def test_a_list_of_sixty_megabytes_is_refused_by_its_kind(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("[" + "0," * (LONGEST_FILE // 2 - 2) + "0]")

@@ -60,6 +60,7 @@ def hold(sweep, plans):
     assert sweep.cache_bytes.ravel().tolist() == [plan.cache_bytes for plan in plans]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", MODELS)
 def test_a_sweep_is_the_single_plans_at_its_points(model, engine):

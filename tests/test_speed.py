@@ -130,6 +130,7 @@ SWEPT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("points", "limit"), [(10**6, 100), (10**7, 1200)])
 @pytest.mark.parametrize(("name", "engine"), SWEPT)
 def test_serving_plans_at_many_points(name, engine, points, limit):
@@ -148,6 +149,7 @@ def test_a_formula_at_a_million_points():
     at_most(100, lambda: milliseconds_of(lambda: cache.sweep(**grid, **lifted.numbers)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("points", "limit"), [(10**6, 500), (10**7, 1500)])
 def test_training_plans_at_many_points(points, limit):
     """Twelve plans, and as many batches and sequences of each as make up the points."""

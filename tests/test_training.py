@@ -15,8 +15,8 @@ from hypothesis import given, settings, strategies as st
 from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
-from memcalc.ledger.search import largest
 from memcalc.options import options_of
+from memcalc.serving.search import largest
 from memcalc.training.api import train
 from memcalc.training.checks import CHECKS, checked
 from memcalc.training.layers import stream_shape
@@ -374,7 +374,7 @@ def test_the_command_says_the_same_as_python(capsys):
 
 UNUSED = {  # by a plan for a dense model without a machine: the command pays for none of them
     "memcalc.ledger.formats",
-    "memcalc.ledger.machine",
+    "memcalc.files.machines",
     "memcalc.training.polynomial",
     "memcalc.training.api",
     "memcalc.training.autograd.gpt2",

@@ -8,16 +8,16 @@ from statistics import median
 
 import pytest
 
-from memcalc.errors import BadInputError
-from memcalc.evidence.predict_training import training_estimate
-from memcalc.evidence.score import Score, by_family, family, predict, scoreboard
-from memcalc.evidence.training import trained_models, training_observations
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     MEGATRON_WORKSPACE,
     TRAINING_COMMUNICATORS,
     TRAINING_CUDA_CONTEXT,
     TRAINING_RESERVE_PERCENT,
 )
+from memcalc.errors import BadInputError
+from memcalc.evidence.predict_training import training_estimate
+from memcalc.evidence.score import Score, by_family, family, predict, scoreboard
+from memcalc.evidence.training import trained_models, training_observations
 from memcalc.ledger.tensor import count
 from memcalc.training.autograd.transformers import TRANSFORMERS
 from tests.ratchet import Limit

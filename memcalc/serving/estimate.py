@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.search import LIMIT
 from memcalc.serving.plan import resolve
-from memcalc.serving.search import Search
+from memcalc.serving.search import LIMIT, Search
 from memcalc.serving.stage import (
     device_budget,
     growing_lines,

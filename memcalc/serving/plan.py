@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.ledger.amount import Amount
-from memcalc.ledger.machine import machine
 from memcalc.ledger.tensor import least
 from memcalc.options import check
 from memcalc.serving.engines import engine
@@ -16,10 +16,10 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memcalc.files.machines import Machine
     from memcalc.files.source import Source
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
-    from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.options import ServingOptions

@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.constants import ZERO_BUCKETS
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import ZERO_BUCKETS
 from memcalc.ledger.tensor import greatest, share
 from memcalc.training.backward import (
     SCALARS,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     TRAINING_COMMUNICATORS,
     TRAINING_CUDA_CONTEXT,
     TRAINING_FUSED_AWAY_PERCENT,
@@ -15,6 +14,7 @@ from memcalc.ledger.constants import (
     ZERO_BUCKETS,
     Measured,
 )
+from memcalc.ledger.budget import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

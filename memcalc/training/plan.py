@@ -18,8 +18,8 @@ from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, stat
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memcalc.files.machines import Machine
     from memcalc.files.source import Source
-    from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
     from memcalc.training.autograd.base import Implementation, Loss
     from memcalc.training.optimizers import Optimizer
@@ -194,7 +194,7 @@ def machine_of(options: TrainingOptions) -> Machine | None:
     """Return the machine, if one is named."""
     if options.on is None:
         return None
-    from memcalc.ledger.machine import machine
+    from memcalc.files.machines import machine
 
     return machine(options.on)
 

@@ -14,9 +14,9 @@ from memcalc.ledger.tensor import OUT, ceil_div, least, product
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memcalc.ledger.constants import Measured
+    from memcalc.data.constants import Measured
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
-    from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept

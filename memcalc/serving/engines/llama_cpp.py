@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
-from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     SGLANG_GRAPHS,
     SGLANG_LOADING,
     SGLANG_NON_TORCH,
     SGLANG_NON_TORCH_ON_RANKS,
     SGLANG_REQUESTS,
 )
+from memcalc.errors import BadInputError
+from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import (
     Engine,

@@ -10,7 +10,7 @@ from memcalc.training.autograd.tape import Tape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from memcalc.ledger.constants import Measured
+    from memcalc.data.constants import Measured
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.registry import Registry
     from memcalc.ledger.tensor import Tensor

@@ -16,14 +16,14 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     MEGATRON_WORKSPACE,
     TRANSFORMER_ENGINE_STREAMS,
     TRANSFORMER_ENGINE_WORKSPACE,
     TRANSFORMER_ENGINE_WORKSPACE_HOPPER,
     Measured,
 )
+from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.parts import GQA, MLA, MLP, Linear, MoE, Norm
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import share
