@@ -170,7 +170,7 @@ def test_what_is_far_off_is_known(test_rows):
 def workspace(score: Score) -> float:
     """MiB that a row has beside everything that is derived."""
     lines = training_estimate(score.row).device.lines
-    (usual,) = (line.bytes for line in lines if line.name == "workspaces of the libraries")
+    (usual,) = (line.bytes for line in lines if line.name == "library workspaces")
     return (score.off + usual) / MIB
 
 

@@ -148,6 +148,6 @@ def overview() -> str:
             "",
             *rows,
             "",
-            "`memcalc COMMAND --help` lists a command's options; `memcalc --version` says which this is.",
+            "`memcalc COMMAND --help` lists a command's options; `memcalc --version` shows the version.",
         ]
     )

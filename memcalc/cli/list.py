@@ -85,7 +85,7 @@ def engines() -> list[dict[str, object]]:
 LISTS: Registry[Callable[[], list[dict[str, object]]]] = Registry(
     "memcalc list",
     {"models": models, "machines": machines, "formats": formats, "engines": engines},
-    remedy="say what to list",
+    remedy="name what to list",
 )
 
 

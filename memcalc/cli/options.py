@@ -52,7 +52,7 @@ def options_from(given: argparse.Namespace, declared: Callable[..., Options]) ->
         if value is not None:
             found[option.name] = pairs(option.flag, value) if isinstance(value, list) else value
         elif option.required:
-            raise BadInputError(option.flag, expectation(option)[0], None, f"say it: {option.meaning}")
+            raise BadInputError(option.flag, expectation(option)[0], None, f"add it: {option.meaning}")
     return declared(**found)
 
 

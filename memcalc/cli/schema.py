@@ -322,7 +322,7 @@ def answer_of_train() -> Schema:
         "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
         "host_bytes": number("what all ranks put into the memory of the host"),
         "fits": or_null(flag("whether what is held at once fits; null without a machine")),
-        "assumed": many("what no plan can say, and what was taken for it", {"type": "string"}),
+        "assumed": many("what no plan states, and what was assumed for it", {"type": "string"}),
         "lines": line(*moments),
         "not_read": NOT_READ,
         "class_defaults": CLASS_DEFAULTS,

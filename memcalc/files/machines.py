@@ -104,7 +104,7 @@ def machine(text: str) -> Machine:
         name = name.removeprefix(digits).strip().removeprefix("x").strip()
     if digits and not 1 <= len(digits.lstrip("0")) < 10:
         expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
-        raise BadInputError("--on", expected, text, "say how many devices")
+        raise BadInputError("--on", expected, text, "give the number of devices")
     count = int(digits or 1)
     if name in servers():
         server = servers()[name]
@@ -124,5 +124,5 @@ def host_bytes(text: str) -> Amount:
     found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip())
     if found is None:
         expected = '"COUNTx ID + 512GiB host"'
-        raise BadInputError("--on", expected, text.strip(), "say GiB or GB, and host")
+        raise BadInputError("--on", expected, text.strip(), "write GiB or GB, and host")
     return Amount(int(found[1]) * UNITS[found[2]])

@@ -121,6 +121,6 @@ def as_file(model: Model, dtype: str, header: Header, file_type: int | None) -> 
     from memcalc.files.gguf.presets import FILE_TYPES
 
     activation = format_named(dtype)
-    preset = FILE_TYPES.get(-1 if file_type is None else file_type, "mix of the file")
+    preset = FILE_TYPES.get(-1 if file_type is None else file_type, "preset of the file")
     named = f"{preset}, as the file has it"
     return StoredModel(*with_file_formats(model, header), activation, activation, own=True, preset=named)

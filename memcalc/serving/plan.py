@@ -174,7 +174,7 @@ def chosen_engine(found: Source, options: ServingOptions) -> Engine:
     chosen = engine(options.engine or ("llama.cpp" if gguf else "transformers"), options.engine_version)
     if gguf and not chosen.reads_gguf:
         given = f"{chosen.id} for {options.weights or found.found}"
-        remedy = "GGUF is llama.cpp's: say --engine llama.cpp, or leave it out"
+        remedy = "GGUF is llama.cpp's: add --engine llama.cpp, or leave it out"
         raise BadInputError("--engine", "one that reads GGUF", given, remedy)
     return chosen
 
@@ -193,7 +193,7 @@ def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOp
     found = usual._replace(**asked)
     if found.tp * found.dp % found.ep:
         given = f"{found.ep} for tp {found.tp} x dp {found.dp}"
-        raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are dealt out over those ranks")
+        raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are split over those ranks")
     if where is not None and found.world != where.count:
         given = f"{found.world} ranks on {where.count} devices"
         raise BadInputError(
@@ -230,8 +230,8 @@ def refuse_stated_cache(fields: Mapping[str, object]) -> None:
     inner = stated.get("kv_cache_scheme") if isinstance(stated, dict) else None
     for scheme in (fields.get("kv_cache_scheme"), inner):
         if scheme:
-            remedy = "say --kv, for example --kv fp8 or --kv bf16"
-            raise BadInputError("kv_cache_scheme", "nothing, or --kv beside it", scheme, remedy)
+            remedy = "add --kv, for example --kv fp8 or --kv bf16"
+            raise BadInputError("kv_cache_scheme", "nothing, or --kv", scheme, remedy)
 
 
 def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:

@@ -193,7 +193,9 @@ class TrainingEstimate(Shown):
                 f"the checkpoint's {how} weights are read as numbers of the regime before they train"
             )
         if plan.options.offload and plan.machine is not None and plan.machine.host_bytes is None:
-            found.append("the host has room for what is offloaded; say it, as in + 512GiB host")
+            found.append(
+                "the host has room for what is offloaded; its size can be added to --on, as in + 512GiB host"
+            )
         return tuple(found)
 
 

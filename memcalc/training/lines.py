@@ -86,7 +86,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         size = sum(one.gradient for one in alike)
         form = "a copy of all gradients that ranks add up, unless gradient_as_bucket_view"
         yield from table(
-            [("gradients", "DDP's buckets", counted(alike), size, form, always)],
+            [("gradients", "DDP buckets", counted(alike), size, form, always)],
             source="torch.nn.parallel.DistributedDataParallel 2.13",
         )
 

@@ -180,5 +180,5 @@ KNOWN = (
     Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit),
 )
 OPTIMIZERS: Registry[Optimizer] = Registry(
-    "--optimizer", {one.id: one for one in KNOWN}, remedy="states of others are not listed"
+    "--optimizer", {one.id: one for one in KNOWN}, remedy="states of others are not modelled"
 )

@@ -73,7 +73,7 @@ class SGLang(Engine):
             for _, part in layer.parts:
                 window = getattr(part, "window", None)
                 if window is not None:
-                    expected = "a model whose layers see all tokens"
+                    expected = "a model without sliding windows"
                     remedy = "sglang gives windowed layers a pool of their own, which is not understood yet"
                     raise BadInputError("--engine sglang", expected, f"a window of {window}", remedy)
 
@@ -148,7 +148,7 @@ def request_table(rank: RankContext) -> Iterator[Line]:
     if context is not None:
         low, typical, high = (number * (context + 4) * 4 for number in rows[:3])
         yield measured_line(
-            "table of requests and positions",
+            "request-to-token table",
             rows._replace(low=low, typical=typical, high=high),
             formula=f"{rows.low} to {rows.high} requests x ({context} + 4) positions x 4 B",
             evidence="assumed",

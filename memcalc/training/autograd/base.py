@@ -179,7 +179,7 @@ class Implementation(ABC):
         Raises
         ------
         BadInputError
-            What such ranks keep is not listed.
+            What such ranks keep is not modelled.
 
         """
         del model, parallel

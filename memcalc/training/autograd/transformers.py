@@ -253,12 +253,12 @@ def body_of(part: Part | None) -> Body | None:
 
 
 def unknown(name: str, part: object) -> BadInputError:
-    """Return the refusal of a part whose operations are not listed."""
+    """Return the refusal of a part whose operations are not modelled."""
     return BadInputError(
         "SOURCE",
         "parts as in Llama, Mistral, Qwen2 or Qwen3",
         f"{name} ({type(part).__name__})",
-        "what autograd keeps of it is not listed for transformers",
+        "what autograd keeps of it is not modelled for transformers",
     )
 
 
@@ -388,7 +388,7 @@ class Transformers(Implementation):
 
         """
         if parallel.sequence_parallel and model.has_experts:
-            remedy = "what ranks keep of tokens gathered for experts is not listed"
+            remedy = "what ranks keep of tokens gathered for experts is not modelled"
             expected = "a model without experts, or --implementation megatron"
             raise BadInputError("--sequence-parallel", expected, "experts with transformers", remedy)
 
