@@ -11,6 +11,7 @@ postpone its annotations, so that both can be read when the program runs::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -63,6 +64,7 @@ class Option:
         self.at_least: int | None = about["at_least"]
         self.group: str = about["group"]
         self.shown_as: str = about["shown_as"]
+        self.swept: bool = about["swept"]
 
     @property
     def metavar(self) -> str:
@@ -106,6 +108,7 @@ def about(
     at_least: int | None = None,
     group: str = "",
     shown_as: str = "",
+    swept: bool = False,
 ) -> dict[str, object]:
     """Return the metadata of an option's field.
 
@@ -123,6 +126,8 @@ def about(
         The heading below which documentation shows it.
     shown_as : str, optional
         What stands for its value in help, ``N`` or ``NAME`` if it is not said: "MACHINE".
+    swept : bool, default False
+        Whether it may be an array, with a value for each plan of a sweep.
 
     """
     return {
@@ -132,6 +137,7 @@ def about(
         "at_least": at_least,
         "group": group,
         "shown_as": shown_as,
+        "swept": swept,
     }
 
 
@@ -159,7 +165,11 @@ def check(asked: Any) -> None:
     """
     for option in options_of(asked.__class__):
         value = getattr(asked, option.name)
-        if (value is None and option.optional) or hasattr(value, "dtype"):
+        if value is None and option.optional:
+            continue
+        if getattr(value, "ndim", 0):  # an array; the sweep itself checks what is in it
+            if not option.swept:
+                raise BadInputError(option.flag, "a single value", value, "no sweep runs over this option")
             continue
         check_value(option, value)
 
@@ -250,7 +260,8 @@ def takes_options(
         from functools import wraps
         from inspect import Parameter, signature
 
-        names = [option.name for option in options_of(declared)]
+        kinds = {option.name: option.kind for option in options_of(declared)}
+        names = list(kinds)
 
         @wraps(function)
         def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
@@ -262,7 +273,8 @@ def takes_options(
             for option in options_of(declared):
                 if option.required and option.name not in named:
                     raise TypeError(f"{function.__name__}() needs {option.name}: {option.meaning}")
-            return function(subject, declared(*given, **named))
+            plain: Any = {name: single(kinds[name], value) for name, value in named.items()}
+            return function(subject, declared(*given, **plain))
 
         first, *_ = signature(function).parameters.values()
         own = signature(function).replace(
@@ -279,14 +291,36 @@ def takes_options(
     return decorate
 
 
+def single(kind: object, value: object) -> object:
+    """Return a value as its option declares it: NumPy's scalars as Python's, a list or a word as a tuple.
+
+    >>> single(tuple[str, ...], "lm_head"), single(tuple[int, ...], [16, 15]), single(int, 4)
+    (('lm_head',), (16, 15), 4)
+    """
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(value)
+    return (value,) if get_origin(kind) is tuple and isinstance(value, str) else value
+
+
 def documented(declared: Any, indent: str = "    ") -> str:
     """Return the options as the parameters of a docstring."""
     rows: list[str] = []
     for option in options_of(declared):
         kind, unit = kind_in_words(option), f", in {option.unit}" if option.unit else ""
-        default = "" if option.required else f", default {option.shown_default.replace('--', '')}"
+        default = "" if option.required else f", default {as_keywords(option.shown_default)}"
         rows += [f"{indent}{option.name} : {kind}{default}", f"{indent}    {option.meaning}{unit}."]
     return "\n".join(rows)
+
+
+def as_keywords(text: str) -> str:
+    """Return a text with flags written as Python's keywords; commands in backticks stay as they are.
+
+    >>> as_keywords("as --tp, see `memcalc list engines --json`")
+    'as tp, see `memcalc list engines --json`'
+    """
+    return re.sub(r"`[^`]*`|--", lambda found: found[0].removeprefix("--"), text)
 
 
 def kind_in_words(option: Option) -> str:

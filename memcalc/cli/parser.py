@@ -36,7 +36,11 @@ class Parser(argparse.ArgumentParser):
         """
         unknown = re.match(r"unrecognized arguments: (--?[\w-]+)", message)
         if unknown:
-            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            known = [
+                flag
+                for flag, action in self._option_string_actions.items()
+                if flag.startswith("--") and action.help != argparse.SUPPRESS
+            ]
             remedy = nearest(unknown[1], known) or f"see `{self.prog} --help`"
             raise UnknownNameError("command line", f"an option of `{self.prog}`", unknown[1], remedy)
         raise BadInputError(

@@ -214,6 +214,8 @@ class Config:
             if self.declared is None or value is True or isinstance(value, list | dict) or is_count(value):
                 of = f"the reader of {self.fields.get('model_type')}" if self.declared else "its reader"
                 remedy = f"{field} may change memory; remove it if it cannot"
+                if self.declared is None and "model_type" in self.fields:
+                    remedy = f"`make defaults` writes what the class of {self.fields['model_type']} declares"
                 remedy = NESTED if field == "text_config" else remedy
                 raise BadInputError(field, f"only fields that {of} understands", value, remedy)
             named.append(f"{shortened(field, 60)} {shown(value)}")

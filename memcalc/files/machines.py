@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from memcalc.data import open_text
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.amount import MIB, Amount
 
 __all__ = ["Device", "Machine", "Server", "devices", "servers"]
@@ -110,8 +110,13 @@ def machine(text: str) -> Machine:
         server = servers()[name]
         return Machine(count * server.devices, devices()[server.device], host)
     if name not in devices():
-        names = ", ".join([*devices(), *servers()])
-        raise UnknownNameError("--on", f"one of {names}", text, "see `memcalc list machines`")
+        known = [*devices(), *servers()]
+        wanted = name.replace(" ", "-")
+        guess = " or ".join(one for one in known if wanted and wanted in one)
+        guess = f"did you mean {guess}?" if guess else nearest(wanted, known)
+        raise UnknownNameError(
+            "--on", f"one of {', '.join(known)}", text, guess or "see `memcalc list machines`"
+        )
     return Machine(count, devices()[name], host)
 
 

@@ -27,6 +27,7 @@ class ServingOptions(OptionSet):
             unit="tokens",
             at_least=1,
             group=LOAD,
+            swept=True,
         )
     )
     prompt: int | None = field(
@@ -35,7 +36,7 @@ class ServingOptions(OptionSet):
             "length of the prompt", unit="tokens", otherwise="as --context", at_least=1, group=LOAD
         ),
     )
-    batch: int = field(default=1, metadata=about("sequences at once", at_least=1, group=LOAD))
+    batch: int = field(default=1, metadata=about("sequences at once", at_least=1, group=LOAD, swept=True))
     prefill_chunk: int | None = field(
         default=None,
         metadata=about(

@@ -100,7 +100,7 @@ def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
     check(options)
     for refuse in CHECKS_OF_OPTIONS:
         refuse(options)
-    found = find_source(source) if isinstance(source, str) else source
+    found = find_source(source)
     chosen = chosen_engine(found, options)
     stored = found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)
     model = stored.model if stored.is_gguf else chosen.prepare(stored.model)

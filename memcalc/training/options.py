@@ -23,11 +23,13 @@ class TrainingOptions(OptionSet):
     """
 
     seq: int = field(
-        metadata=about("sequence length, padding included", unit="tokens", at_least=1, group=DATA)
+        metadata=about("sequence length, padding included", unit="tokens", at_least=1, group=DATA, swept=True)
     )
     micro_batch: int = field(
         default=1,
-        metadata=about("size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA),
+        metadata=about(
+            "size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA, swept=True
+        ),
     )
     accumulate: int = field(
         default=1,

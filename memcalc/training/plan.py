@@ -32,7 +32,6 @@ __all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve"
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
 MOMENTS_RECOMPUTED = ("forward_end", "loss", "recompute", "backward_end", "step")
-SWEPT = ("seq", "micro_batch")
 
 
 class TrainingPlan(NamedTuple):
@@ -118,7 +117,9 @@ def resolve(source: str | Source, options: TrainingOptions) -> TrainingPlan:
     refuse_values(options)
     points = points_of(options)
     implementation = IMPLEMENTATIONS[options.implementation]
-    found, machine, parallelism = source_of(source), machine_of(options), parallelism_of(options)
+    from memcalc.files.sources import source as find_source
+
+    found, machine, parallelism = find_source(source), machine_of(options), parallelism_of(options)
     vocab_multiple = options.vocab_multiple or default_multiple(implementation, parallelism)
     model = padded(found.model, vocab_multiple)
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
@@ -163,10 +164,6 @@ def refuse_values(options: TrainingOptions) -> None:
 
     """
     check(options)
-    for name, value in vars(options).items():
-        if name not in SWEPT and hasattr(value, "dtype"):
-            flag = f"--{name.replace('_', '-')}"
-            raise BadInputError(flag, "a single value", value, "only seq and micro_batch may be arrays")
 
 
 def points_of(options: TrainingOptions) -> Points | None:
@@ -179,15 +176,6 @@ def points_of(options: TrainingOptions) -> Points | None:
     if swept is None:
         raise BadInputError("--seq", "a whole number >= 1, or a NumPy array", options.seq, "cast it to one")
     return swept
-
-
-def source_of(source: str | Source) -> Source:
-    """Return the source of a name."""
-    if not isinstance(source, str):
-        return source
-    from memcalc.files.sources import source as named
-
-    return named(source)
 
 
 def machine_of(options: TrainingOptions) -> Machine | None:

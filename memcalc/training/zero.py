@@ -169,11 +169,13 @@ def states(
     if precision.master is None and named != own:
         remedy = "PyTorch keeps gradients in the parameter's dtype; use bf16-mixed for others"
         raise BadInputError("--gradients", f"{own} with {regime}", named, remedy)
-    if shard not in range(4):
+    if type(shard) is bool or shard not in range(4):
         raise BadInputError("--shard", "a ZeRO stage: 0, 1, 2 or 3", shard, "0 shares nothing")
     parameters = model.parameters if hasattr(model, "parameters") else model
     for name, value in (("world", world), ("parameters", parameters)):
-        if isinstance(value, int | float | str):  # a symbol or an array is not asked
+        if value is None or isinstance(
+            value, int | float | str | bytes | list | dict | tuple
+        ):  # no symbol, no array
             at_least_one(name, value)
     lists = tuple(kept(precision, GRADIENTS[named]))
     return States(parameters, lists, named, shard, world, precision.source)
