@@ -108,7 +108,7 @@ def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
     ranks = chosen_parallelism(chosen, where, options)
     kv = kv_formats(found, chosen, stored, options.kv)
     chosen.check(model, ranks, stored.rule)
-    own = chosen.options(with_chunk(chosen, options), where and where.device, options.context)
+    own = chosen.options(with_chunk(chosen, options), where.device if where else None, options.context)
     offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
     plan = ServingPlan(
         source=found,
