@@ -3,8 +3,8 @@
 A field's type says what it may be, its metadata what it means. A module that declares options does not
 postpone its annotations, so that both can be read when the program runs::
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
+    @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+    class Options(OptionSet):
         seq: int = field(metadata=about("tokens of a sequence", at_least=1))
         shard: Literal[0, 1, "fsdp"] = field(default=0, metadata=about("what data-parallel ranks share"))
 """
@@ -20,7 +20,6 @@ from typing import (
     Any,
     Concatenate,
     Literal,
-    NamedTuple,
     ParamSpec,
     TypeVar,
     Union,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import Field
 
-__all__ = ["Option", "about", "check", "options_of", "takes_options", "value_of"]
+__all__ = ["Option", "OptionSet", "about", "check", "options_of", "takes_options", "value_of"]
 
 Given = ParamSpec("Given")
 Subject = TypeVar("Subject")
@@ -43,20 +42,27 @@ Options = TypeVar("Options")
 Answer = TypeVar("Answer")
 
 
-class Option(NamedTuple):
+class Option:
     """One option as its dataclass declares it: what Python, command line, JSON and documentation share."""
 
-    name: str
-    kind: type | tuple[object, ...]
-    default: object
-    required: bool
-    optional: bool
-    meaning: str
-    unit: str
-    otherwise: str
-    at_least: int | None
-    group: str
-    shown_as: str
+    def __init__(self, declared: Field[Any]) -> None:
+        kind: Any = declared.type
+        kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+        (kind, *others) = (one for one in kinds if one is not NoneType)
+        if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
+            raise TypeError(f"{declared.name}: an option is of one kind, or None")
+        about = declared.metadata
+        self.name = declared.name
+        self.kind: type | tuple[object, ...] = get_args(kind) if get_origin(kind) is Literal else kind
+        self.required = declared.default is MISSING
+        self.default = None if self.required else declared.default
+        self.optional = NoneType in kinds
+        self.meaning: str = about["meaning"]
+        self.unit: str = about["unit"]
+        self.otherwise: str = about["otherwise"]
+        self.at_least: int | None = about["at_least"]
+        self.group: str = about["group"]
+        self.shown_as: str = about["shown_as"]
 
     @property
     def metavar(self) -> str:
@@ -79,6 +85,17 @@ class Option(NamedTuple):
     def shown_default(self) -> str:
         """The default in words."""
         return self.otherwise or ("required" if self.required else str(self.default))
+
+
+class OptionSet:
+    """What declarations of options have in common: they show what is asked for."""
+
+    def __repr__(self) -> str:
+        """Leave out what is left at its default."""
+        declared: Any = type(self)
+        values = ((one.name, getattr(self, one.name), one.default) for one in fields(declared))
+        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
+        return f"{declared.__name__}({', '.join(asked)})"
 
 
 def about(
@@ -121,28 +138,7 @@ def about(
 @cache
 def options_of(declared: Any) -> tuple[Option, ...]:
     """Return the options that a dataclass declares, in their order."""
-    return tuple(map(option_of, fields(declared)))
-
-
-def option_of(one: Field[Any]) -> Option:
-    """Return a field as an option."""
-    kind: Any = one.type
-    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
-    optional = NoneType in kinds
-    (kind, *others) = (part for part in kinds if part is not NoneType)
-    if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
-        raise TypeError(f"{one.name}: an option is of one kind, or None")
-    if get_origin(kind) is Literal:
-        kind = get_args(kind)
-    required = one.default is MISSING
-    return Option(
-        name=one.name,
-        kind=kind,
-        default=None if required else one.default,
-        required=required,
-        optional=optional,
-        **one.metadata,
-    )
+    return tuple(map(Option, fields(declared)))
 
 
 def check(asked: Any) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, config_fields
-from memcalc.cli.header import header_fields, header_text
-from memcalc.cli.parser import add_options, options_from
+from memcalc.cli.command import SOURCE, Answer, Command, config_fields, header_fields, header_text
+from memcalc.cli.options import add_options, options_from
 from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
