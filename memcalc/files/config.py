@@ -34,7 +34,7 @@ class Config:
     declared : ConfigClass, optional
         What its class declares. Without one nothing has a default, and every unread field is refused.
     aliases : mapping of str to str, optional
-        Other names of fields, beside those that the class knows.
+        Other names of fields, besides those that the class knows.
     read_model : callable, optional
         Reads a config of its own inside of this one: the text model beside a vision tower.
 

@@ -227,7 +227,7 @@ def parsed(where: str, text: bytes) -> dict[str, Any]:
 
 
 def indexed(path: str) -> Header:
-    """Return the tensors of all shards that an index names, or their names if no shard lies beside it.
+    """Return the tensors of all shards that an index names, or their names if its folder has no shard.
 
     Raises
     ------
@@ -281,7 +281,7 @@ def merge_shards(shards: Mapping[str, Mapping[str, TensorInfo | None]], size: in
     Raises
     ------
     BadInputError
-        Two files hold a tensor of the same name, and nobody knows which one counts.
+        Two files hold a tensor of the same name, and which one counts is not known.
 
     """
     tensors: dict[str, TensorInfo | None] = {}

@@ -289,7 +289,7 @@ def adapters_have_a_rank(plan: TrainingPlan) -> None:
 
 
 def adapters_have_matrices(plan: TrainingPlan) -> None:
-    """Refuse adapters beside matrices that the model does not have."""
+    """Refuse adapters of matrices that the model does not have."""
     if plan.options.lora_rank is None:
         return
     known = linear_names(plan.model)
@@ -316,7 +316,7 @@ def adapters_are_not_cut(plan: TrainingPlan) -> None:
 
 
 def adapters_alone_are_trained(plan: TrainingPlan) -> None:
-    """Refuse other weights that are trained beside adapters."""
+    """Refuse to train other weights than the adapters."""
     if plan.options.trainable and plan.adapters:
         remedy = "with adapters nothing else is trained; leave one out"
         given = ",".join(plan.options.trainable)

@@ -235,7 +235,7 @@ def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int
 
 
 def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what the optimizer needs beside the states while it steps."""
+    """Yield what the optimizer needs besides the states while it steps."""
     optimizer, step = plan.optimizer, plan.moments[-1:]
     updated = shared_bytes(plan, stage.trained, "updated", shared=plan.parallelism.shares_optimizer)
     if plan.optimizer_step == "foreach":

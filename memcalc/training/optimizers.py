@@ -1,4 +1,4 @@
-"""What optimizers keep for each weight, and what their step needs beside it."""
+"""What optimizers keep for each weight, and what their step needs besides."""
 
 from __future__ import annotations
 

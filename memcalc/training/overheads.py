@@ -58,7 +58,7 @@ def workspace_line(plan: TrainingPlan) -> Line:
 
 
 def runtime_lines(plan: TrainingPlan) -> Iterator[Line]:
-    """Yield what lies beside the allocator's memory."""
+    """Yield what lies outside of the allocator's memory."""
     evidence = evidence_on(plan)
     yield measured("runtime", "CUDA context", TRAINING_CUDA_CONTEXT, evidence=evidence)
     if plan.parallelism.world > 1:

@@ -72,7 +72,7 @@ class TrainingPlan(NamedTuple):
         return makes_gradients(self.options, self.implementation)
 
     def is_trained(self, name: str) -> bool:
-        """Say whether a weight of the model itself is trained; beside adapters none is."""
+        """Say whether a weight of the model itself is trained; with adapters none is."""
         return is_trained(name, self.options.trainable, self.adapters)
 
     @property
@@ -213,7 +213,7 @@ def padded(model: Model, multiple: int) -> Model:
 def stated_gradients(
     options: TrainingOptions, implementation: Implementation, precision: Precision
 ) -> str | None:
-    """Return the gradients asked for, or those that the implementation keeps beside a master copy."""
+    """Return the gradients asked for, or those that the implementation keeps with a master copy."""
     return options.gradients or (implementation.gradients if precision.master is not None else None)
 
 
@@ -256,7 +256,7 @@ def linear_names(model: Model) -> tuple[str, ...]:
 
 
 def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:
-    """Return the adapters by the names of the matrices beside which they stand."""
+    """Return the adapters by the names of their matrices."""
     if options.lora_rank is None:
         return {}
     every = options.lora_targets in (None, ("all-linear",))
@@ -271,7 +271,7 @@ def equal_shares(model: Model, parallelism: TrainingParallelism) -> tuple[int, .
 
 
 def is_trained(name: str, trainable: tuple[str, ...], adapters: Mapping[str, Adapter]) -> bool:
-    """Say whether a weight of the model itself is trained, by parts of its name; beside adapters none is."""
+    """Say whether a weight of the model itself is trained, by parts of its name; with adapters none is."""
     return not adapters and (not trainable or any(part in name for part in trainable))
 
 

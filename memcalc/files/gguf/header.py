@@ -205,7 +205,7 @@ def format_of(dtype: str) -> Format:
 
 
 def read(path: str) -> GGUF:
-    """Return what a `.gguf` file says, with all files beside it if the model was cut into several.
+    """Return what a `.gguf` file says, with the other files if the model was cut into several.
 
     Raises
     ------

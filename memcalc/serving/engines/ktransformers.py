@@ -83,7 +83,7 @@ class KTransformers(Engine):
     }
 
     def default_offload(self, *, gguf: bool) -> str | None:
-        """Return Marlin beside a GGUF file; a checkpoint is taken as it is stored."""
+        """Return Marlin with a GGUF file; a checkpoint is taken as it is stored."""
         return "marlin" if gguf else "native"
 
     def default_parallelism(self, devices: int) -> ServingParallelism:

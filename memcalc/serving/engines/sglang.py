@@ -87,7 +87,7 @@ class SGLang(Engine):
         return context
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield what is loaded beside the weights, the runtime in its two shares, and the graphs."""
+        """Yield what is loaded besides the weights, the runtime in its two shares, and the graphs."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
         yield weight_rounding(rank)

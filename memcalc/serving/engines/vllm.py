@@ -175,7 +175,7 @@ class VLLM(Engine):
         return ceil_div(tokens, options["block_size"]) * options["block_size"]
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield what it loads beside the weights, the trial pass's peak, the runtime, the graphs."""
+        """Yield what it loads besides the weights, the trial pass's peak, the runtime, the graphs."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
         yield from expert_padding(rank)

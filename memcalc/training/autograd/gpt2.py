@@ -26,7 +26,7 @@ def matrix(tape: Tape, micro: MicroBatch, name: str, x: Value, columns: int) -> 
     """Multiply by a matrix that is stored inputs first (Conv1D), and add its bias.
 
     Raises:
-        BadInputError: there is an adapter beside it.
+        BadInputError: it has an adapter.
 
     """
     if micro.adapter(name) is not None:

@@ -67,10 +67,10 @@ def adapted(
     region: str | None,
     cut: str | None,
 ) -> Value:
-    """Multiply by the two thin matrices beside a matrix, from its input to its output.
+    """Multiply by the two low-rank matrices of an adapter, from its input to its output.
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in
-    them. Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
+    them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
     narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the
     matrix's numbers again to run backwards.
     """
