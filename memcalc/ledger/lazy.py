@@ -14,8 +14,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return a package's ``__getattr__`` and ``__dir__``: each name loads its module when first asked for.
 
-    """Return a package's ``__getattr__`` and ``__dir__``: a name loads its module when it is first asked for.
-    where a name may load all of them until it stands in the ``__all__`` of one.
+    `homes` has, for each module relative to the package, the public names that it defines; or the modules
+    alone, where a name may load all of them until it stands in the ``__all__`` of one.
 
     Examples
     --------
