@@ -10,6 +10,7 @@ import sympy
 
 import memcalc
 from memcalc.__main__ import main
+from memcalc.files.source import Source
 from memcalc.ledger.amount import Amount, gib
 from memcalc.show.colours import COLOURS
 
@@ -109,7 +110,7 @@ def test_names_from_files_cannot_become_markup():
     fields = {**memcalc.source("Qwen/Qwen3-32B").fields}
     model = memcalc.read(fields, "<script>alert(1)</script>")
     assert "<script>" not in model._repr_html_()
-    served = memcalc.serve(memcalc.source("Qwen/Qwen3-32B")._replace(name="<img src=x>"), context=8)
+    served = memcalc.serve(Source("<img src=x>", fields, "here"), context=8)
     assert "<img" not in served._repr_html_()
 
 
