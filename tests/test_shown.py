@@ -12,7 +12,7 @@ import memcalc
 from memcalc.__main__ import main
 from memcalc.files.source import Source
 from memcalc.ledger.amount import Amount, gib
-from memcalc.show.colours import COLOURS
+from memcalc.show.colours import COLOURS, LABELS
 
 ANSWERS = {
     "one device": lambda: memcalc.serve("Qwen/Qwen3-32B", context=8192),
@@ -97,6 +97,31 @@ def test_the_bar_is_filled_to_the_capacity():
         100 * served.device.components["weights"] / served.device.capacity_bytes, abs=0.001
     )
     assert "weights 61.02 GiB" in bar[1]  # the bar says in words what it shows
+
+
+def test_a_limit_within_the_bar_has_a_mark():
+    """What may be used, and what there is where more is asked for."""
+    for on, limits in (("1x rtx-pro-6000-blackwell", ("usable",)), ("1x rtx-a6000", ("usable", "capacity"))):
+        served = memcalc.serve("Qwen/Qwen3-32B", context=8192, on=on)
+        device = served.device
+        whole = max(device.total_bytes, device.capacity_bytes)
+        marks = re.findall(
+            r'title="(usable|capacity): [^"]*" style="[^"]*left:([\d.]+)%"', served._repr_html_()
+        )
+        assert tuple(name for name, _ in marks) == limits
+        for name, place in marks:
+            limit = {"usable": device.usable_bytes, "capacity": device.capacity_bytes}[name]
+            assert float(place) == pytest.approx(100 * limit / whole, abs=0.001)
+
+
+def test_no_figure_needs_its_colour():
+    """Components stand in the order of the bar, each with its share of the total."""
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192)
+    page, device = served._repr_html_(), served.device
+    shares = re.findall(r">(\d+) %<", page)
+    assert shares == [f"{100 * size / device.total_bytes:.0f}" for size in device.components.values()]
+    places = [page.index(f"</span>{LABELS.get(name, name)}<") for name in device.components]
+    assert places == sorted(places)
 
 
 def test_every_component_has_its_colour():
