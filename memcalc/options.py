@@ -309,6 +309,7 @@ def documented(declared: Any, indent: str = "    ") -> str:
     rows: list[str] = []
     for option in options_of(declared):
         kind, unit = kind_in_words(option), f", in {option.unit}" if option.unit else ""
+        kind += " or array" if option.swept else ""
         default = "" if option.required else f", default {as_keywords(option.shown_default)}"
         rows += [f"{indent}{option.name} : {kind}{default}", f"{indent}    {option.meaning}{unit}."]
     return "\n".join(rows)

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 from memcalc.files.sources import source as find_source
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
 
 __all__ = ["model"]
 
 
-def model(source: str | Source) -> Model:
+def model(source: str | PathLike[str] | Source) -> Model:
     """Return the model that a source describes.
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
         arguments, or a repository of the Hub.
 

@@ -10,6 +10,8 @@ from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from memcalc.files.source import Source
     from memcalc.serving.estimate import ServingEstimate
 
@@ -17,7 +19,7 @@ __all__ = ["serve"]
 
 
 @takes_options(ServingOptions)
-def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # noqa: D417  # {options}
+def serve(source: str | PathLike[str] | Source, options: ServingOptions) -> ServingEstimate:  # noqa: D417  # {options}
     """Return the memory that serving a model needs.
 
     `context` and `batch` may be arrays of whole numbers that broadcast: then totals, components, moments,
@@ -25,7 +27,7 @@ def serve(source: str | Source, options: ServingOptions) -> ServingEstimate:  # 
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
         arguments, or a repository of the Hub.
     {options}

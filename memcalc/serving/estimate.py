@@ -24,6 +24,7 @@ from memcalc.show.shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from memcalc.files.source import Source
     from memcalc.ledger.budget import PoolBudget
@@ -172,7 +173,7 @@ class ServingEstimate(Shown):
         return None if self.plan.machine is None or not self.engine.reserves else self.search.kv_pool()
 
 
-def estimate(source: str | Source, options: ServingOptions) -> ServingEstimate:
+def estimate(source: str | PathLike[str] | Source, options: ServingOptions) -> ServingEstimate:
     """Return the estimate that options mean for a source, with single numbers for context and batch."""
     return ServingEstimate(resolve(source, options))
 

@@ -15,6 +15,7 @@ from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import PathLike
 
     from memcalc.files.machines import Machine
     from memcalc.files.source import Source
@@ -79,12 +80,12 @@ class ServingPlan(NamedTuple):
         return context if self.prompt is None else least(self.prompt, context)
 
 
-def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
+def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> ServingPlan:
     """Return the plan that options mean for a source.
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         What is served.
     options : ServingOptions
         What is asked for.

@@ -35,6 +35,7 @@ from memcalc.show.card import Card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from os import PathLike
 
     from memcalc.files.source import Source
     from memcalc.ledger.budget import PoolBudget
@@ -317,12 +318,12 @@ class ServingSweep(ServingEstimate):
         raise BadInputError(CONTEXT, "a single number for the largest batch", "a sweep", ASK_SINGLE_PLANS)
 
 
-def swept_estimate(source: str | Source, options: ServingOptions) -> ServingSweep:
+def swept_estimate(source: str | PathLike[str] | Source, options: ServingOptions) -> ServingSweep:
     """Return the estimate that options mean where context or batch is an array.
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         What is served.
     options : ServingOptions
         What is asked for; `context` and `batch` are whole numbers or arrays of them that broadcast.

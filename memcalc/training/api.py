@@ -9,6 +9,8 @@ from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from memcalc.files.source import Source
     from memcalc.training.estimate import TrainingEstimate
 
@@ -16,7 +18,7 @@ __all__ = ["train"]
 
 
 @takes_options(TrainingOptions)
-def train(source: str | Source, options: TrainingOptions) -> TrainingEstimate:  # noqa: D417  # {options}
+def train(source: str | PathLike[str] | Source, options: TrainingOptions) -> TrainingEstimate:  # noqa: D417  # {options}
     """Return how much memory one training step needs, moment by moment.
 
     Sizes are those of a steady state: the optimizer's states exist while the forward pass runs. What is left
@@ -25,7 +27,7 @@ def train(source: str | Source, options: TrainingOptions) -> TrainingEstimate:  
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
         arguments, or a repository of the Hub.
     {options}

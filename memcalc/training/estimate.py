@@ -20,6 +20,7 @@ from memcalc.training.weights import adapter_parameters, trainable_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from memcalc.files.source import Source
     from memcalc.ledger.budget import Line
@@ -205,12 +206,12 @@ class TrainingEstimate(Shown):
         return tuple(found)
 
 
-def estimate(source: str | Source, options: TrainingOptions) -> TrainingEstimate:
+def estimate(source: str | PathLike[str] | Source, options: TrainingOptions) -> TrainingEstimate:
     """Return the estimate of a training step; `memcalc.train` is the same with options as keywords.
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         The model.
     options : TrainingOptions
         What is asked for.

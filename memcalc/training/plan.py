@@ -17,6 +17,7 @@ from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import PathLike
 
     from memcalc.files.machines import Machine
     from memcalc.files.source import Source
@@ -91,12 +92,12 @@ class TrainingPlan(NamedTuple):
         return module if module in self.recompute_modules else None
 
 
-def resolve(source: str | Source, options: TrainingOptions) -> TrainingPlan:
+def resolve(source: str | PathLike[str] | Source, options: TrainingOptions) -> TrainingPlan:
     """Return the plan that options ask for, not yet held against `memcalc.training.checks`.
 
     Parameters
     ----------
-    source : str or Source
+    source : str, path or Source
         The model.
     options : TrainingOptions
         What is asked for.
