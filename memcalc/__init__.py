@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
     from memcalc.files.api import model
     from memcalc.files.catalogue import catalogue
+    from memcalc.files.machines import devices
     from memcalc.files.readers import read
     from memcalc.files.sources import source
     from memcalc.ledger.formats import FORMATS
-    from memcalc.ledger.machine import devices
-    from memcalc.ledger.search import largest
     from memcalc.serving.api import serve
     from memcalc.serving.engines import engine
+    from memcalc.serving.search import largest
     from memcalc.training.api import train
     from memcalc.training.zero import states
 
@@ -54,8 +54,8 @@ __getattr__, _ = lazy_names(
         "files.api": ("model",),
         "files.sources": ("source",),
         "ledger.formats": ("FORMATS",),
-        "ledger.machine": ("devices",),
-        "ledger.search": ("largest",),
+        "files.machines": ("devices",),
+        "serving.search": ("largest",),
         "serving.api": ("serve",),
         "serving.engines": ("engine",),
         "training.api": ("train",),

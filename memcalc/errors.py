@@ -78,7 +78,7 @@ class ProofError(MemcalcError, ValueError):
 
 def at_least_one(name: str, value: object) -> None:
     """Refuse an option that is no whole number >= 1."""
-    check_whole_number(f"--{name}", value, "say how many")
+    check_whole_number(f"--{name}", value, "give at least one")
 
 
 def check_whole_number(field: str, value: object, remedy: str, *, least: int = 1) -> int:
@@ -102,12 +102,12 @@ def check_whole_number(field: str, value: object, remedy: str, *, least: int = 1
 
     Examples
     --------
-    >>> check_whole_number("--batch", 8, "say how many")
+    >>> check_whole_number("--batch", 8, "give at least one")
     8
-    >>> check_whole_number("--batch", 10**400, "say how many")
+    >>> check_whole_number("--batch", 10**400, "give at least one")
     Traceback (most recent call last):
     memcalc.errors.BadInputError: --batch: expected at most 9007199254740992 (2^53), given a whole number of \
-1329 bits; say how many
+1329 bits; give at least one
 
     """
     if type(value) is not int or value < least:

@@ -3,14 +3,15 @@
 A field's type says what it may be, its metadata what it means. A module that declares options does not
 postpone its annotations, so that both can be read when the program runs::
 
-    @dataclass(frozen=True, kw_only=True)
-    class Options:
+    @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+    class Options(OptionSet):
         seq: int = field(metadata=about("tokens of a sequence", at_least=1))
         shard: Literal[0, 1, "fsdp"] = field(default=0, metadata=about("what data-parallel ranks share"))
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -20,7 +21,6 @@ from typing import (
     Any,
     Concatenate,
     Literal,
-    NamedTuple,
     ParamSpec,
     TypeVar,
     Union,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import Field
 
-__all__ = ["Option", "about", "check", "options_of", "takes_options", "value_of"]
+__all__ = ["Option", "OptionSet", "about", "check", "options_of", "takes_options", "value_of"]
 
 Given = ParamSpec("Given")
 Subject = TypeVar("Subject")
@@ -43,20 +43,28 @@ Options = TypeVar("Options")
 Answer = TypeVar("Answer")
 
 
-class Option(NamedTuple):
+class Option:
     """One option as its dataclass declares it: what Python, command line, JSON and documentation share."""
 
-    name: str
-    kind: type | tuple[object, ...]
-    default: object
-    required: bool
-    optional: bool
-    meaning: str
-    unit: str
-    otherwise: str
-    at_least: int | None
-    group: str
-    shown_as: str
+    def __init__(self, declared: Field[Any]) -> None:
+        kind: Any = declared.type
+        kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
+        (kind, *others) = (one for one in kinds if one is not NoneType)
+        if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
+            raise TypeError(f"{declared.name}: an option is of one kind, or None")
+        about = declared.metadata
+        self.name = declared.name
+        self.kind: type | tuple[object, ...] = get_args(kind) if get_origin(kind) is Literal else kind
+        self.required = declared.default is MISSING
+        self.default = None if self.required else declared.default
+        self.optional = NoneType in kinds
+        self.meaning: str = about["meaning"]
+        self.unit: str = about["unit"]
+        self.otherwise: str = about["otherwise"]
+        self.at_least: int | None = about["at_least"]
+        self.group: str = about["group"]
+        self.shown_as: str = about["shown_as"]
+        self.swept: bool = about["swept"]
 
     @property
     def metavar(self) -> str:
@@ -81,6 +89,17 @@ class Option(NamedTuple):
         return self.otherwise or ("required" if self.required else str(self.default))
 
 
+class OptionSet:
+    """What declarations of options have in common: they show what is asked for."""
+
+    def __repr__(self) -> str:
+        """Leave out what is left at its default."""
+        declared: Any = type(self)
+        values = ((one.name, getattr(self, one.name), one.default) for one in fields(declared))
+        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
+        return f"{declared.__name__}({', '.join(asked)})"
+
+
 def about(
     meaning: str,
     *,
@@ -89,6 +108,7 @@ def about(
     at_least: int | None = None,
     group: str = "",
     shown_as: str = "",
+    swept: bool = False,
 ) -> dict[str, object]:
     """Return the metadata of an option's field.
 
@@ -106,6 +126,8 @@ def about(
         The heading below which documentation shows it.
     shown_as : str, optional
         What stands for its value in help, ``N`` or ``NAME`` if it is not said: "MACHINE".
+    swept : bool, default False
+        Whether it may be an array, with a value for each plan of a sweep.
 
     """
     return {
@@ -115,34 +137,14 @@ def about(
         "at_least": at_least,
         "group": group,
         "shown_as": shown_as,
+        "swept": swept,
     }
 
 
 @cache
 def options_of(declared: Any) -> tuple[Option, ...]:
     """Return the options that a dataclass declares, in their order."""
-    return tuple(map(option_of, fields(declared)))
-
-
-def option_of(one: Field[Any]) -> Option:
-    """Return a field as an option."""
-    kind: Any = one.type
-    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
-    optional = NoneType in kinds
-    (kind, *others) = (part for part in kinds if part is not NoneType)
-    if others and get_origin(kind) is not Mapping:  # what may be a mapping may be its items, too
-        raise TypeError(f"{one.name}: an option is of one kind, or None")
-    if get_origin(kind) is Literal:
-        kind = get_args(kind)
-    required = one.default is MISSING
-    return Option(
-        name=one.name,
-        kind=kind,
-        default=None if required else one.default,
-        required=required,
-        optional=optional,
-        **one.metadata,
-    )
+    return tuple(map(Option, fields(declared)))
 
 
 def check(asked: Any) -> None:
@@ -163,7 +165,11 @@ def check(asked: Any) -> None:
     """
     for option in options_of(asked.__class__):
         value = getattr(asked, option.name)
-        if (value is None and option.optional) or hasattr(value, "dtype"):
+        if value is None and option.optional:
+            continue
+        if getattr(value, "ndim", 0):  # an array; the sweep itself checks what is in it
+            if not option.swept:
+                raise BadInputError(option.flag, "a single value", value, "no sweep runs over this option")
             continue
         check_value(option, value)
 
@@ -254,7 +260,8 @@ def takes_options(
         from functools import wraps
         from inspect import Parameter, signature
 
-        names = [option.name for option in options_of(declared)]
+        kinds = {option.name: option.kind for option in options_of(declared)}
+        names = list(kinds)
 
         @wraps(function)
         def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
@@ -266,7 +273,8 @@ def takes_options(
             for option in options_of(declared):
                 if option.required and option.name not in named:
                     raise TypeError(f"{function.__name__}() needs {option.name}: {option.meaning}")
-            return function(subject, declared(*given, **named))
+            plain: Any = {name: single(kinds[name], value) for name, value in named.items()}
+            return function(subject, declared(*given, **plain))
 
         first, *_ = signature(function).parameters.values()
         own = signature(function).replace(
@@ -283,14 +291,36 @@ def takes_options(
     return decorate
 
 
+def single(kind: object, value: object) -> object:
+    """Return a value as its option declares it: NumPy's scalars as Python's, a list or a word as a tuple.
+
+    >>> single(tuple[str, ...], "lm_head"), single(tuple[int, ...], [16, 15]), single(int, 4)
+    (('lm_head',), (16, 15), 4)
+    """
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(value)
+    return (value,) if get_origin(kind) is tuple and isinstance(value, str) else value
+
+
 def documented(declared: Any, indent: str = "    ") -> str:
     """Return the options as the parameters of a docstring."""
     rows: list[str] = []
     for option in options_of(declared):
         kind, unit = kind_in_words(option), f", in {option.unit}" if option.unit else ""
-        default = "" if option.required else f", default {option.shown_default.replace('--', '')}"
+        default = "" if option.required else f", default {as_keywords(option.shown_default)}"
         rows += [f"{indent}{option.name} : {kind}{default}", f"{indent}    {option.meaning}{unit}."]
     return "\n".join(rows)
+
+
+def as_keywords(text: str) -> str:
+    """Return a text with flags written as Python's keywords; commands in backticks stay as they are.
+
+    >>> as_keywords("as --tp, see `memcalc list engines --json`")
+    'as tp, see `memcalc list engines --json`'
+    """
+    return re.sub(r"`[^`]*`|--", lambda found: found[0].removeprefix("--"), text)
 
 
 def kind_in_words(option: Option) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.machine import devices, machine, servers
+from memcalc.files.machines import devices, machine, servers
 from memcalc.ledger.tensor import ceil_div
 from memcalc.serving import serve
 from memcalc.serving.engines import engine
@@ -201,6 +201,6 @@ def test_mindie_has_one_law_and_refuses_versions():
 def test_npus_do_not_serve_fp8(name: str) -> None:
     """The checkpoint as it is published is refused; converted it is answered."""
     asked = {"context": 8192, "on": "2x atlas-800i-a2", "engine": name}
-    with pytest.raises(BadInputError, match=r"^--weights: .*say --weights bf16 or w8a8"):
+    with pytest.raises(BadInputError, match=r"^--weights: .*add --weights bf16 or w8a8"):
         serve("deepseek-ai/DeepSeek-R1", **asked)
     assert serve("deepseek-ai/DeepSeek-R1", weights="w8a8", **asked).budget.fits

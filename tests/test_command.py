@@ -291,7 +291,7 @@ def test_the_version_is_that_of_the_package(
         (["serve", "Qwen/Qwen3-32B", "--context", "8", "--engine", "vLLM"], "did you mean vllm"),
         (["train", "Qwen/Qwen3-32B", "--seq", "8", "--optimizer", "adam"], "did you mean adamw"),
         (["list", "model"], "given 'model'; did you mean models?"),
-        (["serve", "Qwen/Qwen3-32B"], "--context: expected a whole number >= 1, given null; say it: "),
+        (["serve", "Qwen/Qwen3-32B"], "--context: expected a whole number >= 1, given null; add it: "),
     ],
 )
 def test_a_near_miss_is_answered_with_a_question(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.ledger import constants
+from memcalc.data import constants
 from memcalc.serving import serve
 from memcalc.training.autograd import IMPLEMENTATIONS
 
@@ -133,7 +133,7 @@ LINES = {
         "outside PyTorch's allocator, in the share": (357_556_026, 483_183_820, 792_421_465),
         "outside PyTorch's allocator, on top of it": (39_728_448, 53_687_092, 88_046_830),
         "loading workspaces": (118_111_600, 128_849_018, 139_586_437),
-        "table of requests and positions": (335_577_088, 335_577_088, 671_154_176),
+        "request-to-token table": (335_577_088, 335_577_088, 671_154_176),
         "CUDA graphs": (64_424_509, 966_367_641, 1_986_422_374),
     },
     ("llama.cpp", "1x h100-80g"): {"CUDA context": (300_000_000, 300_000_000, 1_000_000_000)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import pydoc
 import re
 import sys
 
@@ -64,6 +65,18 @@ def test_the_page_shows_the_reference(root):
     page = (root / "book" / "api.md").read_text(encoding="utf-8")
     assert "{include} ../_build/generated/command_line.md" in page
     assert not re.search(r"^memcalc \w+ SOURCE", page, re.MULTILINE)  # nothing is typed beside it
+
+
+def test_the_page_shows_what_there_is(root):
+    """Every function and class that it has the docstring of; those of the face among them."""
+    page = (root / "book" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\.\. auto(\w+):: ([\w.]+)$", page, re.MULTILINE)
+    assert len({name for _, name in named}) == len(named)
+    for kind, name in named:
+        found = pydoc.locate(name)
+        assert found is not None, name
+        assert inspect.ismodule(found) if kind == "module" else callable(found), name
+    assert {f"memcalc.{name}" for name in FUNCTIONS} <= {name for _, name in named}
 
 
 def explained(function):

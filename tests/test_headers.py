@@ -578,7 +578,7 @@ def test_an_index_alone_gives_names_and_a_sum(tmp_path, answer, capsys):
     assert said["header"]["files"] == 0
     assert said["header"]["bytes"] == said["header"]["ledger_bytes"]
     assert main(["model", str(path)]) == 0
-    assert "names (no shard lies beside the index)" in capsys.readouterr().out
+    assert "names (no shard in the index's folder)" in capsys.readouterr().out
     index = json.loads(path.read_text())
     index["weight_map"]["model.extra"] = index["weight_map"].pop("model.norm.weight")
     index["metadata"]["total_size"] += 1
@@ -671,7 +671,7 @@ def change_index(path, change):
             lambda path, shard: change_index(
                 path, lambda index: index["weight_map"].update({"model.norm.weight": "../up.safetensors"})
             ),
-            "names of files beside it",
+            "names of files in its folder",
         ),
         (
             lambda path, shard: change_index(path, lambda index: index["metadata"].update(total_size="much")),
@@ -791,7 +791,7 @@ def test_a_cut_download_is_refused(checkpoint, refusal):
 
 def test_the_config_must_lie_beside(tmp_path, refusal):
     write(tmp_path / "model.safetensors", llama()[1])
-    assert "a config.json beside it" in refusal(tmp_path / "model.safetensors")
+    assert "a config.json in its folder" in refusal(tmp_path / "model.safetensors")
     assert "a folder that holds a config.json" in refusal(tmp_path)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memcalc.__main__ import main
+from memcalc.data.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import format_named, tensor_bytes
 from memcalc.ledger.parts import MoE
 from memcalc.serving import serve

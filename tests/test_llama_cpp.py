@@ -304,9 +304,9 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
     facts = growth_with(serving.model, "llama.cpp")
     assert facts["state_bytes_per_sequence"] / MIB == pytest.approx(75.375)
     for other in "vllm", "sglang":
-        with pytest.raises(BadInputError, match="remembers tokens only"):
+        with pytest.raises(BadInputError, match="without recurrent states"):
             serve(str(path), context=1, engine=other)
-        with pytest.raises(BadInputError, match="remembers tokens only"):
+        with pytest.raises(BadInputError, match="without recurrent states"):
             growth_with(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
 
 

@@ -5,8 +5,10 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import pytest
 
+import memcalc
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.options import about, check, options_of, takes_options
 
@@ -96,3 +98,74 @@ def test_its_docstring_has_every_option_with_type_unit_and_default():
 def test_an_unknown_option_is_refused_with_a_guess():
     with pytest.raises(TypeError, match=r"answer\(\) has no option 'shards'; did you mean shard\?"):
         answer("model", seq=4, shards=1)
+
+
+@pytest.mark.parametrize("name", ["tp", "prompt", "utilization"])
+def test_an_array_is_refused_where_no_sweep_runs(name):
+    with pytest.raises(BadInputError, match="no sweep runs over this option"):
+        memcalc.serve("Qwen/Qwen3-0.6B", context=8, **{name: np.array([1, 2])})
+
+
+@pytest.mark.parametrize(("given", "same"), [(np.int64(8), 8), (np.array(8), 8), (np.int32(8), 8)])
+def test_numpys_scalars_are_numbers(given, same):
+    """One of them is one plan, checked like any number and answered in Python's whole numbers."""
+    served = memcalc.serve("Qwen/Qwen3-0.6B", context=given, batch=np.int64(2))
+    expected = memcalc.serve("Qwen/Qwen3-0.6B", context=same, batch=2)
+    assert served.device.total_bytes == expected.device.total_bytes
+    assert type(served.plan.context) is int
+    assert memcalc.train("Qwen/Qwen3-0.6B", seq=given).allocated_bytes > 0
+
+
+@pytest.mark.parametrize(
+    "option", [{"context": np.int64(-5)}, {"context": np.int64(0)}, {"tp": np.int64(-2)}]
+)
+def test_numpys_scalars_are_checked_like_numbers(option):
+    with pytest.raises(BadInputError, match="expected a whole number >= 1"):
+        memcalc.serve("Qwen/Qwen3-0.6B", **{"context": 8, **option})
+
+
+def test_a_list_or_a_word_stands_for_a_tuple():
+    plans = [
+        memcalc.train("Qwen/Qwen3-0.6B", seq=64, trainable=given).trainable_parameters
+        for given in ("self_attn", ["self_attn"], ("self_attn",))
+    ]
+    assert plans[0] == plans[1] == plans[2] > 0
+
+
+@pytest.mark.parametrize("source", [None, b"x", {"model_type": "llama"}, 7])
+def test_what_is_no_source_is_refused_in_a_line(source):
+    for ask in (memcalc.model, memcalc.source):
+        with pytest.raises(BadInputError, match="SOURCE: expected the name or the path"):
+            ask(source)
+    with pytest.raises(BadInputError, match="SOURCE"):
+        memcalc.serve(source, context=8)
+    with pytest.raises(BadInputError, match="SOURCE"):
+        memcalc.train(source, seq=8)
+
+
+def test_a_path_is_a_source(root):
+    assert memcalc.model(root / "notebooks" / "example_config.json").parameters == 1_720_574_976
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("2x h100", "h100-80g"), ("RTX 4090", "rtx-4090"), ("8x a100", "a100-80g")]
+)
+def test_a_machine_that_is_nearly_named_is_offered(given, said):
+    with pytest.raises(UnknownNameError, match=f"did you mean .*{said}"):
+        memcalc.serve("Qwen/Qwen3-0.6B", context=8, on=given)
+
+
+def test_devices_that_stay_idle_are_said():
+    step = memcalc.train("Qwen/Qwen3-0.6B", seq=64, on="8x h100-80g")
+    assert "7 of 8 devices stay idle: --world says how many are used" in step.assumed
+
+
+def test_a_moment_that_is_none_is_refused():
+    with pytest.raises(UnknownNameError, match="did you mean forward_end"):
+        memcalc.train("Qwen/Qwen3-0.6B", seq=64).at("forwardend")
+
+
+@pytest.mark.parametrize("given", [{"model": None}, {"model": []}, {"world": None}, {"shard": True}])
+def test_states_of_nothing_are_refused(given):
+    with pytest.raises(BadInputError):
+        memcalc.states(given.pop("model", 10), **given)

@@ -6,12 +6,12 @@ from statistics import mean
 
 import pytest
 
+from memcalc.data import constants
 from memcalc.errors import UnknownNameError
 from memcalc.evidence import predict_serving
 from memcalc.evidence.inference import observations
 from memcalc.evidence.predict_serving import serving_estimate
 from memcalc.evidence.score import Score, by_family, family, predict, scoreboard, scores
-from memcalc.ledger import constants
 from memcalc.ledger.tensor import count
 from memcalc.serving.engines import ENGINES, vllm
 from tests.ratchet import Limit

@@ -11,11 +11,11 @@ import pytest
 
 from memcalc.errors import MemcalcError
 from memcalc.files.sources import source
-from memcalc.ledger.search import largest
 from memcalc.options import options_of
 from memcalc.serving import ServingOptions, serve
 from memcalc.serving.engines import ENGINES, EngineName
 from memcalc.serving.plan import plan_fields
+from memcalc.serving.search import largest
 from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:

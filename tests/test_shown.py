@@ -6,9 +6,11 @@ import re
 
 import numpy as np
 import pytest
+import sympy
 
 import memcalc
 from memcalc.__main__ import main
+from memcalc.files.source import Source
 from memcalc.ledger.amount import Amount, gib
 from memcalc.show.colours import COLOURS
 
@@ -38,7 +40,10 @@ ANSWERS = {
     "a swept load": lambda: memcalc.serve("Qwen/Qwen3-32B", context=np.array([8192, 16384])),
     "a swept step": lambda: memcalc.train("Qwen/Qwen3-8B", seq=np.array([8192, 16384])),
     "a model": lambda: memcalc.model("deepseek-ai/DeepSeek-V3"),
+    "states": lambda: memcalc.states(memcalc.model("Qwen/Qwen3-8B"), shard=1, world=8),
+    "states in letters": lambda: memcalc.states(sympy.Symbol("parameters"), world=sympy.Symbol("world")),
 }
+WITHOUT_A_DEVICE = ("a swept load", "a swept step", "a model", "states", "states in letters")
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -48,7 +53,7 @@ def test_a_prompt_shows_at_most_twelve_lines(name):
     assert text.count("\n") < 12
 
 
-@pytest.mark.parametrize("name", [name for name in ANSWERS if "swept" not in name and name != "a model"])
+@pytest.mark.parametrize("name", [name for name in ANSWERS if name not in WITHOUT_A_DEVICE])
 def test_text_and_html_show_the_same_figures(name):
     answer = ANSWERS[name]()
     device, page = answer.device, answer._repr_html_()
@@ -57,6 +62,17 @@ def test_text_and_html_show_the_same_figures(name):
         assert gib(size) in str(answer), size
         assert gib(size) in page, size
     assert all(line.name.partition("<")[0] in page for line in device.lines[:3])
+
+
+def test_states_show_themselves():
+    states = memcalc.states(memcalc.model("Qwen/Qwen3-8B"), gradients="fp32", shard=1, world=8)
+    text, page = repr(states), states._repr_html_()
+    for size in (*states.components.values(), states.total_bytes):
+        assert gib(size) in text
+        assert gib(size) in page
+    assert "18 bytes each" in text
+    assert " to " not in text  # nothing of it was measured
+    assert "bytes a parameter" in repr(ANSWERS["states in letters"]())
 
 
 def test_the_shell_prints_what_a_cell_prints(capsys):
@@ -94,7 +110,7 @@ def test_names_from_files_cannot_become_markup():
     fields = {**memcalc.source("Qwen/Qwen3-32B").fields}
     model = memcalc.read(fields, "<script>alert(1)</script>")
     assert "<script>" not in model._repr_html_()
-    served = memcalc.serve(memcalc.source("Qwen/Qwen3-32B")._replace(name="<img src=x>"), context=8)
+    served = memcalc.serve(Source("<img src=x>", fields, "here"), context=8)
     assert "<img" not in served._repr_html_()
 
 

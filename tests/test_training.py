@@ -15,8 +15,8 @@ from hypothesis import given, settings, strategies as st
 from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
-from memcalc.ledger.search import largest
 from memcalc.options import options_of
+from memcalc.serving.search import largest
 from memcalc.training.api import train
 from memcalc.training.checks import CHECKS, checked
 from memcalc.training.layers import stream_shape
@@ -108,7 +108,7 @@ def test_states_of_a_plan_are_those_of_zero(shard, world):
     plan = train(LLAMA, seq=128, shard=shard, world=world, optimizer_step="fused")
     step = plan.at("step")
     if shard == 0 and world > 1:
-        step["gradients"] //= 2  # DDP's buckets
+        step["gradients"] //= 2  # DDP buckets
     step["weights"] -= 512  # the buffers of RoPE
     expected = states(8_030_261_248, shard=shard, world=world).components
     assert {name: step[name] for name in expected} == expected
@@ -374,7 +374,7 @@ def test_the_command_says_the_same_as_python(capsys):
 
 UNUSED = {  # by a plan for a dense model without a machine: the command pays for none of them
     "memcalc.ledger.formats",
-    "memcalc.ledger.machine",
+    "memcalc.files.machines",
     "memcalc.training.polynomial",
     "memcalc.training.api",
     "memcalc.training.autograd.gpt2",
@@ -405,7 +405,7 @@ def test_the_command_loads_nothing_that_its_plan_does_not_use():
 def test_the_allocator_reserves_the_most_that_each_kind_of_segment_holds(options):
     """Segments of a component serve all its lines, those of a temporary it alone."""
     device = train(LLAMA, seq=4096, regime="pure-bf16", **options).device
-    (reserve,) = (line for line in device.lines if line.name == "kept by the allocator beyond that")
+    (reserve,) = (line for line in device.lines if line.name == "allocator reserve")
     known = [line for line in device.lines if line.moments]
     lasting = [line for line in known if set(line.moments) == set(device.moment_names)]
     everything = sum(line.bytes for line in lasting)
@@ -506,7 +506,7 @@ def test_what_is_left_open_is_filled_in():
 def test_experts_of_megatron_with_tensor_parallelism_want_sequence_parallelism():
     """MoELayer.forward raises without: Megatron-LM, megatron/core/transformer/moe/moe_layer.py, 2026-11."""
     sparse = {"seq": 128, "world": 2, "tp": 2, "implementation": "megatron"}
-    with pytest.raises(MemcalcError, match=r"^--tp: expected --sequence-parallel beside it"):
+    with pytest.raises(MemcalcError, match=r"^--tp: expected --sequence-parallel as well"):
         train("Qwen/Qwen3-30B-A3B", **sparse)
     assert train("Qwen/Qwen3-30B-A3B", **sparse, sequence_parallel=True).allocated_bytes > 0
 
@@ -629,7 +629,7 @@ def test_several_devices_have_communicators_beside_the_context():
 def test_buckets_hold_what_ranks_add_up():
     """Eight ranks that share out the experts add up the gradients of everything else."""
     plan = train("Qwen/Qwen3-30B-A3B", seq=128, regime="pure-bf16", world=8, ep=8)
-    (buckets,) = [line for line in plan.device.lines if line.name == "DDP's buckets"]
+    (buckets,) = [line for line in plan.device.lines if line.name == "DDP buckets"]
     assert buckets.bytes == 2 * sum(one.count for one in plan.model.weights() if one.active_experts is None)
 
 
@@ -674,8 +674,8 @@ def test_what_no_plan_can_say_widens_the_range():
     assert device.high_bytes == plain.high_bytes
     sparse = {"seq": 4096, "implementation": "megatron", "world": 8, "shard": 1, "dropout": 0}
     together, dealt = (train("Qwen/Qwen3-30B-A3B", **sparse, ep=ep).device for ep in (1, 8))
-    assert not any("even share" in line.name for line in together.lines)
-    (line,) = (line for line in dealt.lines if "even share" in line.name)
+    assert not any(line.name == "imbalance of experts" for line in together.lines)
+    (line,) = (line for line in dealt.lines if line.name == "imbalance of experts")
     assert line.bytes == 0
     assert line.most_bytes > 0
 

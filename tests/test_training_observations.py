@@ -22,7 +22,7 @@ from memcalc.evidence.training import (
 )
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.ledger.machine import machine
+from memcalc.files.machines import machine
 from memcalc.training.zero import states
 
 if TYPE_CHECKING:

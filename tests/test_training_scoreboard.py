@@ -8,16 +8,16 @@ from statistics import median
 
 import pytest
 
-from memcalc.errors import BadInputError
-from memcalc.evidence.predict_training import training_estimate
-from memcalc.evidence.score import Score, by_family, family, predict, scoreboard
-from memcalc.evidence.training import trained_models, training_observations
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     MEGATRON_WORKSPACE,
     TRAINING_COMMUNICATORS,
     TRAINING_CUDA_CONTEXT,
     TRAINING_RESERVE_PERCENT,
 )
+from memcalc.errors import BadInputError
+from memcalc.evidence.predict_training import training_estimate
+from memcalc.evidence.score import Score, by_family, family, predict, scoreboard
+from memcalc.evidence.training import trained_models, training_observations
 from memcalc.ledger.tensor import count
 from memcalc.training.autograd.transformers import TRANSFORMERS
 from tests.ratchet import Limit
@@ -170,7 +170,7 @@ def test_what_is_far_off_is_known(test_rows):
 def workspace(score: Score) -> float:
     """MiB that a row has beside everything that is derived."""
     lines = training_estimate(score.row).device.lines
-    (usual,) = (line.bytes for line in lines if line.name == "workspaces of the libraries")
+    (usual,) = (line.bytes for line in lines if line.name == "library workspaces")
     return (score.off + usual) / MIB
 
 

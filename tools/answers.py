@@ -141,7 +141,7 @@ def main(arguments: list[str]) -> int:
     for one in changed[:20]:
         for where, old, new in differences(asked.get(one["ask"]), one["answer"]):
             print(f"{one['ask']}: {where} {old} -> {new}"[:200], file=sys.stderr)
-    gone = len(before) - len(now)
+    gone = len(asked.keys() - {json.loads(one)["ask"] for one in now})
     if changed or gone:
         print(
             f"{len(changed)} answers changed, {gone} gone: `make answers`, and CHANGELOG.md", file=sys.stderr

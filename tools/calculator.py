@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import catalogue
+from memcalc.files.machines import devices
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
-from memcalc.ledger.machine import devices
-from memcalc.ledger.search import LIMIT
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.transformers import is_new
+from memcalc.serving.search import LIMIT
 from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:
+    from memcalc.files.machines import Device
     from memcalc.ledger.budget import Line
-    from memcalc.ledger.machine import Device
     from memcalc.serving import ServingEstimate
     from memcalc.serving.stage import LoadedStage
 

@@ -19,7 +19,11 @@ class Wing(NamedTuple):
 
 
 FLOORS = (
-    (Wing("cli", "the commands, made from tables of options", "parser · model · serve · train · list", "7"),),
+    (
+        Wing(
+            "cli", "the commands, made from tables of options", "options · model · serve · train · list", "7"
+        ),
+    ),
     (Wing("evidence", "what others measured, and predictions of it", "inference · training · score"),),
     (
         Wing("serving", "plans of inference", "plan · stage · engines", "4 5 6"),

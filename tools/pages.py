@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
+from memcalc.files.machines import devices
 from memcalc.files.sources import source
 from memcalc.ledger.amount import hundredths
-from memcalc.ledger.machine import devices
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve
 from memcalc.show.colours import COLOURS

@@ -66,9 +66,14 @@ def asked_versions() -> dict[str, str]:
 def of_types(types: list[str]) -> dict[str, Any]:
     """Return the records that hold every reader, with these types asked anew and the others as they were."""
     ask, small, defaults = map(importlib.import_module, ("ask", "small", "defaults"))
-    names = ("models.json", "random.json", "defaults.json")
+    names = ("models.json", "random.json", "defaults.json", "catalogue.json")
     found = {name: json.loads((RECORDED / name).read_text(encoding="utf-8")) for name in names}
-    published, drawn, changed = (found[name]["models"] for name in names)
+    published, drawn, changed, listed = (found[name]["models"] for name in names)
+    catalogue = importlib.import_module("memcalc.files.catalogue")
+    for name in catalogue.catalogue():
+        fields = catalogue.record(name).fields
+        if fields["model_type"] in types:
+            listed[name] = ask.figures(fields)
     for model in published.values():
         if model["config"]["model_type"] in types:
             model["figures"] = ask.figures(model["config"])

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.cli.command import SUMMARIES, parser_of
-from memcalc.cli.parser import argument, explained
+from memcalc.cli.options import argument, explained
 from memcalc.cli.schema import OPTIONS, schema
 from memcalc.options import options_of
 from memcalc.show.tables import table

@@ -1,5 +1,5 @@
 // The calculator on the Home page. It holds no formula of its own: MEMCALC is written from memcalc's own lines
-// (calculator-data.js). What stands here is how a budget adds up: see memcalc/ledger/budget.py and memcalc/ledger/search.py.
+// (calculator-data.js). What stands here is how a budget adds up: see memcalc/ledger/budget.py and memcalc/serving/search.py.
 "use strict";
 
 (() => {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memcalc.errors import UnknownNameError
 from memcalc.ledger.registry import Registry
@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.cli.parser import Parser
+    from memcalc.files.compare import Check
+    from memcalc.files.source import Source
     from memcalc.ledger.model import Model
 
-__all__ = ["COMMANDS", "SUMMARIES", "Answer", "Command", "config_fields", "parse", "parser_of"]
+__all__ = [
+    "COMMANDS",
+    "SUMMARIES",
+    "Answer",
+    "Command",
+    "config_fields",
+    "header_fields",
+    "header_text",
+    "parse",
+    "parser_of",
+]
 
 SOURCE = (
     "a catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, "
@@ -29,19 +41,18 @@ SUMMARIES = {
 }
 
 
-class Answer(NamedTuple):
+class Answer:
     """An answer: its exit status, and how it is written for programs and for people."""
 
-    status: int
-    fields: Callable[[], object]
-    text: Callable[[], str]
+    def __init__(self, status: int, fields: Callable[[], object], text: Callable[[], str]) -> None:
+        self.status, self.fields, self.text = status, fields, text
 
 
-class Command(NamedTuple):
+class Command:
     """One command: how its options are added to a parser, and how it answers."""
 
-    add: Callable[[Parser], None]
-    answer: Callable[[argparse.Namespace], Answer]
+    def __init__(self, add: Callable[[Parser], None], answer: Callable[[argparse.Namespace], Answer]) -> None:
+        self.add, self.answer = add, answer
 
 
 COMMANDS: Registry[Command] = Registry(
@@ -103,6 +114,29 @@ def config_fields(model: Model) -> dict[str, object]:
     return {name: found for name, found in named.items() if found}
 
 
+def compared(source: Source) -> Check | None:
+    """Compare the header of a source with the ledger; most sources have none, and load nothing for it."""
+    if source.header is None:
+        return None
+    from memcalc.files.compare import check
+
+    return check(source)
+
+
+def header_fields(source: Source) -> dict[str, object]:
+    """Return the header's own figures, and in what the ledger differs from it."""
+    found = compared(source)
+    if found is None:
+        return {"header": None, "differences": []}
+    return {"header": found.fields, "differences": [one._asdict() for one in found.differences]}
+
+
+def header_text(source: Source) -> list[str]:
+    """Return the same in words: one line, or none."""
+    found = compared(source)
+    return [] if found is None else [f"  {found.text}"]
+
+
 def overview() -> str:
     """Return what ``memcalc --help`` shows."""
     rows = [f"  {name:<8} {text}" for name, text in SUMMARIES.items()]
@@ -114,6 +148,6 @@ def overview() -> str:
             "",
             *rows,
             "",
-            "`memcalc COMMAND --help` lists a command's options; `memcalc --version` says which this is.",
+            "`memcalc COMMAND --help` lists a command's options; `memcalc --version` shows the version.",
         ]
     )

@@ -27,7 +27,7 @@ def models() -> list[dict[str, object]]:
 
 def machines() -> list[dict[str, object]]:
     """Return the devices and the servers."""
-    from memcalc.ledger.machine import devices, servers
+    from memcalc.files.machines import devices, servers
 
     rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
     return [*rows, *(item._asdict() for item in servers().values())]
@@ -85,7 +85,7 @@ def engines() -> list[dict[str, object]]:
 LISTS: Registry[Callable[[], list[dict[str, object]]]] = Registry(
     "memcalc list",
     {"models": models, "machines": machines, "formats": formats, "engines": engines},
-    remedy="say what to list",
+    remedy="name what to list",
 )
 
 

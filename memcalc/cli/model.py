@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, config_fields
-from memcalc.cli.header import header_fields, header_text
+from memcalc.cli.command import SOURCE, Answer, Command, config_fields, header_fields, header_text
 from memcalc.errors import escaped
 from memcalc.files.sources import source
 from memcalc.ledger.model import cache_growth, summary

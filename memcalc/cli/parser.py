@@ -1,24 +1,17 @@
-"""argparse from the options that a dataclass declares."""
+"""argparse, whose errors are memcalc's own."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError, nearest
-from memcalc.options import expectation, options_of, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import NoReturn
 
-    from memcalc.options import Option
-
-__all__ = ["Parser", "add_options", "argument", "explained", "options_from"]
-
-
-Options = TypeVar("Options")
+__all__ = ["Parser"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,119 +36,13 @@ class Parser(argparse.ArgumentParser):
         """
         unknown = re.match(r"unrecognized arguments: (--?[\w-]+)", message)
         if unknown:
-            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            known = [
+                flag
+                for flag, action in self._option_string_actions.items()
+                if flag.startswith("--") and action.help != argparse.SUPPRESS
+            ]
             remedy = nearest(unknown[1], known) or f"see `{self.prog} --help`"
             raise UnknownNameError("command line", f"an option of `{self.prog}`", unknown[1], remedy)
         raise BadInputError(
             "command line", f"what `{self.prog} --help` lists", message, "correct the command"
         )
-
-
-def add_options(parser: argparse.ArgumentParser, declared: Callable[..., object]) -> None:
-    """Add every option that a dataclass declares; one that is left out keeps the dataclass's default."""
-    groups: dict[str, Any] = {"": parser}
-    for option in options_of(declared):
-        if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
-        flag, how = argument(option)
-        text = explained(option) + (f", in {option.unit}" if option.unit else "")
-        default = "" if "const" in how else f" (default: {option.shown_default})"
-        default = " (required)" if option.required else default
-        groups[option.group].add_argument(
-            flag, dest=option.name, default=None, help=(text + default).replace("%", "%%"), **how
-        )
-
-
-def explained(option: Option) -> str:
-    """Return what an option's flag does; that of an option which is on by default switches it off."""
-    return f"switch off: {option.meaning}" if option.default is True else option.meaning
-
-
-def options_from(given: argparse.Namespace, declared: Callable[..., Options]) -> Options:
-    """Return the options that were named; those that were not keep their defaults.
-
-    Raises:
-        BadInputError: one is required, and was not named.
-
-    """
-    found: dict[str, Any] = {}
-    for option in options_of(declared):
-        value = getattr(given, option.name)
-        if value is not None:
-            found[option.name] = pairs(option.flag, value) if isinstance(value, list) else value
-        elif option.required:
-            raise BadInputError(option.flag, expectation(option)[0], None, f"say it: {option.meaning}")
-    return declared(**found)
-
-
-def argument(option: Option) -> tuple[str, dict[str, Any]]:
-    """Return an option's flag, and argparse's keyword arguments for it."""
-    kind = option.kind
-    if kind is bool and not option.optional:
-        return option.typed, {"action": "store_const", "const": not option.default}
-    if get_origin(kind) is Mapping:
-        return option.typed, {"action": "append", "metavar": "KEY=VALUE"}
-    if isinstance(kind, tuple):
-        return option.typed, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
-    if get_origin(kind) is tuple:
-        number = get_args(kind)[0] is int
-        return option.typed, {
-            "type": whole_numbers if number else words,
-            "metavar": "N,N" if number else "A,B",
-        }
-    parsers: dict[object, Callable[[str], object]] = {bool: yes_or_no, int: whole_number, float: number_of}
-    metavar = "yes|no" if kind is bool else option.metavar
-    return option.typed, {"type": parsers.get(kind, str), "metavar": metavar}
-
-
-def pairs(flag: str, items: list[str]) -> tuple[tuple[str, object], ...]:
-    """Return values by name from texts KEY=VALUE.
-
-    Raises:
-        BadInputError: a text is written in another way, or a name is given two values.
-
-    """
-    found: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise BadInputError(flag, "KEY=VALUE", item, "write for example block_size=16")
-        if found.get(key, value) != value:
-            raise BadInputError(f"{flag} {key}", "it once", f"{found[key]} and {value}", "remove one")
-        found[key] = value
-    return tuple((key, value_of(text)) for key, text in found.items())
-
-
-def whole_number(text: str) -> int | str:
-    """Parse a whole number; other text stays, and is refused where the option's name is known."""
-    digits = text.removeprefix("-")
-    return int(text) if text.isascii() and digits.isdigit() and len(digits) < 1000 else text
-
-
-def number_of(text: str) -> float | str:
-    """Parse a number, in the same way."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def yes_or_no(text: str) -> bool | str:
-    """Parse yes or no, in the same way."""
-    return {"yes": True, "no": False}.get(text, text)
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Parse words separated by commas."""
-    return tuple(text.split(","))
-
-
-def whole_numbers(text: str) -> tuple[int | str, ...]:
-    """Parse whole numbers separated by commas."""
-    return tuple(map(whole_number, text.split(",")))
-
-
-def choice_of(kind: tuple[object, ...]) -> Callable[[str], object]:
-    """Return how a choice is parsed: some of the choices are numbers."""
-    by_text = {str(one): one for one in kind}
-    return lambda text: by_text.get(text, text)

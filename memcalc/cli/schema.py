@@ -113,8 +113,8 @@ def or_null(one: Schema) -> Schema:
     return one | {"type": [one["type"], "null"]}
 
 
-def of_option(option: Option) -> Schema:
-    """Return the schema of an option's value."""
+def of_option(option: Option, *, filled: bool) -> Schema:
+    """Return the schema of an option's value; one that a plan always fills in is never null."""
     kind, meaning = option.kind, option.meaning + (f", in {option.unit}" if option.unit else "")
     if isinstance(kind, tuple):
         found = choice(meaning, *kind)
@@ -128,16 +128,14 @@ def of_option(option: Option) -> Schema:
     else:
         kinds: Mapping[object, str] = {bool: "boolean", float: "number"}
         found = {"type": kinds.get(kind, "string"), "description": meaning}
-    return or_null(found) if option.optional else found
+    return or_null(found) if option.optional and not filled else found
 
 
 def plan(command: str, filled: str, derived: Mapping[str, Schema]) -> Schema:
     """Return the schema of a plan: every option, those that are always filled in never null; what follows."""
     options = options_of(OPTIONS[command])
     words = filled.split()
-    asked = {
-        one.name: of_option(one._replace(optional=one.optional and one.name not in words)) for one in options
-    }
+    asked = {one.name: of_option(one, filled=one.name in words) for one in options}
     return closed("every option with what was left open filled in, and what follows", asked | dict(derived))
 
 
@@ -324,7 +322,7 @@ def answer_of_train() -> Schema:
         "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
         "host_bytes": number("what all ranks put into the memory of the host"),
         "fits": or_null(flag("whether what is held at once fits; null without a machine")),
-        "assumed": many("what no plan can say, and what was taken for it", {"type": "string"}),
+        "assumed": many("what no plan states, and what was assumed for it", {"type": "string"}),
         "lines": line(*moments),
         "not_read": NOT_READ,
         "class_defaults": CLASS_DEFAULTS,

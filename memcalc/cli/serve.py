@@ -5,9 +5,8 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, config_fields
-from memcalc.cli.header import header_fields, header_text
-from memcalc.cli.parser import add_options, options_from
+from memcalc.cli.command import SOURCE, Answer, Command, config_fields, header_fields, header_text
+from memcalc.cli.options import add_options, options_from
 from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
@@ -42,9 +41,9 @@ def answer(given: argparse.Namespace) -> Answer:
     served = estimate(given.source, options_from(given, ServingOptions))
     if given.check and served.fits is None:
         if given.on is None:
-            remedy = 'say --on, as in "2x rtx-a6000"'
+            remedy = 'add --on, as in "2x rtx-a6000"'
             raise BadInputError("--check", "a machine to check against", None, remedy)
-        remedy = 'say --on, as in "1x rtx-4090 + 512GiB host"'
+        remedy = 'add it to --on, as in "1x rtx-4090 + 512GiB host"'
         raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
     source = served.plan.source
     return Answer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.cli.command import SOURCE, Answer, Command, config_fields
-from memcalc.cli.parser import add_options, options_from
+from memcalc.cli.options import add_options, options_from
 from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import plan_fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memcalc.data import constants as constants
 from memcalc.ledger.lazy import lazy_names
 
 TYPE_CHECKING = False

@@ -39,7 +39,7 @@ REASONS = {  # why a published figure is no row of the record
     "no reader": "memcalc does not read the model yet, or its config was not at hand",
     "GGUF": "sizes of GGUF files are not compared yet",
     "own mix": "a GGUF file whose maker chose the types of its tensors, and does not list them",
-    "other law": "an older version, whose cache follows another law",
+    "other law": "an older version, whose cache follows other rules",
     "ended early": "the answer was shorter than stated, and its length is not given",
     "not stated": "not enough is stated to predict it",
     "contradiction": "the figures of the run do not add up",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from memcalc.data.constants import TRANSFORMERS_UNEXPLAINED
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.evidence.inference import QUANTITIES
 from memcalc.evidence.prediction import Prediction, exactly, sum_of, sum_of_lines, whole_device
 from memcalc.files.catalogue import canonical_name
-from memcalc.ledger.constants import TRANSFORMERS_UNEXPLAINED
 from memcalc.options import value_of
 from memcalc.serving import estimate as serving
 from memcalc.serving.options import ServingOptions

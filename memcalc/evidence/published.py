@@ -68,7 +68,9 @@ class Checkpoint(NamedTuple):
             raise LookupError(f"{self.id}: {self.unread}")
         fields = source(self.model).fields if self.model else dict(self.config or {})
         stated = {"quantization_config": self.quantization_config} if self.quantization_config else {}
-        return Source(self.id, {**fields, **stated}, f"{self.source}, {self.date}", self.scale_bits)
+        return Source(
+            self.id, {**fields, **stated}, f"{self.source}, {self.date}", scale_bits=self.scale_bits
+        )
 
     def tensors(self) -> Iterator[tuple[Tensor, Format]]:
         """Yield every tensor with its format, equal layers together; the router's buffers stay out."""

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memcalc.files.api import model as model
     from memcalc.files.compare import Check as Check, Difference as Difference, check as check
+    from memcalc.files.machines import devices as devices, machine as machine, servers as servers
     from memcalc.files.quantization import scheme as scheme, zero_biases as zero_biases
     from memcalc.files.readers import read as read
     from memcalc.files.source import Source as Source
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "api": ("model",),
         "compare": ("Check", "Difference", "check"),
+        "machines": ("devices", "machine", "servers"),
         "quantization": ("scheme", "zero_biases"),
         "readers": ("read",),
         "source": ("Source",),

@@ -46,4 +46,4 @@ def model(source: str | Source) -> Model:
       as 16-bit weights  61.02 GiB = 65.52 GB
 
     """
-    return (find_source(source) if isinstance(source, str) else source).model
+    return find_source(source).model

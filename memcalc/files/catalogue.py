@@ -39,7 +39,7 @@ def record(name: str) -> Source:
         needed, given = ", ".join(sorted(RECORD_FIELDS)), ", ".join(sorted(fields))
         raise TypeError(f"{name}: a record has {needed}; this one has {given}")
     found = f"{fields['source']}, {fields['date']}"
-    return Source(fields["id"], fields["config"], found, fields.get("scale_bits"))
+    return Source(fields["id"], fields["config"], found, scale_bits=fields.get("scale_bits"))
 
 
 def canonical_name(text: str) -> str | None:

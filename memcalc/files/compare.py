@@ -76,7 +76,7 @@ class Check(NamedTuple):
     @property
     def equal(self) -> str:
         """What is said where no tensor differs."""
-        what = "tensors" if self.header.files else "names (no shard lies beside the index)"
+        what = "tensors" if self.header.files else "names (no shard in the index's folder)"
         size = self.header.bytes
         return f"header: equal, {len(self.header.tensors):,} {what}" + (f", {size:,} bytes" if size else "")
 

@@ -34,7 +34,7 @@ class Config:
     declared : ConfigClass, optional
         What its class declares. Without one nothing has a default, and every unread field is refused.
     aliases : mapping of str to str, optional
-        Other names of fields, beside those that the class knows.
+        Other names of fields, besides those that the class knows.
     read_model : callable, optional
         Reads a config of its own inside of this one: the text model beside a vision tower.
 
@@ -214,6 +214,8 @@ class Config:
             if self.declared is None or value is True or isinstance(value, list | dict) or is_count(value):
                 of = f"the reader of {self.fields.get('model_type')}" if self.declared else "its reader"
                 remedy = f"{field} may change memory; remove it if it cannot"
+                if self.declared is None and "model_type" in self.fields:
+                    remedy = f"`make defaults` writes what the class of {self.fields['model_type']} declares"
                 remedy = NESTED if field == "text_config" else remedy
                 raise BadInputError(field, f"only fields that {of} understands", value, remedy)
             named.append(f"{shortened(field, 60)} {shown(value)}")

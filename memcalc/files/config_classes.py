@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from memcalc.data import open_text
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["ConfigClass", "config_class", "harmless_fields"]
 
 
-class ConfigClass(NamedTuple):
+class ConfigClass:
     """What one configuration class declares.
 
     `defaults` has every declared field, and what the class takes out of undeclared keywords; `nullable` are
     those that may be null; `aliases` are other names of declared fields.
     """
 
-    name: str
-    defaults: Mapping[str, object]
-    nullable: frozenset[str]
-    aliases: Mapping[str, str]
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.name: str = record["class"]
+        self.defaults: Mapping[str, object] = record["defaults"]
+        self.nullable = frozenset(record["nullable"])
+        self.aliases: Mapping[str, str] = record["aliases"]
 
     def takes_null(self, field: str) -> bool:
         """Whether the class takes null for a field."""
@@ -45,9 +46,7 @@ def config_class(model_type: str) -> ConfigClass | None:
     start = f'{{"model_type": {json.dumps(model_type)},'
     with open_text("config_classes.jsonl") as file:  # a line a class: only one is parsed
         found = next((json.loads(line) for line in file if line.startswith(start)), None)
-    if found is None:
-        return None
-    return ConfigClass(found["class"], found["defaults"], frozenset(found["nullable"]), found["aliases"])
+    return None if found is None else ConfigClass(found)
 
 
 @cache

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["repository"]
 
-SECONDS = 5  # to wait for the first answer: nobody watches a command that says nothing for minutes
+SECONDS = 5  # to wait for the first answer: a command that is silent for minutes looks broken
 BY_HAND = "download its config.json and give its path"
 
 

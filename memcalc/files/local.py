@@ -32,7 +32,7 @@ def from_folder(text: str, folder: str, weights: str | None) -> Source:
     """
     path = os.path.join(folder, "config.json")
     if not os.path.exists(path):
-        expected = "a folder that holds a config.json" if text == folder else "a config.json beside it"
+        expected = "a folder that holds a config.json" if text == folder else "a config.json in its folder"
         raise BadInputError("SOURCE", expected, text, "download the model's")
     fields = read_config(path)
     if weights is None:

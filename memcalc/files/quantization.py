@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Scheme", "exclude_modules", "scheme", "zero_biases"]
 
 FIELD = "quantization_config"
-ASIDE = "say --weights to leave it aside"
+ASIDE = "add --weights to leave it aside"
 
 
 class Scheme(NamedTuple):
@@ -60,7 +60,7 @@ def scheme(stated: object) -> Scheme:
 
     """
     if not isinstance(stated, dict) or not stated:
-        raise BadInputError(FIELD, "an object that says how", stated, f"correct it, or {ASIDE}")
+        raise BadInputError(FIELD, "an object that describes it", stated, f"correct it, or {ASIDE}")
     method: Any = stated.get("quant_method") or ("modelopt" if "quant_algo" in stated else "mlx")
     if "quant_algo" in stated and method in METHODS:
         method = "modelopt"

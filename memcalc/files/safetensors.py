@@ -227,7 +227,7 @@ def parsed(where: str, text: bytes) -> dict[str, Any]:
 
 
 def indexed(path: str) -> Header:
-    """Return the tensors of all shards that an index names, or their names if no shard lies beside it.
+    """Return the tensors of all shards that an index names, or their names if its folder has no shard.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def indexed(path: str) -> Header:
         raise BadInputError(where, expected, shards, "give the checkpoint's index")
     for shard in shards.values():
         if not isinstance(shard, str) or os.path.basename(shard) != shard or not shard:
-            raise BadInputError(where, "names of files beside it", shard, "correct weight_map")
+            raise BadInputError(where, "names of files in its folder", shard, "correct weight_map")
     names = sorted(set(shards.values()))
     there = [name for name in names if os.path.exists(os.path.join(folder, name))]
     size = total_size(where, fields.get("metadata"))
@@ -252,7 +252,7 @@ def indexed(path: str) -> Header:
     for name in names:
         if name not in there:
             given = f"{len(there)} of {len(names)}; {name} is missing"
-            raise BadInputError(where, "all shards beside it, or none", given, "download the rest")
+            raise BadInputError(where, "all shards in its folder, or none", given, "download the rest")
     header = merge_shards({name: file_tensors(os.path.join(folder, name)) for name in names}, size)
     for tensor in shards:
         if tensor not in header.tensors:
@@ -281,7 +281,7 @@ def merge_shards(shards: Mapping[str, Mapping[str, TensorInfo | None]], size: in
     Raises
     ------
     BadInputError
-        Two files hold a tensor of the same name, and nobody knows which one counts.
+        Two files hold a tensor of the same name, and which one counts is not known.
 
     """
     tensors: dict[str, TensorInfo | None] = {}

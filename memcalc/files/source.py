@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, MemcalcError, RefusalError
 
@@ -20,7 +20,7 @@ __all__ = ["Source"]
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
-class Source(NamedTuple):
+class Source:
     """A model's name and config.json, where it was found, and what is known of its storage.
 
     `scale_bits` is what a record of the catalogue says; `header` is None where only the config.json is known.
@@ -28,13 +28,19 @@ class Source(NamedTuple):
     which it states the fields.
     """
 
-    name: str
-    fields: dict[str, object]
-    found: str
-    scale_bits: int | None = None
-    header: Header | None = None
-    file_type: int | None = None
-    keys: Mapping[str, str] | None = None
+    def __init__(
+        self,
+        name: str,
+        fields: dict[str, object],
+        found: str,
+        *,
+        scale_bits: int | None = None,
+        header: Header | None = None,
+        file_type: int | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.fields, self.found = name, fields, found
+        self.scale_bits, self.header, self.file_type, self.keys = scale_bits, header, file_type, keys
 
     @property
     def is_gguf(self) -> bool:

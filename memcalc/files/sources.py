@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.catalogue import canonical_name, nearest_names, record
+from memcalc.files.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memcalc.files.source import Source
 
 __all__ = ["source"]
 
 
-def source(text: str) -> Source:
-    """Return the source that a text names.
+def source(text: str | os.PathLike[str] | Source) -> Source:
+    """Return the source that a text names; a source is its own.
 
     A folder with a config.json comes first, as in transformers; its model.safetensors or index is read too.
 
     Parameters
     ----------
-    text : str
+    text : str, path or Source
         A folder with a config.json; a catalogue name (without its owner if that is unique); a config.json;
         a safetensors file or index beside one; a GGUF file; or else a repository of the Hub.
 
@@ -45,6 +45,12 @@ def source(text: str) -> Source:
     'bf16'
 
     """
+    if isinstance(text, Source):
+        return text
+    if not isinstance(text, str | os.PathLike):
+        expected = "the name or the path of a model, or a Source"
+        raise BadInputError("SOURCE", expected, text, "`memcalc.read` takes the fields of a config")
+    text = os.fspath(text)
     for recognise in RECOGNISERS:
         found = recognise(text)
         if found is not None:
@@ -99,7 +105,6 @@ def config_file(text: str) -> Source | None:
     if not (os.path.exists(text) or text.endswith(".json")):
         return None
     from memcalc.files.local import read_config
-    from memcalc.files.source import Source
 
     return Source(text, read_config(text), text)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
 
@@ -16,20 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["StoredModel", "as_checkpoint", "as_converted", "as_file", "as_preset", "is_preset"]
 
 
-class StoredModel(NamedTuple):
+class StoredModel:
     """A model and how its checkpoint stores it; `unmatched` names no module in the list of exceptions.
 
     `own` says that the source itself states the format, and not only its dtype. `preset` names a mix of
     formats: then the model is as llama.cpp's files hold it.
     """
 
-    model: Model
-    rule: Rule
-    format: Format
-    activation: Format
-    unmatched: tuple[str, ...] = ()
-    own: bool = False
-    preset: str = ""
+    def __init__(
+        self,
+        model: Model,
+        rule: Rule,
+        form: Format,
+        activation: Format,
+        *,
+        unmatched: tuple[str, ...] = (),
+        own: bool = False,
+        preset: str = "",
+    ) -> None:
+        self.model, self.rule, self.format, self.activation = model, rule, form, activation
+        self.unmatched, self.own, self.preset = unmatched, own, preset
 
     @property
     def is_gguf(self) -> bool:
@@ -80,7 +86,7 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
 
             model, unmatched = exclude_modules(model, own, activation)
     rule = uniform_rule(form) if form.is_plain else weight_only_rule(form, activation)
-    return StoredModel(model, rule, form, activation, unmatched, own is not None)
+    return StoredModel(model, rule, form, activation, unmatched=unmatched, own=own is not None)
 
 
 def as_preset(model: Model, dtype: str, weights: str) -> StoredModel:
@@ -121,6 +127,6 @@ def as_file(model: Model, dtype: str, header: Header, file_type: int | None) -> 
     from memcalc.files.gguf.presets import FILE_TYPES
 
     activation = format_named(dtype)
-    preset = FILE_TYPES.get(-1 if file_type is None else file_type, "mix of the file")
+    preset = FILE_TYPES.get(-1 if file_type is None else file_type, "preset of the file")
     named = f"{preset}, as the file has it"
     return StoredModel(*with_file_formats(model, header), activation, activation, own=True, preset=named)

@@ -117,7 +117,7 @@ class Formula:
         missing = [item.name for item in self.symbols if item.name not in numbers]
         if missing:
             expected = f"a number for {', '.join(missing)}"
-            raise BadInputError("formula", expected, list(numbers), "say how large each quantity is")
+            raise BadInputError("formula", expected, list(numbers), "give a number for each quantity")
         return {item: numbers[item.name] for item in self.symbols}
 
     def _whole(self, numbers: Mapping[str, Any]) -> dict[sympy.Symbol, int]:

@@ -8,19 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memcalc.ledger.amount import *
     from memcalc.ledger.budget import *
-    from memcalc.ledger.constants import *
     from memcalc.ledger.formats import *
-    from memcalc.ledger.machine import *
     from memcalc.ledger.model import *
     from memcalc.ledger.parts import *
-    from memcalc.ledger.search import *
     from memcalc.ledger.tensor import *
     from memcalc.ledger.vocabulary import *
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    [
-        *("tensor", "vocabulary", "parts", "model", "formats", "amount", "budget", "machine"),
-        *("search", "constants"),
-    ],
+    __name__, ["tensor", "vocabulary", "parts", "model", "formats", "amount", "budget"]
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from memcalc.ledger.amount import amount
 
@@ -189,10 +189,11 @@ def by_component(lines: Iterable[Line]) -> dict[str, Amount]:
     return {name: amount(sizes[name]) for name in sorted(sizes, key=COMPONENTS.index)}
 
 
-class Budget(NamedTuple):
+class Budget:
     """One budget a pool."""
 
-    pools: tuple[PoolBudget, ...]
+    def __init__(self, pools: tuple[PoolBudget, ...]) -> None:
+        self.pools = pools
 
     @property
     def fits(self) -> bool | None:

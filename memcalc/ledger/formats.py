@@ -41,7 +41,7 @@ class Piece(NamedTuple):
     bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """Codes of `bits` each, and a scale (and a zero point) for each block of rows x columns.
 

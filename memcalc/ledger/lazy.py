@@ -14,18 +14,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return a package's ``__getattr__`` and ``__dir__``: each name loads its module when first asked for.
 
-    Parameters
-    ----------
-    package : str
-        The package's own ``__name__``.
-    homes : mapping of str to sequence of str, or sequence of str
-        For each module, relative to the package, the public names that it defines; or the modules alone,
-        where a name may load all of them until it stands in the ``__all__`` of one.
-
-    Returns
-    -------
-    tuple
-        The two functions, to be assigned to those names in the package's module.
+    `homes` has, for each module relative to the package, the public names that it defines; or the modules
+    alone, where a name may load all of them until it stands in the ``__all__`` of one.
 
     Examples
     --------

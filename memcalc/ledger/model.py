@@ -282,15 +282,8 @@ def cache_growth(
 ) -> dict[str, int]:
     """Return the bytes that a token adds once every window is full, and before; those of a sequence's states.
 
-    Parameters
-    ----------
-    model : Model
-        Whose cache, tokens and convolutions in 16 bits.
-    kept : callable, optional
-        How many tokens a layer keeps: the engine's rule for windows; by default what the architecture needs.
-    states : iterable of Tensor, optional
-        The cache of one sequence as an engine allocates its states; by default the architecture's.
-
+    Tokens and convolutions have 16 bits. `kept` is the rule for windows, by default the architecture's;
+    `states` is the cache of one sequence as an engine allocates it.
     """
     far = 2**40  # beyond every window
 

@@ -30,7 +30,7 @@ class Registry(Mapping[str, Thing]):
     remedy : str
         What to do where a name is unknown.
     offers : bool
-        Whether names that are alike are offered first: not where a file says the name, which nobody mistyped.
+        Whether names that are alike are offered first: not where a file states the name, which was not typed.
 
     Examples
     --------

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.search import LIMIT
 from memcalc.serving.plan import resolve
-from memcalc.serving.search import Search
+from memcalc.serving.search import LIMIT, Search
 from memcalc.serving.stage import (
     device_budget,
     growing_lines,
@@ -134,7 +133,7 @@ class ServingEstimate(Shown):
 
     @property
     def file_bytes_beside(self) -> dict[str, Amount]:
-        """Tensor bytes that the checkpoint has beside the text model and that engines do not load.
+        """Tensor bytes of the checkpoint outside of the text model, which engines do not load.
 
         Layers for multi-token prediction without their copies of embedding and head, the vision tower in
         16 bits, buffers such as a router's bias in 32.

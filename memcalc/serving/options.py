@@ -5,7 +5,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from memcalc.options import about
+from memcalc.options import OptionSet, about
 from memcalc.serving.engines import EngineName
 
 __all__ = ["ServingOptions"]
@@ -13,9 +13,13 @@ __all__ = ["ServingOptions"]
 LOAD, FORMATS, MACHINE, ENGINE = "load", "formats", "machine", "engine"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServingOptions:
-    """What is asked of a server; what is left out is chosen by the engine, the machine or the source."""
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ServingOptions(OptionSet):
+    """What is asked of a server; what is left out is chosen by the engine, the machine or the source.
+
+    >>> ServingOptions(context=8192, on="2x rtx-a6000")
+    ServingOptions(context=8192, on='2x rtx-a6000')
+    """
 
     context: int = field(
         metadata=about(
@@ -23,6 +27,7 @@ class ServingOptions:
             unit="tokens",
             at_least=1,
             group=LOAD,
+            swept=True,
         )
     )
     prompt: int | None = field(
@@ -31,7 +36,7 @@ class ServingOptions:
             "length of the prompt", unit="tokens", otherwise="as --context", at_least=1, group=LOAD
         ),
     )
-    batch: int = field(default=1, metadata=about("sequences at once", at_least=1, group=LOAD))
+    batch: int = field(default=1, metadata=about("sequences at once", at_least=1, group=LOAD, swept=True))
     prefill_chunk: int | None = field(
         default=None,
         metadata=about(

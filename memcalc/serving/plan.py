@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.ledger.amount import Amount
-from memcalc.ledger.machine import machine
 from memcalc.ledger.tensor import least
 from memcalc.options import check
 from memcalc.serving.engines import engine
@@ -16,10 +16,10 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memcalc.files.machines import Machine
     from memcalc.files.source import Source
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
-    from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.options import ServingOptions
@@ -100,7 +100,7 @@ def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
     check(options)
     for refuse in CHECKS_OF_OPTIONS:
         refuse(options)
-    found = find_source(source) if isinstance(source, str) else source
+    found = find_source(source)
     chosen = chosen_engine(found, options)
     stored = found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)
     model = stored.model if stored.is_gguf else chosen.prepare(stored.model)
@@ -108,7 +108,7 @@ def resolve(source: str | Source, options: ServingOptions) -> ServingPlan:
     ranks = chosen_parallelism(chosen, where, options)
     kv = kv_formats(found, chosen, stored, options.kv)
     chosen.check(model, ranks, stored.rule)
-    own = chosen.options(with_chunk(chosen, options), where and where.device, options.context)
+    own = chosen.options(with_chunk(chosen, options), where.device if where else None, options.context)
     offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
     plan = ServingPlan(
         source=found,
@@ -174,7 +174,7 @@ def chosen_engine(found: Source, options: ServingOptions) -> Engine:
     chosen = engine(options.engine or ("llama.cpp" if gguf else "transformers"), options.engine_version)
     if gguf and not chosen.reads_gguf:
         given = f"{chosen.id} for {options.weights or found.found}"
-        remedy = "GGUF is llama.cpp's: say --engine llama.cpp, or leave it out"
+        remedy = "GGUF is llama.cpp's: add --engine llama.cpp, or leave it out"
         raise BadInputError("--engine", "one that reads GGUF", given, remedy)
     return chosen
 
@@ -193,7 +193,7 @@ def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOp
     found = usual._replace(**asked)
     if found.tp * found.dp % found.ep:
         given = f"{found.ep} for tp {found.tp} x dp {found.dp}"
-        raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are dealt out over those ranks")
+        raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are split over those ranks")
     if where is not None and found.world != where.count:
         given = f"{found.world} ranks on {where.count} devices"
         raise BadInputError(
@@ -230,8 +230,8 @@ def refuse_stated_cache(fields: Mapping[str, object]) -> None:
     inner = stated.get("kv_cache_scheme") if isinstance(stated, dict) else None
     for scheme in (fields.get("kv_cache_scheme"), inner):
         if scheme:
-            remedy = "say --kv, for example --kv fp8 or --kv bf16"
-            raise BadInputError("kv_cache_scheme", "nothing, or --kv beside it", scheme, remedy)
+            remedy = "add --kv, for example --kv fp8 or --kv bf16"
+            raise BadInputError("kv_cache_scheme", "nothing, or --kv", scheme, remedy)
 
 
 def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.amount import Amount
-from memcalc.ledger.search import LIMIT, largest
 from memcalc.serving.stage import (
     cache_bytes,
     cache_tensors,
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
     from memcalc.serving.plan import ServingPlan
     from memcalc.serving.stage import LoadedStage
 
-__all__ = ["KVPool", "Search", "largest_fitting"]
+__all__ = ["LIMIT", "KVPool", "Search", "largest", "largest_fitting"]
+
+LIMIT = 2**40  # where a search ends: with windows in all layers more tokens need no more memory
 
 
 class KVPool(NamedTuple):
@@ -161,3 +162,35 @@ def largest_in(left: Callable[[int], int], far: int = 2**20) -> int:
     even = far * far if there >= 0 else 1  # windows in all layers: more tokens take no more memory
     start = far + there * far // slope if slope else even
     return largest(lambda number: left(number) >= 0, start=start)
+
+
+def largest(fits: Callable[[int], bool], limit: int = LIMIT, start: int = 1) -> int:
+    """Return the largest whole number that fits, 0 if not even 1 does.
+
+    Parameters
+    ----------
+    fits : callable
+        Whether a number fits. Once false it stays false: more tokens never need less memory.
+    limit : int, default 2**40
+        The largest answer.
+    start : int, default 1
+        Where to begin: a good guess saves time, and changes nothing else.
+
+    Examples
+    --------
+    >>> largest(lambda context: 262144 * context <= 8 * 2**30)
+    32768
+
+    """
+    low, high, step = 0, limit + 1, 1
+    number = min(max(start, 1), limit)
+    while low < number < high:  # in strides that double, away from the start, until it lies between the two
+        if fits(number):
+            low, number = number, number + step
+        else:
+            high, number = number, number - step
+        step *= 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

@@ -77,7 +77,7 @@ def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
         stage=stage,
         parallelism=plan.parallelism,
         rule=plan.rule,
-        device=plan.machine and plan.machine.device,
+        device=plan.machine.device if plan.machine else None,
         prefill_chunk=plan.prefill_chunk,
         element_bytes=plan.activation.bits // 8,
         options=plan.engine_options,

@@ -67,7 +67,7 @@ class SweptPool:
 
     @property
     def total_bytes(self) -> Any:
-        """The fullest moment and the runtime beside it."""
+        """The fullest moment, and the runtime."""
         return self._at_fullest(None)
 
     @property

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.ledger.amount import gib
+
 if TYPE_CHECKING:
     from memcalc.ledger.budget import PoolBudget
 
-__all__ = ["Card"]
+__all__ = ["Card", "span"]
+
+
+def span(pool: PoolBudget) -> str:
+    """Return the range of a pool's total in brackets, or nothing where nothing measured is part of it."""
+    low, high = pool.low_bytes, pool.high_bytes
+    return "" if low == high else f"({gib(low)} to {gib(high)})"
 
 
 class Card(NamedTuple):

@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.amount import gib
+from memcalc.show.card import span
 from memcalc.show.colours import COLOURS, LABELS
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def page(card: Card) -> str:
 def of_a_pool(heading: str, pool: PoolBudget, *, moments: bool) -> str:
     """Return a pool: its heading, its bar, its components, its lines."""
     of = "" if pool.capacity_bytes is None else f" of {gib(pool.capacity_bytes)}"
-    span = f"{gib(pool.low_bytes)} to {gib(pool.high_bytes)}"
-    title = f"{heading}, at {pool.fullest}: {gib(pool.total_bytes)}{of} ({span})"
+    title = f"{heading}, at {pool.fullest}: {gib(pool.total_bytes)}{of} {span(pool)}".rstrip()
     shown = "".join(bar(pool))
     label = escape(f"{title}: " + ", ".join(f"{name} {gib(size)}" for name, size in pool.components.items()))
     return (

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "cell", "table"]
 
+OF_ALL = ("MiB", "MB", "GiB", "GB")  # "bytes" heads a column of words, too
 UNITS = {"bytes": 1, "B": 1, "MiB": MIB, "MB": 10**6, "GiB": GIB, "GB": 10**9}
 
 
@@ -51,10 +52,11 @@ class Column(NamedTuple):
     cells: tuple[str, ...]
 
 
-def column(name: str, values: Sequence[object]) -> Column:
+def column(name: str, values: Sequence[object], of_all: str | None = None) -> Column:
     """Return a column; amounts are in the unit that its name ends with, or in GiB, and the header says so.
 
-    A plain 0 among amounts is one of them: nothing, in every unit.
+    A plain 0 among amounts is one of them: nothing, in every unit. `of_all` is the unit that the table states
+    once: then no header repeats it.
     """
     given = [value for value in values if value is not None]
     if any(isinstance(value, Amount) for value in given):
@@ -65,8 +67,8 @@ def column(name: str, values: Sequence[object]) -> Column:
     if not amounts or len(amounts) < len(given):
         return Column(name, side, tuple(map(cell, values)))
     stated = name.rpartition(", ")[2]
-    unit = stated if stated in UNITS else unit_for(amounts)
-    header = name if stated in UNITS else f"{name}, {unit}"
+    unit = stated if stated in UNITS else of_all or unit_for(amounts)
+    header = name if stated in UNITS or of_all else f"{name}, {unit}"
     shown = (in_unit(value, unit) if isinstance(value, Amount) else cell(value) for value in values)
     return Column(header, side, tuple(shown))
 
@@ -92,7 +94,10 @@ class Table:
         self.folded = folded
 
     def _repr_markdown_(self) -> str:
-        columns = [column(name, [row[name] for row in self.rows]) for name in self.columns]
+        values = {name: [row[name] for row in self.rows] for name in self.columns}
+        units = [name for name, found in values.items() if name in OF_ALL and isinstance(found[0], str)]
+        of_all = units[0] if units else None
+        columns = [column(name, found, of_all) for name, found in values.items()]
         headers, sides, cells = zip(*columns, strict=True)
         lines = [headers, sides, *zip(*cells, strict=True)]
         shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -113,7 +118,7 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     rows : iterable of mapping
         Values by the name of their column; all rows have the columns of the first. A unit belongs into the
         name: ``"weights, GiB"``. Columns of `Amount` are shown in GiB if their name states no unit, else in
-        the unit that it states.
+        the unit that it states. A column of text named as a unit, ``"GiB"``, states it for all.
     folded : str, optional
         A line of text under which a long table is folded; it stands open by default.
 
@@ -137,6 +142,10 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     | :--- | ---: |
     | weights | 2.00 |
     | cache | 0.00 |
+    >>> table([{"MiB": "one token", "weights": Amount(2**31), "cache": Amount(2**18)}])
+    | MiB | weights | cache |
+    | :--- | ---: | ---: |
+    | one token | 2,048.00 | 0.25 |
     >>> table([{"GiB": 2.0}], folded="1 row")
     <details><summary>1 row</summary>
     <BLANKLINE>

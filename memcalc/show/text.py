@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import escaped
 from memcalc.ledger.amount import gib
+from memcalc.show.card import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ def pool_in_full(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[s
         yield f"  {heading}, at {pool.fullest}"
     for name, size in pool.components.items():
         yield f"    {name:<12} {gib(size):>12}"
-    yield f"    {'total':<12} {gib(pool.total_bytes):>12}  ({gib(pool.low_bytes)} to {gib(pool.high_bytes)})"
+    yield f"    {'total':<12} {gib(pool.total_bytes):>12}  {span(pool)}".rstrip()
     if pool.capacity_bytes is not None and pool.usable_bytes is not None:
         usable = "" if pool.usable_bytes == pool.capacity_bytes else f"  (usable: {gib(pool.usable_bytes)})"
         yield f"    {'capacity':<12} {gib(pool.capacity_bytes):>12}{usable}"
@@ -77,7 +78,7 @@ def pool_in_full(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[s
 def pool_in_brief(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[str]:
     """Yield the same in two or three lines."""
     of = "" if pool.capacity_bytes is None else f" of {gib(pool.capacity_bytes)}"
-    yield f"  {heading}: {gib(pool.total_bytes)}{of} ({gib(pool.low_bytes)} to {gib(pool.high_bytes)})"
+    yield f"  {heading}: {gib(pool.total_bytes)}{of} {span(pool)}".rstrip()
     if moments:
         yield f"    {in_a_line(pool.moments)}"
     yield f"    at {pool.fullest}: {in_a_line(pool.components)}"

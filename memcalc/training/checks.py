@@ -26,7 +26,7 @@ def checked(plan: TrainingPlan) -> TrainingPlan:
     Raises
     ------
     BadInputError
-        It is one that the implementation cannot run, or whose bytes are not listed.
+        It is one that the implementation cannot run, or whose bytes are not modelled.
     UnknownNameError
         It names a part that the model does not have.
 
@@ -54,10 +54,10 @@ def ranks_of_experts_divide_a_stage(plan: TrainingPlan) -> None:
     of_a_stage = ranks.world // ranks.pp
     if ranks.expert_tp is not None and of_a_stage % ranks.expert_tp:
         expected = f"a divisor of the {of_a_stage} ranks of a stage"
-        raise BadInputError("--expert-tp", expected, ranks.expert_tp, "say fewer, or a larger --world")
+        raise BadInputError("--expert-tp", expected, ranks.expert_tp, "use fewer, or a larger --world")
     if ranks.ep > 1 and of_a_stage % (ranks.etp * ranks.ep):
         expected = f"a divisor of the {of_a_stage} ranks of a stage, {ranks.etp} for each expert"
-        raise BadInputError("--ep", expected, ranks.ep, "experts are dealt out over the ranks of a stage")
+        raise BadInputError("--ep", expected, ranks.ep, "experts are split over the ranks of a stage")
 
 
 def schedule_has_a_pipeline(plan: TrainingPlan) -> None:
@@ -74,7 +74,7 @@ def sequence_parallelism_has_tensor_parallelism(plan: TrainingPlan) -> None:
     """Refuse to share what tensor parallelism leaves whole where there is none."""
     ranks = plan.parallelism
     if ranks.sequence_parallel and ranks.tp == 1:
-        remedy = "it shares what tensor parallelism leaves whole; say --tp, or leave it out"
+        remedy = "it shares what tensor parallelism leaves whole; add --tp, or leave it out"
         raise BadInputError("--sequence-parallel", "--tp above 1", ranks.tp, remedy)
 
 
@@ -86,7 +86,7 @@ def machine_has_the_devices(plan: TrainingPlan) -> None:
     world = plan.parallelism.world
     if plan.machine is not None and plan.machine.count < world:
         expected = f"at least {world} devices for --world {world}"
-        raise BadInputError("--on", expected, plan.options.on, "name more, or say a smaller world")
+        raise BadInputError("--on", expected, plan.options.on, "name more, or use a smaller --world")
 
 
 def implementation_knows_the_model(plan: TrainingPlan) -> None:
@@ -94,7 +94,7 @@ def implementation_knows_the_model(plan: TrainingPlan) -> None:
     types, chosen = plan.implementation.model_types, plan.implementation.id
     if types is not None and plan.model.model_type not in types:
         expected = f"a model of type {', '.join(sorted(types))} with --implementation {chosen}"
-        remedy = "what autograd keeps of others is not listed"
+        remedy = "what autograd keeps of others is not modelled"
         raise BadInputError("SOURCE", expected, plan.model.model_type, remedy)
 
 
@@ -170,7 +170,7 @@ def there_are_ranks_that_exchange(plan: TrainingPlan) -> None:
 def ranks_of_a_sequence_keep_no_scores(plan: TrainingPlan) -> None:
     """Refuse eager attention of ranks that share a sequence."""
     if plan.parallelism.cp > 1 and plan.options.attention == "eager":
-        remedy = "what ranks of a sequence keep of all scores is not listed"
+        remedy = "what ranks of a sequence keep of all scores is not modelled"
         raise BadInputError("--attention", "flash or sdpa with --cp above 1", plan.options.attention, remedy)
 
 
@@ -180,11 +180,11 @@ def implementation_runs_on_these_ranks(plan: TrainingPlan) -> None:
 
 
 def implementation_has_the_regime(plan: TrainingPlan) -> None:
-    """Refuse a regime for which the implementation's program is not listed."""
+    """Refuse a regime for which the implementation's program is not modelled."""
     regimes, chosen = plan.implementation.regimes, plan.implementation.id
     if regimes is not None and plan.precision.id not in regimes:
         expected = f"{', '.join(sorted(regimes))} with --implementation {chosen}"
-        raise BadInputError("--regime", expected, plan.precision.id, "its copies in 16 bits are not listed")
+        raise BadInputError("--regime", expected, plan.precision.id, "its copies in 16 bits are not modelled")
 
 
 # ---- gradients, optimizer, loss ----------------------------------------------------------------------------
@@ -227,12 +227,12 @@ def optimizer_gets_whole_matrices(plan: TrainingPlan) -> None:
 
 
 def fused_loss_is_listed(plan: TrainingPlan) -> None:
-    """Refuse a loss that multiplies by the head itself where its bytes are not listed."""
+    """Refuse a loss that multiplies by the head itself where its bytes are not modelled."""
     regime, hold_logits = plan.precision.id, plan.options.hold_logits
     if plan.loss.fused and (hold_logits or regime in ("amp", "fp32")):
         given = "--hold-logits" if hold_logits else regime
         expected = f"pure-bf16 or bf16-mixed, and no --hold-logits, with {plan.loss.id}"
-        remedy = "it makes no logits to hold, and what it keeps is listed for 16-bit weights"
+        remedy = "it makes no logits to hold, and what it keeps is modelled for 16-bit weights"
         raise BadInputError("--loss", expected, given, remedy)
     if plan.loss.fused and plan.points is not None:
         remedy = "its chunks are powers of 2, no polynomials; ask for single plans"
@@ -243,13 +243,13 @@ def parallel_loss_has_ranks(plan: TrainingPlan) -> None:
     """Refuse a loss over the ranks' parts of the vocabulary where one rank has all of it."""
     if plan.loss.id == "vocabulary-parallel" and plan.parallelism.tp == 1:
         expected = "--tp above 1 with vocabulary-parallel"
-        raise BadInputError("--loss", expected, plan.parallelism.tp, "say --tp, or leave it out")
+        raise BadInputError("--loss", expected, plan.parallelism.tp, "add --tp, or leave it out")
 
 
 def liger_has_16_bit_logits(plan: TrainingPlan) -> None:
     """Refuse Liger's loss on logits of 32 bits."""
     if plan.loss.id == "liger" and plan.precision.id == "fp32":
-        remedy = "fp32 logits are not listed; use plain"
+        remedy = "fp32 logits are not modelled; use plain"
         raise BadInputError("--loss", "16-bit logits with liger", plan.precision.id, remedy)
 
 
@@ -284,12 +284,12 @@ def adapters_have_a_rank(plan: TrainingPlan) -> None:
         targets = None if asked.lora_targets is None else ",".join(asked.lora_targets)
         for name, given in (("lora-targets", targets), ("adapter-dtype", asked.adapter_dtype)):
             if given is not None:
-                remedy = "say the rank of the adapters"
-                raise BadInputError(f"--{name}", "--lora-rank beside it", given, remedy)
+                remedy = "add --lora-rank"
+                raise BadInputError(f"--{name}", "--lora-rank as well", given, remedy)
 
 
 def adapters_have_matrices(plan: TrainingPlan) -> None:
-    """Refuse adapters beside matrices that the model does not have."""
+    """Refuse adapters of matrices that the model does not have."""
     if plan.options.lora_rank is None:
         return
     known = linear_names(plan.model)
@@ -303,7 +303,7 @@ def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
     """Refuse gradients of another width than the adapters, which alone have any."""
     stated = plan.options.gradients
     if plan.adapters and stated not in (None, plan.gradients):
-        remedy = "gradients are as wide as the adapters; leave it out, or say --adapter-dtype"
+        remedy = "gradients are as wide as the adapters; leave it out, or add --adapter-dtype"
         raise BadInputError("--gradients", f"{plan.gradients} with these adapters", stated, remedy)
 
 
@@ -311,16 +311,16 @@ def adapters_are_not_cut(plan: TrainingPlan) -> None:
     """Refuse adapters on ranks that share matrices or layers."""
     parallel = plan.parallelism
     if plan.adapters and (parallel.tp > 1 or parallel.pp > 1 or parallel.ep > 1):
-        remedy = "how adapters are cut is not listed"
+        remedy = "how adapters are cut is not modelled"
         raise BadInputError("--lora-rank", "tp, pp and ep of 1", plan.options.lora_rank, remedy)
 
 
 def adapters_alone_are_trained(plan: TrainingPlan) -> None:
-    """Refuse other weights that are trained beside adapters."""
+    """Refuse to train other weights than the adapters."""
     if plan.options.trainable and plan.adapters:
         remedy = "with adapters nothing else is trained; leave one out"
         given = ",".join(plan.options.trainable)
-        raise BadInputError("--trainable", "no --lora-rank beside it", given, remedy)
+        raise BadInputError("--trainable", "no --lora-rank", given, remedy)
 
 
 def there_is_something_to_train(plan: TrainingPlan) -> None:
@@ -338,10 +338,10 @@ def base_is_frozen(plan: TrainingPlan) -> None:
         return
     if not plan.adapters:
         remedy = "quantised matrices are not trained"
-        raise BadInputError("--quantize-base", "--lora-rank beside it", asked.quantize_base, remedy)
+        raise BadInputError("--quantize-base", "--lora-rank as well", asked.quantize_base, remedy)
     if plan.parallelism.shares_weights:
-        expected = f"no --shard {asked.shard} beside it"
-        remedy = "published runs hold more of packed matrices than is listed; use --shard 0"
+        expected = f"no --shard {asked.shard}"
+        remedy = "published runs hold more of packed matrices than is modelled; use --shard 0"
         raise BadInputError("--quantize-base", expected, asked.quantize_base, remedy)
 
 
@@ -353,7 +353,7 @@ def chunks_hold_the_layers(plan: TrainingPlan) -> None:
     chunks, depth, given = plan.parallelism.pp * plan.parallelism.vpp, plan.model.depth, plan.pipeline_layout
     if plan.options.pipeline_layout is None and depth % chunks:
         expected = f"a number of chunks that divides {depth} layers"
-        raise BadInputError("--pp", expected, chunks, "say --pipeline-layout, as in 16,16,15")
+        raise BadInputError("--pp", expected, chunks, "add --pipeline-layout, as in 16,16,15")
     if len(given) != chunks or sum(given) != depth or min(given) < 0:
         expected, layout = f"{chunks} numbers that add up to {depth} layers", ",".join(map(str, given))
         raise BadInputError("--pipeline-layout", expected, layout, "one for each chunk, first to last")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card
@@ -154,6 +154,9 @@ class TrainingEstimate(Shown):
             In a sweep the fullest stage is another one at each point.
 
         """
+        if moment not in self.moments:
+            known = f"one of {', '.join(self.moments)}"
+            raise UnknownNameError("moment", known, moment, nearest(moment, self.moments) or "see moments")
         components, points = self.stage.components(moment), self.plan.points
         if points is None:
             return components
@@ -192,8 +195,13 @@ class TrainingEstimate(Shown):
             found.append(
                 f"the checkpoint's {how} weights are read as numbers of the regime before they train"
             )
+        if plan.machine is not None and plan.machine.count > plan.parallelism.world:
+            idle = plan.machine.count - plan.parallelism.world
+            found.append(f"{idle} of {plan.machine.count} devices stay idle: --world says how many are used")
         if plan.options.offload and plan.machine is not None and plan.machine.host_bytes is None:
-            found.append("the host has room for what is offloaded; say it, as in + 512GiB host")
+            found.append(
+                "the host has room for what is offloaded; its size can be added to --on, as in + 512GiB host"
+            )
         return tuple(found)
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.constants import ZERO_BUCKETS
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import ZERO_BUCKETS
 from memcalc.ledger.tensor import greatest, share
 from memcalc.training.backward import (
     SCALARS,
@@ -86,7 +86,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         size = sum(one.gradient for one in alike)
         form = "a copy of all gradients that ranks add up, unless gradient_as_bucket_view"
         yield from table(
-            [("gradients", "DDP's buckets", counted(alike), size, form, always)],
+            [("gradients", "DDP buckets", counted(alike), size, form, always)],
             source="torch.nn.parallel.DistributedDataParallel 2.13",
         )
 
@@ -235,7 +235,7 @@ def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int
 
 
 def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what the optimizer needs beside the states while it steps."""
+    """Yield what the optimizer needs besides the states while it steps."""
     optimizer, step = plan.optimizer, plan.moments[-1:]
     updated = shared_bytes(plan, stage.trained, "updated", shared=plan.parallelism.shares_optimizer)
     if plan.optimizer_step == "foreach":

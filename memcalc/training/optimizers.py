@@ -1,4 +1,4 @@
-"""What optimizers keep for each weight, and what their step needs beside it."""
+"""What optimizers keep for each weight, and what their step needs besides."""
 
 from __future__ import annotations
 
@@ -180,5 +180,5 @@ KNOWN = (
     Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit),
 )
 OPTIMIZERS: Registry[Optimizer] = Registry(
-    "--optimizer", {one.id: one for one in KNOWN}, remedy="states of others are not listed"
+    "--optimizer", {one.id: one for one in KNOWN}, remedy="states of others are not modelled"
 )

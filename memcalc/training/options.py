@@ -1,10 +1,10 @@
 """The options of ``memcalc train``, each declared once: meaning, unit, least value, default in words."""
 
 # annotations are not postponed here: options are read from them
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
-from memcalc.options import Option, about, options_of
+from memcalc.options import Option, OptionSet, about, options_of
 
 __all__ = ["TrainingOptions", "training_options"]
 
@@ -13,7 +13,7 @@ KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "ma
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class TrainingOptions:
+class TrainingOptions(OptionSet):
     """What a training step is asked for. What is left open is filled in by `memcalc.training.plan.resolve`.
 
     `seq` and `micro_batch` may be NumPy arrays: a sweep.
@@ -23,11 +23,13 @@ class TrainingOptions:
     """
 
     seq: int = field(
-        metadata=about("sequence length, padding included", unit="tokens", at_least=1, group=DATA)
+        metadata=about("sequence length, padding included", unit="tokens", at_least=1, group=DATA, swept=True)
     )
     micro_batch: int = field(
         default=1,
-        metadata=about("size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA),
+        metadata=about(
+            "size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA, swept=True
+        ),
     )
     accumulate: int = field(
         default=1,
@@ -227,12 +229,6 @@ class TrainingOptions:
             shown_as="MACHINE",
         ),
     )
-
-    def __repr__(self) -> str:
-        """Show what is asked for, without what is left at its default."""
-        values = ((one.name, getattr(self, one.name), one.default) for one in fields(self))
-        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
-        return f"TrainingOptions({', '.join(asked)})"
 
 
 def training_options() -> tuple[Option, ...]:

@@ -1,12 +1,11 @@
-"""What no shape decides: workspaces of the libraries, the context, the allocator's reserve, and doubts."""
+"""What no shape decides: library workspaces, the context, the allocator's reserve, and doubts."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     TRAINING_COMMUNICATORS,
     TRAINING_CUDA_CONTEXT,
     TRAINING_FUSED_AWAY_PERCENT,
@@ -15,6 +14,7 @@ from memcalc.ledger.constants import (
     ZERO_BUCKETS,
     Measured,
 )
+from memcalc.ledger.budget import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,14 +53,14 @@ def workspace_line(plan: TrainingPlan) -> Line:
     """Return what the libraries allocate for their own use, inside of what PyTorch counts."""
     capability = None if plan.machine is None else plan.machine.device.capability
     size = plan.implementation.workspace(capability)
-    name = "workspaces of the libraries"
+    name = "library workspaces"
     return measured("workspace", name, size, moments=plan.moments, evidence=evidence_on(plan))
 
 
 def runtime_lines(plan: TrainingPlan) -> Iterator[Line]:
-    """Yield what lies beside the allocator's memory."""
+    """Yield what lies outside of the allocator's memory."""
     evidence = evidence_on(plan)
-    yield measured("runtime", "context of the driver", TRAINING_CUDA_CONTEXT, evidence=evidence)
+    yield measured("runtime", "CUDA context", TRAINING_CUDA_CONTEXT, evidence=evidence)
     if plan.parallelism.world > 1:
         yield measured("runtime", "communicators", TRAINING_COMMUNICATORS, evidence=evidence)
 
@@ -92,7 +92,7 @@ def reserve_line(device: PoolBudget) -> Line:
     if room is not None and everything > room:
         ends = [held, (held + room) // 2, room]
     low, typical, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
-    name = "kept by the allocator beyond that"
+    name = "allocator reserve"
     return measured("runtime", name, Measured(low, typical, high, source, date))
 
 
@@ -104,18 +104,18 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         kept = max((group.again for group in groups), default=0) if full else stage.layers_kept
         source, date = TRAINING_FUSED_AWAY_PERCENT[3:]
         least = -(kept * TRAINING_FUSED_AWAY_PERCENT.high // 100)
-        yield measured("runtime", "what torch.compile does not keep", Measured(least, 0, 0, source, date))
+        yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
     parallel = plan.parallelism
     if parallel.shard in (1, 2) and parallel.states_ranks > 1 and plan.implementation.gradients is None:
         numbers = min(ZERO_BUCKET_NUMBERS, sum(one.count for one in stage.trained))
         low, typical, high, source, date = ZERO_BUCKETS
         size = Measured(low * numbers, typical * numbers, high * numbers, source, date)
-        yield measured("runtime", "buckets of ZeRO", size, evidence="assumed")
+        yield measured("runtime", "ZeRO buckets", size, evidence="assumed")
     routed = sum(group.routed * (1 if full else group.times) for group in groups)
     if parallel.ep > 1 and routed:
         yield Line(
             component="runtime",
-            name="more tokens than an even share",
+            name="imbalance of experts",
             bytes=0,
             evidence="assumed",
             source="the bound: every token is sent to the experts of one rank",

@@ -18,8 +18,8 @@ from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, stat
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from memcalc.files.machines import Machine
     from memcalc.files.source import Source
-    from memcalc.ledger.machine import Machine
     from memcalc.ledger.model import Model
     from memcalc.training.autograd.base import Implementation, Loss
     from memcalc.training.optimizers import Optimizer
@@ -32,7 +32,6 @@ __all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve"
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
 MOMENTS_RECOMPUTED = ("forward_end", "loss", "recompute", "backward_end", "step")
-SWEPT = ("seq", "micro_batch")
 
 
 class TrainingPlan(NamedTuple):
@@ -73,7 +72,7 @@ class TrainingPlan(NamedTuple):
         return makes_gradients(self.options, self.implementation)
 
     def is_trained(self, name: str) -> bool:
-        """Say whether a weight of the model itself is trained; beside adapters none is."""
+        """Say whether a weight of the model itself is trained; with adapters none is."""
         return is_trained(name, self.options.trainable, self.adapters)
 
     @property
@@ -118,7 +117,9 @@ def resolve(source: str | Source, options: TrainingOptions) -> TrainingPlan:
     refuse_values(options)
     points = points_of(options)
     implementation = IMPLEMENTATIONS[options.implementation]
-    found, machine, parallelism = source_of(source), machine_of(options), parallelism_of(options)
+    from memcalc.files.sources import source as find_source
+
+    found, machine, parallelism = find_source(source), machine_of(options), parallelism_of(options)
     vocab_multiple = options.vocab_multiple or default_multiple(implementation, parallelism)
     model = padded(found.model, vocab_multiple)
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
@@ -163,10 +164,6 @@ def refuse_values(options: TrainingOptions) -> None:
 
     """
     check(options)
-    for name, value in vars(options).items():
-        if name not in SWEPT and hasattr(value, "dtype"):
-            flag = f"--{name.replace('_', '-')}"
-            raise BadInputError(flag, "a single value", value, "only seq and micro_batch may be arrays")
 
 
 def points_of(options: TrainingOptions) -> Points | None:
@@ -181,20 +178,11 @@ def points_of(options: TrainingOptions) -> Points | None:
     return swept
 
 
-def source_of(source: str | Source) -> Source:
-    """Return the source of a name."""
-    if not isinstance(source, str):
-        return source
-    from memcalc.files.sources import source as named
-
-    return named(source)
-
-
 def machine_of(options: TrainingOptions) -> Machine | None:
     """Return the machine, if one is named."""
     if options.on is None:
         return None
-    from memcalc.ledger.machine import machine
+    from memcalc.files.machines import machine
 
     return machine(options.on)
 
@@ -225,7 +213,7 @@ def padded(model: Model, multiple: int) -> Model:
 def stated_gradients(
     options: TrainingOptions, implementation: Implementation, precision: Precision
 ) -> str | None:
-    """Return the gradients asked for, or those that the implementation keeps beside a master copy."""
+    """Return the gradients asked for, or those that the implementation keeps with a master copy."""
     return options.gradients or (implementation.gradients if precision.master is not None else None)
 
 
@@ -268,7 +256,7 @@ def linear_names(model: Model) -> tuple[str, ...]:
 
 
 def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:
-    """Return the adapters by the names of the matrices beside which they stand."""
+    """Return the adapters by the names of their matrices."""
     if options.lora_rank is None:
         return {}
     every = options.lora_targets in (None, ("all-linear",))
@@ -283,7 +271,7 @@ def equal_shares(model: Model, parallelism: TrainingParallelism) -> tuple[int, .
 
 
 def is_trained(name: str, trainable: tuple[str, ...], adapters: Mapping[str, Adapter]) -> bool:
-    """Say whether a weight of the model itself is trained, by parts of its name; beside adapters none is."""
+    """Say whether a weight of the model itself is trained, by parts of its name; with adapters none is."""
     return not adapters and (not trainable or any(part in name for part in trainable))
 
 

@@ -22,7 +22,7 @@ class Precision(NamedTuple):
 
     @property
     def stream(self) -> int:
-        """Bytes of a number of the residual stream: as the weights, or 16 bits beside a master copy."""
+        """Bytes of a number of the residual stream: as the weights, or 16 bits with a master copy."""
         return self.weight if self.master is None else 2
 
 

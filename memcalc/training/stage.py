@@ -128,7 +128,7 @@ def started_bytes(plan: TrainingPlan, first: Model) -> int:
 
 
 def checkpoint_bytes(plan: TrainingPlan) -> int:
-    """Return the bytes that all checkpoints hold together, beside their inputs."""
+    """Return the bytes that all checkpoints hold together, besides their inputs."""
     if plan.options.recompute != "full":
         return 0
     return plan.implementation.checkpointed(plan.micro_batch, plan.model)

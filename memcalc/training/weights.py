@@ -1,4 +1,4 @@
-"""Weights on one rank: how many numbers, and what training keeps beside each."""
+"""Weights on one rank: how many numbers, and what training keeps for each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTSIDE = ("embedding", "head", "positions")
 
 
 class WeightShard(NamedTuple):
-    """A weight on one rank: how many numbers, in how many bytes, and what training keeps beside it.
+    """A weight on one rank: how many numbers, in how many bytes, and what training keeps for it.
 
     FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
     sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where
@@ -112,7 +112,7 @@ def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: boo
 
 
 def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
-    """Yield the two thin matrices beside a matrix: their states are as wide as they are."""
+    """Yield the two low-rank matrices of an adapter: their states are as wide as they are."""
     width = adapter.element_bytes
     for letter, shape in lora_shapes(tensor, adapter):
         rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
@@ -134,14 +134,14 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
 
 
 def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:
-    """Return the adapter beside a weight, if it is a matrix that has one."""
+    """Return the adapter of a weight, if it is a matrix that has one."""
     if not adapters or "{layer}" not in tensor.name or not tensor.name.endswith(".weight"):
         return None
     return adapters.get(tensor.name.removesuffix(".weight").rpartition(".")[2])
 
 
 def lora_shapes(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, int]], ...]:
-    """Return the two thin matrices beside a matrix.
+    """Return the two low-rank matrices of an adapter.
 
     Source: Hu et al. 2021, arXiv:2106.09685; names as in PEFT's LoraLayer.
     """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError, at_least_one
 from memcalc.ledger.amount import amount
+from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.ledger.tensor import ceil_div
+from memcalc.show.card import Card
+from memcalc.show.shown import Shown
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["State", "States", "states"]
 
 OPTIMIZER, GRADIENT, WEIGHT = 1, 2, 3  # from which ZeRO stage on a state is sharded
+STEP = ("the step",)  # when all of them are there
 
 
 class State(NamedTuple):
@@ -30,14 +35,20 @@ class State(NamedTuple):
     sharded_from: int
 
 
-class States(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class States(Shown):
     """All numbers kept for every parameter, on one of `world` ranks.
 
     The arithmetic asks nothing of its numbers: with symbols it yields ZeRO's formulas.
 
-    >>> seven_and_a_half = states(7_500_000_000, regime="bf16-mixed", shard=1, world=64)
-    >>> seven_and_a_half.total_bytes
-    29.25 GiB
+    >>> states(7_500_000_000, regime="bf16-mixed", shard=1, world=64)
+    7,500,000,000 parameters, 16 bytes each: states of AdamW
+      fullest of 64 rank(s), ZeRO stage 1, at the step
+        weights         13.97 GiB
+        master           0.44 GiB
+        gradients       13.97 GiB
+        optimizer        0.87 GiB
+        total           29.25 GiB
     """
 
     parameters: int
@@ -46,6 +57,23 @@ class States(NamedTuple):
     shard: int
     world: int
     source: str
+
+    @property
+    def card(self) -> Card:
+        """What the shell and Jupyter show of it; of symbols and arrays no bytes."""
+        sizes = [self.bytes_of(state) for state in self.kept]
+        if any(type(size) is not int for size in sizes):
+            return Card(f"{self.bytes_per_parameter} bytes a parameter, ZeRO stage {self.shard}")
+        lines = tuple(
+            Line(component=one.component, name=one.name, bytes=size, moments=STEP, source=self.source)
+            for one, size in zip(self.kept, sizes, strict=True)
+        )
+        title = f"{self.parameters:,} parameters, {self.bytes_per_parameter} bytes each: states of AdamW"
+        heading = f"fullest of {self.world:,} rank(s), ZeRO stage {self.shard}"
+        rank = PoolBudget(
+            "gpu", self.world, capacity_bytes=None, usable_bytes=None, lines=lines, moment_names=STEP
+        )
+        return Card(title, pools=((heading, rank),))
 
     def bytes_of(self, state: State) -> int:
         """Return the bytes of one state on the fullest rank: a share is rounded up to whole numbers."""
@@ -141,11 +169,13 @@ def states(
     if precision.master is None and named != own:
         remedy = "PyTorch keeps gradients in the parameter's dtype; use bf16-mixed for others"
         raise BadInputError("--gradients", f"{own} with {regime}", named, remedy)
-    if shard not in range(4):
+    if type(shard) is bool or shard not in range(4):
         raise BadInputError("--shard", "a ZeRO stage: 0, 1, 2 or 3", shard, "0 shares nothing")
     parameters = model.parameters if hasattr(model, "parameters") else model
     for name, value in (("world", world), ("parameters", parameters)):
-        if isinstance(value, int | float | str):  # a symbol or an array is not asked
+        if value is None or isinstance(
+            value, int | float | str | bytes | list | dict | tuple
+        ):  # no symbol, no array
             at_least_one(name, value)
     lists = tuple(kept(precision, GRADIENTS[named]))
     return States(parameters, lists, named, shard, world, precision.source)

@@ -11,8 +11,8 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.files.catalogue import catalogue
+from memcalc.files.machines import devices
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS
-from memcalc.ledger.machine import devices
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
 

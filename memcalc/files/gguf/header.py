@@ -205,7 +205,7 @@ def format_of(dtype: str) -> Format:
 
 
 def read(path: str) -> GGUF:
-    """Return what a `.gguf` file says, with all files beside it if the model was cut into several.
+    """Return what a `.gguf` file says, with the other files if the model was cut into several.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def read(path: str) -> GGUF:
         beside = os.path.join(os.path.dirname(path), shard)
         if not os.path.isfile(beside):
             raise BadInputError(
-                "SOURCE", f"all {int(cut[2])} files beside it", f"no {shard}", "download the rest"
+                "SOURCE", f"all {int(cut[2])} files in one folder", f"no {shard}", "download the rest"
             )
         values, shards[shard] = one_file(beside)
         first = first or values

@@ -1,4 +1,4 @@
-"""A model as llama.cpp's files hold it: what its converter changes beside names and types."""
+"""A model as llama.cpp's files hold it: what its converter changes besides names and types."""
 
 from __future__ import annotations
 

@@ -358,7 +358,7 @@ def converter_preset(method: str | None, activation: Format) -> Preset:
         return PRESETS["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
     if method not in (None, "fp8", "gptq", "compressed-tensors"):
         expected = "a method that llama.cpp's converter unpacks"
-        remedy = "say --weights, for example --weights Q4_K_M"
+        remedy = "add --weights, for example --weights Q4_K_M"
         raise BadInputError("quantization_config", expected, method, remedy)
     return preset_named(activation.id)
 

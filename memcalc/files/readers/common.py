@@ -60,7 +60,7 @@ def head_counts(config: Config) -> tuple[int, int, int]:
     if config.has("head_dim"):
         return heads, kv_heads, config.size("head_dim")
     if width % heads:
-        expected, given = "a divisor of hidden_size, or a head_dim beside it", f"{heads} for {width}"
+        expected, given = "a divisor of hidden_size, or a head_dim", f"{heads} for {width}"
         raise BadInputError("num_attention_heads", expected, given, "add head_dim to config.json")
     return heads, kv_heads, width // heads
 

@@ -61,7 +61,7 @@ def moonvit(config: Config, text_width: int) -> tuple[Layer, ...]:
         vision.restates(field, *known)
     width, joined = vision.size("hidden_size"), vision.whole_numbers("merge_kernel_size")
     if len(joined) != 2 or min(joined) < 1:
-        remedy = "say how many patches become one, below each other and side by side"
+        remedy = "give how many patches become one, in height and in width"
         raise BadInputError("merge_kernel_size", "two whole numbers >= 1", list(joined), remedy)
     merged = width * prod(joined)
     projection = (

@@ -105,7 +105,7 @@ def megatron(config: Config, name: str) -> Model:
     for field, option in OPTIONS.items():
         if field in config.fields:
             expected, given = "only the model's own arguments", config.fields[field]
-            raise BadInputError(field, expected, given, f"leave it out and say --{option.replace('_', '-')}")
+            raise BadInputError(field, expected, given, f"leave it out, and add --{option.replace('_', '-')}")
     for field in HARMLESS:
         config.has(field)
     config.restates("position_embedding_type", "learned_absolute", "rope", "none")
@@ -179,7 +179,7 @@ def heads(config: Config, *, biased: bool, layernorm: bool) -> GQA:
         expected = "a divisor of num_attention_heads"
         raise BadInputError("num_query_groups", expected, groups, "every group serves as many heads")
     if not config.has("kv_channels") and width % number:
-        expected, remedy = "a divisor of hidden_size, or kv_channels beside it", "add kv_channels"
+        expected, remedy = "a divisor of hidden_size, or kv_channels", "add kv_channels"
         raise BadInputError("num_attention_heads", expected, number, remedy)
     head_dim = config.size("kv_channels") if config.has("kv_channels") else width // number
     qkv_biased = config.flag("add_qkv_bias")

@@ -32,7 +32,7 @@ def refuse_fp8(model: Model, rule: Rule, engine: str) -> None:
     for tensor in model.weights():
         form = rule(tensor)
         if form.id.startswith("fp8"):
-            remedy = "the checkpoint is converted first: say --weights bf16 or w8a8"
+            remedy = "the checkpoint is converted first: add --weights bf16 or w8a8"
             raise BadInputError("--weights", f"a format that {engine} serves", form.id, remedy)
 
 
@@ -62,7 +62,7 @@ class MindIE(VLLM):
     version = "as vLLM 0.11"
     versions: Mapping[str, str] = {}
     behaviours: ClassVar[Mapping[str, Behaviour]] = {version: V0_11}
-    note = f"blocks of {BLOCK} tokens; everything beside weights and cache is assumed to be as vLLM's"
+    note = f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:

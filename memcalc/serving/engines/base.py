@@ -14,9 +14,9 @@ from memcalc.ledger.tensor import OUT, ceil_div, least, product
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memcalc.ledger.constants import Measured
+    from memcalc.data.constants import Measured
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
-    from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
@@ -301,7 +301,7 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
                     raise BadInputError("--tp", expected, tp, f"{engine} cuts them whole; choose another tp")
             if is_moe(part) and part.experts % ep:
                 expected = f"a divisor of the model's {part.experts} experts"
-                raise BadInputError("--ep", expected, ep, f"{engine} deals experts out evenly")
+                raise BadInputError("--ep", expected, ep, f"{engine} splits experts evenly")
 
 
 def sharded_widths(part: Part, parallelism: ServingParallelism) -> dict[str, int]:
@@ -345,7 +345,7 @@ def refuse_states(model: Model, engine: str) -> None:
     """Refuse layers that remember a state: how an engine lays it out in its pool is a rule of its own."""
     for tensor in model.cache(1, 1):
         if tensor.kind == "state":
-            expected = "a model that remembers tokens only"
+            expected = "a model without recurrent states"
             remedy = f"{engine} lays states out in pages of its own, which is not understood yet"
             raise BadInputError(f"--engine {engine}", expected, tensor.name, remedy)
 

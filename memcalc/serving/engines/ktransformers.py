@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.data.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.ledger.parts.kinds import is_mla, is_moe
 from memcalc.ledger.tensor import least
@@ -83,7 +83,7 @@ class KTransformers(Engine):
     }
 
     def default_offload(self, *, gguf: bool) -> str | None:
-        """Return Marlin beside a GGUF file; a checkpoint is taken as it is stored."""
+        """Return Marlin with a GGUF file; a checkpoint is taken as it is stored."""
         return "marlin" if gguf else "native"
 
     def default_parallelism(self, devices: int) -> ServingParallelism:

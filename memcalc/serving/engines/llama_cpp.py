@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import LLAMA_CPP_CUDA_CONTEXT
 from memcalc.ledger.formats import GGUF_KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
@@ -149,7 +149,7 @@ class LlamaCpp(Engine):
         for name in ("tp", "ep", "dp"):
             ranks = getattr(parallelism, name)
             if ranks > 1:
-                remedy = "llama.cpp spreads layers over devices: say --pp, or leave it out"
+                remedy = "llama.cpp spreads layers over devices: add --pp, or leave it out"
                 raise BadInputError(f"--{name}", "1", ranks, remedy)
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:

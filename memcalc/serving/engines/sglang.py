@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
-from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     SGLANG_GRAPHS,
     SGLANG_LOADING,
     SGLANG_NON_TORCH,
     SGLANG_NON_TORCH_ON_RANKS,
     SGLANG_REQUESTS,
 )
+from memcalc.errors import BadInputError
+from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import (
     Engine,
@@ -73,7 +73,7 @@ class SGLang(Engine):
             for _, part in layer.parts:
                 window = getattr(part, "window", None)
                 if window is not None:
-                    expected = "a model whose layers see all tokens"
+                    expected = "a model without sliding windows"
                     remedy = "sglang gives windowed layers a pool of their own, which is not understood yet"
                     raise BadInputError("--engine sglang", expected, f"a window of {window}", remedy)
 
@@ -87,7 +87,7 @@ class SGLang(Engine):
         return context
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield what is loaded beside the weights, the runtime in its two shares, and the graphs."""
+        """Yield what is loaded besides the weights, the runtime in its two shares, and the graphs."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
         yield weight_rounding(rank)
@@ -148,7 +148,7 @@ def request_table(rank: RankContext) -> Iterator[Line]:
     if context is not None:
         low, typical, high = (number * (context + 4) * 4 for number in rows[:3])
         yield measured_line(
-            "table of requests and positions",
+            "request-to-token table",
             rows._replace(low=low, typical=typical, high=high),
             formula=f"{rows.low} to {rows.high} requests x ({context} + 4) positions x 4 B",
             evidence="assumed",

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from memcalc.errors import BadInputError
-from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     MIB,
     TRANSFORMERS_AUTOAWQ,
     TRANSFORMERS_CUDA_CONTEXT,
     TRANSFORMERS_UNEXPLAINED,
 )
+from memcalc.errors import BadInputError
+from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import array_bytes
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_mlp
 from memcalc.ledger.tensor import ceil_div, least
@@ -36,8 +36,8 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Rule
-    from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
@@ -323,7 +323,7 @@ def workspace(rank: RankContext) -> Line:
 def is_new(device: Device | None) -> bool:
     """Say whether a device is of Hopper's generation or newer; an unknown one counts as new.
 
-    >>> from memcalc.ledger.machine import devices
+    >>> from memcalc.files.machines import devices
     >>> [is_new(devices()[name]) for name in ("a100-80g", "h20-96g", "rtx-pro-6000-blackwell")]
     [False, True, True]
     """

@@ -3,7 +3,7 @@
 pool = utilization x visible - weights - activation peak - non-torch (- graphs, from 0.21 on; before, graphs
 come on top of the share). The peak follows the vocabulary (the sampler's logits of the profile run), hardly
 the model's size; V0 read prompts in one piece, and there the tokens of the longest sequence can be more. The
-measured constants (memcalc/ledger/constants.py) equal the calibration rows of the record
+measured constants (memcalc/data/constants.py) equal the calibration rows of the record
 (book/record/observations.json); other rows test them.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from memcalc.data import constants
+from memcalc.data.constants import GIB, Measured
 from memcalc.errors import BadInputError
-from memcalc.ledger import constants
 from memcalc.ledger.budget import Line
-from memcalc.ledger.constants import GIB, Measured
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts.kinds import is_moe
 from memcalc.ledger.tensor import ceil_div, least
@@ -34,8 +34,8 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Rule
-    from memcalc.ledger.machine import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts.plain import Kept
     from memcalc.serving.engines.base import RankContext
@@ -44,7 +44,7 @@ __all__ = ["VLLM"]
 
 
 class Behaviour(NamedTuple):
-    """What was measured with some versions, see memcalc/ledger/constants.py for the units.
+    """What was measured with some versions, see memcalc/data/constants.py for the units.
 
     `sampler` is what the trial pass takes by the vocabulary, `tokens` by the tokens; `expert_workspace` says
     whether experts keep theirs beside the logits; `non_torch` lies outside PyTorch's allocator, on one
@@ -175,7 +175,7 @@ class VLLM(Engine):
         return ceil_div(tokens, options["block_size"]) * options["block_size"]
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield what it loads beside the weights, the trial pass's peak, the runtime, the graphs."""
+        """Yield what it loads besides the weights, the trial pass's peak, the runtime, the graphs."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
         yield from expert_padding(rank)

@@ -10,7 +10,7 @@ from memcalc.training.autograd.tape import Tape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from memcalc.ledger.constants import Measured
+    from memcalc.data.constants import Measured
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.registry import Registry
     from memcalc.ledger.tensor import Tensor
@@ -21,7 +21,7 @@ __all__ = ["Adapter", "Implementation", "Loss", "MicroBatch", "PersistentBuffer"
 
 
 class Adapter(NamedTuple):
-    """Two thin matrices beside a matrix: their rank, and the bytes of one of their numbers."""
+    """The two low-rank matrices of LoRA for one matrix: their rank, and the bytes of one of their numbers."""
 
     lora_rank: int
     element_bytes: int
@@ -72,7 +72,7 @@ class MicroBatch(NamedTuple):
         return Tape(self.cut, fresh=self.fresh)
 
     def adapter(self, name: str) -> Adapter | None:
-        """Return the adapter beside a matrix, if it has one."""
+        """Return the adapter of a matrix, if it has one."""
         return self.adapters.get(name.rpartition(".")[2])
 
 
@@ -147,14 +147,14 @@ class Implementation(ABC):
 
     @abstractmethod
     def buffers(self, model: Model) -> int:
-        """Return the bytes of what a model keeps beside its weights."""
+        """Return the bytes of what a model keeps besides its weights."""
 
     @abstractmethod
     def workspace(self, capability: str | None) -> Measured:
         """Return the bytes of the libraries' workspaces, by CUDA's capability (None: no device named)."""
 
     def checkpointed(self, micro: MicroBatch, model: Model) -> int:
-        """Return the bytes that all checkpoints hold together, beside their inputs."""
+        """Return the bytes that all checkpoints hold together, besides their inputs."""
         del micro, model
         return 0
 
@@ -179,7 +179,7 @@ class Implementation(ABC):
         Raises
         ------
         BadInputError
-            What such ranks keep is not listed.
+            What such ranks keep is not modelled.
 
         """
         del model, parallel

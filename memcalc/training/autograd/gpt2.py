@@ -26,11 +26,11 @@ def matrix(tape: Tape, micro: MicroBatch, name: str, x: Value, columns: int) -> 
     """Multiply by a matrix that is stored inputs first (Conv1D), and add its bias.
 
     Raises:
-        BadInputError: there is an adapter beside it.
+        BadInputError: it has an adapter.
 
     """
     if micro.adapter(name) is not None:
-        remedy = "what autograd keeps of adapters beside Conv1D is not listed"
+        remedy = "what autograd keeps of adapters of Conv1D is not modelled"
         raise BadInputError("--lora-rank", "a model with linear layers", "GPT-2's Conv1D", remedy)
     stored = MatrixStorage(ADDMM if micro.autocast else ())
     return tape.linear(name, x, columns, trained=micro.trained(name), bias=True, stored=stored)
@@ -133,7 +133,7 @@ def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         if not isinstance(part, kind) or not isinstance(before, Norm) or not before.bias:
             raise BadInputError(
-                "SOURCE", "a layer as in GPT-2", name, "what autograd keeps of others is not listed"
+                "SOURCE", "a layer as in GPT-2", name, "what autograd keeps of others is not modelled"
             )
         tape.module = norm
         inside = tape.layer_norm(norm, x, trained=micro.trained(norm))

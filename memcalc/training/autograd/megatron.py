@@ -16,14 +16,14 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.ledger.constants import (
+from memcalc.data.constants import (
     MEGATRON_WORKSPACE,
     TRANSFORMER_ENGINE_STREAMS,
     TRANSFORMER_ENGINE_WORKSPACE,
     TRANSFORMER_ENGINE_WORKSPACE_HOPPER,
     Measured,
 )
+from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.parts import GQA, MLA, MLP, Linear, MoE, Norm
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import share
@@ -387,12 +387,12 @@ def one_ahead(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value) -
 
 
 def unknown(name: str, part: object) -> BadInputError:
-    """Return the refusal of a part whose operations are not listed."""
+    """Return the refusal of a part whose operations are not modelled."""
     return BadInputError(
         "SOURCE",
         "attention of heads or latents, dense or routed feed-forward parts, a norm before each",
         f"{name} ({type(part).__name__})",
-        "what autograd keeps of it is not listed for megatron",
+        "what autograd keeps of it is not modelled for megatron",
     )
 
 
@@ -623,7 +623,7 @@ class Megatron(Implementation):
 
         """
         if model.has_experts and parallel.tp > 1 and not parallel.sequence_parallel:
-            expected = "--sequence-parallel beside it in a model with experts"
+            expected = "--sequence-parallel as well, in a model with experts"
             remedy = "Megatron-LM's MoELayer refuses to train without"
             raise BadInputError("--tp", expected, parallel.tp, remedy)
 

@@ -83,14 +83,14 @@ def copied(
 
 
 def refuse(micro: MicroBatch, part: MoE) -> None:
-    """Refuse a part, or numbers, whose operations are not listed.
+    """Refuse a part, or numbers, whose operations are not modelled.
 
     Raises
     ------
     BadInputError
         They are not those of Qwen3-MoE or Mixtral in 16 bits.
     UnknownNameError
-        This way to multiply is not listed.
+        This way to multiply is not modelled.
 
     """
     how = micro.experts or EXPERTS[0]
@@ -104,7 +104,7 @@ def refuse(micro: MicroBatch, part: MoE) -> None:
         )
     if part.shared_width is not None or part.bias or part.score_bias or part.shared_gate:
         raise BadInputError(
-            "SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not listed"
+            "SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not modelled"
         )
 
 
@@ -119,7 +119,7 @@ def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     BadInputError
         The part or the numbers are not those whose operations are listed.
     UnknownNameError
-        This way to multiply is not listed.
+        This way to multiply is not modelled.
 
     """
     refuse(micro, part)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
-from memcalc.ledger.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.ledger.parts import GQA, MLP, Norm
 from memcalc.ledger.parts.kinds import is_gqa, is_moe
 from memcalc.ledger.registry import Registry
@@ -67,10 +67,10 @@ def adapted(
     region: str | None,
     cut: str | None,
 ) -> Value:
-    """Multiply by the two thin matrices beside a matrix, from its input to its output.
+    """Multiply by the two low-rank matrices of an adapter, from its input to its output.
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in
-    them. Beside a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
+    them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
     narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the
     matrix's numbers again to run backwards.
     """
@@ -253,12 +253,12 @@ def body_of(part: Part | None) -> Body | None:
 
 
 def unknown(name: str, part: object) -> BadInputError:
-    """Return the refusal of a part whose operations are not listed."""
+    """Return the refusal of a part whose operations are not modelled."""
     return BadInputError(
         "SOURCE",
         "parts as in Llama, Mistral, Qwen2 or Qwen3",
         f"{name} ({type(part).__name__})",
-        "what autograd keeps of it is not listed for transformers",
+        "what autograd keeps of it is not modelled for transformers",
     )
 
 
@@ -388,7 +388,7 @@ class Transformers(Implementation):
 
         """
         if parallel.sequence_parallel and model.has_experts:
-            remedy = "what ranks keep of tokens gathered for experts is not listed"
+            remedy = "what ranks keep of tokens gathered for experts is not modelled"
             expected = "a model without experts, or --implementation megatron"
             raise BadInputError("--sequence-parallel", expected, "experts with transformers", remedy)
 

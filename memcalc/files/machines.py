@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from memcalc.data import open_text
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.amount import MIB, Amount
 
 __all__ = ["Device", "Machine", "Server", "devices", "servers"]
@@ -104,14 +104,19 @@ def machine(text: str) -> Machine:
         name = name.removeprefix(digits).strip().removeprefix("x").strip()
     if digits and not 1 <= len(digits.lstrip("0")) < 10:
         expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
-        raise BadInputError("--on", expected, text, "say how many devices")
+        raise BadInputError("--on", expected, text, "give the number of devices")
     count = int(digits or 1)
     if name in servers():
         server = servers()[name]
         return Machine(count * server.devices, devices()[server.device], host)
     if name not in devices():
-        names = ", ".join([*devices(), *servers()])
-        raise UnknownNameError("--on", f"one of {names}", text, "see `memcalc list machines`")
+        known = [*devices(), *servers()]
+        wanted = name.replace(" ", "-")
+        guess = " or ".join(one for one in known if wanted and wanted in one)
+        guess = f"did you mean {guess}?" if guess else nearest(wanted, known)
+        raise UnknownNameError(
+            "--on", f"one of {', '.join(known)}", text, guess or "see `memcalc list machines`"
+        )
     return Machine(count, devices()[name], host)
 
 
@@ -124,5 +129,5 @@ def host_bytes(text: str) -> Amount:
     found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip())
     if found is None:
         expected = '"COUNTx ID + 512GiB host"'
-        raise BadInputError("--on", expected, text.strip(), "say GiB or GB, and host")
+        raise BadInputError("--on", expected, text.strip(), "write GiB or GB, and host")
     return Amount(int(found[1]) * UNITS[found[2]])
