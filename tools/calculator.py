@@ -18,6 +18,7 @@ from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_na
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.transformers import is_new
+from memcalc.serving.parallelism import ServingParallelism
 from memcalc.serving.search import LIMIT
 from memcalc.serving.stage import growing_lines
 
@@ -130,7 +131,9 @@ def family(form: str) -> str:
 
 def kind_of(device: Device) -> str:
     """Return what engines look at in a device; devices of one kind share their formulas."""
-    return json.dumps([is_new(device), *(dict(engine(name).defaults_on(device, 1)) for name in OFFERED)])
+    return json.dumps(
+        [is_new(device), *(dict(engine(name).defaults_on(device, ServingParallelism())) for name in OFFERED)]
+    )
 
 
 KINDS = {kind_of(device): device for device in devices().values()}

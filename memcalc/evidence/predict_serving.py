@@ -65,7 +65,7 @@ def serving_estimate(row: Observation) -> ServingEstimate:
         engine=cast("EngineName", row.rules),
         engine_version=None if row.version == UNKNOWN or row.rules in UNVERSIONED else row.version,
         engine_options=engine_options(row),
-        utilization=row.utilization or 0.9,
+        utilization=row.utilization,
         offload=row.offload,
     )
     return serving.estimate(row.shape or row.model, asked)

@@ -89,8 +89,11 @@ class ServingOptions(OptionSet):
     dp: int | None = field(
         default=None, metadata=about("data-parallel ranks", otherwise="1", at_least=1, group=MACHINE)
     )
-    utilization: float = field(
-        default=0.9, metadata=about("share of a device's memory that the engine may use", group=MACHINE)
+    utilization: float | None = field(
+        default=None,
+        metadata=about(
+            "share of a device's memory that the engine may use", otherwise="the engine's own", group=MACHINE
+        ),
     )
     offload: str | None = field(
         default=None,

@@ -109,7 +109,9 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
     ranks = chosen_parallelism(chosen, where, options)
     kv = kv_formats(found, chosen, stored, options.kv)
     chosen.check(model, ranks, stored.rule)
-    own = chosen.options(with_chunk(chosen, options), where.device if where else None, options.context)
+    device = where.device if where else None
+    own = chosen.options(with_chunk(chosen, options), device, ranks)
+    share = options.utilization
     offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
     plan = ServingPlan(
         source=found,
@@ -125,7 +127,7 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
         prompt=options.prompt,
         batch=options.batch,
         prefill_chunk=options.prefill_chunk,
-        utilization=options.utilization,
+        utilization=chosen.default_share(model, device, ranks, own) if share is None else share,
         engine_options=own,
         offload=offload,
         weights=stored.name,
@@ -287,9 +289,10 @@ def prompt_within_context(options: ServingOptions) -> None:
 
 def utilization_is_a_share(options: ServingOptions) -> None:
     """Refuse what is no share of a device; not a number fails the comparison, too."""
-    if not 0 < options.utilization <= 1:
-        remedy = "0.9 is vLLM's default"
-        raise BadInputError("--utilization", "a share above 0 and at most 1", options.utilization, remedy)
+    share = options.utilization
+    if share is not None and not 0 < share <= 1:
+        remedy = "leave it out for the engine's own"
+        raise BadInputError("--utilization", "a share above 0 and at most 1", share, remedy)
 
 
 def batch_within_sequences(options: ServingOptions) -> None:

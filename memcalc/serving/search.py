@@ -91,8 +91,13 @@ class Search:
         """
         if not self.host_suffices:
             return 0
-        batch, block = self.plan.batch, self.block
-        return min(largest_fitting(self.bounds(lambda blocks: (batch, blocks * block))) * block, LIMIT)
+        batch, block, bound = self.plan.batch, self.block, self.plan.engine.shorter_trial_above
+        if bound is None:
+            return min(largest_fitting(self.bounds(lambda blocks: (batch, blocks * block))) * block, LIMIT)
+        beyond = largest_fitting(self.bounds(lambda tokens: (batch, bound + tokens)))
+        return (
+            bound + beyond if beyond else largest(lambda tokens: self.fits(batch, tokens), bound, start=bound)
+        )
 
     def max_batch(self) -> int:
         """Return the most sequences that fit at this context, bounded by memory alone."""
@@ -114,13 +119,13 @@ class Search:
         Source: utilization x visible = weights + activation peak + non-torch + pool, vLLM's log.
         """
         beside = []
+        plan = self.plan
         for one in self.stages:
-            growing = growing_lines(self.plan, one.rank, 1, 1)
-            pool = device_budget(self.plan, (*one.weights, *one.constant, *growing))
-            beside.append(
-                [line for line in pool.at_fullest if line.component != "kv_cache" and not line.outside]
-            )
-        usable = self.plan.usable_bytes or 0
+            growing = plan.engine.growing_lines(one.rank, 1, 1)
+            trial = plan.engine.trial_lines(one.rank, plan.context)
+            pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
+            beside.append([line for line in pool.at_fullest if not line.outside])
+        usable = plan.usable_bytes or 0
         sizes, tokens = [], []
         for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
             left = [max(0, usable - sum(getattr(line, end) for line in lines)) for lines in beside]

@@ -166,6 +166,7 @@ def growing_lines(
         for line in lines(plan, cache_tensors(plan, rank.stage, mine, context), ("decode",)):
             yield replace(line, name=f"{line.name}, of the step before")
     yield from plan.engine.growing_lines(rank, mine, prompt)
+    yield from plan.engine.trial_lines(rank, context)
 
 
 def cache_lines(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str, ...]) -> Iterator[Line]:

@@ -79,6 +79,7 @@ class Engine(ABC):
     """
 
     id = ""
+    title = ""  # as it writes itself
     version = ""  # the one that is meant if no other is asked for
     versions: Mapping[str, str] = {}  # how releases begin, and the version that they behave as
     behaviours: ClassVar[Mapping[str, Any]] = {}  # what differs between versions
@@ -94,6 +95,7 @@ class Engine(ABC):
     most_sequences: int | None = None  # that the engine can tell apart
     cache_formats: Mapping[str, Format] = KV_FORMATS
     chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
+    shorter_trial_above: int | None = None  # the longest sequence that its trial pass reads in one piece
 
     def __init__(self, release: str | None = None) -> None:
         """Take the behaviour of a release.
@@ -122,11 +124,28 @@ class Engine(ABC):
         )
         return next(found, None)
 
-    def defaults_on(self, device: Device | None, context: int) -> Mapping[str, int]:
-        """Return the options' defaults; of some engines they depend on the device, or on the context."""
+    def defaults_on(self, device: Device | None, ranks: ServingParallelism) -> Mapping[str, int]:
+        """Return the options' defaults; of some engines they depend on the device, or on the ranks."""
         return self.defaults
 
-    def options(self, given: Mapping[str, object], device: Device | None, context: int) -> dict[str, int]:
+    def default_share(
+        self, model: Model, device: Device | None, ranks: ServingParallelism, options: Mapping[str, int]
+    ) -> float:
+        """Return the share of a device's memory that the engine takes if none is asked for."""
+        return 0.9
+
+    def taken(self, share: float, options: Mapping[str, int]) -> str:
+        """Return in words which version, share and options of its own the engine runs with.
+
+        >>> from memcalc.serving.engines import engine
+        >>> engine("transformers").taken(0.9, {})
+        'transformers 5.23, share 0.9'
+        """
+        return f"{self.title or self.id} {self.release}, share {share:g}"
+
+    def options(
+        self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
+    ) -> dict[str, int]:
         """Return the engine's options with their defaults, checked: whole numbers, or True and False.
 
         Raises:
@@ -141,7 +160,7 @@ class Engine(ABC):
                 expected = f"one of {known}" if known else f"none: {self.id} has no options"
                 raise UnknownNameError("--engine-option", expected, key, "leave it out")
             found[key] = checked_value(f"--engine-option {key}", value, self.defaults[key])
-        return {**self.defaults_on(device, context), **found}
+        return {**self.defaults_on(device, ranks), **found}
 
     def default_offload(self, *, gguf: bool) -> str | None:
         """Return the rule for host memory that holds if none is named; of most engines the first."""
@@ -207,6 +226,10 @@ class Engine(ABC):
 
     def growing_lines(self, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
         """Yield what the engine needs on top of the cache for `batch` sequences on one device."""
+        yield from ()
+
+    def trial_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
+        """Yield what a trial pass needs that is as long as the longest sequence."""
         yield from ()
 
     def host_lines(self, model: Model) -> Iterator[Line]:

@@ -80,12 +80,14 @@ LARGE, SMALL = (
     {"max_num_seqs": 256, "max_num_batched_tokens": 2048},
 )
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
+LONGEST = -1  # V0's tokens of a pass, if none are asked for: as long as the longest sequence
 
 
 class VLLM(Engine):
     """A sequence's tokens are rounded up to whole blocks; KV heads are replicated where ranks exceed them."""
 
     id = "vllm"
+    title = "vLLM"
     version = "0.11"
     versions: Mapping[str, str] = {
         "V0": "V0",
@@ -114,14 +116,18 @@ class VLLM(Engine):
         """What was measured with this version."""
         return self.behaviours[self.version]
 
-    def defaults_on(self, device: Device | None, context: int) -> Mapping[str, int]:
-        """Return the server's defaults: they depend on the device's memory and name, V0's on the context.
+    @property
+    def shorter_trial_above(self) -> int | None:  # type: ignore[override]
+        """V0 read prompts in pieces where the longest sequence is longer than this."""
+        return LONG if self.behaviour.whole_prompts else None
+
+    def defaults_on(self, device: Device | None, ranks: ServingParallelism) -> Mapping[str, int]:
+        """Return the server's defaults: they depend on the device's memory and name.
 
         Source: vllm-project/vllm, engine/arg_utils.py, read 2026-11; of V0, v0.6.4 vllm/config.py.
         """
         if self.behaviour.whole_prompts:
-            tokens = SMALL["max_num_batched_tokens"] if context > LONG else max(context, 2048)
-            return {**self.defaults, **SMALL, "max_num_batched_tokens": tokens}
+            return {**self.defaults, **SMALL, "max_num_batched_tokens": LONGEST}
         large = device is None or (device.capacity_bytes >= 70 * GIB and "a100" not in device.name.lower())
         return {**self.defaults, **(LARGE if large else SMALL)}
 
@@ -161,11 +167,12 @@ class VLLM(Engine):
         Source: vllm-project/vllm, v1/kv_cache_interface.py, SlidingWindowSpec.max_memory_usage_bytes,
         2026-11.
         """
-        block, moving = options["block_size"], options["max_num_batched_tokens"]
+        block = options["block_size"]
 
         def kept(context: int, window: int | None) -> int:
             if window is None:
                 return context
+            moving = tokens_a_pass(options, context)
             return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
 
         return kept
@@ -180,7 +187,8 @@ class VLLM(Engine):
         yield from absorbed_copies(rank)
         yield from expert_padding(rank)
         yield weight_rounding(rank)
-        yield activation_peak(rank, self.behaviour)
+        if rank.options["max_num_batched_tokens"] != LONGEST:
+            yield activation_peak(rank, self.behaviour, rank.options["max_num_batched_tokens"])
         yield measured_line(
             "outside PyTorch's allocator",
             self.behaviour.non_torch[rank.parallelism.tp > 1],
@@ -196,25 +204,40 @@ class VLLM(Engine):
                 outside=not self.behaviour.graphs_inside,
             )
 
+    def trial_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
+        """Yield the trial pass's peak where it reads the longest sequence."""
+        if rank.options["max_num_batched_tokens"] == LONGEST:
+            yield activation_peak(rank, self.behaviour, tokens_a_pass(rank.options, longest))
 
-def activation_peak(rank: RankContext, behaviour: Behaviour) -> Line:
+
+def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:
+    """Return the tokens of a pass: V0's are those of the longest sequence up to a bound, and 2,048 at least.
+
+    Source: vllm-project/vllm v0.6.4, vllm/config.py, SchedulerConfig, and engine/arg_utils.py.
+    """
+    asked, least_tokens = options["max_num_batched_tokens"], SMALL["max_num_batched_tokens"]
+    if asked != LONGEST:
+        return asked
+    return least_tokens if longest > LONG else max(longest, least_tokens)
+
+
+def activation_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
     """Return the peak of the trial pass: the sampler's logits, or one pass's tokens where they are more.
 
     The logits follow the vocabulary: two rows a version set the bytes, others test them. The tokens' term,
     three inner and three outer widths a token, closes on two rows of an older version to 0.01 GiB; stages
     without a head have it alone.
     """
-    sampler, layers = sampler_peak(rank, behaviour), token_peak(rank, behaviour)
+    sampler, layers = sampler_peak(rank, behaviour, tokens), token_peak(rank, behaviour, tokens)
     return layers if layers.bytes > sampler.most_bytes else sampler
 
 
-def sampler_peak(rank: RankContext, behaviour: Behaviour) -> Line:
+def sampler_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
     """Return what the sampler needs for the trial pass, and the workspace that experts keep beside it."""
     seqs, vocab, size = rank.options["max_num_seqs"], rank.stage.logits_width, behaviour.sampler
     entries, ends = seqs * (vocab or 0), (size.low / 100, size.high / 100)
     low, high = (int(entries * end) for end in ends)
     formula = f"{vocab} vocabulary entries x {seqs} sequences x {ends[0]}..{ends[1]} B"
-    tokens = rank.options["max_num_batched_tokens"]
     beside = tokens * expert_workspace_width(rank) * rank.element_bytes if behaviour.expert_workspace else 0
     if beside:
         formula, low, high = f"{formula} + {beside} B of experts", low + beside, high + beside
@@ -232,9 +255,9 @@ def sampler_peak(rank: RankContext, behaviour: Behaviour) -> Line:
     )
 
 
-def token_peak(rank: RankContext, behaviour: Behaviour) -> Line:
+def token_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
     """Return what the tokens of the trial pass need in the widest part."""
-    tokens, width, measured = rank.options["max_num_batched_tokens"], inner_width(rank), behaviour.tokens
+    width, measured = inner_width(rank), behaviour.tokens
     size = tokens * width * rank.element_bytes
     return Line(
         component="activations",
