@@ -61,6 +61,9 @@ def test_a_house_without_faults(architecture, package):
         "if TYPE_CHECKING:\n    from memcalc.serving.plan import Plan",
         'PLANS = Registry("--plan", {"one": "plan:Plan"}, package="memcalc.serving")',
         'plan = import_module("memcalc.serving.plan")',
+        'plan = importlib.import_module(name="memcalc.serving.plan")',
+        'plan = import_module(".plan", "memcalc.serving")',
+        'plan = __import__("memcalc.serving.plan", fromlist=["Plan"])',
     ],
 )
 def test_an_arrow_up(architecture, package, text):
@@ -68,6 +71,15 @@ def test_an_arrow_up(architecture, package, text):
     package("serving/plan.py", "class Plan: ...\n")
     found = architecture.offences(package("ledger/budget.py", text))
     assert found == ["arrow up: memcalc.ledger.budget -> memcalc.serving.plan"]
+
+
+@pytest.mark.parametrize(
+    "text", ['import_module(f"memcalc.{wing}")', "__import__(name)", "runpy.run_path(path)"]
+)
+def test_a_module_that_is_imported_without_being_named(architecture, package, text):
+    found = architecture.offences(package("ledger/budget.py", text))
+    assert found == [f"memcalc.ledger.budget imports what it does not name: {text.replace(chr(34), chr(39))}"]
+    assert architecture.offences(package("ledger/budget.py", "")) == []
 
 
 def test_the_face_is_the_roof(architecture, package):

@@ -259,7 +259,7 @@ def test_layers_for_prediction_are_in_the_file_and_are_not_loaded(tmp_path, answ
     whole = answer("serve", path, "--context", 256)
     assert whole["differences"] == []
     assert whole["header"]["bytes"] == whole["header"]["ledger_bytes"]
-    text, beside = whole["weights_file_bytes"], whole["file_bytes_beside"]["mtp"]
+    text, beside = whole["weights_file_bytes"], whole["not_loaded_bytes"]["mtp"]
     assert whole["header"]["bytes"] == text + beside + 2 * 2 * table[0] * table[1]
     without = [one for one in listed if not one[0].startswith(f"blk.{depth}.")]
     values = described(config, model) | {f"{prefix}block_count": depth, f"{prefix}nextn_predict_layers": 0}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from inspect import signature
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from memcalc.errors import MemcalcError
+from memcalc.files.machines import devices, servers
 from memcalc.files.sources import source
 from memcalc.options import options_of
 from memcalc.serving import ServingOptions, serve
@@ -19,6 +20,7 @@ from memcalc.serving.search import largest
 from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from memcalc.ledger.budget import Line
@@ -123,10 +125,20 @@ def test_mla_keeps_16_bit_copies_of_a_quantised_projection() -> None:
 
 def test_what_a_file_holds_beside_the_model_is_told_apart() -> None:
     """DeepSeek-V3's layer for multi-token prediction, Kimi-K2.5's vision tower, the routers' biases."""
-    beside = serve("deepseek-ai/DeepSeek-V3", context=8).file_bytes_beside
+    beside = serve("deepseek-ai/DeepSeek-V3", context=8).not_loaded_bytes
     assert beside["mtp"] > 11 * 10**9
     assert beside["buffers"] == 4 * 58 * 256
-    assert serve("moonshotai/Kimi-K2.5", context=8).file_bytes_beside["vision"] == 2 * 471_143_920
+    assert serve("moonshotai/Kimi-K2.5", context=8).not_loaded_bytes["vision"] == 2 * 471_143_920
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [devices, servers, lambda: serve("Qwen/Qwen3-32B", context=8).device.moments],
+    ids=["devices", "servers", "moments"],
+)
+def test_what_is_kept_for_the_next_who_asks_cannot_be_changed(shared: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        shared()["load"] = 0
 
 
 def test_the_prefill_peak_of_deepseek_by_hand() -> None:

@@ -4,6 +4,7 @@
 
 * an arrow up: a wing that imports, anywhere in a module, from a wing above it (`FLOORS`);
 * a circle: modules that import each other, or classes of one file that build or ask each other;
+* a module that is imported by a name which is not written down, outside of `KEEPERS`;
 * more than `ENTRIES` entries at the top of the package;
 * a function of more than `LINES` lines without its docstring, or with more than `PARAMETERS` parameters;
 * more than `CORE_LINES` lines in the wings that everything rests on.
@@ -38,6 +39,10 @@ FLOORS = (
     ("data", "errors", "options"),
 )
 """From the roof down: a wing may import from its own floor and from those below."""
+
+KEEPERS = ("ledger.lazy", "ledger.registry")
+"""Modules that import by a name which others give them as data: their tables are read where they stand."""
+LOADERS = {"import_module", "__import__", "spec_from_file_location", "run_module", "run_path"}
 
 ENTRIES, LINES, PARAMETERS = 14, 60, 9
 CORE, CORE_LINES = ("ledger", "formula"), 3000
@@ -112,8 +117,28 @@ def named_as_text(call: ast.Call, name: str) -> Iterator[str]:
         tables = [table for table in call.args if isinstance(table, ast.Dict)]
         for word in (word for table in tables for word in words(table, keys=False)):
             yield f"{start}.{word.partition(':')[0]}"
-    elif function == "import_module" and call.args:
-        yield from words(call.args[0], keys=False)
+    elif function in {"import_module", "__import__"}:
+        yield from asked_for(call, name)
+
+
+def asked_for(call: ast.Call, name: str) -> Iterator[str]:
+    """Yield the module that a call of `import_module` or `__import__` names, relative or not."""
+    given = [*call.args, *(item.value for item in call.keywords if item.arg == "name")]
+    package = next((item.value for item in call.keywords if item.arg == "package"), None) or given[-1]
+    for word in words(given[0], keys=False):
+        start = str(package.value) if isinstance(package, ast.Constant) else name.rpartition(".")[0]
+        yield f"{start}{word}" if word.startswith(".") else word
+
+
+def unnamed(module: Module) -> Iterator[str]:
+    """Yield the calls that import what the text does not name: allowed where names are kept as data."""
+    if module.name.partition(".")[2] in KEEPERS:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in LOADERS:
+            first = [*node.args, *(item.value for item in node.keywords if item.arg == "name")][:1]
+            if not all(isinstance(one, ast.Constant) for one in first):
+                yield f"{module.name} imports what it does not name: {ast.unparse(node)}"
 
 
 def words(node: ast.expr, *, keys: bool) -> Iterator[str]:
@@ -314,7 +339,7 @@ def offences(package: Path) -> list[str]:
     known = modules(package)
     found = list(wrong_arrows(known))
     for module in known.values():
-        found += [*circles_inside(module), *large_functions(module)]
+        found += [*circles_inside(module), *large_functions(module), *unnamed(module)]
     if len(entries(package)) > ENTRIES:
         found.append(f"more than {ENTRIES} entries at the top of {package.name}")
     if sum(lines_by_wing(known)[wing] for wing in CORE) > CORE_LINES:

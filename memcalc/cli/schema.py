@@ -277,7 +277,7 @@ def answer_of_serve() -> Schema:
         "plan": plan("serve", "weights kv prompt engine engine_version tp pp ep dp", derived),
         "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
         "weights_file_bytes": number("tensor bytes of the checkpoint in this format"),
-        "file_bytes_beside": closed("tensor bytes of the checkpoint that engines do not load", beside),
+        "not_loaded_bytes": closed("tensor bytes of the checkpoint that engines do not load", beside),
         "cache_bytes": number("the architecture's cache of the whole batch, all devices together"),
         "fits": or_null(flag("whether every pool is large enough; null where that is not known")),
         "max_context": or_null(number("the longest context that fits, bounded by memory alone")),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data import open_text
 from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.amount import MIB, Amount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Device", "Machine", "Server", "devices", "servers"]
 
@@ -64,25 +68,25 @@ class Server(NamedTuple):
 
 
 @cache
-def devices() -> dict[str, Device]:
+def devices() -> Mapping[str, Device]:
     """Return the records of all devices, by id; one without source or date is a TypeError.
 
     >>> devices()["rtx-a6000"].printed_mib, devices()["rtx-a6000-ecc"].printed_mib
     (49140, 46068)
     """
     with open_text("machines.json") as file:
-        return {record["id"]: Device(**record) for record in json.load(file)}
+        return MappingProxyType({record["id"]: Device(**record) for record in json.load(file)})
 
 
 @cache
-def servers() -> dict[str, Server]:
+def servers() -> Mapping[str, Server]:
     """Return the records of servers, by id.
 
     >>> servers()["atlas-800i-a2"].devices
     8
     """
     with open_text("servers.json") as file:
-        return {record["id"]: Server(**record) for record in json.load(file)}
+        return MappingProxyType({record["id"]: Server(**record) for record in json.load(file)})
 
 
 def machine(text: str) -> Machine:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.amount import amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from memcalc.ledger.amount import Amount
 
@@ -92,13 +93,13 @@ class PoolBudget:
         return self.moments[moment]
 
     @cached_property
-    def moments(self) -> dict[str, Amount]:
+    def moments(self) -> Mapping[str, Amount]:
         """Bytes at every moment."""
         sizes = dict.fromkeys(self.moment_names, 0)
         for line in self.lines:
             for moment in line.moments:
                 sizes[moment] += line.bytes
-        return {moment: amount(size) for moment, size in sizes.items()}
+        return MappingProxyType({moment: amount(size) for moment, size in sizes.items()})
 
     @cached_property
     def fullest(self) -> str:

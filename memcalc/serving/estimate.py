@@ -133,7 +133,7 @@ class ServingEstimate(Shown):
         return Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors))
 
     @property
-    def file_bytes_beside(self) -> dict[str, Amount]:
+    def not_loaded_bytes(self) -> dict[str, Amount]:
         """Tensor bytes of the checkpoint outside of the text model, which engines do not load.
 
         Layers for multi-token prediction without their copies of embedding and head, the vision tower in
