@@ -379,3 +379,29 @@ def test_a_folder_comes_before_a_catalogue_name(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "Qwen3-32B" / "config.json").write_text(json.dumps(fields))
     monkeypatch.chdir(tmp_path)
     assert serve("Qwen3-32B", context=1).model.depth == 2
+
+
+def test_what_was_left_open_is_said_in_words():
+    """Of what was named nothing is said."""
+    plan = serve("Qwen/Qwen3-32B", context=8192, on="1x h100-80g", engine="vllm").plan
+    assert plan.defaults[0] == f"vLLM {plan.engine.release}"
+    assert {"1,024 sequences", "8,192 tokens a pass", f"share {plan.utilization:g}", "batch 1"} <= {
+        *plan.defaults
+    }
+    assert any(word.startswith("weights bf16") for word in plan.defaults)
+    named = serve(
+        "Qwen/Qwen3-32B",
+        context=8192,
+        prompt=100,
+        batch=2,
+        weights="fp16",
+        kv="fp8",
+        on="2x h100-80g",
+        tp=2,
+        prefill_chunk=2048,
+        utilization=0.91,
+        engine="vllm",
+        engine_version="0.11",
+        engine_options={"block_size": 16, "max_num_seqs": 8, "enforce_eager": True},
+    )
+    assert named.plan.defaults == ()

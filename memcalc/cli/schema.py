@@ -144,6 +144,7 @@ def plan(command: str, filled: str, derived: Mapping[str, Schema]) -> Schema:
 VERSION: Schema = {"const": 1, "description": "the version of this schema"}
 NAME = text("name of the model")
 CLASS_DEFAULTS = many("sizes that the config does not state, with its class's values", {"type": "string"})
+DEFAULTS = many("what was chosen where an option was left open, in words", {"type": "string"})
 NOT_READ = many("fields of the config.json that were not read; absent if there are none", {"type": "string"})
 TENSOR: Schema = {
     "type": ["object", "integer", "string", "null"],
@@ -275,6 +276,7 @@ def answer_of_serve() -> Schema:
         "model": NAME,
         "engine": text("what serves the model"),
         "plan": plan("serve", "weights kv prompt engine engine_version tp pp ep dp", derived),
+        "defaults": DEFAULTS,
         "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
         "weights_file_bytes": number("tensor bytes of the checkpoint in this format"),
         "not_loaded_bytes": closed("tensor bytes of the checkpoint that engines do not load", beside),
@@ -310,6 +312,7 @@ def answer_of_train() -> Schema:
         "schema": VERSION,
         "model": NAME,
         "plan": plan("train", f"{filled} vocab_multiple repeat_kv", derived),
+        "defaults": DEFAULTS,
         "parameters": number("parameters of the model and of its adapters, tied ones once"),
         "trainable_parameters": number("those that get a gradient"),
         "stage": number("the pipeline stage that is answered for, from 0"),

@@ -54,6 +54,7 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
         "schema": 1,
         "model": step.model.name,
         "plan": plan_fields(step.plan),
+        "defaults": list(step.plan.defaults),
         "parameters": step.parameters,
         "trainable_parameters": step.trainable_parameters,
         "stage": step.stage.number,

@@ -70,6 +70,7 @@ class ServingEstimate(Shown):
             facts=tuple(f"{what}: {text}" for what, text in facts.items() if text),
             pools=tuple(pools),
             notes=tuple(notes(self)),
+            defaults=plan.defaults,
         )
 
     @property

@@ -9,12 +9,13 @@ from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.ledger.amount import Amount
 from memcalc.ledger.tensor import least
-from memcalc.options import check
+from memcalc.options import check, options_of
 from memcalc.serving.engines import engine
+from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
     from memcalc.files.machines import Machine
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
-    from memcalc.serving.options import ServingOptions
 
-__all__ = ["ServingPlan", "plan_fields", "resolve"]
+__all__ = ["ServingPlan", "default_words", "plan_fields", "resolve"]
 
 MILLION = 10**6
 
@@ -36,9 +36,10 @@ class ServingPlan(NamedTuple):
     `model` is as the engine loads it, `rule` gives each weight its format, `kv` are the formats of keys and
     values, `activation` that of activations. `weights` names the format of the weights, `assumed` says what
     it takes for granted, `unmatched` which names of quantization_config match no module. `on` is the text
-    that named the machine.
+    that named the machine, `options` are what was asked for.
     """
 
+    options: ServingOptions
     source: Source
     model: Model
     engine: Engine
@@ -74,6 +75,11 @@ class ServingPlan(NamedTuple):
     def host_bytes(self) -> Amount | None:
         """The size of the host's memory; None where it is not known."""
         return None if self.machine is None else self.machine.host_bytes
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """What was chosen where an option was left open, in words."""
+        return tuple(default_words(self))
 
     def prompt_of(self, context: int) -> int:
         """Return the tokens of the prompt: all of the context if it was left open."""
@@ -114,6 +120,7 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
     share = options.utilization
     offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
     plan = ServingPlan(
+        options=options,
         source=found,
         model=chosen.place_weights(model, own, offload),
         engine=chosen,
@@ -164,6 +171,57 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
 
 
 # ---- what is chosen where an option was left open ----
+
+
+def default_words(plan: ServingPlan) -> Iterator[str]:
+    """Yield what a plan takes for granted, the most important first.
+
+    >>> from memcalc.serving import serve
+    >>> list(default_words(serve("Qwen/Qwen3-32B", context=8192).plan))[:2]
+    ['transformers 5.23', 'share 0.9']
+    """
+    asked, engine = plan.options, plan.engine
+    declared = options_of(ServingOptions)
+    left_open = {option.name for option in declared if getattr(asked, option.name) is option.default}
+    if {"engine", "engine_version"} & left_open:
+        yield f"{engine.title} {engine.release}"
+    if "utilization" in left_open:
+        yield f"share {plan.utilization:g}"
+    chunk = () if "prefill_chunk" in left_open else (engine.chunk_option,)
+    yield from engine.default_words(plan.engine_options, {*dict(asked.engine_options), *chunk})
+    if "batch" in left_open:
+        yield "batch 1"
+    if "prompt" in left_open:
+        yield "all of the context is prompt"
+    if "prefill_chunk" in left_open and engine.chunk_option is None:
+        yield "the prompt in one pass"
+    if "weights" in left_open:
+        yield f"weights {plan.weights} ({weights_reason(plan)})"
+    if "kv" in left_open:
+        yield f"KV cache {'/'.join(dict.fromkeys(form.id for form in plan.kv))} ({cache_reason(plan)})"
+    if plan.machine is not None and not {"tp", "pp", "dp", "ep"} - left_open:
+        ranks = zip(ServingParallelism._fields, plan.parallelism, strict=True)
+        yield " ".join(f"{name} {number}" for name, number in ranks if number > 1) or "one device"
+    if plan.offload is not None and "offload" in left_open:
+        yield f"offload {plan.offload}"
+
+
+def weights_reason(plan: ServingPlan) -> str:
+    """Return why the weights have their format where none was named."""
+    source = plan.source
+    if source.is_gguf:
+        return "the file's own"
+    if plan.engine.reads_gguf and not plan.engine.reads_checkpoints:
+        return "what its converter makes"
+    if source.scheme is not None:
+        return "as the source states"
+    stated = any(source.stated(name) is not None for name in ("dtype", "torch_dtype"))
+    return "no quantisation stated" if stated else "neither quantisation nor dtype stated"
+
+
+def cache_reason(plan: ServingPlan) -> str:
+    """Return why the cache has its format where none was named."""
+    return "as the activations" if plan.kv[0].bits == plan.activation.bits else "the engine's own"
 
 
 def chosen_engine(found: Source, options: ServingOptions) -> Engine:

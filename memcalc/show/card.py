@@ -27,6 +27,8 @@ class Card(NamedTuple):
         What was asked, in a line.
     facts : tuple of str
         Lines below the title: how the plan was understood.
+    defaults : tuple of str
+        What was chosen where an option was left open.
     pools : tuple of (str, PoolBudget)
         The memory of the fullest device, and of the host where it is used, each under its heading.
     moments : bool
@@ -41,3 +43,4 @@ class Card(NamedTuple):
     pools: tuple[tuple[str, PoolBudget], ...] = ()
     moments: bool = False
     notes: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()

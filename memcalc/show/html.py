@@ -42,6 +42,8 @@ def page(card: Card) -> str:
     notes = "".join(f"<div>{escape(row)}</div>" for row in others)
     verdict = f"<div><strong>{escape(first)}</strong></div>" if first else ""
     title = f"<div><strong>{escape(card.title)}</strong></div>"
+    chosen = folded(f"{len(card.defaults)} options were left open", listed(card.defaults))
+    facts += chosen if card.defaults else ""
     style = "max-width:46em;line-height:1.5"
     return f'<div class="memcalc" style="{style}">{title}{facts}{verdict}{pools}{notes}</div>'
 
@@ -126,6 +128,11 @@ def folded(summary: str, inside: str) -> str:
     """Return what opens when its summary is clicked; wide tables scroll in a box of their own."""
     box = f'<div style="overflow-x:auto" tabindex="0" role="region" aria-label="{escape(summary)}">'
     return f"<details><summary>{escape(summary)}</summary>{box}{inside}</div></details>"
+
+
+def listed(rows: Iterable[str]) -> str:
+    """Return rows as a list."""
+    return f"<ul>{''.join(f'<li>{escape(row)}</li>' for row in rows)}</ul>"
 
 
 def rows_of(

@@ -21,7 +21,7 @@ LINES, CHARACTERS = 12, 1400  # what a prompt shows of an answer at most
 
 def full(card: Card) -> str:
     """Return all of a card, a line for each component."""
-    rows = [card.title, *indented(card.facts)]
+    rows = [card.title, *indented(above(card))]
     for heading, pool in card.pools:
         rows += pool_in_full(heading, pool, moments=card.moments)
     return "\n".join(map(escaped, [*rows, *indented(card.notes)]))
@@ -32,7 +32,7 @@ def brief(card: Card) -> str:
     text = full(card)
     if text.count("\n") < LINES and len(text) <= CHARACTERS:
         return text
-    rows = [card.title, *indented(card.facts)]
+    rows = [card.title, *indented(above(card))]
     for heading, pool in card.pools:
         rows += pool_in_brief(heading, pool, moments=card.moments)
     rows += indented(card.notes)
@@ -42,6 +42,11 @@ def brief(card: Card) -> str:
     rows = list(map(escaped, rows))
     text = "\n".join(rows)
     return text if len(text) <= CHARACTERS else "\n".join(shortened(row) for row in rows)
+
+
+def above(card: Card) -> tuple[str, ...]:
+    """Return the lines between title and pools."""
+    return (f"assumed: {', '.join(card.defaults)}", *card.facts) if card.defaults else card.facts
 
 
 def indented(rows: tuple[str, ...]) -> list[str]:

@@ -77,7 +77,7 @@ class TrainingEstimate(Shown):
         facts = (f"{how}, {micro.batch:,} x {micro.seq:,} tokens a rank",)
         stage = "" if plan.parallelism.pp == 1 else f", pipeline stage {self.stage.number}"
         pools = ((f"fullest of {world:,} device(s){stage}", self.device),)
-        return Card(title, facts, pools, moments=True, notes=tuple(notes(self)))
+        return Card(title, facts, pools, moments=True, notes=tuple(notes(self)), defaults=plan.defaults)
 
     @property
     def model(self) -> Model:

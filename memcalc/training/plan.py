@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
-from memcalc.options import check
+from memcalc.options import check, options_of
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.base import Adapter, MicroBatch
 from memcalc.training.optimizers import OPTIMIZERS
+from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, state_widths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
     from memcalc.files.machines import Machine
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.training.autograd.base import Implementation, Loss
     from memcalc.training.optimizers import Optimizer
-    from memcalc.training.options import TrainingOptions
     from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
@@ -66,6 +66,11 @@ class TrainingPlan(NamedTuple):
     def moments(self) -> tuple[str, ...]:
         """The moments of a step; in the backward pass layers are recomputed, or not."""
         return MOMENTS if self.options.recompute == "none" else MOMENTS_RECOMPUTED
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """What was chosen where an option was left open, in words."""
+        return tuple(default_words(self))
 
     @property
     def fresh_gradients(self) -> bool:
@@ -340,6 +345,27 @@ def sizes(options: TrainingOptions, points: Points | None) -> tuple[Any, Any]:
     from memcalc.training.polynomial import BATCH, SEQUENCE, Size
 
     return Size.of(BATCH), Size.of(SEQUENCE)
+
+
+def default_words(plan: TrainingPlan) -> Iterator[str]:
+    """Yield what was chosen where an option was left open, in words; what is off is left out.
+
+    >>> from memcalc.training import train
+    >>> list(default_words(train("Qwen/Qwen3-0.6B", seq=4096, micro_batch=2).plan))[:3]
+    ['accumulate 1', 'implementation transformers', 'dropout 0.0']
+    """
+    filled = plan_fields(plan)
+    apart = {
+        "parallelism": plan.parallelism.world > 1,
+        "Megatron-LM": plan.implementation.gradients is not None,
+    }
+    for option in options_of(TrainingOptions):
+        value = filled[option.name]
+        matters = option.name == "world" or apart.get(option.group, True)
+        off = value is None or value is False or value == ()
+        if getattr(plan.options, option.name) is option.default and matters and not off:
+            value = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            yield option.name.replace("_", " ") + ("" if value is True else f" {value}")
 
 
 def plan_fields(plan: TrainingPlan) -> dict[str, object]:

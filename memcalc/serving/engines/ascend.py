@@ -43,6 +43,7 @@ class VLLMAscend(VLLM):
     """
 
     id = "vllm-ascend"
+    title = "vLLM Ascend"
     note = f"blocks of {BLOCK} tokens; the other rules are vLLM's, whose measured parts are assumed on NPUs"
     defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
 
@@ -59,6 +60,7 @@ class MindIE(VLLM):
     """
 
     id = "mindie"
+    title = "MindIE"
     version = "as vLLM 0.11"
     versions: Mapping[str, str] = {}
     behaviours: ClassVar[Mapping[str, Behaviour]] = {version: V0_11}

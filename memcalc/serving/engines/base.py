@@ -12,7 +12,7 @@ from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from memcalc.data.constants import Measured
     from memcalc.files.machines import Device
@@ -96,6 +96,7 @@ class Engine(ABC):
     cache_formats: Mapping[str, Format] = KV_FORMATS
     chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
     shorter_trial_above: int | None = None  # the longest sequence that its trial pass reads in one piece
+    counted: Mapping[str, str] = {}  # what options count, in words: "1,024 sequences"
 
     def __init__(self, release: str | None = None) -> None:
         """Take the behaviour of a release.
@@ -134,15 +135,6 @@ class Engine(ABC):
         """Return the share of a device's memory that the engine takes if none is asked for."""
         return 0.9
 
-    def taken(self, share: float, options: Mapping[str, int]) -> str:
-        """Return in words which version, share and options of its own the engine runs with.
-
-        >>> from memcalc.serving.engines import engine
-        >>> engine("transformers").taken(0.9, {})
-        'transformers 5.23, share 0.9'
-        """
-        return f"{self.title or self.id} {self.release}, share {share:g}"
-
     def options(
         self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
     ) -> dict[str, int]:
@@ -161,6 +153,14 @@ class Engine(ABC):
                 raise UnknownNameError("--engine-option", expected, key, "leave it out")
             found[key] = checked_value(f"--engine-option {key}", value, self.defaults[key])
         return {**self.defaults_on(device, ranks), **found}
+
+    def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
+        """Yield its options in words, without those that were given."""
+        for name, value in options.items():
+            if name not in given:
+                number = f"{value:,}" if value >= 0 else "all"
+                shown = str(value).lower() if isinstance(value, bool) else number
+                yield f"{shown} {self.counted[name]}" if name in self.counted else f"{name} {shown}"
 
     def default_offload(self, *, gguf: bool) -> str | None:
         """Return the rule for host memory that holds if none is named; of most engines the first."""

@@ -65,6 +65,7 @@ class KTransformers(Engine):
     """One device, or several that split the layers; the experts of a token are computed where they lie."""
 
     id = "ktransformers"
+    title = "KTransformers"
     version = "0.2"
     versions: Mapping[str, str] = {"0.2": "0.2", "0.3": "0.2", "0.4": "0.2", "0.5": "0.2"}
     offloads = tuple(RULES)

@@ -42,6 +42,7 @@ class LlamaCpp(Engine):
     """The cache of n_ctx cells is shared by the sequences; layers with a window have one of their own."""
 
     id = "llama.cpp"
+    title = "llama.cpp"
     version = "0.5"
     versions: Mapping[str, str] = {"0.5": "0.5"}
     note = (

@@ -46,6 +46,7 @@ class SGLang(Engine):
     """Tokens one by one in a pool; KV heads are replicated where ranks exceed them."""
 
     id = "sglang"
+    title = "SGLang"
     version = "0.5"
     versions: Mapping[str, str] = {"0.4": "0.5", "0.5": "0.5"}
     reserves = True
@@ -55,6 +56,7 @@ class SGLang(Engine):
     )
     defaults: Mapping[str, int] = {"chunked_prefill_size": 8192, "disable_cuda_graph": False}
     chunk_option = "chunked_prefill_size"
+    counted: Mapping[str, str] = {"chunked_prefill_size": "tokens a pass"}
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Cut every matrix over all devices."""

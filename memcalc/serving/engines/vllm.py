@@ -110,6 +110,7 @@ class VLLM(Engine):
     )
     defaults: Mapping[str, int] = {"block_size": 16, **LARGE, "enforce_eager": False}
     chunk_option = "max_num_batched_tokens"
+    counted: Mapping[str, str] = {"max_num_seqs": "sequences", "max_num_batched_tokens": "tokens a pass"}
 
     @property
     def behaviour(self) -> Behaviour:
