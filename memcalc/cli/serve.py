@@ -73,7 +73,7 @@ def fields(served: ServingEstimate) -> dict[str, object]:
         "model": served.model.name,
         "engine": served.engine.id,
         "plan": plan_fields(served.plan),
-        "defaults": list(served.plan.defaults),
+        "defaults": list(served.defaults),
         "pools": [pool_fields(pool, served) for pool in budget.pools],
         "weights_file_bytes": served.weights_file_bytes,
         "not_loaded_bytes": served.not_loaded_bytes,

@@ -11,6 +11,7 @@ from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving.plan import resolve
 from memcalc.serving.search import LIMIT, Search
 from memcalc.serving.stage import (
+    allocated_cache_bytes,
     device_budget,
     growing_lines,
     host_budget,
@@ -65,6 +66,8 @@ class ServingEstimate(Shown):
         if self.host is not None:
             pools.append(("host memory", self.host))
         tokens = f"{plan.batch:,} x {plan.context:,} tokens"
+        if engine.shares_context and plan.batch > 1:
+            tokens = f"{plan.batch:,} sequences that share {plan.context:,} tokens"
         return Card(
             title=f"{self.model.name}: {tokens}, weights {plan.weights}, {engine.id} {engine.release}",
             facts=tuple(f"{what}: {text}" for what, text in facts.items() if text),
@@ -72,6 +75,11 @@ class ServingEstimate(Shown):
             notes=tuple(notes(self)),
             defaults=plan.defaults,
         )
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """What was chosen where an option was left open, in words, and what the other choice would cost."""
+        return (*self.plan.defaults, *setup_words(self.plan))
 
     @property
     def model(self) -> Model:
@@ -192,8 +200,17 @@ def notes(served: ServingEstimate) -> Iterator[str]:
         own = "" if limit is None else f"; the model's own limit is {limit:,} tokens"
         longest = "any" if served.max_context == LIMIT else f"{served.max_context or 0:,}"
         yield f"largest context {longest}, largest batch {served.max_batch or 0:,} (memory alone{own})"
+    yield from setup_words(served.plan)
     if served.model.vision_parameters:
         yield f"vision tower: {served.model.vision_parameters:,} parameters (not included above)"
+
+
+def setup_words(plan: ServingPlan) -> Iterator[str]:
+    """Yield which way to run the engine was taken, and the cache of the other, where there are two."""
+    setup = plan.engine.other_setup(plan.engine_options, plan.batch)
+    if setup is not None:
+        taken, other, options = setup
+        yield f"{taken}; the KV cache with {other}: {gib(allocated_cache_bytes(plan, options))}"
 
 
 def verdict(served: ServingEstimate) -> str:

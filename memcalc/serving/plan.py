@@ -353,22 +353,20 @@ def utilization_is_a_share(options: ServingOptions) -> None:
         raise BadInputError("--utilization", "a share above 0 and at most 1", share, remedy)
 
 
-def batch_within_sequences(options: ServingOptions) -> None:
-    """Refuse a batch for which llama.cpp's n_seq_max has no room."""
-    asked = dict(options.engine_options).get("n_seq_max")
-    if type(asked) is int and 1 <= asked < options.batch:
-        remedy = "it is the sequences that there is room for; leave one of them out"
-        raise BadInputError("--batch", f"at most n_seq_max, {asked}", options.batch, remedy)
-
-
 def sequences_within_engine(plan: ServingPlan) -> None:
-    """Refuse more sequences than the engine can tell apart."""
-    chosen, limit = plan.engine, plan.engine.most_sequences
-    sequences = max(plan.batch, plan.engine_options.get("n_seq_max", 1))
-    if limit is not None and sequences > limit:
-        field = "--engine-option n_seq_max" if plan.batch <= limit else "--batch"
-        expected, remedy = f"at most {limit} sequences", f"{chosen.id} has no room for more"
-        raise BadInputError(field, expected, sequences, remedy)
+    """Refuse more sequences than the engine can tell apart, or than llama.cpp's n_seq_max has room for."""
+    chosen, limit, asked = plan.engine, plan.engine.most_sequences, plan.engine_options.get("n_seq_max", 0)
+    if limit is None:
+        return
+    if asked > limit:
+        remedy = f"{chosen.id} has no room for more"
+        raise BadInputError("--engine-option n_seq_max", f"at most {limit} sequences", asked, remedy)
+    if asked and plan.batch > asked:
+        remedy = "it is the sequences that there is room for: --engine-option n_seq_max=N asks for more"
+        raise BadInputError("--batch", f"at most n_seq_max, {asked}", plan.batch, remedy)
+    if plan.batch > limit:
+        remedy = f"{chosen.id} has no room for more"
+        raise BadInputError("--batch", f"at most {limit} sequences", plan.batch, remedy)
 
 
 def engine_stores_cache(plan: ServingPlan) -> None:
@@ -378,7 +376,6 @@ def engine_stores_cache(plan: ServingPlan) -> None:
 
 CHECKS_OF_OPTIONS: tuple[Callable[[ServingOptions], None], ...] = (
     prompt_within_context,
-    batch_within_sequences,
     utilization_is_a_share,
 )
 CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (sequences_within_engine, engine_stores_cache)

@@ -103,7 +103,7 @@ class Search:
         """Return the most sequences that fit at this context, bounded by memory alone."""
         if not self.host_suffices:
             return 0
-        context, limit = self.plan.context, self.plan.engine.most_sequences
+        context, limit = self.plan.context, self.plan.engine.sequences(self.plan.engine_options)
         if limit is not None:
             return largest(lambda batch: self.fits(batch, context), limit, start=limit)
         return largest_fitting(self.bounds(lambda batch: (batch, context)))

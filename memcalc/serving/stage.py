@@ -11,7 +11,7 @@ from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, RankContext, act
 from memcalc.serving.parallelism import stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LoadedStage",
+    "allocated_cache_bytes",
     "cache_bytes",
     "cache_format",
     "cache_tensors",
@@ -139,6 +140,12 @@ def whole_cache_bytes(plan: ServingPlan, batch: int, context: int) -> int:
     return cache_bytes(plan, (*tokens, *(tensor for tensor in cache if tensor.kind == "state")))
 
 
+def allocated_cache_bytes(plan: ServingPlan, options: Mapping[str, int]) -> int:
+    """Return what the engine takes for keys and values under these options, all devices together."""
+    cache = plan.engine.cache(plan.model, plan.batch, plan.context, options)
+    return cache_bytes(plan, (tensor for tensor in cache if tensor.kind == "cache"))
+
+
 def host_cache(plan: ServingPlan, batch: int, tokens: int) -> list[Tensor]:
     """Return the cache of the layers that lie in the host's memory."""
     if not any(layer.pools for layer in plan.model.groups):
@@ -228,4 +235,4 @@ def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:
     """Yield what lies in the host's memory, with the part of the cache that does."""
     yield from weight_lines(plan, plan.model, "host")
     yield from cache_lines(plan, cache, WHILE_SERVING)
-    yield from plan.engine.host_lines(plan.model)
+    yield from plan.engine.host_lines(plan.model, plan.engine_options)

@@ -175,7 +175,7 @@ def predicted(model, n_ctx, cache, options):
     """MiB of cache and of states."""
     sizes = {"cache": 0, "state": 0}
     forms = [GGUF_KV_FORMATS[name] for name in cache]
-    for tensor in ENGINE.cache(model, 1, n_ctx, options):
+    for tensor in ENGINE.cache(model, 1, n_ctx, {**ENGINE.defaults, **options}):
         form = FORMATS["fp32"] if tensor.kind == "state" else forms[tensor.name.endswith("values")]
         sizes[tensor.kind] += tensor_bytes(tensor, form)
     return sizes["cache"] / MIB, sizes["state"] / MIB

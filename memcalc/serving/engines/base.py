@@ -232,7 +232,15 @@ class Engine(ABC):
         """Yield what a trial pass needs that is as long as the longest sequence."""
         yield from ()
 
-    def host_lines(self, model: Model) -> Iterator[Line]:
+    def sequences(self, options: Mapping[str, int]) -> int | None:
+        """Return how many sequences there is room for, whatever the memory; None where nothing limits it."""
+        return self.most_sequences
+
+    def other_setup(self, options: Mapping[str, int], batch: int) -> tuple[str, str, Mapping[str, int]] | None:
+        """Return how the engine is run, the other usual way, and its options; None where there is one way."""
+        return None
+
+    def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
         """Yield what the engine needs in the host's memory on top of weights and cache."""
         yield from ()
 

@@ -167,7 +167,7 @@ class KTransformers(Engine):
         if rank.options["layerwise_prefill"]:
             yield layer_buffer(rank)
 
-    def host_lines(self, model: Model) -> Iterator[Line]:
+    def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
         """Yield what the process takes on top of the weights."""
         yield measured_line(
             "buffers and the system",

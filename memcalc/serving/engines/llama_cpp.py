@@ -10,19 +10,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT
+from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT, MIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import GGUF_KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
-from memcalc.serving.engines.base import WHILE_SERVING, Engine, Placement, measured_line
+from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, Engine, Placement, measured_line
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
+    from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts.plain import Kept
@@ -33,28 +34,38 @@ __all__ = ["LlamaCpp"]
 
 ALL = -1  # layers on the devices, and the output
 CELLS = 256  # every cache is rounded up to a multiple of it
-CONTEXTS = (
-    "contexts of llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
+SLOTS = {"n_seq_max": 4, "kv_unified": True}  # llama-server's own, unless -np is given
+PROMPT_CACHE = 8192 * MIB  # --cache-ram
+SERVER = "ggml-org/llama.cpp tools/server/server.cpp (n_parallel below 0), common/common.h, v0.5.0, 2026-11"
+# logits, and the stream that they are made of, are held at once: all there is in these logs of CUDA devices
+BUFFERS = (
+    "withcatai/node-llama-cpp#560 (Qwen3-1.7B, Jetson Orin: 300.75 MiB), 2026-02; upper end: contexts of "
+    "llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
 )
 
 
 class LlamaCpp(Engine):
-    """The cache of n_ctx cells is shared by the sequences; layers with a window have one of their own."""
+    """The cache of n_ctx cells is shared by the sequences; layers with a window have one of their own.
+
+    Defaults are those of llama-cli, and of llama-server -np 1: the library's own differ (swa_full is true).
+    """
 
     id = "llama.cpp"
     title = "llama.cpp"
-    version = "0.5"
-    versions: Mapping[str, str] = {"0.5": "0.5"}
+    version = "0.5.0"
+    versions: Mapping[str, str] = {"0.5": "0.5.0"}
     note = (
         "--context is n_ctx, all sequences together; --weights one of its presets; --kv f16 (default), q8_0, "
         "... or K/V; layers in equal shares on several devices (its own shares follow the free memory). "
-        "Options as in its API: n_seq_max (1, or --batch if that is more), kv_unified (false), swa_full "
-        "(true), n_ubatch (512), n_batch (2048), n_gpu_layers (all: the last layers and the output, which "
-        "counts as one, lie on the device), n_cpu_moe (0: of how many layers the experts do not). --offload "
+        "As llama-cli and llama-server -np 1 run it: one sequence, or as many as --batch; server=true is "
+        "llama-server without -np: 4 slots with one cache (kv_unified), and up to 8,192 MiB of earlier "
+        "prompts in the host's memory. Options as in its API: n_seq_max (0: as many as --batch), kv_unified "
+        "(false), swa_full (false), n_ubatch (512), n_batch (2048), rs_seq (0: states kept to roll a "
+        "sequence back), n_gpu_layers (all: the last layers and the output, which counts as one, lie on the "
+        "device), n_cpu_moe (0: of how many layers the experts do not). --offload "
         'experts, or REGEX=CPU (several with "," between) as --override-tensor has it, by the names in GGUF: '
-        '"ffn_.*_exps=CPU". The '
-        "embedding stays in the host's memory. llama-server's own defaults: swa_full=false, and with several "
-        "sequences kv_unified=true. With flash attention, its default where the device has it"
+        '"ffn_.*_exps=CPU". The embedding stays in the host\'s memory. With flash attention, its default '
+        "where the device has it"
     )
     reads_gguf = True
     reads_checkpoints = False
@@ -63,9 +74,11 @@ class LlamaCpp(Engine):
     most_sequences = 256  # LLAMA_MAX_SEQ
     cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
     defaults: Mapping[str, int] = {
-        "n_seq_max": 1,
+        "server": False,
+        "n_seq_max": 0,
         "kv_unified": False,
-        "swa_full": True,
+        "swa_full": False,
+        "rs_seq": 0,
         "n_ubatch": 512,
         "n_batch": 2048,
         "n_gpu_layers": ALL,
@@ -73,6 +86,27 @@ class LlamaCpp(Engine):
     }
     offloads = ("layers", "experts")
     overrides = True
+
+    def options(
+        self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
+    ) -> dict[str, int]:
+        """Return the options with their defaults: llama-server takes slots of its own if none are asked for.
+
+        >>> LlamaCpp().options({"server": True}, None, ServingParallelism())["n_seq_max"]
+        4
+        """
+        found = super().options(given, device, ranks)
+        if found["server"] and not found["n_seq_max"]:
+            found |= SLOTS
+        return found
+
+    def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
+        """Yield its options in words: which of its programs is meant first."""
+        if "server" not in given and not options["n_seq_max"]:
+            yield "as many sequences as --batch"
+        elif options["server"] and "n_seq_max" not in given:
+            yield f"llama-server's own {SLOTS['n_seq_max']} slots in one cache"
+        yield from super().default_words(options, {*given, "server", *SLOTS, "rs_seq"})
 
     def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
         """Put the first layers into the host's memory, or experts of the first, or what expressions name.
@@ -167,7 +201,7 @@ class LlamaCpp(Engine):
                 raise BadInputError("--kv", expected, f"{form.id} for {row} numbers", "choose f16 or bf16")
 
     def kept(self, context: int, window: int | None) -> int:
-        """Keep everything: a window's cache is full unless swa_full is false."""
+        """Keep everything: how much of a window's cache is left out, `window_rule` says."""
         return context
 
     def allocated_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
@@ -190,7 +224,8 @@ class LlamaCpp(Engine):
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield one cache for each stream of sequences, and a state for each sequence, in fp32.
 
-        A convolution keeps the inputs before the current one: a token less than it sees.
+        With rs_seq as many states more, to which a sequence can be rolled back. A convolution keeps the
+        inputs before the current one: a token less than it sees.
         """
         sequences = greatest(batch, options["n_seq_max"])
         shared = bool(options["kv_unified"])
@@ -200,7 +235,7 @@ class LlamaCpp(Engine):
             if tensor.kind == "cache":
                 yield tensor
                 continue
-            shape = (sequences, *tensor.shape[1:])
+            shape = (sequences * (1 + options["rs_seq"]), *tensor.shape[1:])
             if tensor.name.endswith("conv_state"):
                 shape = (*shape[:-1], tensor.stored_shape[-1] - 1)
             yield tensor._replace(shape=shape, format="fp32")
@@ -220,35 +255,70 @@ class LlamaCpp(Engine):
             "CUDA context", LLAMA_CPP_CUDA_CONTEXT, formula="300 MB to 1 GB", evidence="assumed"
         )
 
+    def sequences(self, options: Mapping[str, int]) -> int | None:
+        """Return the sequences that were asked for, or all that it can tell apart."""
+        return options["n_seq_max"] or self.most_sequences
+
+    def other_setup(self, options: Mapping[str, int], batch: int) -> tuple[str, str, Mapping[str, int]] | None:
+        """Return which of its programs is meant, and the other one: of the slots none may be asked for.
+
+        >>> LlamaCpp().other_setup(LlamaCpp.defaults, 1)[:2]
+        ('as llama-cli and llama-server -np 1 run it', "server=true, llama-server's own 4 slots")
+        """
+        alone = f"llama-cli and llama-server -np {batch}"
+        slots = f"llama-server's own {SLOTS['n_seq_max']} slots"
+        if options["server"] and all(options[name] == value for name, value in SLOTS.items()):
+            return f"as llama-server runs it, {SLOTS['n_seq_max']} slots in one cache", alone, {**options, **{name: self.defaults[name] for name in SLOTS}}
+        if not options["server"] and not options["n_seq_max"] and batch <= SLOTS["n_seq_max"]:
+            return f"as {alone} run it", f"server=true, {slots}", {**options, "server": True, **SLOTS}
+        return None
+
+    def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
+        """Yield llama-server's cache of earlier prompts: empty at first, and no larger than its limit."""
+        if options["server"]:
+            yield Line(
+                component="kv_cache",
+                name="prompt cache of llama-server",
+                bytes=0,
+                formula="0 to 8,192 MiB: --cache-ram",
+                moments=ALWAYS,
+                evidence="assumed",
+                source=SERVER,
+                low=0,
+                high=PROMPT_CACHE,
+            )
+
     def growing_lines(self, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
-        """Yield the compute buffers as they were measured: between a lower and an upper end, no rule."""
+        """Yield the compute buffers: the least is derived, what comes on top lies in a measured range."""
         tokens, (low, high) = tokens_a_pass(prompt, rank.options), compute_buffers(rank, prompt)
         yield Line(
             component="activations",
             name="compute buffers",
             bytes=low,
-            formula=f"4 x {tokens} tokens x (vocabulary + 2 x width) B at least",
+            formula=f"4 x {tokens} tokens x (vocabulary + width) B, at least",
             moments=WHILE_SERVING,
             evidence="measured" if rank.parallelism.pp == 1 else "assumed",
-            source=CONTEXTS,
+            source=BUFFERS,
             low=low,
             high=high,
         )
 
 
 def compute_buffers(rank: RankContext, context: int) -> tuple[int, int]:
-    """Return the ends between which every recorded compute buffer lies.
+    """Return the ends between which a compute buffer lies.
 
-    4 n_ubatch (V + 2h) bytes are the least in every row, and all there is in most of a large vocabulary. The
-    upper end adds what the widest part needs without reuse, in fp32, and a mask of 16 bits a cell; where an
-    indexer looks at every cell, its scores in fp32 too, with the mask and without. It holds every published
-    model of the record, not every small one that can be drawn.
+    Logits of a pass in fp32, 4 n_ubatch V bytes, and the stream that they are made of, 4 n_ubatch h, are
+    held at once: that is the least, and on CUDA all there is where the vocabulary is large. A CPU's buffer
+    holds a second stream. The upper end adds what the widest part needs without reuse, in fp32, and a mask of
+    16 bits a cell; where an indexer looks at every cell, its scores in fp32 too, with the mask and without.
+    It holds every published model of the record, not every small one that can be drawn.
     """
     tokens, vocab = tokens_a_pass(context, rank.options), rank.stage.logits_width or 0
     stream = max(getattr(part, "width", 0) for part in rank.widths)
-    low = 4 * tokens * (vocab + 2 * stream)
+    low = 4 * tokens * (vocab + stream)
     a_cell = 2 + (2 * 4 if any(hasattr(part, "index_heads") for part in rank.widths) else 0)
-    return low, low + 4 * tokens * max(rank.widths.values()) + a_cell * tokens * padded(context)
+    beyond = 4 * tokens * (stream + max(rank.widths.values())) + a_cell * tokens * padded(context)
+    return low, low + beyond
 
 
 def on_devices(depth: int, options: Mapping[str, int]) -> int:
