@@ -241,6 +241,11 @@ class ServingSweep(ServingEstimate):
         title = f"{plan.model.name}: a sweep of {points} points, weights {plan.weights}, {engine}"
         return Card(title, ("device.total_bytes has an element for each point",))
 
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """What was chosen where an option was left open, in words."""
+        return self.plan.defaults
+
     @cached_property
     def device(self) -> Any:
         """The fullest device at every point."""

@@ -236,7 +236,9 @@ class Engine(ABC):
         """Return how many sequences there is room for, whatever the memory; None where nothing limits it."""
         return self.most_sequences
 
-    def other_setup(self, options: Mapping[str, int], batch: int) -> tuple[str, str, Mapping[str, int]] | None:
+    def other_setup(
+        self, options: Mapping[str, int], batch: int
+    ) -> tuple[str, str, Mapping[str, int]] | None:
         """Return how the engine is run, the other usual way, and its options; None where there is one way."""
         return None
 

@@ -259,7 +259,9 @@ class LlamaCpp(Engine):
         """Return the sequences that were asked for, or all that it can tell apart."""
         return options["n_seq_max"] or self.most_sequences
 
-    def other_setup(self, options: Mapping[str, int], batch: int) -> tuple[str, str, Mapping[str, int]] | None:
+    def other_setup(
+        self, options: Mapping[str, int], batch: int
+    ) -> tuple[str, str, Mapping[str, int]] | None:
         """Return which of its programs is meant, and the other one: of the slots none may be asked for.
 
         >>> LlamaCpp().other_setup(LlamaCpp.defaults, 1)[:2]
@@ -268,7 +270,11 @@ class LlamaCpp(Engine):
         alone = f"llama-cli and llama-server -np {batch}"
         slots = f"llama-server's own {SLOTS['n_seq_max']} slots"
         if options["server"] and all(options[name] == value for name, value in SLOTS.items()):
-            return f"as llama-server runs it, {SLOTS['n_seq_max']} slots in one cache", alone, {**options, **{name: self.defaults[name] for name in SLOTS}}
+            return (
+                f"as llama-server runs it, {SLOTS['n_seq_max']} slots in one cache",
+                alone,
+                {**options, **{name: self.defaults[name] for name in SLOTS}},
+            )
         if not options["server"] and not options["n_seq_max"] and batch <= SLOTS["n_seq_max"]:
             return f"as {alone} run it", f"server=true, {slots}", {**options, "server": True, **SLOTS}
         return None
