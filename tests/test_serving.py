@@ -200,6 +200,7 @@ def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
         "max_num_seqs": 1024,
         "max_num_batched_tokens": 8192,
         "enforce_eager": True,
+        "plain_fp8": False,
     }
     for option, value, expected in (
         ("block_size", "32", "a whole number from 1 to 999999999, given '32'"),

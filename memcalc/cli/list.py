@@ -37,8 +37,9 @@ def formats() -> list[dict[str, object]]:
     """Return the formats of weights and caches, and llama.cpp's presets."""
     from memcalc.files.gguf.presets import PRESETS
     from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, GGUF_TYPES, KV_FORMATS
+    from memcalc.serving.engines.sparse_cache import LAYOUTS
 
-    caches = {**KV_FORMATS, **{item.id: item for item in GGUF_KV_FORMATS.values()}}
+    caches = {item.id: item for item in (*KV_FORMATS.values(), *LAYOUTS, *GGUF_KV_FORMATS.values())}
     known = {**FORMATS, **GGUF_TYPES}
     of_one_kind = [
         {

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from memcalc.files.machines import Machine
     from memcalc.files.source import Source
-    from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
@@ -113,10 +112,13 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
     model = stored.model if stored.is_gguf else chosen.prepare(stored.model)
     where = None if options.on is None else machine(options.on)
     ranks = chosen_parallelism(chosen, where, options)
-    kv = kv_formats(found, chosen, stored, options.kv)
     chosen.check(model, ranks, stored.rule)
     device = where.device if where else None
     own = chosen.options(with_chunk(chosen, options), device, ranks)
+    if options.kv is None:
+        refuse_stated_cache(found.fields)
+    named = chosen.default_cache_format(model, device) if options.kv is None else options.kv
+    kv = kv_formats(chosen, model, stored.activation.id, named, own)
     share = options.utilization
     offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
     plan = ServingPlan(
@@ -264,20 +266,13 @@ def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOp
 
 
 def kv_formats(
-    found: Source, chosen: Engine, stored: StoredModel, named: str | None
+    chosen: Engine, model: Model, usual: str, named: str | None, own: Mapping[str, int]
 ) -> tuple[Format, Format]:
-    """Return the formats of keys and values: one for both, "K/V", or the activations' 16 bits.
-
-    Raises:
-        BadInputError: the source states a format of its own: it decides nothing until --kv names one.
-
-    """
-    if named is None:
-        refuse_stated_cache(found.fields)
-    usual = "bf16" if stored.activation.id == "fp32" else stored.activation.id
-    keys, _, values = (usual if named is None else named).partition("/")
+    """Return the formats of keys and values: one for both, "K/V", or the activations' 16 bits."""
+    keys, _, values = ((usual if usual != "fp32" else "bf16") if named is None else named).partition("/")
     known = chosen.cache_formats
-    return known[keys], known[values or keys]
+    first, second = (chosen.cache_layout(model, known[name], own) for name in (keys, values or keys))
+    return first, second
 
 
 def refuse_stated_cache(fields: Mapping[str, object]) -> None:

@@ -114,7 +114,7 @@ def cache_format(plan: ServingPlan, tensor: Tensor) -> Format:
     """
     if tensor.kind == "state":
         return format_named(tensor.format) if tensor.format else FORMATS["bf16"]
-    return plan.kv[tensor.name.endswith("values")]
+    return plan.engine.cache_format(tensor, plan.kv[tensor.name.endswith("values")])
 
 
 def cache_bytes(plan: ServingPlan, cache: Iterable[Tensor]) -> int:

@@ -10,13 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from memcalc.errors import BadInputError
-from memcalc.serving.engines.vllm import V0_11, VLLM, Behaviour
+from memcalc.ledger.formats import KV_FORMATS
+from memcalc.serving.engines.vllm import LARGE, V0_11, VLLM, Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memcalc.ledger.formats import Rule
+    from memcalc.files.machines import Device
+    from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
     from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = ["MindIE", "VLLMAscend"]
@@ -24,20 +27,39 @@ __all__ = ["MindIE", "VLLMAscend"]
 BLOCK = 128  # tokens of a block of the cache on an NPU
 
 
-def refuse_fp8(model: Model, rule: Rule, engine: str) -> None:
-    """Refuse weights in FP8: NPUs of the A2 and A3 generations do not serve them.
+class OnNPUs(VLLM):
+    """vLLM's rules on NPUs: blocks of 128 tokens, no weights in FP8, and caches as the model has them."""
 
-    Source: https://github.com/vllm-project/vllm-ascend/issues/1526, 2026-05.
-    """
-    for tensor in model.weights():
-        form = rule(tensor)
-        if form.id.startswith("fp8"):
-            remedy = "the checkpoint is converted first: add --weights bf16 or w8a8"
-            raise BadInputError("--weights", f"a format that {engine} serves", form.id, remedy)
+    defaults: Mapping[str, int] = {"block_size": BLOCK, **LARGE, "enforce_eager": False}
+    cache_formats: Mapping[str, Format] = KV_FORMATS
+
+    def default_cache_format(self, model: Model, device: Device | None) -> str | None:
+        """Store the cache of sparse attention in 16 bits too."""
+        return None
+
+    def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
+        """Have no layout of DeepSeek's: its kernels are CUDA's."""
+        return form
+
+    def cache_format(self, tensor: Tensor, layout: Format) -> Format:
+        """Store every tensor of a cache alike, the indexer's keys too."""
+        return layout
+
+    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
+        """Refuse what vLLM refuses, and weights in FP8.
+
+        Source: https://github.com/vllm-project/vllm-ascend/issues/1526, 2026-05.
+        """
+        super().check(model, parallelism, rule)
+        for tensor in model.weights():
+            form = rule(tensor)
+            if form.id.startswith("fp8"):
+                remedy = "the checkpoint is converted first: add --weights bf16 or w8a8"
+                raise BadInputError("--weights", f"a format that {self.id} serves", form.id, remedy)
 
 
-class VLLMAscend(VLLM):
-    """vLLM with the plugin for NPUs: pool and trial pass are vLLM's, a block has 128 tokens.
+class VLLMAscend(OnNPUs):
+    """vLLM with the plugin for NPUs: pool and trial pass are vLLM's.
 
     Source: vllm-project/vllm-ascend, vllm_ascend/platform.py (check_and_update_config), 2026-11.
     """
@@ -45,16 +67,10 @@ class VLLMAscend(VLLM):
     id = "vllm-ascend"
     title = "vLLM Ascend"
     note = f"blocks of {BLOCK} tokens; the other rules are vLLM's, whose measured parts are assumed on NPUs"
-    defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
-
-    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse what vLLM refuses, and weights in FP8."""
-        super().check(model, parallelism, rule)
-        refuse_fp8(model, rule, self.id)
 
 
-class MindIE(VLLM):
-    """MindIE: its cache is a pool of blocks too (128 tokens); how much else it takes is not published.
+class MindIE(OnNPUs):
+    """MindIE: its cache is a pool of blocks too; how much else it takes is not published.
 
     Source: gitee.com/ascend/ModelZoo-PyTorch, MindIE/LLM/DeepSeek/DeepSeek-R1/README.md (cacheBlockSize).
     """
@@ -65,9 +81,3 @@ class MindIE(VLLM):
     versions: Mapping[str, str] = {}
     behaviours: ClassVar[Mapping[str, Behaviour]] = {version: V0_11}
     note = f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's"
-    defaults: Mapping[str, int] = {**VLLM.defaults, "block_size": BLOCK}
-
-    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse what vLLM refuses, and weights in FP8."""
-        super().check(model, parallelism, rule)
-        refuse_fp8(model, rule, self.id)

@@ -157,7 +157,7 @@ class Engine(ABC):
     def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
         """Yield its options in words, without those that were given."""
         for name, value in options.items():
-            if name not in given:
+            if name not in given and value is not False:
                 number = f"{value:,}" if value >= 0 else "all"
                 shown = str(value).lower() if isinstance(value, bool) else number
                 yield f"{shown} {self.counted[name]}" if name in self.counted else f"{name} {shown}"
@@ -216,6 +216,18 @@ class Engine(ABC):
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield the cache that memory is taken for: `batch` sequences of `tokens`, as the engine rounds."""
         return stage.cache(batch, self.allocated_tokens(tokens, options), self.window_rule(options))
+
+    def default_cache_format(self, model: Model, device: Device | None) -> str | None:
+        """Return the format of the cache if none is named; None stands for the activations' 16 bits."""
+        return None
+
+    def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
+        """Return the layout in which it stores a cache of this format for this model."""
+        return form
+
+    def cache_format(self, tensor: Tensor, layout: Format) -> Format:
+        """Return how a tensor of a cache in this layout is stored."""
+        return layout
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
         """Refuse formats of keys and values that the engine cannot store for this model."""

@@ -17,8 +17,10 @@ from memcalc.data.constants import (
 )
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
+from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import (
+    WHILE_SERVING,
     Engine,
     cuda_evidence,
     last_logits,
@@ -28,18 +30,30 @@ from memcalc.serving.engines.base import (
     refuse_uneven,
 )
 from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
+from memcalc.serving.engines.sparse_cache import (
+    FP8_DS_MLA,
+    INDEX_KEYS,
+    is_sparse,
+    refuse_dense,
+    stored_as,
+    with_layouts,
+)
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from memcalc.ledger.formats import Rule
+    from memcalc.files.machines import Device
+    from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
 __all__ = ["SGLang"]
 
 UNMEASURED = "the count of vLLM's passes, for which no figure of SGLang was found"
+
+INDEXERS_APART = "0.5.3"  # the first with sparse attention: its pool was sized without the indexers' keys
 
 
 class SGLang(Engine):
@@ -52,10 +66,16 @@ class SGLang(Engine):
     reserves = True
     note = (
         "--utilization is its mem-fraction-static (its own default is a little lower, by the device); "
-        "options: chunked_prefill_size (8192 tokens), disable_cuda_graph (false)"
+        "options: chunked_prefill_size (8192 tokens), disable_cuda_graph (false), plain_fp8 (false: sparse "
+        "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm)"
     )
-    defaults: Mapping[str, int] = {"chunked_prefill_size": 8192, "disable_cuda_graph": False}
+    defaults: Mapping[str, int] = {
+        "chunked_prefill_size": 8192,
+        "disable_cuda_graph": False,
+        "plain_fp8": False,
+    }
     chunk_option = "chunked_prefill_size"
+    cache_formats: Mapping[str, Format] = with_layouts(FP8_DS_MLA)
     counted: Mapping[str, str] = {"chunked_prefill_size": "tokens a pass"}
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
@@ -83,6 +103,37 @@ class SGLang(Engine):
         """Refuse models that remember states."""
         refuse_states(model, self.id)
         return model
+
+    def default_cache_format(self, model: Model, device: Device | None) -> str | None:
+        """Store the cache of sparse attention in fp8 on Blackwell and later.
+
+        Source: sgl-project/sglang, server_args.py (KV cache dtype for DeepSeek DSA), 2026-11.
+        """
+        capability = None if device is None else device.capability
+        blackwell = capability is not None and int(capability.partition(".")[0]) >= 10
+        return FP8_DS_MLA.id if blackwell and is_sparse(model) else None
+
+    def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
+        """Take fp8 of sparse attention for DeepSeek's layout; the backend trtllm alone has plain fp8.
+
+        Source: sgl-project/sglang, calculate_mla_kv_cache_dim, 2026-11.
+        """
+        deepseeks = form.id == "fp8" and not options["plain_fp8"] and is_sparse(model)
+        return FP8_DS_MLA if deepseeks else form
+
+    def cache_format(self, tensor: Tensor, layout: Format) -> Format:
+        """Return how a tensor of a cache is stored: sparse attention has layouts of its own."""
+        return stored_as(tensor, layout)
+
+    def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
+        """Refuse a layout of sparse attention for another model."""
+        refuse_dense(model, keys, values, self.id)
+
+    def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
+        """Yield the pool's cells: before sgl-project/sglang#11309 the keys of indexers were not in them."""
+        for tensor in super().cache(stage, batch, tokens, options):
+            if not (self.release.startswith(INDEXERS_APART) and tensor.name.endswith(INDEX_KEYS)):
+                yield tensor
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep everything."""
@@ -124,6 +175,8 @@ class SGLang(Engine):
         )
         if rank.stage.logits_width is not None:
             yield last_logits(rank, batch, outside=True)
+        if self.release.startswith(INDEXERS_APART):
+            yield from index_keys(rank, batch, prompt)
 
 
 def non_torch(rank: RankContext) -> Iterator[Line]:
@@ -142,6 +195,23 @@ def non_torch(rank: RankContext) -> Iterator[Line]:
             evidence=cuda_evidence(rank),
             outside=outside,
         )
+
+
+def index_keys(rank: RankContext, batch: int, tokens: int) -> Iterator[Line]:
+    """Yield the indexers' keys of sequences where the share does not count them."""
+    for tensor in rank.stage.cache(batch, tokens):
+        if tensor.name.endswith(INDEX_KEYS):
+            form = stored_as(tensor, FP8_DS_MLA)
+            yield Line(
+                component="kv_cache",
+                name=f"{tensor.name}, beside the pool",
+                count=tensor.count,
+                bytes=tensor_bytes(tensor, form),
+                formula=f"{tensor.layers} x {tokens} tokens as {form.id}",
+                moments=WHILE_SERVING,
+                source="sgl-project/sglang#11309: 54.52 GiB for 1,462,784 tokens, 2025-10",
+                outside=True,
+            )
 
 
 def request_table(rank: RankContext) -> Iterator[Line]:

@@ -29,15 +29,24 @@ from memcalc.serving.engines.base import (
     refuse_uneven,
 )
 from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
+from memcalc.serving.engines.sparse_cache import (
+    FP8_DS_MLA,
+    LAYOUTS,
+    is_sparse,
+    refuse_dense,
+    stored_as,
+    with_layouts,
+)
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from memcalc.files.machines import Device
-    from memcalc.ledger.formats import Rule
+    from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts.plain import Kept
+    from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
 __all__ = ["VLLM"]
@@ -106,10 +115,12 @@ class VLLM(Engine):
     note = (
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; V0: 256 and the "
-        "longest sequence), enforce_eager (false: CUDA graphs, on top of the share before 0.21, in it since)"
+        "longest sequence), enforce_eager (false: CUDA graphs, on top of the share before 0.21, then in it), "
+        "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE)"
     )
-    defaults: Mapping[str, int] = {"block_size": 16, **LARGE, "enforce_eager": False}
+    defaults: Mapping[str, int] = {"block_size": 16, **LARGE, "enforce_eager": False, "plain_fp8": False}
     chunk_option = "max_num_batched_tokens"
+    cache_formats: Mapping[str, Format] = with_layouts(*LAYOUTS)
     counted: Mapping[str, str] = {"max_num_seqs": "sequences", "max_num_batched_tokens": "tokens a pass"}
 
     @property
@@ -157,6 +168,26 @@ class VLLM(Engine):
         """Refuse models that remember states."""
         refuse_states(model, self.id)
         return model
+
+    def default_cache_format(self, model: Model, device: Device | None) -> str | None:
+        """Store the cache of sparse attention in DeepSeek's layout.
+
+        Source: vllm-project/vllm, model_executor/models/config.py, DeepseekV32ForCausalLM, 2026-11.
+        """
+        return FP8_DS_MLA.id if is_sparse(model) else None
+
+    def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
+        """Take fp8 of sparse attention for DeepSeek's layout, but with a backend that reads plain fp8."""
+        deepseeks = form.id == "fp8" and not options["plain_fp8"] and is_sparse(model)
+        return FP8_DS_MLA if deepseeks else form
+
+    def cache_format(self, tensor: Tensor, layout: Format) -> Format:
+        """Return how a tensor of a cache is stored: sparse attention has layouts of its own."""
+        return stored_as(tensor, layout)
+
+    def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
+        """Refuse a layout of sparse attention for another model."""
+        refuse_dense(model, keys, values, self.id)
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep the window, or everything."""
