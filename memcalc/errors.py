@@ -6,28 +6,43 @@ they are written as escapes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "LARGEST",
+    "NOTHING",
     "BadInputError",
+    "Faults",
     "MemcalcError",
     "ProofError",
     "RefusalError",
+    "Sound",
     "UnknownNameError",
     "at_least_one",
     "check_whole_number",
+    "choices",
     "escaped",
+    "known_name",
     "nearest",
     "shown",
 ]
 
 LARGEST = 2**53  # no model and no machine comes near; beyond it floats and JavaScript lose whole numbers
 LONGEST_TEXT = 200  # characters of a text that was given: a path shows its file
-LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES = 200, 1000, 4000  # characters; choices are the help: all stand
+LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES = 200, 400, 300  # characters
+
+
+class Nothing:
+    """What was given where nothing was."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+NOTHING = Nothing()
 
 
 class MemcalcError(Exception):
@@ -52,11 +67,17 @@ class RefusalError(MemcalcError):
 
     def __init__(self, field: str, expected: str, given: object, remedy: str) -> None:
         self.field, self.expected, self.given, self.remedy = field, expected, given, remedy
+        self.others: tuple[RefusalError, ...] = ()  # what else is wrong with the same plan
         super().__init__(field, expected, given, remedy)
 
     def __str__(self) -> str:
+        return "; ".join(one.line for one in (self, *self.others))
+
+    @property
+    def line(self) -> str:
+        """The line that says this fault alone."""
         field, remedy = shortened(self.field, LONGEST_NAME), shortened(self.remedy, LONGEST_PROSE)
-        expected = shortened(self.expected, LONGEST_CHOICES)
+        expected = shortened(self.expected, LONGEST_PROSE)
         return f"{field}: expected {expected}, given {shown(self.given)}; {remedy}"
 
 
@@ -74,6 +95,69 @@ class UnknownNameError(RefusalError, LookupError):
 
 class ProofError(MemcalcError, ValueError):
     """Two expressions that were said to be equal are not."""
+
+
+class Unsettled(Exception):  # noqa: N818 (no error of its own: the fault behind it is said)
+    """A step was not taken: what it asks for is faulty."""
+
+
+class Missing:
+    """Stands for what a fault left unsettled: whoever asks it for anything is passed over."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise Unsettled
+
+    __bool__ = __iter__ = __len__ = __getattr__
+
+
+class Sound:
+    """A record some of whose fields are faulty: whoever asks for one of those is passed over."""
+
+    def __init__(self, record: object, faulty: frozenset[str]) -> None:
+        self._record, self._faulty = record, faulty
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._faulty:
+            raise Unsettled
+        return getattr(self._record, name)
+
+
+class Faults:
+    """What is wrong with a plan, collected: all of it is said at once.
+
+    >>> faults = Faults()
+    >>> found = [faults.of(at_least_one, name, count) for name, count in (("tp", 0), ("pp", 1), ("dp", -1))]
+    >>> faults.refuse()
+    Traceback (most recent call last):
+    memcalc.errors.BadInputError: --tp: expected a whole number >= 1, given 0; give at least one; \
+--dp: expected a whole number >= 1, given -1; give at least one
+    """
+
+    MISSING: Any = Missing()
+
+    def __init__(self) -> None:
+        self.found: list[RefusalError] = []
+
+    def of(self, step: Callable[..., Any], *given: object) -> Any:
+        """Take a step and return what it does; of one that refuses, or misses something, MISSING."""
+        try:
+            return step(*given)
+        except RefusalError as error:
+            self.found += [error, *error.others]
+        except Unsettled:
+            pass
+        except Exception:
+            if not self.found:  # else the step tripped over what is missing
+                raise
+        return self.MISSING
+
+    def refuse(self) -> None:
+        """Raise the first fault that was found, with the others; the same one is said once."""
+        if self.found:
+            by_line = {one.line: one for one in self.found}
+            first, *others = by_line.values()
+            first.others = tuple(others)
+            raise first
 
 
 def at_least_one(name: str, value: object) -> None:
@@ -173,14 +257,78 @@ def pieces(value: object) -> Iterator[str]:
         yield repr(value)
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return a question that offers the known names most like one that is not known; empty if none is.
+def nearest(name: object, known: Iterable[str], kind: str = "") -> str:
+    """Return a question that offers what was meant by a name that is not known; empty if nothing is like it.
 
+    Parameters
+    ----------
+    name : object
+        What was given.
+    known : iterable of str
+        What would have been understood.
+    kind : str, optional
+        What is named: with it other tools' names are looked for, too.
+
+    Examples
+    --------
     >>> nearest("vLLM", ["transformers", "vllm"]), nearest("x", ["transformers"])
     ('did you mean vllm?', '')
-    """
-    from difflib import get_close_matches
+    >>> nearest("zero3", ["0", "3", "fsdp"], "--shard")
+    'did you mean 3?'
 
-    spelled = {one.lower(): one for one in known}
-    found = get_close_matches(str(name).lower(), spelled, n=3, cutoff=0.7)
-    return f"did you mean {' or '.join(spelled[one] for one in found)}?" if found else ""
+    """
+    from memcalc.data import words  # difflib and the tables cost something: only an error pays for them
+
+    if not isinstance(name, str):
+        return ""
+    right = words.right_words(kind, name) if kind else ""
+    found = [right] if right else words.nearest(name, known)
+    return f"did you mean {' or '.join(found)}?" if found else ""
+
+
+def choices(known: Iterable[object]) -> str:
+    """Return all choices in words, or how many there are if they make no line that is read.
+
+    >>> choices([1, 2]), choices(range(1000, 1100))
+    ('one of 1, 2', 'one of 100 names')
+    """
+    names = list(map(str, known))
+    line = f"one of {', '.join(names)}"
+    return line if len(line) <= LONGEST_CHOICES else f"one of {len(names)} names"
+
+
+def known_name(
+    field: str, known: Iterable[str], given: object, remedy: str = "", *, offers: bool = True
+) -> str:
+    """Return the known name that differs from a given one in capitals alone, or refuse it.
+
+    Parameters
+    ----------
+    field : str
+        What is asked for, as the error names it.
+    known : iterable of str
+        All names.
+    given : object
+        What was given, and is none of them.
+    remedy : str, optional
+        What to do where no name is like it.
+    offers : bool, default True
+        Whether names that are alike are taken or offered.
+
+    Raises
+    ------
+    UnknownNameError
+        There is none.
+
+    Examples
+    --------
+    >>> known_name("--engine", ["vllm"], "vLLM")
+    'vllm'
+
+    """
+    names = list(known)
+    same = [one for one in names if offers and isinstance(given, str) and one.lower() == given.lower()]
+    if len(same) == 1:
+        return same[0]
+    guess = nearest(given, names, field) if offers else ""
+    raise UnknownNameError(field, choices(names), given, guess or remedy or "name one of these")

@@ -29,13 +29,26 @@ from typing import (
     get_origin,
 )
 
-from memcalc.errors import LARGEST, BadInputError, UnknownNameError, nearest
+from memcalc.errors import LARGEST, BadInputError, Faults, Sound, UnknownNameError, choices, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import Field
 
-__all__ = ["Option", "OptionSet", "about", "check", "options_of", "takes_options", "value_of"]
+__all__ = [
+    "Option",
+    "OptionSet",
+    "about",
+    "check",
+    "checked",
+    "options_of",
+    "takes_options",
+    "value_of",
+    "whole_number",
+]
+
+SCALES = {"k": 2**10, "K": 2**10, "m": 2**20, "M": 2**20}
+LONGEST_NUMBER = 1000  # digits: Python writes no more than 4,300
 
 Given = ParamSpec("Given")
 Subject = TypeVar("Subject")
@@ -82,6 +95,17 @@ class Option:
         """How it is typed: what is on by default is switched off."""
         on = self.kind is bool and not self.optional and self.default
         return f"--no-{self.flag.removeprefix('--')}" if on else self.flag
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it is a number of tokens, which may be written as 32k."""
+        return self.kind is int and self.unit == "tokens"
+
+    def choice(self, text: str) -> object:
+        """Return the choice that a text means, in capitals or not; the text where it is none."""
+        known = self.kind if isinstance(self.kind, tuple) else ()
+        same = [one for one in known if one == text or (isinstance(one, str) and one.lower() == text.lower())]
+        return same[0] if same else text
 
     @property
     def shown_default(self) -> str:
@@ -163,15 +187,30 @@ def check(asked: Any) -> None:
         A word is none of the choices.
 
     """
-    for option in options_of(asked.__class__):
-        value = getattr(asked, option.name)
-        if value is None and option.optional:
-            continue
-        if getattr(value, "ndim", 0):  # an array; the sweep itself checks what is in it
-            if not option.swept:
-                raise BadInputError(option.flag, "a single value", value, "no sweep runs over this option")
-            continue
-        check_value(option, value)
+    faults = Faults()
+    checked(asked, faults)
+    faults.refuse()
+
+
+def checked(asked: Options, faults: Faults) -> Options:
+    """Return options that pass `check`; where some do not, whoever asks for one of those is passed over.
+
+    Parameters
+    ----------
+    asked : dataclass
+        The options as they were given.
+    faults : Faults
+        Takes what is wrong with them.
+
+    """
+    declared: Any = type(asked)
+    known = options_of(declared)
+    faulty = {
+        option.name
+        for option in known
+        if faults.of(check_value, option, getattr(asked, option.name)) is faults.MISSING
+    }
+    return cast("Options", Sound(asked, frozenset(faulty))) if faulty else asked
 
 
 def check_value(option: Option, value: object) -> None:
@@ -183,16 +222,23 @@ def check_value(option: Option, value: object) -> None:
 
     """
     kind = option.kind
+    if value is None and option.optional:
+        return
+    if getattr(value, "ndim", 0):  # an array; the sweep itself checks what is in it
+        if not option.swept:
+            raise BadInputError(option.flag, "a single value", value, "no sweep runs over this option")
+        return
     if isinstance(kind, tuple):
         if not any(value == one and type(value) is type(one) for one in kind):
-            known = ", ".join(map(str, kind))
-            remedy = nearest(value, map(str, kind)) or f"leave it out for {option.shown_default}"
-            raise UnknownNameError(option.flag, f"one of {known}", value, remedy)
+            remedy = nearest(value, map(str, kind), option.flag) or "name one of these"
+            raise UnknownNameError(option.flag, choices(kind), value, remedy)
         return
     expected, allowed = expectation(option)
     if not allowed(value):
         raise BadInputError(option.flag, expected, value, option.meaning)
     for one in value if isinstance(value, tuple) else (value,):
+        if get_origin(kind) is tuple and type(one) is not get_args(kind)[0]:
+            raise BadInputError(option.flag, expected, one, option.meaning)
         if type(one) is int and abs(one) > LARGEST:
             raise BadInputError(option.flag, f"at most {LARGEST} (2^53)", one, option.meaning)
 
@@ -201,18 +247,18 @@ def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
     """Return what an option that is no choice may be: in words, and as a test."""
     kind, least = option.kind, option.at_least
     if get_origin(kind) is tuple:
-        inner = get_args(kind)[0]
-        expected = f"a tuple of {'words' if inner is str else 'whole numbers'}"
-        return expected, lambda value: isinstance(value, tuple) and all(type(one) is inner for one in value)
+        expected = "words, as in a,b" if get_args(kind)[0] is str else "whole numbers, as in 16,15"
+        return expected, lambda value: isinstance(value, tuple)
     if get_origin(kind) is Mapping:
         return "a mapping, or a tuple of names with values", is_mapping
     if kind is int:
         expected = "a whole number" if least is None else f"a whole number >= {least}"
+        expected += ", as in 8192 or 8k" if option.counts_tokens else ""
         return expected, lambda value: type(value) is int and (least is None or value >= least)
     if kind is float:
         return "a number", lambda value: type(value) in (int, float)
     if kind is bool:
-        return "True or False", lambda value: type(value) is bool
+        return "yes or no (in Python True or False)", lambda value: type(value) is bool
     return "a word", lambda value: isinstance(value, str)
 
 
@@ -229,15 +275,40 @@ def is_mapping(value: object) -> bool:
 
 
 def value_of(text: str) -> int | str:
-    """Return the value of an option that a text means: true, false, a whole number, or the text as it is.
+    """Return the value of an engine's option that a text means: true, false, a whole number, or the text.
 
-    >>> [value_of(text) for text in ("true", "16", "-1", "many")]
-    [True, 16, -1, 'many']
+    >>> [value_of(text) for text in ("true", "16", "8k", "-1", "many")]
+    [True, 16, 8192, -1, 'many']
     """
-    digits = text.removeprefix("-")
-    if text.isascii() and digits.isdigit() and len(digits) < 1000:
-        return int(text)
-    return {"true": True, "false": False}.get(text, text)
+    switches: dict[str, int] = {"true": True, "false": False}
+    return switches.get(text.lower(), whole_number(text, scaled=True))
+
+
+def whole_number(text: str, *, scaled: bool = False) -> int | str:
+    """Return the whole number that a text means; another text stays: it is refused by its option.
+
+    Parameters
+    ----------
+    text : str
+        Digits, with an underscore between groups of them or not.
+    scaled : bool, optional
+        Whether k (x 1,024) or m (x 1,048,576) may stand behind them: for what counts tokens.
+
+    Examples
+    --------
+    >>> [whole_number(text, scaled=True) for text in ("8192", "8_192", "32k", "1M", "-1", "1e3", "8k5", "k")]
+    [8192, 8192, 32768, 1048576, -1, '1e3', '8k5', 'k']
+
+    """
+    scale = SCALES.get(text[-1:]) if scaled else None
+    digits = text if scale is None else text[:-1]
+    plain = digits.removeprefix("-").replace("_", "")
+    if not (plain.isascii() and plain.isdigit() and len(plain) < LONGEST_NUMBER):
+        return text
+    try:
+        return int(digits) * (scale or 1)
+    except ValueError:  # an underscore that stands between no digits
+        return text
 
 
 def takes_options(
@@ -260,8 +331,7 @@ def takes_options(
         from functools import wraps
         from inspect import Parameter, signature
 
-        kinds = {option.name: option.kind for option in options_of(declared)}
-        names = list(kinds)
+        names = {option.name: option for option in options_of(declared)}
 
         @wraps(function)
         def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
@@ -273,7 +343,7 @@ def takes_options(
             for option in options_of(declared):
                 if option.required and option.name not in named:
                     raise TypeError(f"{function.__name__}() needs {option.name}: {option.meaning}")
-            plain: Any = {name: single(kinds[name], value) for name, value in named.items()}
+            plain: Any = {name: plain_value(names[name], value) for name, value in named.items()}
             return function(subject, declared(*given, **plain))
 
         first, *_ = signature(function).parameters.values()
@@ -291,17 +361,20 @@ def takes_options(
     return decorate
 
 
-def single(kind: object, value: object) -> object:
-    """Return a value as its option declares it: NumPy's scalars as Python's, a list or a word as a tuple.
+def plain_value(option: Option, value: object) -> object:
+    """Return a value as its option declares it.
 
-    >>> single(tuple[str, ...], "lm_head"), single(tuple[int, ...], [16, 15]), single(int, 4)
-    (('lm_head',), (16, 15), 4)
+    NumPy's scalars become Python's, a list or a word a tuple, ``"32k"`` a number where tokens are counted; a
+    choice is spelled as it is declared.
     """
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = value.item()
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(value)
-    return (value,) if get_origin(kind) is tuple and isinstance(value, str) else value
+    kind = option.kind
+    if isinstance(value, str):
+        if option.counts_tokens:
+            return whole_number(value, scaled=True)
+        return (value,) if get_origin(kind) is tuple else option.choice(value)
+    return tuple(value) if get_origin(kind) is tuple and isinstance(value, list) else value
 
 
 def documented(declared: Any, indent: str = "    ") -> str:

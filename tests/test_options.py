@@ -32,16 +32,25 @@ GOOD = [
 ]
 MOST = "at most 9007199254740992 (2^53)"
 BAD = [
-    ({"seq": 0}, "--seq: expected a whole number >= 1, given 0; tokens of a sequence"),
-    ({"seq": True}, "--seq: expected a whole number >= 1, given True; tokens of a sequence"),
-    ({"seq": 4.0}, "--seq: expected a whole number >= 1, given 4.0; tokens of a sequence"),
-    ({"seq": None}, "--seq: expected a whole number >= 1, given null; tokens of a sequence"),
+    ({"seq": 0}, "--seq: expected a whole number >= 1, as in 8192 or 8k, given 0; tokens of a sequence"),
+    (
+        {"seq": True},
+        "--seq: expected a whole number >= 1, as in 8192 or 8k, given True; tokens of a sequence",
+    ),
+    ({"seq": 4.0}, "--seq: expected a whole number >= 1, as in 8192 or 8k, given 4.0; tokens of a sequence"),
+    (
+        {"seq": None},
+        "--seq: expected a whole number >= 1, as in 8192 or 8k, given null; tokens of a sequence",
+    ),
     ({"dropout": "0.1"}, "--dropout: expected a number, given '0.1'; share that is dropped"),
-    ({"names": "a,b"}, "--names: expected a tuple of words, given 'a,b'; modules"),
-    ({"sizes": (1, "2")}, "--sizes: expected a tuple of whole numbers, given (1, '2'); layers of each stage"),
+    ({"names": "a,b"}, "--names: expected words, as in a,b, given 'a,b'; modules"),
+    ({"sizes": (1, "2")}, "--sizes: expected whole numbers, as in 16,15, given '2'; layers of each stage"),
     ({"seq": 10**400}, f"--seq: expected {MOST}, given a whole number of 1329 bits; tokens of a sequence"),
     ({"sizes": (1, 2**53 + 1)}, f"--sizes: expected {MOST}, given 9007199254740993; layers of each stage"),
-    ({"keep": "yes"}, "--keep: expected True or False, given 'yes'; whether gradients live on"),
+    (
+        {"keep": "yes"},
+        "--keep: expected yes or no (in Python True or False), given 'yes'; whether gradients live on",
+    ),
     ({"engine": 1}, "--engine: expected a word, given 1; which engine"),
 ]
 

@@ -18,7 +18,7 @@ from memcalc.errors import MemcalcError
 from memcalc.options import options_of
 from memcalc.serving.search import largest
 from memcalc.training.api import train
-from memcalc.training.checks import CHECKS, checked
+from memcalc.training.checks import CHECKS
 from memcalc.training.layers import stream_shape
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
@@ -332,8 +332,7 @@ def test_every_check_refuses_one_of_these_plans():
 
 
 def test_a_plan_that_can_be_passes_every_check():
-    plan = resolve(LLAMA, TrainingOptions(seq=4096))
-    assert checked(plan) is plan
+    assert resolve(LLAMA, TrainingOptions(seq=4096), CHECKS).options.seq == 4096
 
 
 @pytest.mark.parametrize("option", list(options_of(TrainingOptions)), ids=lambda option: option.name)

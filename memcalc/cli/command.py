@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from memcalc.errors import UnknownNameError
+from memcalc.errors import NOTHING, BadInputError, Faults, UnknownNameError, choices
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "SUMMARIES",
     "Answer",
     "Command",
+    "add_source",
     "config_fields",
     "header_fields",
     "header_text",
@@ -33,6 +34,7 @@ SOURCE = (
     "a catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, "
     "Megatron-LM's arguments, or a Hub repository"
 )
+EXAMPLE = '`memcalc serve Qwen/Qwen3-32B --context 32k --on "2x rtx-a6000"`, or see `memcalc --help`'
 SUMMARIES = {
     "model": "parameters and cache of a model",
     "serve": "does it fit, and what fills the memory?",
@@ -83,29 +85,60 @@ def parse(arguments: list[str]) -> tuple[int, str]:
 
     """
     name, *rest = arguments or [""]
-    if name in ("--version", "version"):
+    if name in ("--version", "version", "-V"):
         from memcalc import __version__
 
         return 0, f"memcalc {__version__}"
     if name in ("--help", "-h", "help"):
-        return 0, overview()
+        if not rest:
+            return 0, overview()
+        name, rest = rest[0], ["--help"]
     if not name:
-        known = f"one of {', '.join(COMMANDS)}"
-        raise UnknownNameError("command", known, "nothing", "see `memcalc --help`")
-    command = COMMANDS[name]
-    given = parser_of(name).parse_args(rest)
-    answer = command.answer(given)
+        raise BadInputError("command", choices(COMMANDS), NOTHING, f"write for example {EXAMPLE}")
+    command, parser, faults = command_named(name), parser_of(name), Faults()
+    given = parser.read(rest, faults)
+    if given.help:
+        return 0, parser.format_help().rstrip()
+    answer = faults.of(command.answer, given)
+    faults.refuse()
     return answer.status, json.dumps(answer.fields()) if given.json else answer.text()
+
+
+def command_named(name: str) -> Command:
+    """Return a command.
+
+    Raises
+    ------
+    UnknownNameError
+        There is none of this name; a model in its place is asked about.
+
+    """
+    try:
+        return COMMANDS[name]
+    except UnknownNameError as error:
+        from memcalc.files.catalogue import canonical_name
+
+        model = canonical_name(name)
+        if model is None:
+            raise
+        remedy = f"did you mean `memcalc model {name}`, or `memcalc serve {name} --context 32k`?"
+        raise UnknownNameError("command", error.expected, name, remedy) from None
 
 
 def parser_of(name: str) -> Parser:
     """Return the parser of a command."""
     from memcalc.cli.parser import Parser
 
-    parser = Parser(prog=f"memcalc {name}", description=SUMMARIES[name], allow_abbrev=False)
+    parser = Parser(prog=f"memcalc {name}", description=SUMMARIES[name], allow_abbrev=False, add_help=False)
+    parser.add_argument("-h", "--help", action="store_true", help="show this help")
     COMMANDS[name].add(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object, whole bytes")
     return parser
+
+
+def add_source(parser: Parser) -> None:
+    """Add the model that a command is about."""
+    parser.add_argument("source", metavar="SOURCE", nargs="?", default=NOTHING, help=SOURCE)
 
 
 def config_fields(model: Model) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.cli.command import Answer, Command
+from memcalc.errors import NOTHING
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ LISTS: Registry[Callable[[], list[dict[str, object]]]] = Registry(
 
 def add(parser: Parser) -> None:
     """Add the one argument."""
-    parser.add_argument("what", metavar="|".join(LISTS), help="what to list")
+    parser.add_argument("what", metavar="|".join(LISTS), nargs="?", default=NOTHING, help="what to list")
 
 
 def answer(given: argparse.Namespace) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, config_fields, header_fields, header_text
+from memcalc.cli.command import Answer, Command, add_source, config_fields, header_fields, header_text
 from memcalc.errors import escaped
 from memcalc.files.sources import source
 from memcalc.ledger.model import cache_growth, summary
@@ -20,7 +20,7 @@ __all__ = ["COMMAND", "fields"]
 
 def add(parser: Parser) -> None:
     """Add the options."""
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    add_source(parser)
     parser.add_argument("--engine", metavar="NAME", help="count the cache as this engine allocates it")
 
 

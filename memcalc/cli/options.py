@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
-from memcalc.errors import BadInputError
-from memcalc.options import expectation, options_of, value_of
+from memcalc.errors import NOTHING, BadInputError
+from memcalc.options import expectation, options_of, value_of, whole_number
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from typing import NoReturn
 
     from memcalc.options import Option
 
@@ -40,20 +41,29 @@ def explained(option: Option) -> str:
 
 
 def options_from(given: argparse.Namespace, declared: Callable[..., Options]) -> Options:
-    """Return the options that were named; those that were not keep their defaults.
-
-    Raises:
-        BadInputError: one is required, and was not named.
-
-    """
+    """Return the options that were named; those that were not keep their defaults."""
     found: dict[str, Any] = {}
     for option in options_of(declared):
         value = getattr(given, option.name)
-        if value is not None:
-            found[option.name] = pairs(option.flag, value) if isinstance(value, list) else value
+        if isinstance(value, list):
+            found[option.name] = given.faults.of(pairs, option.flag, value)
+        elif value is not None:
+            found[option.name] = value
+        elif option.required and all(one.field != option.flag for one in given.faults.found):
+            found[option.name] = given.faults.of(refuse_missing, option)
         elif option.required:
-            raise BadInputError(option.flag, expectation(option)[0], None, f"add it: {option.meaning}")
+            found[option.name] = given.faults.MISSING
     return declared(**found)
+
+
+def refuse_missing(option: Option) -> NoReturn:
+    """Refuse a command without an option that it needs.
+
+    Raises:
+        BadInputError: always.
+
+    """
+    raise BadInputError(option.flag, expectation(option)[0], NOTHING, f"add it: {option.meaning}")
 
 
 def argument(option: Option) -> tuple[str, dict[str, Any]]:
@@ -64,7 +74,7 @@ def argument(option: Option) -> tuple[str, dict[str, Any]]:
     if get_origin(kind) is Mapping:
         return option.typed, {"action": "append", "metavar": "KEY=VALUE"}
     if isinstance(kind, tuple):
-        return option.typed, {"type": choice_of(kind), "metavar": "|".join(map(str, kind))}
+        return option.typed, {"type": choice_of(option), "metavar": "|".join(map(str, kind))}
     if get_origin(kind) is tuple:
         number = get_args(kind)[0] is int
         return option.typed, {
@@ -72,6 +82,8 @@ def argument(option: Option) -> tuple[str, dict[str, Any]]:
             "metavar": "N,N" if number else "A,B",
         }
     parsers: dict[object, Callable[[str], object]] = {bool: yes_or_no, int: whole_number, float: number_of}
+    if option.counts_tokens:
+        parsers[int] = token_count
     metavar = "yes|no" if kind is bool else option.metavar
     return option.typed, {"type": parsers.get(kind, str), "metavar": metavar}
 
@@ -94,10 +106,9 @@ def pairs(flag: str, items: list[str]) -> tuple[tuple[str, object], ...]:
     return tuple((key, value_of(text)) for key, text in found.items())
 
 
-def whole_number(text: str) -> int | str:
-    """Parse a whole number; other text stays, and is refused where the option's name is known."""
-    digits = text.removeprefix("-")
-    return int(text) if text.isascii() and digits.isdigit() and len(digits) < 1000 else text
+def token_count(text: str) -> int | str:
+    """Parse a number of tokens: 32k is 32,768."""
+    return whole_number(text, scaled=True)
 
 
 def number_of(text: str) -> float | str:
@@ -110,7 +121,7 @@ def number_of(text: str) -> float | str:
 
 def yes_or_no(text: str) -> bool | str:
     """Parse yes or no, in the same way."""
-    return {"yes": True, "no": False}.get(text, text)
+    return {"yes": True, "true": True, "no": False, "false": False}.get(text.lower(), text)
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -123,7 +134,7 @@ def whole_numbers(text: str) -> tuple[int | str, ...]:
     return tuple(map(whole_number, text.split(",")))
 
 
-def choice_of(kind: tuple[object, ...]) -> Callable[[str], object]:
+def choice_of(option: Option) -> Callable[[str], object]:
     """Return how a choice is parsed: some of the choices are numbers."""
-    by_text = {str(one): one for one in kind}
-    return lambda text: by_text.get(text, text)
+    numbers = {str(one): one for one in option.kind if isinstance(one, int)}  # type: ignore[union-attr]
+    return lambda text: numbers.get(text, option.choice(text))

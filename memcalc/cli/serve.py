@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, config_fields, header_fields, header_text
+from memcalc.cli.command import Answer, Command, add_source, config_fields, header_fields, header_text
 from memcalc.cli.options import add_options, options_from
 from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
@@ -24,7 +24,7 @@ __all__ = ["COMMAND", "fields"]
 
 def add(parser: Parser) -> None:
     """Add the options."""
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    add_source(parser)
     add_options(parser, ServingOptions)
     for name in ("max-context", "max-batch"):  # part of every answer on a machine: accepted, and not offered
         parser.add_argument(f"--{name}", action="store_true", help=SUPPRESS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import SOURCE, Answer, Command, config_fields
+from memcalc.cli.command import Answer, Command, add_source, config_fields
 from memcalc.cli.options import add_options, options_from
 from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
@@ -21,7 +21,7 @@ __all__ = ["COMMAND", "fields"]
 
 def add(parser: Parser) -> None:
     """Add the options."""
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    add_source(parser)
     add_options(parser, TrainingOptions)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import NOTHING, BadInputError, UnknownNameError
 from memcalc.files.catalogue import canonical_name, nearest_names, record
 from memcalc.files.source import Source
 
@@ -48,7 +48,11 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
     if isinstance(text, Source):
         return text
     if not isinstance(text, str | os.PathLike):
-        expected = "the name or the path of a model, or a Source"
+        expected = "the name or the path of a model"
+        if text is NOTHING:
+            raise BadInputError(
+                "SOURCE", expected, text, "add it, as in Qwen/Qwen3-32B: see `memcalc list models`"
+            )
         raise BadInputError("SOURCE", expected, text, "`memcalc.read` takes the fields of a config")
     text = os.fspath(text)
     for recognise in RECOGNISERS:

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Model
 
-__all__ = ["StoredModel", "as_checkpoint", "as_converted", "as_file", "as_preset", "is_preset"]
+__all__ = [
+    "StoredModel",
+    "as_checkpoint",
+    "as_converted",
+    "as_file",
+    "as_preset",
+    "is_preset",
+    "refuse_unknown",
+]
 
 
 class StoredModel:
@@ -51,14 +59,27 @@ class StoredModel:
 def is_preset(weights: str) -> bool:
     """Say whether a format is one of llama.cpp's presets, and none of our own formats.
 
-    >>> is_preset("Q4_K_M"), is_preset("nf4")
-    (True, False)
+    >>> is_preset("Q4_K_M"), is_preset("nf4"), is_preset("BF16")
+    (True, False, False)
     """
-    if weights in FORMATS:
+    if weights.lower() in FORMATS:
         return False
     from memcalc.files.gguf.presets import find_preset
 
     return find_preset(weights) is not None
+
+
+def refuse_unknown(weights: str) -> None:
+    """Refuse what is neither a format nor a preset.
+
+    Raises
+    ------
+    UnknownNameError
+        It is none.
+
+    """
+    if not is_preset(weights):
+        format_named(weights)
 
 
 def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | None) -> StoredModel:

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data import open_text
-from memcalc.errors import UnknownNameError, nearest
+from memcalc.errors import UnknownNameError, choices, nearest
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import Tensor, ceil_div, product
 
@@ -216,10 +216,12 @@ def format_named(name: str) -> Format:
     for known in (FORMATS, GGUF_TYPES):
         if name in known:
             return known[name]
-    found = parse_format_name(name)
+    if name.lower() in FORMATS:
+        return FORMATS[name.lower()]
+    found = parse_format_name(name.lower())
     if found is None:
-        expected = f"one of {', '.join(FORMATS)}, or {PATTERNS}"
-        raise UnknownNameError("--weights", expected, name, nearest(name, FORMATS) or LISTED)
+        remedy = nearest(name, [*FORMATS, *GGUF_TYPES], "--weights") or LISTED
+        raise UnknownNameError("--weights", f"{choices(FORMATS)}, or {PATTERNS}", name, remedy)
     return found
 
 

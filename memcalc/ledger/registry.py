@@ -30,7 +30,7 @@ class Registry(Mapping[str, Thing]):
     remedy : str
         What to do where a name is unknown.
     offers : bool
-        Whether names that are alike are offered first: not where a file states the name, which was not typed.
+        Whether capitals are passed over, and names that are alike offered: not where a file states the name.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Registry(Mapping[str, Thing]):
         homes: Mapping[str, object],
         *,
         package: str = "",
-        remedy: str = "leave it out for the default",
+        remedy: str = "",
         offers: bool = True,
     ) -> None:
         self.field, self.remedy, self.offers = field, remedy, offers
@@ -57,11 +57,9 @@ class Registry(Mapping[str, Thing]):
 
     def __getitem__(self, name: str) -> Thing:
         if name not in self:
-            from memcalc.errors import UnknownNameError, nearest
+            from memcalc.errors import known_name
 
-            known = f"one of {', '.join(self._homes)}"
-            guess = nearest(name, self._homes) if self.offers else ""
-            raise UnknownNameError(self.field, known, name, guess or self.remedy)
+            name = known_name(self.field, self._homes, name, self.remedy, offers=self.offers)
         home = self._homes[name]
         if not isinstance(home, str):
             return home  # type: ignore[return-value]

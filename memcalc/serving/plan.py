@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, Faults, UnknownNameError
 from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
+from memcalc.files.storage import refuse_unknown
 from memcalc.ledger.amount import Amount
 from memcalc.ledger.tensor import least
-from memcalc.options import check, options_of
+from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import ServingParallelism
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from memcalc.files.machines import Machine
     from memcalc.files.source import Source
+    from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.serving.engines.base import Engine
@@ -103,49 +105,68 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
         A model, machine, format, engine, version or option without a record.
 
     """
-    check(options)
+    faults = Faults()
+    asked = checked(options, faults)
     for refuse in CHECKS_OF_OPTIONS:
-        refuse(options)
-    found = find_source(source)
-    chosen = chosen_engine(found, options)
-    stored = found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)
-    model = stored.model if stored.is_gguf else chosen.prepare(stored.model)
-    where = None if options.on is None else machine(options.on)
-    ranks = chosen_parallelism(chosen, where, options)
-    chosen.check(model, ranks, stored.rule)
-    device = where.device if where else None
-    own = chosen.options(with_chunk(chosen, options), device, ranks)
-    if options.kv is None:
-        refuse_stated_cache(found.fields)
-    named = chosen.default_cache_format(model, device) if options.kv is None else options.kv
-    kv = kv_formats(chosen, model, stored.activation.id, named, own)
-    share = options.utilization
-    offload = offload_rule(chosen, where, options.offload, gguf=stored.is_gguf)
-    plan = ServingPlan(
+        faults.of(refuse, asked)
+    found = faults.of(find_source, source)
+    where = faults.of(lambda: None if asked.on is None else machine(asked.on))
+    plan = faults.of(filled_in, found, where, asked, faults)
+    for refuse_plan in CHECKS_OF_PLANS:
+        faults.of(refuse_plan, plan)
+    faults.refuse()
+    return cast("ServingPlan", plan)
+
+
+def filled_in(found: Source, where: Machine | None, options: ServingOptions, faults: Faults) -> ServingPlan:
+    """Return the plan with everything that was left open filled in; what is faulty is missing in it."""
+    of = faults.of
+    of(lambda: options.engine and engine(options.engine, options.engine_version))
+    of(lambda: None if options.weights is None else refuse_unknown(options.weights))
+    chosen = of(chosen_engine, found, options)
+    stored = of(lambda: found.stored(options.weights, as_gguf=not chosen.reads_checkpoints))
+    model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
+    ranks = of(chosen_parallelism, chosen, where, options)
+    of(lambda: chosen.check(model, ranks, stored.rule))
+    device = of(lambda: where.device if where else None)
+    own = of(lambda: chosen.options(with_chunk(chosen, options), device, ranks))
+    named = of(lambda: cache_named(found, chosen.default_cache_format(model, device), options))
+    kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
+    offload = of(lambda: offload_rule(chosen, where, options.offload, gguf=stored.is_gguf))
+    return ServingPlan(
         options=options,
         source=found,
-        model=chosen.place_weights(model, own, offload),
+        model=of(lambda: chosen.place_weights(model, own, offload)),
         engine=chosen,
         parallelism=ranks,
-        on=options.on,
+        on=of(lambda: options.on),
         machine=where,
-        rule=stored.rule,
+        rule=of(lambda: stored.rule),
         kv=kv,
-        activation=stored.activation,
-        context=options.context,
-        prompt=options.prompt,
-        batch=options.batch,
-        prefill_chunk=options.prefill_chunk,
-        utilization=chosen.default_share(model, device, ranks, own) if share is None else share,
+        activation=of(lambda: stored.activation),
+        context=of(lambda: options.context),
+        prompt=of(lambda: options.prompt),
+        batch=of(lambda: options.batch),
+        prefill_chunk=of(lambda: options.prefill_chunk),
+        utilization=of(lambda: options.utilization or chosen.default_share(model, device, ranks, own)),
         engine_options=own,
         offload=offload,
-        weights=stored.name,
-        assumed="" if stored.own and found.header is not None else stored.format.assumption,
-        unmatched=stored.unmatched,
+        weights=of(lambda: stored.name),
+        assumed=of(assumption, found, stored),
+        unmatched=of(lambda: stored.unmatched),
     )
-    for refuse_plan in CHECKS_OF_PLANS:
-        refuse_plan(plan)
-    return plan
+
+
+def cache_named(found: Source, usual: str | None, options: ServingOptions) -> str | None:
+    """Return the cache's format as it was named, or as the engine has it."""
+    if options.kv is None:
+        refuse_stated_cache(found.fields)
+    return usual if options.kv is None else options.kv
+
+
+def assumption(found: Source, stored: StoredModel) -> str:
+    """Return what the bytes of the weights take for granted; nothing where a header was read."""
+    return "" if stored.own and found.header is not None else stored.format.assumption
 
 
 def plan_fields(plan: ServingPlan) -> dict[str, object]:

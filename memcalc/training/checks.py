@@ -13,27 +13,11 @@ if TYPE_CHECKING:
 
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["CHECKS", "checked"]
+__all__ = ["CHECKS"]
 
 OFFLOADS = ("optimizer", "parameters", "activations")
 # what a part of the model has that runs as this module
 FIELD_OF_MODULE = {"moe": "experts", "shared_experts": "shared_width"}
-
-
-def checked(plan: TrainingPlan) -> TrainingPlan:
-    """Return a plan that passes all checks.
-
-    Raises
-    ------
-    BadInputError
-        It is one that the implementation cannot run, or whose bytes are not modelled.
-    UnknownNameError
-        It names a part that the model does not have.
-
-    """
-    for check in CHECKS:
-        check(plan)
-    return plan
 
 
 # ---- ranks -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card
 from memcalc.show.shown import Shown
 from memcalc.training.backward import largest
-from memcalc.training.checks import checked
+from memcalc.training.checks import CHECKS
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import reserve_line, runtime_lines, uncertain_lines, workspace_line
@@ -229,7 +229,7 @@ def estimate(source: str | PathLike[str] | Source, options: TrainingOptions) -> 
         A name without a record.
 
     """
-    plan = checked(resolve(source, options))
+    plan = resolve(source, options, CHECKS)
     runs, chunks = LayerRuns(plan), chunks_of(plan)
     tensors = [stage_tensors(plan, number, chunks[number], runs) for number in stages_asked(plan)]
     return TrainingEstimate(plan, tuple(estimate_stage(plan, one) for one in tensors))

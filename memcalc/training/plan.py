@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, Faults
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
-from memcalc.options import check, options_of
+from memcalc.options import checked, options_of
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.base import Adapter, MicroBatch
 from memcalc.training.optimizers import OPTIMIZERS
@@ -17,7 +17,7 @@ from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, state_widths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
 
     from memcalc.files.machines import Machine
@@ -97,8 +97,12 @@ class TrainingPlan(NamedTuple):
         return module if module in self.recompute_modules else None
 
 
-def resolve(source: str | PathLike[str] | Source, options: TrainingOptions) -> TrainingPlan:
-    """Return the plan that options ask for, not yet held against `memcalc.training.checks`.
+def resolve(
+    source: str | PathLike[str] | Source,
+    options: TrainingOptions,
+    checks: Iterable[Callable[[TrainingPlan], None]] = (),
+) -> TrainingPlan:
+    """Return the plan that options ask for, held against checks: what is wrong is said at once.
 
     Parameters
     ----------
@@ -106,6 +110,8 @@ def resolve(source: str | PathLike[str] | Source, options: TrainingOptions) -> T
         The model.
     options : TrainingOptions
         What is asked for.
+    checks : iterable of callables, optional
+        Each refuses one thing, as those of `memcalc.training.checks` do.
 
     Returns
     -------
@@ -120,24 +126,31 @@ def resolve(source: str | PathLike[str] | Source, options: TrainingOptions) -> T
         A name without a record.
 
     """
-    refuse_values(options)
-    points = points_of(options)
-    implementation = IMPLEMENTATIONS[options.implementation]
+    faults = Faults()
+    plan = filled_in(source, options, faults)
+    for check in checks:
+        faults.of(check, plan)
+    faults.refuse()
+    return plan
+
+
+def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, faults: Faults) -> TrainingPlan:
+    """Return the plan with everything that was left open filled in; what is faulty is missing in it."""
     from memcalc.files.sources import source as find_source
 
-    found, machine, parallelism = find_source(source), machine_of(options), parallelism_of(options)
-    vocab_multiple = options.vocab_multiple or default_multiple(implementation, parallelism)
-    model = padded(found.model, vocab_multiple)
-    if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
-        model = replace(model, mtp=())
-    precision, optimizer = PRECISIONS[options.regime], OPTIMIZERS[options.optimizer]
-    adapters = adapters_of(options, model)
-    gradients = gradients_named(options, implementation, precision, adapters)
-    loss = implementation.losses[options.loss or implementation.default_loss]
-    layout = options.pipeline_layout
-    micro = micro_batch(options, implementation, parallelism, loss, points)
+    of, asked = faults.of, checked(options, faults)
+    points, found, machine = of(points_of, asked), of(find_source, source), of(machine_of, asked)
+    implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
+    optimizer = of(lambda: OPTIMIZERS[asked.optimizer])
+    precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
+    loss = of(lambda: implementation.losses[asked.loss or implementation.default_loss])
+    multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
+    model = of(trained_model, found, multiple)
+    adapters = of(adapters_of, asked, model)
+    gradients = of(gradients_named, asked, implementation, precision, adapters)
+    micro = of(micro_batch, asked, implementation, parallelism, loss, points)
     return TrainingPlan(
-        options=options,
+        options=asked,
         source=found,
         model=model,
         machine=machine,
@@ -145,31 +158,25 @@ def resolve(source: str | PathLike[str] | Source, options: TrainingOptions) -> T
         parallelism=parallelism,
         precision=precision,
         gradients=gradients,
-        widths=state_widths(precision, gradients, fsdp=options.shard == "fsdp"),
+        widths=of(lambda: state_widths(precision, gradients, fsdp=asked.shard == "fsdp")),
         optimizer=optimizer,
-        optimizer_step=options.optimizer_step or default_step(implementation, optimizer),
+        optimizer_step=of(lambda: asked.optimizer_step or default_step(implementation, optimizer)),
         loss=loss,
-        recompute_modules=modules_of(options, implementation),
+        recompute_modules=of(modules_of, asked, implementation),
         adapters=adapters,
-        pipeline_layout=equal_shares(model, parallelism) if layout is None else layout,
-        vocab_multiple=vocab_multiple,
-        micro_batch=micro._replace(trained=trains(options, model, adapters), adapters=adapters),
+        pipeline_layout=of(chunks_of_layers, asked, model, parallelism),
+        vocab_multiple=multiple,
+        micro_batch=of(lambda: micro._replace(trained=trains(asked, model, adapters), adapters=adapters)),
         points=points,
     )
 
 
-def refuse_values(options: TrainingOptions) -> None:
-    """Refuse values of another kind than their option; arrays only where a plan can be swept.
-
-    Raises
-    ------
-    BadInputError
-        One is.
-    UnknownNameError
-        A word is none of the choices.
-
-    """
-    check(options)
+def trained_model(found: Source, vocab_multiple: int) -> Model:
+    """Return the model of a source with its vocabulary padded, and without what is not trained."""
+    model = padded(found.model, vocab_multiple)
+    if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
+        model = replace(model, mtp=())
+    return model
 
 
 def points_of(options: TrainingOptions) -> Points | None:
@@ -270,8 +277,12 @@ def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]
     return dict.fromkeys(targets, Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4))
 
 
-def equal_shares(model: Model, parallelism: TrainingParallelism) -> tuple[int, ...]:
-    """Return the layers of each chunk where all have as many."""
+def chunks_of_layers(
+    options: TrainingOptions, model: Model, parallelism: TrainingParallelism
+) -> tuple[int, ...]:
+    """Return the layers of each chunk: as stated, or all as many."""
+    if options.pipeline_layout is not None:
+        return options.pipeline_layout
     chunks = parallelism.pp * parallelism.vpp
     return (model.depth // chunks,) * chunks
 

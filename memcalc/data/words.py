@@ -1,0 +1,78 @@
+"""Other words for the same: names that are nearly right, and names that other tools have for a thing.
+
+Loaded where an error is made, never on the way of an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from memcalc.data import open_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["nearest", "right_words"]
+
+OFFERED = 3  # names that a question offers at most
+SHORTEST_PART = 3  # letters: fewer stand in too many names
+
+
+def plain(text: str) -> str:
+    """Return letters and digits alone, in lower case.
+
+    >>> plain("--Micro_Batch")
+    'microbatch'
+    """
+    return "".join(filter(str.isalnum, text.lower()))
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names most like one that is not known, the most like first.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    known : iterable of str
+        What would have been understood.
+
+    Examples
+    --------
+    >>> nearest("--microbatch", ["--micro-batch", "--batch"]), nearest("h100", ["h200", "h100-80g"])
+    (['--micro-batch'], ['h100-80g', 'h200'])
+    >>> nearest("sevre", ["serve", "train"]), nearest("x", ["serve"])
+    (['serve'], [])
+
+    """
+    wanted, spelled = plain(name), {plain(one): one for one in known}
+    if wanted in spelled:
+        return [spelled[wanted]]
+    parts = [one for one in spelled if len(wanted) >= SHORTEST_PART and wanted in one]
+    begun = [one for one in parts if one.startswith(wanted)]
+    alike = get_close_matches(wanted, spelled, n=OFFERED, cutoff=0.7)
+    return [spelled[one] for one in dict.fromkeys([*begun, *parts, *alike])][:OFFERED]
+
+
+def right_words(kind: str, name: str) -> str:
+    """Return memcalc's words for another tool's name of a thing; empty if it is not known.
+
+    Parameters
+    ----------
+    kind : str
+        What is named: ``"memcalc train"`` for its options, ``"--weights"`` for values of this option.
+    name : str
+        What was given.
+
+    Examples
+    --------
+    >>> right_words("memcalc train", "--gradient_checkpointing"), right_words("--weights", "load_in_4bit")
+    ('--recompute full', 'nf4')
+
+    """
+    with open_text("synonyms.json") as file:
+        table: dict[str, list[str]] = json.load(file).get(kind, {})
+    wanted = plain(name)
+    return next((right for right, others in table.items() if wanted in map(plain, others)), "")
