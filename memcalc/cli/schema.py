@@ -269,6 +269,8 @@ def answer_of_serve() -> Schema:
         "parameters_not_counted": number("parameters of the vision tower"),
         "activations": text("format of the activations"),
         "source": text("where the config comes from"),
+        "draft_weights": or_null(text("format of the draft's weights; null without a draft")),
+        "draft_parameters": or_null(number("parameters of the draft, with its copies; null without one")),
     }
     beside = {name: number("bytes") for name in ("mtp", "vision", "buffers")}
     keys = {

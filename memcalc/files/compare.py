@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import MemcalcError, escaped
 from memcalc.files.json_file import WithoutCollection
 from memcalc.files.quantizers import Array, arrays_of
+from memcalc.files.storage import mtp_as_stored
 from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
 from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
 
@@ -181,20 +182,14 @@ def expected_arrays(model: Model, scheme: Scheme | None, rest: Format, header: H
 
 
 def without_exclusions(model: Model, scheme: Scheme, rest: Format) -> Model:
-    """Return the model, its prediction layers too, with a format at every tensor that stays unquantised.
-
-    What joins the two streams of a prediction layer stays so without being named: header of
-    deepseek-ai/DeepSeek-V3 in https://github.com/simpx/model-inspect, README, 2025.
-    """
+    """Return the model, its prediction layers too, with a format at every tensor that stays unquantised."""
     from memcalc.files.quantization import exclude_modules
 
     depth = len(model.layers)
     whole = replace(model, layers=(*model.layers, *model.mtp))
     if scheme.excluded:
         whole, _ = exclude_modules(whole, scheme, rest)
-    joining = (("eh_proj.weight", rest.id),)
-    mtp = tuple(replace(layer, formats=layer.formats + joining) for layer in whole.layers[depth:])
-    return replace(whole, layers=whole.layers[:depth], mtp=mtp)
+    return replace(whole, layers=whole.layers[:depth], mtp=mtp_as_stored(whole.layers[depth:], rest))
 
 
 def add(expected: Expected, module: str, arrays: Arrays | None, form: Format, shape: tuple[int, ...]) -> None:

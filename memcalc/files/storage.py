@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from memcalc.files.quantization import Scheme
     from memcalc.files.safetensors import Header
     from memcalc.ledger.formats import Rule
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Layer, Model
 
 __all__ = [
     "StoredModel",
@@ -20,6 +21,7 @@ __all__ = [
     "as_file",
     "as_preset",
     "is_preset",
+    "mtp_as_stored",
     "refuse_unknown",
 ]
 
@@ -80,6 +82,16 @@ def refuse_unknown(weights: str) -> None:
     """
     if not is_preset(weights):
         format_named(weights)
+
+
+def mtp_as_stored(layers: tuple[Layer, ...], rest: Format) -> tuple[Layer, ...]:
+    """Return a checkpoint's layers for multi-token prediction: what joins the two streams is not quantised.
+
+    Without being named: header of deepseek-ai/DeepSeek-V3 in https://github.com/simpx/model-inspect, README,
+    2025; engines load it so, too (vllm-project/vllm, model_executor/models/deepseek_mtp.py, 2026-11).
+    """
+    joining = (("eh_proj.weight", rest.id),)
+    return tuple(replace(layer, formats=layer.formats + joining) for layer in layers)
 
 
 def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | None) -> StoredModel:

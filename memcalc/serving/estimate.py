@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from memcalc.files.storage import mtp_as_stored
 from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
@@ -149,7 +150,8 @@ class ServingEstimate(Shown):
         16 bits, buffers such as a router's bias in 32.
         """
         rule, model = self.plan.rule, self.model
-        mtp = (tensor for layer in model.mtp for tensor in layer.weights())
+        layers = model.mtp if self.engine.reads_gguf else mtp_as_stored(model.mtp, self.plan.activation)
+        mtp = (tensor for layer in layers for tensor in layer.weights())
         return {
             "mtp": Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in mtp)),
             "vision": Amount(model.vision_parameters * self.plan.activation.bits // 8),

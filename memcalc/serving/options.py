@@ -104,6 +104,21 @@ class ServingOptions(OptionSet):
             shown_as="RULE",
         ),
     )
+    draft: str | None = field(
+        default=None,
+        metadata=about(
+            "what drafts tokens: `mtp`, the model's own prediction layers, or a draft model",
+            otherwise="nothing",
+            group=ENGINE,
+            shown_as="mtp|SOURCE",
+        ),
+    )
+    draft_tokens: int | None = field(
+        default=None,
+        metadata=about(
+            "tokens that are drafted in a step", otherwise="the engine's", at_least=1, group=ENGINE
+        ),
+    )
     engine: EngineName | None = field(
         default=None,
         metadata=about("inference engine", otherwise="transformers; llama.cpp for GGUF", group=ENGINE),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
+    from memcalc.serving.draft import Draft
     from memcalc.serving.engines.base import Engine
 
 __all__ = ["ServingPlan", "default_words", "plan_fields", "resolve"]
@@ -37,7 +38,7 @@ class ServingPlan(NamedTuple):
     `model` is as the engine loads it, `rule` gives each weight its format, `kv` are the formats of keys and
     values, `activation` that of activations. `weights` names the format of the weights, `assumed` says what
     it takes for granted, `unmatched` which names of quantization_config match no module. `on` is the text
-    that named the machine, `options` are what was asked for.
+    that named the machine, `options` are what was asked for, `draft` is what drafts tokens beside the model.
     """
 
     options: ServingOptions
@@ -60,6 +61,17 @@ class ServingPlan(NamedTuple):
     weights: str
     assumed: str
     unmatched: tuple[str, ...]
+    draft: Draft | None = None
+
+    @property
+    def most_sequences(self) -> int | None:
+        """The sequences that there is room for, whatever the memory; transformers drafts for one alone."""
+        return 1 if self.drafts_alone else self.engine.sequences(self.engine_options)
+
+    @property
+    def drafts_alone(self) -> bool:
+        """Whether the engine drafts for one sequence alone: generation/utils.py of transformers, 2026-11."""
+        return self.draft is not None and self.engine.id == "transformers"
 
     @property
     def share(self) -> tuple[int, int]:
@@ -154,6 +166,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         weights=of(lambda: stored.name),
         assumed=of(assumption, found, stored),
         unmatched=of(lambda: stored.unmatched),
+        draft=of(lambda: chosen_draft(options, chosen, stored, model, ranks)),
     )
 
 
@@ -190,6 +203,10 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         **plan.parallelism._asdict(),
         "utilization": plan.utilization,
         "offload": plan.offload,
+        "draft": plan.options.draft,
+        "draft_tokens": plan.options.draft_tokens if plan.draft is None else plan.draft.tokens,
+        "draft_weights": None if plan.draft is None else plan.draft.weights or plan.weights,
+        "draft_parameters": None if plan.draft is None else plan.draft.model.parameters,
     }
 
 
@@ -227,6 +244,13 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
         yield " ".join(f"{name} {number}" for name, number in ranks if number > 1) or "one device"
     if plan.offload is not None and "offload" in left_open:
         yield f"offload {plan.offload}"
+    yield from draft_words(plan, left_open)
+
+
+def draft_words(plan: ServingPlan, left_open: set[str]) -> Iterator[str]:
+    """Yield what a draft takes for granted."""
+    if plan.draft is not None and plan.draft.tokens is not None and "draft_tokens" in left_open:
+        yield f"drafted tokens {plan.draft.tokens}"
 
 
 def weights_reason(plan: ServingPlan) -> str:
@@ -311,6 +335,17 @@ def refuse_stated_cache(fields: Mapping[str, object]) -> None:
             raise BadInputError("kv_cache_scheme", "nothing, or --kv", scheme, remedy)
 
 
+def chosen_draft(
+    options: ServingOptions, chosen: Engine, stored: StoredModel, model: Model, ranks: ServingParallelism
+) -> Draft | None:
+    """Return what drafts tokens beside the model; None where nothing does."""
+    if options.draft is None:
+        return None
+    from memcalc.serving.draft import drafted
+
+    return drafted(options, chosen, model, stored, ranks)
+
+
 def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:
     """Return an engine's options with the tokens of a pass under the name that the engine has for them.
 
@@ -371,7 +406,8 @@ def utilization_is_a_share(options: ServingOptions) -> None:
 
 def sequences_within_engine(plan: ServingPlan) -> None:
     """Refuse more sequences than the engine can tell apart, or than llama.cpp's n_seq_max has room for."""
-    chosen, limit, asked = plan.engine, plan.engine.most_sequences, plan.engine_options.get("n_seq_max", 0)
+    chosen, asked = plan.engine, plan.engine_options.get("n_seq_max", 0)
+    limit = 1 if plan.drafts_alone else chosen.most_sequences
     if limit is None:
         return
     if asked > limit:

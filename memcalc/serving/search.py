@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.ledger.amount import Amount
 from memcalc.serving.stage import (
     cache_bytes,
-    cache_tensors,
     device_budget,
     growing_lines,
     host_cache,
+    pass_lines,
+    pool_bytes,
     summed_cache,
 )
 
@@ -103,7 +104,7 @@ class Search:
         """Return the most sequences that fit at this context, bounded by memory alone."""
         if not self.host_suffices:
             return 0
-        context, limit = self.plan.context, self.plan.engine.sequences(self.plan.engine_options)
+        context, limit = self.plan.context, self.plan.most_sequences
         if limit is not None:
             return largest(lambda batch: self.fits(batch, context), limit, start=limit)
         return largest_fitting(self.bounds(lambda batch: (batch, context)))
@@ -121,7 +122,7 @@ class Search:
         beside = []
         plan = self.plan
         for one in self.stages:
-            growing = plan.engine.growing_lines(one.rank, 1, 1)
+            growing = pass_lines(plan, one.rank, 1, 1)
             trial = plan.engine.trial_lines(one.rank, plan.context)
             pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
             beside.append([line for line in pool.at_fullest if not line.outside])
@@ -136,7 +137,7 @@ class Search:
 
     def unused(self, size: int, one: LoadedStage, blocks: int) -> int:
         """Return what one sequence of so many blocks leaves of a pool of this size."""
-        return size - cache_bytes(self.plan, cache_tensors(self.plan, one.stage, 1, blocks * self.block))
+        return size - pool_bytes(self.plan, one.rank, blocks * self.block)
 
 
 def largest_fitting(left: Iterable[Callable[[int], int]]) -> int:

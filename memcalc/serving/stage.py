@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.draft import Draft
     from memcalc.serving.plan import ServingPlan
 
     CacheLines = Callable[[ServingPlan, Iterable[Tensor], tuple[str, ...]], Iterable[Line]]
@@ -32,6 +33,8 @@ __all__ = [
     "host_cache",
     "host_lines",
     "loaded_stages",
+    "pass_lines",
+    "pool_bytes",
     "summed_cache",
     "whole_cache_bytes",
 ]
@@ -66,7 +69,7 @@ def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
     found = []
     for stage in dict.fromkeys(stages(plan.model, plan.parallelism.pp)):
         rank = rank_context(plan, stage)
-        constant = tuple(plan.engine.constant_lines(rank))
+        constant = (*plan.engine.constant_lines(rank), *draft_weights(plan, rank))
         found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), constant))
     return tuple(found)
 
@@ -110,11 +113,52 @@ def weight_lines(plan: ServingPlan, stage: Model, pool: str = "gpu") -> Iterator
 def cache_format(plan: ServingPlan, tensor: Tensor) -> Format:
     """Return how a cache tensor is stored: keys and values may have formats of their own.
 
-    States have the architecture's, or 16 bits.
+    States have the architecture's, or 16 bits; the cache of a draft may have one of its own.
     """
     if tensor.kind == "state":
         return format_named(tensor.format) if tensor.format else FORMATS["bf16"]
+    if tensor.format:
+        return format_named(tensor.format)
     return plan.engine.cache_format(tensor, plan.kv[tensor.name.endswith("values")])
+
+
+def drafts_on(plan: ServingPlan, rank: RankContext) -> bool:
+    """Say whether a draft stands on a device: on those of the stage that has the head."""
+    return plan.draft is not None and rank.stage.logits_width is not None
+
+
+def draft_weights(plan: ServingPlan, rank: RankContext, pool: str = "gpu") -> Iterator[Line]:
+    """Yield the weights of a draft on one device, or in the host's memory."""
+    if plan.draft is not None and drafts_on(plan, rank):
+        from memcalc.serving.draft import draft_lines
+
+        yield from draft_lines(plan.draft, plan.engine, rank, pool)
+
+
+def draft_tensors(plan: ServingPlan, batch: int, tokens: int) -> Iterator[Tensor]:
+    """Yield the cache of a draft on one device."""
+    if plan.draft is not None:
+        from memcalc.serving.draft import draft_cache
+
+        cache = plan.engine.cache(plan.draft.model, batch, tokens, plan.engine_options)
+        yield from draft_cache(plan.draft, cache, plan.parallelism)
+
+
+def drafts_lines(draft: Draft, lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the lines of a draft's cache under names of their own."""
+    for line in lines:
+        yield replace(line, name=f"draft KV cache: {line.name}", outside=not draft.in_share)
+
+
+def pool_bytes(plan: ServingPlan, rank: RankContext, tokens: int) -> int:
+    """Return what one sequence of so many tokens takes of an engine's pool on one device."""
+    held = cache_bytes(plan, cache_tensors(plan, rank.stage, 1, tokens))
+    if plan.draft is None or not drafts_on(plan, rank):
+        return held
+    from memcalc.serving.draft import draft_pool_bytes
+
+    own = cache_bytes(plan, draft_tensors(plan, 1, tokens))
+    return held + draft_pool_bytes(plan.draft, rank.stage, held, own)
 
 
 def cache_bytes(plan: ServingPlan, cache: Iterable[Tensor]) -> int:
@@ -169,11 +213,22 @@ def growing_lines(
     held = (WHILE_SERVING, context), (("prefill",), prompt), (("decode",), context)
     for moments, tokens in held[:1] if at_once else held[1:]:
         yield from lines(plan, cache_tensors(plan, rank.stage, mine, tokens), moments)
+        if plan.draft is not None and drafts_on(plan, rank):
+            yield from drafts_lines(plan.draft, lines(plan, draft_tensors(plan, mine, tokens), moments))
     if plan.engine.copies_cache:
         for line in lines(plan, cache_tensors(plan, rank.stage, mine, context), ("decode",)):
             yield replace(line, name=f"{line.name}, of the step before")
-    yield from plan.engine.growing_lines(rank, mine, prompt)
+    yield from pass_lines(plan, rank, mine, prompt)
     yield from plan.engine.trial_lines(rank, context)
+
+
+def pass_lines(plan: ServingPlan, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
+    """Yield what passes need on one device on top of the cache, and those of a draft."""
+    yield from plan.engine.growing_lines(rank, batch, prompt)
+    if plan.draft is not None and drafts_on(plan, rank):
+        from memcalc.serving.draft import draft_growing_lines
+
+        yield from draft_growing_lines(plan.draft, rank, batch)
 
 
 def cache_lines(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str, ...]) -> Iterator[Line]:
@@ -234,5 +289,6 @@ def host_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
 def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:
     """Yield what lies in the host's memory, with the part of the cache that does."""
     yield from weight_lines(plan, plan.model, "host")
+    yield from draft_weights(plan, rank_context(plan, plan.model), "host")
     yield from cache_lines(plan, cache, WHILE_SERVING)
     yield from plan.engine.host_lines(plan.model, plan.engine_options)
