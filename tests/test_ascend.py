@@ -55,7 +55,7 @@ def test_one_npu_misses_qwen3_32b_by_its_weights_alone():
     assert weights - NPU == 58_501_120
     for name in ENGINES:
         fits = [
-            serve(DENSE, context=32_768, on=f"{count}x ascend-910b-64g", engine=name).budget.fits
+            serve(DENSE, context=32_768, on=f"{count}x ascend-910b-64g", engine=name).fits
             for count in (1, 2, 4, 8)
         ]
         assert fits == [False, True, True, True]
@@ -84,7 +84,7 @@ def test_24_ranks_are_refused_by_the_engine_that_cannot_have_them(name: str):
         serve(R1, context=1, weights="bf16", engine=name, on=on_servers(3), tp=8, dp=3, ep=24)
     four = serve(R1, context=4096, weights="bf16", engine=name, on=on_servers(4))
     assert four.plan.parallelism.tp == 32
-    assert four.budget.fits
+    assert four.fits
 
 
 def test_two_servers_are_too_few_for_r1_in_bf16_and_one_in_w8a8():
@@ -93,7 +93,7 @@ def test_two_servers_are_too_few_for_r1_in_bf16_and_one_in_w8a8():
             serve(R1, context=4096, weights=form, engine="vllm-ascend", on=on_servers(count))
             for count in (enough // 2, enough)
         ]
-        assert [one.budget.fits for one in plans] == [False, True]
+        assert [one.fits for one in plans] == [False, True]
         assert plans[0].budget.pools[0].at("load") > NPU
 
 
@@ -101,7 +101,7 @@ def test_stages_could_use_three_servers_for_r1_in_bf16_but_not_within_nine_tenth
     """TP 8 in each of three stages: 56.89 GiB of weights, more than 0.9 x 60.97 and less than all of it."""
     three = serve(R1, context=4096, weights="bf16", engine="vllm-ascend", on=on_servers(3), tp=8, pp=3)
     weights = three.budget.pools[0].components["weights"]
-    assert not three.budget.fits
+    assert not three.fits
     assert three.usable_bytes is not None
     assert three.usable_bytes < weights < NPU
 
@@ -110,7 +110,7 @@ def test_24_divides_kimis_experts_but_not_its_heads():
     with pytest.raises(BadInputError, match="64 query heads, given 24"):
         serve(K2, context=1, weights="w8a8", engine="mindie", on=on_servers(3))
     three = serve(K2, context=4096, weights="w8a8", engine="mindie", on=on_servers(3), tp=8, dp=3, ep=24)
-    assert three.budget.fits
+    assert three.fits
 
 
 def test_two_servers_hold_kimis_bytes_but_not_its_ranks():
@@ -203,4 +203,4 @@ def test_npus_do_not_serve_fp8(name: str) -> None:
     asked = {"context": 8192, "on": "2x atlas-800i-a2", "engine": name}
     with pytest.raises(BadInputError, match=r"^--weights: .*add --weights bf16 or w8a8"):
         serve("deepseek-ai/DeepSeek-R1", **asked)
-    assert serve("deepseek-ai/DeepSeek-R1", weights="w8a8", **asked).budget.fits
+    assert serve("deepseek-ai/DeepSeek-R1", weights="w8a8", **asked).fits

@@ -122,7 +122,7 @@ def test_two_sockets_hold_the_experts_twice() -> None:
     experts = sum(tensor_bytes(w, one.plan.rule(w)) for w in one.model.weights() if w.kind == "expert")
     assert in_host(two) - in_host(one) == experts == 393_983_557_632
     assert modules(two) == modules(one)
-    assert one.budget.fits
+    assert one.fits
     assert two.budget.pools[1].fits is False
 
 
@@ -270,7 +270,7 @@ def test_a_host_that_is_too_small_fits_no_token() -> None:
     """However much the device has left."""
     serving = on_gguf(R1, 8192, on="1x rtx-4090 + 256GiB host")
     gpu, host = serving.budget.pools
-    assert (gpu.fits, host.fits, serving.budget.fits) == (True, False, False)
+    assert (gpu.fits, host.fits, serving.fits) == (True, False, False)
     assert (serving.max_context, serving.max_batch) == (0, 0)
 
 
@@ -278,10 +278,10 @@ def test_a_host_of_unknown_size_is_not_said_to_fit() -> None:
     """Without its size there is no verdict."""
     serving = on_gguf(R1, 8192, on="1x rtx-4090")
     assert serving.budget.pools[1].fits is None
-    assert serving.budget.fits is None
+    assert serving.fits is None
     large = on_gguf(R1, 8192, on="1x rtx-4090", gpu_experts=256)
     assert (large.budget.pools[0].fits, large.budget.pools[1].fits) == (False, None)
-    assert large.budget.fits is False  # however large the host is
+    assert large.fits is False  # however large the host is
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])

@@ -547,7 +547,7 @@ def test_the_hosts_memory_bounds_what_its_layers_remember():
         > small.search.free_host_bytes(1, small.max_context + 256)
     )
     none = serve("Qwen/Qwen3-30B-A3B", **asked, on="1x rtx-4090 + 4GiB host", engine_options=told)
-    assert not none.budget.fits
+    assert not none.fits
     assert none.max_context == none.max_batch == 0
 
 

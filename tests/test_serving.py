@@ -36,7 +36,7 @@ GIB = 2**30
 def test_qwen3_32b_fits(machine: str, engine: str) -> None:
     """The notes' 96 GB machines, and two NPUs, hold Qwen3-32B in BF16; the limits are limits."""
     serving = serve("Qwen/Qwen3-32B", context=8192, on=machine, engine=engine)
-    assert serving.budget.fits
+    assert serving.fits
     context, batch = serving.max_context, serving.max_batch
     assert context is not None
     assert batch is not None
@@ -49,7 +49,7 @@ def test_one_npu_is_too_small_by_a_hair() -> None:
     """61.02 GiB of weights do not go into 60.97 GiB, whatever the utilization."""
     serving = serve("Qwen/Qwen3-32B", context=1, on="ascend-910b-64g", utilization=1.0)
     (pool,) = serving.budget.pools
-    assert serving.budget.fits is False
+    assert serving.fits is False
     assert pool.capacity_bytes is not None
     assert 0 < pool.at("load") - pool.capacity_bytes < 0.1 * GIB
 
@@ -367,10 +367,8 @@ def test_the_ends_of_ranges_are_told_apart_as_the_middle_is() -> None:
     assert pool.usable_bytes is not None
     assert pool.high_bytes > pool.usable_bytes
     assert pool.fits
-    assert pool.fits_at_least
-    assert pool.fits_at_most
-    share = sum(line.most_bytes for line in pool.at_fullest if not line.outside)
-    assert share <= pool.usable_bytes
+    assert pool.room("least_bytes") > pool.room("bytes") > pool.room("most_bytes") >= 0
+    assert pool.held("most_bytes") == (pool.usable_bytes - pool.room("most_bytes"), pool.high_bytes)
 
 
 def test_a_folder_comes_before_a_catalogue_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ SETUPS = {  # a machine for the model as published; weights in another format, a
     "mindie": ("2x atlas-800i-a2", "w8a8", "1x atlas-800i-a2"),
 }
 OF_A_PLAN = (
-    *("weights_file_bytes", "not_loaded_bytes", "cache_bytes", "fits", "max_context", "max_batch"),
+    *("weights_file_bytes", "not_loaded_bytes", "cache_bytes", "fits", "verdict", "max_context", "max_batch"),
     *("header", "differences"),
 )
 OF_A_POOL = (

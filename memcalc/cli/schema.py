@@ -10,6 +10,7 @@ from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.registry import Registry
 from memcalc.options import options_of
 from memcalc.serving.options import ServingOptions
+from memcalc.show.card import VERDICTS
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED
 
@@ -145,6 +146,13 @@ VERSION: Schema = {"const": 1, "description": "the version of this schema"}
 NAME = text("name of the model")
 CLASS_DEFAULTS = many("sizes that the config does not state, with its class's values", {"type": "string"})
 DEFAULTS = many("what was chosen where an option was left open, in words", {"type": "string"})
+VERDICT = or_null(
+    choice(
+        "may_not_fit: with every measured range at its upper end it does not; null where it is not known",
+        *VERDICTS,
+    )
+)
+CAUSE = or_null(text("why it does not fit, or may not; null where it does"))
 NOT_READ = many("fields of the config.json that were not read; absent if there are none", {"type": "string"})
 TENSOR: Schema = {
     "type": ["object", "integer", "string", "null"],
@@ -284,6 +292,8 @@ def answer_of_serve() -> Schema:
         "not_loaded_bytes": closed("tensor bytes of the checkpoint that engines do not load", beside),
         "cache_bytes": number("the architecture's cache of the whole batch, all devices together"),
         "fits": or_null(flag("whether every pool is large enough; null where that is not known")),
+        "verdict": VERDICT,
+        "cause": CAUSE,
         "max_context": or_null(number("the longest context that fits, bounded by memory alone")),
         "max_batch": or_null(number("the largest batch that fits, bounded by memory alone")),
         "model_max_context": or_null(number("the model's own limit")),

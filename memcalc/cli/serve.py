@@ -28,7 +28,7 @@ def add(parser: Parser) -> None:
     add_options(parser, ServingOptions)
     for name in ("max-context", "max-batch"):  # part of every answer on a machine: accepted, and not offered
         parser.add_argument(f"--{name}", action="store_true", help=SUPPRESS)
-    parser.add_argument("--check", action="store_true", help="exit status 1 if it does not fit")
+    parser.add_argument("--check", action="store_true", help="exit status 1 unless it fits")
 
 
 def answer(given: argparse.Namespace) -> Answer:
@@ -47,7 +47,7 @@ def answer(given: argparse.Namespace) -> Answer:
         raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
     source = served.plan.source
     return Answer(
-        1 if given.check and served.fits is False else 0,
+        1 if given.check and served.verdict != "fits" else 0,
         lambda: fields(served) | header_fields(source) | config_fields(served.model),
         lambda: "\n".join([str(served), *header_text(source)]),
     )
@@ -79,6 +79,8 @@ def fields(served: ServingEstimate) -> dict[str, object]:
         "not_loaded_bytes": served.not_loaded_bytes,
         "cache_bytes": served.cache_bytes,
         "fits": served.fits,
+        "verdict": served.verdict,
+        "cause": served.cause,
         "max_context": served.max_context,
         "max_batch": served.max_batch,
         "model_max_context": served.model.max_context,

@@ -124,62 +124,54 @@ class PoolBudget:
     @property
     def total_bytes(self) -> Amount:
         """The fullest moment, and the runtime."""
-        return amount(self._total("bytes"))
+        return amount(self.held("bytes")[1])
 
     @property
     def low_bytes(self) -> Amount:
         """The total with every measured range at its lower end."""
-        return amount(self._total("least_bytes"))
+        return amount(self.held("least_bytes")[1])
 
     @property
     def high_bytes(self) -> Amount:
         """The total with every measured range at its upper end."""
-        return amount(self._total("most_bytes"))
+        return amount(self.held("most_bytes")[1])
 
     @property
     def free_bytes(self) -> Amount | None:
         """What is left of the capacity."""
-        return None if self.capacity_bytes is None else amount(self.capacity_bytes - self._total("bytes"))
+        return None if self.capacity_bytes is None else amount(self.capacity_bytes - self.total_bytes)
 
     @property
     def share_bytes(self) -> Amount:
-        """What the engine's share has to hold: the total without what comes on top of it."""
-        return amount(self._total("bytes", of_share=True))
+        """What the engine's share has to hold: the most of it at a moment, without what comes on top."""
+        return amount(self.held("bytes")[0])
 
     @property
     def room_bytes(self) -> Amount | None:
         """What is left of the share, or of the whole device if that is less; below 0 it is too small."""
-        return amount(self._room("bytes"))
+        return amount(self.room("bytes"))
 
     @property
     def fits(self) -> bool | None:
         """Whether the share stays within utilization x capacity, and everything within the device."""
-        return self._fits("bytes")
+        room = self.room("bytes")
+        return None if room is None else room >= 0
 
-    @property
-    def fits_at_least(self) -> bool | None:
-        """Whether it fits with every measured range at its lower end."""
-        return self._fits("least_bytes")
+    def held(self, end: str) -> tuple[int, int]:
+        """Return the most that the share, and the device, hold at a moment, with lines at one end."""
+        share, beside = dict.fromkeys(self.moment_names, 0), dict.fromkeys(self.moment_names, 0)
+        for line in self.lines:
+            sizes, size = beside if line.outside else share, getattr(line, end)
+            for moment in self.moment_names if line.component == "runtime" else line.moments:
+                sizes[moment] += size
+        return max(share.values()), max(share[moment] + beside[moment] for moment in share)
 
-    @property
-    def fits_at_most(self) -> bool | None:
-        """Whether it fits with every measured range at its upper end."""
-        return self._fits("most_bytes")
-
-    def _total(self, end: str, *, of_share: bool = False) -> int:
-        """Return the bytes at the fullest moment, with the lines at one end of their ranges."""
-        return sum(getattr(line, end) for line in self.at_fullest if not (of_share and line.outside))
-
-    def _room(self, end: str) -> int | None:
+    def room(self, end: str) -> int | None:
+        """Return `room_bytes` with lines at one end of their ranges: bytes, least_bytes or most_bytes."""
         if self.usable_bytes is None or self.capacity_bytes is None:
             return None
-        return min(
-            self.usable_bytes - self._total(end, of_share=True), self.capacity_bytes - self._total(end)
-        )
-
-    def _fits(self, end: str) -> bool | None:
-        room = self._room(end)
-        return None if room is None else room >= 0
+        share, whole = self.held(end)
+        return min(self.usable_bytes - share, self.capacity_bytes - whole)
 
 
 def by_component(lines: Iterable[Line]) -> dict[str, Amount]:
@@ -195,12 +187,3 @@ class Budget:
 
     def __init__(self, pools: tuple[PoolBudget, ...]) -> None:
         self.pools = pools
-
-    @property
-    def fits(self) -> bool | None:
-        """Whether every pool is large enough; None where that is not known.
-
-        It is not without a machine, or where the devices suffice and the size of the host is not given.
-        """
-        answers = [pool.fits for pool in self.pools]
-        return False if False in answers else None if None in answers else True

@@ -21,7 +21,7 @@ from memcalc.serving.stage import (
     loaded_stages,
     whole_cache_bytes,
 )
-from memcalc.show.card import Card
+from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class ServingEstimate(Shown):
             pools=tuple(pools),
             notes=tuple(notes(self)),
             defaults=plan.defaults,
+            verdict=self.verdict or "",
         )
 
     @property
@@ -124,8 +125,38 @@ class ServingEstimate(Shown):
 
     @property
     def fits(self) -> bool | None:
-        """Whether device and host are large enough; None where that is not known."""
-        return self.budget.fits
+        """Whether every device, and the host, are large enough; None where that is not known.
+
+        It is not without a machine, or where the devices suffice and the size of the host is not given.
+        """
+        return self._fits_at("bytes")
+
+    def _fits_at(self, end: str) -> bool | None:
+        """Return the same with every measured range at one end: least_bytes or most_bytes."""
+        if self.plan.machine is None:
+            return None
+        enough = self.search.at(end).fits(self.plan.batch, self.plan.context)
+        return None if enough and self.host is not None and self.host.fits is None else enough
+
+    @cached_property
+    def verdict(self) -> str | None:
+        """Whether the plan fits; None where that is not known.
+
+        ``may_not_fit``: with every range at its upper end it does not. A context above the model's own limit
+        does not fit, however much memory there is.
+        """
+        if self.fits is None:
+            return None
+        if not self.fits or self.plan.beyond_limit:
+            return "does_not_fit"
+        return "fits" if self._fits_at("most_bytes") else "may_not_fit"
+
+    @cached_property
+    def cause(self) -> str | None:
+        """Why it does not fit, or may not; None where it does, or where that is not known."""
+        if self.verdict in (None, "fits"):
+            return None
+        return self.search.shortage() or self.plan.beyond_limit or self.search.at("most_bytes").shortage()
 
     @property
     def usable_bytes(self) -> Amount | None:
@@ -189,10 +220,17 @@ def estimate(source: str | PathLike[str] | Source, options: ServingOptions) -> S
     return ServingEstimate(resolve(source, options))
 
 
+def conclusion(served: ServingEstimate) -> str:
+    """Return the verdict in words, with its cause."""
+    if served.verdict is None:
+        return 'fits the devices; the size of the host\'s memory is not known: --on "... + 512GiB host"'
+    return in_words(served.verdict, served.cause)
+
+
 def notes(served: ServingEstimate) -> Iterator[str]:
     """Yield what follows: the verdict, the pool of the cache, the largest load, what is not counted."""
     if served.plan.machine is not None:
-        yield verdict(served)
+        yield conclusion(served)
     if served.kv_pool is not None:
         left = served.kv_pool
         span = f"({left.low_tokens:,} to {left.high_tokens:,})"
@@ -213,15 +251,3 @@ def setup_words(plan: ServingPlan) -> Iterator[str]:
     if setup is not None:
         taken, other, options = setup
         yield f"{taken}; the KV cache with {other}: {gib(allocated_cache_bytes(plan, options))}"
-
-
-def verdict(served: ServingEstimate) -> str:
-    """Return whether a plan fits, and whether the ranges of what was measured leave a doubt."""
-    pools = served.budget.pools
-    if served.fits is None:
-        return 'fits the devices; the size of the host\'s memory is not known: --on "... + 512GiB host"'
-    if not served.fits:
-        least = all(pool.fits_at_least is not False for pool in pools)
-        return "does not fit" + ("; with every range at its lower end it does" if least else "")
-    most = all(pool.fits_at_most for pool in pools)
-    return "fits" if most else "fits; with every range at its upper end it does not"

@@ -94,6 +94,13 @@ class ServingPlan(NamedTuple):
         """What was chosen where an option was left open, in words."""
         return tuple(default_words(self))
 
+    @property
+    def beyond_limit(self) -> str | None:
+        """Why the context is more than the model knows positions for; None if it is not."""
+        limit = self.model.max_context
+        tokens = self.engine.sequence_tokens(self.context, self.batch, self.engine_options)
+        return None if limit is None or tokens <= limit else f"the model's own limit is {limit:,} tokens"
+
     def prompt_of(self, context: int) -> int:
         """Return the tokens of the prompt: all of the context if it was left open."""
         return context if self.prompt is None else least(self.prompt, context)

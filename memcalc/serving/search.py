@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.amount import Amount
+from memcalc.ledger.amount import Amount, gib
 from memcalc.serving.stage import (
     cache_bytes,
     device_budget,
@@ -43,71 +43,91 @@ class KVPool(NamedTuple):
 
 
 class Search:
-    """Where the largest is looked for: a plan on a machine, its stages, the host's memory if it is used."""
+    """A plan on a machine, asked which loads it has room for; `end` says which figures count.
 
-    def __init__(self, plan: ServingPlan, stages: tuple[LoadedStage, ...], host: PoolBudget | None) -> None:
-        self.plan, self.stages, self.host = plan, stages, host
+    All answers come from `fits`: the verdict is that of the plan's own load, the largest context and batch
+    are the last for which it holds. `host` is the host's memory with the plan's load, None where it is not
+    used; one whose size is not known is taken as large enough.
+    """
+
+    def __init__(
+        self, plan: ServingPlan, stages: tuple[LoadedStage, ...], host: PoolBudget | None, end: str = "bytes"
+    ) -> None:
+        self.plan, self.stages, self.host, self.end = plan, stages, host, end
+
+    def at(self, end: str) -> Search:
+        """Return the same with every range at one end: least_bytes or most_bytes."""
+        return Search(self.plan, self.stages, self.host, end)
 
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""
         growing = growing_lines(self.plan, one.rank, batch, context, summed_cache)
-        return device_budget(self.plan, (*one.weights, *one.constant, *growing)).room_bytes or 0
+        return device_budget(self.plan, (*one.weights, *one.constant, *growing)).room(self.end) or 0
+
+    @cached_property
+    def host_room(self) -> int | None:
+        """What the host's memory has for the cache of layers that lie there; None where it has no limit."""
+        room = None if self.host is None else self.host.room(self.end)
+        return None if room is None else room + self.host_bytes(self.plan.batch, self.plan.context)
+
+    def host_bytes(self, batch: int, context: int) -> int:
+        """Return the bytes of a load's cache in the host's memory."""
+        return cache_bytes(self.plan, host_cache(self.plan, batch, context))
 
     def free_host_bytes(self, batch: int, context: int) -> int:
         """Return what is left in the host's memory; 0 where its size is not known."""
-        plan = self.plan
-        if self.host is None or self.host.room_bytes is None:
-            return 0
-        held, asked = (
-            cache_bytes(plan, host_cache(plan, *load))
-            for load in ((plan.batch, plan.context), (batch, context))
-        )
-        return self.host.room_bytes + held - asked
+        return 0 if self.host_room is None else self.host_room - self.host_bytes(batch, context)
+
+    @cached_property
+    def memories(self) -> list[Callable[[int, int], int]]:
+        """What each stage, and the host, have left for a load of `batch` sequences of `context` tokens."""
+        found: list[Callable[[int, int], int]] = [partial(self.free_bytes, one) for one in self.stages]
+        return found if self.host_room is None else [*found, self.free_host_bytes]
 
     def fits(self, batch: int, context: int) -> bool:
-        """Say whether devices and host are large enough for `batch` sequences of `context` tokens."""
-        return self.free_host_bytes(batch, context) >= 0 and all(
-            self.free_bytes(one, batch, context) >= 0 for one in self.stages
-        )
+        """Say whether every memory has room for a load, and the engine for so many sequences."""
+        return batch <= self.most_sequences and all(left(batch, context) >= 0 for left in self.memories)
 
     @property
-    def host_suffices(self) -> bool:
-        """Whether the host's memory is large enough, as far as its size is known."""
-        return self.host is None or self.host.fits is not False
+    def most_sequences(self) -> int:
+        """The sequences that the engine has room for, whatever the memory."""
+        return self.plan.most_sequences or LIMIT
 
-    def bounds(self, load: Callable[[int], tuple[int, int]]) -> list[Callable[[int], int]]:
-        """Return what each stage, and the host, have left for the load (batch, context) of a number."""
-        found: list[Callable[[int], int]] = [
-            lambda number, one=one: self.free_bytes(one, *load(number))  # type: ignore[misc]
-            for one in self.stages
-        ]
-        if host_cache(self.plan, 1, 1):
-            found.append(lambda number: self.free_host_bytes(*load(number)))
-        return found
+    def shortage(self) -> str | None:
+        """Say what the plan's own load is too much for; None if it is for nothing."""
+        plan, usable = self.plan, self.plan.usable_bytes or 0
+        weights = max(one.weight_bytes for one in self.stages)
+        if weights > usable:
+            return f"the weights alone take {gib(weights)} of a device, and {gib(usable)} may be used"
+        beyond = ", with every measured range at its upper end" if self.end == "most_bytes" else ""
+        device = min(self.free_bytes(one, plan.batch, plan.context) for one in self.stages)
+        if device < 0:
+            return f"a device lacks {gib(-device)}{beyond}"
+        host = self.free_host_bytes(plan.batch, plan.context)
+        return f"the host's memory lacks {gib(-host)}{beyond}" if host < 0 else None
 
     def max_context(self) -> int:
         """Return the longest context that fits with this batch, bounded by memory alone.
 
-        Within a block of the engine's more tokens take no more memory: blocks are searched.
+        Within a block of the engine's more tokens hardly take more memory: blocks are searched first.
         """
-        if not self.host_suffices:
-            return 0
-        batch, block, bound = self.plan.batch, self.block, self.plan.engine.shorter_trial_above
+        batch, bound = self.plan.batch, self.plan.engine.shorter_trial_above
         if bound is None:
-            return min(largest_fitting(self.bounds(lambda blocks: (batch, blocks * block))) * block, LIMIT)
-        beyond = largest_fitting(self.bounds(lambda tokens: (batch, bound + tokens)))
-        return (
-            bound + beyond if beyond else largest(lambda tokens: self.fits(batch, tokens), bound, start=bound)
-        )
+            return self.last(lambda tokens: (batch, tokens), step=self.block)
+        beyond = self.last(lambda tokens: (batch, bound + tokens))
+        return bound + beyond if beyond else self.last(lambda tokens: (batch, tokens), limit=bound)
 
     def max_batch(self) -> int:
         """Return the most sequences that fit at this context, bounded by memory alone."""
-        if not self.host_suffices:
-            return 0
-        context, limit = self.plan.context, self.plan.most_sequences
-        if limit is not None:
-            return largest(lambda batch: self.fits(batch, context), limit, start=limit)
-        return largest_fitting(self.bounds(lambda batch: (batch, context)))
+        return self.last(lambda batch: (batch, self.plan.context), limit=self.most_sequences)
+
+    def last(self, load: Callable[[int], tuple[int, int]], *, limit: int = LIMIT, step: int = 1) -> int:
+        """Return the largest number whose load fits; in steps first, then one by one."""
+        start = limit
+        if limit == LIMIT:
+            left = [lambda number, one=one: one(*load(number * step)) for one in self.memories]
+            start = largest_fitting(left) * step
+        return largest(lambda number: self.fits(*load(number)), limit, start)
 
     @property
     def block(self) -> int:

@@ -8,7 +8,7 @@ point.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, cached_property, reduce
+from functools import cache, cached_property, partial, reduce
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -69,33 +69,34 @@ class SweptPool:
     @property
     def total_bytes(self) -> Any:
         """The fullest moment, and the runtime."""
-        return self._at_fullest(None)
+        return self._of_fullest(None)
 
     @property
     def low_bytes(self) -> Any:
         """The total with every measured range at its lower end."""
-        return self._at_fullest(lambda lines, moment: least_bytes(living(lines, moment)))
+        return self._of_fullest(self._most(least_bytes))
 
     @property
     def high_bytes(self) -> Any:
         """The total with every measured range at its upper end."""
-        return self._at_fullest(lambda lines, moment: most_bytes(living(lines, moment)))
+        return self._of_fullest(self._most(most_bytes))
 
     @property
     def share_bytes(self) -> Any:
-        """What the engine's share has to hold: the total without what comes on top of it."""
-        return self._at_fullest(lambda lines, moment: share_bytes(living(lines, moment)))
+        """What the engine's share has to hold: the most of it at a moment, without what comes on top."""
+        return self._of_fullest(self._most(share_bytes))
 
     @property
     def components(self) -> dict[str, Any]:
         """Bytes of each component at the fullest moment, 0 where there is none; they add up to the total."""
         names = {line.component for lines in self.lines_at(1, 1) for line in lines}
-        return {name: self._at_fullest(component(name)) for name in sorted(names, key=COMPONENTS.index)}
+        names_in_order = sorted(names, key=COMPONENTS.index)
+        return {name: self._of_fullest(component(name)) for name in names_in_order}
 
     @property
     def moments(self) -> dict[str, Any]:
         """Bytes at every moment on the fullest device."""
-        return {name: self._at_fullest(allocated_at(name)) for name in self.moment_names}
+        return {name: self._of_fullest(allocated_at(name)) for name in self.moment_names}
 
     @property
     def free_bytes(self) -> Any:
@@ -105,15 +106,7 @@ class SweptPool:
     @property
     def room_bytes(self) -> Any:
         """What is left of the share, or of the whole device if that is less; None without a machine."""
-        usable, capacity = self.usable_bytes, self.capacity_bytes
-        if usable is None or capacity is None:
-            return None
-
-        def over(lines: tuple[Line, ...], moment: str) -> Any:
-            held = living(lines, moment)
-            return greatest(share_bytes(held) - usable, total_bytes(held) - capacity)
-
-        return -self._at_fullest(over)
+        return None if self.capacity_bytes is None else -self._of_fullest(self._over)
 
     @property
     def fits(self) -> Any:
@@ -121,20 +114,39 @@ class SweptPool:
         room = self.room_bytes
         return None if room is None else room >= 0
 
-    def _at_fullest(self, figure: Figure | None) -> Any:
-        """Return a figure of the fullest stage at its fullest moment, or (None) how much it holds there."""
+    @property
+    def all_fit(self) -> Any:
+        """Whether that holds for the devices of every stage, the fullest or not; None without a machine."""
+        if self.capacity_bytes is None:
+            return None
+        return self._swept(lambda stages: reduce(greatest, (self._over(one, "") for one in stages))) <= 0
+
+    def _over(self, lines: tuple[Line, ...], moment: str) -> Any:
+        """Return how much more than there is one device of a stage holds, of the share or of all."""
+        share, total = (self._most(figure)(lines, moment) for figure in (share_bytes, total_bytes))
+        return greatest(share - self.usable_bytes, total - self.capacity_bytes)
+
+    def _most(self, figure: Callable[[list[Line]], Any]) -> Figure:
+        """Return the figure that is the most of another one at any moment."""
+        return lambda lines, _: reduce(greatest, (figure(living(lines, one)) for one in self.moment_names))
+
+    def _swept(self, figure: Callable[[Stages], Any]) -> Any:
+        """Return a figure of the stages at every point."""
 
         def prepare(ranges: Mapping[str, tuple[int, int]]) -> Callable[[Mapping[str, Any]], Any]:
             for batch in ranges[BATCH]:
                 for lines in self.lines_at(batch, ranges[CONTEXT][1]):
                     refuse_beyond_64_bits(most_bytes(lines), ranges)
-            return lambda at: self._of_points(figure, at[BATCH], at[CONTEXT])
+            return lambda at: figure(self.lines_at(unlisted(at[BATCH]), unlisted(at[CONTEXT])))
 
         return sweep(prepare, self.points)
 
-    def _of_points(self, figure: Figure | None, batch: Any, context: Any) -> Any:
-        """Return a figure of the fullest stage at its fullest moment, at some points."""
-        stages = self.lines_at(*(unlisted(number) for number in (batch, context)))
+    def _of_fullest(self, figure: Figure | None) -> Any:
+        """Return a figure of the fullest stage at its fullest moment, or (None) how much it holds there."""
+        return self._swept(partial(self._at_fullest, figure))
+
+    def _at_fullest(self, figure: Figure | None, stages: Stages) -> Any:
+        """Return it at some points."""
         held = [(lines, moment) for lines in stages for moment in self.moment_names]
         totals = [total_bytes(living(*one)) for one in held]
         if figure is None:
@@ -276,7 +288,7 @@ class ServingSweep(ServingEstimate):
     @property
     def fits(self) -> Any:
         """Whether device and host are large enough at each point; None where that is not known."""
-        device = self.device.fits
+        device = self.device.all_fit
         if device is None or self.host is None:
             return device
         host = self.host.fits
@@ -297,6 +309,18 @@ class ServingSweep(ServingEstimate):
             return lambda at: whole_cache_bytes(plan, at[BATCH], at[CONTEXT])
 
         return sweep(prepare, {CONTEXT: plan.context, BATCH: plan.batch})
+
+    @property
+    def verdict(self) -> Any:
+        """The verdict: of a sweep there is one for each point.
+
+        Raises
+        ------
+        BadInputError
+            Always.
+
+        """
+        raise BadInputError("--on", "a single plan for a verdict", "a sweep", ASK_SINGLE_PLANS)
 
     @property
     def max_context(self) -> Any:

@@ -9,7 +9,18 @@ from memcalc.ledger.amount import gib
 if TYPE_CHECKING:
     from memcalc.ledger.budget import PoolBudget
 
-__all__ = ["Card", "span"]
+__all__ = ["VERDICTS", "Card", "in_words", "span"]
+
+VERDICTS = {"fits": "fits", "may_not_fit": "may not fit", "does_not_fit": "does not fit"}
+
+
+def in_words(verdict: str, cause: str | None) -> str:
+    """Return a verdict with its cause.
+
+    >>> in_words("does_not_fit", "a device lacks 3.20 GiB")
+    'does not fit: a device lacks 3.20 GiB'
+    """
+    return VERDICTS[verdict] + (f": {cause}" if cause else "")
 
 
 def span(pool: PoolBudget) -> str:
@@ -35,6 +46,8 @@ class Card(NamedTuple):
         Whether all moments of a device are listed (a training step), and not the fullest alone.
     notes : tuple of str
         What follows from it: the verdict first, then what else is known.
+    verdict : str
+        The verdict's key, empty where there is none.
 
     """
 
@@ -44,3 +57,4 @@ class Card(NamedTuple):
     moments: bool = False
     notes: tuple[str, ...] = ()
     defaults: tuple[str, ...] = ()
+    verdict: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLOURS", "LABELS"]
+__all__ = ["COLOURS", "LABELS", "VERDICT_COLOURS"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 COLOURS = {
@@ -20,4 +20,5 @@ COLOURS = {
     "temporaries": "#9ACD6A",
     "workspace": "#A6761D",
 }
+VERDICT_COLOURS = {"fits": "#009E73", "may_not_fit": "#E69F00", "does_not_fit": "#D55E00"}
 LABELS = {"kv_cache": "KV cache", "master": "master copy"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.ledger.amount import gib
 from memcalc.show.card import span
-from memcalc.show.colours import COLOURS, LABELS
+from memcalc.show.colours import COLOURS, LABELS, VERDICT_COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,12 @@ def page(card: Card) -> str:
     pools = "".join(of_a_pool(heading, pool, moments=card.moments) for heading, pool in card.pools)
     first, *others = card.notes or ("",)
     notes = "".join(f"<div>{escape(row)}</div>" for row in others)
-    verdict = f"<div><strong>{escape(first)}</strong></div>" if first else ""
+    mark = (
+        f' style="border-left:.4em solid {VERDICT_COLOURS[card.verdict]};padding-left:.5em"'
+        if card.verdict
+        else ""
+    )
+    verdict = f"<div{mark}><strong>{escape(first)}</strong></div>" if first else ""
     title = f"<div><strong>{escape(card.title)}</strong></div>"
     chosen = folded(f"{len(card.defaults)} options were left open", listed(card.defaults))
     facts += chosen if card.defaults else ""

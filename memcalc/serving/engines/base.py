@@ -248,6 +248,10 @@ class Engine(ABC):
         """Return how many sequences there is room for, whatever the memory; None where nothing limits it."""
         return self.most_sequences
 
+    def sequence_tokens(self, context: int, batch: int, options: Mapping[str, int]) -> int:
+        """Return the most tokens that one sequence of a load may hold."""
+        return context
+
     def other_setup(
         self, options: Mapping[str, int], batch: int
     ) -> tuple[str, str, Mapping[str, int]] | None:

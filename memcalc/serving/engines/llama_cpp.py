@@ -259,6 +259,10 @@ class LlamaCpp(Engine):
         """Return the sequences that were asked for, or all that it can tell apart."""
         return options["n_seq_max"] or self.most_sequences
 
+    def sequence_tokens(self, context: int, batch: int, options: Mapping[str, int]) -> int:
+        """Return all tokens where sequences share a cache, else the share of one."""
+        return context if options["kv_unified"] else context // max(batch, options["n_seq_max"])
+
     def other_setup(
         self, options: Mapping[str, int], batch: int
     ) -> tuple[str, str, Mapping[str, int]] | None:

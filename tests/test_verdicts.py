@@ -1,0 +1,195 @@
+"""Three verdicts, the largest load and its limits: one search over one predicate, on every engine."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from memcalc.__main__ import main
+from memcalc.errors import MemcalcError
+from memcalc.files.catalogue import catalogue
+from memcalc.files.machines import devices
+from memcalc.ledger.budget import Line, PoolBudget
+from memcalc.serving import serve
+from memcalc.serving.engines import ENGINES, engine
+from memcalc.serving.search import LIMIT
+
+PRESETS = ("Q8_0", "Q4_K_M", "Q2_K")
+SEED = 20261130
+
+
+def drawn(number):
+    """Plans of all sizes that are answered: every engine, pipeline stages, hosts, both ends of memory."""
+    draw, models, found = random.Random(SEED), catalogue(), 0
+    while found < number:
+        name = draw.choice(list(ENGINES))
+        one = engine(name)
+        count, device = draw.choice((1, 1, 2, 3, 4, 8)), draw.choice(list(devices()))
+        host = f" + {draw.choice((16, 64, 512, 2048))}GiB host" if one.offloads else ""
+        asked = {
+            "context": round(2 ** draw.uniform(0, 19)),
+            "batch": round(2 ** draw.uniform(0, 8)),
+            "engine": name,
+            "on": f"{count}x {device}{host}",
+            "weights": draw.choice(
+                PRESETS if not one.reads_checkpoints else (None, "bf16", "fp8", "gptq-int4-g128")
+            ),
+        }
+        if draw.random() < 0.3:
+            asked["prompt"] = round(2 ** draw.uniform(0, 19))
+        if draw.random() < 0.3:
+            asked["pp"] = count
+        if name == "llama.cpp" and draw.random() < 0.5:
+            asked["engine_options"] = draw.choice(
+                ({"n_seq_max": 4}, {"server": True}, {"n_gpu_layers": 10}, {"swa_full": True})
+            )
+        try:
+            served = serve(draw.choice(models), **asked)
+            assert isinstance(served.fits, bool)
+        except MemcalcError:
+            continue
+        found += 1
+        yield asked, served
+
+
+def hold(asked, served):
+    """The largest load is the last that fits, and the verdict is that of the plan's own."""
+    search, plan = served.search, served.plan
+    context, batch = served.max_context, served.max_batch
+    assert served.fits == search.fits(plan.batch, plan.context), asked
+    if context:
+        assert search.fits(plan.batch, context), asked
+    if batch:
+        assert search.fits(batch, plan.context), asked
+    assert context == LIMIT or not search.fits(plan.batch, context + 1), asked
+    assert batch == LIMIT or not search.fits(batch + 1, plan.context), asked
+    if plan.context <= context and plan.engine.shorter_trial_above is None:
+        assert served.fits, asked
+    most = search.at("most_bytes").fits(plan.batch, plan.context)
+    assert served.fits or not most, asked
+    limit = served.model.max_context
+    tokens = plan.engine.sequence_tokens(plan.context, plan.batch, plan.engine_options)
+    expected = "fits" if most else "may_not_fit" if served.fits else "does_not_fit"
+    assert served.verdict == ("does_not_fit" if limit and tokens > limit else expected), asked
+    assert (served.cause is None) == (served.verdict == "fits"), asked
+
+
+def again(asked, served, **changed):
+    """The same plan with another load, asked anew; None where it is refused."""
+    options = {**asked, **changed}
+    if "prompt" in options:
+        options["prompt"] = min(options["prompt"], options["context"])
+    try:
+        return serve(served.plan.source, **options).fits
+    except MemcalcError:
+        return None
+
+
+def test_the_largest_load_is_the_last_that_fits():
+    for asked, served in drawn(150):
+        hold(asked, served)
+
+
+@pytest.mark.slow
+def test_the_same_of_two_thousand_plans():
+    """And a plan that is asked anew with the largest load agrees, wherever the engine takes it."""
+    answered = 0
+    for asked, served in drawn(2000):
+        hold(asked, served)
+        if 0 < served.max_context < LIMIT:
+            answered += 1
+            assert again(asked, served, context=served.max_context) in (True, None), asked
+            assert again(asked, served, context=served.max_context + 1) in (False, None), asked
+        if 0 < served.max_batch < LIMIT:
+            assert again(asked, served, batch=served.max_batch) in (True, None), asked
+            assert again(asked, served, batch=served.max_batch + 1) in (False, None), asked
+    assert answered > 800
+
+
+def answer(capsys, *words):
+    """The exit status with --check, and the JSON."""
+    status = main([*words, "--check", "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+QWEN = ("serve", "Qwen/Qwen3-32B", "--engine", "vllm", "--engine-version", "0.11")
+
+
+@pytest.mark.parametrize(
+    ("words", "fits", "verdict", "cause"),
+    [
+        (("--context", "8192", "--on", "1x h200-141g"), True, "fits", None),
+        (("--context", "most", "--on", "1x h100-80g"), True, "may_not_fit", "range at its upper end"),
+        (("--context", "40960", "--on", "1x h100-80g"), False, "does_not_fit", "a device lacks"),
+        (("--context", "8192", "--on", "1x rtx-4090"), False, "does_not_fit", "the weights alone take"),
+        (("--context", "40961", "--on", "1x h200-141g"), True, "does_not_fit", "limit is 40,960 tokens"),
+    ],
+)
+def test_three_verdicts(capsys, words, fits, verdict, cause):
+    """--check is content with the first alone; the model's own limit counts, however much memory there is."""
+    most = serve("Qwen/Qwen3-32B", engine="vllm", engine_version="0.11", context=1, on=words[-1]).max_context
+    words = [str(most) if word == "most" else word for word in words]
+    found, said = answer(capsys, *QWEN, *words)
+    assert (found, said["fits"], said["verdict"]) == (verdict != "fits", fits, verdict)
+    assert cause in said["cause"] if cause else said["cause"] is None
+    assert main([*QWEN, *words]) == 0
+    text = capsys.readouterr().out
+    assert f"  {verdict.replace('_', ' ')}{': ' + said['cause'] if cause else ''}\n" in text
+
+
+def test_without_a_machine_there_is_no_verdict(capsys):
+    assert main([*QWEN, "--context", "99999", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [said[key] for key in ("fits", "verdict", "cause", "max_context", "max_batch")] == [None] * 5
+
+
+def test_the_limit_is_that_of_one_sequence():
+    """llama.cpp's context is that of all sequences: eight of 32,768 tokens are no more than Qwen3 knows."""
+    asked = {
+        "context": 262_144,
+        "engine": "llama.cpp",
+        "weights": "Q4_K_M",
+        "on": "1x h200-141g + 64GiB host",
+    }
+    assert serve("Qwen/Qwen3-32B", batch=8, **asked).verdict == "fits"
+    assert serve("Qwen/Qwen3-32B", batch=1, **asked).verdict == "does_not_fit"
+
+
+def test_every_stage_is_asked():
+    """The stage that holds most need not be the one that lacks something."""
+    served = serve(
+        "meta-llama/Meta-Llama-3.1-8B",
+        context=128,
+        batch=22_140,
+        engine="sglang",
+        pp=3,
+        on="3x h20-141g",
+        utilization=0.9,
+    )
+    assert served.fits == (served.max_batch >= 22_140) == (served.max_context >= 128)
+
+
+def test_every_moment_is_asked():
+    """Here most is held while a prompt is read, and most of the share after it."""
+    lines = (
+        Line(component="weights", name="a", bytes=50, moments=("prefill", "decode")),
+        Line(component="activations", name="b", bytes=40, moments=("prefill",), outside=True),
+        Line(component="kv_cache", name="c", bytes=10, moments=("prefill",)),
+        Line(component="kv_cache", name="c", bytes=35, moments=("decode",), high=60),
+        Line(component="runtime", name="d", bytes=1),
+    )
+    pool = PoolBudget(
+        "gpu", 1, capacity_bytes=110, usable_bytes=80, lines=lines, moment_names=("prefill", "decode")
+    )
+    assert (pool.fullest, pool.total_bytes, pool.share_bytes) == ("prefill", 101, 86)
+    assert (pool.room_bytes, pool.fits) == (-6, False)
+    assert (pool.low_bytes, pool.high_bytes, pool.held("most_bytes")) == (101, 111, (111, 111))
+
+
+def test_no_more_sequences_than_llama_cpp_has_room_for():
+    served = serve(
+        "Qwen/Qwen2.5-0.5B", context=1, engine="llama.cpp", on="2x rtx-4090", engine_options={"n_seq_max": 4}
+    )
+    assert served.max_batch == 4
