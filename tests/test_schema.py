@@ -21,6 +21,7 @@ from memcalc.serving.engines import ENGINES
 
 QWEN, LLAMA, SPARSE = "Qwen/Qwen3-32B", "meta-llama/Meta-Llama-3.1-8B", "Qwen/Qwen3-30B-A3B"
 SERVE, TRAIN = ["serve", QWEN, "--context", "8192"], ["train", LLAMA, "--seq", "4096"]
+DRAFTED = ["serve", "deepseek-ai/DeepSeek-V3", "--context", "8192", "--engine", "vllm"]
 MODELS = (
     QWEN,
     "google/gemma-3-27b-it",
@@ -42,6 +43,8 @@ ANSWERED = [
     [*SERVE, "--weights", "gptq-int4-g128", "--kv", "fp8", "--engine", "vllm"],
     [*SERVE, "--weights", "Q4_K_M", "--kv", "q8_0/q4_0", "--offload", "blk.0.*=CPU", "--on", HOST],
     ["serve", "google/gemma-3-27b-it", "--context", "8192"],
+    [*DRAFTED, "--draft", "mtp", "--on", "8x h200-141g", "--tp", "8", "--dcp", "8"],
+    [*SERVE, "--draft", "Qwen/Qwen3-0.6B", "--draft-tokens", "5"],
     ["serve", "deepseek-ai/DeepSeek-R1", "--context", "8", "--engine", "ktransformers", "--on", HOST],
     TRAIN,
     [*TRAIN, "--on", "1x rtx-4090"],

@@ -151,7 +151,7 @@ def own_layers(engine: Engine, model: Model, stored: StoredModel, ranks: Serving
         *((f"shared_head.{index}", Embedding(vocab, width, "head")) for index in range(heads)),
     )
     own = replace(model, name=f"{model.name} MTP", layers=mtp, outside=outside, mtp=(), vision=())
-    in_share = engine.id != "sglang" or since(engine.release, 0, 5, 11)
+    in_share = engine.id != "sglang" or engine.since(0, 5, 11)
     cache_format = "fp16" if engine.id == "llama.cpp" else None
     return Draft(MTP, engine.id, own, rule, "", activation, None, in_share, cache_format)
 
@@ -162,9 +162,9 @@ def copied(engine: Engine, ranks: ServingParallelism, layers: int) -> tuple[int,
     SGLang gives its copies back once the pool is sized: nothing else can use the room.
     """
     if engine.id == "vllm":
-        embedding = ranks.pp > 1 or not since(engine.release, 0, 10)
-        return int(embedding), 0 if since(engine.release, 0, 17) else layers
-    return (1, 1) if engine.id == "sglang" and since(engine.release, 0, 5, 11) else (0, 0)
+        embedding = ranks.pp > 1 or not engine.since(0, 10)
+        return int(embedding), 0 if engine.since(0, 17) else layers
+    return (1, 1) if engine.id == "sglang" and engine.since(0, 5, 11) else (0, 0)
 
 
 def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallelism) -> Draft:
@@ -174,7 +174,7 @@ def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallel
         BadInputError: this version has no drafts of this kind, or the two vocabularies differ.
 
     """
-    if engine.id == "vllm" and since(engine.release, 0, 8) and not since(engine.release, 0, 15):
+    if engine.id == "vllm" and engine.since(0, 8) and not engine.since(0, 15):
         expected = "0.15 or newer, or V0, for a draft model"
         raise BadInputError("--engine-version", expected, engine.release, "or draft with --draft mtp")
     found = find_source(asked)
@@ -191,21 +191,11 @@ def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallel
             "vllm does not start with another: name another draft",
         )
         raise BadInputError("--draft", expected, f"{sizes[1]} of {held.name}", remedy)
-    in_share = engine.id != "sglang" or since(engine.release, 0, 5, 11)
+    in_share = engine.id != "sglang" or engine.since(0, 5, 11)
     own_cache = {"llama.cpp": "fp16", "transformers": stored.activation.id}.get(engine.id)
     return Draft(
         asked, engine.id, held, stored.rule, stored.name, stored.activation, None, in_share, own_cache
     )
-
-
-def since(release: str, *begin: int) -> bool:
-    """Say whether a release is one from this version on; a shorter number means the newest of its kind.
-
-    >>> since("0.28.1", 0, 17), since("0.5", 0, 5, 11), since("0.5.7", 0, 5, 11), since("V0", 0, 10)
-    (True, True, False, False)
-    """
-    numbers = tuple(int(part) for part in release.split(".") if part.isdigit())[: len(begin)]
-    return bool(numbers) and numbers >= begin[: len(numbers)]
 
 
 def draft_lines(draft: Draft, engine: Engine, rank: RankContext, pool: str = "gpu") -> Iterator[Line]:

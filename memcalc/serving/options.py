@@ -89,6 +89,12 @@ class ServingOptions(OptionSet):
     dp: int | None = field(
         default=None, metadata=about("data-parallel ranks", otherwise="1", at_least=1, group=MACHINE)
     )
+    dcp: int | None = field(
+        default=None,
+        metadata=about(
+            "ranks, of tp, that share the tokens of the KV cache", otherwise="1", at_least=1, group=MACHINE
+        ),
+    )
     utilization: float | None = field(
         default=None,
         metadata=about(

@@ -19,6 +19,8 @@ __all__ = ["ServingParallelism", "stages"]
 class ServingParallelism(NamedTuple):
     """Ranks in each direction; `ep` of the ``tp * dp`` ranks share the experts, whole.
 
+    `dcp` of the `tp` ranks share the tokens of a sequence's cache: decode context parallelism.
+
     >>> ServingParallelism(tp=4, dp=2).world
     8
     """
@@ -27,6 +29,7 @@ class ServingParallelism(NamedTuple):
     pp: int = 1
     ep: int = 1
     dp: int = 1
+    dcp: int = 1
 
     @property
     def world(self) -> int:

@@ -428,6 +428,14 @@ def sequences_within_engine(plan: ServingPlan) -> None:
         raise BadInputError("--batch", f"at most {limit} sequences", plan.batch, remedy)
 
 
+def ranks_share_tokens(plan: ServingPlan) -> None:
+    """Refuse decode context parallelism where ranks have no copies of a cache that they could share."""
+    if plan.parallelism.dcp > 1:
+        from memcalc.serving.context_parallel import check_context_parallel
+
+        check_context_parallel(plan.engine, plan.model, plan.parallelism)
+
+
 def engine_stores_cache(plan: ServingPlan) -> None:
     """Refuse formats of keys and values that the engine cannot store for this model."""
     plan.engine.check_cache_formats(plan.model, *plan.kv)
@@ -437,4 +445,8 @@ CHECKS_OF_OPTIONS: tuple[Callable[[ServingOptions], None], ...] = (
     prompt_within_context,
     utilization_is_a_share,
 )
-CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (sequences_within_engine, engine_stores_cache)
+CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
+    sequences_within_engine,
+    engine_stores_cache,
+    ranks_share_tokens,
+)

@@ -132,7 +132,7 @@ class Search:
     @property
     def block(self) -> int:
         """The tokens for which the engine takes memory at once."""
-        return self.plan.engine.allocated_tokens(1, self.plan.engine_options)
+        return self.plan.engine.allocated_tokens(1, self.plan.engine_options) * self.plan.parallelism.dcp
 
     def kv_pool(self) -> KVPool:
         """Return what is left for the cache; of several stages the one with the least counts.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
+from memcalc.ledger.tensor import ceil_div
 from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, RankContext, activation_width
 from memcalc.serving.parallelism import stages
 
@@ -38,6 +39,9 @@ __all__ = [
     "summed_cache",
     "whole_cache_bytes",
 ]
+
+
+INDEX_KEYS = "index_keys"
 
 
 class LoadedStage(NamedTuple):
@@ -140,8 +144,10 @@ def draft_tensors(plan: ServingPlan, batch: int, tokens: int) -> Iterator[Tensor
     if plan.draft is not None:
         from memcalc.serving.draft import draft_cache
 
-        cache = plan.engine.cache(plan.draft.model, batch, tokens, plan.engine_options)
-        yield from draft_cache(plan.draft, cache, plan.parallelism)
+        held = shared_cache(plan, plan.draft.model, batch, tokens)
+        if plan.engine.id == "sglang":  # its ranks hold the draft's cache whole: sglang#39799
+            held = plan.engine.cache(plan.draft.model, batch, tokens, plan.engine_options)
+        yield from draft_cache(plan.draft, held, plan.parallelism)
 
 
 def drafts_lines(draft: Draft, lines: Iterable[Line]) -> Iterator[Line]:
@@ -168,8 +174,23 @@ def cache_bytes(plan: ServingPlan, cache: Iterable[Tensor]) -> int:
 
 def cache_tensors(plan: ServingPlan, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
     """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
-    cache = plan.engine.cache(stage, batch, tokens, plan.engine_options)
+    cache = shared_cache(plan, stage, batch, tokens)
     return map(plan.parallelism.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
+
+
+def shared_cache(plan: ServingPlan, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
+    """Yield the cache of a stage, whose tokens ranks share under decode context parallelism.
+
+    The indexer's keys are whole on every rank: sgl-project/sglang#31821, vllm-project/vllm#57431.
+    """
+    dcp, options = plan.parallelism.dcp, plan.engine_options
+    mine = plan.engine.cache(stage, batch, ceil_div(tokens, dcp), options)
+    if dcp == 1:
+        yield from mine
+        return
+    yield from (tensor for tensor in mine if not tensor.name.endswith(INDEX_KEYS))
+    whole = plan.engine.cache(stage, batch, tokens, options)
+    yield from (tensor for tensor in whole if tensor.name.endswith(INDEX_KEYS))
 
 
 def whole_cache_bytes(plan: ServingPlan, batch: int, context: int) -> int:

@@ -135,6 +135,16 @@ class Engine(ABC):
         """Return the share of a device's memory that the engine takes if none is asked for."""
         return 0.9
 
+    def since(self, *begin: int) -> bool:
+        """Say whether the release is one from a version on; a shorter number means the newest that begins so.
+
+        >>> from memcalc.serving.engines import ENGINES
+        >>> [ENGINES["vllm"](release).since(0, 17) for release in ("0.28.1", "0.16", "V0")]
+        [True, False, False]
+        """
+        numbers = tuple(int(part) for part in self.release.split(".") if part.isdigit())[: len(begin)]
+        return bool(numbers) and numbers >= begin[: len(numbers)]
+
     def options(
         self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
     ) -> dict[str, int]:
