@@ -9,7 +9,7 @@ import pytest
 
 from memcalc.files.source import Source
 from memcalc.training.api import train
-from memcalc.training.layers import stream_shape
+from memcalc.training.layers import LayerRuns, stream_shape
 
 RECORD = Path(__file__).parent / "recorded" / "training.json"
 SAVED = json.loads(RECORD.read_text(encoding="utf-8"))["models"]["saved"]
@@ -65,3 +65,66 @@ def test_a_layer_with_adapters_keeps_what_peft_kept(name):
     plan.implementation.layer(tape, plan.micro_batch, plan.model.layers[0], x)
     kept = tape.kept(plan.recomputed if run["recompute"] else None)
     assert sum(value.bytes for value in kept) == sum(bytes_ for *_, bytes_ in case["layer"])
+
+
+SMALL_LLAMA = {
+    **{"model_type": "llama", "vocab_size": 97, "hidden_size": 64, "intermediate_size": 176},
+    **{"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "flows", "more", "noise"),
+    [
+        # what PEFT 0.21.2 keeps more with lora_dropout=0.05, on a CPU: its noise is as wide as the input
+        ("fp32", True, 33_792, 4),
+        ("bf16", True, 25_344, 2),
+        ("fp32", False, 0, 0),
+        ("bf16", False, 8_448, 0),
+    ],
+)
+def test_dropout_beside_adapters_is_their_own(dtype, flows, more, noise):
+    """Each adapter has an input of its own then, and a mask where a gradient flows: a byte a number on GPUs."""
+    kept = []
+    for share in (0, 0.05):
+        plan = train(
+            Source("small", SMALL_LLAMA, "here"),
+            seq=33,
+            micro_batch=2,
+            regime="pure-bf16",
+            lora_rank=4,
+            lora_targets=("q_proj", "v_proj"),
+            adapter_dtype=dtype,
+            dropout=share,
+        ).plan
+        layer, _ = LayerRuns(plan).run(plan.model.layers[0], grad=flows)
+        kept.append(layer.kept)
+    numbers = 2 * 33 * 64
+    of_masks = 2 * numbers * (1 if flows else 0)
+    assert kept[1] - kept[0] == more - 2 * numbers * noise + of_masks
+
+
+def test_dropout_beside_adapters_is_never_ignored():
+    asked = {"seq": 2048, "lora_rank": 8, "attention": "eager"}
+    without, with_it = (train("Qwen/Qwen3-0.6B", **asked, dropout=share) for share in (0, 0.05))
+    assert with_it.allocated_bytes > without.allocated_bytes
+    assert without.plan.micro_batch.dropout == with_it.plan.micro_batch.dropout == 0  # not of attention
+
+
+@pytest.mark.parametrize(
+    ("name", "linear", "gibibytes"),
+    [
+        # transformers 5.23, replace_with_bnb_linear on the class itself: numbers that become Linear4bit
+        ("Qwen/Qwen3-30B-A3B", 905_969_664, 55.66),
+        ("mistralai/Mixtral-8x7B-v0.1", 1_342_177_280, 85.19),
+    ],
+)
+def test_experts_are_no_linear_layers_for_bitsandbytes(name, linear, gibibytes):
+    step = train(name, seq=128, lora_rank=8, quantize_base="nf4", recompute="full")
+    adapters = 4 * step.trainable_parameters
+    held = step.at("step")["weights"] - adapters
+    assert held / 2**30 == pytest.approx(gibibytes, abs=0.005)
+    frozen = step.model.parameters
+    matrices = 4 * step.model.depth
+    assert held - 512 == 2 * (frozen - linear) + linear * 9 // 16 + 64 * matrices
+    assert any("experts and router stay in 16 bits" in said for said in step.assumed)

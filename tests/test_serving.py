@@ -404,3 +404,31 @@ def test_what_was_left_open_is_said_in_words():
         engine_options={"block_size": 16, "max_num_seqs": 8, "enforce_eager": True},
     )
     assert named.plan.defaults == ()
+
+
+@pytest.mark.parametrize("weights", ["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"])
+def test_bitsandbytes_quantises_linear_layers_alone(weights: str) -> None:
+    """From transformers 5 on experts are one array a layer; before, each was three linear layers."""
+    name = "Qwen/Qwen3-30B-A3B"
+    now = serve(name, context=8, weights=weights)
+    before = serve(name, context=8, weights=weights, engine_version="4.51")
+    forms = {weight.kind: now.plan.rule(weight).id for weight in now.model.weights()}
+    assert {kind for kind, form in forms.items() if form == weights} == {"matrix"}
+    forms = {weight.kind: before.plan.rule(weight).id for weight in before.model.weights()}
+    assert {kind for kind, form in forms.items() if form == weights} == {"matrix", "expert", "router"}
+    assert "experts and router in 16 bits" in now.plan.assumed
+    assert not before.plan.assumed
+    if weights == "nf4":
+        assert now.weights_file_bytes / 2**30 == pytest.approx(55.66, abs=0.005)
+
+
+def test_bitsandbytes_leaves_gpt_oss_experts_in_every_version() -> None:
+    """They were one array from the start; DeepSeek's router was no linear layer before 5 either."""
+    sizes = {
+        serve("openai/gpt-oss-20b", context=8, weights="nf4", engine_version=version).weights_file_bytes
+        for version in ("4.51", "5")
+    }
+    assert len(sizes) == 1
+    old = serve("deepseek-ai/DeepSeek-V3", context=8, weights="nf4", engine_version="4.51")
+    forms = {weight.kind: old.plan.rule(weight).id for weight in old.model.weights()}
+    assert (forms["expert"], forms["shared"], forms["router"]) == ("nf4", "nf4", "bf16")

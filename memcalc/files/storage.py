@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from memcalc.files.safetensors import Header
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.tensor import Tensor
 
 __all__ = [
     "StoredModel",
+    "as_bitsandbytes",
     "as_checkpoint",
     "as_converted",
     "as_file",
@@ -56,6 +58,40 @@ class StoredModel:
     def name(self) -> str:
         """The format in a word, or the preset."""
         return self.preset or self.format.id
+
+
+# what a loader quantises by bitsandbytes: every linear layer but the head
+BITSANDBYTES = ("nf4", "nf4-dq", "fp4", "fp4-dq", "int8")
+GATES = ("shared_expert_gate.weight", "weights_proj.weight")  # linear layers, though they choose
+LINEAR_ROUTERS = ("mixtral", "qwen3_moe", "qwen3_next")  # a linear layer before transformers 5
+STACKED = ("gpt_oss",)  # experts in one array in every version
+
+
+def as_bitsandbytes(stored: StoredModel, *, stacked: bool) -> StoredModel:
+    """Return a model as transformers loads it in a format of bitsandbytes: linear layers alone are quantised.
+
+    From version 5 on the experts of a layer are one array (`stacked`) and no linear layers, and neither is
+    the router: both stay in 16 bits. What a checkpoint stores itself stays as it is.
+
+    Source: huggingface/transformers, integrations/bitsandbytes.py (replace_with_bnb_linear) and the experts
+    of models/qwen3_moe, mixtral, deepseek_v3, glm4_moe, gpt_oss, 5.23; bitsandbytes-foundation/bitsandbytes
+    #1849, 2026.
+    """
+    if stored.own or stored.format.id not in BITSANDBYTES:
+        return stored
+    kinds, model = {"matrix", "shared"}, stored.model
+    stacked = stacked or model.model_type in STACKED
+    if not stacked:
+        kinds |= {"expert", "router"} if model.model_type in LINEAR_ROUTERS else {"expert"}
+    form = replace(stored.format, kinds=frozenset(kinds))
+    if stacked and model.has_experts:
+        form = replace(form, assumed="experts and router in 16 bits: bitsandbytes quantises linear layers alone")
+    usual = weight_only_rule(form, stored.activation)
+
+    def rule(tensor: Tensor) -> Format:
+        return form if tensor.name.endswith(GATES) and not tensor.format else usual(tensor)
+
+    return StoredModel(model, rule, form, stored.activation)
 
 
 def is_preset(weights: str) -> bool:

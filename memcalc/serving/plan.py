@@ -143,7 +143,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     of(lambda: options.engine and engine(options.engine, options.engine_version))
     of(lambda: None if options.weights is None else refuse_unknown(options.weights))
     chosen = of(chosen_engine, found, options)
-    stored = of(lambda: found.stored(options.weights, as_gguf=not chosen.reads_checkpoints))
+    stored = of(lambda: chosen.loaded(found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)))
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
     ranks = of(chosen_parallelism, chosen, where, options)
     of(lambda: chosen.check(model, ranks, stored.rule))

@@ -41,7 +41,7 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
     on_device = 0 if "activations" in plan.options.offload else 1
     activations = on_device * stage.layers_kept + stage.shared_kept + (SCALARS if stage.is_last else 0)
     held, gradients = held_logits(plan, stage), 0
-    groups = stage.groups[stage.in_flight[-1]]
+    groups = [group for group in stage.groups[stage.in_flight[-1]] if group.differentiated]
     if stage.ends is not None:
         kept, passed, _, own = stage.ends
         wide = head_input(plan, stage, stage.ends)

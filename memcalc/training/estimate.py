@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = ["StageEstimate", "TrainingEstimate", "estimate"]
 
+CONSTANT_SHAPES = "constant shapes: where the tokens of micro-batches vary, the allocator reserves more"
+EXPERTS_IN_16_BITS = (
+    "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
+    "experts of a layer are one array"
+)
+
 
 class StageEstimate(NamedTuple):
     """What the ranks of one pipeline stage hold: their tensors, and the budgets of device and host.
@@ -187,9 +193,11 @@ class TrainingEstimate(Shown):
     @property
     def assumed(self) -> tuple[str, ...]:
         """What no plan can say, and what was taken for it."""
-        found, plan = [], self.plan
+        found, plan = [CONSTANT_SHAPES], self.plan
         if plan.model.has_experts:
             found.append("every expert gets as many tokens; the rank that gets more holds more")
+            if plan.options.quantize_base is not None:
+                found.append(EXPERTS_IN_16_BITS)
         stored = plan.source.fields.get("quantization_config")
         if stored and plan.options.quantize_base is None:
             how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"

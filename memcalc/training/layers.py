@@ -113,14 +113,14 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
     out = plan.implementation.layer(tape, plan.micro_batch, layer, x)
     kept = tape.kept(how)
     if full and not any(value is x for value in kept):
-        kept.append(x)  # a checkpoint keeps its input, whether or not a gradient flows through it
+        kept.append(x)  # a checkpoint keeps its input, whether or not that gets a gradient
     whole = [value for value in tape.kept() if not any(value is other for other in kept)]
     differentiated = bool(tape.operations)
     forward = tape.forward_peak(x) if full else 0
     alone = replace(plan.model, layers=(replace(layer, times=1),), outside=())
     weights = list(weight_shards(plan, alone))
     group = LayerGroup(
-        kept=sum(value.bytes for value in kept) if differentiated or full else 0,
+        kept=sum(value.bytes for value in kept) if differentiated else 0,
         again=sum(value.bytes for value in whole) if full else 0,
         differentiated=differentiated,
         passed=tape.backward(how, forward=forward) if differentiated else NOTHING,

@@ -50,7 +50,7 @@ class TrainingOptions(OptionSet):
     dropout: float | None = field(
         default=None,
         metadata=about(
-            "dropout probability",
+            "dropout probability; with adapters that of their inputs (lora_dropout)",
             otherwise="the implementation's: 0 for transformers, 0.1 for megatron",
             group=DATA,
         ),

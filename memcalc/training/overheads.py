@@ -15,6 +15,8 @@ from memcalc.data.constants import (
     Measured,
 )
 from memcalc.ledger.budget import Line
+from memcalc.training.layers import LayerRuns, run_ends
+from memcalc.training.stage import checkpoint_bytes, kept_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +107,8 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         source, date = TRAINING_FUSED_AWAY_PERCENT[3:]
         least = -(kept * TRAINING_FUSED_AWAY_PERCENT.high // 100)
         yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
+    if full and not plan.layers_train:
+        yield kept_for_nothing(plan, stage)
     parallel = plan.parallelism
     if parallel.shard in (1, 2) and parallel.states_ranks > 1 and plan.implementation.gradients is None:
         numbers = min(ZERO_BUCKET_NUMBERS, sum(one.count for one in stage.trained))
@@ -122,3 +126,26 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
             low=0,
             high=routed * (parallel.ep - 1),
         )
+
+
+def kept_for_nothing(plan: TrainingPlan, stage: StageTensors) -> Line:
+    """Return what recomputed layers keep that have nothing to train, if their input gets a gradient.
+
+    torch.utils.checkpoint keeps none of it; transformers' own activation_checkpointing_enable makes the
+    embedded tokens need a gradient, whatever is trained, and then every layer keeps its input.
+    """
+    runs = LayerRuns(plan)
+    kept = sum(kept_by(runs.groups(chunk.layers, grad=True)[0]) for chunk in stage.chunks)
+    kept += runs.rope_bytes + checkpoint_bytes(plan)
+    if stage.ends is not None:
+        kept += run_ends(plan, stage.chunks[-1], grad=True).kept - stage.ends.kept
+    return Line(
+        component="activations",
+        name="kept by frozen layers, if their input gets a gradient",
+        bytes=0,
+        moments=plan.moments[:2],
+        evidence="assumed",
+        source="huggingface/transformers v5.23, modeling_utils.py: activation_checkpointing_enable, 2026-11",
+        low=0,
+        high=kept,
+    )

@@ -85,10 +85,16 @@ class TrainingPlan(NamedTuple):
     def input_grad(self) -> bool:
         """Whether a gradient flows into the first layer.
 
-        Where the embedding is frozen, recomputed layers could not run backwards without one: transformers'
+        Where the embedding is frozen, and layers train, recomputed ones are given one: transformers'
         enable_input_require_grads makes it.
         """
-        return self.is_trained(EMBEDDING) or self.options.recompute == "full"
+        return self.is_trained(EMBEDDING) or (self.options.recompute == "full" and self.layers_train)
+
+    @property
+    def layers_train(self) -> bool:
+        """Whether the layers have something to train: adapters, or weights of their own."""
+        inside = (weight.name for weight in self.model.weights() if "{layer}" in weight.name)
+        return bool(self.adapters) or any(map(self.is_trained, inside))
 
     def recomputed(self, module: str) -> str | None:
         """Return the unit in which the operations of a module are run again; None if they are not."""
@@ -329,6 +335,8 @@ def micro_batch(
         "expert": parallelism.etp,
     }
     dropout, repeat = options.dropout, options.repeat_kv
+    dropout = implementation.dropout if dropout is None else dropout
+    of_adapters = options.lora_rank is not None
     return MicroBatch(
         batch=batch,
         seq=seq,
@@ -336,7 +344,8 @@ def micro_batch(
         autocast=options.regime == "amp",
         attention=options.attention,
         repeat_kv=options.attention != "flash" if repeat is None else repeat,
-        dropout=implementation.dropout if dropout is None else dropout,
+        dropout=0 if of_adapters else dropout,
+        adapter_dropout=dropout if of_adapters else 0,
         experts=options.experts,
         cut={region: ranks for region, ranks in cut.items() if ranks > 1},
         routed_share=(parallelism.ep, parallelism.etp),
@@ -395,7 +404,7 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
         "pipeline_layout": plan.pipeline_layout,
         "recompute_modules": plan.recompute_modules,
         "experts": experts if plan.model.has_experts else None,
-        "dropout": micro.dropout,
+        "dropout": micro.adapter_dropout if adapters else micro.dropout,
         "lora_targets": tuple(sorted(plan.adapters)),
         "adapter_dtype": (options.adapter_dtype or "fp32") if adapters else None,
         "vocab_multiple": plan.vocab_multiple,

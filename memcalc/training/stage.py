@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.training.layers import LayerRuns
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["StageTensors", "chunks_of", "kept_by", "stage_tensors", "stages_asked"]
+__all__ = ["StageTensors", "checkpoint_bytes", "chunks_of", "kept_by", "stage_tensors", "stages_asked"]
 
 
 class StageTensors(NamedTuple):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightShard", "adapter_parameters", "shared_bytes", "trainable_parameters", "weight_shards"]
 
-QUANTISED = ("matrix", "expert", "shared")
+# linear layers, which bitsandbytes quantises; experts are one array a layer in transformers 5, and none
+QUANTISED = ("matrix", "shared")
 OUTSIDE = ("embedding", "head", "positions")
 
 

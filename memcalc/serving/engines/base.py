@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from memcalc.data.constants import Measured
     from memcalc.files.machines import Device
+    from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts import Part
@@ -194,6 +195,10 @@ class Engine(ABC):
     def window_rule(self, options: Mapping[str, int]) -> Kept:
         """Return the rule for the tokens that a layer keeps under these options."""
         return self.kept
+
+    def loaded(self, stored: StoredModel) -> StoredModel:
+        """Return how the engine stores a checkpoint that it has loaded; most keep its formats."""
+        return stored
 
     def prepare(self, model: Model) -> Model:
         """Return the model as the engine loads it; most load what the checkpoint has."""

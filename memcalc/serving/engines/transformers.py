@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from memcalc.files.machines import Device
+    from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
@@ -66,7 +67,7 @@ class Behaviour(NamedTuple):
     caching_allocator_warmup). `exllama`: the kernel for 4-bit GPTQ dequantises into a buffer. `autoawq`: up
     to an eighth of the prompt's cache was measured on top of it, for which no cause is known. `chunks`:
     generate() has prefill_chunk_size (huggingface/transformers, generation/configuration_utils.py: 4.51.3,
-    not 4.46.3).
+    not 4.46.3). `stacked`: the experts of a layer are one array.
     """
 
     prompt_logits: bool = False
@@ -76,6 +77,7 @@ class Behaviour(NamedTuple):
     exllama: bool = False
     autoawq: bool = False
     chunks: bool = True
+    stacked: bool = False
 
 
 class Transformers(Engine):
@@ -96,7 +98,7 @@ class Transformers(Engine):
         ),
         "4.46": Behaviour(own_blocks=(2, 2), exllama=True, chunks=False),
         "4.51": Behaviour(own_blocks=(0, 1), autoawq=True),
-        "5.23": Behaviour(autoawq=True),
+        "5.23": Behaviour(autoawq=True, stacked=True),
     }
     note = (
         "several devices without --tp: equal shares of the layers in order, as device_map is assumed to "
@@ -134,6 +136,12 @@ class Transformers(Engine):
                 "ask for single plans: which of logits and layers is the larger differs from point to point"
             )
             raise BadInputError("--engine-version", "4.46 or newer in a sweep", self.release, remedy)
+
+    def loaded(self, stored: StoredModel) -> StoredModel:
+        """Return a model as it is quantised while it is loaded."""
+        from memcalc.files.storage import as_bitsandbytes
+
+        return as_bitsandbytes(stored, stacked=self.behaviour.stacked)
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep window - 1 tokens: the current one is added while it is attended to."""

@@ -50,6 +50,7 @@ class MicroBatch(NamedTuple):
     attention: str = "flash"
     repeat_kv: bool = False
     dropout: float = 0.0
+    adapter_dropout: float = 0.0  # of what adapters are given
     experts: str | None = None
     trained: Callable[[str], bool] = everything_trained
     adapters: Mapping[str, Adapter] = {}

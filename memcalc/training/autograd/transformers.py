@@ -69,14 +69,15 @@ def adapted(
 ) -> Value:
     """Multiply by the two low-rank matrices of an adapter, from its input to its output.
 
-    PEFT's adapter copies the input to its own numbers, each adapter for itself, and adds its output in
-    them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
+    PEFT's adapter copies the input to its own numbers, each adapter for itself, drops some of them, and adds
+    its output in them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
     narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the
     matrix's numbers again to run backwards.
     """
     (x, out), (rank, width) = ends, micro.adapters[name.rpartition(".")[2]]
     stored = MatrixStorage(AUTOCAST if micro.autocast and width != 2 else ())
     own = tape.cast(x, width, f"{name} input for its adapter")
+    own = tape.dropout(own, micro.adapter_dropout, f"{name} input after dropout")
     inner = cut if region == "inner" else None  # the thin matrix beside the one that is cut is cut with it
     down = tape.linear(f"{name}.lora_A", own, rank, trained=True, region="hidden", stored=stored)
     columns = out.shape[-1]
