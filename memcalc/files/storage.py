@@ -85,7 +85,9 @@ def as_bitsandbytes(stored: StoredModel, *, stacked: bool) -> StoredModel:
         kinds |= {"expert", "router"} if model.model_type in LINEAR_ROUTERS else {"expert"}
     form = replace(stored.format, kinds=frozenset(kinds))
     if stacked and model.has_experts:
-        form = replace(form, assumed="experts and router in 16 bits: bitsandbytes quantises linear layers alone")
+        form = replace(
+            form, assumed="experts and router in 16 bits: bitsandbytes quantises linear layers alone"
+        )
     usual = weight_only_rule(form, stored.activation)
 
     def rule(tensor: Tensor) -> Format:
