@@ -68,8 +68,13 @@ def test_a_layer_with_adapters_keeps_what_peft_kept(name):
 
 
 SMALL_LLAMA = {
-    **{"model_type": "llama", "vocab_size": 97, "hidden_size": 64, "intermediate_size": 176},
-    **{"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
+    "model_type": "llama",
+    "vocab_size": 97,
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
 }
 
 
@@ -84,7 +89,7 @@ SMALL_LLAMA = {
     ],
 )
 def test_dropout_beside_adapters_is_their_own(dtype, flows, more, noise):
-    """Each adapter has an input of its own then, and a mask where a gradient flows: a byte a number on GPUs."""
+    """Each adapter has an input of its own, and where a gradient flows a mask: a byte a number on GPUs."""
     kept = []
     for share in (0, 0.05):
         plan = train(

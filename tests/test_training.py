@@ -15,9 +15,9 @@ from hypothesis import given, settings, strategies as st
 from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
+from memcalc.files.source import Source
 from memcalc.options import options_of
 from memcalc.serving.search import largest
-from memcalc.files.source import Source
 from memcalc.training.api import train
 from memcalc.training.checks import CHECKS
 from memcalc.training.layers import stream_shape
@@ -206,8 +206,13 @@ def test_shapes_are_assumed_to_be_constant():
 
 
 SMALL_LLAMA = {
-    **{"model_type": "llama", "vocab_size": 307, "hidden_size": 64, "intermediate_size": 176},
-    **{"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2},
+    "model_type": "llama",
+    "vocab_size": 307,
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
 }
 
 

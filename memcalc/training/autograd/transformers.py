@@ -70,9 +70,9 @@ def adapted(
     """Multiply by the two low-rank matrices of an adapter, from its input to its output.
 
     PEFT's adapter copies the input to its own numbers, each adapter for itself, drops some of them, and adds
-    its output in them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output first, and
-    narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes the
-    matrix's numbers again to run backwards.
+    its output in them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output
+    first, and narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes
+    the matrix's numbers again to run backwards.
     """
     (x, out), (rank, width) = ends, micro.adapters[name.rpartition(".")[2]]
     stored = MatrixStorage(AUTOCAST if micro.autocast and width != 2 else ())
