@@ -145,7 +145,7 @@ def device_fields(device: Device) -> dict[str, object]:
     return {
         "name": device.name,
         "capacity": device.capacity_bytes,
-        "seen": device.visible_mib is not None,
+        "known": "box" if device.is_nominal else "driver" if device.visible_mib is None else "framework",
         "usable": one.usable_bytes,
         "kind": list(KINDS).index(kind_of(device)),
     }

@@ -13,6 +13,11 @@
     logits: ["Logits", "../notebooks/transformer_in_shapes.html"],
     runtime: ["Runtime", "../notebooks/qwen3_32b_on_96_gb.html"],
   };
+  const KNOWN = {
+    framework: "Device, as a framework sees it",
+    driver: "Device, as its driver prints it: a framework sees a little less",
+    box: "Device, as its box says: assumed",
+  };
   const thin = (number) => number.toLocaleString("en-US");
   const gib = (number) => (Math.round((number * 100) / 2 ** 30) / 100).toFixed(2);
 
@@ -135,8 +140,7 @@
       row(`Total, at ${found.fullest}`, found.total, "total"),
       row("Lowest of the range", found.low, "low"),
       row("Highest of the range", found.high, "high"),
-      row(found.device.seen ? "Device, as a framework sees it" : "Device, as its driver prints it: a framework sees a little less",
-        found.device.capacity, "capacity"),
+      row(KNOWN[found.device.known], found.device.capacity, "capacity"),
     );
     form.querySelector(".room").textContent =
       `Largest context at this batch: ${found.maxContext === MEMCALC.limit ? "any number of" : thin(found.maxContext)} tokens. ` +

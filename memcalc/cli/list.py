@@ -30,8 +30,11 @@ def machines() -> list[dict[str, object]]:
     """Return the devices and the servers."""
     from memcalc.files.machines import devices, servers
 
-    rows = [{**item._asdict(), "capacity_bytes": item.capacity_bytes} for item in devices().values()]
-    return [*rows, *(item._asdict() for item in servers().values())]
+    rows = [
+        {**item._asdict(), "nominal_only": item.is_nominal, "capacity_bytes": item.capacity_bytes}
+        for item in devices().values()
+    ]
+    return [*rows, *({**item._asdict(), "kind": "server"} for item in servers().values())]
 
 
 def formats() -> list[dict[str, object]]:
@@ -99,7 +102,16 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     rows = LISTS[given.what]()
-    return Answer(0, lambda: rows, lambda: "\n".join(str(row["id"]) for row in rows))
+    text = machine_text if given.what == "machines" else lambda row: str(row["id"])
+    return Answer(0, lambda: rows, lambda: "\n".join(map(text, rows)))
+
+
+def machine_text(row: dict[str, object]) -> str:
+    """Return a device or a server as a line: its id, its kind, what a framework can use, what it is."""
+    size = row.get("capacity_bytes")
+    amount = f"{row['devices']} devices" if size is None else f"{size}"
+    nominal = "; the box's number, assumed" if row.get("nominal_only") else ""
+    return f"{row['id']:<24} {row['kind']:<8} {amount:>11}  {row['name']}{nominal}"
 
 
 COMMAND = Command(add, answer)

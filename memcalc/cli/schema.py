@@ -359,11 +359,18 @@ def answer_of_list() -> Schema:
         "vendor": text("who makes it"),
         "name": text("as it is sold"),
         "nominal": text("memory on the box"),
-        "printed_mib": number("memory as the driver prints it, MiB"),
+        "printed_mib": or_null(number("memory as the driver prints it, MiB; null if it was not found")),
         "visible_mib": or_null(number("memory as a framework sees it, MiB; null if it was not found")),
         **dated,
         **note,
         "capability": or_null(text("CUDA's name of the generation")),
+        "kind": choice("unified: host and device share the memory", "gpu", "npu", "tpu", "unified"),
+        "free_mib": or_null(
+            many("of unified memory at the start: least, typical, most; null if not measured", number("MiB"))
+        ),
+        "aliases": many("other names that it alone has", {"type": "string"}),
+        "taken_for": many("names that can mean others, too", {"type": "string"}),
+        "nominal_only": flag("the capacity is the number on the box, which is assumed"),
         "capacity_bytes": number("what a framework can use"),
     }
     server = {
@@ -371,6 +378,7 @@ def answer_of_list() -> Schema:
         "name": text("as it is sold"),
         "device": text("id of its devices"),
         "devices": number("how many it has", 1),
+        "kind": choice("what it is", "server"),
         **dated,
     }
     form: dict[str, Schema] = {

@@ -1,59 +1,96 @@
-"""Devices and machines: pools of memory, as large as a framework sees them."""
+"""Devices and machines: pools of memory, as large as a framework sees them, and how people write them."""
 
 from __future__ import annotations
 
 import json
 import re
 from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from memcalc.data import open_text
-from memcalc.errors import BadInputError, UnknownNameError, nearest
+from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.ledger.amount import MIB, Amount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-__all__ = ["Device", "Machine", "Server", "devices", "servers"]
+__all__ = ["UNIFIED", "Device", "Machine", "Server", "devices", "machine", "servers"]
 
-UNITS = {"GiB": 2**30, "GB": 10**9, "TiB": 2**40, "TB": 10**12}
+UNIFIED = "unified"  # the kind of devices whose memory is the host's, too
+BINARY = {"MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB
+HOST_UNITS = {"GIB": 2**30, "GB": 10**9, "TIB": 2**40, "TB": 10**12}
+SIZE = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?\s*(MiB|GiB|TiB|GB|TB|G)", re.IGNORECASE)
+COUNTED = re.compile(r"([0-9]+)\s*([x×*]?)\s*([^0-9].*|(?<![0-9])[0-9].*)", re.IGNORECASE | re.DOTALL)
+# what stands before an id in a vendor's name, or within it, and tells no two devices of the record apart
+VENDORS = re.compile(
+    "(?:nvidia|geforce|tesla|quadro|amd|instinct|radeon|intel|huawei|apple|google|cloud|habana)+"
+)
+FORM_FACTORS = {
+    *("sxm", "sxm2", "sxm3", "sxm4", "sxm5", "sxm6", "pcie", "oam", "hbm2", "hbm2e", "hbm3", "hbm3e"),
+    *("gddr6", "gddr6x", "gddr7", "gpu", "graphics", "generation", "edition", "server", "workstation"),
+}
+SERIES = re.compile("^(?:rtx|rx|arc|jetson|ascend|tpu)(?=.)")
+VARIANT = re.compile(r"(?:-[0-9]+g|-ecc)+$")  # what a family of devices differs in: a100-40g, a100-80g
+NEAR = 6  # names that an error offers at most
 
 
 class Device(NamedTuple):
     """One accelerator.
 
-    `printed_mib` is what the driver's tool prints (MiB), `visible_mib` what a framework sees, where that was
-    found; the box says `nominal`. Capacity is the smaller one that is known. `capability` is CUDA's name of
-    the generation, where there is one.
+    `printed_mib` is what the driver's tool prints (MiB), `visible_mib` what a framework sees, each where it
+    was found; the box says `nominal`. Capacity is what a framework sees, else what the driver prints, else
+    the box's number, which is an assumption. `capability` is CUDA's name of the generation, where there is
+    one. A device of the kind "unified" shares its memory with the host: `free_mib` is what the system leaves
+    free of it at the start (least, typical, most), where that was measured. `aliases` are other names that
+    can mean nothing else, `taken_for` those that can, and mean this device because it is the common one.
     """
 
     id: str
     vendor: str
     name: str
     nominal: str
-    printed_mib: int
+    printed_mib: int | None
     visible_mib: int | None
     source: str
     date: str
     note: str = ""
     capability: str | None = None  # https://developer.nvidia.com/cuda-gpus, 2026-11
+    kind: str = "gpu"
+    free_mib: tuple[int, int, int] | None = None
+    aliases: tuple[str, ...] = ()
+    taken_for: tuple[str, ...] = ()
 
     @property
     def capacity_bytes(self) -> Amount:
         """What a framework can use."""
-        return Amount((self.printed_mib if self.visible_mib is None else self.visible_mib) * MIB)
+        seen = self.printed_mib if self.visible_mib is None else self.visible_mib
+        return Amount(size_bytes(self.nominal) if seen is None else seen * MIB)
+
+    @property
+    def is_nominal(self) -> bool:
+        """Whether its capacity is the box's number, because nobody has published what is seen of it."""
+        return self.printed_mib is None and self.visible_mib is None
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether host and device share the memory."""
+        return self.kind == UNIFIED
 
 
 class Machine(NamedTuple):
-    """A count of equal devices. Two cards are two pools of their own, not one of twice the size.
+    """A count of devices. Two cards are two pools of their own, not one of twice the size.
 
-    `host_bytes` is the memory of the machine that all of them share; None where it is not given.
+    `host_bytes` is the memory of the machine that all of them share; None where it is not given. Where
+    devices differ, `cards` are they with their counts, in order, and `device` is the smallest. `defaults`
+    says in words what was taken for granted when its name was read.
     """
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
     device: Device
     host_bytes: Amount | None = None
+    cards: tuple[tuple[int, Device], ...] = ()
+    defaults: tuple[str, ...] = ()
 
 
 class Server(NamedTuple):
@@ -67,61 +104,98 @@ class Server(NamedTuple):
     date: str
 
 
+class Found(NamedTuple):
+    """What a name means; `is_taken` where it can mean others, too, and this is the common one."""
+
+    item: Device | Server
+    is_taken: bool = False
+
+
 @cache
-def devices() -> Mapping[str, Device]:
+def devices() -> dict[str, Device]:
     """Return the records of all devices, by id; one without source or date is a TypeError.
 
     >>> devices()["rtx-a6000"].printed_mib, devices()["rtx-a6000-ecc"].printed_mib
     (49140, 46068)
     """
     with open_text("machines.json") as file:
-        return MappingProxyType({record["id"]: Device(**record) for record in json.load(file)})
+        records: list[dict[str, Any]] = json.load(file)
+    for record in records:
+        record.update((name, tuple(value)) for name, value in record.items() if type(value) is list)
+    return {record["id"]: Device(**record) for record in records}
 
 
 @cache
-def servers() -> Mapping[str, Server]:
+def servers() -> dict[str, Server]:
     """Return the records of servers, by id.
 
     >>> servers()["atlas-800i-a2"].devices
     8
     """
     with open_text("servers.json") as file:
-        return MappingProxyType({record["id"]: Server(**record) for record in json.load(file)})
+        return {record["id"]: Server(**record) for record in json.load(file)}
 
 
 def machine(text: str) -> Machine:
-    """Return the machine that ``"COUNTx ID"`` names, or ``"COUNTx ID + 512GiB host"``; a bare ID: one device.
+    """Return the machine that a text names: devices, of one kind or of several, and the host's memory.
 
-    >>> two = machine("2x rtx-a6000")
+    Parameters
+    ----------
+    text : str
+        Devices as ``COUNTx ID``, a bare ID for one; an ID as in ``memcalc list machines``, whatever its case,
+        its spaces and the vendor before it. A size in place of an ID: ``24GiB`` exactly, ``24GB`` as vendors
+        print it. ``+`` between unequal devices, and before the memory of the host: ``+ 512GiB host``.
+
+    Raises
+    ------
+    BadInputError
+        A count, a size or a host that cannot be.
+    UnknownNameError
+        No device, or more than one, has this name.
+
+    Examples
+    --------
+    >>> two = machine("2x NVIDIA RTX A6000")
     >>> two.count, two.device.capacity_bytes
     (2, 47.54 GiB)
     >>> machine("4x atlas-800i-a2").count
     32
     >>> machine("1x rtx-4090 + 512GiB host").host_bytes
     512.00 GiB
+    >>> machine("h100").defaults
+    ('h100 is taken as h100-80g (NVIDIA H100 80 GB, SXM or PCIe)',)
+    >>> unequal = machine("rtx-3090 + 2x rtx-4090")
+    >>> unequal.count, unequal.device.id, [count for count, _ in unequal.cards]
+    (3, 'rtx-3090', [1, 2])
+
     """
-    cards, plus, memory = text.partition("+")
-    host = host_bytes(memory) if plus else None
-    name = cards.strip().lower()
-    digits = name[: len(name) - len(name.lstrip("0123456789"))]
-    if digits:
-        name = name.removeprefix(digits).strip().removeprefix("x").strip()
-    if digits and not 1 <= len(digits.lstrip("0")) < 10:
-        expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
-        raise BadInputError("--on", expected, text, "give the number of devices")
-    count = int(digits or 1)
-    if name in servers():
-        server = servers()[name]
-        return Machine(count * server.devices, devices()[server.device], host)
-    if name not in devices():
-        known = [*devices(), *servers()]
-        wanted = name.replace(" ", "-")
-        guess = " or ".join(one for one in known if wanted and wanted in one)
-        guess = f"did you mean {guess}?" if guess else nearest(wanted, known)
-        raise UnknownNameError(
-            "--on", f"one of {', '.join(known)}", text, guess or "see `memcalc list machines`"
-        )
-    return Machine(count, devices()[name], host)
+    counts: dict[Device, int] = {}
+    said: list[str] = []
+    hosts: list[Amount] = []
+    for place, part in enumerate(re.sub("(?i)ai max[+]", "ai max", text).split("+")):
+        words = part.strip()
+        if words.lower().endswith("host"):
+            hosts.append(host_bytes(words))
+            continue
+        if place and SIZE.fullmatch(words):
+            remedy = f"write {words} host for the memory of the host, 1x {words} for a device"
+            raise BadInputError("--on", "a size that says of what it is", words, remedy)
+        count, device, notes = counted(words, text)
+        counts[device] = counts.get(device, 0) + count
+        said += notes
+    if len(hosts) > 1 or not counts:
+        raise BadInputError("--on", '"COUNTx ID + 512GiB host"', text, "name devices, and one host at most")
+    if len(counts) > 1 and any(device.is_unified for device in counts):
+        remedy = "which part of the shared memory is the other device's host is not understood: name one kind"
+        raise BadInputError("--on", "one kind of device where the memory is unified", text, remedy)
+    smallest = min(counts, key=lambda device: device.capacity_bytes)
+    if hosts and smallest.is_unified:
+        remedy = f"{smallest.id} shares its memory with the host: leave it out"
+        raise BadInputError("--on", '"COUNTx ID"', f"{hosts[0]} of host memory", remedy)
+    cards = tuple((count, device) for device, count in counts.items()) if len(counts) > 1 else ()
+    return Machine(
+        sum(counts.values()), smallest, hosts[0] if hosts else None, cards, tuple(dict.fromkeys(said))
+    )
 
 
 def host_bytes(text: str) -> Amount:
@@ -130,8 +204,156 @@ def host_bytes(text: str) -> Amount:
     >>> host_bytes(" 512GiB host"), host_bytes("512 GB host")
     (512.00 GiB, 476.84 GiB)
     """
-    found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip())
+    found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip(), re.IGNORECASE)
     if found is None:
         expected = '"COUNTx ID + 512GiB host"'
         raise BadInputError("--on", expected, text.strip(), "write GiB or GB, and host")
-    return Amount(int(found[1]) * UNITS[found[2]])
+    return Amount(int(found[1]) * HOST_UNITS[found[2].upper()])
+
+
+# ---- how people write devices ----
+
+
+def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
+    """Return how many of which device a text names, and what was taken for granted.
+
+    Raises:
+        BadInputError: the count is none from 1 to 999999999.
+
+    """
+    number, name, one = 1, words, found(words)
+    split = None if one else COUNTED.fullmatch(words)  # "2080 ti" is found, and no count of a "ti"
+    if split is not None:
+        digits, times, rest = split.groups()
+        if not 1 <= len(digits.lstrip("0")) < 10:
+            expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
+            raise BadInputError("--on", expected, text, "give the number of devices")
+        number, one = int(digits), found(rest)
+        name = rest if times or one else words
+    if one is None:
+        refuse(name, text)
+    if isinstance(one.item, Server):
+        return number * one.item.devices, devices()[one.item.device], []
+    return number, one.item, list(notes(one.item, name if one.is_taken else ""))
+
+
+def notes(device: Device, taken: str) -> Iterator[str]:
+    """Yield what is taken for granted of a device; `taken` is a name that can mean others, too, or empty."""
+    if taken:
+        yield f"{taken} is taken as {device.id} ({device.name})"
+    if device.is_nominal and not device.nominal.endswith("iB"):
+        yield f"{device.id}: {device.nominal} as printed on the box is assumed to be {device.capacity_bytes}"
+    if device.is_unified and device.free_mib is None and device.vendor != "Apple":  # Metal leaves it a share
+        yield f"{device.id}: what the system itself holds of the shared memory is not known, and not counted"
+
+
+def found(name: str) -> Found | None:
+    """Return the device or server of a name, or a device of a size; None where the record has none."""
+    plain = name.strip().lower()
+    device = devices().get(plain)
+    if device is not None:
+        return Found(device, is_taken=plain in device.taken_for)
+    if SIZE.fullmatch(plain):
+        return Found(sized(plain))
+    known, wanted = spelled(), key(plain)
+    return known.get(wanted) or known.get(without_series(wanted))
+
+
+def without_series(name: str) -> str:
+    """Return a key without its series: no device of the record has the key of another's rest.
+
+    >>> without_series("rtx4090"), without_series("h100")
+    ('?4090', '?h100')
+    """
+    return f"?{SERIES.sub('', name)}"
+
+
+def key(name: str) -> str:
+    """Return what is left of a name without case, spaces, vendor and form factor.
+
+    >>> key("NVIDIA A100-SXM4-80GB"), key("Intel(R) Arc(TM) B580 Graphics"), key("rtx-4090")
+    ('a10080g', 'arcb580', 'rtx4090')
+    """
+    plain = re.sub(r"\((?:r|tm)\)|max-q", " ", name.lower())
+    words = re.split("[^a-z0-9]+", re.sub(r"([0-9])\s*gi?b?(?![a-z0-9])", r"\1g", plain))
+    joined = "".join(word for word in words if word not in FORM_FACTORS)
+    return VENDORS.sub("", joined, count=1) if VENDORS.match(joined) else joined
+
+
+@cache
+def spelled() -> dict[str, Found]:
+    """Return devices and servers by the keys of their names, with and without series and size."""
+    known: dict[str, Found] = {}
+    for device in devices().values():
+        size = re.fullmatch("([0-9]+) GB", device.nominal)
+        for name in (device.id, *device.aliases, *device.taken_for):
+            one = Found(device, is_taken=name in device.taken_for)
+            known.setdefault(key(name), one)
+            if size is not None:
+                known.setdefault(f"{key(name)}{size[1]}g", Found(device))
+    known.update((key(server.id), Found(server)) for server in servers().values())
+    return {without_series(name): one for name, one in known.items()} | known
+
+
+def sized(text: str) -> Device:
+    """Return a device of which the size alone is known."""
+    size = SIZE.fullmatch(text)
+    if size is None or not size_bytes(text):
+        raise BadInputError("--on", 'a size above 0, as in "24GiB"', text, "give the memory of one device")
+    unit = size[3].upper()
+    unit = unit.replace("IB", "iB") if unit in BINARY else "TB" if unit == "TB" else "GB"
+    number = size[1] if size[2] is None else f"{size[1]}.{size[2]}"
+    nominal = f"{number} {unit}"
+    return Device(f"{number}{unit}", "", f"a device of {nominal}", nominal, None, None, "as asked for", "")
+
+
+def size_bytes(text: str) -> int:
+    """Return the bytes of a device's size; what vendors print in GB are GiB.
+
+    >>> size_bytes("24 GiB") == size_bytes("24GB") == 24 * 2**30, size_bytes("31.84GiB")
+    (True, 34187939676)
+    """
+    size = SIZE.fullmatch(text.strip())
+    if size is None:
+        return 0
+    unit = {**BINARY, **AS_SOLD}[size[3].upper()]
+    part = size[2] or ""
+    return int(size[1] + part) * unit // 10 ** len(part)
+
+
+def refuse(name: str, text: str) -> NoReturn:
+    """Refuse a name that no device has, or that could be several, and offer those that are near.
+
+    Raises:
+        UnknownNameError: always.
+
+    """
+    near = nearest_ids(name)
+    known = near or [*devices(), *servers()]
+    expected = near[0] if len(near) == 1 else f"one of {', '.join(known)}"
+    remedy = f"did you mean {' or '.join(near)}?" if near else "see `memcalc list machines`"
+    raise UnknownNameError("--on", expected, text, remedy)
+
+
+def nearest_ids(name: str) -> list[str]:
+    """Return the ids that a name may mean: the variants of its family, else those that are spelled alike.
+
+    >>> nearest_ids("a100"), nearest_ids("h100x"), nearest_ids("rtx 4099")
+    (['a100-80g', 'a100-40g'], ['h100-80g', 'h100-94g'], ['rtx-4090'])
+    """
+    from difflib import get_close_matches
+
+    ids, asked = [*devices(), *servers()], without_series(key(name))
+    if len(asked) < 3:
+        return []
+    names = {one: without_series(key(one)) for one in ids}
+    families = {one: without_series(key(VARIANT.sub("", one))) for one in ids}
+    longest = max((family for family in families.values() if asked.startswith(family)), key=len, default=None)
+    alike = set(get_close_matches(asked, names.values(), n=3, cutoff=0.7))
+    near = (
+        [one for one in ids if families[one] == asked],
+        [one for one in ids if names[one].startswith(asked)],
+        [one for one in ids if families[one] == longest and len(families[one]) > 3],
+        [one for one in ids if names[one] in alike],
+    )
+    return next(filter(None, near), [])[:NEAR]

@@ -68,7 +68,7 @@ class ServingOptions(OptionSet):
     on: str | None = field(
         default=None,
         metadata=about(
-            'the machine: "COUNTx ID", and "+ 512GiB host" where host memory is used',
+            'the machine: "COUNTx ID" or "COUNTx 24GiB", "A + B" where devices differ, "+ 512GiB host"',
             otherwise="none, and no verdict",
             group=MACHINE,
             shown_as="MACHINE",

@@ -223,7 +223,7 @@ class TrainingOptions(OptionSet):
     on: str | None = field(
         default=None,
         metadata=about(
-            'the machine: "COUNTx ID", and "+ 512GiB host"',
+            'the machine: "COUNTx ID" or "COUNTx 24GiB", "A + B" where devices differ, "+ 512GiB host"',
             otherwise="no machine",
             group=MACHINE,
             shown_as="MACHINE",

@@ -375,6 +375,7 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
     ['accumulate 1', 'implementation transformers', 'dropout 0.0']
     """
     filled = plan_fields(plan)
+    yield from () if plan.machine is None else plan.machine.defaults
     apart = {
         "parallelism": plan.parallelism.world > 1,
         "Megatron-LM": plan.implementation.gradients is not None,
