@@ -274,13 +274,16 @@ def is_mapping(value: object) -> bool:
     )
 
 
-def value_of(text: str) -> int | str:
-    """Return the value of an engine's option that a text means: true, false, a whole number, or the text.
+def value_of(text: str) -> float | str:
+    """Return the value of an engine's option that a text means: true, false, a number, or the text.
 
-    >>> [value_of(text) for text in ("true", "16", "8k", "-1", "many")]
-    [True, 16, 8192, -1, 'many']
+    >>> [value_of(text) for text in ("true", "16", "8k", "-1", "0.8", "many")]
+    [True, 16, 8192, -1, 0.8, 'many']
     """
     switches: dict[str, int] = {"true": True, "false": False}
+    before, point, after = text.partition(".")
+    if point and text.isascii() and before.isdigit() and after.isdigit() and len(text) < LONGEST_NUMBER:
+        return float(text)
     return switches.get(text.lower(), whole_number(text, scaled=True))
 
 

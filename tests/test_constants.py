@@ -130,8 +130,8 @@ LINES = {
         "CUDA graphs": (-944_892_805, 107_374_182, 1_105_954_078),
     },
     ("sglang", "1x h100-80g"): {
-        "outside PyTorch's allocator, in the share": (357_556_026, 483_183_820, 792_421_465),
-        "outside PyTorch's allocator, on top of it": (39_728_448, 53_687_092, 88_046_830),
+        "outside PyTorch's allocator, in the share": (329_746_113, 445_602_856, 730_788_684),
+        "outside PyTorch's allocator, on top of it": (67_538_361, 91_268_056, 149_679_611),
         "loading workspaces": (118_111_600, 128_849_018, 139_586_437),
         "request-to-token table": (335_577_088, 335_577_088, 671_154_176),
         "CUDA graphs": (64_424_509, 966_367_641, 1_986_422_374),

@@ -362,7 +362,8 @@ def test_a_chunk_is_for_versions_that_know_it(version: str) -> None:
 
 def test_the_ends_of_ranges_are_told_apart_as_the_middle_is() -> None:
     """What lies outside the share is held against the device, not against the share."""
-    serving = serve("deepseek-ai/DeepSeek-V3.2", context=8192, on="8x h20-96g", engine="sglang")
+    asked = {"on": "8x h20-96g", "engine": "sglang", "utilization": 0.9}
+    serving = serve("deepseek-ai/DeepSeek-V3.2", context=8192, **asked)
     (pool,) = serving.budget.pools
     assert pool.usable_bytes is not None
     assert pool.high_bytes > pool.usable_bytes

@@ -123,7 +123,7 @@ def of_option(option: Option, *, filled: bool) -> Schema:
         words = get_args(kind)[0] is str
         found = many(meaning, {"type": "string" if words else "integer"})
     elif get_origin(kind) is Mapping:
-        found = by_name(meaning, {"type": ["integer", "boolean"]})
+        found = by_name(meaning, {"type": ["number", "boolean"]})
     elif kind is int:
         found = number(meaning, option.at_least)
     else:
@@ -393,7 +393,7 @@ def answer_of_list() -> Schema:
         **identity,
         "version": text("the version that is meant where none is named"),
         "versions": many("how the versions begin that are known", {"type": "string"}),
-        "options": by_name("its own options with their defaults", {"type": ["integer", "boolean"]}),
+        "options": by_name("its own options with their defaults", {"type": ["number", "boolean"]}),
         "offloads": many("its rules for weights in the memory of the host", {"type": "string"}),
         **note,
     }

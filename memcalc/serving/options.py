@@ -95,6 +95,15 @@ class ServingOptions(OptionSet):
             "ranks, of tp, that share the tokens of the KV cache", otherwise="1", at_least=1, group=MACHINE
         ),
     )
+    attention_dp: int | None = field(
+        default=None,
+        metadata=about(
+            "copies of attention among the tp ranks (SGLang: --dp N with --enable-dp-attention)",
+            otherwise="1",
+            at_least=1,
+            group=MACHINE,
+        ),
+    )
     utilization: float | None = field(
         default=None,
         metadata=about(

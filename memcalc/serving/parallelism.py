@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["ServingParallelism", "stages"]
 
 
+ATTENTION, ATTENTION_KINDS = "self_attn.", ("cache", "state", "embedding")
+
+
 class ServingParallelism(NamedTuple):
     """Ranks in each direction; `ep` of the ``tp * dp`` ranks share the experts, whole.
 
     `dcp` of the `tp` ranks share the tokens of a sequence's cache: decode context parallelism.
+    `attention_dp` of the `tp` ranks each have attention and sequences of their own, within the world.
 
     >>> ServingParallelism(tp=4, dp=2).world
     8
@@ -30,6 +34,12 @@ class ServingParallelism(NamedTuple):
     ep: int = 1
     dp: int = 1
     dcp: int = 1
+    attention_dp: int = 1
+
+    @property
+    def attention_tp(self) -> int:
+        """Ranks among which the heads of attention are cut."""
+        return self.tp // self.attention_dp
 
     @property
     def world(self) -> int:
@@ -40,13 +50,16 @@ class ServingParallelism(NamedTuple):
         """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
         if self.tp == self.ep == 1:
             return tensor
+        if self.attention_dp > 1 and (tensor.kind in ATTENTION_KINDS or ATTENTION in tensor.name):
+            return tensor.on_rank(tp=self.attention_tp)
         if tensor.active_experts is None or self.ep == 1:
             return tensor.on_rank(tp=self.tp)
         return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)
 
     def sequences(self, batch: int) -> int:
         """Return how many of the batch's sequences the fullest data-parallel rank serves."""
-        return batch if self.dp == 1 else ceil_div(batch, self.dp)
+        copies = self.dp * self.attention_dp
+        return batch if copies == 1 else ceil_div(batch, copies)
 
 
 def stages(model: Model, pp: int) -> Iterator[Model]:

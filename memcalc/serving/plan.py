@@ -12,6 +12,7 @@ from memcalc.ledger.amount import Amount
 from memcalc.ledger.tensor import least
 from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
+from memcalc.serving.engines.base import Setting
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import ServingParallelism
 
@@ -152,6 +153,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     named = of(lambda: cache_named(found, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
     offload = of(lambda: offload_rule(chosen, where, options.offload, gguf=stored.is_gguf))
+    setting = Setting(model, device, ranks, own, options.draft)
     return ServingPlan(
         options=options,
         source=found,
@@ -167,7 +169,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         prompt=of(lambda: options.prompt),
         batch=of(lambda: options.batch),
         prefill_chunk=of(lambda: options.prefill_chunk),
-        utilization=of(lambda: options.utilization or chosen.default_share(model, device, ranks, own)),
+        utilization=of(share_taken, chosen, setting, options.utilization),
         engine_options=own,
         offload=offload,
         weights=of(lambda: stored.name),
@@ -175,6 +177,11 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         unmatched=of(lambda: stored.unmatched),
         draft=of(lambda: chosen_draft(options, chosen, stored, model, ranks)),
     )
+
+
+def share_taken(chosen: Engine, setting: Setting, asked: float | None) -> float:
+    """Return the engine's share of a device: its own, or what it makes of the one that is asked for."""
+    return chosen.default_share(setting) if asked is None else chosen.asked_share(asked, setting)
 
 
 def cache_named(found: Source, usual: str | None, options: ServingOptions) -> str | None:
@@ -234,7 +241,9 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
     if {"engine", "engine_version"} & left_open:
         yield f"{engine.title} {engine.release}"
     if "utilization" in left_open:
-        yield f"share {plan.utilization:g}"
+        device = None if plan.machine is None else plan.machine.device
+        setting = Setting(plan.model, device, plan.parallelism, plan.engine_options, asked.draft)
+        yield engine.share_words(plan.utilization, setting)
     chunk = () if "prefill_chunk" in left_open else (engine.chunk_option,)
     yield from engine.default_words(plan.engine_options, {*dict(asked.engine_options), *chunk})
     if "batch" in left_open:
@@ -307,6 +316,7 @@ def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOp
     alone = where is not None and not {"tp", "pp", "dp"} & set(asked)
     usual = chosen.default_parallelism(where.count) if alone and where is not None else ServingParallelism()
     found = usual._replace(**asked)
+    refuse_copies(chosen, found)
     if found.tp * found.dp % found.ep:
         given = f"{found.ep} for tp {found.tp} x dp {found.dp}"
         raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are split over those ranks")
@@ -316,6 +326,16 @@ def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOp
             "--tp x --pp x --dp", "as many ranks as devices", given, "change --on or the ranks"
         )
     return found
+
+
+def refuse_copies(chosen: Engine, ranks: ServingParallelism) -> None:
+    """Refuse copies of attention with engines that have none, or that do not divide the ranks."""
+    copies = ranks.attention_dp
+    if copies > 1 and not chosen.copies_attention:
+        remedy = "it is SGLang's data-parallel attention; leave it out, or use --dp for copies of the model"
+        raise BadInputError("--attention-dp", f"1 for {chosen.id}", copies, remedy)
+    if ranks.tp % copies:
+        raise BadInputError("--attention-dp", f"a divisor of tp {ranks.tp}", copies, "change one of the two")
 
 
 def kv_formats(

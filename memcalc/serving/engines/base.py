@@ -29,6 +29,7 @@ __all__ = [
     "Engine",
     "Placement",
     "RankContext",
+    "Setting",
     "activation_width",
     "cuda_evidence",
     "last_logits",
@@ -65,6 +66,16 @@ class RankContext(NamedTuple):
         return batch * (prompt if self.prefill_chunk is None else least(prompt, self.prefill_chunk))
 
 
+class Setting(NamedTuple):
+    """What an engine's own share may depend on; `draft` is ``mtp``, the source of a draft model, or None."""
+
+    model: Model
+    device: Device | None
+    ranks: ServingParallelism
+    options: Mapping[str, int]
+    draft: str | None = None
+
+
 class Placement(NamedTuple):
     """Where a weight, or a copy of it, lies: the pool, how many arrays of what shape, and in which format."""
 
@@ -92,6 +103,7 @@ class Engine(ABC):
     defaults: Mapping[str, int] = {}
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's presets
     reads_checkpoints = True  # whether they may be a checkpoint's
+    copies_attention = False  # whether some of the tp ranks may have attention of their own, see attention_dp
     shares_context = False  # whether the context is that of all sequences together
     most_sequences: int | None = None  # that the engine can tell apart
     cache_formats: Mapping[str, Format] = KV_FORMATS
@@ -121,18 +133,14 @@ class Engine(ABC):
         >>> [ENGINES["transformers"].for_version(release) for release in ("4.46.3", "5.0", "4.4")]
         ['4.46', '5.23', None]
         """
-        found = (
-            version for begins, version in cls.versions.items() if f"{release}.".startswith(f"{begins}.")
-        )
-        return next(found, None)
+        found = [begins for begins in cls.versions if f"{release}.".startswith(f"{begins}.")]
+        return cls.versions[max(found, key=len)] if found else None
 
     def defaults_on(self, device: Device | None, ranks: ServingParallelism) -> Mapping[str, int]:
         """Return the options' defaults; of some engines they depend on the device, or on the ranks."""
         return self.defaults
 
-    def default_share(
-        self, model: Model, device: Device | None, ranks: ServingParallelism, options: Mapping[str, int]
-    ) -> float:
+    def default_share(self, setting: Setting) -> float:
         """Return the share of a device's memory that the engine takes if none is asked for."""
         return 0.9
 
@@ -145,6 +153,14 @@ class Engine(ABC):
         """
         numbers = tuple(int(part) for part in self.release.split(".") if part.isdigit())[: len(begin)]
         return bool(numbers) and numbers >= begin[: len(numbers)]
+
+    def asked_share(self, share: float, setting: Setting) -> float:
+        """Return the share that the engine takes if this one is asked for."""
+        return share
+
+    def share_words(self, share: float, setting: Setting) -> str:
+        """Return its own share in words; engines that compute it say from what."""
+        return f"share {share:g}"
 
     def options(
         self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
@@ -287,6 +303,10 @@ def checked_value(field: str, value: object, default: int) -> int:
         BadInputError: a flag is neither true nor false, or a number is none from 1 (or 0) to 999999999.
 
     """
+    if isinstance(default, float):
+        if type(value) not in (int, float) or not 0 < value <= 1:  # type: ignore[operator]
+            raise BadInputError(field, "a share above 0 and at most 1", value, "correct the value")
+        return value  # type: ignore[return-value]
     if isinstance(default, bool):
         if type(value) is not bool:
             raise BadInputError(field, "true or false", value, "correct the value")
@@ -350,22 +370,27 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
         BadInputError: heads, key/value heads, widths or experts are no multiple of the ranks.
 
     """
-    tp, ep = parallelism.tp, parallelism.ep
+    ep, cuts = parallelism.ep, parallelism.attention_tp
     for layer in model.groups:
         for _, part in layer.parts:
-            counts: dict[str, int] = {}
+            heads: dict[str, int] = {}
             if is_gqa(part) or is_mla(part):
-                counts["query heads"] = part.heads
-            if is_gqa(part) and not (replicates and tp % part.kv_heads == 0):
-                counts["key/value heads"] = part.kv_heads
-            counts.update(sharded_widths(part, parallelism))
-            for what, number in counts.items():
-                if number % tp:
-                    expected = f"a divisor of the model's {number} {what}"
-                    raise BadInputError("--tp", expected, tp, f"{engine} cuts them whole; choose another tp")
+                heads["query heads"] = part.heads
+            if is_gqa(part) and not (replicates and cuts % part.kv_heads == 0):
+                heads["key/value heads"] = part.kv_heads
+            refuse_remainder(heads, cuts, engine)
+            refuse_remainder(sharded_widths(part, parallelism), parallelism.tp, engine)
             if is_moe(part) and part.experts % ep:
                 expected = f"a divisor of the model's {part.experts} experts"
                 raise BadInputError("--ep", expected, ep, f"{engine} splits experts evenly")
+
+
+def refuse_remainder(counts: Mapping[str, int], ranks: int, engine: str) -> None:
+    """Refuse ranks that do not divide what is cut among them."""
+    for what, number in counts.items():
+        if number % ranks:
+            expected = f"a divisor of the model's {number} {what}"
+            raise BadInputError("--tp", expected, ranks, f"{engine} cuts them whole; choose another tp")
 
 
 def sharded_widths(part: Part, parallelism: ServingParallelism) -> dict[str, int]:
@@ -426,14 +451,15 @@ def activation_width(part: Part, parallelism: ServingParallelism) -> int:
         inner = part.expert_width if parallelism.ep > 1 else ceil_div(part.expert_width, tp)
         shared = 0 if part.shared_width is None else 3 * ceil_div(part.shared_width, tp)
         return 4 * width + 2 * part.top_k * width + max(3 * part.top_k * inner, shared) + part.experts
+    cuts = parallelism.attention_tp
     if is_gqa(part):
         return (
             4 * width
-            + 3 * ceil_div(part.heads, tp) * part.head_dim
-            + 4 * ceil_div(part.kv_heads, tp) * part.head_dim
+            + 3 * ceil_div(part.heads, cuts) * part.head_dim
+            + 4 * ceil_div(part.kv_heads, cuts) * part.head_dim
         )
     if is_mla(part):
         head = 2 * (part.nope_dim + part.rope_dim) + (part.nope_dim + part.value_dim) + part.value_dim
-        return 4 * width + ceil_div(part.heads, tp) * head
+        return 4 * width + ceil_div(part.heads, cuts) * head
     ffn = getattr(part, "ffn_width", None)
     return 0 if ffn is None else 4 * width + 3 * ceil_div(ffn, tp)

@@ -1,12 +1,18 @@
 """SGLang: weights and pool share a fraction of what was free at the start; the rest is left for the passes.
 
 pool = fraction x (visible - runtime) - weights. Source: sgl-project/sglang, model_executor/model_runner.py,
-profile_max_num_token, read 2026-11. The pool holds one token more than it gives out.
+profile_max_num_token, and since 0.5.19 mem_cache/kv_cache_configurator.py, read 2026-11. The pool holds one
+token more than it gives out. Which fraction, see sglang_share.
+
+Windows: gpt-oss has a pool for its full layers and one for the others, with a ratio of the first one's tokens
+(HybridSWAPoolConfigurator: tokens = bytes / (full + ratio x windowed)). Models that are known here keep all
+tokens in every layer: SGLang switches the second pool off for Gemma 2 and 3
+(arg_groups/model_overrides/gemma2_gemma3.py), and takes no notice of the windows of the others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from memcalc.data.constants import (
     SGLANG_GRAPHS,
@@ -18,7 +24,8 @@ from memcalc.data.constants import (
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.tensor import least
+from memcalc.ledger.parts.kinds import is_gqa
+from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import (
     WHILE_SERVING,
     Engine,
@@ -29,6 +36,17 @@ from memcalc.serving.engines.base import (
     refuse_states,
     refuse_uneven,
 )
+from memcalc.serving.engines.sglang_share import (
+    NEWEST,
+    NO_CARD,
+    RELEASES,
+    Asked,
+    Release,
+    aiter_factor,
+    memory_of,
+    own_share,
+    uses_aiter,
+)
 from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
 from memcalc.serving.engines.sparse_cache import (
     FP8_DS_MLA,
@@ -38,21 +56,41 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
+from memcalc.serving.engines.vllm import expert_padding
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
-    from memcalc.serving.engines.base import RankContext
+    from memcalc.serving.engines.base import RankContext, Setting
 
 __all__ = ["SGLang"]
 
 UNMEASURED = "the count of vLLM's passes, for which no figure of SGLang was found"
 
+TWO_POOLS = ("gpt_oss",)
+ONE_POOL = ("gemma2", "gemma3", "gemma3_text", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
+MILLION = 10**6
+# models whose class cuts attention among fewer ranks than the rest (layers/dp_attention.py), since 0.5.9 the
+# embedding, too
+COPYING = (
+    "deepseek_v2",
+    "deepseek_v3",
+    "deepseek_v32",
+    "glm4_moe",
+    "glm_moe_dsa",
+    "gpt_oss",
+    "kimi_k2",
+    "kimi_k25",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+)
+COPYING_SINCE = tuple(RELEASES)[tuple(RELEASES).index("0.5.9") :]
 INDEXERS_APART = "0.5.3"  # the first with sparse attention: its pool was sized without the indexers' keys
 
 
@@ -61,43 +99,94 @@ class SGLang(Engine):
 
     id = "sglang"
     title = "SGLang"
-    version = "0.5"
-    versions: Mapping[str, str] = {"0.4": "0.5", "0.5": "0.5"}
+    version = NEWEST
+    versions: Mapping[str, str] = {"0.4": "0.4.10", "0.5": NEWEST, **{name: name for name in RELEASES}}
+    behaviours: ClassVar[Mapping[str, Release]] = RELEASES
     reserves = True
+    copies_attention = True
     note = (
-        "--utilization is its mem-fraction-static (its own default is a little lower, by the device); "
-        "options: chunked_prefill_size (8192 tokens), disable_cuda_graph (false), plain_fp8 (false: sparse "
+        "--utilization is its mem-fraction-static; options: chunked_prefill_size and cuda_graph_max_bs "
+        "(by the card's memory and the ranks), disable_cuda_graph (false), swa_full_tokens_ratio (0.8: "
+        "tokens of gpt-oss's windowed layers for one of the others), plain_fp8 (false: sparse "
         "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm)"
     )
     defaults: Mapping[str, int] = {
         "chunked_prefill_size": 8192,
+        "cuda_graph_max_bs": 256,
         "disable_cuda_graph": False,
+        "swa_full_tokens_ratio": 0.8,  # type: ignore[dict-item]  # the one share among whole numbers
         "plain_fp8": False,
     }
     chunk_option = "chunked_prefill_size"
     cache_formats: Mapping[str, Format] = with_layouts(FP8_DS_MLA)
-    counted: Mapping[str, str] = {"chunked_prefill_size": "tokens a pass"}
+    counted: Mapping[str, str] = {
+        "chunked_prefill_size": "tokens a pass",
+        "cuda_graph_max_bs": "sequences in CUDA graphs",
+    }
+
+    @property
+    def rules(self) -> Release:
+        """What this release takes where nobody says."""
+        return self.behaviours[self.version]
+
+    def defaults_on(self, device: Device | None, ranks: ServingParallelism) -> Mapping[str, int]:
+        """Return the sizes of passes and graphs: they depend on the card's memory and the ranks."""
+        card = self.rules.card(NO_CARD if device is None else memory_of(device))
+        graphs = card.graphs if ranks.tp < 4 else card.graphs_of_four
+        return {**self.defaults, "chunked_prefill_size": card.chunk, "cuda_graph_max_bs": graphs}
+
+    def default_share(self, setting: Setting) -> float:
+        """Return what is left beside passes and graphs."""
+        return own_share(Asked(self.rules, *setting))[0]
+
+    def asked_share(self, share: float, setting: Setting) -> float:
+        """Return the share as it is asked for; with AMD's attention kernels the engine scales it, too."""
+        return share * aiter_factor(Asked(self.rules, *setting))
+
+    def share_words(self, share: float, setting: Setting) -> str:
+        """Return its own share with what it is computed from."""
+        return f"share {share:.3g} = {own_share(Asked(self.rules, *setting))[1]}"
+
+    def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
+        """Yield its options in words, but for what few models have."""
+        return super().default_words(options, {*given, "swa_full_tokens_ratio"})
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Cut every matrix over all devices."""
         return ServingParallelism(tp=devices)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that do not divide, and windows: their pools are of sizes of their own.
+        """Refuse ranks that do not divide, and windows of models whose pools are not known.
 
         Raises:
-            BadInputError: the ranks are not possible, or a layer attends to a window of the tokens only.
+            BadInputError: the ranks are not possible, or it is not known what the engine does with windows.
 
         """
         refuse_uneven(model, parallelism, self.id, replicates=True)
-        refuse_cut_blocks(model, parallelism, rule, self.id)
-        for layer in model.groups:
-            for _, part in layer.parts:
-                window = getattr(part, "window", None)
-                if window is not None:
-                    expected = "a model without sliding windows"
-                    remedy = "sglang gives windowed layers a pool of their own, which is not understood yet"
-                    raise BadInputError("--engine sglang", expected, f"a window of {window}", remedy)
+        refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({"mxfp4"}))
+        if parallelism.attention_dp > 1:
+            self.refuse_uncopied(model)
+        windows = windows_of(model)
+        if windows and model.model_type not in (*TWO_POOLS, *ONE_POOL):
+            expected = f"a model without sliding windows, or one of {', '.join((*TWO_POOLS, *ONE_POOL))}"
+            remedy = "it is not known whether this one's windows get a pool of their own"
+            given = f"{model.model_type} with a window of {min(windows)}"
+            raise BadInputError("--engine sglang", expected, given, remedy)
+
+    def refuse_uncopied(self, model: Model) -> None:
+        """Refuse copies of attention in models and releases for which it is not known what they copy.
+
+        Raises:
+            BadInputError: this is such a one.
+
+        """
+        if model.model_type not in COPYING:
+            remedy = "it is not known to cut attention otherwise than the rest; leave it out"
+            expected = f"a model of type {', '.join(COPYING)}"
+            raise BadInputError("--attention-dp", expected, model.model_type, remedy)
+        if self.version not in COPYING_SINCE:
+            remedy = "older ones keep the embedding whole; leave the version out"
+            raise BadInputError("--engine-version", "0.5.9 or newer", self.release, remedy)
 
     def prepare(self, model: Model) -> Model:
         """Refuse models that remember states."""
@@ -130,7 +219,18 @@ class SGLang(Engine):
         refuse_dense(model, keys, values, self.id)
 
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
-        """Yield the pool's cells: before sgl-project/sglang#11309 the keys of indexers were not in them."""
+        """Yield the pool's cells; with two pools the first is as large as the second one needs it to be.
+
+        Before sgl-project/sglang#11309 the keys of indexers were not in them.
+        """
+        windows = windows_of(stage)
+        if stage.model_type in TWO_POOLS and self.rules.windows and windows:
+            ratio = round(options["swa_full_tokens_ratio"] * MILLION)
+            first = greatest(tokens, ceil_div(least(tokens, max(windows)) * MILLION, ratio))
+            yield from stage.cache(
+                batch, tokens, lambda _, window: first if window is None else first * ratio // MILLION
+            )
+            return
         for tensor in super().cache(stage, batch, tokens, options):
             if not (self.release.startswith(INDEXERS_APART) and tensor.name.endswith(INDEX_KEYS)):
                 yield tensor
@@ -143,12 +243,14 @@ class SGLang(Engine):
         """Yield what is loaded besides the weights, the runtime in its two shares, and the graphs."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
+        yield from expert_padding(rank)
         yield weight_rounding(rank)
         yield from non_torch(rank)
         yield measured_line(
             "loading workspaces", SGLANG_LOADING, formula="workspaces", evidence=cuda_evidence(rank)
         )
         yield from request_table(rank)
+        yield from attention_workspace(Asked(self.rules, rank.stage, rank.device, rank.parallelism, {}))
         if not rank.options["disable_cuda_graph"]:
             yield measured_line(
                 "CUDA graphs",
@@ -161,7 +263,8 @@ class SGLang(Engine):
     def growing_lines(self, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
         """Yield a pass's temporaries and the last tokens' logits, on top of the share."""
         width, element = inner_width(rank), rank.element_bytes
-        tokens = least(batch * prompt, rank.options["chunked_prefill_size"])
+        chunk = rank.options["chunked_prefill_size"] // rank.parallelism.attention_dp
+        tokens = least(batch * prompt, chunk)
         yield Line(
             component="activations",
             name="widest part of a prefill pass",
@@ -195,6 +298,34 @@ def non_torch(rank: RankContext) -> Iterator[Line]:
             evidence=cuda_evidence(rank),
             outside=outside,
         )
+
+
+def windows_of(model: Model) -> set[int]:
+    """Return the windows of a model's layers, in tokens."""
+    parts = (part for layer in model.groups for _, part in layer.parts)
+    return {window for part in parts if (window := getattr(part, "window", None)) is not None}
+
+
+def attention_workspace(asked: Asked) -> Iterator[Line]:
+    """Yield what AMD's attention kernels keep: for each request and head a partial sum of each 256 positions.
+
+    Source: sgl-project/sglang, layers/attention/aiter_backend.py (workspace_buffer), and the 51.75 GiB of
+    sgl-project/sglang#18263 for 3,261 requests of Qwen3-30B-A3B.
+    """
+    heads = {part for layer in asked.model.groups for _, part in layer.parts if is_gqa(part)}
+    if not heads or not uses_aiter(asked):
+        return
+    part = next(iter(heads))
+    mine, pieces = ceil_div(part.heads, asked.ranks.attention_tp), ceil_div(asked.model.max_context or 0, 256)
+    low, typical, high = (rows * mine * pieces * (part.head_dim * 4 + 8) for rows in SGLANG_REQUESTS[:3])
+    yield measured_line(
+        "workspace of AITER attention",
+        SGLANG_REQUESTS._replace(low=low, typical=typical, high=high),
+        formula=f"{SGLANG_REQUESTS.low} to {SGLANG_REQUESTS.high} requests x {mine} heads x {pieces} pieces "
+        f"x ({part.head_dim} x 4 + 8) B",
+        evidence="assumed",
+        outside=True,
+    )
 
 
 def index_keys(rank: RankContext, batch: int, tokens: int) -> Iterator[Line]:
