@@ -36,6 +36,7 @@ from memcalc.serving.engines.base import (
     refuse_states,
     refuse_uneven,
 )
+from memcalc.serving.engines.mxfp4 import expert_padding
 from memcalc.serving.engines.sglang_share import (
     NEWEST,
     NO_CARD,
@@ -56,7 +57,6 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
-from memcalc.serving.engines.vllm import expert_padding
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:

@@ -15,11 +15,9 @@ from memcalc.data import constants
 from memcalc.data.constants import GIB, Measured
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts.kinds import is_moe
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
-    ALWAYS,
     WHILE_SERVING,
     Engine,
     cuda_evidence,
@@ -28,6 +26,7 @@ from memcalc.serving.engines.base import (
     refuse_states,
     refuse_uneven,
 )
+from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
 from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
 from memcalc.serving.engines.sparse_cache import (
     FP8_DS_MLA,
@@ -150,7 +149,7 @@ class VLLM(Engine):
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse ranks that do not divide heads, widths, experts or the blocks of a format."""
         refuse_uneven(model, parallelism, self.id, replicates=True)
-        refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({"mxfp4"}))
+        refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({MXFP4}))
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
         """Refuse versions whose trial pass is as long as the context, which differs from point to point.
@@ -314,28 +313,7 @@ def expert_workspace_width(rank: RankContext) -> int:
     widths, ranks = [0], rank.parallelism
     for layer in rank.stage.groups:
         for _, part in layer.parts:
-            if is_moe(part) and all(rank.rule(tensor).id != "mxfp4" for tensor in part.weights()):
+            if is_moe(part) and all(rank.rule(tensor).id != MXFP4 for tensor in part.weights()):
                 inner = part.expert_width if ranks.ep > 1 else ceil_div(part.expert_width, ranks.tp)
                 widths.append(part.top_k * (max(2 * inner, part.width) + inner))
     return max(widths)
-
-
-def expert_padding(rank: RankContext) -> Iterator[Line]:
-    """Yield what MXFP4 experts grow by when they are laid out for the kernel: measured on gpt-oss alone."""
-    if "mxfp4" not in rank.formats:
-        return
-    size = sum(
-        tensor_bytes(rank.parallelism.on_rank(tensor), rank.rule(tensor))
-        for tensor in rank.stage.weights()
-        if rank.rule(tensor).id == "mxfp4"
-    )
-    share = constants.VLLM_MXFP4_PADDING
-    low, typical, high = (size * end // 1000 for end in share[:3])
-    yield measured_line(
-        "padding of MXFP4 experts",
-        share._replace(low=low, typical=typical, high=high),
-        formula=f"{size} B of experts x {share.low / 10} to {share.high / 10} %",
-        evidence=cuda_evidence(rank),
-        component="weights",
-        moments=ALWAYS,
-    )
