@@ -45,6 +45,7 @@ ANSWERED = [
     ["serve", "google/gemma-3-27b-it", "--context", "8192"],
     [*DRAFTED, "--draft", "mtp", "--on", "8x h200-141g", "--tp", "8", "--dcp", "8"],
     [*SERVE, "--draft", "Qwen/Qwen3-0.6B", "--draft-tokens", "5"],
+    [*SERVE, "--engine", "sglang", "--lora-slots", "4", "--lora-rank", "32"],
     ["serve", "deepseek-ai/DeepSeek-R1", "--context", "8", "--engine", "ktransformers", "--on", HOST],
     TRAIN,
     [*TRAIN, "--on", "1x rtx-4090"],

@@ -134,6 +134,21 @@ class ServingOptions(OptionSet):
             "tokens that are drafted in a step", otherwise="the engine's", at_least=1, group=ENGINE
         ),
     )
+    lora_slots: int | None = field(
+        default=None,
+        metadata=about(
+            "LoRA adapters held at once: max_loras of vLLM, max_loras_per_batch of SGLang",
+            otherwise="none",
+            at_least=1,
+            group=ENGINE,
+        ),
+    )
+    lora_rank: int | None = field(
+        default=None,
+        metadata=about(
+            "the largest rank of an adapter", otherwise="16 with --lora-slots", at_least=1, group=ENGINE
+        ),
+    )
     engine: EngineName | None = field(
         default=None,
         metadata=about("inference engine", otherwise="transformers; llama.cpp for GGUF", group=ENGINE),

@@ -39,7 +39,8 @@ class ServingPlan(NamedTuple):
     `model` is as the engine loads it, `rule` gives each weight its format, `kv` are the formats of keys and
     values, `activation` that of activations. `weights` names the format of the weights, `assumed` says what
     it takes for granted, `unmatched` which names of quantization_config match no module. `on` is the text
-    that named the machine, `options` are what was asked for, `draft` is what drafts tokens beside the model.
+    that named the machine, `options` are what was asked for, `draft` is what drafts tokens beside the
+    model, `lora_rank` the largest rank of an adapter, None without slots for any.
     """
 
     options: ServingOptions
@@ -63,6 +64,7 @@ class ServingPlan(NamedTuple):
     assumed: str
     unmatched: tuple[str, ...]
     draft: Draft | None = None
+    lora_rank: int | None = None
 
     @property
     def most_sequences(self) -> int | None:
@@ -176,6 +178,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         assumed=of(assumption, found, stored),
         unmatched=of(lambda: stored.unmatched),
         draft=of(lambda: chosen_draft(options, chosen, stored, model, ranks)),
+        lora_rank=of(lambda: chosen_lora_rank(options, chosen, model)),
     )
 
 
@@ -220,6 +223,8 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         "draft": plan.options.draft,
         "draft_tokens": plan.options.draft_tokens if plan.draft is None else plan.draft.tokens,
         "draft_weights": None if plan.draft is None else plan.draft.weights or plan.weights,
+        "lora_slots": plan.options.lora_slots,
+        "lora_rank": plan.options.lora_rank if plan.lora_rank is None else plan.lora_rank,
         "draft_parameters": None if plan.draft is None else plan.draft.model.parameters,
     }
 
@@ -261,13 +266,15 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
         yield " ".join(f"{name} {number}" for name, number in ranks if number > 1) or "one device"
     if plan.offload is not None and "offload" in left_open:
         yield f"offload {plan.offload}"
-    yield from draft_words(plan, left_open)
+    yield from added_words(plan, left_open)
 
 
-def draft_words(plan: ServingPlan, left_open: set[str]) -> Iterator[str]:
-    """Yield what a draft takes for granted."""
+def added_words(plan: ServingPlan, left_open: set[str]) -> Iterator[str]:
+    """Yield what a draft and slots for adapters take for granted."""
     if plan.draft is not None and plan.draft.tokens is not None and "draft_tokens" in left_open:
         yield f"drafted tokens {plan.draft.tokens}"
+    if plan.lora_rank is not None and "lora_rank" in left_open:
+        yield f"LoRA rank {plan.lora_rank}, all linear layers"
 
 
 def weights_reason(plan: ServingPlan) -> str:
@@ -372,6 +379,17 @@ def chosen_draft(
     from memcalc.serving.draft import drafted
 
     return drafted(options, chosen, model, stored, ranks)
+
+
+def chosen_lora_rank(options: ServingOptions, chosen: Engine, model: Model) -> int | None:
+    """Return the largest rank of an adapter; None without slots for any."""
+    if options.lora_slots is None:
+        return None
+    from memcalc.serving.lora import DEFAULT_RANK, check_lora
+
+    rank = DEFAULT_RANK if options.lora_rank is None else options.lora_rank
+    check_lora(chosen, model, rank)
+    return rank
 
 
 def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:

@@ -73,9 +73,17 @@ def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
     found = []
     for stage in dict.fromkeys(stages(plan.model, plan.parallelism.pp)):
         rank = rank_context(plan, stage)
-        constant = (*plan.engine.constant_lines(rank), *draft_weights(plan, rank))
+        constant = (*plan.engine.constant_lines(rank), *draft_weights(plan, rank), *lora_slots(plan, rank))
         found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), constant))
     return tuple(found)
+
+
+def lora_slots(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
+    """Yield the slots for LoRA adapters on one device."""
+    if plan.options.lora_slots is not None and plan.lora_rank is not None:
+        from memcalc.serving.lora import lora_lines
+
+        yield from lora_lines(plan.engine, rank, plan.options.lora_slots, plan.lora_rank)
 
 
 def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
