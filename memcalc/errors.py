@@ -15,6 +15,7 @@ __all__ = [
     "LARGEST",
     "NOTHING",
     "BadInputError",
+    "Described",
     "Faults",
     "MemcalcError",
     "ProofError",
@@ -26,23 +27,27 @@ __all__ = [
     "choices",
     "escaped",
     "known_name",
+    "meant",
     "nearest",
     "shown",
 ]
 
 LARGEST = 2**53  # no model and no machine comes near; beyond it floats and JavaScript lose whole numbers
 LONGEST_TEXT = 200  # characters of a text that was given: a path shows its file
-LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES = 200, 400, 300  # characters
+LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES, LONGEST_LINE = 200, 700, 300, 980  # characters
 
 
-class Nothing:
-    """What was given where nothing was."""
+class Described:
+    """What was given, in words and not as it was typed."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
 
     def __repr__(self) -> str:
-        return "nothing"
+        return self.words
 
 
-NOTHING = Nothing()
+NOTHING = Described("nothing")
 
 
 class MemcalcError(Exception):
@@ -71,14 +76,23 @@ class RefusalError(MemcalcError):
         super().__init__(field, expected, given, remedy)
 
     def __str__(self) -> str:
-        return "; ".join(one.line for one in (self, *self.others))
+        every = (self, *self.others)
+        line = "; ".join(one.line for one in every)
+        if len(line) <= LONGEST_LINE or len(every) == 1:
+            return line
+        return "; ".join(f"{shortened(one.field, 80)}: {shortened(one.remedy, 80)}" for one in every)
 
     @property
     def line(self) -> str:
         """The line that says this fault alone."""
-        field, remedy = shortened(self.field, LONGEST_NAME), shortened(self.remedy, LONGEST_PROSE)
-        expected = shortened(self.expected, LONGEST_PROSE)
-        return f"{field}: expected {expected}, given {shown(self.given)}; {remedy}"
+        whole = self.cut_at(LONGEST_PROSE)
+        return whole if len(whole) <= LONGEST_LINE else self.cut_at(LONGEST_NAME)
+
+    def cut_at(self, limit: int) -> str:
+        """Return the line with prose that is cut at a limit."""
+        field, given = shortened(self.field, LONGEST_NAME), shown(self.given)
+        expected, remedy = shortened(self.expected, limit), shortened(self.remedy, limit)
+        return f"{field}: expected {expected}, given {given}; {remedy}"
 
 
 class BadInputError(RefusalError, ValueError):
@@ -277,13 +291,24 @@ def nearest(name: object, known: Iterable[str], kind: str = "") -> str:
     'did you mean 3?'
 
     """
+    found = meant(name, known, kind)
+    if found and found[0].startswith("leave"):
+        return found[0]
+    return f"did you mean {' or '.join(found)}?" if found else ""
+
+
+def meant(name: object, known: Iterable[str], kind: str = "") -> list[str]:
+    """Return what may be meant by a name that is not known, the most like first.
+
+    >>> meant("gradient_checkpointing", ["--recompute", "--rank"], "memcalc train")
+    ['--recompute full']
+    """
     from memcalc.data import words  # difflib and the tables cost something: only an error pays for them
 
+    names = list(known)
     if not isinstance(name, str):
-        return ""
-    right = words.right_words(kind, name) if kind else ""
-    found = [right] if right else words.nearest(name, known)
-    return f"did you mean {' or '.join(found)}?" if found else ""
+        return []
+    return (words.right_words(kind, name, names) if kind else []) or words.nearest(name, names)
 
 
 def choices(known: Iterable[object]) -> str:

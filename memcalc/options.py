@@ -256,7 +256,7 @@ def expectation(option: Option) -> tuple[str, Callable[[Any], bool]]:
         expected += ", as in 8192 or 8k" if option.counts_tokens else ""
         return expected, lambda value: type(value) is int and (least is None or value >= least)
     if kind is float:
-        return "a number", lambda value: type(value) in (int, float)
+        return "a number, as in 0.9", lambda value: type(value) in (int, float)
     if kind is bool:
         return "yes or no (in Python True or False)", lambda value: type(value) is bool
     return "a word", lambda value: isinstance(value, str)
@@ -336,25 +336,21 @@ def takes_options(
 
         names = {option.name: option for option in options_of(declared)}
 
-        @wraps(function)
-        def answer(subject: Subject, /, *given: Given.args, **named: Given.kwargs) -> Answer:
-            for name in named:
-                if name not in names:
-                    guess = nearest(name, names)
-                    text = f"{function.__name__}() has no option {name!r}; {guess or 'see its help'}"
-                    raise TypeError(text)
-            for option in options_of(declared):
-                if option.required and option.name not in named:
-                    raise TypeError(f"{function.__name__}() needs {option.name}: {option.meaning}")
-            plain: Any = {name: plain_value(names[name], value) for name, value in named.items()}
-            return function(subject, declared(*given, **plain))
-
         first, *_ = signature(function).parameters.values()
+
+        @wraps(function)
+        def answer(*subjects: Any, **named: Any) -> Answer:
+            subjects += (named.pop(first.name),) if first.name in named else ()
+            if len(subjects) != 1:
+                raise TypeError(f"{function.__name__}() takes one {first.name}, and options by name")
+            refuse_names(function.__name__, names, named)
+            plain: Any = {name: plain_value(names[name], value) for name, value in named.items()}
+            made: Any = declared
+            return function(subjects[0], made(**plain))
+
+        options = signature(declared).parameters.values()
         own = signature(function).replace(
-            parameters=[
-                first.replace(kind=Parameter.POSITIONAL_ONLY),
-                *signature(declared).parameters.values(),
-            ]
+            parameters=[first.replace(kind=Parameter.POSITIONAL_OR_KEYWORD), *options]
         )
         answer.__signature__ = own  # type: ignore[attr-defined]
         if function.__doc__ is not None:
@@ -362,6 +358,23 @@ def takes_options(
         return cast("Callable[Concatenate[Subject, Given], Answer]", answer)
 
     return decorate
+
+
+def refuse_names(function: str, known: Mapping[str, Option], named: Mapping[str, object]) -> None:
+    """Refuse keyword arguments that are no options, and calls without those that are required.
+
+    Raises:
+        TypeError: as Python says it of a function that declares them one by one.
+
+    """
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        guesses = (nearest(name, known, f"memcalc {function}") for name in unknown)
+        advice = zip(unknown, (as_keywords(guess) or "see its help" for guess in guesses), strict=True)
+        raise TypeError("; ".join(f"{function}() has no option {name!r}; {guess}" for name, guess in advice))
+    for option in known.values():
+        if option.required and option.name not in named:
+            raise TypeError(f"{function}() needs {option.name}: {option.meaning}")
 
 
 def plain_value(option: Option, value: object) -> object:
@@ -396,8 +409,17 @@ def as_keywords(text: str) -> str:
 
     >>> as_keywords("as --tp, see `memcalc list engines --json`")
     'as tp, see `memcalc list engines --json`'
+    >>> as_keywords("did you mean --micro-batch or --recompute full?")
+    "did you mean micro_batch or recompute='full'?"
     """
-    return re.sub(r"`[^`]*`|--", lambda found: found[0].removeprefix("--"), text)
+
+    def keyword(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        if name is None:
+            return found[0]
+        return name.replace("-", "_") + (f"={value!r}" if value else "")
+
+    return re.sub(r"`[^`]*`|--([\w-]+)(?: (?!or\b|and\b)([\w.=]+))?", keyword, text)
 
 
 def kind_in_words(option: Option) -> str:

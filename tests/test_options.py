@@ -42,7 +42,7 @@ BAD = [
         {"seq": None},
         "--seq: expected a whole number >= 1, as in 8192 or 8k, given null; tokens of a sequence",
     ),
-    ({"dropout": "0.1"}, "--dropout: expected a number, given '0.1'; share that is dropped"),
+    ({"dropout": "0.1"}, "--dropout: expected a number, as in 0.9, given '0.1'; share that is dropped"),
     ({"names": "a,b"}, "--names: expected words, as in a,b, given 'a,b'; modules"),
     ({"sizes": (1, "2")}, "--sizes: expected whole numbers, as in 16,15, given '2'; layers of each stage"),
     ({"seq": 10**400}, f"--seq: expected {MOST}, given a whole number of 1329 bits; tokens of a sequence"),

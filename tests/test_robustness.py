@@ -46,7 +46,7 @@ def refusal(capsys):
         assert printed.err.startswith("memcalc: error: ")
         assert printed.err.count("\n") == 1
         assert printed.err[:-1].isprintable()
-        assert len(printed.err) < 6000
+        assert len(printed.err) < 2000
         return printed.err
 
     return ask
@@ -586,8 +586,11 @@ def test_a_misspelt_command_is_answered_with_a_question(refusal, word, meant):
 
 
 def test_choices_are_shown_to_the_end(refusal):
+    """All of them, or none and where they are listed: a line of more than 1,000 characters is not read."""
+    said = refusal("serve", "Qwen/Qwen3-32B", "--context", "8", "--weights", "nothing")
+    assert all(name in said for name in ("bf16", "nvfp4", "mlx-Bbit-gG"))
     said = refusal("serve", "Qwen/Qwen3-32B", "--context", "8", "--on", "1x nothing")
-    assert all(name in said for name in ("rtx-4090", "h200-141g", "atlas-800i-a2"))
+    assert "memcalc list machines" in said
     with pytest.raises(UnknownNameError, match=r"gptq, .*, mlx, given 'nobody_knows'"):
         scheme({"quant_method": "nobody_knows"})
 

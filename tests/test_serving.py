@@ -345,7 +345,7 @@ def test_a_chunk_is_the_engines_own_option(engine: str, option: str) -> None:
 
 @pytest.mark.parametrize("version", ["4.38", "4.46"])
 def test_a_chunk_is_refused_by_versions_that_do_not_know_it(version: str) -> None:
-    says = f"--prefill-chunk: expected no value for transformers {version}, given 1024; this version has no"
+    says = f"--prefill-chunk: expected no value for transformers {version}, given 1024; this version takes"
     with pytest.raises(MemcalcError, match=says):
         serve("Qwen/Qwen2.5-7B-Instruct", prefill_chunk=1024, context=32768, engine_version=version)
 

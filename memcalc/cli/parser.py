@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from memcalc.errors import NOTHING, BadInputError, UnknownNameError, nearest
+from memcalc.errors import NOTHING, BadInputError, Described, UnknownNameError, meant, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
     from memcalc.errors import Faults
 
 __all__ = ["Parser"]
 
+VALUE = "{}"  # stands where a value is to stand
 SWITCHED = ("true", "false", "yes", "no", "1", "0")  # what other tools have behind a switch
 
 
@@ -29,6 +31,11 @@ class Parser(argparse.ArgumentParser):
         """What it takes, as its help lists it; what help leaves out is left out."""
         return [one for one in self._actions if one.help != argparse.SUPPRESS and one.dest != "help"]
 
+    @property
+    def flags(self) -> list[str]:
+        """The options among it."""
+        return [flag for one in self.offered for flag in one.option_strings]
+
     def read(self, arguments: list[str], faults: Faults) -> argparse.Namespace:
         """Return what was given. Where an option is not known, what was meant is read in its place.
 
@@ -40,8 +47,7 @@ class Parser(argparse.ArgumentParser):
             Takes what is not understood.
 
         """
-        words = self.understood(arguments, faults)
-        given, extra = self.parse_known_args(words)
+        given, extra = self.parse_known_args(self.understood(arguments, faults))
         given.faults = faults
         for word in extra:
             faults.of(self.refuse_word, word)
@@ -50,50 +56,66 @@ class Parser(argparse.ArgumentParser):
     def understood(self, arguments: list[str], faults: Faults) -> list[str]:
         """Return the words with each option and its value as one; what is not understood are faults."""
         words: list[str] = []
+        unknown: dict[str, str] = {}
         left = arguments[::-1]  # the next word is the last
         while left:
             word = left.pop()
             flag, equals, value = word.partition("=")
             action = self._option_string_actions.get(flag)
+            behind = "" if equals or not left or is_flag(left[-1]) else left[-1]
+            named = not all(map(is_flag, words))  # the source, which stands alone
             if not is_flag(word):
                 words.append(word)
             elif action is None:
-                faults.of(self.refuse_flag, flag, left, value if equals else None)
+                right = self.in_place_of(flag)
+                takes = any(VALUE in one for one in right)
+                if behind and (named or takes or behind.lower() in SWITCHED):
+                    value = left.pop()
+                unknown[flag] = nearest(flag, self.flags, self.prog).replace("=N?", f"={value or 'N'}?")
+                left += [one.replace(VALUE, value) for one in reversed(right)] if value or not takes else []
             elif action.nargs == 0:
                 words.append(flag)
-                if equals or (left and left[-1].lower() in SWITCHED):
+                if equals or behind.lower() in SWITCHED:
                     faults.of(refuse_switched, flag, value if equals else left.pop())
-            elif equals or (left and not is_flag(left[-1])):
+            elif equals or behind:
                 value = value if equals else left.pop()
-                if flag == "--on" and any(not one.startswith("-") for one in words):
-                    while left and not is_flag(left[-1]):  # a machine's words, without quotes
-                        value = f"{value} {left.pop()}"
+                while flag == "--on" and named and left and not is_flag(left[-1]):
+                    value = f"{value} {left.pop()}"  # a machine's words, without quotes
                 words.append(f"{flag}={value}")
             else:
                 faults.of(refuse_no_value, flag, action.metavar)
+        if unknown:
+            faults.of(self.refuse_flags, unknown)
         return words
 
-    def refuse_flag(self, flag: str, left: list[str], value: str | None) -> NoReturn:
-        """Refuse an option that is not known; what was meant takes its place among the words that are left.
+    def in_place_of(self, flag: str) -> list[str]:
+        """Return the words that are read in place of an option which is not known: what was likely meant.
+
+        VALUE among them stands for the option's own value.
+        """
+        first, *rest = (meant(flag, self.flags, self.prog) or [""])[0].split() or [""]
+        action = self._option_string_actions.get(first)
+        if action is None:  # advice, and no option
+            return []
+        if rest or action.nargs == 0:
+            return [first, *(one.replace("=N", f"={VALUE}") for one in rest)]
+        return [first, VALUE]
+
+    def refuse_flags(self, unknown: Mapping[str, str]) -> NoReturn:
+        """Refuse options that are not known, each with its remedy.
 
         Raises:
             UnknownNameError: always.
 
         """
-        known = [one for one in self._option_string_actions if one.startswith("--")]
-        hidden = {one for one in known if self._option_string_actions[one].help == argparse.SUPPRESS}
-        guess = nearest(flag, [one for one in known if one not in hidden], self.prog)
-        right = guess.removeprefix("did you mean ").partition(" or ")[0].rstrip("?").split()
-        action = self._option_string_actions.get(right[-1]) if right else None
-        if value is not None and action is not None and action.nargs != 0:
-            left.append(value)
-        elif (
-            action is None and left and not is_flag(left[-1]) and (not right or left[-1].lower() in SWITCHED)
-        ):
-            left.pop()  # the value of what is not known
-        left += right[::-1] if right and right[0] in known else []
-        remedy = guess or f"see `{self.prog} --help`"
-        raise UnknownNameError("command line", f"an option of `{self.prog}`", flag, remedy)
+        listed = f"see `{self.prog} --help`"
+        if len(unknown) == 1:
+            ((flag, remedy),) = unknown.items()
+            raise UnknownNameError("command line", f"an option of `{self.prog}`", flag, remedy or listed)
+        advice = ((flag, remedy or listed) for flag, remedy in unknown.items())
+        remedies = " ".join(f"{flag}: {text}{'' if text[-1] == '?' else '.'}" for flag, text in advice)
+        given = Described(f"{len(unknown)} that it does not have")
+        raise UnknownNameError("command line", f"options of `{self.prog}`", given, remedies)
 
     def refuse_word(self, word: str) -> NoReturn:
         """Refuse a word that belongs to no option.

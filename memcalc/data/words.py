@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["nearest", "right_words"]
 
 OFFERED = 3  # names that a question offers at most
+ONE_ENGINE_S = ("--engine-option", "--kv", "--loss", "--offload")  # each engine's are others
 SHORTEST_PART = 3  # letters: fewer stand in too many names
 
 
@@ -56,23 +57,28 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return [spelled[one] for one in dict.fromkeys([*begun, *parts, *alike])][:OFFERED]
 
 
-def right_words(kind: str, name: str) -> str:
-    """Return memcalc's words for another tool's name of a thing; empty if it is not known.
+def right_words(kind: str, name: str, known: Iterable[str] = ()) -> list[str]:
+    """Return memcalc's words for another tool's name of a thing, one or more to choose from.
 
     Parameters
     ----------
     kind : str
-        What is named: ``"memcalc train"`` for its options, ``"--weights"`` for values of this option.
+        What is named: ``"memcalc train"`` for its options, ``"--kv"`` for values of this option.
     name : str
         What was given.
+    known : iterable of str, optional
+        What would be understood here: some values of an option are one engine's alone.
 
     Examples
     --------
     >>> right_words("memcalc train", "--gradient_checkpointing"), right_words("--weights", "load_in_4bit")
-    ('--recompute full', 'nf4')
+    (['--recompute full'], ['nf4'])
 
     """
     with open_text("synonyms.json") as file:
         table: dict[str, list[str]] = json.load(file).get(kind, {})
-    wanted = plain(name)
-    return next((right for right, others in table.items() if wanted in map(plain, others)), "")
+    wanted, names = plain(name), set(known)
+    for right, others in table.items():
+        if wanted in map(plain, others) and (right in names or " " in right or kind not in ONE_ENGINE_S):
+            return right.split(" or ")
+    return []

@@ -306,7 +306,7 @@ def chosen_engine(found: Source, options: ServingOptions) -> Engine:
     chosen = engine(options.engine or ("llama.cpp" if gguf else "transformers"), options.engine_version)
     if gguf and not chosen.reads_gguf:
         given = f"{chosen.id} for {options.weights or found.found}"
-        remedy = "GGUF is llama.cpp's: add --engine llama.cpp, or leave it out"
+        remedy = "GGUF is llama.cpp's: write --engine llama.cpp, or another --weights"
         raise BadInputError("--engine", "one that reads GGUF", given, remedy)
     return chosen
 
@@ -401,12 +401,15 @@ def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:
     """
     given, chunk, name = dict(options.engine_options), options.prefill_chunk, chosen.chunk_option
     if chunk is not None and not chosen.takes_chunks:
-        expected, remedy = "no value", "this version has no prefill_chunk_size; leave it out"
+        expected, remedy = (
+            "no value",
+            "this version takes a prompt in one pass: remove it, or name a later version",
+        )
         raise BadInputError("--prefill-chunk", f"{expected} for {chosen.id} {chosen.version}", chunk, remedy)
     if chunk is None or name is None:
         return given
     if given.get(name, chunk) != chunk:
-        remedy = f"{chosen.id} has one number for both; leave one out"
+        remedy = f"{chosen.id} has one number for both: say it once"
         raise BadInputError("--prefill-chunk", f"{name}, {given[name]}", chunk, remedy)
     return {**given, name: chunk}
 
@@ -445,9 +448,8 @@ def prompt_within_context(options: ServingOptions) -> None:
 def utilization_is_a_share(options: ServingOptions) -> None:
     """Refuse what is no share of a device; not a number fails the comparison, too."""
     share = options.utilization
-    if share is not None and not 0 < share <= 1:
-        remedy = "leave it out for the engine's own"
-        raise BadInputError("--utilization", "a share above 0 and at most 1", share, remedy)
+    if share is not None and not 1 / MILLION <= share <= 1:
+        raise BadInputError("--utilization", "a share from 0.000001 to 1", share, "as in 0.9")
 
 
 def sequences_within_engine(plan: ServingPlan) -> None:

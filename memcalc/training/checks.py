@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, choices, nearest
 from memcalc.training.plan import linear_names, stated_gradients
 from memcalc.training.precision import gradients_of
 
@@ -49,7 +49,7 @@ def schedule_has_a_pipeline(plan: TrainingPlan) -> None:
     ranks = plan.parallelism
     if ranks.schedule == "gpipe" and (ranks.pp == 1 or ranks.vpp > 1):
         expected, given = "--pp above 1 and --vpp of 1 with gpipe", f"pp {ranks.pp}, vpp {ranks.vpp}"
-        raise BadInputError("--schedule", expected, given, "leave it out")
+        raise BadInputError("--schedule", expected, given, "add --pp, or use 1f1b")
     if ranks.vpp > 1 and ranks.pp == 1:
         raise BadInputError("--vpp", "1 without --pp", ranks.vpp, "chunks belong to pipeline stages")
 
@@ -190,7 +190,7 @@ def optimizer_steps_in_this_way(plan: TrainingPlan) -> None:
     optimizer, how = plan.optimizer, plan.optimizer_step
     if how not in optimizer.steps:
         expected = f"{' or '.join(optimizer.steps)} with {optimizer.id}"
-        raise BadInputError("--optimizer-step", expected, how, "leave it out for the optimizer's own way")
+        raise BadInputError("--optimizer-step", expected, how, "PyTorch has no other for it")
 
 
 def optimizer_gets_whole_matrices(plan: TrainingPlan) -> None:
@@ -227,7 +227,7 @@ def parallel_loss_has_ranks(plan: TrainingPlan) -> None:
     """Refuse a loss over the ranks' parts of the vocabulary where one rank has all of it."""
     if plan.loss.id == "vocabulary-parallel" and plan.parallelism.tp == 1:
         expected = "--tp above 1 with vocabulary-parallel"
-        raise BadInputError("--loss", expected, plan.parallelism.tp, "add --tp, or leave it out")
+        raise BadInputError("--loss", expected, plan.parallelism.tp, "add --tp, or use --loss plain")
 
 
 def liger_has_16_bit_logits(plan: TrainingPlan) -> None:
@@ -245,7 +245,7 @@ def modules_are_recomputed(plan: TrainingPlan) -> None:
     asked = plan.options
     if asked.recompute != "selective" and asked.recompute_modules is not None:
         expected = "--recompute selective"
-        raise BadInputError("--recompute-modules", expected, asked.recompute, "leave one out")
+        raise BadInputError("--recompute-modules", expected, asked.recompute, "add --recompute selective")
 
 
 def modules_are_known(plan: TrainingPlan) -> None:
@@ -287,7 +287,7 @@ def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
     """Refuse gradients of another width than the adapters, which alone have any."""
     stated = plan.options.gradients
     if plan.adapters and stated not in (None, plan.gradients):
-        remedy = "gradients are as wide as the adapters; leave it out, or add --adapter-dtype"
+        remedy = "gradients are as wide as the adapters: say --adapter-dtype instead"
         raise BadInputError("--gradients", f"{plan.gradients} with these adapters", stated, remedy)
 
 
@@ -302,7 +302,7 @@ def adapters_are_not_cut(plan: TrainingPlan) -> None:
 def adapters_alone_are_trained(plan: TrainingPlan) -> None:
     """Refuse to train other weights than the adapters."""
     if plan.options.trainable and plan.adapters:
-        remedy = "with adapters nothing else is trained; leave one out"
+        remedy = "with adapters nothing else is trained: choose one of the two"
         given = ",".join(plan.options.trainable)
         raise BadInputError("--trainable", "no --lora-rank", given, remedy)
 
@@ -347,8 +347,8 @@ def offload_is_known(plan: TrainingPlan) -> None:
     """Refuse to move what has no name."""
     for part in plan.options.offload:
         if part not in OFFLOADS:
-            known = f"one of {', '.join(OFFLOADS)}"
-            raise UnknownNameError("--offload", known, part, "leave it out for the default")
+            remedy = nearest(part, OFFLOADS, "--offload") or "name one of these"
+            raise UnknownNameError("--offload", choices(OFFLOADS), part, remedy)
 
 
 def offload_moves_what_can_be_moved(plan: TrainingPlan) -> None:

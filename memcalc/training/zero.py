@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError, at_least_one
+from memcalc.errors import BadInputError, at_least_one, known_name
 from memcalc.ledger.amount import amount
 from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.ledger.tensor import ceil_div
@@ -159,18 +159,23 @@ def states(
 
     """
     if regime not in PRECISIONS:
-        known = f"one of {', '.join(PRECISIONS)}"
-        raise UnknownNameError("--regime", known, regime, "see the chapter on training states")
+        regime = known_name("--regime", PRECISIONS, regime)
     precision = PRECISIONS[regime]
     own = gradients_of(precision)
     named = own if gradients is None else gradients
     if named not in GRADIENTS:
-        raise UnknownNameError("--gradients", f"one of {', '.join(GRADIENTS)}", named, "leave it out")
+        named = known_name("--gradients", GRADIENTS, named)
     if precision.master is None and named != own:
         remedy = "PyTorch keeps gradients in the parameter's dtype; use bf16-mixed for others"
         raise BadInputError("--gradients", f"{own} with {regime}", named, remedy)
     if type(shard) is bool or shard not in range(4):
         raise BadInputError("--shard", "a ZeRO stage: 0, 1, 2 or 3", shard, "0 shares nothing")
+    if isinstance(model, str):
+        expected, remedy = (
+            "a model, or a number of parameters",
+            f"write memcalc.states(memcalc.model({model!r}))",
+        )
+        raise BadInputError("model", expected, model, remedy)
     parameters = model.parameters if hasattr(model, "parameters") else model
     for name, value in (("world", world), ("parameters", parameters)):
         if value is None or isinstance(

@@ -206,7 +206,9 @@ def rotated(config: Config, head_dim: int) -> int | None:
     stated = config.value("rotary_percent")
     share = 1 if stated is None else stated
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        raise BadInputError("rotary_percent", "a number above 0 and at most 1", share, "leave it out for 1")
+        raise BadInputError(
+            "rotary_percent", "a number above 0 and at most 1", share, "write 1 for all of a head"
+        )
     if config.fields.get("position_embedding_type", "learned_absolute") != "rope":
         return 0
     return None if share == 1 else int(head_dim * share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
@@ -39,6 +39,7 @@ __all__ = [
     "refuse_uneven",
 ]
 
+OWN_OPTIONS = "`memcalc list engines --json` shows each engine's own"
 ALWAYS = ("load", "prefill", "decode")
 WHILE_SERVING = ("prefill", "decode")
 
@@ -122,7 +123,8 @@ class Engine(ABC):
         if version is None:
             known = ", ".join(self.versions)
             expected = f"a version that begins with {known}" if known else "none: all behave alike"
-            raise UnknownNameError("--engine-version", expected, release, f"leave it out for {self.version}")
+            remedy = f"see `memcalc list engines --json`; without one it is {self.version}"
+            raise UnknownNameError("--engine-version", expected, release, remedy)
         self.version, self.release = version, release or version
 
     @classmethod
@@ -177,7 +179,8 @@ class Engine(ABC):
             if key not in self.defaults:
                 known = ", ".join(self.defaults)
                 expected = f"one of {known}" if known else f"none: {self.id} has no options"
-                raise UnknownNameError("--engine-option", expected, key, "leave it out")
+                remedy = nearest(key, self.defaults, "--engine-option") or OWN_OPTIONS
+                raise UnknownNameError("--engine-option", expected, key, remedy)
             found[key] = checked_value(f"--engine-option {key}", value, self.defaults[key])
         return {**self.defaults_on(device, ranks), **found}
 

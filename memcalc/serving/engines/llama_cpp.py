@@ -184,7 +184,7 @@ class LlamaCpp(Engine):
         for name in ("tp", "ep", "dp"):
             ranks = getattr(parallelism, name)
             if ranks > 1:
-                remedy = "llama.cpp spreads layers over devices: add --pp, or leave it out"
+                remedy = "llama.cpp spreads layers over devices, as --pp says"
                 raise BadInputError(f"--{name}", "1", ranks, remedy)
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:

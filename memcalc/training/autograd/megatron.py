@@ -511,9 +511,8 @@ class Megatron(Implementation):
         """
         if micro.adapters:
             given = ", ".join(micro.adapters)
-            raise BadInputError(
-                "--lora-rank", "no adapters with --implementation megatron", given, "leave it out"
-            )
+            remedy = "use --implementation transformers for adapters"
+            raise BadInputError("--lora-rank", "no adapters with --implementation megatron", given, remedy)
         parts = dict(layer.parts)
         last = parts.pop("shared_head.norm", None)
         if "eh_proj" in parts:

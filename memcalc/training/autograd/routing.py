@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, choices, nearest
 from memcalc.ledger.tensor import share
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def refuse(micro: MicroBatch, part: MoE) -> None:
     how = micro.experts or EXPERTS[0]
     if how not in EXPERTS:
         depends = "what `eager` keeps depends on which experts the tokens choose"
-        remedy = depends if how == "eager" else "leave it out"
-        raise UnknownNameError("--experts", f"one of {', '.join(EXPERTS)}", how, remedy)
+        remedy = depends if how == "eager" else nearest(how, EXPERTS, "--experts") or "name one of these"
+        raise UnknownNameError("--experts", choices(EXPERTS), how, remedy)
     if micro.element_bytes != 2 or micro.autocast:
         raise BadInputError(
             "--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only"
