@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 
 import pytest
 
@@ -193,3 +194,99 @@ def test_no_more_sequences_than_llama_cpp_has_room_for():
         "Qwen/Qwen2.5-0.5B", context=1, engine="llama.cpp", on="2x rtx-4090", engine_options={"n_seq_max": 4}
     )
     assert served.max_batch == 4
+
+
+# ---- what would fit ----
+
+
+def told(capsys, command):
+    """What a remedy's command says when it is run."""
+    program, *words = shlex.split(command)
+    assert program == "memcalc"
+    assert main([*words, "--check", "--json"]) == 0, command
+    return json.loads(capsys.readouterr().out)
+
+
+def hold_remedies(capsys, served):
+    assert len(served.remedies) <= 3
+    for remedy in served.remedies:
+        said = told(capsys, remedy.command)
+        assert said["verdict"] == "fits", remedy
+        assert said["pools"][0]["total_bytes"] == remedy.total_bytes, remedy
+        assert remedy.line in str(served)
+
+
+NOT_FITTING = {
+    "a smaller cache": ({"context": 40_960, "batch": 8, "on": "1x h200-141g"}, "the KV cache in fp8"),
+    "smaller weights": ({"context": 8192, "on": "1x rtx-a6000"}, "weights in fp8"),
+    "more devices": ({"context": 40_960, "on": "1x rtx-4090"}, "4x rtx-4090"),
+    "fewer sequences": ({"context": 8192, "batch": 64, "on": "1x h200-141g"}, "a batch of "),
+    "a shorter context": ({"context": 40_960, "prompt": 40_000, "on": "1x h100-80g"}, "a context"),
+    "the model's own limit": ({"context": 50_000, "on": "1x h200-141g"}, "a context of 40,960 tokens"),
+    "both": (
+        {"context": 50_000, "on": "2x rtx-4090"},
+        "a context of 40,960 tokens and weights in awq-int4-g128",
+    ),
+    "fewer tokens of smaller weights": (
+        {"context": 40_960, "on": "1x rtx-4090"},
+        "weights in awq-int4-g128 and a context of",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FITTING)
+def test_what_does_not_fit_is_answered_with_what_does(capsys, name):
+    asked, words = NOT_FITTING[name]
+    served = serve("Qwen/Qwen3-32B", engine="vllm", engine_version="0.11", **asked)
+    assert served.verdict != "fits"
+    assert any(one.words.startswith(words) for one in served.remedies), served.remedies
+    hold_remedies(capsys, served)
+
+
+def test_layers_and_experts_go_to_the_host(capsys):
+    """The fewest that are enough; a host whose size was not said is made as large as it must be."""
+    asked = {"context": 32_768, "engine": "llama.cpp", "on": "1x rtx-4090"}
+    moe = serve("openai/gpt-oss-120b", **asked)
+    assert moe.remedies[0].words.startswith("the experts of ")
+    assert "GiB of host memory" in moe.remedies[0].words
+    hold_remedies(capsys, moe)
+    dense = serve("Qwen/Qwen3-32B", weights="Q8_0", **asked | {"on": "1x rtx-4090 + 64GiB host"})
+    layers = next(one for one in dense.remedies if "layers on the CPU" in one.words)
+    hold_remedies(capsys, dense)
+    kept = 65 - int(layers.words.split()[0])
+    more = serve(
+        "Qwen/Qwen3-32B",
+        weights="Q8_0",
+        engine_options={"n_gpu_layers": kept + 1},
+        **asked | {"on": "1x rtx-4090 + 64GiB host"},
+    )
+    assert more.verdict != "fits"
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_has_an_answer(capsys, name):
+    """Of a machine that is too small by far, with a host that is."""
+    one = engine(name)
+    on = "1x ascend-910b-64g" if name in ("vllm-ascend", "mindie") else "1x rtx-4090"
+    served = serve(
+        "Qwen/Qwen3-235B-A22B", context=8192, engine=name, on=on + (" + 32GiB host" if one.offloads else "")
+    )
+    assert served.verdict == "does_not_fit"
+    assert served.remedies
+    hold_remedies(capsys, served)
+
+
+def test_what_fits_needs_no_remedy():
+    served = serve("Qwen/Qwen3-32B", context=8192, on="1x h200-141g")
+    assert (served.verdict, served.remedies) == ("fits", ())
+    assert serve("Qwen/Qwen3-32B", context=8192).remedies == ()
+
+
+@pytest.mark.slow
+def test_every_remedy_of_many_plans_fits(capsys):
+    found = 0
+    for _, served in drawn(400):
+        if served.verdict != "fits":
+            found += bool(served.remedies)
+            hold_remedies(capsys, served)
+    assert found > 150

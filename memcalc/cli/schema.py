@@ -153,6 +153,17 @@ VERDICT = or_null(
     )
 )
 CAUSE = or_null(text("why it does not fit, or may not; null where it does"))
+REMEDIES = many(
+    "the smallest changes that make it fit, three at most",
+    closed(
+        "a change",
+        {
+            "words": text("what changes"),
+            "command": text("the command that asks for it, quoted for a shell"),
+            "total_bytes": number("what the fullest device then holds"),
+        },
+    ),
+)
 NOT_READ = many("fields of the config.json that were not read; absent if there are none", {"type": "string"})
 TENSOR: Schema = {
     "type": ["object", "integer", "string", "null"],
@@ -294,6 +305,7 @@ def answer_of_serve() -> Schema:
         "fits": or_null(flag("whether every pool is large enough; null where that is not known")),
         "verdict": VERDICT,
         "cause": CAUSE,
+        "remedies": REMEDIES,
         "max_context": or_null(number("the longest context that fits, bounded by memory alone")),
         "max_batch": or_null(number("the largest batch that fits, bounded by memory alone")),
         "model_max_context": or_null(number("the model's own limit")),

@@ -81,6 +81,7 @@ def fields(served: ServingEstimate) -> dict[str, object]:
         "fits": served.fits,
         "verdict": served.verdict,
         "cause": served.cause,
+        "remedies": [one._asdict() for one in served.remedies],
         "max_context": served.max_context,
         "max_batch": served.max_batch,
         "model_max_context": served.model.max_context,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memcalc.serving.plan import ServingPlan
     from memcalc.serving.search import KVPool
     from memcalc.serving.stage import LoadedStage
+    from memcalc.show.remedy import Remedy
 
 __all__ = ["ServingEstimate", "estimate"]
 
@@ -129,34 +130,30 @@ class ServingEstimate(Shown):
 
         It is not without a machine, or where the devices suffice and the size of the host is not given.
         """
-        return self._fits_at("bytes")
+        return self.search.answer
 
-    def _fits_at(self, end: str) -> bool | None:
-        """Return the same with every measured range at one end: least_bytes or most_bytes."""
-        if self.plan.machine is None:
-            return None
-        enough = self.search.at(end).fits(self.plan.batch, self.plan.context)
-        return None if enough and self.host is not None and self.host.fits is None else enough
-
-    @cached_property
+    @property
     def verdict(self) -> str | None:
         """Whether the plan fits; None where that is not known.
 
         ``may_not_fit``: with every range at its upper end it does not. A context above the model's own limit
         does not fit, however much memory there is.
         """
-        if self.fits is None:
-            return None
-        if not self.fits or self.plan.beyond_limit:
-            return "does_not_fit"
-        return "fits" if self._fits_at("most_bytes") else "may_not_fit"
+        return self.search.verdict
 
-    @cached_property
+    @property
     def cause(self) -> str | None:
         """Why it does not fit, or may not; None where it does, or where that is not known."""
+        return self.search.cause
+
+    @cached_property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """The smallest changes, three at most, with which a plan fits that does not, or may not."""
         if self.verdict in (None, "fits"):
-            return None
-        return self.search.shortage() or self.plan.beyond_limit or self.search.at("most_bytes").shortage()
+            return ()
+        from memcalc.serving.remedies import remedies
+
+        return remedies(self.search)
 
     @property
     def usable_bytes(self) -> Amount | None:
@@ -231,6 +228,7 @@ def notes(served: ServingEstimate) -> Iterator[str]:
     """Yield what follows: the verdict, the pool of the cache, the largest load, what is not counted."""
     if served.plan.machine is not None:
         yield conclusion(served)
+        yield from (one.line for one in served.remedies)
     if served.kv_pool is not None:
         left = served.kv_pool
         span = f"({left.low_tokens:,} to {left.high_tokens:,})"

@@ -10,7 +10,10 @@ from memcalc.serving.stage import (
     cache_bytes,
     device_budget,
     growing_lines,
+    host_budget,
     host_cache,
+    host_lines,
+    loaded_stages,
     pass_lines,
     pool_bytes,
     summed_cache,
@@ -59,10 +62,14 @@ class Search:
         """Return the same with every range at one end: least_bytes or most_bytes."""
         return Search(self.plan, self.stages, self.host, end)
 
+    def device(self, one: LoadedStage, batch: int, context: int) -> PoolBudget:
+        """Return the budget of one device of a stage with a load."""
+        growing = growing_lines(self.plan, one.rank, batch, context, summed_cache)
+        return device_budget(self.plan, (*one.weights, *one.constant, *growing))
+
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""
-        growing = growing_lines(self.plan, one.rank, batch, context, summed_cache)
-        return device_budget(self.plan, (*one.weights, *one.constant, *growing)).room(self.end) or 0
+        return self.device(one, batch, context).room(self.end) or 0
 
     @cached_property
     def host_room(self) -> int | None:
@@ -92,6 +99,39 @@ class Search:
     def most_sequences(self) -> int:
         """The sequences that the engine has room for, whatever the memory."""
         return self.plan.most_sequences or LIMIT
+
+    @property
+    def answer(self) -> bool | None:
+        """Whether the plan's own load fits; None where that is not known.
+
+        It is not without a machine, or where the devices suffice and the size of the host is not given.
+        """
+        if self.plan.machine is None:
+            return None
+        enough = self.fits(self.plan.batch, self.plan.context)
+        return None if enough and self.host is not None and self.host.fits is None else enough
+
+    @cached_property
+    def verdict(self) -> str | None:
+        """Whether the plan fits, may not, with every range at its upper end, or does not."""
+        if self.answer is None:
+            return None
+        if not self.answer or self.plan.beyond_limit:
+            return "does_not_fit"
+        return "fits" if self.at("most_bytes").answer else "may_not_fit"
+
+    @cached_property
+    def cause(self) -> str | None:
+        """Why it does not fit, or may not; None where it does, or where that is not known."""
+        if self.verdict in (None, "fits"):
+            return None
+        return self.shortage() or self.plan.beyond_limit or self.at("most_bytes").shortage()
+
+    @property
+    def total_bytes(self) -> Amount:
+        """What the fullest device holds of the plan's own load."""
+        plan = self.plan
+        return max(self.device(one, plan.batch, plan.context).total_bytes for one in self.stages)
 
     def shortage(self) -> str | None:
         """Say what the plan's own load is too much for; None if it is for nothing."""
@@ -158,6 +198,14 @@ class Search:
     def unused(self, size: int, one: LoadedStage, blocks: int) -> int:
         """Return what one sequence of so many blocks leaves of a pool of this size."""
         return size - pool_bytes(self.plan, one.rank, blocks * self.block)
+
+
+def search_of(plan: ServingPlan) -> Search:
+    """Return the search of a plan."""
+    host = None
+    if plan.engine.offloads:
+        host = host_budget(plan, host_lines(plan, host_cache(plan, plan.batch, plan.context)))
+    return Search(plan, tuple(one.summed for one in loaded_stages(plan)), host)
 
 
 def largest_fitting(left: Iterable[Callable[[int], int]]) -> int:

@@ -32,6 +32,8 @@ class OnNPUs(VLLM):
 
     defaults: Mapping[str, int] = {"block_size": BLOCK, **LARGE, "enforce_eager": False}
     cache_formats: Mapping[str, Format] = KV_FORMATS
+    smaller_caches: tuple[str, ...] = ()
+    smaller_weights: tuple[str, ...] = ("w8a8",)
 
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
         """Store the cache of sparse attention in 16 bits too."""

@@ -12,7 +12,7 @@ from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from memcalc.data.constants import Measured
     from memcalc.files.machines import Device
@@ -110,6 +110,8 @@ class Engine(ABC):
     cache_formats: Mapping[str, Format] = KV_FORMATS
     chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
     shorter_trial_above: int | None = None  # the longest sequence that its trial pass reads in one piece
+    smaller_caches: tuple[str, ...] = ()  # formats of its cache that are offered where a plan does not fit
+    smaller_weights: tuple[str, ...] = ()  # and of its weights, the largest first
     counted: Mapping[str, str] = {}  # what options count, in words: "1,024 sequences"
 
     def __init__(self, release: str | None = None) -> None:
@@ -281,6 +283,10 @@ class Engine(ABC):
     def sequences(self, options: Mapping[str, int]) -> int | None:
         """Return how many sequences there is room for, whatever the memory; None where nothing limits it."""
         return self.most_sequences
+
+    def ways_to_host(self, model: Model) -> Iterator[Callable[[int], tuple[str, Mapping[str, int]]]]:
+        """Yield ways to put a number of layers into the host's memory: in words, and as options."""
+        yield from ()
 
     def sequence_tokens(self, context: int, batch: int, options: Mapping[str, int]) -> int:
         """Return the most tokens that one sequence of a load may hold."""

@@ -70,6 +70,7 @@ class KTransformers(Engine):
     versions: Mapping[str, str] = {"0.2": "0.2", "0.3": "0.2", "0.4": "0.2", "0.5": "0.2"}
     offloads = tuple(RULES)
     reads_gguf = True
+    smaller_weights = ("Q8_0", "Q4_K_M", "Q2_K")
     note = (
         "--offload marlin (default for GGUF), fp8, or native (default for a checkpoint); "
         "options: gpu_experts (0: experts of each layer that also lie on the device), gpu_layers (0: layers "

@@ -21,7 +21,7 @@ from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
@@ -71,6 +71,8 @@ class LlamaCpp(Engine):
     reads_checkpoints = False
     chunk_option = "n_ubatch"
     shares_context = True
+    smaller_caches = ("q8_0", "q4_0")
+    smaller_weights = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
     most_sequences = 256  # LLAMA_MAX_SEQ
     cache_formats: Mapping[str, Format] = GGUF_KV_FORMATS
     defaults: Mapping[str, int] = {
@@ -258,6 +260,13 @@ class LlamaCpp(Engine):
     def sequences(self, options: Mapping[str, int]) -> int | None:
         """Return the sequences that were asked for, or all that it can tell apart."""
         return options["n_seq_max"] or self.most_sequences
+
+    def ways_to_host(self, model: Model) -> Iterator[Callable[[int], tuple[str, Mapping[str, int]]]]:
+        """Yield the experts of the first layers, and the first layers as a whole."""
+        if model.has_experts:
+            yield lambda layers: (f"the experts of {layers} layers on the CPU", {"n_cpu_moe": layers})
+        units = model.depth + 1
+        yield lambda layers: (f"{layers} layers on the CPU", {"n_gpu_layers": units - layers})
 
     def sequence_tokens(self, context: int, batch: int, options: Mapping[str, int]) -> int:
         """Return all tokens where sequences share a cache, else the share of one."""

@@ -118,6 +118,8 @@ class SGLang(Engine):
         "plain_fp8": False,
     }
     chunk_option = "chunked_prefill_size"
+    smaller_caches = ("fp8",)
+    smaller_weights = ("fp8", "awq-int4-g128")
     cache_formats: Mapping[str, Format] = with_layouts(FP8_DS_MLA)
     counted: Mapping[str, str] = {
         "chunked_prefill_size": "tokens a pass",

@@ -84,6 +84,7 @@ class Transformers(Engine):
     """The cache grows with the tokens, to the element; nothing is reserved in advance."""
 
     id = "transformers"
+    smaller_weights = ("int8", "nf4")
     title = "transformers"
     version = "5.23"
     versions: Mapping[str, str] = {"4.38": "4.38", "4.46": "4.46", "4.51": "4.51", "5": "5.23"}

@@ -119,6 +119,8 @@ class VLLM(Engine):
     )
     defaults: Mapping[str, int] = {"block_size": 16, **LARGE, "enforce_eager": False, "plain_fp8": False}
     chunk_option = "max_num_batched_tokens"
+    smaller_caches: tuple[str, ...] = ("fp8",)
+    smaller_weights: tuple[str, ...] = ("fp8", "awq-int4-g128")
     cache_formats: Mapping[str, Format] = with_layouts(*LAYOUTS)
     counted: Mapping[str, str] = {"max_num_seqs": "sequences", "max_num_batched_tokens": "tokens a pass"}
 

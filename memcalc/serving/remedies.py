@@ -1,0 +1,185 @@
+"""What would make a plan fit: the smallest change of each kind, tried like any other plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memcalc.errors import RefusalError
+from memcalc.ledger.amount import GIB
+from memcalc.serving.parallelism import ServingParallelism
+from memcalc.serving.plan import resolve
+from memcalc.serving.search import Search, largest, search_of
+from memcalc.show.remedy import Remedy, command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from memcalc.serving.plan import ServingPlan
+
+    Moved = Callable[[int], tuple[str, Mapping[str, int]]]  # so many layers: in words, and as options
+
+__all__ = ["remedies"]
+
+MOST = 3  # that are offered
+FAR = 2  # times less of a load: then formats and devices are tried before
+COUNTS = (*range(1, 17), *range(20, 65, 4))  # of devices that are tried
+NODE = 8  # devices of a server
+RANKS = ServingParallelism._fields
+HOSTS = tuple(2**power for power in range(4, 13))  # GiB of host memory that are tried
+
+
+class Change(NamedTuple):
+    """Options to change, and what that is in words."""
+
+    words: str
+    options: dict[str, Any]
+
+
+def remedies(search: Search) -> tuple[Remedy, ...]:
+    """Return what makes a plan fit that does not, the gentlest change first.
+
+    A context above the model's own limit is cut to it before anything else is tried.
+    """
+    plan, start = search.plan, Change("", {})
+    if plan.beyond_limit:
+        start = within_limit(plan)
+        cut = tried(plan, start)
+        if cut is None:
+            return ()
+        search = cut
+    found: list[Remedy] = []
+    for kind in (*kinds(search), *(() if found else (shorter_in_smaller_weights(search),))):
+        then = next((one for change in kind if (one := fitting(plan, start, change))), None)
+        if then is not None:
+            change, made = then
+            command = command_line("serve", plan.source.name, made.plan.options)
+            found.append(Remedy(change.words, command, made.total_bytes))
+        if len(found) == MOST:
+            break
+    return tuple(found)
+
+
+def tried(plan: ServingPlan, change: Change) -> Search | None:
+    """Return the search of a plan with some options changed; None where it is refused."""
+    try:
+        return search_of(resolve(plan.source, replace(plan.options, **change.options)))
+    except RefusalError:
+        return None
+
+
+def fitting(plan: ServingPlan, *made: Change) -> tuple[Change, Search] | None:
+    """Return changes as one, with what they lead to; None where that does not fit.
+
+    A host that is too small for them, or whose size is not known, is made as large as it has to be.
+    """
+    options = {name: value for one in made for name, value in one.options.items()}
+    lasting = (one.words for one in made if any(options[name] is one.options[name] for name in one.options))
+    change = Change(" and ".join(lasting), options)
+    then = tried(plan, change)
+    if then is not None and then.verdict != "fits" and then.host is not None:
+        needed, there = then.host.high_bytes, then.plan.host_bytes or 0
+        size = next((size for size in HOSTS if size * GIB >= needed), None)
+        if needed > there and size is not None:
+            text = machine_text(then.plan, host=size)
+            return fitting(plan, change, Change(f"{size:,} GiB of host memory", {"on": text}))
+    return None if then is None or then.verdict != "fits" else (change, then)
+
+
+def within_limit(plan: ServingPlan) -> Change:
+    """Return the change to the longest context that the model knows positions for."""
+    share = plan.engine.sequence_tokens(plan.context, plan.batch, plan.engine_options)
+    return shorter(plan, (plan.model.max_context or 1) * (plan.context // share))
+
+
+def shorter(plan: ServingPlan, context: int) -> Change:
+    """Return the change to a shorter context, and to a prompt that is no longer than it."""
+    prompt = None if plan.prompt is None else min(plan.prompt, context)
+    return Change(f"a context of {context:,} tokens", {"context": context, "prompt": prompt})
+
+
+def kinds(search: Search) -> Iterator[Iterable[Change]]:
+    """Yield the kinds of changes, each from its gentlest on: of each the first that is enough is taken."""
+    if search.verdict == "fits":  # to stay within the model's own limit was enough
+        yield [Change("", {})]
+        return
+    plan, most = search.plan, search.at("most_bytes")
+    context, batch = most.max_context(), 0 if plan.engine.shares_context else most.max_batch()
+    loads = [
+        (plan.context // max(context, 1), [shorter(plan, context)] if 0 < context < plan.context else []),
+        (plan.batch // max(batch, 1), [Change(f"a batch of {batch:,}", {"batch": batch})] if batch else []),
+    ]
+    yield from (changes for times, changes in loads if times < FAR)
+    yield smaller_caches(plan)
+    yield (Change(f"weights in {name}", {"weights": name}) for name in plan.engine.smaller_weights)
+    yield larger_hosts(plan)
+    yield layers_in_host(plan)
+    yield more_devices(search)
+    yield from (changes for times, changes in loads if times >= FAR)
+
+
+def smaller_caches(plan: ServingPlan) -> Iterator[Change]:
+    """Yield the engine's smaller formats of keys and values."""
+    for name in plan.engine.smaller_caches:
+        if plan.engine.cache_formats[name].bits < plan.kv[0].bits:
+            yield Change(f"the KV cache in {name}", {"kv": name})
+
+
+def larger_hosts(plan: ServingPlan) -> Iterator[Change]:
+    """Yield more memory of the host, where it is used and its size is known."""
+    for size in HOSTS if plan.host_bytes is not None else ():
+        if size * GIB > (plan.host_bytes or 0):
+            yield Change(f"{size:,} GiB of host memory", {"on": machine_text(plan, host=size)})
+
+
+def layers_in_host(plan: ServingPlan) -> Iterator[Change]:
+    """Yield the fewest layers in the host's memory, or the fewest whose experts are."""
+    depth = plan.model.depth
+    for way in plan.engine.ways_to_host(plan.model):
+        given = {**dict(plan.options.engine_options)}
+
+        def moved(layers: int, way: Moved = way, given: dict[str, Any] = given) -> Change:
+            words, options = way(layers)
+            return Change(words, {"engine_options": {**given, **options}})
+
+        most = largest(lambda kept: fitting(plan, moved(depth - kept)) is not None, depth - 1)
+        yield moved(depth - most)
+
+
+def more_devices(search: Search) -> Iterator[Change]:
+    """Yield more of the same devices, used as the engine does where no ranks are asked for."""
+    plan = search.plan
+    if plan.machine is None:
+        return
+    usable = max(1, plan.usable_bytes or 1)
+    weights = max(one.weight_bytes for one in search.stages)
+    for count in COUNTS:
+        if count > plan.machine.count and count * usable >= plan.machine.count * weights:
+            options = {**dict.fromkeys(RANKS), "on": machine_text(plan, count=count)}
+            words = f"{count}x {plan.machine.device.id}"
+            yield Change(words, options)
+            if count <= NODE:
+                yield Change(f"{words}, a pipeline stage on each", {**options, "pp": count})
+            elif count % NODE == 0:
+                yield Change(f"{words}, a stage on {NODE}", {**options, "tp": NODE, "pp": count // NODE})
+
+
+def shorter_in_smaller_weights(search: Search) -> Iterator[Change]:
+    """Yield smaller weights and a shorter context: for what no single change makes fit."""
+    plan = search.plan
+    for name in plan.engine.smaller_weights:
+        then = tried(plan, Change("", {"weights": name}))
+        context = 0 if then is None else then.at("most_bytes").max_context()
+        if 0 < context < plan.context:
+            less = shorter(plan, context)
+            yield Change(f"weights in {name} and {less.words}", {"weights": name, **less.options})
+
+
+def machine_text(plan: ServingPlan, *, count: int | None = None, host: int | None = None) -> str:
+    """Return the words for a plan's machine with another number of devices, or with a host of a size."""
+    devices, *others = (one.strip() for one in (plan.on or "").split("+"))
+    if count is not None and plan.machine is not None:
+        devices = f"{count}x {plan.machine.device.id}"
+    if host is not None:
+        others = [*(one for one in others if not one.endswith("host")), f"{host}GiB host"]
+    return " + ".join((devices, *others))

@@ -1,0 +1,64 @@
+"""What would fit instead of a plan that does not: in words, and as the command that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
+
+from memcalc.ledger.amount import gib
+from memcalc.options import options_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.amount import Amount
+    from memcalc.options import Option
+
+__all__ = ["Remedy", "command_line"]
+
+
+class Remedy(NamedTuple):
+    """A change that makes a plan fit: `total_bytes` is what the fullest device then holds."""
+
+    words: str
+    command: str
+    total_bytes: Amount
+
+    @property
+    def line(self) -> str:
+        """The line that text shows."""
+        return f"fits with {self.words}, {gib(self.total_bytes)} a device: {self.command}"
+
+
+def command_line(command: str, source: str, options: Any) -> str:
+    """Return the command that asks for these options, quoted for a shell.
+
+    >>> from memcalc.serving import ServingOptions
+    >>> asked = ServingOptions(context=8192, on="2x rtx-a6000", engine_options={"enforce_eager": True})
+    >>> command_line("serve", "Qwen/Qwen3-32B", asked)
+    "memcalc serve Qwen/Qwen3-32B --context 8192 --on '2x rtx-a6000' --engine-option enforce_eager=true"
+    """
+    from shlex import join
+
+    words = ["memcalc", command, source]
+    for option in options_of(options.__class__):
+        value = getattr(options, option.name)
+        if option.required or value != option.default:
+            words += typed(option, value)
+    return join(words)
+
+
+def typed(option: Option, value: Any) -> Iterator[str]:
+    """Yield an option and its value as they are typed."""
+    if get_origin(option.kind) is Mapping:
+        for name, one in dict(value).items():
+            yield option.flag
+            yield f"{name}={str(one).lower() if isinstance(one, bool) else one}"
+        return
+    yield option.typed
+    if get_origin(option.kind) is tuple:
+        yield ",".join(map(str, value))
+    elif option.kind is not bool:
+        yield str(value)
+    elif option.optional:
+        yield "yes" if value else "no"
