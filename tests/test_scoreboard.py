@@ -26,7 +26,7 @@ def held() -> dict[tuple[str, str], list[Score]]:
 
 
 LIMITS = {
-    ("transformers", "memory"): Limit(114, 0.034, 1.3, 104, 2.3),
+    ("transformers", "memory"): Limit(114, 0.034, 0.68, 108, 2.3),
     ("transformers", "memory of several"): Limit(20, 1.2, 7.1, 8, 0.24),
     ("vllm", "weights_bytes_per_rank"): Limit(49, 0.0096, 0.088, 34, 0.071),
     ("vllm", "kv_bytes_per_token"): Limit(39, 0.0062, 0.038, 37, 0),

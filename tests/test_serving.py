@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from memcalc.errors import MemcalcError
+from memcalc.files.catalogue import record
 from memcalc.files.machines import devices, servers
+from memcalc.files.safetensors import Header
+from memcalc.files.source import Source
 from memcalc.files.sources import source
 from memcalc.options import options_of
 from memcalc.serving import ServingOptions, serve
@@ -21,7 +25,6 @@ from memcalc.serving.stage import growing_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from memcalc.ledger.budget import Line
     from memcalc.serving import ServingEstimate
@@ -433,3 +436,81 @@ def test_bitsandbytes_leaves_gpt_oss_experts_in_every_version() -> None:
     old = serve("deepseek-ai/DeepSeek-V3", context=8, weights="nf4", engine_version="4.51")
     forms = {weight.kind: old.plan.rule(weight).id for weight in old.model.weights()}
     assert (forms["expert"], forms["shared"], forms["router"]) == ("nf4", "nf4", "bf16")
+
+
+PUBLIC = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))[
+    "models"
+]
+SECOND_HEAD = "lm_head.weight, stored beside the embedding"
+
+
+def small_qwen(name: str) -> Source:
+    """A Qwen of the catalogue, or of the record of configs."""
+    return Source(name, PUBLIC[name]["config"], "recorded") if name in PUBLIC else record(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "vocab", "width"), [("Qwen/Qwen3-0.6B", 151_936, 1024), ("Qwen/Qwen3-1.7B", 151_936, 2048)]
+)
+@pytest.mark.parametrize("version", ["4.51.3", None])
+def test_fp8_files_of_qwen3_hold_the_tied_head_twice(
+    name: str, vocab: int, width: int, version: str | None
+) -> None:
+    """As long as the model lives; version 5 ties what is equal, which leaves the lower end open."""
+    source = small_qwen(name)
+    asked = {"context": 2049, "engine": "transformers", "engine_version": version}
+    one = serve(source, weights="fp8", **asked).device
+    two = serve(source, weights="fp8-block128", **asked).device
+    (line,) = (line for line in two.lines if line.name == SECOND_HEAD)
+    assert line.bytes == line.high == 2 * vocab * width
+    assert line.low == (line.bytes if version else 0)
+    assert SECOND_HEAD not in {line.name for line in one.lines}
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        # "GPU Memory" with a prompt of one token, QwenLM/Qwen3@a912d23 speed_benchmark.rst, transformers 4.46
+        ("Qwen/Qwen2.5-0.5B", 0.68)
+    ],
+)
+def test_awq_files_of_qwen25_hold_it_while_they_load(name: str, printed: float) -> None:
+    asked = {"context": 2049, "prompt": 1, "weights": "awq-int4-g128", "engine_version": "4.46"}
+    moments = serve(small_qwen(name), **asked).device.moments
+    assert moments["load"] / 2**30 == pytest.approx(printed, rel=0.01)
+    assert moments["load"] == max(moments.values())
+    assert moments["decode"] / 2**30 < 0.5
+    assert moments["load"] - moments["decode"] > 150_000_000
+
+
+def test_a_file_says_whether_it_holds_the_head() -> None:
+    """What its header shows goes before what other files of the family have."""
+    found = small_qwen("Qwen/Qwen3-0.6B")
+    names = {False: {"model.embed_tokens.weight": None}, True: {"lm_head.weight": None}}
+    for stored, tensors in names.items():
+        source = Source(found.name, found.fields, "here", header=Header(tensors, files=0))
+        lines = serve(source, context=8, weights="fp8-block128").device.lines
+        assert (SECOND_HEAD in {line.name for line in lines}) == stored
+
+
+def test_other_engines_skip_the_second_head() -> None:
+    """vLLM and SGLang take the embedding, whatever the file holds."""
+    for engine in "vllm", "sglang":
+        lines = serve(small_qwen("Qwen/Qwen3-0.6B"), context=8, weights="fp8-block128", engine=engine).device
+        assert SECOND_HEAD not in {line.name for line in lines.lines}
+
+
+def test_routers_of_deepseeks_kind_lie_in_32_bits_since_5_24() -> None:
+    """58 layers of 256 x 7168 numbers, 2 bytes more each; the file keeps its 16 bits. Qwen's stay."""
+    before, now = (
+        serve("deepseek-ai/DeepSeek-V3", context=8, engine_version=version) for version in ("5.23", "5.24")
+    )
+    assert now.plan.engine.version == serve("Qwen/Qwen3-8B", context=8).engine.release == "5.24"
+    more = now.device.components["weights"] - before.device.components["weights"]
+    assert more == 2 * 58 * 256 * 7168
+    assert now.weights_file_bytes == before.weights_file_bytes
+    sizes = {
+        serve("Qwen/Qwen3-30B-A3B", context=8, engine_version=version).device.total_bytes
+        for version in ("5.23", "5.24")
+    }
+    assert len(sizes) == 1

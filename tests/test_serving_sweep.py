@@ -222,6 +222,6 @@ def test_dask_arrays_are_worked_out_block_by_block():
 
 def test_a_sweep_says_how_many_points_it_has():
     sweep = serve("Qwen/Qwen3-32B", context=CONTEXTS, batch=BATCHES, on="2x rtx-a6000")
-    title = "Qwen/Qwen3-32B: a sweep of 3 x 11 points, weights bf16, transformers 5.23"
+    title = "Qwen/Qwen3-32B: a sweep of 3 x 11 points, weights bf16, transformers 5.24"
     assert repr(sweep).splitlines()[0] == title
     assert title in sweep._repr_html_()

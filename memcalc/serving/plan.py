@@ -237,7 +237,7 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
 
     >>> from memcalc.serving import serve
     >>> list(default_words(serve("Qwen/Qwen3-32B", context=8192).plan))[:2]
-    ['transformers 5.23', 'share 0.9']
+    ['transformers 5.24', 'share 0.9']
     """
     asked, engine = plan.options, plan.engine
     yield from () if plan.machine is None else plan.machine.defaults

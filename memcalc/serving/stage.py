@@ -88,6 +88,7 @@ def lora_slots(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
 
 def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
     """Return one device of a stage as the engine sees it."""
+    header = plan.source.header
     parts = dict.fromkeys(part for layer in stage.groups for _, part in layer.parts)
     return RankContext(
         stage=stage,
@@ -100,6 +101,7 @@ def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
         share=plan.share,
         formats={form.id: form for form in map(plan.rule, stage.weights())},
         widths={part: activation_width(part, plan.parallelism) for part in parts},
+        head_stored=None if header is None else "lm_head.weight" in header.tensors,
     )
 
 

@@ -49,6 +49,7 @@ class RankContext(NamedTuple):
 
     `formats` are those of the stage's weights by id, `widths` the numbers that a token needs at once in each
     of its parts, `share` the fraction of the device that the engine takes, `element_bytes` an activation's.
+    `head_stored` says whether the file has a head, where its header was read.
     """
 
     stage: Model
@@ -61,6 +62,7 @@ class RankContext(NamedTuple):
     share: tuple[int, int]
     formats: Mapping[str, Format]
     widths: Mapping[Part, int]
+    head_stored: bool | None = None
 
     def tokens_a_pass(self, batch: int, prompt: int) -> int:
         """Return the tokens of all sequences that one prefill pass takes together."""

@@ -57,6 +57,32 @@ OLD_ROTARY = "huggingface/transformers v4.38 models/qwen2/modeling_qwen2.py, Qwe
 OLD_LOGITS = "huggingface/transformers v4.38: logits of every token, then .float(), 2024-02"
 
 
+STORED_HEADS = (
+    "QwenLM/Qwen3 docs/source/getting_started/speed_benchmark.md (FP8: 0.6B, 1.7B, 4B; transformers 4.51.3), "
+    "2025-05; QwenLM/Qwen3@a912d23 docs/source/benchmark/speed_benchmark.rst (Qwen2.5 AWQ: 0.5B, 1.5B, 3B, "
+    "at load; 4.46.0), 2024-11"
+)
+TIES_EQUALS = "huggingface/transformers v5.23, modeling_utils.py, tie_weights: equal values are tied, 2026-11"
+
+
+WIDE = "huggingface/transformers v5.24, models/*/modeling_*.py, _keep_in_fp32_modules_strict, 2026-11"
+WIDE_ROUTERS = frozenset(
+    {"deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe", "glm_moe_dsa", "kimi_k2", "kimi_k25"}
+)
+
+
+class StoredHead(NamedTuple):
+    """The files of a family that store the head of a tied model beside its embedding, and when it is held."""
+
+    model_type: str
+    format: str
+    moments: tuple[str, ...]
+
+
+QWEN3_FP8 = StoredHead("qwen3", "fp8-block128", ALWAYS)
+QWEN25_AWQ = StoredHead("qwen2", "awq-", ("load",))
+
+
 class Behaviour(NamedTuple):
     """What a version does that others do not.
 
@@ -67,7 +93,9 @@ class Behaviour(NamedTuple):
     caching_allocator_warmup). `exllama`: the kernel for 4-bit GPTQ dequantises into a buffer. `autoawq`: up
     to an eighth of the prompt's cache was measured on top of it, for which no cause is known. `chunks`:
     generate() has prefill_chunk_size (huggingface/transformers, generation/configuration_utils.py: 4.51.3,
-    not 4.46.3). `stacked`: the experts of a layer are one array.
+    not 4.46.3). `stacked`: the experts of a layer are one array. `stored_heads`: families whose tied models
+    have a second head in their files, and in memory. `ties_equals`: it is tied again where its numbers are
+    the embedding's. `wide_routers`: types whose routers lie in 32 bits, whatever the file has.
     """
 
     prompt_logits: bool = False
@@ -78,6 +106,9 @@ class Behaviour(NamedTuple):
     autoawq: bool = False
     chunks: bool = True
     stacked: bool = False
+    stored_heads: tuple[StoredHead, ...] = ()
+    ties_equals: bool = False
+    wide_routers: frozenset[str] = frozenset()
 
 
 class Transformers(Engine):
@@ -86,8 +117,14 @@ class Transformers(Engine):
     id = "transformers"
     smaller_weights = ("int8", "nf4")
     title = "transformers"
-    version = "5.23"
-    versions: Mapping[str, str] = {"4.38": "4.38", "4.46": "4.46", "4.51": "4.51", "5": "5.23"}
+    version = "5.24"
+    versions: Mapping[str, str] = {
+        "4.38": "4.38",
+        "4.46": "4.46",
+        "4.51": "4.51",
+        "5.24": "5.24",
+        "5": "5.23",
+    }
     behaviours: ClassVar[Mapping[str, Behaviour]] = {
         "4.38": Behaviour(
             prompt_logits=True,
@@ -97,9 +134,16 @@ class Transformers(Engine):
             exllama=True,
             chunks=False,
         ),
-        "4.46": Behaviour(own_blocks=(2, 2), exllama=True, chunks=False),
-        "4.51": Behaviour(own_blocks=(0, 1), autoawq=True),
-        "5.23": Behaviour(autoawq=True, stacked=True),
+        "4.46": Behaviour(own_blocks=(2, 2), exllama=True, chunks=False, stored_heads=(QWEN25_AWQ,)),
+        "4.51": Behaviour(own_blocks=(0, 1), autoawq=True, stored_heads=(QWEN25_AWQ, QWEN3_FP8)),
+        "5.23": Behaviour(autoawq=True, stacked=True, stored_heads=(QWEN25_AWQ, QWEN3_FP8), ties_equals=True),
+        "5.24": Behaviour(
+            autoawq=True,
+            stacked=True,
+            stored_heads=(QWEN25_AWQ, QWEN3_FP8),
+            ties_equals=True,
+            wide_routers=WIDE_ROUTERS,
+        ),
     }
     note = (
         "several devices without --tp: equal shares of the layers in order, as device_map is assumed to "
@@ -155,6 +199,9 @@ class Transformers(Engine):
         yield cache_rounding(rank, self)
         yield from dequantisation_buffer(rank, certain=self.behaviour.exllama)
         yield from weight_rounding(rank, self.behaviour.own_blocks)
+        yield from stored_head(rank, self.behaviour)
+        if rank.stage.model_type in self.behaviour.wide_routers:
+            yield from wider_routers(rank)
         if self.behaviour.rotary_tables:
             yield from rotary_tables(rank)
 
@@ -202,6 +249,52 @@ def weight_rounding(rank: RankContext, own_blocks: tuple[int, int]) -> Iterator[
             low=beyond if share == 2 else 0,
             high=beyond,
         )
+
+
+def stored_head(rank: RankContext, behaviour: Behaviour) -> Iterator[Line]:
+    """Yield the second head of a tied model, where the published files of its family have one.
+
+    Where the header of a file was read, it says so. vLLM and SGLang skip it, and use the embedding.
+    """
+    stage = rank.stage
+    if not stage.tied or stage.logits_width is None or rank.head_stored is False:
+        return
+    for family in behaviour.stored_heads:
+        stored = any(form.startswith(family.format) for form in rank.formats)
+        if stage.model_type == family.model_type and stored:
+            embedding = next(tensor for tensor in stage.weights() if tensor.kind == "embedding")
+            mine = rank.parallelism.on_rank(embedding)
+            size, both = mine.count * rank.element_bytes, family.moments == ALWAYS
+            open_end = behaviour.ties_equals and both
+            yield Line(
+                component="weights",
+                name="lm_head.weight, stored beside the embedding",
+                count=mine.count,
+                bytes=size,
+                formula=f"{mine.count} x {rank.element_bytes} B",
+                moments=family.moments,
+                evidence="assumed" if open_end else "measured",
+                source=f"{STORED_HEADS}; {TIES_EQUALS}" if open_end else STORED_HEADS,
+                low=0 if open_end else size,
+                high=size,
+            )
+
+
+def wider_routers(rank: RankContext) -> Iterator[Line]:
+    """Yield what routers in 32 bits take beyond the file's numbers."""
+    beyond = 4 - rank.element_bytes
+    for whole in rank.stage.weights():
+        if whole.kind == "router" and whole.name.endswith("mlp.gate.weight") and beyond:
+            mine = rank.parallelism.on_rank(whole)
+            yield Line(
+                component="weights",
+                name="mlp.gate.weight, in 32 bits",
+                count=mine.count,
+                bytes=mine.count * beyond,
+                formula=f"{mine.count} x (4 - {rank.element_bytes}) B",
+                moments=ALWAYS,
+                source=WIDE,
+            )
 
 
 def cache_rounding(rank: RankContext, engine: Transformers) -> Line:
