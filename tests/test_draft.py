@@ -91,7 +91,7 @@ def test_what_sglang_copies_until_its_pool_is_sized() -> None:
 
 def test_before_its_share_held_the_draft() -> None:
     """Then the pool knew nothing of it: weights and cache came on top (sglang#23862)."""
-    old = {"engine": "sglang", "engine_version": "0.5.7", "tp": 8, "on": "8x h200-141g"}
+    old = {"engine": "sglang", "engine_version": "0.5.7", "tp": 8, "on": "8x h200-141g", "utilization": 0.8}
     with_draft, without = (serve(GLM, context=4096, draft=draft, **old) for draft in ("mtp", None))  # type: ignore[arg-type]
     assert with_draft.kv_pool == without.kv_pool
     assert all(line.outside for line in lines_of(with_draft, "draft"))

@@ -151,7 +151,7 @@ def own_layers(engine: Engine, model: Model, stored: StoredModel, ranks: Serving
         *((f"shared_head.{index}", Embedding(vocab, width, "head")) for index in range(heads)),
     )
     own = replace(model, name=f"{model.name} MTP", layers=mtp, outside=outside, mtp=(), vision=())
-    in_share = engine.id != "sglang" or engine.since(0, 5, 11)
+    in_share = engine.id != "sglang" or engine.since(0, 5, 14)
     cache_format = "fp16" if engine.id == "llama.cpp" else None
     return Draft(MTP, engine.id, own, rule, "", activation, None, in_share, cache_format)
 
@@ -164,7 +164,7 @@ def copied(engine: Engine, ranks: ServingParallelism, layers: int) -> tuple[int,
     if engine.id == "vllm":
         embedding = ranks.pp > 1 or not engine.since(0, 10)
         return int(embedding), 0 if engine.since(0, 17) else layers
-    return (1, 1) if engine.id == "sglang" and engine.since(0, 5, 11) else (0, 0)
+    return (1, 1) if engine.id == "sglang" and engine.since(0, 5, 14) else (0, 0)
 
 
 def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallelism) -> Draft:
@@ -191,7 +191,7 @@ def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallel
             "vllm does not start with another: name another draft",
         )
         raise BadInputError("--draft", expected, f"{sizes[1]} of {held.name}", remedy)
-    in_share = engine.id != "sglang" or engine.since(0, 5, 11)
+    in_share = engine.id != "sglang" or engine.since(0, 5, 14)
     own_cache = {"llama.cpp": "fp16", "transformers": stored.activation.id}.get(engine.id)
     return Draft(
         asked, engine.id, held, stored.rule, stored.name, stored.activation, None, in_share, own_cache
