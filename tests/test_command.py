@@ -71,6 +71,10 @@ def test_a_plan_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> N
     asked = ["serve", "google/gemma-3-27b-it", "--context", "8"]
     seen = answer(capsys, "model", asked[1])["extra"]["vision_parameters"]  # type: ignore[index]
     assert seen > 0
+    assert answer(capsys, *asked)["plan"]["parameters_not_counted"] == 0  # type: ignore[index]
+    assert main(asked) == 0
+    assert f"vision tower: {seen:,} parameters (included above)" in capsys.readouterr().out
+    asked += ["--weights", "Q4_K_M"]
     assert answer(capsys, *asked)["plan"]["parameters_not_counted"] == seen  # type: ignore[index]
     assert main(asked) == 0
     assert f"vision tower: {seen:,} parameters (not included above)" in capsys.readouterr().out

@@ -285,7 +285,7 @@ def answer_of_serve() -> Schema:
     derived: dict[str, Schema] = {
         "assumed": text("what the bytes of the weights take for granted; empty if nothing"),
         "unmatched": many("names in quantization_config that match no module", {"type": "string"}),
-        "parameters_not_counted": number("parameters of the vision tower"),
+        "parameters_not_counted": number("parameters of the vision tower where it is not loaded"),
         "activations": text("format of the activations"),
         "source": text("where the config comes from"),
         "draft_weights": or_null(text("format of the draft's weights; null without a draft")),
@@ -300,7 +300,7 @@ def answer_of_serve() -> Schema:
         "defaults": DEFAULTS,
         "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
         "weights_file_bytes": number("tensor bytes of the checkpoint in this format"),
-        "not_loaded_bytes": closed("tensor bytes of the checkpoint that engines do not load", beside),
+        "not_loaded_bytes": closed("tensor bytes of the checkpoint that the engine does not load", beside),
         "cache_bytes": number("the architecture's cache of the whole batch, all devices together"),
         "fits": or_null(flag("whether every pool is large enough; null where that is not known")),
         "verdict": VERDICT,

@@ -172,17 +172,20 @@ class ServingEstimate(Shown):
 
     @property
     def not_loaded_bytes(self) -> dict[str, Amount]:
-        """Tensor bytes of the checkpoint outside of the text model, which engines do not load.
+        """Tensor bytes of the checkpoint outside of the text model that the engine does not load.
 
-        Layers for multi-token prediction without their copies of embedding and head, the vision tower in
-        16 bits, buffers such as a router's bias in 32.
+        Layers for multi-token prediction without their copies of embedding and head unless they draft, the
+        vision tower in 16 bits unless the engine has it, buffers such as a router's bias in 32.
         """
-        rule, model = self.plan.rule, self.model
-        layers = model.mtp if self.engine.reads_gguf else mtp_as_stored(model.mtp, self.plan.activation)
+        plan, rule, model = self.plan, self.plan.rule, self.model
+        loaded = plan.draft is not None and plan.draft.is_mtp
+        layers = model.mtp if self.engine.reads_gguf else mtp_as_stored(model.mtp, plan.activation)
         mtp = (tensor for layer in layers for tensor in layer.weights())
         return {
-            "mtp": Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in mtp)),
-            "vision": Amount(model.vision_parameters * self.plan.activation.bits // 8),
+            "mtp": Amount(0 if loaded else sum(tensor_bytes(tensor, rule(tensor)) for tensor in mtp)),
+            "vision": Amount(
+                0 if plan.counts_vision else model.vision_parameters * plan.activation.bits // 8
+            ),
             "buffers": Amount(0 if self.engine.reads_gguf else 4 * model.buffer_values),
         }
 
@@ -240,7 +243,8 @@ def notes(served: ServingEstimate) -> Iterator[str]:
         yield f"largest context {longest}, largest batch {served.max_batch or 0:,} (memory alone{own})"
     yield from setup_words(served.plan)
     if served.model.vision_parameters:
-        yield f"vision tower: {served.model.vision_parameters:,} parameters (not included above)"
+        included = "included" if served.plan.counts_vision else "not included"
+        yield f"vision tower: {served.model.vision_parameters:,} parameters ({included} above)"
 
 
 def setup_words(plan: ServingPlan) -> Iterator[str]:

@@ -72,6 +72,11 @@ class ServingPlan(NamedTuple):
         return 1 if self.drafts_alone else self.engine.sequences(self.engine_options)
 
     @property
+    def counts_vision(self) -> bool:
+        """Whether a vision tower that the model has is loaded with it."""
+        return self.engine.loads_vision(self.engine_options)
+
+    @property
     def drafts_alone(self) -> bool:
         """Whether the engine drafts for one sequence alone: generation/utils.py of transformers, 2026-11."""
         return self.draft is not None and self.engine.id == "transformers"
@@ -205,7 +210,7 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         "weights": plan.weights,
         "assumed": plan.assumed,
         "unmatched": list(plan.unmatched),
-        "parameters_not_counted": plan.model.vision_parameters,
+        "parameters_not_counted": 0 if plan.counts_vision else plan.model.vision_parameters,
         "kv": "/".join(dict.fromkeys(form.id for form in plan.kv)),
         "activations": plan.activation.id,
         "source": plan.source.found,
@@ -469,6 +474,14 @@ def sequences_within_engine(plan: ServingPlan) -> None:
         raise BadInputError("--batch", f"at most {limit} sequences", plan.batch, remedy)
 
 
+def tower_is_known(plan: ServingPlan) -> None:
+    """Refuse llama.cpp's mmproj where no config tells how large it is."""
+    if plan.engine_options.get("mmproj") and not plan.model.vision:
+        remedy = "its size is not known: --engine-option mmproj_mib=N, as llama-server prints it"
+        expected = "a model whose config describes a vision tower"
+        raise BadInputError("--engine-option mmproj", expected, plan.model.name, remedy)
+
+
 def ranks_share_tokens(plan: ServingPlan) -> None:
     """Refuse decode context parallelism where ranks have no copies of a cache that they could share."""
     if plan.parallelism.dcp > 1:
@@ -490,4 +503,5 @@ CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     sequences_within_engine,
     engine_stores_cache,
     ranks_share_tokens,
+    tower_is_known,
 )

@@ -73,9 +73,19 @@ def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
     found = []
     for stage in dict.fromkeys(stages(plan.model, plan.parallelism.pp)):
         rank = rank_context(plan, stage)
-        constant = (*plan.engine.constant_lines(rank), *draft_weights(plan, rank), *lora_slots(plan, rank))
-        found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), constant))
+        found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), tuple(constant_lines(plan, rank))))
     return tuple(found)
+
+
+def constant_lines(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
+    """Yield what one device holds on top of the weights, however many tokens there are."""
+    yield from plan.engine.constant_lines(rank)
+    if rank.stage.vision and plan.counts_vision:
+        from memcalc.serving.vision import vision_lines
+
+        yield from vision_lines(plan.engine, rank)
+    yield from draft_weights(plan, rank)
+    yield from lora_slots(plan, rank)
 
 
 def lora_slots(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:

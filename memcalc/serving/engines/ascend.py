@@ -30,7 +30,12 @@ BLOCK = 128  # tokens of a block of the cache on an NPU
 class OnNPUs(VLLM):
     """vLLM's rules on NPUs: blocks of 128 tokens, no weights in FP8, and caches as the model has them."""
 
-    defaults: Mapping[str, int] = {"block_size": BLOCK, **LARGE, "enforce_eager": False}
+    defaults: Mapping[str, int] = {
+        "block_size": BLOCK,
+        **LARGE,
+        "enforce_eager": False,
+        "language_model_only": False,
+    }
     cache_formats: Mapping[str, Format] = KV_FORMATS
     smaller_caches: tuple[str, ...] = ()
     smaller_weights: tuple[str, ...] = ("w8a8",)

@@ -300,6 +300,10 @@ class Engine(ABC):
         """Return how the engine is run, the other usual way, and its options; None where there is one way."""
         return None
 
+    def loads_vision(self, options: Mapping[str, int]) -> bool:
+        """Say whether a vision tower is loaded with the model."""
+        return False
+
     def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
         """Yield what the engine needs in the host's memory on top of weights and cache."""
         yield from ()

@@ -16,7 +16,7 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.ledger.parts.kinds import is_mla, is_moe
 from memcalc.ledger.tensor import least
-from memcalc.serving.engines.base import ALWAYS, Engine, Placement, measured_line, refuse_uneven
+from memcalc.serving.engines.base import Engine, Placement, measured_line, refuse_uneven
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -148,25 +148,19 @@ class KTransformers(Engine):
             yield Placement("host", tensor, stored)
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield the runtime, the vision tower, and the buffer that prefills layer by layer."""
+        """Yield the runtime, and the buffer that prefills layer by layer."""
         yield measured_line(
             "context, graphs and temporaries",
             KTRANSFORMERS_RUNTIME,
             formula="measured totals less modules and cache",
             evidence="measured",
         )
-        vision, element = rank.stage.vision_parameters, rank.element_bytes
-        if vision:
-            yield Line(
-                component="weights",
-                name="vision tower",
-                count=vision,
-                bytes=vision * element,
-                formula=f"{vision} x {element} B",
-                moments=ALWAYS,
-            )
         if rank.options["layerwise_prefill"]:
             yield layer_buffer(rank)
+
+    def loads_vision(self, options: Mapping[str, int]) -> bool:
+        """Load it with the model."""
+        return True
 
     def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
         """Yield what the process takes on top of the weights."""

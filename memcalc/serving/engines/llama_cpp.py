@@ -62,10 +62,11 @@ class LlamaCpp(Engine):
         "prompts in the host's memory. Options as in its API: n_seq_max (0: as many as --batch), kv_unified "
         "(false), swa_full (false), n_ubatch (512), n_batch (2048), rs_seq (0: states kept to roll a "
         "sequence back), n_gpu_layers (all: the last layers and the output, which counts as one, lie on the "
-        "device), n_cpu_moe (0: of how many layers the experts do not). --offload "
-        'experts, or REGEX=CPU (several with "," between) as --override-tensor has it, by the names in GGUF: '
-        '"ffn_.*_exps=CPU". The embedding stays in the host\'s memory. With flash attention, its default '
-        "where the device has it"
+        "device), n_cpu_moe (0: of how many layers the experts do not), mmproj (false: the vision tower is a "
+        "file of its own), mmproj_mib (0: MiB that llama-server prints of it, where no config describes it). "
+        '--offload experts, or REGEX=CPU (several with "," between) as --override-tensor has it, by the '
+        'names in GGUF: "ffn_.*_exps=CPU". The embedding stays in the host\'s memory. With flash attention, '
+        "its default where the device has it"
     )
     reads_gguf = True
     reads_checkpoints = False
@@ -85,6 +86,8 @@ class LlamaCpp(Engine):
         "n_batch": 2048,
         "n_gpu_layers": ALL,
         "n_cpu_moe": 0,
+        "mmproj": False,
+        "mmproj_mib": 0,
     }
     offloads = ("layers", "experts")
     overrides = True
@@ -108,7 +111,7 @@ class LlamaCpp(Engine):
             yield "as many sequences as --batch"
         elif options["server"] and "n_seq_max" not in given:
             yield f"llama-server's own {SLOTS['n_seq_max']} slots in one cache"
-        yield from super().default_words(options, {*given, "server", *SLOTS, "rs_seq"})
+        yield from super().default_words(options, {*given, "server", *SLOTS, "rs_seq", "mmproj_mib"})
 
     def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
         """Put the first layers into the host's memory, or experts of the first, or what expressions name.
@@ -202,6 +205,10 @@ class LlamaCpp(Engine):
                 expected = f"a format whose blocks of {form.columns_per_scale} fill a head"
                 raise BadInputError("--kv", expected, f"{form.id} for {row} numbers", "choose f16 or bf16")
 
+    def loads_vision(self, options: Mapping[str, int]) -> bool:
+        """Load it where the file that holds it is named."""
+        return bool(options["mmproj"])
+
     def kept(self, context: int, window: int | None) -> int:
         """Keep everything: how much of a window's cache is left out, `window_rule` says."""
         return context
@@ -253,6 +260,15 @@ class LlamaCpp(Engine):
         if devices > 1 and (stage.outside_pools or any(layer.pools for layer in stage.layers)):
             remedy = "which device takes which of the others is not understood; name one device"
             raise BadInputError("--pp", "1 with layers in host memory", devices, remedy)
+        if rank.options["mmproj_mib"] and "model.embed_tokens" in dict(stage.outside):
+            yield Line(
+                component="weights",
+                name="vision tower, as it was printed",
+                bytes=rank.options["mmproj_mib"] * 2**20,
+                formula=f"{rank.options['mmproj_mib']} MiB",
+                moments=ALWAYS,
+                source="--engine-option mmproj_mib",
+            )
         yield measured_line(
             "CUDA context", LLAMA_CPP_CUDA_CONTEXT, formula="300 MB to 1 GB", evidence="assumed"
         )

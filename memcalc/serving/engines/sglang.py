@@ -108,7 +108,8 @@ class SGLang(Engine):
         "--utilization is its mem-fraction-static; options: chunked_prefill_size and cuda_graph_max_bs "
         "(by the card's memory and the ranks), disable_cuda_graph (false), swa_full_tokens_ratio (0.8: "
         "tokens of gpt-oss's windowed layers for one of the others), plain_fp8 (false: sparse "
-        "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm)"
+        "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm), language_only (false: a vision "
+        "tower is loaded)"
     )
     defaults: Mapping[str, int] = {
         "chunked_prefill_size": 8192,
@@ -116,6 +117,7 @@ class SGLang(Engine):
         "disable_cuda_graph": False,
         "swa_full_tokens_ratio": 0.8,  # type: ignore[dict-item]  # the one share among whole numbers
         "plain_fp8": False,
+        "language_only": False,
     }
     chunk_option = "chunked_prefill_size"
     smaller_caches = ("fp8",)
@@ -236,6 +238,10 @@ class SGLang(Engine):
         for tensor in super().cache(stage, batch, tokens, options):
             if not (self.release.startswith(INDEXERS_APART) and tensor.name.endswith(INDEX_KEYS)):
                 yield tensor
+
+    def loads_vision(self, options: Mapping[str, int]) -> bool:
+        """Load it, unless encoders are served apart."""
+        return not options["language_only"]
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep everything."""

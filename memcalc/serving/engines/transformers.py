@@ -150,6 +150,8 @@ class Transformers(Engine):
         "place them; it balances bytes, and may place a few layers otherwise"
     )
 
+    defaults: Mapping[str, int] = {"language_model_only": False}
+
     @property
     def behaviour(self) -> Behaviour:
         """What this version does."""
@@ -187,6 +189,10 @@ class Transformers(Engine):
         from memcalc.files.storage import as_bitsandbytes
 
         return as_bitsandbytes(stored, stacked=self.behaviour.stacked)
+
+    def loads_vision(self, options: Mapping[str, int]) -> bool:
+        """Load it with the model's own class; that of its text model has none."""
+        return not options["language_model_only"]
 
     def kept(self, context: int, window: int | None) -> int:
         """Keep window - 1 tokens: the current one is added while it is attended to."""

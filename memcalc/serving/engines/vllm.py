@@ -115,9 +115,16 @@ class VLLM(Engine):
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; V0: 256 and the "
         "longest sequence), enforce_eager (false: CUDA graphs, on top of the share before 0.21, then in it), "
-        "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE)"
+        "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
+        "language_model_only (false: a vision tower is loaded, and its outputs have a cache)"
     )
-    defaults: Mapping[str, int] = {"block_size": 16, **LARGE, "enforce_eager": False, "plain_fp8": False}
+    defaults: Mapping[str, int] = {
+        "block_size": 16,
+        **LARGE,
+        "enforce_eager": False,
+        "plain_fp8": False,
+        "language_model_only": False,
+    }
     chunk_option = "max_num_batched_tokens"
     smaller_caches: tuple[str, ...] = ("fp8",)
     smaller_weights: tuple[str, ...] = ("fp8", "awq-int4-g128")
@@ -209,6 +216,10 @@ class VLLM(Engine):
             return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
 
         return kept
+
+    def loads_vision(self, options: Mapping[str, int]) -> bool:
+        """Load it, unless the language model alone is asked for."""
+        return not options["language_model_only"]
 
     def allocated_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
         """Round up to whole blocks."""
