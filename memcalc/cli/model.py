@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from memcalc.cli.parser import Parser
+    from memcalc.files.source import Source
     from memcalc.ledger.model import Model
 
 __all__ = ["COMMAND", "fields"]
@@ -31,9 +32,19 @@ def answer(given: argparse.Namespace) -> Answer:
     growth = cache_growth(model) if given.engine is None else growth_with(model, given.engine)
     return Answer(
         0,
-        lambda: fields(model, growth) | header_fields(found) | config_fields(model),
-        lambda: "\n".join(map(escaped, [*summary(model, growth), *header_text(found)])),
+        lambda: (
+            fields(model, growth)
+            | {"defaults": list(found.defaults)}
+            | header_fields(found)
+            | config_fields(model)
+        ),
+        lambda: "\n".join(map(escaped, [*summary(model, growth), *assumed(found), *header_text(found)])),
     )
+
+
+def assumed(found: Source) -> list[str]:
+    """Return what a name was taken for, as the line that other answers have for it."""
+    return [f"  assumed: {', '.join(found.defaults)}"] if found.defaults else []
 
 
 def growth_with(model: Model, name: str) -> dict[str, int]:

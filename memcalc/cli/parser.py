@@ -47,7 +47,9 @@ class Parser(argparse.ArgumentParser):
             Takes what is not understood.
 
         """
-        given, extra = self.parse_known_args(self.understood(arguments, faults))
+        end = arguments.index("--") if "--" in arguments else len(arguments)  # behind it nothing is an option
+        words = [*self.understood(arguments[:end], faults), *arguments[end:]]
+        given, extra = self.parse_known_args(words)
         given.faults = faults
         for word in extra:
             faults.of(self.refuse_word, word)

@@ -244,6 +244,7 @@ def answer_of_model() -> Schema:
         "depth": number("layers"),
         "cache": closed("bytes of the cache, 16-bit", cache),
         "extra": closed("what `parameters` leaves out", extra),
+        "defaults": DEFAULTS,
         "header": HEADER,
         "differences": DIFFERENCES,
         "not_read": NOT_READ,

@@ -8,9 +8,11 @@ import os
 from memcalc.data import folder, open_text
 from memcalc.files.source import Source
 
-__all__ = ["canonical_name", "catalogue", "nearest_names", "record"]
+__all__ = ["canonical_name", "catalogue", "nearest_names", "record", "relatives"]
 
 RECORD_FIELDS = {"id", "config", "source", "date"}
+VARIANTS = {"base", "pt", "instruct", "it", "chat", "hf", "meta"}  # words of names that change no shape
+MOST_OFFERED = 8  # names that a question offers at most
 OPTIONAL_FIELDS = {"aliases", "note", "scale_bits"}
 
 
@@ -57,13 +59,69 @@ def canonical_name(text: str) -> str | None:
     return next((name for alias, name in aliases.items() if alias.lower() == wanted), None)
 
 
+def family_name(text: str) -> str:
+    """Return a name without its owner, and without the words for a base, a tuned or a converted model.
+
+    >>> family_name("meta-llama/Meta-Llama-3.1-8B"), family_name("Llama-3.1-8B-Instruct")
+    ('llama-3.1-8b', 'llama-3.1-8b')
+    """
+    words = text.lower().rpartition("/")[2].replace("_", "-").split("-")
+    return "-".join(word for word in words if word not in VARIANTS)
+
+
+def relatives(text: str) -> list[str]:
+    """Return the catalogue names of the family that a text names, of its owner if it names one.
+
+    Base models and tuned ones have the same shapes.
+
+    >>> relatives("Llama-3.1-8B-Instruct"), relatives("someone/Llama-3.1-8B-Instruct")
+    (['meta-llama/Meta-Llama-3.1-8B'], [])
+    """
+    owner, family = text.lower().rpartition("/")[0], family_name(text)
+    same = (name for name in catalogue() if family_name(name) == family)
+    return [name for name in same if owner in ("", name.lower().partition("/")[0])]
+
+
 def nearest_names(text: str) -> str:
     """Return a question that offers the catalogue names most like a text; empty if none is.
 
     >>> nearest_names("Qwen/Qwen3-32")
-    'did you mean Qwen/Qwen3-32B or Qwen/Qwen3-8B or Qwen/Qwen3-32B-FP8?'
+    'did you mean Qwen/Qwen3-32B or Qwen/Qwen3-32B-FP8?'
+    >>> nearest_names("Qwen3-32B-AWQ"), nearest_names("mistral-7b")
+    ('did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?', \
+'did you mean Mistral-7B-v0.1 or Mistral-7B-v0.3?')
     """
     from memcalc.errors import nearest
 
+    whole = text.replace(":", "-")  # ollama's tags
+    quantised = in_format(whole)
+    wanted = family_name(whole) or "/"
+    begun = sorted((name for name in catalogue() if family_name(name).startswith(wanted)), key=len)
+    if quantised:
+        return f"did you mean {quantised}?"
+    if "/" not in whole:
+        begun = [name.partition("/")[2] for name in begun]
+    if begun:
+        return f"did you mean {' or '.join(begun[:MOST_OFFERED])}?"
     names = catalogue()
-    return nearest(text, names if "/" in text else (name.partition("/")[2] for name in names))
+    return nearest(whole, names if "/" in whole else (name.partition("/")[2] for name in names))
+
+
+def in_format(text: str) -> str:
+    """Return a catalogue name and the format that the end of a text names; empty if it names none.
+
+    >>> in_format("unsloth/Qwen3-32B-bnb-4bit")
+    'Qwen/Qwen3-32B with --weights nf4'
+    """
+    from memcalc.errors import meant
+    from memcalc.ledger.formats import FORMATS
+
+    words = text.rpartition("/")[2].split("-")
+    for number in range(len(words) - 1, 0, -1):
+        name, end = "-".join(words[:number]), "-".join(words[number:])
+        found = canonical_name(name) or next(iter(relatives(name)), None)
+        if found:
+            form = end.lower() if end.lower() in FORMATS else next(iter(meant(end, (), "--weights")), "")
+            if form:
+                return f"{found} with --weights {form}"
+    return ""

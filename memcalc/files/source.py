@@ -41,6 +41,7 @@ class Source:
     ) -> None:
         self.name, self.fields, self.found = name, fields, found
         self.scale_bits, self.header, self.file_type, self.keys = scale_bits, header, file_type, keys
+        self.defaults: tuple[str, ...] = ()  # what its name was taken for, in words
 
     @property
     def is_gguf(self) -> bool:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from memcalc.errors import NOTHING, BadInputError, UnknownNameError
-from memcalc.files.catalogue import canonical_name, nearest_names, record
+from memcalc.files.catalogue import canonical_name, nearest_names, record, relatives
 from memcalc.files.source import Source
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
                 "SOURCE", expected, text, "add it, as in Qwen/Qwen3-32B: see `memcalc list models`"
             )
         raise BadInputError("SOURCE", expected, text, "`memcalc.read` takes the fields of a config")
-    text = os.fspath(text)
+    text = repository_name(os.fspath(text))
     for recognise in RECOGNISERS:
         found = recognise(text)
         if found is not None:
             return found
     expected = "a catalogue name, a path, or owner/name of a Hub repository"
-    remedy = nearest_names(text) or "see `memcalc list models`, or download its config.json"
+    nearest, remedy = nearest_names(text), "see `memcalc list models`, or download its config.json"
+    remedy = f"{nearest} If not: {remedy}" if nearest else remedy
     raise UnknownNameError("SOURCE", expected, text, remedy)
 
 
@@ -73,6 +74,26 @@ def catalogue_name(text: str) -> Source | None:
     """Recognise a model of the catalogue."""
     name = canonical_name(text)
     return None if name is None else record(name)
+
+
+def relative(text: str) -> Source | None:
+    """Recognise a model of the family of one in the catalogue, which has the same shapes.
+
+    Raises
+    ------
+    UnknownNameError
+        The catalogue has several of the family.
+
+    """
+    found = relatives(text)
+    if len(found) > 1:
+        raise UnknownNameError("SOURCE", "the name of one model", text, f"did you mean {' or '.join(found)}?")
+    if not found:
+        return None
+    source = record(found[0])
+    limit = "its own limit of tokens may differ"
+    source.defaults = (f"{text} is taken as {found[0]} (one family, the same shapes; {limit})",)
+    return source
 
 
 def folder(text: str) -> Source | None:
@@ -134,8 +155,19 @@ RECOGNISERS: tuple[Callable[[str], Source | None], ...] = (  # the first that kn
     safetensors_file,
     gguf_file,
     config_file,
+    relative,
     hub_repository,
 )
+
+
+def repository_name(text: str) -> str:
+    """Return the owner/name that an address of the Hub means; any other text as it is.
+
+    >>> repository_name("https://huggingface.co/Qwen/Qwen3-4B/tree/main"), repository_name("models/a")
+    ('Qwen/Qwen3-4B', 'models/a')
+    """
+    host, _, path = text.removeprefix("https://").removeprefix("http://").partition("/")
+    return "/".join(path.split("/")[:2]) if host in ("huggingface.co", "hf.co") else text
 
 
 def is_repository(text: str) -> bool:

@@ -245,6 +245,7 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
     ['transformers 5.24', 'share 0.9']
     """
     asked, engine = plan.options, plan.engine
+    yield from plan.source.defaults
     yield from () if plan.machine is None else plan.machine.defaults
     declared = options_of(ServingOptions)
     left_open = {option.name for option in declared if getattr(asked, option.name) is option.default}

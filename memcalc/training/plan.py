@@ -375,6 +375,7 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
     ['accumulate 1', 'implementation transformers', 'dropout 0.0']
     """
     filled = plan_fields(plan)
+    yield from plan.source.defaults
     yield from () if plan.machine is None else plan.machine.defaults
     apart = {
         "parallelism": plan.parallelism.world > 1,
