@@ -42,6 +42,7 @@ def on_gguf(
         name,
         weights="q4_k_m",
         engine="ktransformers",
+        engine_version="0.2",
         on=on,
         context=context,
         offload=offload,
@@ -57,6 +58,7 @@ def kimi(
     return serve(
         KIMI,
         engine="ktransformers",
+        engine_version="0.2",
         offload="native",
         on=on,
         context=context,
@@ -191,12 +193,21 @@ def test_ranks_share_the_buffer_of_a_layer() -> None:
 
 
 @pytest.mark.parametrize("name", MIXTURES)
-@pytest.mark.parametrize("offload", RULES)
+@pytest.mark.parametrize(
+    ("version", "offload"),
+    [("0.2", "marlin"), ("0.2", "fp8"), ("0.2", "native"), ("0.7.2", "gguf"), ("0.7.2", "native")],
+)
 @pytest.mark.parametrize("options", [{}, {"gpu_layers": 1}, {"gpu_experts": 2, "sockets": 2}], ids=str)
-def test_every_weight_lies_somewhere(name: str, offload: str, options: dict[str, int]) -> None:
+def test_every_weight_lies_somewhere(name: str, version: str, offload: str, options: dict[str, int]) -> None:
     """Whole in one pool at least: numbers on device and host together are never fewer than parameters."""
     serving = serve(
-        name, context=1, weights="bf16", engine="ktransformers", offload=offload, engine_options=options
+        name,
+        context=1,
+        weights="bf16",
+        engine="ktransformers",
+        engine_version=version,
+        offload=offload,
+        engine_options=options,
     )
     held = 0
     for tensor in serving.model.weights():
@@ -246,6 +257,7 @@ def test_the_buffer_for_experts_of_a_model_without_any_is_refused() -> None:
             context=8192,
             weights="q4_k_m",
             engine="ktransformers",
+            engine_version="0.2",
             engine_options={"layerwise_prefill": True},
         )
 
@@ -253,7 +265,8 @@ def test_the_buffer_for_experts_of_a_model_without_any_is_refused() -> None:
 def test_a_checkpoint_is_taken_as_it_is_stored_if_nobody_names_a_rule() -> None:
     """No GGUF file, so nothing to map: Kimi-K2.5 is not said to go with 4-bit attention."""
     stated, silent = (
-        serve(KIMI, context=8192, engine="ktransformers", offload=name) for name in ("native", None)
+        serve(KIMI, context=8192, engine="ktransformers", engine_version="0.2", offload=name)
+        for name in ("native", None)
     )
     assert silent.plan.offload == "native"
     assert modules(silent) == modules(stated)
@@ -293,7 +306,8 @@ def test_host_memory_that_an_engine_does_not_use_is_refused(engine: str) -> None
 
 def test_the_command_answers_and_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2 and one line for what is not understood, 1 where it does not fit under --check."""
-    base = ["serve", R1, "--weights", "q4_k_m", "--engine", "ktransformers", "--context", "8192"]
+    base = ["serve", R1, "--weights", "q4_k_m", "--engine", "ktransformers", "--engine-version", "0.2"]
+    base += ["--context", "8192"]
     assert main([*base, "--on", HOME, "--check"]) == 0
     assert main([*base, "--on", "1x rtx-4090 + 256GiB host", "--check"]) == 1
     capsys.readouterr()
@@ -313,3 +327,78 @@ def test_a_rule_names_formats_that_exist() -> None:
     for rule in RULES.values():
         for name in (rule.linear, rule.head):
             assert name is None or format_named(name).bits > 0
+
+
+# ---- since 0.5: SGLang with experts in the host ----
+
+
+def newest(name: str, on: str, **asked: object) -> ServingEstimate:
+    """Return a plan with the newest version."""
+    return serve(name, context=8192, engine="ktransformers", on=on, **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("version", "copies"), [("0.2", 2), ("0.3", 1), ("0.4.4", 1), ("0.5.3", 1), (None, 1)]
+)
+def test_sockets_share_the_experts_since_0_3(version: str | None, copies: int) -> None:
+    """Kimi-K2.5's makers ask for 600 GB of two sockets."""
+    one, two = (
+        newest(
+            KIMI, "2x rtx-a6000 + 1024GiB host", engine_version=version, engine_options={"sockets": sockets}
+        )
+        for sockets in (1, 2)
+    )
+    assert in_host(two) == copies * in_host(one) == copies * 570_760_888_320
+
+
+def test_kimi_k2_5_fits_two_cards_and_a_host_of_two_sockets() -> None:
+    serving = newest(KIMI, "2x rtx-4090 + 1024GiB host", engine_options={"sockets": 2})
+    assert serving.plan.parallelism.tp == 2
+    assert serving.verdict == "fits"
+
+
+def test_since_0_5_it_has_sglangs_pool_share_and_runtime() -> None:
+    """What lies on the device is SGLang's but for the routed experts; rounding aside, to the byte."""
+    on = "8x h200-141g"
+    ours, theirs = (
+        serve(R1, context=8192, on=on, engine=engine, engine_version=version).budget.pools[0]
+        for engine, version in (("ktransformers", "0.7.2"), ("sglang", "0.5.9"))
+    )
+    assert ours.components["runtime"] == theirs.components["runtime"]
+    assert ours.components["kv_cache"] == theirs.components["kv_cache"]
+    kept = ["allocator rounding", *(line.name for line in theirs.lines if ".experts." in line.name)]
+    weights = sum(
+        line.bytes for line in theirs.lines if line.component == "weights" and line.name not in kept
+    )
+    assert ours.components["weights"] == weights
+    pools = [
+        serve(R1, context=8192, on=on, engine="ktransformers", engine_version=version).kv_pool
+        for version in ("0.4", "0.7")
+    ]
+    assert pools[0] is None
+    assert pools[1] is not None
+
+
+def test_a_gguf_of_deepseek_r1_leaves_fp8_on_the_device() -> None:
+    """All but the routed experts in FP8, as its makers' checkpoint has it; of other models in 16 bits."""
+    serving = newest(R1, "1x rtx-4090 + 512GiB host", weights="q4_k_m")
+    formats = {
+        place.format.id
+        for tensor in serving.model.weights()
+        for place in serving.engine.placements(
+            serving.model, tensor, serving.plan.rule, serving.plan.engine_options, "gguf"
+        )
+        if place.pool == "gpu"
+    }
+    assert serving.plan.offload == "gguf"
+    assert formats == {"fp8-block128", "bf16"}
+    assert serving.host is not None
+    assert serving.host.components["weights"] == 393_983_557_632
+    with pytest.raises(MemcalcError, match="--offload: expected one of native, gguf"):
+        newest(R1, "1x rtx-4090 + 512GiB host", weights="q4_k_m", offload="marlin")
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.8", "1.0"])
+def test_versions_that_are_not_known_are_refused(version: str) -> None:
+    with pytest.raises(MemcalcError, match="--engine-version"):
+        newest(KIMI, "1x rtx-a6000 + 768GiB host", engine_version=version)

@@ -120,7 +120,8 @@ def test_every_format_of_llama_cpps_cache(kv):
         ("sglang", {"utilization": 0.7}),
         ("llama.cpp", {"engine_options": (("swa_full", False), ("kv_unified", True))}),
         ("llama.cpp", {"engine_options": (("n_gpu_layers", 10),), "pp": 1, "tp": 1}),
-        ("ktransformers", {"weights": "Q4_K_M", "offload": "fp8"}),
+        ("ktransformers", {"weights": "Q4_K_M", "offload": "fp8", "engine_version": "0.2"}),
+        ("ktransformers", {"weights": "Q4_K_M", "engine_options": (("gpu_experts", 2),)}),
     ],
     ids=str,
 )
@@ -140,7 +141,7 @@ def test_a_sweep_of_one_model_needs_no_machine_and_no_grid():
 
 def test_a_host_of_unknown_size_leaves_only_the_devices_no():
     """However large the host is, a device that is too small stays so: None where that is not known."""
-    asked = {"engine": "ktransformers", "on": "1x rtx-4090", "weights": "Q4_K_M"}
+    asked = {"engine": "ktransformers", "engine_version": "0.2", "on": "1x rtx-4090", "weights": "Q4_K_M"}
     contexts = np.array([4096, 10**9])
     plans = [serve("Qwen/Qwen3-32B", context=int(context), **asked) for context in contexts]
     sweep = serve("Qwen/Qwen3-32B", context=contexts, **asked)

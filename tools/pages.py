@@ -40,7 +40,7 @@ DEPLOYMENTS = (
     Deployment("Qwen/Qwen3-235B-A22B", "8x h20-96g"),
     Deployment("Qwen/Qwen3-235B-A22B", "4x h20-96g"),
     Deployment("Qwen/Qwen3-235B-A22B-FP8", "4x h20-96g"),
-    Deployment("deepseek-ai/DeepSeek-R1", "1x rtx-4090 + 512GiB host", "ktransformers", "q4_k_m"),
+    Deployment("deepseek-ai/DeepSeek-R1", "1x rtx-4090-48g + 512GiB host", "ktransformers", "q4_k_m"),
     Deployment("Qwen/Qwen3-235B-A22B", "1x rtx-4090 + 256GiB host", "ktransformers", "q4_k_m"),
     Deployment("moonshotai/Kimi-K2.5", "2x rtx-4090 + 640GiB host", "ktransformers"),
     Deployment("Qwen/Qwen3-32B", "1x ascend-910b-64g", "vllm-ascend"),
@@ -57,7 +57,7 @@ def short(name: str) -> str:
 
 
 def planned() -> dict[Deployment, ServingEstimate]:
-    """Return the plan of every deployment: one sequence, utilization 0.9."""
+    """Return the plan of every deployment: one sequence, the engine's own share."""
     return {
         one: serve(one.model, context=CONTEXT, on=one.on, engine=one.engine, weights=one.weights)
         for one in DEPLOYMENTS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict_serving", "serving_estimate", "stage_budgets"]
 
-UNVERSIONED = ("llama.cpp", "ktransformers")  # one law each; threads name builds, dates, or nothing
+UNVERSIONED = {"llama.cpp": None, "ktransformers": "0.2"}  # threads name builds, dates, or nothing
 UNKNOWN = "unknown"  # a version that the source does not give
 
 
@@ -63,7 +63,7 @@ def serving_estimate(row: Observation) -> ServingEstimate:
         ep=row.ep,
         dp=row.dp,
         engine=cast("EngineName", row.rules),
-        engine_version=None if row.version == UNKNOWN or row.rules in UNVERSIONED else row.version,
+        engine_version=UNVERSIONED.get(row.rules, None if row.version == UNKNOWN else row.version),
         engine_options=engine_options(row),
         utilization=row.utilization,
         offload=row.offload,

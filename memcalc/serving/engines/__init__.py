@@ -19,7 +19,7 @@ ENGINES: Registry[type[Engine]] = Registry(
         "transformers": "transformers:Transformers",
         "vllm": "vllm:VLLM",
         "sglang": "sglang:SGLang",
-        "ktransformers": "ktransformers:KTransformers",
+        "ktransformers": "ktransformers:ktransformers",
         "vllm-ascend": "ascend:VLLMAscend",
         "mindie": "ascend:MindIE",
         "llama.cpp": "llama_cpp:LlamaCpp",

@@ -1,14 +1,18 @@
 """KTransformers: attention on the device, routed experts in the host's memory; placement rules are records.
 
-Sources: kvcache-ai/ktransformers, doc/en/DeepseekR1_V3_tutorial.md, doc/en/fp8_kernel.md,
-doc/en/Kimi-K2.5.md, the rules in optimize/optimize_rules/*.yaml and operators/linear.py (KLinearMarlin:
-num_bits 4, group_size 64), 2025 and 2026.
+Up to 0.4 it is an engine of its own. Sources: kvcache-ai/ktransformers, doc/en/DeepseekR1_V3_tutorial.md,
+doc/en/fp8_kernel.md, the rules in optimize/optimize_rules/*.yaml and operators/linear.py (KLinearMarlin:
+num_bits 4, group_size 64), 2025.
+
+Since 0.5 (2025-12) it is SGLang (distributed as sglang-kt) with kernels for experts in the host: SGLang's
+pool, share and runtime. Sources: kt-kernel/README.md, doc/en/Kimi-K2.5.md, and
+python/sglang/srt/server_args.py of sglang-kt 0.7.2, whose share follows SGLang 0.5.9's law, read 2026-11.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from memcalc.data.constants import KTRANSFORMERS_HOST, KTRANSFORMERS_RUNTIME
 from memcalc.errors import BadInputError
@@ -17,10 +21,13 @@ from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.ledger.parts.kinds import is_mla, is_moe
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import Engine, Placement, measured_line, refuse_uneven
+from memcalc.serving.engines.sglang import SGLang
+from memcalc.serving.engines.sglang_share import RELEASES, Release
+from memcalc.serving.engines.shared import absorbed_copies, rotary_table
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Layer, Model
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
-__all__ = ["RULES", "KTransformers", "OffloadRule"]
+__all__ = ["RULES", "KTransformers", "KTransformersAlone", "OffloadRule", "ktransformers"]
 
 MARLIN = "int4-g64"  # 4-bit codes and a 16-bit scale for 64 of them
 UNQUANTISED = ("kv_b_proj.weight", "k_b_proj.weight", "v_b_proj.weight")
@@ -58,47 +65,34 @@ RULES = {
     "native": OffloadRule(
         None, None, mapped=False, note="all but the routed experts on the device, as stored"
     ),
+    "gguf": OffloadRule(
+        "bf16",
+        "bf16",
+        mapped=False,
+        note="the routed experts in the host as GGUF, all else on the device as in its makers' checkpoint",
+    ),
 }
+FP8_MADE = ("deepseek_v3", "deepseek_v32", "kimi_k2")  # whose makers' checkpoints are in FP8
 
 
-class KTransformers(Engine):
-    """One device, or several that split the layers; the experts of a token are computed where they lie."""
+class ExpertsInHost(Engine):
+    """What all versions have in common: routed experts in the host, some of them on the device."""
 
     id = "ktransformers"
     title = "KTransformers"
-    version = "0.2"
-    versions: Mapping[str, str] = {"0.2": "0.2", "0.3": "0.2", "0.4": "0.2", "0.5": "0.2"}
-    offloads = tuple(RULES)
     reads_gguf = True
-    smaller_weights = ("Q8_0", "Q4_K_M", "Q2_K")
-    note = (
-        "--offload marlin (default for GGUF), fp8, or native (default for a checkpoint); "
-        "options: gpu_experts (0: experts of each layer that also lie on the device), gpu_layers (0: layers "
-        "whose experts lie there alone), layerwise_prefill (false), "
-        "sockets (1; on 2 the host holds the experts twice)"
-    )
-    defaults: Mapping[str, int] = {
+    smaller_weights: tuple[str, ...] = ("Q8_0", "Q4_K_M", "Q2_K")
+    options_of_experts: ClassVar[Mapping[str, int]] = {
         "gpu_experts": 0,
         "gpu_layers": 0,
         "layerwise_prefill": False,
         "sockets": 1,
     }
 
-    def default_offload(self, *, gguf: bool) -> str | None:
-        """Return Marlin with a GGUF file; a checkpoint is taken as it is stored."""
-        return "marlin" if gguf else "native"
-
-    def default_parallelism(self, devices: int) -> ServingParallelism:
-        """Spread the layers over the devices: two devices are two pools."""
-        return ServingParallelism(pp=devices)
-
-    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that cut heads, which no rule does unevenly."""
-        refuse_uneven(model, parallelism, self.id, replicates=False)
-
-    def kept(self, context: int, window: int | None) -> int:
-        """Keep the window, or everything."""
-        return context if window is None else least(context, window)
+    @property
+    def copies_of_experts(self) -> bool:
+        """Whether each socket has the experts for itself; else each has a part of every expert."""
+        return False
 
     def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:
         """Put the experts of the last layers onto the device alone, as many layers as `gpu_layers` says.
@@ -140,23 +134,13 @@ class KTransformers(Engine):
             mine = min(options["gpu_experts"], tensor.experts)
             if mine:
                 yield Placement("gpu", tensor._replace(experts=mine), stored)
-            yield Placement("host", tensor._replace(layers=tensor.layers * options["sockets"]), stored)
+            copies = options["sockets"] if self.copies_of_experts else 1
+            yield Placement("host", tensor._replace(layers=tensor.layers * copies), stored)
             return
         if tensor.kind != "embedding" or not offloading.mapped:
             yield Placement("gpu", tensor, device_format(offloading, model, tensor, stored))
         if offloading.mapped:
             yield Placement("host", tensor, stored)
-
-    def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield the runtime, and the buffer that prefills layer by layer."""
-        yield measured_line(
-            "context, graphs and temporaries",
-            KTRANSFORMERS_RUNTIME,
-            formula="measured totals less modules and cache",
-            evidence="measured",
-        )
-        if rank.options["layerwise_prefill"]:
-            yield layer_buffer(rank)
 
     def loads_vision(self, options: Mapping[str, int]) -> bool:
         """Load it with the model."""
@@ -170,6 +154,97 @@ class KTransformers(Engine):
             formula="measured totals less the file",
             evidence="measured",
         )
+
+
+class KTransformersAlone(ExpertsInHost):
+    """The engine up to 0.4: one device, or several that split the layers; nothing is reserved."""
+
+    version = "0.2"
+    versions: Mapping[str, str] = {"0.2": "0.2", "0.3": "0.3", "0.4": "0.3"}
+    offloads = ("marlin", "fp8", "native")
+    defaults: Mapping[str, int] = ExpertsInHost.options_of_experts
+
+    @property
+    def copies_of_experts(self) -> bool:
+        """Whether each socket has the experts for itself: with 0.2 (USE_NUMA=1).
+
+        0.3 holds DeepSeek-V3 in 644 GB of two sockets (doc/en/DeepseekR1_V3_tutorial.md, V0.3-Preview), 0.4
+        cuts every expert (kt-kernel/operators/moe-tp.hpp). A 0.3 that was built with USE_NUMA=1 is like 0.2.
+        """
+        return self.version == "0.2"
+
+    def default_offload(self, *, gguf: bool) -> str | None:
+        """Return Marlin with a GGUF file; a checkpoint is taken as it is stored."""
+        return "marlin" if gguf else "native"
+
+    def default_parallelism(self, devices: int) -> ServingParallelism:
+        """Spread the layers over the devices: two devices are two pools."""
+        return ServingParallelism(pp=devices)
+
+    def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
+        """Refuse ranks that cut heads, which no rule does unevenly."""
+        refuse_uneven(model, parallelism, self.id, replicates=False)
+
+    def kept(self, context: int, window: int | None) -> int:
+        """Keep the window, or everything."""
+        return context if window is None else least(context, window)
+
+    def constant_lines(self, rank: RankContext) -> Iterator[Line]:
+        """Yield the runtime, the vision tower, and the buffer that prefills layer by layer."""
+        yield measured_line(
+            "context, graphs and temporaries",
+            KTRANSFORMERS_RUNTIME,
+            formula="measured totals less modules and cache",
+            evidence="measured",
+        )
+        if rank.options["layerwise_prefill"]:
+            yield layer_buffer(rank)
+
+
+class KTransformers(ExpertsInHost, SGLang):
+    """SGLang with its experts in the host: a pool, a share and SGLang's runtime on every device."""
+
+    id = "ktransformers"
+    title = "KTransformers"
+    version = "0.7.2"
+    versions: Mapping[str, str] = {
+        **KTransformersAlone.versions,
+        **dict.fromkeys(("0.5", "0.6", "0.7"), "0.7.2"),
+    }
+    behaviours: ClassVar[Mapping[str, Release]] = dict.fromkeys(("0.2", "0.3", "0.7.2"), RELEASES["0.5.9"])
+    copies_attention = False
+    offloads = ("native", "gguf")
+    note = (
+        "since 0.5 SGLang with experts in the host: --offload native (default for a checkpoint), or gguf "
+        "(default for GGUF); --utilization is its mem-fraction-static; options: gpu_experts (0: experts of "
+        "each layer that also lie on the device), gpu_layers (0: layers whose experts lie there alone), "
+        "layerwise_prefill (false), sockets (1; they share the experts), and SGLang's. Up to 0.4 --offload "
+        "marlin (default for GGUF), fp8 or native; on 2 sockets the host of 0.2 holds the experts twice"
+    )
+    defaults: Mapping[str, int] = {**ExpertsInHost.options_of_experts, **SGLang.defaults}
+
+    def default_offload(self, *, gguf: bool) -> str | None:
+        """Return the rule for a GGUF file, else for a checkpoint."""
+        return "gguf" if gguf else "native"
+
+    def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
+        """Yield its options in words, but for those that change nothing."""
+        nothing = {name for name in ("gpu_experts", "gpu_layers", "sockets") if options[name] < 2}
+        return super().default_words(options, {*given, *nothing})
+
+    def constant_lines(self, rank: RankContext) -> Iterator[Line]:
+        """Yield what SGLang has besides the weights, and what experts and images need."""
+        yield from rotary_table(rank)
+        yield from absorbed_copies(rank)
+        yield from self.runtime_lines(rank)
+        if rank.options["layerwise_prefill"]:
+            yield layer_buffer(rank)
+
+
+def ktransformers(release: str | None = None) -> ExpertsInHost:
+    """Return the engine of a release: one of its own up to 0.4, SGLang with experts in the host since."""
+    alone = release is not None and KTransformersAlone.for_version(release) is not None
+    return KTransformersAlone(release) if alone else KTransformers(release)
 
 
 def experts_of(parts: tuple[tuple[str, object], ...]) -> bool:
@@ -219,6 +294,9 @@ def device_format(offloading: OffloadRule, model: Model, tensor: Tensor, stored:
     """
     if offloading.linear is None:
         return stored
+    if offloading is RULES["gguf"]:
+        in_fp8 = model.model_type in FP8_MADE and tensor.kind in ("matrix", "shared", "expert")
+        return FORMATS["fp8-block128" if in_fp8 and len(tensor.shape) > 1 else "bf16"]
     if tensor.kind == "router":
         own = any(is_moe(part) and part.score_bias for layer in model.groups for _, part in layer.parts)
         return FORMATS["fp32"] if own else format_named(offloading.linear)

@@ -62,6 +62,7 @@ from memcalc.serving.parallelism import ServingParallelism
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from memcalc.data.constants import Measured
     from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
@@ -121,7 +122,7 @@ class SGLang(Engine):
     }
     chunk_option = "chunked_prefill_size"
     smaller_caches = ("fp8",)
-    smaller_weights = ("fp8", "awq-int4-g128")
+    smaller_weights: tuple[str, ...] = ("fp8", "awq-int4-g128")
     cache_formats: Mapping[str, Format] = with_layouts(FP8_DS_MLA)
     counted: Mapping[str, str] = {
         "chunked_prefill_size": "tokens a pass",
@@ -248,17 +249,21 @@ class SGLang(Engine):
         return context
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield what is loaded besides the weights, the runtime in its two shares, and the graphs."""
+        """Yield what is loaded besides the weights, and the runtime."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
         yield from expert_padding(rank)
         yield weight_rounding(rank)
+        yield from self.runtime_lines(rank)
+
+    def runtime_lines(self, rank: RankContext) -> Iterator[Line]:
+        """Yield the runtime in its two shares, its tables, the workspace of attention, and the graphs."""
         yield from non_torch(rank)
         yield measured_line(
             "loading workspaces", SGLANG_LOADING, formula="workspaces", evidence=cuda_evidence(rank)
         )
         yield from request_table(rank)
-        yield from attention_workspace(Asked(self.rules, rank.stage, rank.device, rank.parallelism, {}))
+        yield from attention_workspace(rank, self.rules)
         if not rank.options["disable_cuda_graph"]:
             yield measured_line(
                 "CUDA graphs",
@@ -314,22 +319,25 @@ def windows_of(model: Model) -> set[int]:
     return {window for part in parts if (window := getattr(part, "window", None)) is not None}
 
 
-def attention_workspace(asked: Asked) -> Iterator[Line]:
+def attention_workspace(rank: RankContext, rules: Release) -> Iterator[Line]:
     """Yield what AMD's attention kernels keep: for each request and head a partial sum of each 256 positions.
 
     Source: sgl-project/sglang, layers/attention/aiter_backend.py (workspace_buffer), and the 51.75 GiB of
     sgl-project/sglang#18263 for 3,261 requests of Qwen3-30B-A3B.
     """
-    heads = {part for layer in asked.model.groups for _, part in layer.parts if is_gqa(part)}
-    if not heads or not uses_aiter(asked):
+    heads = {part for layer in rank.stage.groups for _, part in layer.parts if is_gqa(part)}
+    if not heads or not uses_aiter(Asked(rules, rank.stage, rank.device, rank.parallelism, {})):
         return
-    part = next(iter(heads))
-    mine, pieces = ceil_div(part.heads, asked.ranks.attention_tp), ceil_div(asked.model.max_context or 0, 256)
-    low, typical, high = (rows * mine * pieces * (part.head_dim * 4 + 8) for rows in SGLANG_REQUESTS[:3])
+    part, rows = next(iter(heads)), request_rows(rank)
+    mine, pieces = (
+        ceil_div(part.heads, rank.parallelism.attention_tp),
+        ceil_div(rank.stage.max_context or 0, 256),
+    )
+    low, typical, high = (number * mine * pieces * (part.head_dim * 4 + 8) for number in rows[:3])
     yield measured_line(
         "workspace of AITER attention",
-        SGLANG_REQUESTS._replace(low=low, typical=typical, high=high),
-        formula=f"{SGLANG_REQUESTS.low} to {SGLANG_REQUESTS.high} requests x {mine} heads x {pieces} pieces "
+        rows._replace(low=low, typical=typical, high=high),
+        formula=f"{rows.low} to {rows.high} requests x {mine} heads x {pieces} pieces "
         f"x ({part.head_dim} x 4 + 8) B",
         evidence="assumed",
         outside=True,
@@ -353,9 +361,24 @@ def index_keys(rank: RankContext, batch: int, tokens: int) -> Iterator[Line]:
             )
 
 
+def request_rows(rank: RankContext) -> Measured:
+    """Return how many requests have tables: 512 for each context that the pool holds, but 2,048 to 4,096.
+
+    Source: sgl-project/sglang, mem_cache/kv_cache_configurator.py, resolve_max_num_reqs, 2026-11. A pool is
+    no larger than the share with a byte for each number of a token.
+    """
+    context, rows = rank.stage.max_context, SGLANG_REQUESTS
+    if rank.device is None or context is None:
+        return rows
+    above, below = rank.share
+    numbers = sum(rank.parallelism.on_rank(tensor).count for tensor in rank.stage.cache(1, 1))
+    tokens = rank.device.capacity_bytes * above // below // max(1, numbers)
+    return rows._replace(high=max(rows.low, min(rows.high, tokens * 512 // context)))
+
+
 def request_table(rank: RankContext) -> Iterator[Line]:
     """Yield the table that says where each token of each request lies, on top of the share."""
-    context, rows = rank.stage.max_context, SGLANG_REQUESTS
+    context, rows = rank.stage.max_context, request_rows(rank)
     if context is not None:
         low, typical, high = (number * (context + 4) * 4 for number in rows[:3])
         yield measured_line(

@@ -22,6 +22,7 @@ __all__ = ["absorbed_copies", "inner_width", "rotary_table", "weight_rounding"]
 ALLOCATOR = "pytorch/pytorch c10/cuda/CUDACachingAllocator.cpp, should_split, 2026-11"
 ABSORBED = "vllm-project/vllm v1/attention/backends/mla/common.py (W_UV, W_UK_T), 2026-11"
 ROTARY = "vllm-project/vllm model_executor/layers/rotary_embedding, cos_sin_cache, 2026-11"
+UP_PROJECTIONS = ("kv_b_proj.weight", "k_b_proj.weight", "v_b_proj.weight")  # llama.cpp cuts it in two
 # matrices that become one array
 FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
 
@@ -76,20 +77,17 @@ def absorbed_copies(rank: RankContext) -> Iterator[Line]:
     Source: vllm-project/vllm, v1/attention/backends/mla/common.py, process_weights_after_loading.
     """
     for layer in rank.stage.groups:
-        for name, part in layer.parts:
-            stored = part.weights() if is_mla(part) else ()
-            for whole in (tensor for tensor in stored if tensor.name == "kv_b_proj.weight"):
-                if not rank.rule(whole).is_plain:
-                    mine = rank.parallelism.on_rank(whole._replace(layers=layer.times))
-                    yield copies(mine, name, rank.element_bytes)
+        for whole in layer.weights():
+            if whole.name.endswith(UP_PROJECTIONS) and not rank.rule(whole).is_plain:
+                yield copies(rank.parallelism.on_rank(whole._replace(layers=layer.times)), rank.element_bytes)
 
 
-def copies(tensor: Tensor, part: str, element_bytes: int) -> Line:
+def copies(tensor: Tensor, element_bytes: int) -> Line:
     """Return the line of a weight's 16-bit copies."""
     shape = " x ".join(map(str, tensor.stored_shape))
     return Line(
         component="weights",
-        name=f"{part}.{tensor.name}, 16-bit copies",
+        name=f"{tensor.name}, 16-bit copies",
         count=tensor.count,
         bytes=tensor.count * element_bytes,
         formula=f"{tensor.copies} x ({shape}) x {element_bytes} B",
