@@ -16,6 +16,7 @@ from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
 from memcalc.serving.search import LIMIT
+from memcalc.training import train
 
 PRESETS = ("Q8_0", "Q4_K_M", "Q2_K")
 SEED = 20261130
@@ -290,3 +291,77 @@ def test_every_remedy_of_many_plans_fits(capsys):
             found += bool(served.remedies)
             hold_remedies(capsys, served)
     assert found > 150
+
+
+# ---- a training step ----
+
+LLAMA = ("meta-llama/Meta-Llama-3.1-8B", "--seq", "4096")
+QLORA = ("--lora-rank", "16", "--recompute", "full", "--quantize-base", "nf4", "--on", "1x rtx-4090")
+
+
+@pytest.mark.parametrize(
+    ("words", "fits", "verdict", "cause"),
+    [
+        ((*LLAMA, *QLORA), True, "fits", None),
+        ((*LLAMA, "--micro-batch", "2", *QLORA), True, "may_not_fit", "range at its upper end"),
+        ((*LLAMA, "--on", "1x rtx-4090"), False, "does_not_fit", "a device lacks"),
+        (
+            (*LLAMA, "--recompute", "full", "--offload", "optimizer", "--on", "1x h100-80g + 8GiB host"),
+            False,
+            "does_not_fit",
+            "the host's memory lacks",
+        ),
+    ],
+    ids=["fits", "may not", "does not", "host"],
+)
+def test_three_verdicts_of_a_step(capsys, words, fits, verdict, cause):
+    """The upper end counts the allocator's reserve."""
+    found, said = answer(capsys, "train", *words)
+    assert (found, said["fits"], said["verdict"]) == (verdict != "fits", fits, verdict)
+    assert cause in said["cause"] if cause else said["cause"] is None
+    assert (said["high_bytes"] <= said["capacity_bytes"]) or verdict != "fits"
+    assert main(["train", *words]) == 0
+    assert (
+        f"  {verdict.replace('_', ' ')}{': ' + said['cause'] if cause else ''}\n" in capsys.readouterr().out
+    )
+
+
+def test_a_step_without_a_machine_has_no_verdict(capsys):
+    assert main(["train", *LLAMA, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [said[key] for key in ("fits", "verdict", "cause", "remedies")] == [None, None, None, []]
+    assert main(["train", *LLAMA, "--check"]) == 2
+    assert "add --on" in capsys.readouterr().err
+
+
+STEPS = {
+    "recomputation": ({"micro_batch": 2, "lora_rank": 16, "on": "1x h100-80g"}, "full recomputation"),
+    "a smaller batch": (
+        {"micro_batch": 4, "lora_rank": 16, "recompute": "full", "quantize_base": "nf4", "on": "1x rtx-4090"},
+        "a micro-batch of 1",
+    ),
+    "adapters": ({"on": "1x rtx-4090"}, "LoRA adapters of rank 16 on NF4 weights"),
+    "devices": ({"on": "1x h100-80g", "recompute": "full"}, "4x h100-80g with ZeRO stage 3"),
+    "sharding": ({"on": "8x h100-80g", "world": 8, "recompute": "full"}, "ZeRO stage 1"),
+    "an optimizer": (
+        {"regime": "pure-bf16", "recompute": "full", "on": "1x 60GiB", "optimizer_step": "fused"},
+        "AdamW in 8 bits",
+    ),
+    "megatron": (
+        {"implementation": "megatron", "tp": 2, "world": 2, "on": "2x h100-80g"},
+        "4x h100-80g with ZeRO stage",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_that_does_not_fit_is_answered_with_what_does(capsys, name):
+    asked, words = STEPS[name]
+    step = train(LLAMA[0], seq=4096, **asked)
+    assert step.verdict != "fits"
+    assert any(one.words.startswith(words) for one in step.remedies), step.remedies
+    assert len(step.remedies) <= 3
+    for remedy in step.remedies:
+        said = told(capsys, remedy.command)
+        assert (said["verdict"], said["device_bytes"]) == ("fits", remedy.total_bytes), remedy
+        assert remedy.line in str(step)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
 
 __all__ = [
+    "CHECK",
     "COMMANDS",
     "SUMMARIES",
     "Answer",
@@ -34,6 +35,7 @@ SOURCE = (
     "a catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, "
     "Megatron-LM's arguments, or a Hub repository"
 )
+CHECK = "exit status 1 unless it fits"
 EXAMPLE = '`memcalc serve Qwen/Qwen3-32B --context 32k --on "2x rtx-a6000"`, or see `memcalc --help`'
 SUMMARIES = {
     "model": "parameters and cache of a model",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import Answer, Command, add_source, config_fields, header_fields, header_text
+from memcalc.cli.command import CHECK, Answer, Command, add_source, config_fields, header_fields, header_text
 from memcalc.cli.options import add_options, options_from
 from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
@@ -28,7 +28,7 @@ def add(parser: Parser) -> None:
     add_options(parser, ServingOptions)
     for name in ("max-context", "max-batch"):  # part of every answer on a machine: accepted, and not offered
         parser.add_argument(f"--{name}", action="store_true", help=SUPPRESS)
-    parser.add_argument("--check", action="store_true", help="exit status 1 unless it fits")
+    parser.add_argument("--check", action="store_true", help=CHECK)
 
 
 def answer(given: argparse.Namespace) -> Answer:

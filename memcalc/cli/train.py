@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import Answer, Command, add_source, config_fields
+from memcalc.cli.command import CHECK, Answer, Command, add_source, config_fields
 from memcalc.cli.options import add_options, options_from
+from memcalc.errors import NOTHING, BadInputError
 from memcalc.training.estimate import estimate
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import plan_fields
@@ -23,12 +24,22 @@ def add(parser: Parser) -> None:
     """Add the options."""
     add_source(parser)
     add_options(parser, TrainingOptions)
+    parser.add_argument("--check", action="store_true", help=CHECK)
 
 
 def answer(given: argparse.Namespace) -> Answer:
-    """Answer."""
+    """Answer.
+
+    Raises:
+        BadInputError: --check has nothing to check against.
+
+    """
     step = estimate(given.source, options_from(given, TrainingOptions))
-    return Answer(0, lambda: fields(step) | config_fields(step.model), lambda: str(step))
+    if given.check and given.on is None:
+        remedy = 'add --on, as in "8x h100-80g"'
+        raise BadInputError("--check", "a machine to check against", NOTHING, remedy)
+    status = 1 if given.check and step.verdict != "fits" else 0
+    return Answer(status, lambda: fields(step) | config_fields(step.model), lambda: str(step))
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:
@@ -67,6 +78,9 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
         "capacity_bytes": device.capacity_bytes,
         "host_bytes": step.host_bytes,
         "fits": step.fits,
+        "verdict": step.verdict,
+        "cause": step.cause,
+        "remedies": [one._asdict() for one in step.remedies],
         "assumed": list(step.assumed),
         "lines": [{"pool": pool.name, **line.fields} for pool in pools for line in pool.lines],
     }

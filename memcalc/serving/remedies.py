@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import RefusalError
 from memcalc.ledger.amount import GIB
 from memcalc.serving.parallelism import ServingParallelism
 from memcalc.serving.plan import resolve
 from memcalc.serving.search import Search, largest, search_of
-from memcalc.show.remedy import Remedy, command_line
+from memcalc.show.remedy import MOST, Change, Remedy, command_line, machine_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,19 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["remedies"]
 
-MOST = 3  # that are offered
 FAR = 2  # times less of a load: then formats and devices are tried before
 COUNTS = (*range(1, 17), *range(20, 65, 4))  # of devices that are tried
 NODE = 8  # devices of a server
 RANKS = ServingParallelism._fields
 HOSTS = tuple(2**power for power in range(4, 13))  # GiB of host memory that are tried
-
-
-class Change(NamedTuple):
-    """Options to change, and what that is in words."""
-
-    words: str
-    options: dict[str, Any]
 
 
 def remedies(search: Search) -> tuple[Remedy, ...]:
@@ -81,7 +73,7 @@ def fitting(plan: ServingPlan, *made: Change) -> tuple[Change, Search] | None:
         needed, there = then.host.high_bytes, then.plan.host_bytes or 0
         size = next((size for size in HOSTS if size * GIB >= needed), None)
         if needed > there and size is not None:
-            text = machine_text(then.plan, host=size)
+            text = machine_text(then.plan.on or "", host=size)
             return fitting(plan, change, Change(f"{size:,} GiB of host memory", {"on": text}))
     return None if then is None or then.verdict != "fits" else (change, then)
 
@@ -129,7 +121,7 @@ def larger_hosts(plan: ServingPlan) -> Iterator[Change]:
     """Yield more memory of the host, where it is used and its size is known."""
     for size in HOSTS if plan.host_bytes is not None else ():
         if size * GIB > (plan.host_bytes or 0):
-            yield Change(f"{size:,} GiB of host memory", {"on": machine_text(plan, host=size)})
+            yield Change(f"{size:,} GiB of host memory", {"on": machine_text(plan.on or "", host=size)})
 
 
 def layers_in_host(plan: ServingPlan) -> Iterator[Change]:
@@ -149,14 +141,15 @@ def layers_in_host(plan: ServingPlan) -> Iterator[Change]:
 def more_devices(search: Search) -> Iterator[Change]:
     """Yield more of the same devices, used as the engine does where no ranks are asked for."""
     plan = search.plan
-    if plan.machine is None:
+    if plan.machine is None or plan.machine.cards:
         return
     usable = max(1, plan.usable_bytes or 1)
     weights = max(one.weight_bytes for one in search.stages)
+    device = plan.machine.device.id
     for count in COUNTS:
         if count > plan.machine.count and count * usable >= plan.machine.count * weights:
-            options = {**dict.fromkeys(RANKS), "on": machine_text(plan, count=count)}
-            words = f"{count}x {plan.machine.device.id}"
+            options = {**dict.fromkeys(RANKS), "on": machine_text(plan.on or "", device, count)}
+            words = f"{count}x {device}"
             yield Change(words, options)
             if count <= NODE:
                 yield Change(f"{words}, a pipeline stage on each", {**options, "pp": count})
@@ -173,13 +166,3 @@ def shorter_in_smaller_weights(search: Search) -> Iterator[Change]:
         if 0 < context < plan.context:
             less = shorter(plan, context)
             yield Change(f"weights in {name} and {less.words}", {"weights": name, **less.options})
-
-
-def machine_text(plan: ServingPlan, *, count: int | None = None, host: int | None = None) -> str:
-    """Return the words for a plan's machine with another number of devices, or with a host of a size."""
-    devices, *others = (one.strip() for one in (plan.on or "").split("+"))
-    if count is not None and plan.machine is not None:
-        devices = f"{count}x {plan.machine.device.id}"
-    if host is not None:
-        others = [*(one for one in others if not one.endswith("host")), f"{host}GiB host"]
-    return " + ".join((devices, *others))

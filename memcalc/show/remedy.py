@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from memcalc.ledger.amount import Amount
     from memcalc.options import Option
 
-__all__ = ["Remedy", "command_line"]
+__all__ = ["MOST", "Change", "Remedy", "command_line", "machine_text"]
+
+MOST = 3  # remedies that are offered
+
+
+class Change(NamedTuple):
+    """Options to change, and what that is in words."""
+
+    words: str
+    options: dict[str, Any]
 
 
 class Remedy(NamedTuple):
@@ -46,6 +55,24 @@ def command_line(command: str, source: str, options: Any) -> str:
         if option.required or value != option.default:
             words += typed(option, value)
     return join(words)
+
+
+def machine_text(
+    on: str, device: str | None = None, count: int | None = None, host: int | None = None
+) -> str:
+    """Return the words for a machine with so many devices instead, or with a host of so many GiB.
+
+    >>> machine_text("2x rtx-4090 + 64GiB host", "rtx-4090", 4), machine_text("rtx-4090", host=128)
+    ('4x rtx-4090 + 64GiB host', 'rtx-4090 + 128GiB host')
+    """
+    devices = [one.strip() for one in on.split("+") if not one.strip().lower().endswith("host")]
+    hosts = [one.strip() for one in on.split("+") if one.strip().lower().endswith("host")]
+    return " + ".join(
+        [
+            *(devices if count is None else [f"{count}x {device}"]),
+            *(hosts if host is None else [f"{host}GiB host"]),
+        ]
+    )
 
 
 def typed(option: Option, value: Any) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import PoolBudget
-from memcalc.show.card import Card
+from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
 from memcalc.training.backward import largest
 from memcalc.training.checks import CHECKS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from memcalc.files.source import Source
     from memcalc.ledger.budget import Line
     from memcalc.ledger.model import Model
+    from memcalc.show.remedy import Remedy
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
 
@@ -83,7 +85,15 @@ class TrainingEstimate(Shown):
         facts = (f"{how}, {micro.batch:,} x {micro.seq:,} tokens a rank",)
         stage = "" if plan.parallelism.pp == 1 else f", pipeline stage {self.stage.number}"
         pools = ((f"fullest of {world:,} device(s){stage}", self.device),)
-        return Card(title, facts, pools, moments=True, notes=tuple(notes(self)), defaults=plan.defaults)
+        return Card(
+            title,
+            facts,
+            pools,
+            moments=True,
+            notes=tuple(notes(self)),
+            defaults=plan.defaults,
+            verdict=self.verdict or "",
+        )
 
     @property
     def model(self) -> Model:
@@ -182,13 +192,45 @@ class TrainingEstimate(Shown):
         if self.plan.points is not None:
             remedy = "compare allocated_bytes with what the device has"
             raise BadInputError("--on", "a single plan", "a sweep", remedy)
-        capacity = self.device.capacity_bytes
-        if self.plan.machine is None or capacity is None:
+        return None if self.plan.machine is None else self.lacking("bytes") is None
+
+    def lacking(self, end: str) -> str | None:
+        """Say which memory is too small with lines at one end of their ranges; None if none is."""
+        beyond = ", with every measured range at its upper end" if end == "most_bytes" else ""
+        device = min(one.device.room(end) or 0 for one in self.stages)
+        if device < 0:
+            return f"a device lacks {gib(-device)}{beyond}"
+        room = None if self.plan.machine is None else self.plan.machine.host_bytes
+        held = self.plan.parallelism.world * max(
+            0 if one.host is None else one.host.held(end)[1] for one in self.stages
+        )
+        return None if room is None or held <= room else f"the host's memory lacks {gib(held - room)}{beyond}"
+
+    @property
+    def verdict(self) -> str | None:
+        """Whether the step fits; None without a machine.
+
+        ``may_not_fit``: with every measured range at its upper end, the allocator's reserve too, it does not.
+        """
+        if self.fits is None:
             return None
-        room = self.plan.machine.host_bytes
-        beside = sum(line.bytes for line in runtime_lines(self.plan))
-        enough = self.allocated_bytes + beside <= capacity
-        return enough and (room is None or self.host_bytes <= room)
+        if not self.fits:
+            return "does_not_fit"
+        return "fits" if self.lacking("most_bytes") is None else "may_not_fit"
+
+    @property
+    def cause(self) -> str | None:
+        """Why it does not fit, or may not; None where it does, and without a machine."""
+        return None if self.fits is None else self.lacking("bytes") or self.lacking("most_bytes")
+
+    @cached_property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """The smallest changes, three at most, with which a step fits that does not, or may not."""
+        if self.verdict in (None, "fits"):
+            return ()
+        from memcalc.training.remedies import remedies
+
+        return remedies(self.plan, partial(estimate, self.plan.source))
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -292,8 +334,9 @@ def is_nothing(line: Line) -> bool:
 def notes(step: TrainingEstimate) -> Iterator[str]:
     """Yield what follows: the verdict, the host's memory, what was assumed."""
     machine = step.plan.machine
-    if step.fits is not None:
-        yield "fits" if step.fits else "does not fit"
+    if step.verdict is not None:
+        yield in_words(step.verdict, step.cause)
+    yield from (one.line for one in step.remedies)
     if step.host is not None:
         room = None if machine is None else machine.host_bytes
         yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
