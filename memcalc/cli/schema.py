@@ -204,7 +204,7 @@ def line(*moments: str) -> Schema:
         "component": choice("what it counts as", *COMPONENTS),
         "name": text("the tensor or the overhead"),
         "count": or_null(number("how many numbers they are; null where none were counted")),
-        "bytes": number("bytes on the fullest device"),
+        "bytes": number("bytes on the fullest device; below 0 where something leaves it", None),
         "formula": text("the product behind the bytes; empty where there is none"),
         "moments": many("when it lives; empty for what lives always", choice("a moment", *moments)),
         "evidence": choice("exact follows from shapes", "exact", "measured", "assumed"),

@@ -72,6 +72,11 @@ VLLM_0_17_NON_TORCH = in_gib(
 VLLM_0_17_NON_TORCH_ON_RANKS = in_gib(
     2.06, 2.1, 2.21, f"{SWEEP}: Qwen2.5-7B on 2, Kimi-Dev-72B on 2, Llama-3.3-70B on 4", "2026-04"
 )
+# thousandths of what is asked to lie in the host's memory: pinned memory is rounded up to powers of two
+VLLM_WEIGHT_OFFLOAD = Measured(1000, 1900, 2000, "vllm-project/vllm#56410 (QwQ-32B-AWQ), #58185", "2026-09")
+VLLM_KV_OFFLOAD = Measured(
+    1000, 1925, 2000, "vllm-project/vllm#53042 (0.26: 200 and 400 GiB), #50094", "2026-08"
+)
 # captured CUDA graphs; below 0 capturing freed more than it took
 VLLM_0_11_GRAPHS = in_gib(-0.88, 0.1, 1.03, f"{PLANNER}: Qwen3-32B, Qwen3-0.6B, gpt-oss-120b", "2026-04")
 VLLM_0_17_GRAPHS = in_gib(

@@ -115,7 +115,7 @@ class ServingEstimate(Shown):
     def host(self) -> PoolBudget | None:
         """The budget of the host's memory, which all devices share; None with engines that do not use it."""
         plan = self.plan
-        if not plan.engine.offloads:
+        if not plan.uses_host:
             return None
         return host_budget(plan, host_lines(plan, host_cache(plan, plan.batch, plan.context)))
 

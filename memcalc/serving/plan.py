@@ -72,6 +72,11 @@ class ServingPlan(NamedTuple):
         return 1 if self.drafts_alone else self.engine.sequences(self.engine_options)
 
     @property
+    def uses_host(self) -> bool:
+        """Whether weights or cache may lie in the host's memory."""
+        return self.engine.uses_host(self.engine_options)
+
+    @property
     def counts_vision(self) -> bool:
         """Whether a vision tower that the model has is loaded with it."""
         return self.engine.loads_vision(self.engine_options)
@@ -159,7 +164,8 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     own = of(lambda: chosen.options(with_chunk(chosen, options), device, ranks))
     named = of(lambda: cache_named(found, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
-    offload = of(lambda: offload_rule(chosen, where, options.offload, gguf=stored.is_gguf))
+    offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
+    of(lambda: refuse_host(chosen, where, own))
     setting = Setting(model, device, ranks, own, options.draft)
     return ServingPlan(
         options=options,
@@ -420,11 +426,10 @@ def with_chunk(chosen: Engine, options: ServingOptions) -> Mapping[str, object]:
     return {**given, name: chunk}
 
 
-def offload_rule(chosen: Engine, where: Machine | None, named: str | None, *, gguf: bool) -> str | None:
+def offload_rule(chosen: Engine, named: str | None, *, gguf: bool) -> str | None:
     """Return the rule that puts weights into the host's memory.
 
     Raises:
-        BadInputError: host memory is named, and the engine does not use it.
         UnknownNameError: the engine has no rule of this name.
 
     """
@@ -434,10 +439,20 @@ def offload_rule(chosen: Engine, where: Machine | None, named: str | None, *, gg
         known = ", ".join(chosen.offloads)
         expected = f"one of {known}" if known else f"none: {chosen.id} has no rules"
         raise UnknownNameError("--offload", expected, named, "see `memcalc list engines --json`")
-    if where is not None and where.host_bytes is not None and not chosen.offloads:
-        remedy = f"{chosen.id} does not use host memory; leave it out"
-        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
     return chosen.default_offload(gguf=gguf) if named is None else named
+
+
+def refuse_host(chosen: Engine, where: Machine | None, own: Mapping[str, int]) -> None:
+    """Refuse host memory that the engine does not use.
+
+    Raises:
+        BadInputError: host memory is named, and nothing lies there.
+
+    """
+    if where is not None and where.host_bytes is not None and not chosen.uses_host(own):
+        asked = ", or add --engine-option cpu_offload_gb=N" if "cpu_offload_gb" in own else ""
+        remedy = f"{chosen.id} does not use host memory: leave it out{asked}"
+        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
 
 
 # ---- checks ----

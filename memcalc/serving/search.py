@@ -203,7 +203,7 @@ class Search:
 def search_of(plan: ServingPlan) -> Search:
     """Return the search of a plan."""
     host = None
-    if plan.engine.offloads:
+    if plan.uses_host:
         host = host_budget(plan, host_lines(plan, host_cache(plan, plan.batch, plan.context)))
     return Search(plan, tuple(one.summed for one in loaded_stages(plan)), host)
 

@@ -84,6 +84,10 @@ def constant_lines(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
         from memcalc.serving.vision import vision_lines
 
         yield from vision_lines(plan.engine, rank)
+    if plan.engine_options.get("cpu_offload_gb"):
+        from memcalc.serving.host_offload import offloaded_line
+
+        yield offloaded_line(rank)
     yield from draft_weights(plan, rank)
     yield from lora_slots(plan, rank)
 
@@ -333,3 +337,8 @@ def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:
     yield from draft_weights(plan, rank_context(plan, plan.model), "host")
     yield from cache_lines(plan, cache, WHILE_SERVING)
     yield from plan.engine.host_lines(plan.model, plan.engine_options)
+    if "cpu_offload_gb" in plan.engine_options and plan.uses_host:
+        from memcalc.serving.host_offload import host_offload_lines
+
+        ranks = (rank_context(plan, stage) for stage in stages(plan.model, plan.parallelism.pp))
+        yield from host_offload_lines(ranks, plan.engine_options)

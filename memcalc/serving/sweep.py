@@ -276,7 +276,7 @@ class ServingSweep(ServingEstimate):
     def host(self) -> Any:
         """The host's memory at every point; None with engines that do not use it."""
         plan = self.plan
-        if not plan.engine.offloads:
+        if not plan.uses_host:
             return None
         constant = tuple(host_lines(plan, ()))
 

@@ -300,6 +300,10 @@ class Engine(ABC):
         """Return how the engine is run, the other usual way, and its options; None where there is one way."""
         return None
 
+    def uses_host(self, options: Mapping[str, int]) -> bool:
+        """Say whether weights or cache may lie in the host's memory."""
+        return bool(self.offloads)
+
     def loads_vision(self, options: Mapping[str, int]) -> bool:
         """Say whether a vision tower is loaded with the model."""
         return False

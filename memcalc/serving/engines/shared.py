@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
-__all__ = ["absorbed_copies", "inner_width", "rotary_table", "weight_rounding"]
+__all__ = ["absorbed_copies", "fused", "inner_width", "rotary_table", "weight_rounding"]
 
 ALLOCATOR = "pytorch/pytorch c10/cuda/CUDACachingAllocator.cpp, should_split, 2026-11"
 ABSORBED = "vllm-project/vllm v1/attention/backends/mla/common.py (W_UV, W_UK_T), 2026-11"

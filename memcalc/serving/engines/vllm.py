@@ -39,7 +39,7 @@ from memcalc.serving.engines.sparse_cache import (
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
@@ -116,7 +116,9 @@ class VLLM(Engine):
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; V0: 256 and the "
         "longest sequence), enforce_eager (false: CUDA graphs, on top of the share before 0.21, then in it), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
-        "language_model_only (false: a vision tower is loaded, and its outputs have a cache)"
+        "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
+        "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
+        "that hold more of the cache)"
     )
     defaults: Mapping[str, int] = {
         "block_size": 16,
@@ -124,6 +126,8 @@ class VLLM(Engine):
         "enforce_eager": False,
         "plain_fp8": False,
         "language_model_only": False,
+        "cpu_offload_gb": 0,
+        "kv_offloading_size": 0,
     }
     chunk_option = "max_num_batched_tokens"
     smaller_caches: tuple[str, ...] = ("fp8",)
@@ -216,6 +220,15 @@ class VLLM(Engine):
             return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
 
         return kept
+
+    def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
+        """Yield its options in words; what lies in the host's memory, if anything does."""
+        none = {name for name in ("cpu_offload_gb", "kv_offloading_size") if not options.get(name)}
+        yield from super().default_words(options, {*given, *none})
+
+    def uses_host(self, options: Mapping[str, int]) -> bool:
+        """Use it where weights or cache are asked to lie there."""
+        return bool(options.get("cpu_offload_gb") or options.get("kv_offloading_size"))
 
     def loads_vision(self, options: Mapping[str, int]) -> bool:
         """Load it, unless the language model alone is asked for."""
