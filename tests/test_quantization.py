@@ -6,8 +6,11 @@ import json
 
 import pytest
 
-from memcalc.errors import MemcalcError
+from memcalc.__main__ import main
+from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.catalogue import record
 from memcalc.files.quantization import scheme
+from memcalc.files.source import quantised_by_name
 from memcalc.files.sources import source
 from memcalc.ledger.formats import format_named
 from memcalc.serving import serve
@@ -173,3 +176,91 @@ def test_a_file_of_nvidias_that_says_nothing_is_refused(tmp_path, said):
 def test_a_config_that_says_nothing_is_not_taken_for_none(tmp_path, said):
     with pytest.raises(MemcalcError, match="quantization_config"):
         stored(tmp_path, said)
+
+
+# what nothing states
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nvidia/Qwen3-30B-A3B-NVFP4", "NVFP4"),
+        ("models/Qwen3-8B-FP8-dynamic/config.json", "FP8"),
+        ("configs/nvidia__Llama-3.1-70B-Instruct-FP8.json", "FP8"),
+        ("RedHatAI/Qwen3-8B-quantized.w4a16", "quantized"),
+        ("unsloth/Qwen3-8B-bnb-4bit", "bnb"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", "GPTQ"),
+        ("Qwen/Qwen3-8B-FP8_dynamic", "FP8_dynamic"),
+        ("models/Qwen3-8B/config.json", None),
+        ("Qwen-FP8-files/Qwen3-8B/config.json", None),
+        ("meta-llama/Llama-3.1-8B-Instruct", None),
+        ("config.json", None),
+        ("test_fp8_of_nothing0/config.json", None),
+    ],
+)
+def test_a_name_may_say_that_weights_are_quantised(name, says):
+    assert quantised_by_name(name) == says
+
+
+def test_what_only_a_name_states_is_refused_without_weights(tmp_path, capsys):
+    """16 bits would be three times too many for NVFP4; a format, or NVIDIA's file, settles it."""
+    folder = tmp_path / "Qwen3-0.6B-NVFP4"
+    folder.mkdir()
+    path = folder / "config.json"
+    path.write_text(json.dumps(record("Qwen/Qwen3-0.6B").fields), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"^quantization_config: .* says NVFP4.; add --weights"):
+        serve(str(folder), context=8)
+    named = serve(str(folder), context=8, weights="nvfp4").weights_file_bytes
+    assert serve(str(path), context=8, weights="bf16").weights_file_bytes > named
+    assert main(["model", str(folder), "--json"]) == 0
+    assert "the name says NVFP4" in json.loads(capsys.readouterr().out)["quantization"]
+    beside = {"quantization": {"quant_algo": "NVFP4", "group_size": 16, "exclude_modules": ["lm_head"]}}
+    (folder / "hf_quant_config.json").write_text(json.dumps(beside), encoding="utf-8")
+    assert serve(str(folder), context=8).weights_file_bytes == named
+
+
+@pytest.mark.parametrize(
+    ("file", "stated", "form"),
+    [
+        (
+            "quantize_config.json",
+            {"bits": 4, "group_size": 128, "desc_act": False, "sym": True},
+            "gptq-int4-g128",
+        ),
+        (
+            "quant_config.json",
+            {"zero_point": True, "q_group_size": 128, "w_bit": 4, "version": "GEMM"},
+            "awq-int4-g128",
+        ),
+    ],
+)
+def test_older_tools_state_it_in_a_file_of_their_own(file, stated, form, tmp_path):
+    """AutoGPTQ's and AutoAWQ's, from before config.json had it."""
+    (tmp_path / "config.json").write_text(json.dumps(record("Qwen/Qwen3-0.6B").fields), encoding="utf-8")
+    (tmp_path / file).write_text(json.dumps(stated), encoding="utf-8")
+    assert serve(str(tmp_path), context=8).plan.weights == form
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        ({"quant_method": "hqq"}, "hqq, not understood (quantization_config.quant_method)"),
+        ({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}, "MIXED_PRECISION, not understood"),
+        ("words", "a method, not understood (quantization_config)"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8-block128"),
+        (None, None),
+    ],
+)
+def test_a_model_names_its_quantisation_and_never_refuses_for_it(stated, says, tmp_path, capsys):
+    fields = dict(record("Qwen/Qwen3-0.6B").fields)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(fields | ({} if stated is None else {"quantization_config": stated})))
+    assert main(["model", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["quantization"]
+    assert found == says or found.startswith(says)
+
+
+def test_how_gptq_packs_changes_no_byte():
+    assert scheme(
+        {"quant_method": "gptq", "bits": 4, "group_size": 128, "pack_dtype": "int32"}
+    ).format.id == ("gptq-int4-g128")

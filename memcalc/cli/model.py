@@ -34,17 +34,19 @@ def answer(given: argparse.Namespace) -> Answer:
         0,
         lambda: (
             fields(model, growth)
-            | {"defaults": list(found.defaults)}
+            | {"quantization": found.quantization, "defaults": list(found.defaults)}
             | header_fields(found)
             | config_fields(model)
         ),
-        lambda: "\n".join(map(escaped, [*summary(model, growth), *assumed(found), *header_text(found)])),
+        lambda: "\n".join(map(escaped, [*summary(model, growth), *told(found), *header_text(found)])),
     )
 
 
-def assumed(found: Source) -> list[str]:
-    """Return what a name was taken for, as the line that other answers have for it."""
-    return [f"  assumed: {', '.join(found.defaults)}"] if found.defaults else []
+def told(found: Source) -> list[str]:
+    """Return the lines that name its quantisation, and what a name was taken for."""
+    stated = found.quantization
+    named = [] if stated is None else [f"  {'quantisation':<18} {stated}"]
+    return [*named, f"  assumed: {', '.join(found.defaults)}"] if found.defaults else named
 
 
 def growth_with(model: Model, name: str) -> dict[str, int]:

@@ -244,6 +244,7 @@ def answer_of_model() -> Schema:
         "depth": number("layers"),
         "cache": closed("bytes of the cache, 16-bit", cache),
         "extra": closed("what `parameters` leaves out", extra),
+        "quantization": or_null(text("how its checkpoint is quantised; null where nothing says so")),
         "defaults": DEFAULTS,
         "header": HEADER,
         "differences": DIFFERENCES,

@@ -62,16 +62,43 @@ def from_gguf(path: str) -> Source:
 
 
 def read_config(path: str) -> dict[str, object]:
-    """Return the fields of a config.json, with the quantisation that NVIDIA states in a file beside it."""
+    """Return the fields of a config.json, with the quantisation that a file beside it states.
+
+    NVIDIA's tools write hf_quant_config.json, AutoGPTQ quantize_config.json, AutoAWQ quant_config.json.
+    """
     fields = load(path)
-    beside = os.path.join(os.path.dirname(path), "hf_quant_config.json")
-    if "quantization_config" not in fields and os.path.exists(beside):
-        stated = load(beside, "hf_quant_config.json").get("quantization")
-        if not stated:
-            remedy = "correct the file, or remove it"
-            raise BadInputError("hf_quant_config.json: quantization", "an object", stated, remedy)
-        fields["quantization_config"] = stated
+    for name, read in BESIDE.items():
+        beside = os.path.join(os.path.dirname(path), name)
+        if "quantization_config" not in fields and os.path.exists(beside):
+            fields["quantization_config"] = read(load(beside, name))
     return fields
+
+
+def of_modelopt(stated: dict[str, object]) -> object:
+    """Return what NVIDIA's file says."""
+    found = stated.get("quantization")
+    if not found:
+        remedy = "correct the file, or remove it"
+        raise BadInputError("hf_quant_config.json: quantization", "an object", found, remedy)
+    return found
+
+
+def of_autogptq(stated: dict[str, object]) -> object:
+    """Return what AutoGPTQ's file says, as a config.json does."""
+    return {"quant_method": "gptq", **stated}
+
+
+def of_autoawq(stated: dict[str, object]) -> object:
+    """Return what AutoAWQ's file says, as a config.json does."""
+    names = {"w_bit": "bits", "q_group_size": "group_size"}
+    return {"quant_method": "awq", **{names.get(name, name): value for name, value in stated.items()}}
+
+
+BESIDE = {
+    "hf_quant_config.json": of_modelopt,
+    "quantize_config.json": of_autogptq,
+    "quant_config.json": of_autoawq,
+}
 
 
 def reject_single_shard(path: str) -> None:

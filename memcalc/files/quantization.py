@@ -226,7 +226,7 @@ METHODS: Registry[Method] = Registry(
             """desc_act sym damp_percent static_groups true_sequential model_name_or_path model_file_base_name
         checkpoint_format dataset tokenizer batch_size backend use_exllama exllama_config max_input_length
         cache_block_outputs use_cuda_fp16 model_seqlen block_name_to_quantize disable_exllama meta
-        module_name_preceding_first_block pad_token_id""",
+        module_name_preceding_first_block pack_dtype pad_token_id""",
         ),
         "awq": Method(
             awq,

@@ -18,6 +18,26 @@ if TYPE_CHECKING:
 __all__ = ["Source"]
 
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+# words between the hyphens of a model's name that say its weights are quantised
+QUANTISED = {
+    *(
+        "2bit",
+        "3bit",
+        "4bit",
+        "5bit",
+        "6bit",
+        "8bit",
+        "aqlm",
+        "autoround",
+        "awq",
+        "bnb",
+        "exl2",
+        "exl3",
+        "fp4",
+    ),
+    *("fp8", "gguf", "gptq", "hqq", "int4", "int8", "mxfp4", "mxfp8", "nf4", "nvfp4", "quantized"),
+    *("w4a16", "w4a4", "w4a8", "w8a16", "w8a8"),
+}
 
 
 class Source:
@@ -129,6 +149,21 @@ class Source:
             bits = self.header.scale_bits
         return found if bits is None else found._replace(format=replace(found.format, scale_bits=bits))
 
+    @property
+    def quantization(self) -> str | None:
+        """What is known of its quantisation: a format, or what is not understood; None if nothing."""
+        try:
+            found = self.scheme
+        except RefusalError as error:
+            stated = self.stated("quantization_config")
+            words = stated if isinstance(stated, dict) else {}
+            method = words.get("quant_algo") or words.get("quant_method") or "a method"
+            return f"{method}, not understood ({error.field})"
+        if found is not None:
+            return found.format.id
+        named = quantised_by_name(self.name)
+        return None if named is None else f"not stated, though the name says {named}"
+
     def states(self, weights: str) -> bool:
         """Say whether a format is the one that the source states: naming it means the same checkpoint."""
         try:
@@ -193,12 +228,43 @@ class Source:
         model, dtype = self.model, self.dtype
         if not (as_gguf or self.uses_gguf(weights)):
             own = self.scheme if weights is None or self.states(weights) else None
+            if weights is None and own is None:
+                self.refuse_quantised_name()
             return storage.as_checkpoint(model, dtype, weights, own)
         if weights is not None:
             return storage.as_preset(model, dtype, weights)
         if self.header is not None and self.is_gguf:
             return storage.as_file(model, dtype, self.header, self.file_type)
         return storage.as_converted(model, dtype, self.scheme)
+
+    def refuse_quantised_name(self) -> None:
+        """Refuse weights that nothing describes, though the model's name says that they are quantised.
+
+        Raises
+        ------
+        BadInputError
+            It does: 16 bits would be up to four times too many.
+
+        """
+        named = quantised_by_name(self.name)
+        if named is not None:
+            given = f"none, while {self.name} says {named}"
+            remedy = (
+                "add --weights, bf16 if they are not quantised, or hf_quant_config.json beside config.json"
+            )
+            raise BadInputError("quantization_config", "the quantisation of the weights", given, remedy)
+
+
+def quantised_by_name(name: str) -> str | None:
+    """Return the word of a model's name, or of its folder's, that says it is quantised; None if none does.
+
+    >>> quantised_by_name("nvidia/Qwen3-30B-A3B-NVFP4"), quantised_by_name("models/Qwen3-8B/config.json")
+    ('NVFP4', None)
+    """
+    words = name.replace("\\", "/").rstrip("/").split("/")
+    own = words[-2] if words[-1] == "config.json" and len(words) > 1 else words[-1].removesuffix(".json")
+    pieces = (piece for part in own.split("-") for piece in part.split("."))
+    return next((piece for piece in pieces if piece.lower().partition("_")[0] in QUANTISED), None)
 
 
 def in_keys(error: RefusalError, keys: Mapping[str, str]) -> RefusalError:
