@@ -169,7 +169,9 @@ def test_what_is_no_machine_is_refused(text):
 
 def test_nothing_is_near_to_nothing():
     assert nearest_ids("") == nearest_ids("q") == nearest_ids("nothing at all") == []
-    with pytest.raises(UnknownNameError, match=r"rtx-a6000, .*, m5-max-128g, .*see `memcalc list machines`"):
+    with pytest.raises(
+        UnknownNameError, match=r"expected one of [0-9]+ names, .*; see `memcalc list machines`"
+    ):
         machine("nothing at all")
 
 
@@ -209,3 +211,228 @@ def test_a_device_known_by_its_box_alone_says_so():
 def test_a_record_without_a_source_does_not_load():
     with pytest.raises(TypeError):
         Device(id="a", vendor="b", name="c", nominal="1 GB", printed_mib=1, visible_mib=None, date="2026-11")
+
+
+# ---- unequal devices ----
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "places"),
+    [  # layers of each device, and the output: transformers 5.23, get_balanced_memory, infer_auto_device_map
+        ("Qwen/Qwen3-8B", (24, 16), (18, 19)),
+        ("Qwen/Qwen3-8B", (8, 24), (15, 22)),
+        ("Qwen/Qwen3-8B", (6, 24), (10, 27)),
+        ("Qwen/Qwen3-8B", (24, 24, 8), (11, 18, 8)),
+        ("Qwen/Qwen3-8B", (8, 24, 8), (11, 18, 8)),
+        ("Qwen/Qwen3-8B", (5, 6, 24), (7, 16, 14)),
+        ("Qwen/Qwen3-0.6B", (24, 8), (20, 9)),
+        ("Qwen/Qwen3-0.6B", (24, 8, 23), (14, 15, 0)),
+        ("Qwen/Qwen2.5-7B-Instruct", (6, 24), (9, 20)),
+        ("openai/gpt-oss-20b", (16, 80), (8, 17)),
+        ("zai-org/GLM-4.5-Air", (80, 141), (17, 30)),
+        ("google/gemma-2-9b-it", (24, 12), (23, 20)),
+    ],
+)
+def test_transformers_fills_devices_as_device_map_does(name, gib, places):
+    first, *others = gib
+    on = " + ".join([f"{first}GiB", *(f"1x {size}GiB" for size in others)])
+    served = memcalc.serve(name, context=8, weights="bf16", on=on)
+    assert served.plan.layers_by_device == places
+    held = sum(one.weight_bytes for one in served.stages)
+    if len(set(gib)) == len(gib):  # nothing twice: a tied head stays where the embedding is
+        assert held == memcalc.serve(name, context=8, weights="bf16").stages[0].weight_bytes
+
+
+def test_llama_cpp_shares_layers_by_free_memory():
+    def of(on):
+        served = memcalc.serve("Qwen/Qwen3-32B", context=8192, weights="Q4_K_M", engine="llama.cpp", on=on)
+        return served.plan.layers_by_device
+
+    assert of("24GiB + 1x 12GiB") == (44, 21)  # 64 layers and the output: 65 x 24 / 36 = 43.3
+    assert of("12GiB + 1x 24GiB") == (22, 43)
+    assert of("2x 24GiB + 1x 12GiB") == (26, 26, 13)
+    assert of("80GiB + 1x 1GiB") == (65, 0)  # 64.2: the output is the first device's, too
+    assert of("2x 24GiB") == ()  # equal devices
+
+
+@pytest.mark.parametrize(("engine", "weights"), [("transformers", "bf16"), ("llama.cpp", "Q8_0")])
+def test_unequal_devices_are_pools_of_their_own(engine, weights, capsys):
+    asked = ["serve", "Qwen/Qwen3-8B", "--context", "4096", "--engine", engine, "--weights", weights]
+    assert main([*asked, "--on", "1x rtx-4090 + 2x rtx-3060-12g", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    pools = [(pool["name"], pool["devices"], pool["capacity_bytes"]) for pool in answer["pools"]]
+    capacities = [devices()[name].capacity_bytes for name in ("rtx-4090", "rtx-3060-12g")]
+    assert pools[:2] == [("gpu", 1, capacities[0]), ("gpu1", 2, capacities[1])]
+    assert {line["pool"] for line in answer["lines"]} == {name for name, *_ in pools}
+    assert any("on rtx-4090" in words for words in answer["defaults"])
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "vllm-ascend", "ktransformers"])
+def test_other_engines_count_each_device_as_the_smallest(engine):
+    unequal = memcalc.serve("Qwen/Qwen3-8B", context=4096, engine=engine, on="rtx-4090 + rtx-3090")
+    equal = memcalc.serve("Qwen/Qwen3-8B", context=4096, engine=engine, on="2x rtx-3090")
+    assert "unequal devices: each counts as the smallest, rtx-3090" in unequal.defaults
+    assert unequal.device.total_bytes == equal.device.total_bytes
+    assert (unequal.max_context, unequal.max_batch) == (equal.max_context, equal.max_batch)
+    assert unequal.device.devices == 2
+
+
+@pytest.mark.parametrize("engine", ["transformers", "llama.cpp"])
+@pytest.mark.parametrize(
+    "on", ["24GiB + 1x 12GiB", "10GiB + 1x 24GiB", "2x 8GiB + 1x 24GiB", "8GiB + 1x 24GiB + 1x 8GiB"]
+)
+def test_the_largest_load_on_unequal_devices_is_the_last_that_fits(engine, on):
+    if engine == "llama.cpp":
+        asked = {"engine": engine, "weights": "Q8_0", "on": f"{on} + 64GiB host"}
+    else:
+        asked = {"engine": engine, "weights": "int8", "on": on}
+    served = memcalc.serve("Qwen/Qwen3-8B", context=4096, **asked)
+    assert served.max_context
+    assert served.fits is (served.max_context >= 4096)
+    for context, fits in ((served.max_context, True), (served.max_context + 1, False)):
+        there = memcalc.serve("Qwen/Qwen3-8B", context=context, **asked)
+        assert there.fits is fits
+        assert all(pool.fits for pool in there.devices) is fits
+        assert (there.device.room_bytes >= 0) is fits
+    if served.max_batch and engine == "transformers":
+        for batch, fits in ((served.max_batch, True), (served.max_batch + 1, False)):
+            assert memcalc.serve("Qwen/Qwen3-8B", context=4096, batch=batch, **asked).fits is fits
+
+
+def test_a_larger_second_card_never_hurts():
+    contexts = [
+        memcalc.serve(
+            "Qwen/Qwen3-14B", context=8, engine="llama.cpp", weights="Q8_0", on=f"16GiB + 1x {size}GiB"
+        ).max_context
+        for size in (4, 8, 12, 15)
+    ]
+    assert contexts == sorted(contexts)
+    assert contexts[0] < contexts[-1]
+
+
+def test_a_device_may_hold_the_output_alone():
+    served = memcalc.serve(
+        "Qwen/Qwen3-8B", context=8, engine="llama.cpp", weights="Q8_0", on="35GiB + 1x 0.98GiB"
+    )
+    assert served.plan.layers_by_device == (36, 1)
+    first, second, _ = served.budget.pools
+    names = [line.name for line in second.lines if line.component == "weights"]
+    assert names == ["lm_head.weight", "model.norm.weight"] or set(names) == {
+        "lm_head.weight",
+        "model.norm.weight",
+    }
+    assert not {"lm_head.weight", "model.norm.weight"} & {line.name for line in first.lines}
+
+
+def test_ranks_of_unequal_devices_count_as_the_smallest_where_they_cut_matrices():
+    served = memcalc.serve("Qwen/Qwen3-8B", context=8, tp=2, on="rtx-4090 + rtx-3090")
+    assert served.plan.layers_by_device == ()
+    assert served.device.capacity_bytes == devices()["rtx-3090"].capacity_bytes
+
+
+def test_more_devices_than_layers_are_refused():
+    with pytest.raises(BadInputError, match=r"^--pp: expected at most the model's 28 layers, given 31"):
+        memcalc.serve(SMALL, context=8, on="30x rtx-4090 + rtx-3090").stages  # noqa: B018
+
+
+def test_a_sweep_on_unequal_devices_is_refused():
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(BadInputError, match=r"^--on: .*single plans"):
+        memcalc.serve(SMALL, context=numpy.array([8, 16]), on="rtx-4090 + rtx-3090")
+    swept = memcalc.serve(SMALL, context=numpy.array([8, 16]), on="rtx-4090 + rtx-3090", engine="vllm")
+    assert swept.fits.tolist() == [True, True]
+
+
+def test_training_on_unequal_devices_counts_the_smallest():
+    step = memcalc.train(SMALL, seq=64, world=2, shard=3, on="rtx-4090 + rtx-3060-12g")
+    assert step.device.capacity_bytes == devices()["rtx-3060-12g"].capacity_bytes
+    assert "unequal devices: each counts as the smallest, rtx-3060-12g" in step.plan.defaults
+
+
+# ---- memory that host and device share ----
+
+
+def test_unified_memory_is_one_pool_and_the_system_holds_a_part():
+    gb10 = devices()["gb10"]
+    assert [round(held / GIB, 2) for held in gb10.held_bytes] == [19.49, 19.94, 20.39]
+    served = memcalc.serve("Qwen/Qwen3-8B", context=4096, engine="llama.cpp", weights="Q8_0", on="gb10")
+    apart = memcalc.serve(
+        "Qwen/Qwen3-8B", context=4096, engine="llama.cpp", weights="Q8_0", on="rtx-5090 + 64GiB host"
+    )
+    (pool,) = served.budget.pools
+    host = apart.host.total_bytes
+    assert served.host is None
+    assert pool.total_bytes == apart.device.total_bytes + host + gb10.held_bytes[1]
+    assert pool.high_bytes - pool.low_bytes >= gb10.held_bytes[2] - gb10.held_bytes[0]
+    assert pool.room_bytes <= pool.capacity_bytes - pool.total_bytes
+
+
+def test_layers_in_the_hosts_memory_are_in_the_same_pool():
+    asked = {"context": 4096, "engine": "llama.cpp", "weights": "Q8_0", "on": "m4-max-128g"}
+    here, there = (
+        memcalc.serve("Qwen/Qwen3-8B", engine_options={"n_gpu_layers": layers}, **asked)
+        for layers in (37, 10)
+    )
+    for component in ("weights", "kv_cache"):
+        assert here.device.components[component] == there.device.components[component]
+    assert there.verdict == "fits"  # the size of the host's memory is known
+    r1 = memcalc.serve(
+        "deepseek-ai/DeepSeek-R1", context=8192, weights="q4_k_m", engine="ktransformers", on="m3-ultra-512g"
+    )
+    assert [pool.name for pool in r1.budget.pools] == ["gpu"]
+    assert 375 * GIB < r1.device.components["weights"] < 400 * GIB
+
+
+def test_an_engines_pool_is_no_larger_than_what_the_system_leaves():
+    """GB10: 101.3 to 102.2 of 121.69 GiB are free at the start."""
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", utilization=0.9, on="gb10")
+    beside = sum(line.bytes for line in served.device.lines if line.component in ("weights", "activations"))
+    assert served.kv_pool.bytes + beside < 102.2 * GIB
+    assert any("--utilization 0.83 always starts" in words for words in served.defaults)
+    smaller = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", utilization=0.8, on="gb10")
+    assert not any("always starts" in words for words in smaller.defaults)
+    assert smaller.kv_pool.low_bytes > 0.8 * devices()["gb10"].capacity_bytes - beside - 4 * GIB
+
+
+def test_sglangs_share_is_one_of_what_is_free():
+    gb10 = devices()["gb10"]
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="sglang", utilization=0.8, on="gb10")
+    held = [line for line in served.device.lines if line.name == "held by the system at the start"]
+    assert [line.outside for line in held] == [False, True]
+    assert sum(line.bytes for line in held) == gb10.held_bytes[1]
+    assert held[0].bytes == gb10.held_bytes[1] * 8 // 10
+
+
+def test_what_a_gpu_may_take_of_strix_halo_is_a_range():
+    """126,976 MiB where the kernel is set to the most, 63,968 MiB without a setting."""
+    large = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="llama.cpp", weights="bf16", on="strix halo")
+    assert large.verdict == "may_not_fit"
+    small = memcalc.serve(
+        "Qwen/Qwen3-32B", context=8192, engine="llama.cpp", weights="Q4_K_M", on="strix halo"
+    )
+    assert small.verdict == "fits"
+
+
+def test_a_sweep_knows_unified_memory():
+    numpy = pytest.importorskip("numpy")
+    asked = {"engine": "llama.cpp", "weights": "Q8_0", "on": "gb10"}
+    swept = memcalc.serve("Qwen/Qwen3-8B", context=numpy.array([4096, 8192]), **asked)
+    single = [
+        memcalc.serve("Qwen/Qwen3-8B", context=context, **asked).device.total_bytes
+        for context in (4096, 8192)
+    ]
+    assert swept.device.total_bytes.tolist() == single
+    assert swept.host is None
+
+
+def test_training_on_unified_memory_offloads_nothing():
+    offloaded, plain = (
+        memcalc.train("Qwen/Qwen3-8B", seq=4096, on="gb10", offload=offload)
+        for offload in (("optimizer",), ())
+    )
+    assert offloaded.host is None
+    assert plain.host is None
+    held = next(line for line in plain.device.lines if line.name == "held by the system at the start")
+    assert (held.low, held.bytes, held.high) == devices()["gb10"].held_bytes
+    assert "offloading moves nothing: host and device share the memory" in offloaded.assumed
+    assert memcalc.train(SMALL, seq=64, on="gb10").fits

@@ -132,7 +132,11 @@ def family(form: str) -> str:
 def kind_of(device: Device) -> str:
     """Return what engines look at in a device; devices of one kind share their formulas."""
     return json.dumps(
-        [is_new(device), *(dict(engine(name).defaults_on(device, ServingParallelism())) for name in OFFERED)]
+        [
+            is_new(device),
+            device.held_bytes,
+            *(dict(engine(name).defaults_on(device, ServingParallelism())) for name in OFFERED),
+        ]
     )
 
 

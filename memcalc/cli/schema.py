@@ -197,10 +197,18 @@ DIFFERENCES = many(
 )
 
 
+POOL: Schema = {
+    "type": "string",
+    "pattern": "^(gpu[0-9]*|host)$",
+    "description": "where it lies: gpu, or host for memory that only the host has; of unequal devices that "
+    "hold what the engine gives each, gpu, gpu1, ... in the order of --on. Unified memory is gpu alone",
+}
+
+
 def line(*moments: str) -> Schema:
     """Return the schema of the lines of a budget."""
     keys = {
-        "pool": choice("where it lies", "gpu", "host"),
+        "pool": POOL,
         "component": choice("what it counts as", *COMPONENTS),
         "name": text("the tensor or the overhead"),
         "count": or_null(number("how many numbers they are; null where none were counted")),
@@ -265,7 +273,7 @@ def pool_of_serve(moments: tuple[str, ...]) -> Schema:
         "high_tokens": number("upper end of the range"),
     }
     keys = {
-        "name": choice("the devices, or the memory of the host", "gpu", "host"),
+        "name": POOL,
         "devices": number("devices of the pool", 1),
         "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
         "usable_bytes": or_null(number("the share of it that the engine may use")),

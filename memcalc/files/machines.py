@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from memcalc.data import open_text
-from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.errors import BadInputError, UnknownNameError, choices
 from memcalc.ledger.amount import MIB, Amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["UNIFIED", "Device", "Machine", "Server", "devices", "machine", "servers"]
+__all__ = ["SYSTEM", "UNIFIED", "Device", "Machine", "Server", "devices", "machine", "servers"]
 
+SYSTEM = "held by the system at the start"  # the line of a budget
 UNIFIED = "unified"  # the kind of devices whose memory is the host's, too
 BINARY = {"MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB
@@ -68,6 +70,14 @@ class Device(NamedTuple):
         return Amount(size_bytes(self.nominal) if seen is None else seen * MIB)
 
     @property
+    def held_bytes(self) -> tuple[int, int, int] | None:
+        """What the system holds of unified memory at the start: least, typical, most; None: not measured."""
+        if self.free_mib is None:
+            return None
+        least, typical, most = (self.capacity_bytes - free * MIB for free in reversed(self.free_mib))
+        return least, typical, most
+
+    @property
     def is_nominal(self) -> bool:
         """Whether its capacity is the box's number, because nobody has published what is seen of it."""
         return self.printed_mib is None and self.visible_mib is None
@@ -82,8 +92,8 @@ class Machine(NamedTuple):
     """A count of devices. Two cards are two pools of their own, not one of twice the size.
 
     `host_bytes` is the memory of the machine that all of them share; None where it is not given. Where
-    devices differ, `cards` are they with their counts, in order, and `device` is the smallest. `defaults`
-    says in words what was taken for granted when its name was read.
+    devices differ, `cards` are they with their counts, in the order in which they were named, and `device` is
+    the smallest. `defaults` says in words what was taken for granted when its name was read.
     """
 
     count: int  # type: ignore[assignment]  # the word every reader expects, and no tuple's
@@ -91,6 +101,26 @@ class Machine(NamedTuple):
     host_bytes: Amount | None = None
     cards: tuple[tuple[int, Device], ...] = ()
     defaults: tuple[str, ...] = ()
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether host and devices share the memory."""
+        return self.device.is_unified
+
+    @property
+    def kinds(self) -> dict[Device, int]:
+        """How many there are of each device."""
+        counts: dict[Device, int] = {}
+        for count, device in self.cards or ((self.count, self.device),):
+            counts[device] = counts.get(device, 0) + count
+        return counts
+
+    @property
+    def each(self) -> tuple[Device, ...]:
+        """Every device by itself, in order."""
+        return tuple(
+            device for count, device in self.cards or ((self.count, self.device),) for _ in range(count)
+        )
 
 
 class Server(NamedTuple):
@@ -112,7 +142,7 @@ class Found(NamedTuple):
 
 
 @cache
-def devices() -> dict[str, Device]:
+def devices() -> Mapping[str, Device]:
     """Return the records of all devices, by id; one without source or date is a TypeError.
 
     >>> devices()["rtx-a6000"].printed_mib, devices()["rtx-a6000-ecc"].printed_mib
@@ -122,18 +152,18 @@ def devices() -> dict[str, Device]:
         records: list[dict[str, Any]] = json.load(file)
     for record in records:
         record.update((name, tuple(value)) for name, value in record.items() if type(value) is list)
-    return {record["id"]: Device(**record) for record in records}
+    return MappingProxyType({record["id"]: Device(**record) for record in records})
 
 
 @cache
-def servers() -> dict[str, Server]:
+def servers() -> Mapping[str, Server]:
     """Return the records of servers, by id.
 
     >>> servers()["atlas-800i-a2"].devices
     8
     """
     with open_text("servers.json") as file:
-        return {record["id"]: Server(**record) for record in json.load(file)}
+        return MappingProxyType({record["id"]: Server(**record) for record in json.load(file)})
 
 
 def machine(text: str) -> Machine:
@@ -169,7 +199,7 @@ def machine(text: str) -> Machine:
     (3, 'rtx-3090', [1, 2])
 
     """
-    counts: dict[Device, int] = {}
+    cards: list[tuple[int, Device]] = []
     said: list[str] = []
     hosts: list[Amount] = []
     for place, part in enumerate(re.sub("(?i)ai max[+]", "ai max", text).split("+")):
@@ -181,20 +211,24 @@ def machine(text: str) -> Machine:
             remedy = f"write {words} host for the memory of the host, 1x {words} for a device"
             raise BadInputError("--on", "a size that says of what it is", words, remedy)
         count, device, notes = counted(words, text)
-        counts[device] = counts.get(device, 0) + count
+        cards.append((count, device))
         said += notes
-    if len(hosts) > 1 or not counts:
+    if len(hosts) > 1 or not cards:
         raise BadInputError("--on", '"COUNTx ID + 512GiB host"', text, "name devices, and one host at most")
-    if len(counts) > 1 and any(device.is_unified for device in counts):
+    different = len({device for _, device in cards}) > 1
+    if different and any(device.is_unified for _, device in cards):
         remedy = "which part of the shared memory is the other device's host is not understood: name one kind"
         raise BadInputError("--on", "one kind of device where the memory is unified", text, remedy)
-    smallest = min(counts, key=lambda device: device.capacity_bytes)
+    smallest = min((device for _, device in cards), key=lambda device: device.capacity_bytes)
     if hosts and smallest.is_unified:
         remedy = f"{smallest.id} shares its memory with the host: leave it out"
         raise BadInputError("--on", '"COUNTx ID"', f"{hosts[0]} of host memory", remedy)
-    cards = tuple((count, device) for device, count in counts.items()) if len(counts) > 1 else ()
     return Machine(
-        sum(counts.values()), smallest, hosts[0] if hosts else None, cards, tuple(dict.fromkeys(said))
+        count=sum(count for count, _ in cards),
+        device=smallest,
+        host_bytes=hosts[0] if hosts else None,
+        cards=tuple(cards) if different else (),
+        defaults=tuple(dict.fromkeys(said)),
     )
 
 
@@ -329,8 +363,7 @@ def refuse(name: str, text: str) -> NoReturn:
 
     """
     near = nearest_ids(name)
-    known = near or [*devices(), *servers()]
-    expected = near[0] if len(near) == 1 else f"one of {', '.join(known)}"
+    expected = near[0] if len(near) == 1 else choices(near or [*devices(), *servers()])
     remedy = f"did you mean {' or '.join(near)}?" if near else "see `memcalc list machines`"
     raise UnknownNameError("--on", expected, text, remedy)
 

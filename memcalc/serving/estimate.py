@@ -64,7 +64,9 @@ class ServingEstimate(Shown):
             "names in quantization_config that match no module": ", ".join(plan.unmatched),
             "derived, under these assumptions": plan.assumed,
         }
-        pools = [(f"fullest of {self.device.devices:,} device(s)", self.device)]
+        kinds = plan.machine.kinds if plan.machine is not None and plan.layers_by_device else ()
+        each = zip(self.devices, [f" {device.id}" for device in kinds] or [""], strict=True)
+        pools = [(f"fullest of {pool.devices:,}{kind} device(s)", pool) for pool, kind in each]
         if self.host is not None:
             pools.append(("host memory", self.host))
         tokens = f"{plan.batch:,} x {plan.context:,} tokens"
@@ -100,16 +102,24 @@ class ServingEstimate(Shown):
         return loaded_stages(self.plan)
 
     @cached_property
+    def devices(self) -> tuple[PoolBudget, ...]:
+        """The budget of the fullest device of each kind: one, but of unequal devices each its own."""
+        plan, fullest = self.plan, {}
+        if plan.machine is not None and plan.layers_by_device:
+            empty = (device_budget(plan, (), device) for device in plan.machine.kinds)
+            fullest = {pool.name: pool for pool in empty}
+        for one in self.stages:
+            growing = growing_lines(plan, one.rank, plan.batch, plan.context)
+            pool = device_budget(plan, (*one.weights, *one.constant, *growing), one.rank.device)
+            if pool.name not in fullest or pool.total_bytes > fullest[pool.name].total_bytes:
+                fullest[pool.name] = pool
+        return tuple(fullest.values())
+
+    @cached_property
     def device(self) -> PoolBudget:
-        """The budget of the fullest device."""
-        plan = self.plan
-        pools = [
-            device_budget(
-                plan, (*one.weights, *one.constant, *growing_lines(plan, one.rank, plan.batch, plan.context))
-            )
-            for one in self.stages
-        ]
-        return max(pools, key=lambda pool: pool.total_bytes)
+        """The budget of the fullest device, of unequal devices that with the least room."""
+        first, *others = self.devices
+        return min(self.devices, key=lambda pool: pool.room("bytes") or 0) if others else first
 
     @cached_property
     def host(self) -> PoolBudget | None:
@@ -122,7 +132,7 @@ class ServingEstimate(Shown):
     @property
     def budget(self) -> Budget:
         """The budgets of device and host."""
-        return Budget((self.device,) if self.host is None else (self.device, self.host))
+        return Budget(self.devices if self.host is None else (*self.devices, self.host))
 
     @property
     def fits(self) -> bool | None:

@@ -8,7 +8,7 @@ from memcalc.errors import BadInputError, Faults, UnknownNameError
 from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.files.storage import refuse_unknown
-from memcalc.ledger.amount import Amount
+from memcalc.ledger.amount import MIB, Amount
 from memcalc.ledger.tensor import least
 from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
-    from memcalc.files.machines import Machine
+    from memcalc.files.machines import Device, Machine
     from memcalc.files.source import Source
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Format, Rule
@@ -40,7 +40,9 @@ class ServingPlan(NamedTuple):
     values, `activation` that of activations. `weights` names the format of the weights, `assumed` says what
     it takes for granted, `unmatched` which names of quantization_config match no module. `on` is the text
     that named the machine, `options` are what was asked for, `draft` is what drafts tokens beside the
-    model, `lora_rank` the largest rank of an adapter, None without slots for any.
+    model, `lora_rank` the largest rank of an adapter, None without slots for any. `layers_by_device` are the
+    layers, and the output behind them, of each of unequal devices that the engine fills by itself; empty
+    where all count alike.
     """
 
     options: ServingOptions
@@ -65,6 +67,7 @@ class ServingPlan(NamedTuple):
     unmatched: tuple[str, ...]
     draft: Draft | None = None
     lora_rank: int | None = None
+    layers_by_device: tuple[int, ...] = ()
 
     @property
     def most_sequences(self) -> int | None:
@@ -73,8 +76,8 @@ class ServingPlan(NamedTuple):
 
     @property
     def uses_host(self) -> bool:
-        """Whether weights or cache may lie in the host's memory."""
-        return self.engine.uses_host(self.engine_options)
+        """Whether weights or cache may lie in memory that the host alone has."""
+        return self.engine.uses_host(self.engine_options) and not self.shares_memory
 
     @property
     def counts_vision(self) -> bool:
@@ -93,9 +96,18 @@ class ServingPlan(NamedTuple):
 
     @property
     def usable_bytes(self) -> Amount | None:
-        """Utilization x capacity of one device, in whole numbers."""
+        """Utilization x capacity of one device, of unequal ones the smallest."""
+        return None if self.machine is None else self.usable_of(self.machine.device)
+
+    def usable_of(self, device: Device | None) -> Amount:
+        """Return utilization x capacity of a device, in whole numbers."""
         above, below = self.share
-        return None if self.machine is None else Amount(self.machine.device.capacity_bytes * above // below)
+        return Amount(0 if device is None else device.capacity_bytes * above // below)
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether the host's memory is the devices', too."""
+        return self.machine is not None and self.machine.is_unified
 
     @property
     def host_bytes(self) -> Amount | None:
@@ -190,12 +202,24 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         unmatched=of(lambda: stored.unmatched),
         draft=of(lambda: chosen_draft(options, chosen, stored, model, ranks)),
         lora_rank=of(lambda: chosen_lora_rank(options, chosen, model)),
+        layers_by_device=of(lambda: shares_of(chosen, model, stored.rule, ranks, where)),
     )
 
 
 def share_taken(chosen: Engine, setting: Setting, asked: float | None) -> float:
     """Return the engine's share of a device: its own, or what it makes of the one that is asked for."""
     return chosen.default_share(setting) if asked is None else chosen.asked_share(asked, setting)
+
+
+def shares_of(
+    chosen: Engine, model: Model, rule: Rule, ranks: ServingParallelism, where: Machine | None
+) -> tuple[int, ...]:
+    """Return the layers of each of unequal devices, if the engine shares them out by itself."""
+    if where is None or not where.cards or ranks != ServingParallelism(pp=where.count):
+        return ()
+    if where.count > len(model.layers):
+        return ()  # more stages than layers: refused where stages are made
+    return chosen.shares(model, rule, [device.capacity_bytes for device in where.each]) or ()
 
 
 def cache_named(found: Source, usual: str | None, options: ServingOptions) -> str | None:
@@ -252,7 +276,6 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
     """
     asked, engine = plan.options, plan.engine
     yield from plan.source.defaults
-    yield from () if plan.machine is None else plan.machine.defaults
     declared = options_of(ServingOptions)
     left_open = {option.name for option in declared if getattr(asked, option.name) is option.default}
     if {"engine", "engine_version"} & left_open:
@@ -261,6 +284,7 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
         device = None if plan.machine is None else plan.machine.device
         setting = Setting(plan.model, device, plan.parallelism, plan.engine_options, asked.draft)
         yield engine.share_words(plan.utilization, setting)
+    yield from machine_words(plan)
     chunk = () if "prefill_chunk" in left_open else (engine.chunk_option,)
     yield from engine.default_words(plan.engine_options, {*dict(asked.engine_options), *chunk})
     if "batch" in left_open:
@@ -279,6 +303,29 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
     if plan.offload is not None and "offload" in left_open:
         yield f"offload {plan.offload}"
     yield from added_words(plan, left_open)
+
+
+def machine_words(plan: ServingPlan) -> Iterator[str]:
+    """Yield what is taken for granted of the machine."""
+    if plan.machine is None:
+        return
+    yield from plan.machine.defaults
+    device, engine = plan.machine.device, plan.engine
+    if plan.layers_by_device:
+        each = zip(plan.machine.each, plan.layers_by_device, strict=True)
+        places = ", ".join(f"{number} on {one.id}" for one, number in each)
+        yield f"layers and output by device, in the order named, all of its memory free: {places}"
+    elif plan.machine.cards:
+        yield f"unequal devices: each counts as the smallest, {device.id}"
+    asked = plan.usable_of(device)
+    if device.free_mib is not None and engine.reserves and not engine.shares_free:
+        low, _, high = (Amount(free * MIB) for free in device.free_mib)
+        if asked > low:
+            share = 100 * low // device.capacity_bytes / 100
+            yield (
+                f"{engine.title} starts only where {asked} are free, and {low} to {high} are: "
+                f"--utilization {share:g} always starts"
+            )
 
 
 def added_words(plan: ServingPlan, left_open: set[str]) -> Iterator[str]:

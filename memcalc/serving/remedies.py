@@ -127,7 +127,7 @@ def larger_hosts(plan: ServingPlan) -> Iterator[Change]:
 def layers_in_host(plan: ServingPlan) -> Iterator[Change]:
     """Yield the fewest layers in the host's memory, or the fewest whose experts are."""
     depth = plan.model.depth
-    for way in plan.engine.ways_to_host(plan.model):
+    for way in () if plan.shares_memory else plan.engine.ways_to_host(plan.model):
         given = {**dict(plan.options.engine_options)}
 
         def moved(layers: int, way: Moved = way, given: dict[str, Any] = given) -> Change:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.files.machines import SYSTEM
 from memcalc.ledger.amount import Amount, gib
 from memcalc.serving.stage import (
     cache_bytes,
@@ -65,7 +66,7 @@ class Search:
     def device(self, one: LoadedStage, batch: int, context: int) -> PoolBudget:
         """Return the budget of one device of a stage with a load."""
         growing = growing_lines(self.plan, one.rank, batch, context, summed_cache)
-        return device_budget(self.plan, (*one.weights, *one.constant, *growing))
+        return device_budget(self.plan, (*one.weights, *one.constant, *growing), one.rank.device)
 
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""
@@ -135,8 +136,9 @@ class Search:
 
     def shortage(self) -> str | None:
         """Say what the plan's own load is too much for; None if it is for nothing."""
-        plan, usable = self.plan, self.plan.usable_bytes or 0
-        weights = max(one.weight_bytes for one in self.stages)
+        plan = self.plan
+        loads = [(one.weight_bytes, plan.usable_of(one.rank.device)) for one in self.stages]
+        weights, usable = max(loads, key=lambda load: load[0] - load[1])
         if weights > usable:
             return f"the weights alone take {gib(weights)} of a device, and {gib(usable)} may be used"
         beyond = ", with every measured range at its upper end" if self.end == "most_bytes" else ""
@@ -179,17 +181,20 @@ class Search:
 
         Source: utilization x visible = weights + activation peak + non-torch + pool, vLLM's log.
         """
-        beside = []
+        beside, system = [], []
         plan = self.plan
         for one in self.stages:
             growing = pass_lines(plan, one.rank, 1, 1)
             trial = plan.engine.trial_lines(one.rank, plan.context)
             pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
             beside.append([line for line in pool.at_fullest if not line.outside])
+            system = [line for line in one.constant if line.name == SYSTEM and line.outside]
         usable = plan.usable_bytes or 0
+        capacity = 0 if plan.machine is None else plan.machine.device.capacity_bytes
         sizes, tokens = [], []
         for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
-            left = [max(0, usable - sum(getattr(line, end) for line in lines)) for lines in beside]
+            most = min(usable, capacity - sum(getattr(line, end) for line in system))
+            left = [max(0, most - sum(getattr(line, end) for line in lines)) for lines in beside]
             unused = [partial(self.unused, size, one) for size, one in zip(left, self.stages, strict=True)]
             sizes.append(min(left))
             tokens.append(self.block * largest_fitting(unused))

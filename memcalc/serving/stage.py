@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.files.machines import SYSTEM
 from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.ledger.tensor import ceil_div
@@ -14,6 +15,7 @@ from memcalc.serving.parallelism import stages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from memcalc.files.machines import Device
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.draft import Draft
@@ -70,10 +72,14 @@ class LoadedStage(NamedTuple):
 
 def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
     """Return every stage that differs from the others, with what one of its devices always holds."""
-    found = []
-    for stage in dict.fromkeys(stages(plan.model, plan.parallelism.pp)):
-        rank = rank_context(plan, stage)
-        found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), tuple(constant_lines(plan, rank))))
+    found: list[LoadedStage] = []
+    for stage, device in dict.fromkeys(placed_stages(plan)):
+        rank = rank_context(plan, stage, device)
+        constant = [*constant_lines(plan, rank), *system_lines(plan)]
+        if plan.shares_memory:
+            constant += draft_weights(plan, rank, "host")
+            constant += [] if found else added_host_lines(plan)
+        found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), tuple(constant)))
     return tuple(found)
 
 
@@ -100,15 +106,65 @@ def lora_slots(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
         yield from lora_lines(plan.engine, rank, plan.options.lora_slots, plan.lora_rank)
 
 
-def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
-    """Return one device of a stage as the engine sees it."""
-    header = plan.source.header
-    parts = dict.fromkeys(part for layer in stage.groups for _, part in layer.parts)
+def placed_stages(plan: ServingPlan) -> Iterator[tuple[Model, Device | None]]:
+    """Yield every stage with the device that holds it: unequal devices hold what the engine gives each."""
+    model, machine = plan.model, plan.machine
+    if machine is None or not plan.layers_by_device:
+        device = None if machine is None else machine.device
+        yield from ((stage, device) for stage in stages(model, plan.parallelism.pp))
+        return
+    depth, first = len(model.layers), 0
+    joined = model.tied and plan.engine.head_by_embedding
+    for device, places in zip(machine.each, plan.layers_by_device, strict=True):
+        if places:
+            last = min(first + places, depth)
+            stage = model.stage(first, last)
+            outside = stage.outside
+            if joined:
+                outside = model.outside if first == 0 else ()
+            elif first + places == depth:  # the output is on a device of its own
+                outside = model.stage(0, 0).outside if first == 0 else ()
+            yield replace(stage, outside=outside), device
+            first += places
+
+
+def system_lines(plan: ServingPlan) -> Iterator[Line]:
+    """Yield what the system holds of unified memory at the start, where that was measured.
+
+    An engine whose share is one of what is free has to spare less of it.
+    """
+    device = None if plan.machine is None else plan.machine.device
+    whole = None if device is None else device.held_bytes
+    if device is None or whole is None:
+        return
+    above, below = plan.share if plan.engine.shares_free else (0, 1)
+    inside = [size * above // below for size in whole]
+    for sizes, outside in ((inside, False), ([a - b for a, b in zip(whole, inside, strict=True)], True)):
+        low, typical, high = sizes
+        if high:
+            yield Line(
+                component="runtime",
+                name=SYSTEM,
+                bytes=typical,
+                formula="what a framework sees, less what is free at the start",
+                evidence="measured",
+                source=f"{device.source}, {device.date}",
+                low=low,
+                high=high,
+                outside=outside,
+            )
+
+
+def rank_context(plan: ServingPlan, stage: Model, device: Device | None = None) -> RankContext:
+    """Return one device of a stage as the engine sees it; where none is named, the machine's."""
+    header, machine = plan.source.header, plan.machine
+    groups = stage.groups or plan.model.groups  # a device may hold the output alone
+    parts = dict.fromkeys(part for layer in groups for _, part in layer.parts)
     return RankContext(
         stage=stage,
         parallelism=plan.parallelism,
         rule=plan.rule,
-        device=plan.machine.device if plan.machine else None,
+        device=machine.device if device is None and machine is not None else device,
         prefill_chunk=plan.prefill_chunk,
         element_bytes=plan.activation.bits // 8,
         options=plan.engine_options,
@@ -120,13 +176,17 @@ def rank_context(plan: ServingPlan, stage: Model) -> RankContext:
 
 
 def weight_lines(plan: ServingPlan, stage: Model, pool: str = "gpu") -> Iterator[Line]:
-    """Yield the weights of one device of a stage, or those in the host's memory, which ranks do not share."""
+    """Yield the weights of one device of a stage, or those in the host's memory, which ranks do not share.
+
+    Unified memory holds both.
+    """
     on_rank = plan.parallelism.on_rank
+    pools = ("gpu", "host") if plan.shares_memory else (pool,)
     for whole in stage.weights():
         placements = plan.engine.placements(stage, whole, plan.rule, plan.engine_options, plan.offload)
         for held_in, placed, form in placements:
-            if held_in == pool:
-                tensor = on_rank(placed) if pool == "gpu" else placed
+            if held_in in pools:
+                tensor = on_rank(placed) if held_in == "gpu" else placed
                 shape = " x ".join(map(str, tensor.stored_shape))
                 yield Line(
                     component="weights",
@@ -199,7 +259,8 @@ def cache_bytes(plan: ServingPlan, cache: Iterable[Tensor]) -> int:
 def cache_tensors(plan: ServingPlan, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
     """Yield the cache of one device for `batch` sequences of `tokens`, as the engine rounds them."""
     cache = shared_cache(plan, stage, batch, tokens)
-    return map(plan.parallelism.on_rank, (tensor for tensor in cache if tensor.pool == "gpu"))
+    mine = (tensor for tensor in cache if plan.shares_memory or tensor.pool == "gpu")
+    return map(plan.parallelism.on_rank, mine)
 
 
 def shared_cache(plan: ServingPlan, stage: Model, batch: int, tokens: int) -> Iterator[Tensor]:
@@ -305,15 +366,22 @@ def component_of(tensor: Tensor) -> str:
     return "state" if tensor.kind == "state" else "kv_cache"
 
 
-def device_budget(plan: ServingPlan, lines: Iterable[Line]) -> PoolBudget:
-    """Return the budget of one device that holds these lines."""
-    devices = plan.parallelism.world if plan.machine is None else plan.machine.count
-    capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
+def device_budget(plan: ServingPlan, lines: Iterable[Line], device: Device | None = None) -> PoolBudget:
+    """Return the budget of one device that holds these lines; where none is named, of the machine's.
+
+    Unequal devices are pools of their own: gpu, gpu1, ... in the order in which the machine names them.
+    """
+    name, devices = "gpu", plan.parallelism.world
+    if plan.machine is not None:
+        device, devices = device or plan.machine.device, plan.machine.count
+        if plan.layers_by_device:
+            kinds = plan.machine.kinds
+            name, devices = f"gpu{list(kinds).index(device) or ''}", kinds[device]
     return PoolBudget(
-        "gpu",
+        name,
         devices,
-        capacity_bytes=capacity,
-        usable_bytes=plan.usable_bytes,
+        capacity_bytes=None if device is None else device.capacity_bytes,
+        usable_bytes=None if device is None else plan.usable_of(device),
         lines=tuple(lines),
         moment_names=plan.engine.moments,
     )
@@ -336,8 +404,13 @@ def host_lines(plan: ServingPlan, cache: Iterable[Tensor]) -> Iterator[Line]:
     yield from weight_lines(plan, plan.model, "host")
     yield from draft_weights(plan, rank_context(plan, plan.model), "host")
     yield from cache_lines(plan, cache, WHILE_SERVING)
+    yield from added_host_lines(plan)
+
+
+def added_host_lines(plan: ServingPlan) -> Iterator[Line]:
+    """Yield what the engine needs in the host's memory on top of weights and cache."""
     yield from plan.engine.host_lines(plan.model, plan.engine_options)
-    if "cpu_offload_gb" in plan.engine_options and plan.uses_host:
+    if "cpu_offload_gb" in plan.engine_options and plan.engine.uses_host(plan.engine_options):
         from memcalc.serving.host_offload import host_offload_lines
 
         ranks = (rank_context(plan, stage) for stage in stages(plan.model, plan.parallelism.pp))

@@ -272,6 +272,11 @@ class ServingSweep(ServingEstimate):
 
         return SweptPool(device_budget(plan, ()), plan, lines_at)
 
+    @property
+    def devices(self) -> Any:
+        """The same: devices of one kind."""
+        return (self.device,)
+
     @cached_property
     def host(self) -> Any:
         """The host's memory at every point; None with engines that do not use it."""
@@ -375,4 +380,6 @@ def swept_estimate(source: str | PathLike[str] | Source, options: ServingOptions
         refuse(replace(options, context=smallest[CONTEXT], batch=largest[BATCH]))
     plan = resolve(source, replace(options, context=largest[CONTEXT], batch=largest[BATCH]))
     plan.engine.check_sweep(dict(options.engine_options))
+    if plan.layers_by_device:
+        raise BadInputError("--on", "devices of one kind in a sweep", options.on, ASK_SINGLE_PLANS)
     return ServingSweep(plan._replace(context=options.context, batch=options.batch))

@@ -249,7 +249,10 @@ class TrainingEstimate(Shown):
         if plan.machine is not None and plan.machine.count > plan.parallelism.world:
             idle = plan.machine.count - plan.parallelism.world
             found.append(f"{idle} of {plan.machine.count} devices stay idle: --world says how many are used")
-        if plan.options.offload and plan.machine is not None and plan.machine.host_bytes is None:
+        machine = plan.machine
+        if plan.options.offload and machine is not None and machine.is_unified:
+            found.append("offloading moves nothing: host and device share the memory")
+        elif plan.options.offload and machine is not None and machine.host_bytes is None:
             found.append(
                 "the host has room for what is offloaded; its size can be added to --on, as in + 512GiB host"
             )
@@ -317,6 +320,8 @@ def pool(plan: TrainingPlan, name: str, capacity: int | None, lines: list[Line])
 def in_host(plan: TrainingPlan, line: Line) -> bool:
     """Say whether a line lies in the host's memory: states by --offload, and their step with them."""
     offload, step = plan.options.offload, plan.moments[-1:]
+    if plan.machine is not None and plan.machine.is_unified:
+        return False  # host and device share the memory
     of_states = line.component in ("master", "optimizer") or line.moments == step
     if "activations" in offload and line.name == KEPT_BY_LAYERS:
         return True

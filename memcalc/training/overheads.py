@@ -65,6 +65,11 @@ def runtime_lines(plan: TrainingPlan) -> Iterator[Line]:
     yield measured("runtime", "CUDA context", TRAINING_CUDA_CONTEXT, evidence=evidence)
     if plan.parallelism.world > 1:
         yield measured("runtime", "communicators", TRAINING_COMMUNICATORS, evidence=evidence)
+    device = None if plan.machine is None else plan.machine.device
+    if device is not None and device.held_bytes is not None:
+        from memcalc.files.machines import SYSTEM
+
+        yield measured("runtime", SYSTEM, Measured(*device.held_bytes, device.source, device.date))
 
 
 def reserve_line(device: PoolBudget) -> Line:

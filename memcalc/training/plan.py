@@ -376,7 +376,10 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
     """
     filled = plan_fields(plan)
     yield from plan.source.defaults
-    yield from () if plan.machine is None else plan.machine.defaults
+    if plan.machine is not None:
+        yield from plan.machine.defaults
+        if plan.machine.cards:
+            yield f"unequal devices: each counts as the smallest, {plan.machine.device.id}"
     apart = {
         "parallelism": plan.parallelism.world > 1,
         "Megatron-LM": plan.implementation.gradients is not None,

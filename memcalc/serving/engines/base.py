@@ -12,7 +12,7 @@ from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from memcalc.data.constants import Measured
     from memcalc.files.machines import Device
@@ -110,6 +110,8 @@ class Engine(ABC):
     shares_context = False  # whether the context is that of all sequences together
     most_sequences: int | None = None  # that the engine can tell apart
     cache_formats: Mapping[str, Format] = KV_FORMATS
+    shares_free = False  # whether its share is one of what is free at its start, and not of the whole device
+    head_by_embedding = False  # whether a tied head stands on the device of the embedding
     chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
     shorter_trial_above: int | None = None  # the longest sequence that its trial pass reads in one piece
     smaller_caches: tuple[str, ...] = ()  # formats of its cache that are offered where a plan does not fit
@@ -207,6 +209,13 @@ class Engine(ABC):
     @abstractmethod
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse ranks among which the engine cannot share these weights in these formats."""
+
+    def shares(self, model: Model, rule: Rule, free: Sequence[int]) -> tuple[int, ...] | None:
+        """Return how many layers, and the output behind them, each of unequal devices takes.
+
+        None if the engine has no rule for it: then each device counts as the smallest.
+        """
+        return None
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
         """Refuse a sweep where a rule of the engine differs from point to point."""

@@ -21,7 +21,7 @@ from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from memcalc.files.machines import Device
     from memcalc.ledger.formats import Format, Rule
@@ -183,6 +183,12 @@ class LlamaCpp(Engine):
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Spread the layers over the devices: --split-mode layer."""
         return ServingParallelism(pp=devices)
+
+    def shares(self, model: Model, rule: Rule, free: Sequence[int]) -> tuple[int, ...]:
+        """Share the layers out by the free memory, as --split-mode layer does."""
+        from memcalc.serving.cards import by_free_memory
+
+        return by_free_memory(len(model.layers), free)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse ranks that cut matrices: --split-mode row is not understood."""

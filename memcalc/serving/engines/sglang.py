@@ -104,6 +104,7 @@ class SGLang(Engine):
     versions: Mapping[str, str] = {"0.4": "0.4.10", "0.5": NEWEST, **{name: name for name in RELEASES}}
     behaviours: ClassVar[Mapping[str, Release]] = RELEASES
     reserves = True
+    shares_free = True
     copies_attention = True
     note = (
         "--utilization is its mem-fraction-static; options: chunked_prefill_size and cuda_graph_max_bs "

@@ -8,6 +8,7 @@ by the record's calibration rows (book/record/observations.json) and tested by t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from memcalc.data.constants import (
@@ -18,7 +19,7 @@ from memcalc.data.constants import (
 )
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
-from memcalc.ledger.formats import array_bytes
+from memcalc.ledger.formats import array_bytes, tensor_bytes
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_mlp
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
@@ -34,12 +35,12 @@ from memcalc.serving.engines.base import (
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memcalc.files.machines import Device
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Rule
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
@@ -115,6 +116,7 @@ class Transformers(Engine):
     """The cache grows with the tokens, to the element; nothing is reserved in advance."""
 
     id = "transformers"
+    head_by_embedding = True
     smaller_weights = ("int8", "nf4")
     title = "transformers"
     version = "5.24"
@@ -176,6 +178,18 @@ class Transformers(Engine):
         refuse_uneven(model, parallelism, self.id, replicates=False)
         refuse_cut_blocks(model, parallelism, rule, self.id)
 
+    def shares(self, model: Model, rule: Rule, free: Sequence[int]) -> tuple[int, ...]:
+        """Fill the devices in order, as ``device_map="auto"`` does."""
+        from memcalc.serving.cards import by_balance
+
+        sizes = {layer: layer_bytes(model, layer, rule) for layer in dict.fromkeys(model.layers)}
+        outside = list(replace(model, layers=()).weights())
+        before = sum(
+            tensor_bytes(one, rule(one)) for one in outside if one.kind in ("embedding", "positions")
+        )
+        after = sum(tensor_bytes(one, rule(one)) for one in outside) - before
+        return by_balance(before, [sizes[layer] for layer in model.layers], after, free)
+
     def check_sweep(self, given: Mapping[str, object]) -> None:
         """Refuse versions in which the logits of the prompt or the layers are the larger, point by point."""
         if self.behaviour.prompt_logits:
@@ -225,6 +239,11 @@ class Transformers(Engine):
         yield cosines_and_sines(rank, tokens)
         if rank.stage.logits_width is not None:
             yield last_logits(rank, batch)
+
+
+def layer_bytes(model: Model, layer: Layer, rule: Rule) -> int:
+    """Return the bytes of one layer of a model."""
+    return sum(tensor_bytes(one, rule(one)) for one in replace(model, layers=(layer,), outside=()).weights())
 
 
 def runtime(rank: RankContext) -> Line:
