@@ -119,7 +119,9 @@ def test_every_rank_holds_the_whole_latent():
 )
 def test_the_pool_is_what_is_left(row):
     """The measured pools lie inside the stated range, and within 0.1 GiB of its typical value."""
-    serving = serve(row.model, context=128, on=f"{row.tp}x h100-80g", engine="vllm")
+    serving = serve(
+        row.model, context=128, on=f"{row.tp}x h100-80g", engine="vllm", engine_version=row.version
+    )
     assert round(serving.plan.machine.device.capacity_bytes / GIB, 2) == row.visible_gib
     pool = serving.kv_pool
     assert pool.low_bytes - PRINTED <= row.value_bytes <= pool.high_bytes + PRINTED

@@ -1,5 +1,7 @@
 """What vLLM adds, by version, device and ranks, against logs and its source."""
 
+import json
+
 import pytest
 
 from memcalc.data.constants import GIB
@@ -46,3 +48,150 @@ def test_mxfp4_with_whole_experts_is_not_cut():
     experts = 36 * 16 * 3 * 2880 * 2880 * 17 // 32
     assert padding[8] == 36 * 16 * 3 * 3072 * 3072 * 17 // 32 - experts
     assert padding[1] > padding[8]
+
+
+@pytest.mark.parametrize(
+    ("version", "share"), [("0.6.4", 0.9), ("0.11", 0.9), ("0.19.1", 0.9), ("0.20", 0.92), (None, 0.92)]
+)
+def test_the_share_is_the_versions_own(version, share):
+    """vllm#38284, 2026-04."""
+    served = serve("Qwen/Qwen3-32B", context=8, engine="vllm", engine_version=version)
+    assert served.plan.utilization == share
+    assert serve("Qwen/Qwen3-32B", context=8, engine="vllm", utilization=0.5).plan.utilization == 0.5
+
+
+def test_qwen3_32b_on_one_h100_without_a_flag():
+    served = serve("Qwen/Qwen3-32B", context=8192, engine="vllm", on="1x h100-80g")
+    assert served.kv_pool.tokens == pytest.approx(34_432, rel=0.05)
+    assert {"vLLM 0.33", "share 0.92", "1,024 sequences"} <= {*served.plan.defaults}
+
+
+@pytest.mark.parametrize(
+    ("version", "on", "tokens"),
+    [
+        ("0.27", "1x b200", 8192),
+        ("0.28", "1x b200", 16_384),
+        (None, "1x h100-80g", 8192),
+        (None, "1x rtx-pro-6000-blackwell", 8192),
+        (None, "1x rtx-4090", 2048),
+    ],
+)
+def test_tokens_of_a_pass_by_device_and_version(version, on, tokens):
+    served = serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_version=version, on=on)
+    assert served.plan.engine_options["max_num_batched_tokens"] == tokens
+
+
+def test_from_0_29_on_each_rank_samples_from_its_own_logits():
+    peaks = {
+        (version, tp): serve(
+            "Qwen/Qwen3-32B", context=8, engine="vllm", engine_version=version, tp=tp
+        ).device.components["activations"]
+        for version in ("0.28", "0.29")
+        for tp in (1, 8)
+    }
+    assert peaks["0.28", 1] == peaks["0.28", 8] == peaks["0.29", 1]
+    assert peaks["0.29", 8] < peaks["0.29", 1] / 5  # an eighth, or the tokens of a pass where they are more
+
+
+def lines(served):
+    """Return the lines of the fullest device by name."""
+    return {line.name: line for line in served.device.lines}
+
+
+def test_graphs_follow_the_sizes_that_are_captured():
+    """Printed: 51 sizes for 512 sequences; 0.11 GiB with 16 sequences (vLLM 0.26.1, A100)."""
+    asked = {"context": 8, "engine": "vllm", "on": "1x h100-80g"}
+    usual = lines(serve("Qwen/Qwen3-8B", **asked))["CUDA graphs"]
+    few = lines(serve("Qwen/Qwen3-8B", engine_options={"max_num_seqs": 16}, **asked))["CUDA graphs"]
+    asked_for = {"max_cudagraph_capture_size": 32}
+    same = lines(serve("Qwen/Qwen3-8B", engine_options=asked_for, **asked))["CUDA graphs"]
+    assert usual.evidence == "measured"
+    assert (few.evidence, few.bytes) == ("assumed", usual.bytes * 7 // 51) == (same.evidence, same.bytes)
+    assert few.low <= 0.11 * GIB <= few.high
+
+
+def test_the_end_of_graphs_is_open_where_blackwell_shares_experts():
+    """vllm#57936: 63.99 GiB captured on 8 x B200, 57.45 estimated."""
+    asked = {"context": 8, "engine": "vllm", "dp": 8, "ep": 8}
+    wide = lines(serve("Qwen/Qwen3-30B-A3B", on="8x b200", **asked))["CUDA graphs"]
+    assert wide.high >= 63.99 * GIB - 1
+    assert wide.evidence == "assumed"
+    assert lines(serve("Qwen/Qwen3-30B-A3B", on="8x h100-80g", **asked))["CUDA graphs"].high < 3 * GIB
+
+
+OUTSIDE, BUFFERS = "outside PyTorch's allocator", "all-to-all buffers of the trial pass"
+
+
+@pytest.mark.parametrize(
+    ("model", "ranks", "groups"),
+    [
+        ("Qwen/Qwen3-30B-A3B", {}, 0),
+        ("Qwen/Qwen3-30B-A3B", {"tp": 2}, 1),
+        ("Qwen/Qwen3-30B-A3B", {"dp": 8, "ep": 8}, 2),
+        ("Qwen/Qwen3-30B-A3B", {"tp": 2, "dp": 4, "ep": 8}, 3),
+        ("Qwen/Qwen3-8B", {"dp": 8}, 0),
+    ],
+)
+def test_communicators_are_those_of_the_ranks_that_talk(model, ranks, groups):
+    """Copies of a dense model do not talk; ranks that share experts do."""
+    found = lines(serve(model, context=8, engine="vllm", **ranks))
+    assert found[OUTSIDE].formula == ("context" if groups == 0 else f"context + {groups} communicators")
+    assert (BUFFERS in found) == (ranks.get("dp", 1) > 1 and model.endswith("A3B"))
+
+
+def qwen3_coder_480b(folder):
+    """Write the published sizes of Qwen3-Coder-480B-A35B-Instruct-FP8."""
+    fields = {
+        "model_type": "qwen3_moe",
+        "hidden_size": 6144,
+        "num_hidden_layers": 62,
+        "num_attention_heads": 96,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "num_experts": 160,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 2560,
+        "intermediate_size": 8192,
+        "vocab_size": 151_936,
+        "max_position_embeddings": 262_144,
+        "norm_topk_prob": True,
+        "decoder_sparse_step": 1,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+    }
+    (folder / "config.json").write_text(json.dumps(fields))
+    return folder
+
+
+def test_480_billion_parameters_on_eight_h20(tmp_path):
+    """vllm-project/recipes#12, 2025-08: 62.00 GiB for one request, and a pool of 48.66."""
+    served = serve(
+        qwen3_coder_480b(tmp_path),
+        context=262_144,
+        weights="fp8-block128",
+        engine="vllm",
+        engine_version="0.10.1",
+        tp=1,
+        dp=8,
+        ep=8,
+        on="8x h20-141g",
+    )
+    pool = served.kv_pool
+    assert served.device.components["kv_cache"] == 62 * GIB
+    assert pool.low_bytes < 48.66 * GIB < pool.high_bytes
+    assert abs(pool.bytes / GIB / 48.66 - 1) < 0.03
+    assert pool.high_bytes < 52.9 * GIB
+
+
+def test_a_30b_in_fp8_on_one_rtx_5090_hardly_starts():
+    """vllm#41695: memory ran out, or no block was left, with 16,384 tokens and a share of 0.95 (0.20)."""
+    served = serve(
+        "Qwen/Qwen3-30B-A3B",
+        context=16_384,
+        weights="fp8-block128",
+        engine="vllm",
+        engine_version="0.20",
+        on="1x rtx-5090",
+        utilization=0.95,
+    )
+    assert not served.fits

@@ -55,40 +55,55 @@ VLLM_0_11_TOKENS = Measured(
     "read 2026-11",
 )
 VLLM_0_17_TOKENS = Measured(100, 100, 112, f"{SWEEP}: CodeLlama-7b (0.77 GiB)", "2026-04")
-# outside PyTorch's allocator, on one tensor-parallel rank and on several
-VLLM_0_11_NON_TORCH = in_gib(
-    0.03, 0.14, 0.44, "vLLM logs: 0.03 GiB (RTX 4060, 0.7) to 0.44 (RTX A6000, 0.6.4)", "read 2026-11"
+# outside PyTorch's allocator, on a rank that is alone and on one that talks to others; the ends are those of
+# all versions, for no version has been measured on more than a few machines
+V0_LOGS = "vLLM logs: vllm#13882 (RTX 4060, 0.7), vllm#10517 (RTX 3090, 0.6.4), vllm#10511 (0.6.5)"
+VLLM_V0_NON_TORCH = in_gib(0.03, 0.35, 1.79, V0_LOGS, "read 2026-11")
+VLLM_V0_NON_TORCH_ON_RANKS = in_gib(
+    0.2, 1.96, 3.58, "vllm#14447 (16 x RTX 3090, 0.8), vllm#10909 (2 x H100), vllm#10511", "read 2026-11"
 )
-VLLM_0_11_NON_TORCH_ON_RANKS = Measured(
-    int(0.03 * GIB) + 500 * MB,
-    int(0.54 * GIB),
-    int(1.96 * GIB),
-    "a NCCL communicator takes 500 MB at least (NVIDIA/nccl#964, #864, #1685); vllm#10909 (2 x H100)",
-    "read 2026-11",
+VLLM_0_11_NON_TORCH = in_gib(0.03, 0.14, 1.79, f"{PLANNER}; ends: {V0_LOGS}", "read 2026-11")
+VLLM_0_11_NON_TORCH_ON_RANKS = in_gib(
+    0.2, 0.54, 3.58, f"{PLANNER}; ends: vllm#14447 (16 x RTX 3090, 0.8), vllm#10511", "read 2026-11"
 )
-VLLM_0_17_NON_TORCH = in_gib(
-    0.07, 0.25, 0.46, f"{SWEEP}: Llama-3.1-8B in stages and alone, granite-3.1-2b", "2026-04"
-)
+VLLM_0_17_NON_TORCH = in_gib(0.03, 0.25, 1.79, f"{SWEEP}: Llama-3.1-8B; ends: older versions", "2026-04")
 VLLM_0_17_NON_TORCH_ON_RANKS = in_gib(
-    2.06, 2.1, 2.21, f"{SWEEP}: Qwen2.5-7B on 2, Kimi-Dev-72B on 2, Llama-3.3-70B on 4", "2026-04"
+    0.2, 2.1, 3.58, f"{SWEEP}: Llama-3.3-70B on 2; ends: older versions", "2026-04"
 )
 # thousandths of what is asked to lie in the host's memory: pinned memory is rounded up to powers of two
 VLLM_WEIGHT_OFFLOAD = Measured(1000, 1900, 2000, "vllm-project/vllm#56410 (QwQ-32B-AWQ), #58185", "2026-09")
 VLLM_KV_OFFLOAD = Measured(
     1000, 1925, 2000, "vllm-project/vllm#53042 (0.26: 200 and 400 GiB), #50094", "2026-08"
 )
+# each further group of ranks that talks
+NCCL_COMMUNICATOR = Measured(0, 500 * MB, 1000 * MB, "NVIDIA/nccl#964, #864, #1685", "read 2026-11")
 # captured CUDA graphs; below 0 capturing freed more than it took
-VLLM_0_11_GRAPHS = in_gib(-0.88, 0.1, 1.03, f"{PLANNER}: Qwen3-32B, Qwen3-0.6B, gpt-oss-120b", "2026-04")
+VLLM_0_11_GRAPHS = in_gib(
+    -0.88,
+    0.1,
+    2.41,
+    f"{PLANNER}: Qwen3-32B, Qwen3-0.6B; vllm#7553 (4 x RTX 4090, 0.5.4: 2,464 MiB)",
+    "2026-04",
+)
 VLLM_0_17_GRAPHS = in_gib(
     0.51, 0.91, 1.85, f"{SWEEP}: Llama-3.1-8B in 4 stages and alone, Llama-3.3-70B on 2", "2026-04"
 )
 VLLM_0_21_GRAPHS = in_gib(
-    0.11,
+    0.09,
     0.91,
-    1.85,
-    f"{SWEEP}; LukeJYK/AutoScientists@e313354 vllm.log (A100, 0.26.1): Qwen3-Coder-30B-A3B",
+    2.41,
+    f"{SWEEP}; noonghunna/club-3090#434 (0.09), gpustack/runner#251 (0.36); the end: vllm#7553",
     "2026-08",
 )
+# where experts are spread over several devices: the end is open, and the most that is known
+VLLM_GRAPHS_OF_SHARED_EXPERTS = in_gib(
+    0.09, 0.91, 63.99, "vllm#57936 (8 x B200: 57.45 GiB estimated, 63.99 captured)", "2026-09"
+)
+# on an NPU: a row with the parts that the server prints; the upper ends are CUDA's
+NPU_ROW = "vllm-project/vllm-ascend#8289 (910B 64 GB: 0.22, 0.13 and 0.04 GiB, Qwen3-0.6B)"
+VLLM_ASCEND_SAMPLER = Measured(593, 607, 1611, NPU_ROW, "2026-04")
+VLLM_ASCEND_NON_TORCH = in_gib(0.03, 0.13, 1.79, NPU_ROW, "2026-04")
+VLLM_ASCEND_GRAPHS = in_gib(0.02, 0.04, 1.85, NPU_ROW, "2026-04")
 # thousandths by which experts in MXFP4 grow when they are laid out for the kernel
 VLLM_MXFP4_PADDING = Measured(
     63, 65, 83, f"{PLANNER}; {SWEEP}: gpt-oss-120b, gpt-oss-20b (0.11), gpt-oss-20b (0.19)", "2026-04"

@@ -1,4 +1,4 @@
-"""Engines of Huawei's NPUs: vLLM's rules on NPUs, and MindIE; what CUDA measured is assumed here.
+"""Engines of Huawei's NPUs: vLLM's rules on NPUs with measured parts of their own, and MindIE.
 
 A "64 GB" NPU shows 60.97 GiB to torch_npu (vllm-project/vllm-ascend#1987). Ranks must divide heads and
 experts: 24 NPUs of three servers cannot share 128 heads, 32 of four can (hiascend.com model zoo: DeepSeek-R1
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from memcalc.data import constants
 from memcalc.errors import BadInputError
 from memcalc.ledger.formats import KV_FORMATS
-from memcalc.serving.engines.vllm import LARGE, V0_11, VLLM, Behaviour
+from memcalc.serving.engines.vllm import VLLM
+from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,21 +22,28 @@ if TYPE_CHECKING:
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.engines.base import Setting
     from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = ["MindIE", "VLLMAscend"]
 
 BLOCK = 128  # tokens of a block of the cache on an NPU
+NPU = Behaviour(
+    sampler=constants.VLLM_ASCEND_SAMPLER,
+    tokens=V0_17.tokens,
+    expert_workspace=True,
+    non_torch=(constants.VLLM_ASCEND_NON_TORCH, V0_11.non_torch[1]),
+    graphs=constants.VLLM_ASCEND_GRAPHS,
+    measured_on="Huawei",
+)
 
 
 class OnNPUs(VLLM):
     """vLLM's rules on NPUs: blocks of 128 tokens, no weights in FP8, and caches as the model has them."""
 
     defaults: Mapping[str, int] = {
+        **{name: value for name, value in VLLM.defaults.items() if name != "plain_fp8"},
         "block_size": BLOCK,
-        **LARGE,
-        "enforce_eager": False,
-        "language_model_only": False,
     }
     cache_formats: Mapping[str, Format] = KV_FORMATS
     smaller_caches: tuple[str, ...] = ()
@@ -66,14 +75,28 @@ class OnNPUs(VLLM):
 
 
 class VLLMAscend(OnNPUs):
-    """vLLM with the plugin for NPUs: pool and trial pass are vLLM's.
+    """vLLM with the plugin for NPUs: pool and trial pass are vLLM's; graphs are in the share since 2026-04.
 
-    Source: vllm-project/vllm-ascend, vllm_ascend/platform.py (check_and_update_config), 2026-11.
+    Source: vllm-project/vllm-ascend, vllm_ascend/platform.py (check_and_update_config), 2026-11; #8289.
     """
 
     id = "vllm-ascend"
     title = "vLLM Ascend"
-    note = f"blocks of {BLOCK} tokens; the other rules are vLLM's, whose measured parts are assumed on NPUs"
+    version = "0.23"
+    versions: Mapping[str, str] = {
+        "0.7": "V0",
+        **{f"0.{minor}": "0.17" for minor in range(8, 18)},
+        **{f"0.{minor}": "0.23" for minor in range(18, 24)},
+    }
+    behaviours: ClassVar[Mapping[str, Behaviour]] = {
+        "V0": NPU._replace(whole_prompts=True),
+        "0.17": NPU,
+        "0.23": NPU._replace(graphs_inside=True),
+    }
+    note = (
+        f"blocks of {BLOCK} tokens; the other rules are vLLM's, and what was measured on one NPU is its own: "
+        "the rest is assumed as on CUDA; graphs are in the share from 0.18 on"
+    )
 
 
 class MindIE(OnNPUs):
@@ -84,7 +107,11 @@ class MindIE(OnNPUs):
 
     id = "mindie"
     title = "MindIE"
-    version = "as vLLM 0.11"
+    version = "as vLLM Ascend 0.17"
     versions: Mapping[str, str] = {}
-    behaviours: ClassVar[Mapping[str, Behaviour]] = {version: V0_11}
-    note = f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's"
+    behaviours: ClassVar[Mapping[str, Behaviour]] = {version: NPU._replace(measured_on="")}
+    note = f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's on NPUs"
+
+    def default_share(self, setting: Setting) -> float:
+        """Take nine tenths: its own share is not published."""
+        return 0.9

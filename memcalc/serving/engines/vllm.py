@@ -9,25 +9,14 @@ measured constants (memcalc/data/constants.py) equal the calibration rows of the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
-from memcalc.data import constants
-from memcalc.data.constants import GIB, Measured
+from memcalc.data.constants import GIB
 from memcalc.errors import BadInputError
-from memcalc.ledger.budget import Line
-from memcalc.ledger.parts.kinds import is_moe
 from memcalc.ledger.tensor import ceil_div, least
-from memcalc.serving.engines.base import (
-    WHILE_SERVING,
-    Engine,
-    cuda_evidence,
-    measured_line,
-    refuse_cut_blocks,
-    refuse_states,
-    refuse_uneven,
-)
+from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_states, refuse_uneven
 from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
-from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
+from memcalc.serving.engines.shared import absorbed_copies, rotary_table, weight_rounding
 from memcalc.serving.engines.sparse_cache import (
     FP8_DS_MLA,
     LAYOUTS,
@@ -36,58 +25,32 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
+from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, Behaviour
+from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, outside_allocator
+from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from memcalc.files.machines import Device
+    from memcalc.ledger.budget import Line
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
-    from memcalc.serving.engines.base import RankContext
+    from memcalc.serving.engines.base import RankContext, Setting
 
 __all__ = ["VLLM"]
 
 
-class Behaviour(NamedTuple):
-    """What was measured with some versions, see memcalc/data/constants.py for the units.
-
-    `sampler` is what the trial pass takes by the vocabulary, `tokens` by the tokens; `expert_workspace` says
-    whether experts keep theirs beside the logits; `non_torch` lies outside PyTorch's allocator, on one
-    tensor-parallel rank and on several; captured `graphs` are inside the share (`graphs_inside`) or come on
-    top of it. `whole_prompts`: the trial pass reads the longest sequence in one piece.
-    """
-
-    sampler: Measured
-    tokens: Measured
-    expert_workspace: bool
-    non_torch: tuple[Measured, Measured]
-    graphs: Measured
-    graphs_inside: bool = False
-    whole_prompts: bool = False
-
-
-V0_11 = Behaviour(
-    sampler=constants.VLLM_0_11_SAMPLER,
-    tokens=constants.VLLM_0_11_TOKENS,
-    expert_workspace=False,
-    non_torch=(constants.VLLM_0_11_NON_TORCH, constants.VLLM_0_11_NON_TORCH_ON_RANKS),
-    graphs=constants.VLLM_0_11_GRAPHS,
-)
-V0_17 = Behaviour(
-    sampler=constants.VLLM_0_17_SAMPLER,
-    tokens=constants.VLLM_0_17_TOKENS,
-    expert_workspace=True,
-    non_torch=(constants.VLLM_0_17_NON_TORCH, constants.VLLM_0_17_NON_TORCH_ON_RANKS),
-    graphs=constants.VLLM_0_17_GRAPHS,
-)
 LARGE, SMALL = (
     {"max_num_seqs": 1024, "max_num_batched_tokens": 8192},
     {"max_num_seqs": 256, "max_num_batched_tokens": 2048},
 )
+BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its like
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
+LARGEST = -1  # sequences of a captured graph, if none are asked for: by those of the server
 LONGEST = -1  # V0's tokens of a pass, if none are asked for: as long as the longest sequence
 
 
@@ -96,25 +59,28 @@ class VLLM(Engine):
 
     id = "vllm"
     title = "vLLM"
-    version = "0.11"
+    version = "0.33"
     versions: Mapping[str, str] = {
         "V0": "V0",
         **{f"0.{minor}": "V0" for minor in range(4, 8)},
         **{f"0.{minor}": "0.11" for minor in range(8, 17)},
         **{f"0.{minor}": "0.17" for minor in range(17, 21)},
-        **{f"0.{minor}": "0.21" for minor in range(21, 34)},
+        **{f"0.{minor}": "0.21" for minor in range(21, 29)},
+        **{f"0.{minor}": "0.33" for minor in range(29, 34)},
     }
     behaviours: ClassVar[Mapping[str, Behaviour]] = {
-        "V0": V0_11._replace(whole_prompts=True),
+        "V0": V0,
         "0.11": V0_11,
         "0.17": V0_17,
-        "0.21": V0_17._replace(graphs=constants.VLLM_0_21_GRAPHS, graphs_inside=True),
+        "0.21": V0_21,
+        "0.33": V0_21._replace(sharded_sampling=True),
     }
     reserves = True
     note = (
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
-        "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; V0: 256 and the "
-        "longest sequence), enforce_eager (false: CUDA graphs, on top of the share before 0.21, then in it), "
+        "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
+        "16384 on B200; V0: 256 and the longest sequence), enforce_eager (false: CUDA graphs, on top of the "
+        "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
         "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
         "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
@@ -124,6 +90,7 @@ class VLLM(Engine):
         "block_size": 16,
         **LARGE,
         "enforce_eager": False,
+        "max_cudagraph_capture_size": LARGEST,
         "plain_fp8": False,
         "language_model_only": False,
         "cpu_offload_gb": 0,
@@ -153,7 +120,23 @@ class VLLM(Engine):
         if self.behaviour.whole_prompts:
             return {**self.defaults, **SMALL, "max_num_batched_tokens": LONGEST}
         large = device is None or (device.capacity_bytes >= 70 * GIB and "a100" not in device.name.lower())
-        return {**self.defaults, **(LARGE if large else SMALL)}
+        blackwell = device is not None and (device.capability or "").startswith("10.")
+        newer = BLACKWELL if large and blackwell and self.since(0, 28) else {}
+        return {**self.defaults, **(LARGE if large else SMALL), **newer}
+
+    def options(
+        self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
+    ) -> dict[str, int]:
+        """Return the options, with the largest captured graph that follows from the others."""
+        found = super().options(given, device, ranks)
+        return {**found, "max_cudagraph_capture_size": largest_capture(found)}
+
+    def default_share(self, setting: Setting) -> float:
+        """Return vLLM's own gpu_memory_utilization.
+
+        Source: vllm-project/vllm#38284 (2026-04): 0.92 from 0.20 on, 0.9 before.
+        """
+        return 0.92 if self.since(0, 20) else 0.9
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Cut every matrix over all devices."""
@@ -222,9 +205,12 @@ class VLLM(Engine):
         return kept
 
     def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
-        """Yield its options in words; what lies in the host's memory, if anything does."""
+        """Yield its options in words; what lies in the host's memory, if anything does.
+
+        The largest graph follows from the sequences.
+        """
         none = {name for name in ("cpu_offload_gb", "kv_offloading_size") if not options.get(name)}
-        yield from super().default_words(options, {*given, *none})
+        yield from super().default_words(options, {*given, *none, "max_cudagraph_capture_size"})
 
     def uses_host(self, options: Mapping[str, int]) -> bool:
         """Use it where weights or cache are asked to lie there."""
@@ -245,26 +231,20 @@ class VLLM(Engine):
         yield from expert_padding(rank)
         yield weight_rounding(rank)
         if rank.options["max_num_batched_tokens"] != LONGEST:
-            yield activation_peak(rank, self.behaviour, rank.options["max_num_batched_tokens"])
-        yield measured_line(
-            "outside PyTorch's allocator",
-            self.behaviour.non_torch[rank.parallelism.tp > 1],
-            formula="context + communicators",
-            evidence=cuda_evidence(rank),
-        )
+            yield from self.trial(rank, rank.options["max_num_batched_tokens"])
+        yield outside_allocator(rank, self.behaviour)
         if not rank.options["enforce_eager"]:
-            yield measured_line(
-                "CUDA graphs",
-                self.behaviour.graphs,
-                formula="captured graphs",
-                evidence=cuda_evidence(rank),
-                outside=not self.behaviour.graphs_inside,
-            )
+            yield cuda_graphs(rank, self.behaviour)
+
+    def trial(self, rank: RankContext, tokens: int) -> Iterator[Line]:
+        """Yield the peak of a trial pass of so many tokens."""
+        yield activation_peak(rank, self.behaviour, tokens)
+        yield from exchanged_tokens(rank, tokens)
 
     def trial_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
         """Yield the trial pass's peak where it reads the longest sequence."""
         if rank.options["max_num_batched_tokens"] == LONGEST:
-            yield activation_peak(rank, self.behaviour, tokens_a_pass(rank.options, longest))
+            yield from self.trial(rank, tokens_a_pass(rank.options, longest))
 
 
 def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:
@@ -276,70 +256,3 @@ def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:
     if asked != LONGEST:
         return asked
     return least_tokens if longest > LONG else max(longest, least_tokens)
-
-
-def activation_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
-    """Return the peak of the trial pass: the sampler's logits, or one pass's tokens where they are more.
-
-    The logits follow the vocabulary: two rows a version set the bytes, others test them. The tokens' term,
-    three inner and three outer widths a token, closes on two rows of an older version to 0.01 GiB; stages
-    without a head have it alone.
-    """
-    sampler, layers = sampler_peak(rank, behaviour, tokens), token_peak(rank, behaviour, tokens)
-    return layers if layers.bytes > sampler.most_bytes else sampler
-
-
-def sampler_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
-    """Return what the sampler needs for the trial pass, and the workspace that experts keep beside it."""
-    seqs, vocab, size = rank.options["max_num_seqs"], rank.stage.logits_width, behaviour.sampler
-    entries, ends = seqs * (vocab or 0), (size.low / 100, size.high / 100)
-    low, high = (int(entries * end) for end in ends)
-    formula = f"{vocab} vocabulary entries x {seqs} sequences x {ends[0]}..{ends[1]} B"
-    beside = tokens * expert_workspace_width(rank) * rank.element_bytes if behaviour.expert_workspace else 0
-    if beside:
-        formula, low, high = f"{formula} + {beside} B of experts", low + beside, high + beside
-    return Line(
-        component="activations",
-        name="activation peak of the trial pass",
-        count=entries,
-        bytes=(low + high) // 2,
-        formula=formula,
-        moments=WHILE_SERVING,
-        evidence=cuda_evidence(rank),
-        source=f"{size.source}, {size.date}",
-        low=low,
-        high=high,
-    )
-
-
-def token_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
-    """Return what the tokens of the trial pass need in the widest part."""
-    width, measured = inner_width(rank), behaviour.tokens
-    size = tokens * width * rank.element_bytes
-    return Line(
-        component="activations",
-        name="activation peak of the trial pass",
-        count=tokens * width,
-        bytes=size,
-        formula=f"{tokens} tokens x {width} numbers x {rank.element_bytes} B",
-        moments=WHILE_SERVING,
-        evidence="assumed",
-        source=f"{constants.VLLM_0_11_TOKENS.source}; {measured.source}",
-        low=size * measured.low // 100,
-        high=size * measured.high // 100,
-    )
-
-
-def expert_workspace_width(rank: RankContext) -> int:
-    """Return the numbers a token that the fused experts' workspace holds: two arrays for each chosen expert.
-
-    Source: vllm-project/vllm, model_executor/layers/fused_moe/fused_moe.py (intermediate caches), 2026-11.
-    MXFP4 experts have another kernel, for which no workspace was seen.
-    """
-    widths, ranks = [0], rank.parallelism
-    for layer in rank.stage.groups:
-        for _, part in layer.parts:
-            if is_moe(part) and all(rank.rule(tensor).id != MXFP4 for tensor in part.weights()):
-                inner = part.expert_width if ranks.ep > 1 else ceil_div(part.expert_width, ranks.tp)
-                widths.append(part.top_k * (max(2 * inner, part.width) + inner))
-    return max(widths)
