@@ -18,6 +18,7 @@ from memcalc.files.gguf.model import gguf_model
 from memcalc.files.gguf.names import ARCHITECTURES, gguf_name
 from memcalc.files.gguf.presets import FILE_TYPES, PRESETS, find_preset, with_preset
 from memcalc.files.readers import READERS, read
+from memcalc.files.source import Source
 from memcalc.files.sources import source
 from memcalc.ledger.formats import (
     FORMATS,
@@ -210,17 +211,26 @@ def buffers(name, context, **asked):
 
 
 @pytest.mark.parametrize(
-    ("name", "context", "options", "printed"),
+    ("name", "weights", "printed"),
     [
-        # "CUDA0 compute buffer size" of logs, everything on the device
-        ("Qwen/Qwen3-30B-A3B", 65_536, {"server": True}, 300.75),  # Qwen3-Coder-30B-A3B, 4 slots, 2026
-        ("meta-llama/Meta-Llama-3.1-8B", 512, {}, 258.5),  # Llama-3-8B, RTX 30xx, 2024
-        ("Qwen/Qwen2.5-7B-Instruct", 32_768, {}, 304.0),  # 29 of 29 layers, 2026
+        # "CUDA0 compute buffer size", "KV self size" of 4,096 cells, all layers on the device
+        ("Qwen/Qwen3-1.7B", "Q4_K_M", (300.75, 448)),  # withcatai/node-llama-cpp#560, Jetson Orin, 2026-02
+        ("Qwen/Qwen2.5-3B", "Q8_0", (300.75, 144)),  # SciSharp/LLamaSharp#1099, RTX 4080 SUPER, b4701, 2025
     ],
 )
-def test_cudas_compute_buffer_is_logits_and_one_stream(name, context, options, printed):
-    least, most = buffers(name, context, weights="Q8_0", engine_options=options)
-    assert least == printed < most
+def test_cudas_compute_buffer_is_logits_and_one_stream(name, weights, printed):
+    found = Source(name, PUBLIC[name]["config"], "recorded")
+    least, most = buffers(found, 4096, weights=weights)
+    assert (least, cache_bytes(found, 4096, weights=weights) / MIB) == printed
+    assert least < most
+
+
+def test_a_fork_of_two_cards_lies_in_the_range():
+    """ikawrakow/ik_llama.cpp#370: 312.75 MiB on the second card of two, which has the head."""
+    asked = {"context": 16_384, "engine": "llama.cpp", "weights": "Q6_K", "pp": 2}
+    stages = serve("Qwen/Qwen3-235B-A22B", **asked).stages
+    (low, high) = compute_buffers(stages[-1].rank, 16_384)
+    assert low < 312.75 * MIB < high
 
 
 # GGUF's types and llama.cpp's mixes
@@ -589,7 +599,7 @@ def test_the_answer_names_the_program_and_the_other_ones_cache():
 
 
 def test_the_prompt_cache_of_the_server_lies_in_the_hosts_memory():
-    """--cache-ram: at most 8,192 MiB, and only llama-server has it."""
+    """--cache-ram: at most 8,192 MiB, and only llama-server has it (ollama/ollama#18264, 2026-09)."""
     asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M", "on": "1x rtx-4090 + 64GiB host"}
     _, one = serve("Qwen/Qwen3-8B", **asked).budget.pools
     _, server = serve("Qwen/Qwen3-8B", **asked, engine_options={"server": True}).budget.pools

@@ -42,9 +42,9 @@ LIMITS = {
     ("sglang", "kv_bytes_per_rank"): Limit(2, 0.22, 0.23, 2, 0.78),
     ("sglang", "non_torch_bytes"): Limit(2, 26, 34, 2, 99),
     ("ktransformers", "device_bytes"): Limit(1, 0.37, 0.37, 1, 8.2),
-    ("llama.cpp", "kv_bytes"): Limit(36, 0, 0.00043, 36, 0),
+    ("llama.cpp", "kv_bytes"): Limit(38, 0, 0.00043, 38, 0),
     # one by rules that its maker does not state
-    ("llama.cpp", "gguf_tensor_bytes"): Limit(5, 0.00012, 5.1, 4, 0),
+    ("llama.cpp", "gguf_tensor_bytes"): Limit(6, 0.00017, 5.1, 5, 0),
 }
 
 

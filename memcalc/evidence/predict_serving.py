@@ -14,7 +14,13 @@ from memcalc.options import value_of
 from memcalc.serving import estimate as serving
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import stages
-from memcalc.serving.stage import cache_bytes, cache_tensors, device_budget, growing_lines
+from memcalc.serving.stage import (
+    allocated_cache_bytes,
+    cache_bytes,
+    cache_tensors,
+    device_budget,
+    growing_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -156,7 +162,9 @@ OF_AN_ESTIMATE: dict[str, Callable[[ServingEstimate, Observation], Prediction]] 
     "memory": total_used,
     "kv_bytes_per_token": bytes_per_token,
     "kv_bytes_per_rank": pool_bytes,
-    "kv_bytes": lambda estimate, _: exactly(estimate.cache_bytes),
+    "kv_bytes": lambda estimate, _: exactly(
+        allocated_cache_bytes(estimate.plan, estimate.plan.engine_options)
+    ),
     "gguf_tensor_bytes": lambda estimate, _: exactly(estimate.weights_file_bytes),
     "device_bytes": lambda estimate, _: of_pool(estimate, "gpu"),
     "host_bytes": lambda estimate, _: of_pool(estimate, "host"),

@@ -39,8 +39,8 @@ PROMPT_CACHE = 8192 * MIB  # --cache-ram
 SERVER = "ggml-org/llama.cpp tools/server/server.cpp (n_parallel below 0), common/common.h, v0.5.0, 2026-11"
 # logits, and the stream that they are made of, are held at once: all there is in these logs of CUDA devices
 BUFFERS = (
-    "withcatai/node-llama-cpp#560 (Qwen3-1.7B, Jetson Orin: 300.75 MiB), 2026-02; upper end: contexts of "
-    "llama.cpp v0.5.0 on a CPU with flash attention, tests/recorded/llama_cpp.json, 2026-11"
+    "withcatai/node-llama-cpp#560 (Qwen3-1.7B), SciSharp/LLamaSharp#1099 (Qwen2.5-3B): 300.75 MiB on CUDA, "
+    "2025 and 2026; upper end: contexts on a CPU, v0.5.0, tests/recorded/llama_cpp.json, 2026-11"
 )
 
 
