@@ -46,6 +46,7 @@ ANSWERED = [
     [*DRAFTED, "--draft", "mtp", "--on", "8x h200-141g", "--tp", "8", "--dcp", "8"],
     [*SERVE, "--draft", "Qwen/Qwen3-0.6B", "--draft-tokens", "5"],
     [*SERVE, "--engine", "sglang", "--lora-slots", "4", "--lora-rank", "32"],
+    [*SERVE, "--engine", "vllm", "--engine-option", "cpu_offload_gb=8", "--on", HOST],
     ["serve", "deepseek-ai/DeepSeek-R1", "--context", "8", "--engine", "ktransformers", "--on", HOST],
     TRAIN,
     [*TRAIN, "--on", "1x rtx-4090"],
@@ -149,7 +150,7 @@ def test_a_value_of_another_kind_is_a_fault(ask, command, words):
         assert faults(command, {**answer, key: wrong}), key
     for key, wrong in (
         ("bytes", 1.5),
-        ("bytes", -1),
+        *((("bytes", -1),) if command == "train" else ()),  # what leaves a device is below 0
         ("component", "other"),
         ("evidence", "guessed"),
         ("count", "0"),

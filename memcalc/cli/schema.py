@@ -205,20 +205,20 @@ POOL: Schema = {
 }
 
 
-def line(*moments: str) -> Schema:
+def line(*moments: str, least: int | None = 0) -> Schema:
     """Return the schema of the lines of a budget."""
     keys = {
         "pool": POOL,
         "component": choice("what it counts as", *COMPONENTS),
         "name": text("the tensor or the overhead"),
         "count": or_null(number("how many numbers they are; null where none were counted")),
-        "bytes": number("bytes on the fullest device; below 0 where something leaves it", None),
+        "bytes": number("bytes on the fullest device; below 0 where something leaves it", least),
         "formula": text("the product behind the bytes; empty where there is none"),
         "moments": many("when it lives; empty for what lives always", choice("a moment", *moments)),
         "evidence": choice("exact follows from shapes", "exact", "measured", "assumed"),
         "source": text("where it comes from"),
         "low": or_null(number("lower end of its range, which may lie below 0; null if it has none", None)),
-        "high": or_null(number("upper end of its range; null if it has none")),
+        "high": or_null(number("upper end of its range; null if it has none", least)),
         "outside": flag("it comes on top of the share of a device that the engine takes"),
     }
     return many("tensors and overheads; those of a moment add up to it", closed("a line", keys))
@@ -319,7 +319,7 @@ def answer_of_serve() -> Schema:
         "max_context": or_null(number("the longest context that fits, bounded by memory alone")),
         "max_batch": or_null(number("the largest batch that fits, bounded by memory alone")),
         "model_max_context": or_null(number("the model's own limit")),
-        "lines": line(*moments),
+        "lines": line(*moments, least=None),
         "header": HEADER,
         "differences": DIFFERENCES,
         "not_read": NOT_READ,

@@ -79,8 +79,17 @@ def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
         if plan.shares_memory:
             constant += draft_weights(plan, rank, "host")
             constant += [] if found else added_host_lines(plan)
-        found.append(LoadedStage(rank, tuple(weight_lines(plan, stage)), tuple(constant)))
+        weights = (*weight_lines(plan, stage), *offloaded(plan, rank))
+        found.append(LoadedStage(rank, weights, tuple(constant)))
     return tuple(found)
+
+
+def offloaded(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
+    """Yield what leaves one device for the host, as vLLM counts it: by its size, and not by name."""
+    if plan.engine_options.get("cpu_offload_gb"):
+        from memcalc.serving.host_offload import offloaded_line
+
+        yield offloaded_line(rank)
 
 
 def constant_lines(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
@@ -90,10 +99,6 @@ def constant_lines(plan: ServingPlan, rank: RankContext) -> Iterator[Line]:
         from memcalc.serving.vision import vision_lines
 
         yield from vision_lines(plan.engine, rank)
-    if plan.engine_options.get("cpu_offload_gb"):
-        from memcalc.serving.host_offload import offloaded_line
-
-        yield offloaded_line(rank)
     yield from draft_weights(plan, rank)
     yield from lora_slots(plan, rank)
 
