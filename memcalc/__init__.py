@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memcalc.files.readers import read
     from memcalc.files.sources import source
     from memcalc.ledger.formats import FORMATS
-    from memcalc.serving.api import serve
+    from memcalc.serving.api import serve, which
     from memcalc.serving.engines import engine
     from memcalc.serving.search import largest
     from memcalc.training.api import train
@@ -43,6 +43,7 @@ __all__ = [
     "source",
     "states",
     "train",
+    "which",
 ]
 
 __getattr__, _ = lazy_names(
@@ -56,7 +57,7 @@ __getattr__, _ = lazy_names(
         "ledger.formats": ("FORMATS",),
         "files.machines": ("devices",),
         "serving.search": ("largest",),
-        "serving.api": ("serve",),
+        "serving.api": ("serve", "which"),
         "serving.engines": ("engine",),
         "training.api": ("train",),
         "training.zero": ("states",),

@@ -23,6 +23,7 @@ IN_PYTHON = {
     "model": "memcalc.model(source)",
     "serve": "memcalc.serve(source, context=...)",
     "train": "memcalc.train(source, seq=...)",
+    "which": "memcalc.which(source, context=...)",
 }
 
 

@@ -41,6 +41,7 @@ SUMMARIES = {
     "model": "parameters and cache of a model",
     "serve": "does it fit, and what fills the memory?",
     "train": "what does a training step hold?",
+    "which": "which machines hold it?",
     "list": "what is known: models, machines, formats, engines",
 }
 

@@ -9,7 +9,7 @@ from memcalc.cli.command import SUMMARIES
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.registry import Registry
 from memcalc.options import options_of
-from memcalc.serving.options import ServingOptions
+from memcalc.serving.options import ServingOptions, WhichOptions
 from memcalc.show.card import VERDICTS
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED
@@ -23,8 +23,13 @@ __all__ = ["OPTIONS", "schema"]
 
 Schema = dict[str, object]
 
+HOLDING = ("fits", "may_not_fit")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-OPTIONS: Mapping[str, Callable[..., object]] = {"serve": ServingOptions, "train": TrainingOptions}
+OPTIONS: Mapping[str, Callable[..., object]] = {
+    "serve": ServingOptions,
+    "train": TrainingOptions,
+    "which": WhichOptions,
+}
 STATUS = (
     "What `memcalc {command} ... --json` prints. Exit status 0: answered. 1: does not fit, with --check; the "
     "answer is printed all the same. 2: could not answer: no JSON, but one line on stderr, which begins "
@@ -38,7 +43,7 @@ def schema(command: str) -> Schema:
 
     Parameters
     ----------
-    command : {'model', 'serve', 'train', 'list'}
+    command : {'model', 'serve', 'train', 'which', 'list'}
         The command.
 
     Returns
@@ -370,6 +375,26 @@ def answer_of_train() -> Schema:
     return closed("", keys, "not_read", "class_defaults")
 
 
+def answer_of_which() -> Schema:
+    """Return the schema of ``memcalc which``."""
+    holding = {
+        "id": text("id of the device or the server"),
+        "count": number("how many of it, the fewest of 1, 2, 4 and 8", 1),
+        "verdict": choice("may_not_fit: with every measured range at its upper end it does not", *HOLDING),
+        "total_bytes": number("what the fullest device holds"),
+        "capacity_bytes": number("what a framework can use of one device"),
+        "max_context": number("the longest context that fits, bounded by memory alone"),
+    }
+    keys = {
+        "schema": VERSION,
+        "model": NAME,
+        "engine": text("what serves the model"),
+        "defaults": DEFAULTS,
+        "machines": many("the machines that hold it, the smallest memory first", closed("some", holding)),
+    }
+    return closed("", keys)
+
+
 def answer_of_list() -> Schema:
     """Return the schema of ``memcalc list``: rows of one kind."""
     named = {
@@ -434,6 +459,12 @@ def answer_of_list() -> Schema:
 
 ANSWERS: Registry[Callable[[], Schema]] = Registry(
     "command",
-    {"model": answer_of_model, "serve": answer_of_serve, "train": answer_of_train, "list": answer_of_list},
+    {
+        "model": answer_of_model,
+        "serve": answer_of_serve,
+        "train": answer_of_train,
+        "which": answer_of_which,
+        "list": answer_of_list,
+    },
     remedy="see `memcalc --help`",
 )

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
         segment as segment,
         unused_bytes as unused_bytes,
     )
-    from memcalc.serving.api import serve as serve
+    from memcalc.serving.api import serve as serve, which as which
     from memcalc.serving.engines import ENGINES as ENGINES, engine as engine
     from memcalc.serving.engines.base import activation_width as activation_width
     from memcalc.serving.estimate import ServingEstimate as ServingEstimate
-    from memcalc.serving.options import ServingOptions as ServingOptions
+    from memcalc.serving.options import ServingOptions as ServingOptions, WhichOptions as WhichOptions
     from memcalc.serving.parallelism import ServingParallelism as ServingParallelism, stages as stages
     from memcalc.serving.plan import ServingPlan as ServingPlan
     from memcalc.serving.search import KVPool as KVPool
@@ -26,11 +26,11 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "allocator": ("Allocator", "MIB", "segment", "unused_bytes"),
-        "api": ("serve",),
+        "api": ("serve", "which"),
         "engines": ("ENGINES", "engine"),
         "engines.base": ("activation_width",),
         "estimate": ("ServingEstimate",),
-        "options": ("ServingOptions",),
+        "options": ("ServingOptions", "WhichOptions"),
         "parallelism": ("ServingParallelism", "stages"),
         "plan": ("ServingPlan",),
         "search": ("KVPool",),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memcalc.ledger.sweep import is_array
 from memcalc.options import takes_options
 from memcalc.serving.estimate import estimate
-from memcalc.serving.options import ServingOptions
+from memcalc.serving.options import ServingOptions, WhichOptions
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from memcalc.files.source import Source
     from memcalc.serving.estimate import ServingEstimate
+    from memcalc.serving.which import Machines
 
-__all__ = ["serve"]
+__all__ = ["serve", "which"]
 
 
 @takes_options(ServingOptions)
@@ -67,3 +68,39 @@ def serve(source: str | PathLike[str] | Source, options: ServingOptions) -> Serv
 
         return swept_estimate(source, options)
     return estimate(source, options)
+
+
+@takes_options(WhichOptions)
+def which(source: str | PathLike[str] | Source, options: Any) -> Machines:  # noqa: D417  # {options}
+    """Return the machines that hold a model: 1, 2, 4 or 8 of each device and server of the record.
+
+    Parameters
+    ----------
+    source : str, path or Source
+        What is served, as in `serve`.
+    {options}
+
+    Returns
+    -------
+    Machines
+        Its `machines` are as few of each as are enough, the smallest memory first: `id`, `count`, `verdict`
+        (``fits`` or ``may_not_fit``), what the fullest device holds and has, and the longest context.
+        Host memory is taken as large enough.
+
+    Raises
+    ------
+    BadInputError
+        A number that cannot be.
+    UnknownNameError
+        A model, format, engine, version or option without a record.
+
+    Examples
+    --------
+    >>> found = which("Qwen/Qwen3-32B", context=8192)
+    >>> [one.count for one in found.machines if one.id in ("rtx-4090", "h200-141g")]
+    [1, 4]
+
+    """
+    from memcalc.serving.which import machines_for
+
+    return machines_for(source, options)

@@ -3,12 +3,12 @@
 # annotations are not postponed: memcalc.options reads them
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 
 from memcalc.options import OptionSet, about
 from memcalc.serving.engines import EngineName
 
-__all__ = ["ServingOptions"]
+__all__ = ["ServingOptions", "WhichOptions"]
 
 LOAD, FORMATS, MACHINE, ENGINE = "load", "formats", "machine", "engine"
 
@@ -171,3 +171,15 @@ class ServingOptions(OptionSet):
             shown_as="KEY=VALUE",
         ),
     )
+
+
+WhichOptions = make_dataclass(
+    "WhichOptions",
+    [(one.name, one.type, one) for one in fields(ServingOptions) if one.name != "on"],
+    bases=(OptionSet,),
+    kw_only=True,
+    frozen=True,
+    eq=False,
+    repr=False,
+)
+"""The same without a machine: ``memcalc which`` looks at all of them."""

@@ -113,13 +113,17 @@ class Search:
         return None if enough and self.host is not None and self.host.fits is None else enough
 
     @cached_property
+    def judged(self) -> str:
+        """The verdict where a memory whose size is not known is large enough."""
+        load = self.plan.batch, self.plan.context
+        if self.plan.beyond_limit or not self.fits(*load):
+            return "does_not_fit"
+        return "fits" if self.at("most_bytes").fits(*load) else "may_not_fit"
+
+    @property
     def verdict(self) -> str | None:
         """Whether the plan fits, may not, with every range at its upper end, or does not."""
-        if self.answer is None:
-            return None
-        if not self.answer or self.plan.beyond_limit:
-            return "does_not_fit"
-        return "fits" if self.at("most_bytes").answer else "may_not_fit"
+        return None if self.answer is None else self.judged
 
     @cached_property
     def cause(self) -> str | None:
