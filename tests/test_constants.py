@@ -106,7 +106,11 @@ SERVING = {
     "SGLANG_LOADING": (118_111_600, 128_849_018, 139_586_437, LOGS, "2025-08"),
     "SGLANG_GRAPHS": (64_424_509, 966_367_641, 1_986_422_374, "least: SGLang's own logs", "2026-04"),
     "SGLANG_REQUESTS": (2048, 2048, 4096, "sgl-project/sglang mem_cache/memory_pool.py", "2026-11"),
-    "LLAMA_CPP_CUDA_CONTEXT": (300_000_000, 300_000_000, 1_000_000_000, CUDA, "read 2026-11"),
+    "LLAMA_CPP_CUDA_CONTEXT": (
+        *(300_000_000, 456 * MIB, 1_000_000_000),
+        f"ggml-org/llama.cpp#15860 (RTX 4090), 2025-09; {CUDA}",
+        "read 2026-11",
+    ),
     "KTRANSFORMERS_RUNTIME": (2_580_000_000, 2_820_000_000, 3_640_000_000, "kvcache-ai/ktransformers#1817"),
     "KTRANSFORMERS_HOST": (0, 5_000_000_000, 18_000_000_000, "kvcache-ai/ktransformers doc/en/install.md"),
 }
@@ -145,7 +149,7 @@ LINES = {
         "request-to-token table": (335_577_088, 335_577_088, 671_154_176),
         "CUDA graphs": (64_424_509, 966_367_641, 1_986_422_374),
     },
-    ("llama.cpp", "1x h100-80g"): {"CUDA context": (300_000_000, 300_000_000, 1_000_000_000)},
+    ("llama.cpp", "1x h100-80g"): {"CUDA context": (300_000_000, 456 * MIB, 1_000_000_000)},
     ("ktransformers", "1x h100-80g"): {
         "context, graphs and temporaries": (2_580_000_000, 2_820_000_000, 3_640_000_000)
     },

@@ -128,7 +128,15 @@ SGLANG_REQUESTS = Measured(
     2048, 2048, 4096, "sgl-project/sglang mem_cache/memory_pool.py, ReqToTokenPool: int32", "2026-11"
 )
 
-LLAMA_CPP_CUDA_CONTEXT = Measured(300 * MB, 300 * MB, 1000 * MB, CUDA_SOURCE, "read 2026-11")
+# what its breakdown on exit cannot account for: 451, 456 and 456 MiB on each of three RTX 4090; the ends are
+# those of any program's context
+LLAMA_CPP_CUDA_CONTEXT = Measured(
+    300 * MB,
+    456 * MIB,
+    1000 * MB,
+    f"ggml-org/llama.cpp#15860 (RTX 4090), 2025-09; {CUDA_SOURCE}",
+    "read 2026-11",
+)
 
 # on top of modules and cache: Kimi-K2.5 with 5 experts on the device and with 1, DeepSeek-R1. The last cache
 # is 17 pages of 64 tokens: a prompt of 25, and 1,000 new ones (ktransformers/models/custom_cache.py).

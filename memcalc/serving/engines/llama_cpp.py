@@ -16,7 +16,14 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import GGUF_KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
-from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, Engine, Placement, measured_line
+from memcalc.serving.engines.base import (
+    ALWAYS,
+    WHILE_SERVING,
+    Engine,
+    Placement,
+    cuda_evidence,
+    measured_line,
+)
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -256,7 +263,7 @@ class LlamaCpp(Engine):
             yield tensor._replace(shape=shape, format="fp32")
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield the runtime: no measurement of llama.cpp's part of it is known.
+        """Yield the runtime: what a device holds beside model, cache and buffers.
 
         Raises:
             BadInputError: several devices share the layers that are left beside the host's.
@@ -276,7 +283,10 @@ class LlamaCpp(Engine):
                 source="--engine-option mmproj_mib",
             )
         yield measured_line(
-            "CUDA context", LLAMA_CPP_CUDA_CONTEXT, formula="300 MB to 1 GB", evidence="assumed"
+            "CUDA context",
+            LLAMA_CPP_CUDA_CONTEXT,
+            formula="what its breakdown on exit cannot account for",
+            evidence=cuda_evidence(rank),
         )
 
     def sequences(self, options: Mapping[str, int]) -> int | None:
