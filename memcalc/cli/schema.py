@@ -273,9 +273,10 @@ def pool_of_serve(moments: tuple[str, ...]) -> Schema:
         "bytes": number("bytes"),
         "low_bytes": number("lower end of the range"),
         "high_bytes": number("upper end of the range"),
-        "tokens": number("tokens of one sequence that it holds, in whole blocks"),
+        "tokens": number("tokens that it holds, as the engine prints them"),
         "low_tokens": number("lower end of the range"),
         "high_tokens": number("upper end of the range"),
+        "concurrency": or_null(number("requests of this context, where it prints them") | {"type": "number"}),
     }
     keys = {
         "name": POOL,

@@ -245,6 +245,7 @@ def notes(served: ServingEstimate) -> Iterator[str]:
     if served.kv_pool is not None:
         left = served.kv_pool
         span = f"({left.low_tokens:,} to {left.high_tokens:,})"
+        span += "" if left.concurrency is None else f", {left.concurrency:,.2f} requests of this context"
         yield f"pool for the KV cache {gib(left.bytes)} a device: {left.tokens:,} tokens {span}"
     if served.plan.machine is not None:
         limit = served.model.max_context

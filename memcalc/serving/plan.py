@@ -99,6 +99,11 @@ class ServingPlan(NamedTuple):
         """Utilization x capacity of one device, of unequal ones the smallest."""
         return None if self.machine is None else self.usable_of(self.machine.device)
 
+    @property
+    def fixed_pool(self) -> int | None:
+        """The bytes of the pool for the cache where an option fixes them."""
+        return self.engine.fixed_pool(self.engine_options)
+
     def usable_of(self, device: Device | None) -> Amount:
         """Return utilization x capacity of a device, in whole numbers."""
         above, below = self.share

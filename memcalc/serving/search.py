@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT", "KVPool", "Search", "largest", "largest_fitting"]
 
+CACHES = ("kv_cache", "state")
 LIMIT = 2**40  # where a search ends: with windows in all layers more tokens need no more memory
 
 
 class KVPool(NamedTuple):
     """What an engine takes for the cache in advance on one device, and its range where parts are measured.
 
-    `tokens` are those of one sequence in whole blocks, the model's own limit aside.
+    `tokens` are what the engine prints: those of one sequence in whole blocks, the model's own limit aside,
+    or, where windows have blocks too, those of as many requests as fit. `concurrency` is how many requests of
+    the plan's context that are; None of an engine that does not print it.
     """
 
     bytes: Amount
@@ -44,6 +47,7 @@ class KVPool(NamedTuple):
     tokens: int
     low_tokens: int
     high_tokens: int
+    concurrency: float | None = None
 
 
 class Search:
@@ -70,7 +74,13 @@ class Search:
 
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""
-        return self.device(one, batch, context).room(self.end) or 0
+        device, fixed = self.device(one, batch, context), self.plan.fixed_pool
+        if fixed is None:
+            return device.room(self.end) or 0
+        cache = [line for line in device.lines if line.component in CACHES and not line.outside]
+        held, _ = device.holding(tuple(cache)).held(self.end)
+        beside = device.holding(tuple(line for line in device.lines if line not in cache))
+        return min(fixed - held, (beside.room(self.end) or 0) - fixed)
 
     @cached_property
     def host_room(self) -> int | None:
@@ -195,14 +205,35 @@ class Search:
             system = [line for line in one.constant if line.name == SYSTEM and line.outside]
         usable = plan.usable_bytes or 0
         capacity = 0 if plan.machine is None else plan.machine.device.capacity_bytes
-        sizes, tokens = [], []
+        sizes: list[int] = []
+        tokens: list[int] = []
+        concurrency: list[float | None] = []
         for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
             most = min(usable, capacity - sum(getattr(line, end) for line in system))
             left = [max(0, most - sum(getattr(line, end) for line in lines)) for lines in beside]
-            unused = [partial(self.unused, size, one) for size, one in zip(left, self.stages, strict=True)]
+            left = left if plan.fixed_pool is None else [plan.fixed_pool] * len(left)
+            printed = [self.printed(size, one) for size, one in zip(left, self.stages, strict=True)]
             sizes.append(min(left))
-            tokens.append(self.block * largest_fitting(unused))
-        return KVPool(*map(Amount, sizes), *tokens)
+            tokens.append(min(number for number, _ in printed))
+            concurrency.append(min((requests for _, requests in printed), key=lambda number: number or 0))
+        return KVPool(*map(Amount, sizes), *tokens)._replace(concurrency=concurrency[0])
+
+    def printed(self, size: int, one: LoadedStage) -> tuple[int, float | None]:
+        """Return the tokens of a pool of this size, and how many requests of the plan's context it holds."""
+        plan, stage = self.plan, one.rank.stage
+        asked = plan.engine.request(stage, plan.context, plan.engine_options)
+        if asked is None:
+            return self.block * largest_fitting([partial(self.unused, size, one)]), None
+        block = pool_bytes(plan, one.rank, self.block)
+        if asked.groups == 1:
+            needed = asked.blocks if plan.parallelism.dcp == 1 else -(-plan.context // self.block)
+            blocks = size // block
+        else:  # a block spans one group, and padding layers have blocks too
+            needed, blocks = asked.blocks, size * asked.groups // block
+        whole = blocks * self.block if asked.full else blocks * plan.context // needed
+        if asked.groups > 1 and not plan.engine.since(0, 20):
+            whole = blocks // asked.groups * self.block
+        return whole, blocks / needed
 
     def unused(self, size: int, one: LoadedStage, blocks: int) -> int:
         """Return what one sequence of so many blocks leaves of a pool of this size."""

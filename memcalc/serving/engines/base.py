@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.engines.vllm_pool import Request
     from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = [
@@ -263,6 +264,14 @@ class Engine(ABC):
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield the cache that memory is taken for: `batch` sequences of `tokens`, as the engine rounds."""
         return stage.cache(batch, self.allocated_tokens(tokens, options), self.window_rule(options))
+
+    def fixed_pool(self, options: Mapping[str, int]) -> int | None:
+        """Return the bytes of the pool for the cache where an option fixes them."""
+        return None
+
+    def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
+        """Return what a request takes of the pool in blocks; None of an engine that prints no such thing."""
+        return None
 
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
         """Return the format of the cache if none is named; None stands for the activations' 16 bits."""

@@ -48,7 +48,13 @@ from memcalc.serving.engines.sglang_share import (
     own_share,
     uses_aiter,
 )
-from memcalc.serving.engines.shared import absorbed_copies, inner_width, rotary_table, weight_rounding
+from memcalc.serving.engines.shared import (
+    absorbed_copies,
+    inner_width,
+    rotary_table,
+    shares_experts,
+    weight_rounding,
+)
 from memcalc.serving.engines.sparse_cache import (
     FP8_DS_MLA,
     INDEX_KEYS,
@@ -298,7 +304,7 @@ class SGLang(Engine):
 
 def non_torch(rank: RankContext) -> Iterator[Line]:
     """Yield what lies outside PyTorch's allocator: the pool is a share of what it leaves free."""
-    several = rank.parallelism.tp * rank.parallelism.pp > 1
+    several = rank.parallelism.tp * rank.parallelism.pp > 1 or shares_experts(rank)
     whole = SGLANG_NON_TORCH_ON_RANKS if several else SGLANG_NON_TORCH
     above, below = rank.share
     inside = [size * above // below for size in whole[:3]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import array_bytes
-from memcalc.ledger.parts.kinds import is_gqa, is_mla
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.serving.allocator import unused_bytes
 from memcalc.serving.engines.base import ALWAYS
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
-__all__ = ["absorbed_copies", "fused", "inner_width", "rotary_table", "weight_rounding"]
+__all__ = ["absorbed_copies", "fused", "inner_width", "rotary_table", "shares_experts", "weight_rounding"]
 
 ALLOCATOR = "pytorch/pytorch c10/cuda/CUDACachingAllocator.cpp, should_split, 2026-11"
 ABSORBED = "vllm-project/vllm v1/attention/backends/mla/common.py (W_UV, W_UK_T), 2026-11"
@@ -25,6 +25,13 @@ ROTARY = "vllm-project/vllm model_executor/layers/rotary_embedding, cos_sin_cach
 UP_PROJECTIONS = ("kv_b_proj.weight", "k_b_proj.weight", "v_b_proj.weight")  # llama.cpp cuts it in two
 # matrices that become one array
 FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up", "up_proj": "gate_up"}
+
+
+def shares_experts(rank: RankContext) -> bool:
+    """Say whether experts are spread over ranks, those of data parallelism too: then all of them talk."""
+    ranks = rank.parallelism
+    several = ranks.tp * ranks.dp > 1
+    return several and any(is_moe(part) for layer in rank.stage.groups for _, part in layer.parts)
 
 
 def weight_rounding(rank: RankContext) -> Line:

@@ -26,6 +26,7 @@ from memcalc.serving.engines.sparse_cache import (
     with_layouts,
 )
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, Behaviour
+from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext, Setting
+    from memcalc.serving.engines.vllm_pool import Request
 
 __all__ = ["VLLM"]
 
@@ -49,6 +51,7 @@ LARGE, SMALL = (
     {"max_num_seqs": 256, "max_num_batched_tokens": 2048},
 )
 BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its like
+POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
 LARGEST = -1  # sequences of a captured graph, if none are asked for: by those of the server
 LONGEST = -1  # V0's tokens of a pass, if none are asked for: as long as the longest sequence
@@ -81,6 +84,7 @@ class VLLM(Engine):
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
         "16384 on B200; V0: 256 and the longest sequence), enforce_eager (false: CUDA graphs, on top of the "
         "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most), "
+        "kv_cache_memory (4.99GiB: the pool, whatever the share), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
         "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
         "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
@@ -91,6 +95,7 @@ class VLLM(Engine):
         **LARGE,
         "enforce_eager": False,
         "max_cudagraph_capture_size": LARGEST,
+        POOL: 0,
         "plain_fp8": False,
         "language_model_only": False,
         "cpu_offload_gb": 0,
@@ -127,16 +132,29 @@ class VLLM(Engine):
     def options(
         self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
     ) -> dict[str, int]:
-        """Return the options, with the largest captured graph that follows from the others."""
-        found = super().options(given, device, ranks)
-        return {**found, "max_cudagraph_capture_size": largest_capture(found)}
+        """Return the options: sizes in bytes, and the largest graph, which follows from the others."""
+        size = bytes_of(f"--engine-option {POOL}", given.get(POOL, 0))
+        found = super().options({key: value for key, value in given.items() if key != POOL}, device, ranks)
+        return {**found, "max_cudagraph_capture_size": largest_capture(found), POOL: size}
+
+    def fixed_pool(self, options: Mapping[str, int]) -> int | None:
+        """Take what --kv-cache-memory asks for; the share counts no more then."""
+        return options[POOL] or None
+
+    def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
+        """Return what a request takes of the pool in blocks."""
+        return request_of(stage, context, options["block_size"], self.window_rule(options))
 
     def default_share(self, setting: Setting) -> float:
         """Return vLLM's own gpu_memory_utilization.
 
         Source: vllm-project/vllm#38284 (2026-04): 0.92 from 0.20 on, 0.9 before.
         """
-        return 0.92 if self.since(0, 20) else 0.9
+        return self.asked_share(0.92 if self.since(0, 20) else 0.9, setting)
+
+    def asked_share(self, share: float, setting: Setting) -> float:
+        """Take the share that is asked for, or all of the device where the pool is fixed."""
+        return 1.0 if self.fixed_pool(setting.options) else share
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Cut every matrix over all devices."""
@@ -154,6 +172,9 @@ class VLLM(Engine):
             BadInputError: this is such a version, and the tokens of its trial pass are not given.
 
         """
+        if given.get(POOL):
+            remedy = "ask for single plans: the pool is fixed"
+            raise BadInputError(f"--engine-option {POOL}", "none in a sweep", given[POOL], remedy)
         if self.behaviour.whole_prompts and self.chunk_option not in given:
             expected = f"0.8 or newer in a sweep, or the option {self.chunk_option}"
             remedy = "ask for single plans: its trial pass is as long as the context"
@@ -209,7 +230,7 @@ class VLLM(Engine):
 
         The largest graph follows from the sequences.
         """
-        none = {name for name in ("cpu_offload_gb", "kv_offloading_size") if not options.get(name)}
+        none = {name for name in ("cpu_offload_gb", "kv_offloading_size", POOL) if not options.get(name)}
         yield from super().default_words(options, {*given, *none, "max_cudagraph_capture_size"})
 
     def uses_host(self, options: Mapping[str, int]) -> bool:
@@ -219,6 +240,13 @@ class VLLM(Engine):
     def loads_vision(self, options: Mapping[str, int]) -> bool:
         """Load it, unless the language model alone is asked for."""
         return not options["language_model_only"]
+
+    def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
+        """Yield the blocks that the requests take, with those of padding layers."""
+        yield from super().cache(stage, batch, tokens, options)
+        if not self.behaviour.whole_prompts:
+            held = self.allocated_tokens(tokens, options)
+            yield from padding_layers(stage, batch, held, self.window_rule(options))
 
     def allocated_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
         """Round up to whole blocks."""

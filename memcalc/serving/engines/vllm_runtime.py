@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.data import constants
-from memcalc.ledger.parts.kinds import is_moe
 from memcalc.ledger.tensor import ceil_div
 from memcalc.serving.engines.base import measured_line
+from memcalc.serving.engines.shared import shares_experts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["capture_sizes", "communicating_groups", "cuda_graphs", "largest_capture", "outside_allocator"]
 
 USUAL_SIZES = 51  # up to 512 sequences, as vLLM's logs print it: PIECEWISE=51 (largest=512)
-
-
-def shares_experts(rank: RankContext) -> bool:
-    """Say whether experts are spread over ranks, or over data-parallel copies of the rest."""
-    ranks = rank.parallelism
-    several = ranks.tp * ranks.dp > 1
-    return several and any(is_moe(part) for layer in rank.stage.groups for _, part in layer.parts)
 
 
 def communicating_groups(rank: RankContext) -> int:
