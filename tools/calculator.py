@@ -112,6 +112,8 @@ def on_devices(
     for form in offered:
         try:
             for kind, device in enumerate(KINDS.values()):
+                if engine(by).on_npus is (device.vendor != "Huawei"):
+                    continue
                 on = f"{count}x {device.id}"
                 served = serve(name, context=1, engine=by, weights=form, on=on)
                 stages[f"{kind} {family(form)}"] = [
@@ -133,6 +135,7 @@ def kind_of(device: Device) -> str:
     """Return what engines look at in a device; devices of one kind share their formulas."""
     return json.dumps(
         [
+            device.vendor == "Huawei",
             is_new(device),
             device.held_bytes,
             *(dict(engine(name).defaults_on(device, ServingParallelism())) for name in OFFERED),

@@ -64,6 +64,9 @@
       throw new RangeError(`This plan: expected ${weights.expected}, given ${weights.given}; ` +
         "choose another number, format or engine");
     const kind = `${MEMCALC.devices[asked.device].kind} ${MEMCALC.formats[asked.weights]}`;
+    if (!found.stages[kind])
+      throw new RangeError(`This plan: ${asked.engine} does not run on ${MEMCALC.devices[asked.device].name}; ` +
+        "choose another device or engine");
     return found.stages[kind].map((stage, index) =>
       pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]));
   };

@@ -71,20 +71,27 @@ def formats() -> list[dict[str, object]]:
 
 
 def engines() -> list[dict[str, object]]:
-    """Return the engines with their versions, options and rules for host memory."""
+    """Return the engines with versions, options and rules for host memory, and those without a model."""
     from memcalc.serving.engines import ENGINES, engine
+    from memcalc.serving.engines.records import not_modelled, releases
 
-    return [
+    dated = releases()
+    modelled = [
         {
             "id": one.id,
-            "version": one.version,
+            "modelled": True,
+            "name": one.title,
+            "version": one.release,
+            "date": dated[one.id][-1].date,
             "versions": list(one.versions),
+            "releases": [release._asdict() for release in dated[one.id]],
             "options": dict(one.defaults),
             "offloads": list(one.offloads),
             "note": one.note,
         }
         for one in map(engine, ENGINES)
     ]
+    return [*modelled, *({"modelled": False, **one._asdict()} for one in not_modelled())]
 
 
 LISTS: Registry[Callable[[], list[dict[str, object]]]] = Registry(
@@ -102,7 +109,7 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     rows = LISTS[given.what]()
-    text = machine_text if given.what == "machines" else lambda row: str(row["id"])
+    text = TEXTS.get(given.what, lambda row: str(row["id"]))
     return Answer(0, lambda: rows, lambda: "\n".join(map(text, rows)))
 
 
@@ -114,4 +121,14 @@ def machine_text(row: dict[str, object]) -> str:
     return f"{row['id']:<24} {row['kind']:<8} {amount:>11}  {row['name']}{nominal}"
 
 
+def engine_text(row: dict[str, object]) -> str:
+    """Return an engine as a line: its id and the version that is meant, or the engine that is nearest."""
+    if not row["modelled"]:
+        return f"{row['id']:<14} not modelled; nearest: {row['nearest']} ({row['note']})"
+    known = row["releases"]
+    first = f", from {known[0]['version']} on" if len(known) > 1 else ""  # type: ignore[index,arg-type]
+    return f"{row['id']:<14} {row['version']} of {row['date']}{first}"
+
+
+TEXTS: dict[str, Callable[[dict[str, object]], str]] = {"machines": machine_text, "engines": engine_text}
 COMMAND = Command(add, answer)

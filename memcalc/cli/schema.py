@@ -9,6 +9,7 @@ from memcalc.cli.command import SUMMARIES
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.registry import Registry
 from memcalc.options import options_of
+from memcalc.serving.engines import EngineName
 from memcalc.serving.options import ServingOptions, WhichOptions
 from memcalc.show.card import VERDICTS
 from memcalc.training.options import TrainingOptions
@@ -440,22 +441,43 @@ def answer_of_list() -> Schema:
         **note,
         **source,
     }
-    engine = {
-        **identity,
-        "version": text("the version that is meant where none is named"),
-        "versions": many("how the versions begin that are known", {"type": "string"}),
-        "options": by_name("its own options with their defaults", {"type": ["number", "boolean"]}),
-        "offloads": many("its rules for weights in the memory of the host", {"type": "string"}),
-        **note,
-    }
     kinds = (
         closed("a model of the catalogue", identity),
         closed("a device", device),
         closed("a server", server),
         closed("a format", form),
-        closed("an engine", engine),
+        *engines_of_list(identity, note, dated),
     )
     return {"type": "array", "items": {"anyOf": list(kinds)}}
+
+
+def engines_of_list(
+    identity: Mapping[str, Schema], note: Mapping[str, Schema], dated: Mapping[str, Schema]
+) -> tuple[Schema, Schema]:
+    """Return the schemas of an engine that is modelled, and of one that is not."""
+    release = closed("one of its releases", {"version": text("its number"), **dated})
+    engine = {
+        **identity,
+        "modelled": {"const": True, "description": "memcalc has its rules"},
+        "name": text("as it writes itself"),
+        "version": text("the version that is meant where none is named"),
+        "date": text("when the newest release that is modelled appeared"),
+        "releases": many("those from which on its behaviour is modelled, the newest last", release),
+        "versions": many("how the versions begin that are known", {"type": "string"}),
+        "options": by_name("its own options with their defaults", {"type": ["number", "boolean"]}),
+        "offloads": many("its rules for weights in the memory of the host", {"type": "string"}),
+        **note,
+    }
+    unmodelled = {
+        **identity,
+        "modelled": {"const": False, "description": "memcalc does not have its rules"},
+        "name": text("as it writes itself"),
+        "version": text("its newest version, where one was looked up"),
+        "date": text("when that appeared"),
+        "nearest": choice("the engine whose rules are nearest", *get_args(EngineName)),
+        **note,
+    }
+    return closed("an engine", engine), closed("an engine that is not modelled", unmodelled)
 
 
 ANSWERS: Registry[Callable[[], Schema]] = Registry(

@@ -173,6 +173,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     of(lambda: options.engine and engine(options.engine, options.engine_version))
     of(lambda: None if options.weights is None else refuse_unknown(options.weights))
     chosen = of(chosen_engine, found, options)
+    of(refuse_device, chosen, where)
     stored = of(lambda: chosen.loaded(found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)))
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
     ranks = of(chosen_parallelism, chosen, where, options)
@@ -407,6 +408,23 @@ def refuse_copies(chosen: Engine, ranks: ServingParallelism) -> None:
         raise BadInputError("--attention-dp", f"1 for {chosen.id}", copies, remedy)
     if ranks.tp % copies:
         raise BadInputError("--attention-dp", f"a divisor of tp {ranks.tp}", copies, "change one of the two")
+
+
+def refuse_device(chosen: Engine, where: Machine | None) -> None:
+    """Refuse engines of Huawei's NPUs on other devices, and those whose figures are CUDA's on these NPUs."""
+    if where is None or chosen.on_npus is None:
+        return
+    for device in where.kinds:
+        if device.vendor and (device.vendor == "Huawei") is not chosen.on_npus:
+            expected, remedy = (
+                (f"one of Huawei's NPUs, on which alone {chosen.id} runs", "write --engine vllm")
+                if chosen.on_npus
+                else (
+                    f"none of Huawei's NPUs: figures of {chosen.id} are CUDA's",
+                    "write --engine vllm-ascend",
+                )
+            )
+            raise BadInputError("--on", expected, device.id, remedy)
 
 
 def kv_formats(

@@ -45,6 +45,7 @@ class OnNPUs(VLLM):
         **{name: value for name, value in VLLM.defaults.items() if name != "plain_fp8"},
         "block_size": BLOCK,
     }
+    on_npus: bool | None = True
     cache_formats: Mapping[str, Format] = KV_FORMATS
     smaller_caches: tuple[str, ...] = ()
     smaller_weights: tuple[str, ...] = ("w8a8",)
@@ -110,7 +111,10 @@ class MindIE(OnNPUs):
     version = "as vLLM Ascend 0.17"
     versions: Mapping[str, str] = {}
     behaviours: ClassVar[Mapping[str, Behaviour]] = {version: NPU._replace(measured_on="")}
-    note = f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's on NPUs"
+    note = (
+        f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's on NPUs, in "
+        "all versions (the newest that was seen is 2.2.RC1, 2025-12)"
+    )
 
     def default_share(self, setting: Setting) -> float:
         """Take nine tenths: its own share is not published."""

@@ -107,6 +107,7 @@ class Engine(ABC):
     defaults: Mapping[str, int] = {}
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's presets
     reads_checkpoints = True  # whether they may be a checkpoint's
+    on_npus: bool | None = None  # whether it runs on Huawei's NPUs alone, or never on them; None: both
     copies_attention = False  # whether some of the tp ranks may have attention of their own, see attention_dp
     shares_context = False  # whether the context is that of all sequences together
     most_sequences: int | None = None  # that the engine can tell apart

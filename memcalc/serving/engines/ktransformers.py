@@ -81,6 +81,7 @@ class ExpertsInHost(Engine):
     id = "ktransformers"
     title = "KTransformers"
     reads_gguf = True
+    on_npus: bool | None = False
     smaller_weights: tuple[str, ...] = ("Q8_0", "Q4_K_M", "Q2_K")
     options_of_experts: ClassVar[Mapping[str, int]] = {
         "gpu_experts": 0,

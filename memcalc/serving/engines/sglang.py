@@ -110,6 +110,7 @@ class SGLang(Engine):
     versions: Mapping[str, str] = {"0.4": "0.4.10", "0.5": NEWEST, **{name: name for name in RELEASES}}
     behaviours: ClassVar[Mapping[str, Release]] = RELEASES
     reserves = True
+    on_npus: bool | None = False
     shares_free = True
     copies_attention = True
     note = (

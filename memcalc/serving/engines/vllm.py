@@ -79,6 +79,7 @@ class VLLM(Engine):
         "0.33": V0_21._replace(sharded_sampling=True),
     }
     reserves = True
+    on_npus: bool | None = False
     note = (
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
