@@ -44,6 +44,7 @@ ANSWERED = [
     [*SERVE, "--weights", "Q4_K_M", "--kv", "q8_0/q4_0", "--offload", "blk.0.*=CPU", "--on", HOST],
     ["serve", "google/gemma-3-27b-it", "--context", "8192"],
     [*DRAFTED, "--draft", "mtp", "--on", "8x h200-141g", "--tp", "8", "--dcp", "8"],
+    [*SERVE, "--task", "embed", "--on", "1x h100-80g", "--engine", "vllm"],
     [*SERVE, "--draft", "Qwen/Qwen3-0.6B", "--draft-tokens", "5"],
     [*SERVE, "--engine", "sglang", "--lora-slots", "4", "--lora-rank", "32"],
     [*SERVE, "--engine", "vllm", "--engine-option", "cpu_offload_gb=8", "--on", HOST],

@@ -313,7 +313,7 @@ def answer_of_serve() -> Schema:
         "schema": VERSION,
         "model": NAME,
         "engine": text("what serves the model"),
-        "plan": plan("serve", "weights kv prompt engine engine_version tp pp ep dp dcp", derived),
+        "plan": plan("serve", "weights kv prompt task engine engine_version tp pp ep dp dcp", derived),
         "defaults": DEFAULTS,
         "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
         "weights_file_bytes": number("tensor bytes of the checkpoint in this format"),

@@ -76,6 +76,7 @@ class Model:
     `vision` those of the vision tower: neither is part of `weights`.
     `not_read` names fields of its config.json, with their values, that were not read and are not known to be
     harmless; `class_defaults` sizes that it does not state, with the values of its class in transformers.
+    `headless` models give embeddings or classes, and no logits of the vocabulary.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Model:
     outside_pools: tuple[tuple[str, str], ...] = ()
     not_read: tuple[str, ...] = ()
     class_defaults: tuple[str, ...] = ()
+    headless: bool = False
 
     @property
     def depth(self) -> int:
@@ -172,7 +174,7 @@ class Model:
     def logits_width(self) -> int | None:
         """Numbers that the head gives for one token; None for a pipeline stage without a head."""
         parts = dict(self.outside)
-        if "model.norm" not in parts:  # the final norm stands before the head, tied or not
+        if self.headless or "model.norm" not in parts:  # the final norm stands before the head, tied or not
             return None
         head = parts.get("lm_head", parts.get("model.embed_tokens"))
         return None if head is None else head.vocab  # type: ignore[attr-defined]

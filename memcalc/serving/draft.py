@@ -119,6 +119,10 @@ def drafted(
     if kind not in known:
         remedy = REMEDIES.get(engine.id, f"speculative decoding of {engine.id} is not understood yet")
         raise BadInputError("--draft", "an engine that has such drafts", f"{asked} for {engine.id}", remedy)
+    if model.headless:
+        raise BadInputError(
+            "--draft", "a model that generates", "embeddings", "leave it out with --task embed"
+        )
     if ranks.pp > 1 and engine.id in ("transformers", "llama.cpp"):
         remedy = "which device holds what of the draft is not understood; name one device"
         raise BadInputError("--draft", "one pipeline stage", f"{ranks.pp}", remedy)

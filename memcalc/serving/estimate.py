@@ -250,8 +250,11 @@ def notes(served: ServingEstimate) -> Iterator[str]:
     if served.plan.machine is not None:
         limit = served.model.max_context
         own = "" if limit is None else f"; the model's own limit is {limit:,} tokens"
-        longest = "any" if served.max_context == LIMIT else f"{served.max_context or 0:,}"
-        yield f"largest context {longest}, largest batch {served.max_batch or 0:,} (memory alone{own})"
+        longest, most = (
+            "any" if number == LIMIT else f"{number or 0:,}"
+            for number in (served.max_context, served.max_batch)
+        )
+        yield f"largest context {longest}, largest batch {most} (memory alone{own})"
     yield from setup_words(served.plan)
     if served.model.vision_parameters:
         included = "included" if served.plan.counts_vision else "not included"

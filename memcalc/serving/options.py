@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Literal
 
 from memcalc.options import OptionSet, about
 from memcalc.serving.engines import EngineName
@@ -117,6 +118,14 @@ class ServingOptions(OptionSet):
             otherwise="the engine's first rule",
             group=MACHINE,
             shown_as="RULE",
+        ),
+    )
+    task: Literal["generate", "embed"] | None = field(
+        default=None,
+        metadata=about(
+            "what is asked of the model: `embed` for embeddings and reranking, in one pass without a head",
+            otherwise="embed if its class has no head, else generate",
+            group=LOAD,
         ),
     )
     draft: str | None = field(

@@ -74,6 +74,16 @@ class ServingPlan(NamedTuple):
         """The sequences that there is room for, whatever the memory; transformers drafts for one alone."""
         return 1 if self.drafts_alone else self.engine.sequences(self.engine_options)
 
+    def in_flight(self, sequences: int, tokens: int) -> int:
+        """Return how many of the sequences have a cache at once.
+
+        Those that are embedded have one for a pass: vLLM's holds so many tokens, and one sequence in part.
+        """
+        if not (self.model.headless and self.engine.id == "vllm"):
+            return sequences
+        most = self.engine_options["max_num_batched_tokens"] // tokens + 1
+        return least(least(sequences, most), self.engine_options["max_num_seqs"])
+
     @property
     def uses_host(self) -> bool:
         """Whether weights or cache may lie in memory that the host alone has."""
@@ -176,6 +186,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     of(refuse_device, chosen, where)
     stored = of(lambda: chosen.loaded(found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)))
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
+    model = of(lambda: for_task(chosen, model, options.task))
     ranks = of(chosen_parallelism, chosen, where, options)
     of(lambda: chosen.check(model, ranks, stored.rule))
     device = of(lambda: where.device if where else None)
@@ -210,6 +221,29 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         lora_rank=of(lambda: chosen_lora_rank(options, chosen, model)),
         layers_by_device=of(lambda: shares_of(chosen, model, stored.rule, ranks, where)),
     )
+
+
+def for_task(chosen: Engine, model: Model, asked: str | None) -> Model:
+    """Return the model as it is loaded for a task: without its head where embeddings are asked for.
+
+    Source: vllm-project/vllm, model_executor/models/adapters.py (the head is deleted), 2026-11; transformers,
+    AutoModel.
+
+    Raises:
+        BadInputError: the model has no head to generate with, or the engine is not understood.
+
+    """
+    if asked == "generate" and model.headless:
+        remedy = "its class has no head: leave --task out"
+        raise BadInputError("--task", "embed", asked, remedy)
+    if asked != "embed" and not model.headless:
+        return model
+    if chosen.id not in ("vllm", "transformers"):
+        remedy = f"what {chosen.id} loads and keeps for embeddings is not understood yet: vllm, transformers"
+        raise BadInputError("--task", "generate", "embed", remedy)
+    from memcalc.files.readers.heads import headless
+
+    return headless(model)
 
 
 def share_taken(chosen: Engine, setting: Setting, asked: float | None) -> float:
@@ -255,6 +289,7 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         "engine_version": plan.engine.release,
         "engine_options": dict(plan.engine_options),
         "context": plan.context,
+        "task": "embed" if plan.model.headless else "generate",
         "prompt": plan.prompt_of(plan.context),
         "batch": plan.batch,
         "prefill_chunk": plan.prefill_chunk,

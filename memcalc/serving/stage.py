@@ -317,7 +317,7 @@ def growing_lines(
     `lines` makes lines of a cache: `cache_lines`, the default, one of each tensor, `summed_cache` one of each
     component, which says as well whether a plan fits.
     """
-    mine = plan.parallelism.sequences(batch)
+    mine = plan.in_flight(plan.parallelism.sequences(batch), context)
     at_once = plan.prompt is None or plan.engine.shares_context
     prompt = context if at_once else plan.prompt_of(context)
     lines = cache_lines if lines is None else lines

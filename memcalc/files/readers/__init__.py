@@ -55,6 +55,9 @@ TOWERS = (
 )  # types of a vision_config: its class's defaults are known
 
 
+GENERATE = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")  # how classes with a head are named
+
+
 def read(fields: Mapping[str, object], name: str = "model") -> Model:
     """Return the model that a config.json describes.
 
@@ -96,9 +99,20 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
     return finished(READERS[model_type], Config(fields, config_class(model_type), read_model=read), name)
 
 
+def as_its_class(model: Model, fields: Mapping[str, object]) -> Model:
+    """Return the model as its class has it: embedding models have no head, classifiers one of their own."""
+    names = fields.get("architectures")
+    named = names[0] if isinstance(names, list) and names else None
+    if not isinstance(named, str) or named.endswith(GENERATE):
+        return model
+    from memcalc.files.readers.heads import with_head_of
+
+    return with_head_of(model, named, fields)
+
+
 def finished(reader: Reader, config: Config, name: str) -> Model:
     """Return what a reader makes of a config, once it is known that nothing of it was passed over unnamed."""
-    model = reader(config, name)
+    model = as_its_class(reader(config, name), config.fields)
     unread, assumed = config.unread(), tuple(f"{name} {value}" for name, value in config.assumed.items())
     if not (unread or assumed):
         return model

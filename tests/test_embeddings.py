@@ -1,0 +1,102 @@
+"""Embedding models and rerankers: no head over the vocabulary, and a cache for the tokens of a pass alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import memcalc
+from memcalc.errors import MemcalcError
+from memcalc.files.sources import source
+from memcalc.serving import serve
+from memcalc.serving.plan import plan_fields
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEW = {"engine": "vllm", "engine_version": "0.28"}
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    """Write a catalogue's config with other fields."""
+
+    def written(name: str, **fields: object) -> Path:
+        (tmp_path / "config.json").write_text(json.dumps({**source(name).fields, **fields}))
+        return tmp_path
+
+    return written
+
+
+def test_published_counts(config) -> None:
+    """Qwen3-Embedding-8B: 7,567,295,488 parameters on the Hub; e5-mistral-7b-instruct: 7,110,660,096."""
+    embedding = config("Qwen/Qwen3-8B", vocab_size=151_665)
+    served = serve(embedding, context=512, task="embed", **NEW)
+    assert served.weights_file_bytes == 2 * 7_567_295_488
+    mistral = config("mistralai/Mistral-7B-v0.1", architectures=["MistralModel"])
+    assert memcalc.model(mistral).parameters == 7_110_660_096
+    assert plan_fields(serve(mistral, context=512).plan)["task"] == "embed"
+
+
+def test_a_classifier_has_a_head_of_its_own(config) -> None:
+    """As many rows as labels."""
+    named = ["Qwen3ForSequenceClassification"]
+    one = config("Qwen/Qwen3-0.6B", architectures=named, id2label={"0": "LABEL_0"})
+    assert memcalc.model(one).parameters == 596_049_920 + 1024
+    two = config("Qwen/Qwen3-0.6B", architectures=named)
+    assert memcalc.model(two).parameters == 596_049_920 + 2 * 1024
+    with pytest.raises(MemcalcError, match="num_labels"):
+        memcalc.model(config("Qwen/Qwen3-0.6B", architectures=named, num_labels="two"))
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_no_logits(engine: str) -> None:
+    """Neither of a trial pass, nor of the last token."""
+    served = serve("Qwen/Qwen3-8B", context=512, task="embed", engine=engine)
+    generating = serve("Qwen/Qwen3-8B", context=512, engine=engine)
+    assert not [line for line in served.device.lines if line.component == "logits"]
+    heads = [any(line.name == "lm_head.weight" for line in one.device.lines) for one in (served, generating)]
+    assert heads == [False, True]
+    assert served.device.components["activations"] <= generating.device.components["activations"]
+
+
+def test_the_cache_is_that_of_a_pass() -> None:
+    """vLLM takes 8,192 tokens a pass: 16 sequences of 512, and one that is cut; the others wait."""
+    few = serve("Qwen/Qwen3-8B", context=512, batch=8, task="embed", **NEW)  # type: ignore[arg-type]
+    many = serve("Qwen/Qwen3-8B", context=512, batch=10_000, task="embed", **NEW)  # type: ignore[arg-type]
+    assert few.device.components["kv_cache"] == 8 * 512 * 147_456
+    assert many.device.components["kv_cache"] == 17 * 512 * 147_456
+    whole = serve("Qwen/Qwen3-8B", context=512, batch=100, task="embed")
+    assert whole.device.components["kv_cache"] == 100 * 512 * 147_456
+
+
+def test_any_number_may_wait() -> None:
+    served = serve("Qwen/Qwen3-8B", context=512, task="embed", on="rtx-4090", **NEW)  # type: ignore[arg-type]
+    assert "largest batch any" in str(served)
+    assert served.max_context is not None
+    assert served.search.fits(1, served.max_context)
+    assert not served.search.fits(1, served.max_context + 16)
+
+
+def test_a_sweep_is_its_plans() -> None:
+    contexts, batches = np.array([100, 512, 9000]), np.array([[1], [20], [5000]])
+    swept = serve("Qwen/Qwen3-8B", context=contexts, batch=batches, task="embed", **NEW)  # type: ignore[arg-type]
+    for row, batch in enumerate(batches[:, 0]):
+        for column, context in enumerate(contexts):
+            one = serve("Qwen/Qwen3-8B", context=int(context), batch=int(batch), task="embed", **NEW)  # type: ignore[arg-type]
+            assert one.device.total_bytes == swept.device.total_bytes[row, column]
+
+
+def test_what_is_refused(config) -> None:
+    for engine in ("sglang", "llama.cpp", "ktransformers", "vllm-ascend"):
+        with pytest.raises(MemcalcError, match="for embeddings is not understood"):
+            serve("Qwen/Qwen3-8B", context=512, task="embed", engine=engine)
+    with pytest.raises(MemcalcError, match="its class has no head"):
+        serve(config("Qwen/Qwen3-8B", architectures=["Qwen3Model"]), context=512, task="generate")
+    with pytest.raises(MemcalcError, match="a model that generates"):
+        serve("Qwen/Qwen3-8B", context=512, task="embed", draft="Qwen/Qwen3-0.6B", **NEW)  # type: ignore[arg-type]
+    with pytest.raises(MemcalcError, match="--task"):
+        serve("Qwen/Qwen3-8B", context=512, task="rank")
