@@ -515,6 +515,11 @@ def test_routers_of_deepseeks_kind_lie_in_32_bits_since_5_24() -> None:
     assert now.plan.engine.version == serve("Qwen/Qwen3-8B", context=8).engine.release == "5.24"
     more = now.device.components["weights"] - before.device.components["weights"]
     assert more == 2 * 58 * 256 * 7168
+    sizes = {
+        serve("deepseek-ai/DeepSeek-V3", context=8, weights="fp32", engine_version=version).device.total_bytes
+        for version in ("5.23", "5.24")
+    }
+    assert len(sizes) == 1
     assert now.weights_file_bytes == before.weights_file_bytes
     sizes = {
         serve("Qwen/Qwen3-30B-A3B", context=8, engine_version=version).device.total_bytes

@@ -17,6 +17,7 @@ from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
+from memcalc.serving.engines.base import ALWAYS
 from memcalc.serving.engines.transformers import is_new
 from memcalc.serving.parallelism import ServingParallelism
 from memcalc.serving.search import LIMIT
@@ -69,13 +70,18 @@ def _printed(expression: Any) -> str:
 def moving(served: ServingEstimate, one: LoadedStage) -> list[Line]:
     """Return what a device holds beside its weights, with letters in what grows with the sequences."""
     letters = served.plan._replace(kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
-    constant = [line for line in one.constant if line.component != "weights"]
+    constant = [line for line in one.constant if not is_plain_weight(line)]
     return [*constant, *growing_lines(letters, one.rank, symbol("batch"), symbol("context"))]
 
 
 def weight_bytes(one: LoadedStage) -> int:
     """Return the weights of one device, and what the engine keeps of them besides."""
-    return one.weight_bytes + sum(line.bytes for line in one.constant if line.component == "weights")
+    return one.weight_bytes + sum(line.bytes for line in one.constant if is_plain_weight(line))
+
+
+def is_plain_weight(line: Line) -> bool:
+    """Say whether a line belongs to the weights at every moment, and has no range."""
+    return line.component == "weights" and line.low is None and line.moments == ALWAYS
 
 
 def line_number(line: Line, page: Page) -> int:

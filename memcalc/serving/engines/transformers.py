@@ -307,8 +307,9 @@ def stored_head(rank: RankContext, behaviour: Behaviour) -> Iterator[Line]:
 
 def wider_routers(rank: RankContext) -> Iterator[Line]:
     """Yield what routers in 32 bits take beyond the file's numbers."""
-    beyond = 4 - rank.element_bytes
     for whole in rank.stage.weights():
+        stored = rank.rule(whole).bits // 8
+        beyond = 4 - stored
         if whole.kind == "router" and whole.name.endswith("mlp.gate.weight") and beyond:
             mine = rank.parallelism.on_rank(whole)
             yield Line(
@@ -316,7 +317,7 @@ def wider_routers(rank: RankContext) -> Iterator[Line]:
                 name="mlp.gate.weight, in 32 bits",
                 count=mine.count,
                 bytes=mine.count * beyond,
-                formula=f"{mine.count} x (4 - {rank.element_bytes}) B",
+                formula=f"{mine.count} x (4 - {stored}) B",
                 moments=ALWAYS,
                 source=WIDE,
             )
