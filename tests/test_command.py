@@ -336,7 +336,7 @@ def test_lines_add_up_to_the_components(capsys: pytest.CaptureFixture[str]) -> N
         {"quantization_config": FP8 | {"modules_to_not_convert": ["mlp.experts.7.up_proj"]}},
         {"quantization_config": FP8 | {"modules_to_not_convert": 7}},
         {"quantization_config": FP8 | {"kv_cache_scheme": {"num_bits": 8}}},
-        {"kv_cache_scheme": "FP8"},
+        {"kv_cache_scheme": "INT4"},
     ],
 )
 def test_how_it_is_stored_is_never_guessed(

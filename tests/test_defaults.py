@@ -40,6 +40,8 @@ MOONSHOT = ("hidden_size", "intermediate_size", "num_hidden_layers", "pos_emb_he
 # What the recorded version of transformers cannot do, and memcalc can.
 BEYOND = {
     ("kimi_k25", "null", "text_config.q_lora_rank"): "its rules for names go wrong without a low rank",
+    ("mistral", "null", "num_key_value_heads"): "transformers 4 took it for as many as query heads",
+    ("mixtral", "null", "num_key_value_heads"): "transformers 4 took it for as many as query heads",
     ("phi3", "absent", "vocab_size"): "its padding token lies beyond the default vocabulary",
 }
 

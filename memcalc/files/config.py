@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import LARGEST, BadInputError, check_whole_number, shortened, shown
+from memcalc.errors import LARGEST, BadInputError, Faults, check_whole_number, nearest, shortened, shown
 from memcalc.files.config_classes import harmless_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
     from memcalc.files.config_classes import ConfigClass
     from memcalc.ledger.model import Model
@@ -18,6 +19,8 @@ __all__ = ["Config"]
 CORRECT = "correct the field in config.json"
 NESTED = "this config nests a text model: give its text_config as a file of its own"
 COUNTS_OF_LAYERS = ("_layers", "n_layer")
+# null was "as many as query heads": configuration_mistral.py and configuration_mixtral.py, transformers 4.57
+NULL_IN_TRANSFORMERS_4 = {("mistral", "num_key_value_heads"), ("mixtral", "num_key_value_heads")}
 MOST_LAYERS = 10_000  # layers are listed one by one: a slip of some zeros must not fill the memory
 
 
@@ -90,11 +93,20 @@ class Config:
         if name not in self.stated:
             return self.defaults.get(name)
         value = self.stated[name]
-        if value is None and name in self.fields and self.declared and not self.declared.takes_null(name):
+        if self.declared and self.is_null(name) and not self.is_old_null(name):
             expected = f"another value than null, which {self.declared.name} does not take"
             raise BadInputError(field, expected, None, f"{CORRECT}, or remove it")
         check_range(field, value)
         return value
+
+    def is_null(self, name: str) -> bool:
+        """Whether the file says null where the class takes none."""
+        null = name in self.fields and self.fields[name] is None
+        return null and self.declared is not None and not self.declared.takes_null(name)
+
+    def is_old_null(self, name: str) -> bool:
+        """Whether it says so where the class took it in transformers 4."""
+        return self.is_null(name) and (self.fields.get("model_type"), name) in NULL_IN_TRANSFORMERS_4
 
     def has(self, field: str) -> bool:
         """Say whether a field, or its class's default, is not null."""
@@ -207,21 +219,35 @@ class Config:
             A field that may change memory: a whole number above 1, true, a list or an object.
 
         """
-        named = []
+        named, faults = [], Faults()
         for field, value in self.fields.items():
             if self.says_nothing(field, value):
                 continue
             if self.declared is None or value is True or isinstance(value, list | dict) or is_count(value):
-                of = f"the reader of {self.fields.get('model_type')}" if self.declared else "its reader"
-                remedy = f"{field} may change memory; remove it if it cannot"
-                if self.declared is None and "model_type" in self.fields:
-                    remedy = f"`make defaults` writes what the class of {self.fields['model_type']} declares"
-                remedy = NESTED if field == "text_config" else remedy
-                raise BadInputError(field, f"only fields that {of} understands", value, remedy)
+                faults.of(self.refuse_unread, field, value)
             named.append(f"{shortened(field, 60)} {shown(value)}")
         for outer, config in self.inside:
-            named += [f"{outer}.{each}" for each in config.unread()]
+            found = faults.of(config.unread)
+            named += [] if found is faults.MISSING else [f"{outer}.{each}" for each in found]
+        faults.refuse()
         return tuple(named)
+
+    def refuse_unread(self, field: str, value: object) -> NoReturn:
+        """Refuse a field that was not read, and may change memory.
+
+        Raises
+        ------
+        BadInputError
+            Always.
+
+        """
+        of = f"the reader of {self.fields.get('model_type')}" if self.declared else "its reader"
+        remedy = f"{field} may change memory; remove it if it cannot"
+        if self.declared is None and "model_type" in self.fields:
+            remedy = f"`make defaults` writes what the class of {self.fields['model_type']} declares"
+        guess = nearest(field, (name for name in self.defaults if name not in self.stated))
+        remedy = NESTED if field == "text_config" else f"{guess} If not: {remedy}" if guess else remedy
+        raise BadInputError(field, f"only fields that {of} understands", value, remedy)
 
     def says_nothing(self, field: str, value: object) -> bool:
         """Whether a field was read, says "none", stands at its class's default, or cannot change memory."""
@@ -237,7 +263,9 @@ EMPTY: tuple[object, ...] = (None, False, 0, "", [], {})
 
 def spelled(expected: object) -> str:
     """Return a value that was expected as errors print it: text as it is, long lists cut."""
-    return expected if isinstance(expected, str) else shown(expected)
+    if isinstance(expected, list) and expected and all(one == expected[0] for one in expected):
+        return f"{len(expected)} x {spelled(expected[0])}"
+    return expected if isinstance(expected, str) else shown(expected, 200)
 
 
 def is_count(value: object) -> bool:

@@ -109,18 +109,19 @@ def named(name: str, field: str) -> Format:
         raise BadInputError(f"{FIELD}.{field}", "a format that is known", name, ASIDE) from None
 
 
-def group(fields: Fields) -> str:
+def group(fields: Fields, field: str = "group_size") -> str:
     """Return the group as a format's name spells it: -1 is a whole row."""
-    value = fields.get("group_size")
+    value = fields.get(field)
     if value == -1:
         return "c"
     if type(value) is not int or value < 1:
-        raise BadInputError(f"{FIELD}.group_size", "a whole number >= 1, or -1", value, ASIDE)
+        raise BadInputError(f"{FIELD}.{field}", "a whole number >= 1, or -1", value, ASIDE)
     return str(value)
 
 
 def gptq(fields: Fields) -> Format:
     """Read GPTQ: a group's scale and zero point whether symmetric or not, and an index whatever the order."""
+    fields.get("pack_dtype", None, "int32")  # other words would leave other gaps at the end of a row
     found = named(f"gptq-int{fields.get('bits')}-g{group(fields)}", "bits")
     if fields.get("lm_head", None, False, True):
         return replace(found, kinds=found.kinds | {"head"})
@@ -130,7 +131,8 @@ def gptq(fields: Fields) -> Format:
 def awq(fields: Fields) -> Format:
     """Read AWQ, which stores zero points."""
     fields.get("zero_point", None, True)
-    return named(f"awq-int{fields.get('bits')}-g{group(fields)}", "bits")
+    bits, size = ("w_bit", "q_group_size") if "w_bit" in fields.stated else ("bits", "group_size")
+    return named(f"awq-int{fields.get(bits)}-g{group(fields, size)}", bits)
 
 
 def fp8(fields: Fields) -> Format:
@@ -148,6 +150,9 @@ def bitsandbytes(fields: Fields) -> Format:
         double = fields.get("bnb_4bit_use_double_quant", None, False, True)
         return named(f"{kind}-dq" if double else str(kind), "bnb_4bit_quant_type")
     fields.get("load_in_8bit", True)
+    fields.known.update(
+        ("bnb_4bit_quant_type", "bnb_4bit_use_double_quant")
+    )  # files of 8 bits carry them too
     return named("int8", "load_in_8bit")
 
 
@@ -198,6 +203,26 @@ def modelopt(fields: Fields) -> Format:
         return replace(named("fp8", "quant_algo"), matrix_bits=32)
     fields.get("group_size", None, 16)
     return named("nvfp4", "quant_algo")
+
+
+def cache_format(stated: object, field: str) -> str | None:
+    """Return the format of keys and values that a source states; None if it states none.
+
+    >>> cache_format({"dynamic": False, "num_bits": 8, "type": "float"}, "kv_cache_scheme")
+    'fp8'
+
+    Raises
+    ------
+    BadInputError
+        It is another one than floats of 8 bits.
+
+    """
+    if not stated:
+        return None
+    eight = isinstance(stated, dict) and stated.get("num_bits") == 8 and stated.get("type") == "float"
+    if eight or stated == "FP8":
+        return "fp8"
+    raise BadInputError(field, "floats of 8 bits", stated, "add --kv, for example --kv fp8 or --kv bf16")
 
 
 def mlx(fields: Fields) -> Format:

@@ -164,6 +164,27 @@ class Source:
         named = quantised_by_name(self.name)
         return None if named is None else f"not stated, though the name says {named}"
 
+    @property
+    def cache_format(self) -> str | None:
+        """The format of keys and values that the source itself states; None if it states none.
+
+        Raises
+        ------
+        BadInputError
+            It is not understood.
+
+        """
+        inside = self.stated("quantization_config")
+        quantised = inside if isinstance(inside, dict) else {}
+        stated = {"kv_cache_scheme": self.stated("kv_cache_scheme")}
+        names = ("kv_cache_scheme", "kv_cache_quant_algo")
+        stated |= {f"quantization_config.{name}": quantised.get(name) for name in names}
+        if not any(stated.values()):
+            return None
+        from memcalc.files.quantization import cache_format
+
+        return next(found for field, one in stated.items() if (found := cache_format(one, field)))
+
     def states(self, weights: str) -> bool:
         """Say whether a format is the one that the source states: naming it means the same checkpoint."""
         try:
@@ -281,4 +302,6 @@ def in_keys(error: RefusalError, keys: Mapping[str, str]) -> RefusalError:
 
     given = named(error.given) if isinstance(error.given, str) else error.given
     remedy = "convert the model again" if "config.json" in error.remedy else named(error.remedy)
-    return type(error)(keys.get(error.field, error.field), named(error.expected), given, remedy)
+    found = type(error)(keys.get(error.field, error.field), named(error.expected), given, remedy)
+    found.others = tuple(in_keys(other, keys) for other in error.others)
+    return found

@@ -191,7 +191,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     of(lambda: chosen.check(model, ranks, stored.rule))
     device = of(lambda: where.device if where else None)
     own = of(lambda: chosen.options(with_chunk(chosen, options), device, ranks))
-    named = of(lambda: cache_named(found, chosen.default_cache_format(model, device), options))
+    named = of(lambda: cache_named(found, chosen, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
     of(lambda: refuse_host(chosen, where, own))
@@ -262,11 +262,16 @@ def shares_of(
     return chosen.shares(model, rule, [device.capacity_bytes for device in where.each]) or ()
 
 
-def cache_named(found: Source, usual: str | None, options: ServingOptions) -> str | None:
-    """Return the cache's format as it was named, or as the engine has it."""
-    if options.kv is None:
-        refuse_stated_cache(found.fields)
-    return usual if options.kv is None else options.kv
+def cache_named(found: Source, chosen: Engine, usual: str | None, options: ServingOptions) -> str | None:
+    """Return the cache's format as it was named, as the source states it, or as the engine has it."""
+    if options.kv is not None:
+        return options.kv
+    return stated_cache(found, chosen) or usual
+
+
+def stated_cache(found: Source, chosen: Engine) -> str | None:
+    """Return the cache's format that the source states; an engine without it does not ask."""
+    return found.cache_format if "fp8" in chosen.cache_formats else None
 
 
 def assumption(found: Source, stored: StoredModel) -> str:
@@ -392,6 +397,8 @@ def weights_reason(plan: ServingPlan) -> str:
 
 def cache_reason(plan: ServingPlan) -> str:
     """Return why the cache has its format where none was named."""
+    if stated_cache(plan.source, plan.engine):
+        return "as the source states"
     return "as the activations" if plan.kv[0].bits == plan.activation.bits else "the engine's own"
 
 
@@ -470,21 +477,6 @@ def kv_formats(
     known = chosen.cache_formats
     first, second = (chosen.cache_layout(model, known[name], own) for name in (keys, values or keys))
     return first, second
-
-
-def refuse_stated_cache(fields: Mapping[str, object]) -> None:
-    """Refuse a cache format that the source states.
-
-    Raises:
-        BadInputError: the config, or its quantization_config, has a kv_cache_scheme.
-
-    """
-    stated = fields.get("quantization_config")
-    inner = stated.get("kv_cache_scheme") if isinstance(stated, dict) else None
-    for scheme in (fields.get("kv_cache_scheme"), inner):
-        if scheme:
-            remedy = "add --kv, for example --kv fp8 or --kv bf16"
-            raise BadInputError("kv_cache_scheme", "nothing, or --kv", scheme, remedy)
 
 
 def chosen_draft(

@@ -53,6 +53,8 @@ def head_counts(config: Config) -> tuple[int, int, int]:
     """
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
     kv_heads = config.optional("num_key_value_heads") or heads
+    if config.is_old_null("num_key_value_heads"):
+        config.assumed["num_key_value_heads"] = kv_heads
     if heads % kv_heads:
         remedy = "every key/value head serves the same number of query heads"
         given = f"{kv_heads} for {heads} query heads"
@@ -249,6 +251,10 @@ def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer
 
     """
     width, vocab = config.size("hidden_size"), config.size("vocab_size")
+    multiple = config.optional("pad_vocab_size_multiple")
+    if multiple is not None and vocab % multiple:
+        remedy = "whether the vocabulary is padded further is not known: correct one of the two"
+        raise BadInputError("pad_vocab_size_multiple", f"a divisor of vocab_size {vocab}", multiple, remedy)
     tied = config.flag("tie_word_embeddings")
     outside: list[tuple[str, Part]] = [
         ("model.embed_tokens", Embedding(vocab, width)),

@@ -54,6 +54,7 @@ def qwen2(config: Config, name: str) -> Model:
 
 def qwen3(config: Config, name: str) -> Model:
     """Read Qwen3: a norm on every query and key head, and its own head_dim."""
+    config.flag("use_qk_norm")  # the class has the norms whatever it says
     biased, width, mlp = config.flag("attention_bias"), config.size("hidden_size"), dense_mlp(config)
     layers = stack(
         windows_from_layer(config),

@@ -16,6 +16,7 @@ __all__ = ["qwen3_moe"]
 def qwen3_moe(config: Config, name: str) -> Model:
     """Read Qwen3-MoE: experts every `decoder_sparse_step` layers, but not in `mlp_only_layers`."""
     attention = gqa(config, window=sliding_window(config), biased=config.flag("attention_bias"), qk_norm=True)
+    config.flag("use_qk_norm")  # the class has the norms whatever it says
     plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
     width, normed = config.size("hidden_size"), config.flag("norm_topk_prob")
