@@ -94,11 +94,11 @@ def nearest_names(text: str) -> str:
     from memcalc.errors import nearest
 
     whole = text.replace(":", "-")  # ollama's tags
-    quantised = in_format(whole)
+    found = canonical_name(whole) or in_format(whole)
     wanted = family_name(whole) or "/"
     begun = sorted((name for name in catalogue() if family_name(name).startswith(wanted)), key=len)
-    if quantised:
-        return f"did you mean {quantised}?"
+    if found:
+        return f"did you mean {found}?"
     if "/" not in whole:
         begun = [name.partition("/")[2] for name in begun]
     if begun:

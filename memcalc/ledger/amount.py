@@ -19,8 +19,8 @@ class Amount(int):
     counts how often one amount goes into another.
 
     >>> total = Amount(65_524_246_528)
-    >>> total, str(total), f"{total:,} B"
-    (61.02 GiB, '61.02 GiB', '65,524,246,528 B')
+    >>> total, str(total), f"{total:>12}", f"{total:,} B"
+    (61.02 GiB, '61.02 GiB', '   61.02 GiB', '65,524,246,528 B')
     >>> total.gib == total / 2**30, total.gb
     (True, 65.524246528)
     >>> 2 * total, total - 2**30, -sum([total, total]), total // 2
@@ -67,7 +67,10 @@ class Amount(int):
     __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
-        return format(int(self), spec) if spec else gib(self)
+        # in GiB, at the right of a width; with a type or a thousands sign the number of bytes
+        if not set(spec) <= set("<>^ 0123456789"):
+            return format(int(self), spec)
+        return format(gib(self), spec if set(spec) & set("<>^") else f">{spec}")
 
 
 def amount(size: Any) -> Any:

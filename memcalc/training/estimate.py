@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError, nearest
+from memcalc.errors import BadInputError, Described, UnknownNameError, nearest
 from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
@@ -133,7 +133,17 @@ class TrainingEstimate(Shown):
 
     @property
     def device(self) -> PoolBudget:
-        """The budget of a device of the fullest stage."""
+        """The budget of a device of the fullest stage.
+
+        Raises
+        ------
+        BadInputError
+            There is one for each point of a sweep.
+
+        """
+        if self.plan.points is not None:
+            remedy = "allocated_bytes and at() have an element for each point"
+            raise BadInputError("device", "a single plan", Described("a sweep"), remedy)
         return self.stage.device
 
     @property
@@ -191,7 +201,7 @@ class TrainingEstimate(Shown):
         """
         if self.plan.points is not None:
             remedy = "compare allocated_bytes with what the device has"
-            raise BadInputError("--on", "a single plan", "a sweep", remedy)
+            raise BadInputError("--on", "a single plan", Described("a sweep"), remedy)
         return None if self.plan.machine is None else self.lacking("bytes") is None
 
     def lacking(self, end: str) -> str | None:

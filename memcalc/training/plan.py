@@ -400,6 +400,8 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
     experts = options.experts or plan.implementation.experts
     return {
         **vars(options),
+        "implementation": plan.implementation.id,
+        "optimizer": plan.optimizer.id,
         "gradients": plan.gradients,
         "optimizer_step": plan.optimizer_step,
         "loss": plan.loss.id,

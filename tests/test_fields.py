@@ -1,0 +1,207 @@
+"""Fields of published configs that change no memory are no reason to refuse; those that do are refused.
+
+Each is in a public file: of fine-tunes and mirrors (Unsloth, mergekit, TheBloke, Optimum, transformers.js),
+and of the makers of models themselves. Read 2026-11; classes of transformers 5.23 pass them over.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
+from memcalc.files.readers import read
+from memcalc.files.source import Source
+from memcalc.serving import serve
+
+PUBLIC = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))[
+    "models"
+]
+LLAMA, MISTRAL = "meta-llama/Meta-Llama-3.1-8B", "mistralai/Mistral-7B-v0.3"
+MIXTRAL, QWEN2, QWEN3 = "mistralai/Mixtral-8x7B-v0.1", "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-8B"
+MOE, GLM, GPT2 = "Qwen/Qwen3-30B-A3B", "zai-org/GLM-5", "openai-community/gpt2"
+DEEPSEEK, KIMI, AIR = "deepseek-ai/DeepSeek-V3", "moonshotai/Kimi-K2-Instruct", "zai-org/GLM-4.5-Air"
+GEMMA, OSS, PHI = "google/gemma-3-27b-it", "openai/gpt-oss-20b", "microsoft/phi-4"
+
+HARMLESS = [
+    (LLAMA, {"unsloth_version": "2026.3.5"}),
+    (LLAMA, {"unsloth_version": "2026.4.7", "unsloth_fixed": True}),
+    (LLAMA, {"is_llama_config": True, "rope_interleaved": False}),
+    (LLAMA, {"transformers.js_config": {"kv_cache_dtype": {"q4f16": "float16"}, "dtype": "q4"}}),
+    (LLAMA, {"max_sequence_length": 2048}),
+    (LLAMA, {"mergekit": {"merge_method": "slerp", "slices": [{"layer_range": [0, 32]}]}}),
+    (LLAMA, {"num_labels": 1}),
+    (LLAMA, {"num_labels": 3, "id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}}),
+    (LLAMA, {"problem_type": "single_label_classification"}),
+    (LLAMA, {"chat_template": "{% for message in messages %}"}),
+    (LLAMA, {"_commit_hash": "0e9e39f249a16976918f6564b8830bc894c89659"}),
+    (LLAMA, {"_name_or_path": "x", "transformers_version": "4.57.1"}),
+    (LLAMA, {"neftune_noise_alpha": 5}),
+    (LLAMA, {"attn_implementation": "flash_attention_2"}),
+    (LLAMA, {"_attn_implementation_autoset": True}),
+    (LLAMA, {"_flash_attn_2_enabled": True}),
+    (LLAMA, {"use_flash_attn": True}),
+    (LLAMA, {"use_sdpa": True}),
+    (LLAMA, {"torch_compile": True}),
+    (LLAMA, {"gradient_checkpointing": True}),
+    (LLAMA, {"low_cpu_mem_usage": True}),
+    (LLAMA, {"device_map": {"": 0}}),
+    (LLAMA, {"trust_remote_code": True}),
+    (LLAMA, {"pad_vocab_size_multiple": 64}),
+    (LLAMA, {"rope_condense_ratio": 1}),
+    (LLAMA, {"rope_condense_ratio": 8}),
+    (LLAMA, {"use_dynamic_ntk": True, "use_logn_attn": True}),
+    (LLAMA, {"max_tokenizer_truncation": 4096}),
+    (LLAMA, {"model_max_length": 8192, "tokenizer_model_max_length": 8192}),
+    (LLAMA, {"keys_to_ignore_at_inference": ["past_key_values"]}),
+    (LLAMA, {"num_experts": None}),
+    (LLAMA, {"num_experts": 0, "num_experts_per_tok": 0}),
+    (LLAMA, {"shared_expert_intermediate_size": 0}),
+    (LLAMA, {"pretraining_tp": 2}),
+    (LLAMA, {"eos_token_id": [128001, 128008, 128009], "pad_token_id": 128004}),
+    (LLAMA, {"auto_map": {"AutoConfig": "configuration_x.XConfig"}}),
+    (LLAMA, {"use_cache": False, "tokenizer_class": "LlamaTokenizer"}),
+    (LLAMA, {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "max_length": 4096}),
+    (LLAMA, {"attention_dropout": 0.1, "hidden_dropout": 0.1}),
+    (LLAMA, {"vision_config": None, "adapter_path": None, "quantization_config": None}),
+    (MISTRAL, {"head_dim": None}),
+    (MISTRAL, {"sliding_window": None, "attention_dropout": 0.0}),
+    (MIXTRAL, {"router_jitter_noise": 0.0, "output_router_logits": True}),
+    (QWEN2, {"use_mrope": False}),
+    (QWEN2, {"seq_length": 8192}),
+    (QWEN2, {"max_window_layers": 21, "use_sliding_window": False, "sliding_window": 32768}),
+    (QWEN3, {"use_qk_norm": True}),
+    (QWEN3, {"layer_types": ["full_attention"] * 36}),
+    (QWEN3, {"model_name": "unsloth/Qwen3-8B", "unsloth_fixed": True}),
+    (MOE, {"shared_expert_intermediate_size": 0, "use_qk_norm": True}),
+    (MOE, {"router_aux_loss_coef": 0.001, "norm_topk_prob": True}),
+    (GLM, {"moe_router_dtype": "float32"}),
+    (GLM, {"layer_types": ["deepseek_sparse_attention"] * 78}),
+    (GLM, {"num_experts": 256}),
+    (AIR, {"use_qk_norm": False, "moe_router_dtype": "fp32"}),
+    (DEEPSEEK, {"aux_loss_alpha": 0.001, "seq_aux": True, "ep_size": 1}),
+    (KIMI, {"attn_module_list_cfg": []}),
+    (GEMMA, {"mm_tokens_per_image": 256, "boi_token_index": 255999}),
+    (OSS, {"swiglu_limit": 7.0, "router_aux_loss_coef": 0.9, "initial_context_length": 4096}),
+    (PHI, {"original_max_position_embeddings": 16384}),
+    (GPT2, {"n_special": 0, "predict_special_tokens": True}),
+    (GPT2, {"task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}}),
+    (GPT2, {"summary_type": "cls_index", "reorder_and_upcast_attn": False}),
+]
+MEMORY = [  # what may be a size, a switch or a kind of layer that the class does not have
+    (LLAMA, {"num_experts": 8}, "num_experts"),
+    (LLAMA, {"shared_expert_intermediate_size": 1024}, "shared_expert_intermediate_size"),
+    (MOE, {"shared_expert_intermediate_size": 1024}, "shared_expert_intermediate_size"),
+    (LLAMA, {"num_kv_shared_layers": 4}, "num_kv_shared_layers"),
+    (LLAMA, {"use_qk_norm": True}, "use_qk_norm"),
+    (LLAMA, {"layer_types": ["linear_attention"] * 32}, "layer_types"),
+    (LLAMA, {"linear_attn_config": {"num_heads": 32}}, "linear_attn_config"),
+    (LLAMA, {"load_in_4bit": True}, "load_in_4bit"),
+    (LLAMA, {"mm_hidden_size": 1024}, "mm_hidden_size"),
+    (LLAMA, {"pad_vocab_size_multiple": 1000}, "pad_vocab_size_multiple"),
+    (GLM, {"layer_types": ["sliding_attention"] * 78}, "layer_types"),
+]
+
+
+def fields_of(name):
+    return PUBLIC[name]["config"] if name in PUBLIC else record(name).fields
+
+
+def test_there_are_sixty():
+    assert len(HARMLESS) >= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "added"), HARMLESS, ids=lambda given: given if isinstance(given, str) else ""
+)
+def test_the_same_model_as_without(name, added):
+    fields = fields_of(name)
+    model, plain = read({**fields, **added}), read(fields)
+    assert (model.parameters, model.active_parameters) == (plain.parameters, plain.active_parameters)
+    assert list(model.weights()) == list(plain.weights())
+    assert list(model.cache(1, 4096)) == list(plain.cache(1, 4096))
+
+
+@pytest.mark.parametrize(("name", "added", "field"), MEMORY)
+def test_what_may_change_memory_is_still_refused(name, added, field):
+    with pytest.raises(BadInputError) as refused:
+        read({**fields_of(name), **added})
+    assert refused.value.field == field
+    assert len(str(refused.value)) < 1000
+
+
+def test_all_of_them_are_named_at_once():
+    """Four fields that no class of this name has, as in Kimi-K3, and what was likely meant by a fifth."""
+    added = {
+        "attn_res_block_size": 4,
+        "latent_moe": True,
+        "linear_attn_config": {"a": 1},
+        "kda_layers": [1, 2],
+    }
+    with pytest.raises(BadInputError) as refused:
+        read({**fields_of(LLAMA), **added})
+    assert [one.field for one in (refused.value, *refused.value.others)] == list(added)
+    missing = {name: value for name, value in fields_of(LLAMA).items() if name != "num_key_value_heads"}
+    with pytest.raises(BadInputError, match=r"num_key_value_head: .*did you mean num_key_value_heads\?"):
+        read({**missing, "num_key_value_head": 8})
+
+
+def test_null_is_as_many_as_query_heads_where_transformers_4_took_it():
+    """It is named with the sizes that the file does not state."""
+    model = read({**fields_of(MISTRAL), "num_key_value_heads": None})
+    assert model.class_defaults == ("num_key_value_heads 32",)
+    assert model.parameters > read(fields_of(MISTRAL)).parameters
+    with pytest.raises(BadInputError, match="another value than null"):
+        read({**fields_of(MOE), "num_key_value_heads": None})
+
+
+# Quantisation
+
+EIGHT = {"dynamic": False, "num_bits": 8, "type": "float"}
+GROUP = {"weights": EIGHT, "input_activations": EIGHT, "targets": ["Linear"]}
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True}
+BNB = {"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}
+STORED = [
+    ({**GPTQ, "pack_dtype": "int32", "meta": {"quantizer": ["gptqmodel:2.2.0"]}}, "gptq-int4-g128"),
+    ({**BNB, "bnb_4bit_quant_type": "fp4", "bnb_4bit_use_double_quant": False}, "int8"),
+    ({"quant_method": "awq", "w_bit": 4, "q_group_size": 128, "zero_point": True}, "awq-int4-g128"),
+]
+CACHED = [
+    {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": EIGHT, "ignore": ["lm_head"]},
+    {"quant_method": "modelopt", "quant_algo": "NVFP4", "kv_cache_scheme": EIGHT, "ignore": ["lm_head"]},
+    {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8"},
+    {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"group_0": GROUP},
+        "kv_cache_scheme": {**EIGHT, "strategy": "tensor", "symmetric": True},
+    },
+]
+
+
+def quantised(stated):
+    return Source("x", {**fields_of(QWEN3), "quantization_config": stated}, "x")
+
+
+@pytest.mark.parametrize(("stated", "weights"), STORED)
+def test_what_tools_say_of_their_work_is_understood(stated, weights):
+    assert serve(quantised(stated), context=8192).plan.weights == weights
+
+
+@pytest.mark.parametrize("stated", CACHED)
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_format_of_the_cache_that_the_file_states_is_used_and_said(stated, engine):
+    served = serve(quantised(stated), context=8192, engine=engine)
+    assert [form.id for form in served.plan.kv] == ["fp8", "fp8"]
+    assert "KV cache fp8 (as the source states)" in served.plan.defaults
+    named = serve(quantised(stated), context=8192, engine=engine, kv="bf16")
+    assert named.cache_bytes == 2 * served.cache_bytes
+
+
+def test_another_one_is_refused_with_the_option_to_state():
+    stated = {**CACHED[0], "kv_cache_scheme": {**EIGHT, "type": "int"}}
+    with pytest.raises(BadInputError, match=r"kv_cache_scheme: expected floats of 8 bits.*add --kv"):
+        serve(quantised(stated), context=8192, engine="vllm")
+    assert serve(quantised(stated), context=8192, engine="vllm", kv="fp8").plan.kv[0].id == "fp8"
