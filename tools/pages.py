@@ -144,6 +144,7 @@ def machines() -> str:
         {
             "device": f"`{item.id}`",
             "name": item.name,
+            "kind": item.kind,
             "on the box": item.nominal,
             "driver prints, MiB": item.printed_mib,
             "framework sees, MiB": item.visible_mib,
