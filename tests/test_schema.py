@@ -67,6 +67,7 @@ ANSWERED = [
     ],
     [*TRAIN, "--implementation", "megatron", "--pp", "4", "--vpp", "2", "--world", "8", "--rank", "first"],
     ["train", SPARSE, "--seq", "512", "--trainable", "self_attn", "--optimizer", "sgd", "--repeat-kv", "yes"],
+    [*SERVE, "--engine", "vllm", "--engine-command"],
     ["which", QWEN, "--context", "8192", "--engine", "vllm"],
     ["which", "deepseek-ai/DeepSeek-R1", "--context", "8192", "--weights", "Q4_K_M"],
     *(["list", what] for what in ("models", "machines", "formats", "engines")),

@@ -326,13 +326,14 @@ def answer_of_serve() -> Schema:
         "max_context": or_null(number("the longest context that fits, bounded by memory alone")),
         "max_batch": or_null(number("the largest batch that fits, bounded by memory alone")),
         "model_max_context": or_null(number("the model's own limit")),
+        "command": text("the engine's own command, quoted for a shell; with --engine-command alone"),
         "lines": line(*moments, least=None),
         "header": HEADER,
         "differences": DIFFERENCES,
         "not_read": NOT_READ,
         "class_defaults": CLASS_DEFAULTS,
     }
-    return closed("", keys, "not_read", "class_defaults")
+    return closed("", keys, "command", "not_read", "class_defaults")
 
 
 def answer_of_train() -> Schema:

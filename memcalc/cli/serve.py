@@ -29,6 +29,8 @@ def add(parser: Parser) -> None:
     for name in ("max-context", "max-batch"):  # part of every answer on a machine: accepted, and not offered
         parser.add_argument(f"--{name}", action="store_true", help=SUPPRESS)
     parser.add_argument("--check", action="store_true", help=CHECK)
+    launch = "print the engine's own command for this plan; with --json under `command`"
+    parser.add_argument("--engine-command", action="store_true", help=launch)
 
 
 def answer(given: argparse.Namespace) -> Answer:
@@ -45,11 +47,11 @@ def answer(given: argparse.Namespace) -> Answer:
             raise BadInputError("--check", "a machine to check against", None, remedy)
         remedy = 'add it to --on, as in "1x rtx-4090 + 512GiB host"'
         raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
-    source = served.plan.source
+    source, launch = served.plan.source, {"command": served.launch_line} if given.engine_command else {}
     return Answer(
         1 if given.check and served.verdict != "fits" else 0,
-        lambda: fields(served) | header_fields(source) | config_fields(served.model),
-        lambda: "\n".join([str(served), *header_text(source)]),
+        lambda: fields(served) | launch | header_fields(source) | config_fields(served.model),
+        lambda: launch.get("command") or "\n".join([str(served), *header_text(source)]),
     )
 
 

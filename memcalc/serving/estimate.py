@@ -166,6 +166,20 @@ class ServingEstimate(Shown):
         return remedies(self.search)
 
     @property
+    def launch_line(self) -> str:
+        """The engine's own command for the plan, quoted for a shell.
+
+        Raises
+        ------
+        BadInputError
+            The engine has no such command, or does not make these weights of the source.
+
+        """
+        from memcalc.serving.launch import launch_line
+
+        return launch_line(self.plan)
+
+    @property
     def usable_bytes(self) -> Amount | None:
         """What the engine may use of one device; None without a machine."""
         return self.plan.usable_bytes

@@ -1,0 +1,133 @@
+"""`--engine-command`: the engine's own command says what the plan takes for granted."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+
+import pytest
+
+from memcalc.__main__ import main
+from memcalc.errors import BadInputError
+from memcalc.serving import serve
+from memcalc.serving.engines import ENGINES, engine
+from memcalc.serving.launch import LINES, LLAMA_FLAGS, SGLANG_FLAGS, VLLM_FLAGS
+
+QWEN = "Qwen/Qwen3-32B"
+FLAGS = {
+    "transformers": {},
+    "vllm": VLLM_FLAGS,
+    "vllm-ascend": VLLM_FLAGS,
+    "sglang": SGLANG_FLAGS,
+    "ktransformers": SGLANG_FLAGS,
+    "llama.cpp": LLAMA_FLAGS,
+}
+SAID_OTHERWISE = {
+    *("prefix_caching", "server", "n_seq_max", "kv_unified"),
+    # no option of the command: which layout or which files there are
+    *(
+        "plain_fp8",
+        "mmproj",
+        "mmproj_mib",
+        "rs_seq",
+        "gpu_layers",
+        "layerwise_prefill",
+        "language_model_only",
+    ),
+}
+
+
+def words(**asked):
+    return shlex.split(serve(QWEN, **asked).launch_line)
+
+
+def value(line, flag):
+    return line[line.index(flag) + 1]
+
+
+def test_vllm():
+    line = words(context=8192, on="2x h100-80g", engine="vllm", kv="fp8")
+    plan = serve(QWEN, context=8192, on="2x h100-80g", engine="vllm").plan
+    assert line[:3] == ["vllm", "serve", QWEN]
+    assert value(line, "--max-model-len") == "8192"
+    assert value(line, "--gpu-memory-utilization") == f"{plan.utilization:g}"
+    assert value(line, "--tensor-parallel-size") == "2"
+    assert value(line, "--max-num-seqs") == str(plan.engine_options["max_num_seqs"])
+    assert value(line, "--max-num-batched-tokens") == str(plan.engine_options["max_num_batched_tokens"])
+    assert value(line, "--kv-cache-dtype") == "fp8"
+    assert "--enforce-eager" not in line
+    assert "--enforce-eager" in words(context=8, engine="vllm", engine_options={"enforce_eager": True})
+    assert value(words(context=8, engine="vllm", weights="fp8"), "--quantization") == "fp8"
+
+
+def test_vllms_draft_and_adapters():
+    line = words(
+        context=8192, engine="vllm", draft="Qwen/Qwen3-0.6B", draft_tokens=3, lora_slots=2, tp=4, pp=2, dp=2
+    )
+    said = json.loads(value(line, "--speculative-config"))
+    assert said == {"method": "draft_model", "model": "Qwen/Qwen3-0.6B", "num_speculative_tokens": 3}
+    assert (value(line, "--max-loras"), value(line, "--max-lora-rank")) == ("2", "16")
+    ranks = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
+    assert [value(line, flag) for flag in ranks] == ["4", "2", "2"]
+
+
+def test_sglang():
+    """Its copies of attention lie within the tensor-parallel ranks."""
+    line = shlex.split(
+        serve("Qwen/Qwen3-30B-A3B", context=8192, engine="sglang", tp=1, dp=8, ep=8, kv="fp8").launch_line
+    )
+    assert line[:5] == ["python", "-m", "sglang.launch_server", "--model-path", "Qwen/Qwen3-30B-A3B"]
+    assert [value(line, flag) for flag in ("--tp-size", "--dp-size", "--ep-size")] == ["8", "8", "8"]
+    assert "--enable-dp-attention" in line
+    assert value(line, "--kv-cache-dtype") == "fp8_e4m3"
+    assert value(line, "--context-length") == "8192"
+
+
+def test_llama_cpp():
+    asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M"}
+    line = words(**asked, kv="q8_0/q4_0", engine_options={"n_gpu_layers": 20})
+    assert line[:3] == ["llama-server", "--hf-repo", f"{QWEN}:Q4_K_M"]
+    assert (value(line, "--ctx-size"), value(line, "--parallel")) == ("8192", "1")
+    assert (value(line, "--cache-type-k"), value(line, "--cache-type-v")) == ("q8_0", "q4_0")
+    assert value(line, "--n-gpu-layers") == "20"
+    assert "--parallel" not in words(**asked, engine_options={"server": True})
+    assert "--cpu-moe" in shlex.split(
+        serve("Qwen/Qwen3-30B-A3B", **asked, offload="experts", on="1x rtx-4090 + 64GiB host").launch_line
+    )
+
+
+@pytest.mark.parametrize("asked", [{}, {"weights": "nf4"}, {"weights": "int8"}, {"tp": 2}], ids=str)
+def test_transformers_is_python(asked):
+    line = words(context=8192, **asked)
+    program = line[line.index("-c") + 1]
+    ast.parse(program)
+    assert repr(QWEN) in program
+    assert ("BitsAndBytesConfig(" in program) == ("weights" in asked)
+    assert ("torchrun" in line) == ("tp" in asked)
+
+
+def test_what_an_engine_does_not_make_is_refused():
+    """Of a checkpoint in that format it is the repository's name that counts."""
+    with pytest.raises(BadInputError, match="--engine-command: expected weights as the source has them"):
+        words(context=8, engine="vllm", weights="awq-int4-g128")
+    with pytest.raises(BadInputError, match="--engine-command: expected an engine that has a command"):
+        words(context=8, engine="mindie")
+    own = serve("Qwen/Qwen3-32B-FP8", context=8, engine="vllm", weights="fp8-block128").launch_line
+    assert "--quantization" not in own
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_every_option_of_an_engine_has_a_word(name):
+    assert set(engine(name).defaults) <= set(FLAGS[name]) | SAID_OTHERWISE
+    assert set(LINES) | {"mindie"} == set(ENGINES)
+
+
+def test_the_command(capsys):
+    asked = ["serve", QWEN, "--context", "8192", "--engine", "vllm", "--engine-command"]
+    assert main(asked) == 0
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("vllm serve ")
+    assert "\n" not in line
+    assert main([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["command"] == line
