@@ -38,7 +38,7 @@ LIMITS = {
     ("vllm-ascend", "kv_bytes_per_rank"): Limit(1, 0.47, 0.47, 0, 7.4),
     ("vllm-ascend", "weights_bytes_per_rank"): Limit(3, 0.76, 1.6, 0, 0),
     ("sglang", "weights_bytes_per_rank"): Limit(4, 0.069, 0.089, 4, 0.15),
-    ("sglang", "kv_bytes_per_token"): Limit(6, 0.0092, 0.034, 3, 0),
+    ("sglang", "kv_bytes_per_token"): Limit(8, 0.0084, 0.028, 7, 0),
     ("sglang", "kv_bytes_per_rank"): Limit(2, 0.22, 0.23, 2, 0.78),
     ("sglang", "non_torch_bytes"): Limit(2, 26, 34, 2, 99),
     ("ktransformers", "device_bytes"): Limit(1, 0.37, 0.37, 1, 8.2),

@@ -120,6 +120,7 @@ SGLANG_NON_TORCH_ON_RANKS = in_gib(
     "2026-02",
 )
 SGLANG_LOADING = in_gib(0.11, 0.12, 0.13, SGLANG_LOGS, "2025-08")
+SGLANG_LOADING_AMD = in_gib(0.09, 0.1, 0.13, "sgl-project/sglang#18263 (MI355X)", "2026-07")
 SGLANG_GRAPHS = in_gib(
     0.06, 0.9, 1.85, f"least: SGLang's own logs for 4 sequences; else as vLLM's, {SWEEP}", "2026-04"
 )

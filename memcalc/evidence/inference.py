@@ -99,6 +99,7 @@ class Observation(NamedTuple):
     pp: int = 1
     ep: int = 1
     dp: int = 1
+    attention_dp: int = 1
     block_size: int | None = None
     visible_gib: float | None = None
     utilization: float | None = None

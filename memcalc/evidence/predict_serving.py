@@ -68,6 +68,7 @@ def serving_estimate(row: Observation) -> ServingEstimate:
         pp=row.pp,
         ep=row.ep,
         dp=row.dp,
+        attention_dp=row.attention_dp if row.attention_dp > 1 else None,
         engine=cast("EngineName", row.rules),
         engine_version=UNVERSIONED.get(row.rules, None if row.version == UNKNOWN else row.version),
         engine_options=engine_options(row),

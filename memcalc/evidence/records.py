@@ -149,10 +149,14 @@ def left_out_checks(reasons: Mapping[str, str]) -> Checks:
 def half_a_digit(printed: str) -> int:
     """Return half a unit of the last printed digit, in bytes: how far rounding can have moved a figure.
 
+    Of a sum or a difference of figures each can have been rounded.
+
     >>> half_a_digit("61.02 GiB"), half_a_digit("31.4 GB"), half_a_digit("511,214,080")
     (5368710, 50000000, 1)
+    >>> half_a_digit("8.23 + 8.23 GiB")
+    10737419
     """
-    digits = re.match(r"[-+0-9.]+", printed.replace(",", ""))
+    figures = re.match(r"[-+0-9.]+(?: [-+] [0-9.]+)*", printed.replace(",", ""))
     unit = next((size for name, size in UNITS if name in printed), 1)
-    decimals = len(digits[0].partition(".")[2]) if digits else 0
-    return ceil(unit / 10**decimals / 2)
+    decimals = [len(one.partition(".")[2]) for one in re.split(r" [-+] ", figures[0])] if figures else [0]
+    return ceil(sum(unit / 10**count / 2 for count in decimals))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from memcalc.data.constants import (
     SGLANG_GRAPHS,
     SGLANG_LOADING,
+    SGLANG_LOADING_AMD,
     SGLANG_NON_TORCH,
     SGLANG_NON_TORCH_ON_RANKS,
     SGLANG_REQUESTS,
@@ -267,8 +268,12 @@ class SGLang(Engine):
     def runtime_lines(self, rank: RankContext) -> Iterator[Line]:
         """Yield the runtime in its two shares, its tables, the workspace of attention, and the graphs."""
         yield from non_torch(rank)
+        amd = rank.device is not None and rank.device.vendor == "AMD"
         yield measured_line(
-            "loading workspaces", SGLANG_LOADING, formula="workspaces", evidence=cuda_evidence(rank)
+            "loading workspaces",
+            SGLANG_LOADING_AMD if amd else SGLANG_LOADING,
+            formula="workspaces",
+            evidence="measured" if amd else cuda_evidence(rank),
         )
         yield from request_table(rank)
         yield from attention_workspace(rank, self.rules)
