@@ -37,6 +37,14 @@ def test_latents_are_divided() -> None:
     assert shared.cache_bytes == alone.cache_bytes
 
 
+def test_what_was_printed_of_kimi() -> None:
+    """715,136 tokens in 46.80 GiB a rank, 5,721,088 where eight ranks share them: vllm recipes."""
+    kimi = "moonshotai/Kimi-K2-Instruct"
+    alone, shared = (serve(kimi, context=4096, tp=8, dcp=dcp, **NEW) for dcp in (1, 8))  # type: ignore[arg-type]
+    assert taken(alone, 715_136) == taken(shared, 5_721_088) == 715_136 * 70_272
+    assert f"{taken(shared, 5_721_088) / 2**30:.2f}" == "46.80"
+
+
 def test_the_indexers_keys_are_not() -> None:
     """They are whole on every rank: 61 x (656 / 2 + 132) B a token in fp8_ds_mla."""
     served = serve(SPARSE, context=4096, tp=8, dcp=2, kv="fp8", **NEW)  # type: ignore[arg-type]

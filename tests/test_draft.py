@@ -138,6 +138,9 @@ def test_llama_cpp_makes_a_second_context() -> None:
     assert (host.name, host.bytes) == ("draft weights: model.embed_tokens.weight", 2 * 151_936 * 1024)
     ahead = serve(GLM, context=8192, weights="Q8_0", draft="mtp")
     assert bytes_of(ahead, "draft KV cache") == 8192 * 2 * 8 * 128 * 2
+    *first, last = serve(GLM, context=8192, weights="Q8_0", draft="mtp", pp=2).stages
+    assert any("draft" in line.name for line in last.constant)
+    assert not any("draft" in line.name for stage in first for line in stage.constant)
 
 
 def test_the_largest_context_counts_the_draft() -> None:

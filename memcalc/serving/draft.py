@@ -123,7 +123,7 @@ def drafted(
         raise BadInputError(
             "--draft", "a model that generates", "embeddings", "leave it out with --task embed"
         )
-    if ranks.pp > 1 and engine.id in ("transformers", "llama.cpp"):
+    if ranks.pp > 1 and kind != MTP and engine.id in ("transformers", "llama.cpp"):
         remedy = "which device holds what of the draft is not understood; name one device"
         raise BadInputError("--draft", "one pipeline stage", f"{ranks.pp}", remedy)
     if kind == MTP:

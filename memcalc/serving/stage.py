@@ -66,7 +66,11 @@ class LoadedStage(NamedTuple):
     @property
     def summed(self) -> LoadedStage:
         """The same with all weights as one line: a search adds them up a hundred times."""
-        whole = Line(component="weights", name="all", bytes=self.weight_bytes, moments=ALWAYS)
+        low, high = (
+            sum(getattr(line, end) for line in self.weights) for end in ("least_bytes", "most_bytes")
+        )
+        size = self.weight_bytes
+        whole = Line(component="weights", name="all", bytes=size, moments=ALWAYS, low=low, high=high)
         return self._replace(weights=(whole,))
 
 
