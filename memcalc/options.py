@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -118,10 +118,19 @@ class OptionSet:
 
     def __repr__(self) -> str:
         """Leave out what is left at its default."""
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asked.items())})"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Store what is asked for: what was left at its default is known by being the default itself."""
+        return partial(type(self), **self._asked), ()
+
+    @property
+    def _asked(self) -> dict[str, object]:
         declared: Any = type(self)
         values = ((one.name, getattr(self, one.name), one.default) for one in fields(declared))
-        asked = (f"{name}={value!r}" for name, value, default in values if value is not default)
-        return f"{declared.__name__}({', '.join(asked)})"
+        return {name: value for name, value, default in values if value is not default}
 
 
 def about(

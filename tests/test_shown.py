@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import numpy as np
@@ -186,3 +187,34 @@ def test_completion_offers_the_public_names():
     assert {"model", "serve", "train", "states", "__version__"} <= set(dir(memcalc))
     for name in dir(memcalc):
         assert getattr(memcalc, name) is not None
+
+
+STORED = {
+    "plain": lambda: memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000", engine="vllm"),
+    "4 bits": lambda: memcalc.serve("Qwen/Qwen3-30B-A3B", context=8192, weights="nf4"),
+    "its own format": lambda: memcalc.serve("openai/gpt-oss-20b", context=8192, engine="sglang"),
+    "a preset": lambda: memcalc.serve(
+        "Qwen/Qwen3-32B", context=8192, weights="Q4_K_M", on="1x rtx-4090 + 64GiB host"
+    ),
+    "a step": lambda: memcalc.train("Qwen/Qwen3-8B", seq=4096, on="1x rtx-4090", trainable=("lm_head",)),
+    "adapters": lambda: memcalc.train("Qwen/Qwen3-8B", seq=4096, lora_rank=8, quantize_base="nf4"),
+    "machines": lambda: memcalc.which("Qwen/Qwen3-8B", context=4096),
+    "a model": lambda: memcalc.model("Qwen/Qwen3-8B"),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_an_answer_can_be_stored(name):
+    """With what it has computed already, and without."""
+    answer = STORED[name]()
+    stored, shown = pickle.dumps(answer), str(answer)
+    for one in (stored, pickle.dumps(answer)):
+        assert str(pickle.loads(one)) == shown
+
+
+def test_parts_of_an_answer_show_themselves_in_a_line():
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, on="2x rtx-a6000", engine="vllm")
+    assert repr(served.engine) == f"<vLLM {served.engine.release}>"
+    total, capacity = served.device.total_bytes, gib(served.device.capacity_bytes)
+    assert repr(served.device) == f"<2 x gpu: {total} of {capacity}, at prefill>"
+    assert repr(served.plan.source).startswith("<Qwen/Qwen3-32B, from ")

@@ -63,6 +63,9 @@ class Source:
         self.scale_bits, self.header, self.file_type, self.keys = scale_bits, header, file_type, keys
         self.defaults: tuple[str, ...] = ()  # what its name was taken for, in words
 
+    def __repr__(self) -> str:
+        return f"<{self.name}, from {self.found}>"
+
     @property
     def is_gguf(self) -> bool:
         """Whether the source is a GGUF file: its tensors have the types that they have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
@@ -88,12 +89,13 @@ def as_bitsandbytes(stored: StoredModel, *, stacked: bool) -> StoredModel:
         form = replace(
             form, assumed="experts and router in 16 bits: bitsandbytes quantises linear layers alone"
         )
-    usual = weight_only_rule(form, stored.activation)
-
-    def rule(tensor: Tensor) -> Format:
-        return form if tensor.name.endswith(GATES) and not tensor.format else usual(tensor)
-
+    rule = partial(gates_or, form, weight_only_rule(form, stored.activation))
     return StoredModel(model, rule, form, stored.activation)
+
+
+def gates_or(form: Format, usual: Rule, tensor: Tensor) -> Format:
+    """Return the format of a gate that names none of its own, else the usual one."""
+    return form if tensor.name.endswith(GATES) and not tensor.format else usual(tensor)
 
 
 def is_preset(weights: str) -> bool:

@@ -77,6 +77,13 @@ class PoolBudget:
         self.capacity_bytes, self.usable_bytes = capacity_bytes, usable_bytes
         self.lines, self.moment_names = lines, moment_names
 
+    def __repr__(self) -> str:
+        of = "" if self.capacity_bytes is None else f" of {amount(self.capacity_bytes)}"
+        return f"<{self.devices} x {self.name}: {self.total_bytes}{of}, at {self.fullest}>"
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "moments"}  # a view of a dict
+
     def holding(self, lines: tuple[Line, ...]) -> PoolBudget:
         """Return the same device with other lines."""
         return PoolBudget(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -231,7 +231,12 @@ def uniform_rule(rest: Format) -> Rule:
     >>> uniform_rule(FORMATS["bf16"])(Tensor("lm_head.weight", (10, 10), "head")).id
     'bf16'
     """
-    return lambda tensor: format_named(tensor.format) if tensor.format else rest
+    return partial(own_or, rest)
+
+
+def own_or(rest: Format, tensor: Tensor) -> Format:
+    """Return the format that a tensor names, or the rest's."""
+    return format_named(tensor.format) if tensor.format else rest
 
 
 def weight_only_rule(matrices: Format, rest: Format) -> Rule:
@@ -251,13 +256,12 @@ def weight_only_rule(matrices: Format, rest: Format) -> Rule:
     ('gptq-int4-g128', 'bf16')
 
     """
+    return partial(own_or_of_kind, matrices, rest)
 
-    def rule(tensor: Tensor) -> Format:
-        if tensor.format:
-            return format_named(tensor.format)
-        return matrices if tensor.kind in matrices.kinds and len(tensor.shape) > 1 else rest
 
-    return rule
+def own_or_of_kind(matrices: Format, rest: Format, tensor: Tensor) -> Format:
+    """Return the format that a tensor names, or that of its kind."""
+    return own_or(matrices if tensor.kind in matrices.kinds and len(tensor.shape) > 1 else rest, tensor)
 
 
 def as_matrix(tensor: Tensor) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, Faults
@@ -301,13 +302,15 @@ def is_trained(name: str, trainable: tuple[str, ...], adapters: Mapping[str, Ada
 def trains(options: TrainingOptions, model: Model, adapters: Mapping[str, Adapter]) -> Callable[[str], bool]:
     """Return the same test for the name of a matrix or norm inside of a layer, or outside of all."""
     names = frozenset(one.name for one in model.weights()) if options.trainable else frozenset()
+    return partial(trained_in_full, names, options.trainable, adapters)
 
-    def trained(name: str) -> bool:
-        inside = f"model.layers.{{layer}}.{name}.weight"
-        full = inside if inside in names else f"{name}.weight"
-        return is_trained(full, options.trainable, adapters)
 
-    return trained
+def trained_in_full(
+    names: frozenset[str], trainable: tuple[str, ...], adapters: Mapping[str, Adapter], name: str
+) -> bool:
+    """Say it of a name inside of a layer, if that is one of `names`, or of one outside of all."""
+    inside = f"model.layers.{{layer}}.{name}.weight"
+    return is_trained(inside if inside in names else f"{name}.weight", trainable, adapters)
 
 
 def makes_gradients(options: TrainingOptions, implementation: Implementation) -> bool:

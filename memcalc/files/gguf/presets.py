@@ -11,7 +11,7 @@ versions may differ, and what others publish as "UD" or "dynamic" follows no pre
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -464,11 +464,12 @@ def layer_formats(
 
 def rule_of_layers(outside: Mapping[str, Format]) -> Rule:
     """Return the rule of a model whose layers name their formats; its other tensors stand in a table."""
+    return partial(own_or_in_table, outside)
 
-    def rule(tensor: Tensor) -> Format:
-        return format_named(tensor.format) if tensor.format else outside[tensor.name]
 
-    return rule
+def own_or_in_table(outside: Mapping[str, Format], tensor: Tensor) -> Format:
+    """Return the format that a tensor names, or that stands in a table."""
+    return format_named(tensor.format) if tensor.format else outside[tensor.name]
 
 
 def facts_of(model: Model) -> Facts:

@@ -135,6 +135,9 @@ class Engine(ABC):
             raise UnknownNameError("--engine-version", expected, release, remedy)
         self.version, self.release = version, release or version
 
+    def __repr__(self) -> str:
+        return f"<{self.title} {self.release}>"
+
     @classmethod
     def for_version(cls, release: str) -> str | None:
         """Return the version whose behaviour a release has; None if it is not known.
