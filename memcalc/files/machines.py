@@ -255,9 +255,10 @@ def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
         BadInputError: the count is none from 1 to 999999999.
 
     """
-    number, name, one = 1, words, found(words)
-    split = None if one else COUNTED.fullmatch(words)  # "2080 ti" is found, and no count of a "ti"
-    if split is not None:
+    split = COUNTED.fullmatch(words)
+    number, name = 1, words
+    one = None if split is not None and split[2] else found(words)  # "2080 ti" is no count of a "ti"
+    if split is not None and one is None:
         digits, times, rest = split.groups()
         if not 1 <= len(digits.lstrip("0")) < 10:
             expected = 'a count from 1 to 999999999, as in "2x rtx-a6000"'
