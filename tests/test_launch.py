@@ -97,6 +97,20 @@ def test_llama_cpp():
     )
 
 
+def test_drafts_embeddings_and_shared_tokens():
+    """Each engine's own words for what stands beside the model."""
+    latent = serve("deepseek-ai/DeepSeek-V3", context=8192, engine="sglang", tp=8, dcp=4, draft="mtp")
+    line = shlex.split(latent.launch_line)
+    assert line[line.index("--dcp-size") + 1] == "4"
+    assert line[line.index("--speculative-algorithm") + 1] == "NEXTN"
+    ahead = serve("zai-org/GLM-4.5-Air", context=8192, weights="Q4_K_M", draft="mtp")
+    assert "--spec-type draft-mtp" in ahead.launch_line
+    beside = serve(QWEN, context=8192, weights="Q4_K_M", draft="Qwen/Qwen3-0.6B")
+    assert "--model-draft Qwen/Qwen3-0.6B" in beside.launch_line
+    assert "--runner pooling" in serve(QWEN, context=8, engine="vllm", task="embed").launch_line
+    assert "AutoModel.from_pretrained" in serve(QWEN, context=8, task="embed").launch_line
+
+
 @pytest.mark.parametrize("asked", [{}, {"weights": "nf4"}, {"weights": "int8"}, {"tp": 2}], ids=str)
 def test_transformers_is_python(asked):
     line = words(context=8192, **asked)

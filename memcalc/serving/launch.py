@@ -124,6 +124,7 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
     """Yield vLLM's command."""
     ranks, quantised = plan.parallelism, made(plan, MADE_BY_VLLM)
     yield from ("vllm", "serve", plan.source.name, "--dtype", DTYPES[plan.activation.id])
+    yield from ("--runner", "pooling") if plan.model.headless else ()
     yield from ("--quantization", quantised) if quantised else ()
     yield from ("--max-model-len", str(plan.context), "--gpu-memory-utilization", f"{plan.utilization:g}")
     yield from ("--tensor-parallel-size", str(ranks.tp))
@@ -169,6 +170,7 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     yield from ("--pp-size", str(ranks.pp)) if ranks.pp > 1 else ()
     yield from ("--dp-size", str(copies), "--enable-dp-attention") if copies > 1 else ()
     yield from ("--ep-size", str(ranks.ep)) if ranks.ep > 1 else ()
+    yield from ("--dcp-size", str(ranks.dcp)) if ranks.dcp > 1 else ()
     yield from own_options(plan, SGLANG_FLAGS)
     yield from cache_type(plan, "fp8_e4m3")
     if plan.options.lora_slots is not None:
@@ -213,20 +215,19 @@ def llama_cpp(plan: ServingPlan) -> Iterator[str]:
         yield "--cpu-moe"
     elif plan.offload is not None and "=" in plan.offload:
         yield from ("--override-tensor", plan.offload)
-    if plan.draft is not None and plan.options.draft != "mtp":
-        yield from ("--model-draft", str(plan.options.draft))
+    if plan.draft is not None:
+        yield from ("--spec-type", "draft-mtp") if plan.draft.is_mtp else ("--model-draft", plan.draft.asked)
 
 
 def transformers(plan: ServingPlan) -> Iterator[str]:
     """Yield a line of Python that loads the model; ranks that share matrices start by torchrun."""
     quantised, tp = made(plan, MADE_BY_TRANSFORMERS), plan.parallelism.tp
-    names = "AutoModelForCausalLM, BitsAndBytesConfig" if quantised else "AutoModelForCausalLM"
+    loader = "AutoModel" if plan.model.headless else "AutoModelForCausalLM"
+    names = f"{loader}, BitsAndBytesConfig" if quantised else loader
     words = [repr(plan.source.name), f'dtype="{DTYPES[plan.activation.id]}"']
     words += ['tp_plan="auto"' if tp > 1 else 'device_map="auto"']
     words += [f"quantization_config={quantised}"] if quantised else []
-    line = (
-        f"from transformers import {names}; model = AutoModelForCausalLM.from_pretrained({', '.join(words)})"
-    )
+    line = f"from transformers import {names}; model = {loader}.from_pretrained({', '.join(words)})"
     if tp > 1:
         yield from ("torchrun", "--nproc-per-node", str(tp), "--no-python")
     yield from ("python", "-c", line)
