@@ -588,7 +588,7 @@ def test_the_answer_names_the_program_and_the_other_ones_cache():
         for options in ({}, {"server": True})
     )
     assert "llama.cpp 0.5.0" in one
-    assert "as llama-cli and llama-server -np 1 run it" in one
+    assert "one sequence, swa_full=false, as llama-cli and llama-server -np 1 run it" in one
     assert "server=true, llama-server's own 4 slots: 2.45 GiB" in one
     assert "kv_cache         1.23 GiB" in one
     assert "kv_cache         2.45 GiB" in server

@@ -309,19 +309,18 @@ class LlamaCpp(Engine):
     ) -> tuple[str, str, Mapping[str, int]] | None:
         """Return which of its programs is meant, and the other one: of the slots none may be asked for.
 
-        >>> LlamaCpp().other_setup(LlamaCpp.defaults, 1)[:2]
-        ('as llama-cli and llama-server -np 1 run it', "server=true, llama-server's own 4 slots")
+        >>> LlamaCpp().other_setup(LlamaCpp.defaults, 1)[0]
+        'one sequence, swa_full=false, as llama-cli and llama-server -np 1 run it'
         """
         alone = f"llama-cli and llama-server -np {batch}"
-        slots = f"llama-server's own {SLOTS['n_seq_max']} slots"
+        windows = "" if options["swa_full"] else ", swa_full=false"
         if options["server"] and all(options[name] == value for name, value in SLOTS.items()):
-            return (
-                f"as llama-server runs it, {SLOTS['n_seq_max']} slots in one cache",
-                alone,
-                {**options, **{name: self.defaults[name] for name in SLOTS}},
-            )
+            taken = f"{SLOTS['n_seq_max']} slots in one cache{windows}, as llama-server runs it"
+            return taken, alone, {**options, **{name: self.defaults[name] for name in SLOTS}}
         if not options["server"] and not options["n_seq_max"] and batch <= SLOTS["n_seq_max"]:
-            return f"as {alone} run it", f"server=true, {slots}", {**options, "server": True, **SLOTS}
+            many = "one sequence" if batch == 1 else f"{batch} sequences"
+            slots = f"server=true, llama-server's own {SLOTS['n_seq_max']} slots"
+            return f"{many}{windows}, as {alone} run it", slots, {**options, "server": True, **SLOTS}
         return None
 
     def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
