@@ -10,6 +10,7 @@ from memcalc.errors import MemcalcError
 from memcalc.serving import serve
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.sglang_share import Asked, own_share, prefill_graphs
+from memcalc.serving.launch import launch_line
 
 QWEN, KIMI = "Qwen/Qwen3-32B", "moonshotai/Kimi-K2.5"
 
@@ -256,3 +257,35 @@ def test_the_newest_release_is_meant_and_unknown_ones_are_refused():
     assert engine("sglang", "0.4").version == "0.4.10"
     with pytest.raises(MemcalcError, match="--engine-version"):
         engine("sglang", "0.6")
+
+
+@pytest.mark.parametrize(
+    ("version", "on", "inner", "hidden"),
+    [
+        ("0.5.23", "8x b200", 384, 3072),
+        ("0.5.10", "8x b200", 512, 3072),
+        ("0.5.23", "8x a100-80g", 384, 3072),
+    ],
+)
+def test_mxfp4_experts_are_rounded_up_for_the_kernel(version, on, inner, hidden):
+    """A rank of 8 has 360 of an expert's 2,880 numbers."""
+    served = serve("openai/gpt-oss-120b", context=8, on=on, engine="sglang", engine_version=version)
+    (padding,) = (line for line in served.device.lines if line.name == "padding of MXFP4 experts")
+    experts = 36 * 128 * 3 * inner * hidden * 17 // 32
+    held = sum(
+        line.bytes for line in served.device.lines if ".experts." in line.name and "weight" in line.name
+    )
+    assert padding.low <= padding.bytes <= padding.high
+    assert held + padding.bytes == experts
+
+
+def test_sglangs_own_words_for_copies_of_attention_are_answered():
+    """`--tp 4 --dp 2` has four ranks there."""
+    with pytest.raises(MemcalcError, match="within the tp ranks are --attention-dp 2"):
+        serve("zai-org/GLM-4.5-Air", context=8, engine="sglang", tp=4, dp=2, on="4x b200")
+
+
+def test_a_command_says_the_share_that_the_engine_scales_itself():
+    """0.867 of an MI300X; the engine takes 0.85 of that."""
+    served = serve("Qwen/Qwen3-8B", context=8192, engine="sglang", on="1x mi300x")
+    assert " --mem-fraction-static 0.867 " in launch_line(served.plan)

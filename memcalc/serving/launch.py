@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.serving.engines.base import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -165,7 +166,10 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     yield from ("python", "-m", "sglang.launch_server", "--model-path", plan.source.name)
     yield from ("--dtype", DTYPES[plan.activation.id])
     yield from ("--quantization", quantised) if quantised else ()
-    yield from ("--context-length", str(plan.context), "--mem-fraction-static", f"{plan.utilization:g}")
+    device = None if plan.machine is None else plan.machine.device
+    scaled = plan.engine.asked_share(1, Setting(plan.model, device, ranks, plan.engine_options))
+    yield from ("--context-length", str(plan.context))
+    yield from ("--mem-fraction-static", f"{plan.utilization / scaled:g}")
     yield from ("--tp-size", str(ranks.tp * ranks.dp))
     yield from ("--pp-size", str(ranks.pp)) if ranks.pp > 1 else ()
     yield from ("--dp-size", str(copies), "--enable-dp-attention") if copies > 1 else ()

@@ -435,10 +435,10 @@ def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOp
         given = f"{found.ep} for tp {found.tp} x dp {found.dp}"
         raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are split over those ranks")
     if where is not None and found.world != where.count:
-        given = f"{found.world} ranks on {where.count} devices"
-        raise BadInputError(
-            "--tp x --pp x --dp", "as many ranks as devices", given, "change --on or the ranks"
-        )
+        given, remedy = f"{found.world} ranks on {where.count} devices", "change --on or the ranks"
+        if chosen.copies_attention and found.tp * found.pp == where.count:
+            remedy = f"copies of attention within the tp ranks are --attention-dp {found.dp}"
+        raise BadInputError("--tp x --pp x --dp", "as many ranks as devices", given, remedy)
     return found
 
 

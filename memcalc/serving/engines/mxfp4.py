@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.budget import Line
     from memcalc.serving.engines.base import RankContext
 
-__all__ = ["MXFP4", "expert_padding"]
+__all__ = ["MXFP4", "Kernel", "expert_padding"]
 
 MXFP4 = "mxfp4"
 
@@ -75,13 +75,13 @@ def padded_bytes(rank: RankContext, kernel: Kernel) -> tuple[int, int, int]:
     return low, usual, high
 
 
-def expert_padding(rank: RankContext) -> Iterator[Line]:
-    """Yield what MXFP4 experts grow by when they are laid out for the kernel."""
+def expert_padding(rank: RankContext, usual: Kernel | None = None) -> Iterator[Line]:
+    """Yield what MXFP4 experts grow by when they are laid out for the kernel; `usual` is an engine's own."""
     if MXFP4 not in rank.formats:
         return
     tensors = (tensor for tensor in rank.stage.weights() if rank.rule(tensor).id == MXFP4)
     stored = sum(tensor_bytes(rank.parallelism.on_rank(tensor), rank.rule(tensor)) for tensor in tensors)
-    possible = kernels(rank.device)
+    possible = kernels(rank.device) if usual is None else (usual, *kernels(rank.device))
     sizes = [padded_bytes(rank, kernel) for kernel in possible]
     low, high = min(one[0] for one in sizes) - stored, max(one[2] for one in sizes) - stored
     names = ", ".join(f"{one.name} {one.inner} x {one.hidden}" for one in possible)

@@ -37,7 +37,7 @@ from memcalc.serving.engines.base import (
     refuse_states,
     refuse_uneven,
 )
-from memcalc.serving.engines.mxfp4 import expert_padding
+from memcalc.serving.engines.mxfp4 import Kernel, expert_padding
 from memcalc.serving.engines.sglang_share import (
     NEWEST,
     NO_CARD,
@@ -99,6 +99,7 @@ COPYING = (
     "qwen3_moe",
 )
 COPYING_SINCE = tuple(RELEASES)[tuple(RELEASES).index("0.5.9") :]
+SGLANG_KERNEL = Kernel("FlashInfer as SGLang calls it", 128, 256)
 INDEXERS_APART = "0.5.3"  # the first with sparse attention: its pool was sized without the indexers' keys
 
 
@@ -261,9 +262,17 @@ class SGLang(Engine):
         """Yield what is loaded besides the weights, and the runtime."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
-        yield from expert_padding(rank)
+        yield from expert_padding(rank, self.usual_kernel(rank.device))
         yield weight_rounding(rank)
         yield from self.runtime_lines(rank)
+
+    def usual_kernel(self, device: Device | None) -> Kernel | None:
+        """Return how it lays out MXFP4 experts on Blackwell since 0.5.17; else as vLLM does.
+
+        Source: sgl-project/sglang, layers/quantization/mxfp4.py and layers/moe/fused_moe_triton/layer.py.
+        """
+        capability = "" if device is None else str(device.capability).partition(".")[0]
+        return SGLANG_KERNEL if capability in ("10", "12") and self.since(0, 5, 17) else None
 
     def runtime_lines(self, rank: RankContext) -> Iterator[Line]:
         """Yield the runtime in its two shares, its tables, the workspace of attention, and the graphs."""
