@@ -121,19 +121,41 @@ class Missing:
     def __getattr__(self, name: str) -> Any:
         raise Unsettled
 
-    __bool__ = __iter__ = __len__ = __getattr__
+    def __bool__(self) -> bool:
+        raise Unsettled
+
+    __iter__ = __len__ = __index__ = __bool__
+
+    def __call__(self, *_: object) -> Any:
+        raise Unsettled
+
+    def __eq__(self, other: object) -> bool:
+        raise Unsettled
+
+    __lt__ = __gt__ = __add__ = __sub__ = __mul__ = __rmul__ = __mod__ = __floordiv__ = __eq__
+    __hash__ = object.__hash__
 
 
 class Sound:
     """A record some of whose fields are faulty: whoever asks for one of those is passed over."""
 
     def __init__(self, record: object, faulty: frozenset[str]) -> None:
-        self._record, self._faulty = record, faulty
+        self.record, self.faulty = record, faulty
 
     def __getattr__(self, name: str) -> Any:
-        if name in self._faulty:
+        if name in self.faulty:
             raise Unsettled
-        return getattr(self._record, name)
+        derived: Any = getattr(type(self.record), name, None)  # it asks for fields in its turn
+        if isinstance(derived, property) and derived.fget is not None:
+            return derived.fget(self)
+        return getattr(self.record, name)
+
+    @staticmethod
+    def part(kind: Callable[..., Any], names: Iterable[str], options: object) -> Any:
+        """Return a record of some options, sound as far as they are; the faulty ones need defaults in it."""
+        faulty = options.faulty.intersection(names) if isinstance(options, Sound) else frozenset()
+        record = kind(**{name: getattr(options, name) for name in names if name not in faulty})
+        return Sound(record, faulty) if faulty else record
 
 
 class Faults:
@@ -149,8 +171,8 @@ class Faults:
 
     MISSING: Any = Missing()
 
-    def __init__(self) -> None:
-        self.found: list[RefusalError] = []
+    def __init__(self, found: Iterable[RefusalError] = ()) -> None:
+        self.found = list(found)
 
     def of(self, step: Callable[..., Any], *given: object) -> Any:
         """Take a step and return what it does; of one that refuses, or misses something, MISSING."""

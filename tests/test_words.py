@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -193,6 +194,55 @@ SEVERAL = [
 def test_all_that_is_wrong_is_said_at_once(said, typed, faults):
     line = said(*shlex.split(typed))
     assert [fault for fault in faults if fault not in line] == []
+
+
+# one fault each, of options that do not hang together: any two are said together
+SERVE = {
+    "--context": {"context": 0},
+    "--batch": {"batch": 0},
+    "--weights": {"weights": "q9"},
+    "--kv": {"kv": "fp9"},
+    "--on": {"on": "2x nothing"},
+    "--ep": {"ep": 3},
+    "--utilization": {"utilization": 2.0},
+    "--engine-option": {"engine_options": {"block": 1}},
+    "--tp": {"tp": 3},
+    "SOURCE": {"source": "nothing"},
+}
+TRAINED = {
+    "--seq": {"seq": 0},
+    "--micro-batch": {"micro_batch": 0},
+    "--optimizer": {"optimizer": "gravity"},
+    "--loss": {"loss": "magic"},
+    "--schedule": {"schedule": "gpipe"},
+    "--lora-targets": {"lora_targets": ("q_proj",)},
+    "--dropout": {"dropout": 1.0},
+    "--offload": {"offload": ("weights",)},
+    "--recompute-modules": {"recompute_modules": ("mlp",)},
+    "--repeat-kv": {"attention": "eager", "repeat_kv": False},
+    "--vocab-multiple": {"vocab_multiple": 0},
+    "--pipeline-layout": {"pipeline_layout": (16, 15)},
+    "--on": {"on": "2x nothing"},
+    "SOURCE": {"source": "nothing"},
+}
+HANG_TOGETHER = ({"--ep", "--tp"}, {"SOURCE", "--tp"}, {"SOURCE", "--pipeline-layout"})
+
+
+@pytest.mark.parametrize(
+    ("ask", "plan", "faults"),
+    [
+        (memcalc.serve, {"source": "Qwen/Qwen3-32B", "context": 8192, "engine": "vllm"}, SERVE),
+        (memcalc.train, {"source": "Qwen/Qwen3-8B", "seq": 4096}, TRAINED),
+    ],
+    ids=["serve", "train"],
+)
+def test_any_two_faults_are_said_together(ask, plan, faults):
+    for one, other in combinations(faults, 2):
+        if {one, other} in HANG_TOGETHER:
+            continue
+        with pytest.raises(MemcalcError) as refused:
+            ask(**{**plan, **faults[one], **faults[other]})
+        assert {each.field for each in (refused.value, *refused.value.others)} == {one, other}
 
 
 def test_what_depends_on_a_fault_is_not_one_of_its_own(said):

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, RefusalError
 from memcalc.files.sources import source as find_source
 from memcalc.files.storage import mtp_as_stored
 from memcalc.ledger.budget import Line
@@ -181,7 +181,10 @@ def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallel
     if engine.id == "vllm" and engine.since(0, 8) and not engine.since(0, 15):
         expected = "0.15 or newer, or V0, for a draft model"
         raise BadInputError("--engine-version", expected, engine.release, "or draft with --draft mtp")
-    found = find_source(asked)
+    try:
+        found = find_source(asked)
+    except RefusalError as error:
+        raise type(error)("--draft", error.expected, error.given, error.remedy) from None
     if found.uses_gguf() and not engine.reads_gguf:
         given = f"{found.found} for {engine.id}"
         raise BadInputError("--draft", "a checkpoint", given, "GGUF is llama.cpp's")

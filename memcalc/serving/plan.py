@@ -180,22 +180,31 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
 def filled_in(found: Source, where: Machine | None, options: ServingOptions, faults: Faults) -> ServingPlan:
     """Return the plan with everything that was left open filled in; what is faulty is missing in it."""
     of = faults.of
-    of(lambda: options.engine and engine(options.engine, options.engine_version))
+    named_engine = of(lambda: options.engine and engine(options.engine, options.engine_version))
     of(lambda: None if options.weights is None else refuse_unknown(options.weights))
     chosen = of(chosen_engine, found, options)
+    chosen = named_engine if found is faults.MISSING else chosen
     of(refuse_device, chosen, where)
     stored = of(lambda: chosen.loaded(found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)))
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
+    model = of(lambda: found.model) if stored is faults.MISSING else model
     model = of(lambda: for_task(chosen, model, options.task))
-    ranks = of(chosen_parallelism, chosen, where, options)
-    of(lambda: chosen.check(model, ranks, stored.rule))
-    device = of(lambda: where.device if where else None)
+    known = None if where is faults.MISSING else where
+    ranks, device = (
+        of(chosen_parallelism, chosen, known, options),
+        of(lambda: known.device if known else None),
+    )
+    for refuse in (refuse_copies, refuse_groups_of_experts, refuse_idle):
+        of(refuse, chosen, ranks, where)
+    rule = of(lambda: stored.rule)
+    of(lambda: chosen.check(model, ranks, rule))
+    of(lambda: None if options.kv is None else refuse_unknown_cache(chosen, options.kv))
     own = of(lambda: chosen.options(with_chunk(chosen, options), device, ranks))
     named = of(lambda: cache_named(found, chosen, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
     of(lambda: refuse_host(chosen, where, own))
-    setting = Setting(model, device, ranks, own, options.draft)
+    setting = of(lambda: Setting(model, device, ranks, own, options.draft))
     return ServingPlan(
         options=options,
         source=found,
@@ -204,14 +213,14 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         parallelism=ranks,
         on=of(lambda: options.on),
         machine=where,
-        rule=of(lambda: stored.rule),
+        rule=rule,
         kv=kv,
         activation=of(lambda: stored.activation),
         context=of(lambda: options.context),
         prompt=of(lambda: options.prompt),
         batch=of(lambda: options.batch),
         prefill_chunk=of(lambda: options.prefill_chunk),
-        utilization=of(share_taken, chosen, setting, options.utilization),
+        utilization=of(lambda: share_taken(chosen, setting, options.utilization)),
         engine_options=own,
         offload=offload,
         weights=of(lambda: stored.name),
@@ -419,30 +428,52 @@ def chosen_engine(found: Source, options: ServingOptions) -> Engine:
 
 
 def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOptions) -> ServingParallelism:
-    """Return the ranks that were asked for; else as the engine uses the machine's devices.
-
-    Raises:
-        BadInputError: the ranks are not as many as the devices, or do not divide the experts among them.
-
-    """
+    """Return the ranks that were asked for; else as the engine uses the machine's devices."""
     names = ServingParallelism._fields
     asked = {name: ranks for name in names if (ranks := getattr(options, name)) is not None}
     alone = where is not None and not {"tp", "pp", "dp"} & set(asked)
     usual = chosen.default_parallelism(where.count) if alone and where is not None else ServingParallelism()
-    found = usual._replace(**asked)
-    refuse_copies(chosen, found)
-    if found.tp * found.dp % found.ep:
-        given = f"{found.ep} for tp {found.tp} x dp {found.dp}"
+    return usual._replace(**asked)
+
+
+def refuse_groups_of_experts(_chosen: Engine, ranks: ServingParallelism, _where: Machine | None) -> None:
+    """Refuse ranks of experts that do not divide the ranks.
+
+    Raises:
+        BadInputError: they do not.
+
+    """
+    if ranks.tp * ranks.dp % ranks.ep:
+        given = f"{ranks.ep} for tp {ranks.tp} x dp {ranks.dp}"
         raise BadInputError("--ep", "a divisor of tp x dp", given, "experts are split over those ranks")
-    if where is not None and found.world != where.count:
-        given, remedy = f"{found.world} ranks on {where.count} devices", "change --on or the ranks"
-        if chosen.copies_attention and found.tp * found.pp == where.count:
-            remedy = f"copies of attention within the tp ranks are --attention-dp {found.dp}"
+
+
+def refuse_idle(chosen: Engine, ranks: ServingParallelism, where: Machine | None) -> None:
+    """Refuse more ranks than the machine has devices, or fewer.
+
+    Raises:
+        BadInputError: they are not as many.
+
+    """
+    if where is not None and ranks.world != where.count:
+        given, remedy = f"{ranks.world} ranks on {where.count} devices", "change --on or the ranks"
+        if chosen.copies_attention and ranks.tp * ranks.pp == where.count:
+            remedy = f"copies of attention within the tp ranks are --attention-dp {ranks.dp}"
         raise BadInputError("--tp x --pp x --dp", "as many ranks as devices", given, remedy)
-    return found
 
 
-def refuse_copies(chosen: Engine, ranks: ServingParallelism) -> None:
+def refuse_unknown_cache(chosen: Engine, named: str) -> None:
+    """Refuse a format of the cache that the engine does not know, or of keys, or of values.
+
+    Raises:
+        UnknownNameError: it does not.
+
+    """
+    for name in named.split("/", 1):
+        chosen.cache_formats[name]
+
+
+def refuse_copies(chosen: Engine, ranks: ServingParallelism, _where: Machine | None) -> None:
     """Refuse copies of attention with engines that have none, or that do not divide the ranks."""
     copies = ranks.attention_dp
     if copies > 1 and not chosen.copies_attention:

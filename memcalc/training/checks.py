@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError, choices, nearest
+from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
 from memcalc.training.plan import linear_names, stated_gradients
 from memcalc.training.precision import gradients_of
 
@@ -92,21 +92,26 @@ def ranks_divide_the_model(plan: TrainingPlan) -> None:
         ("expert_width", "tp" if parallel.expert_tp is None else "expert-tp", parallel.etp),
         ("experts", "ep", parallel.ep),
     )
+    found: dict[str, BadInputError] = {}
     for part in (part for layer in plan.model.groups for _, part in layer.parts):
         for what, option, ranks in divided:
             number = getattr(part, what, None)
-            if type(number) is int and number % ranks:
+            if option not in found and type(number) is int and number % ranks:
                 expected = f"a divisor of the model's {number} {what.replace('_', ' ')}"
-                raise BadInputError(f"--{option}", expected, ranks, "every rank gets as many")
+                found[option] = BadInputError(f"--{option}", expected, ranks, "every rank gets as many")
+    Faults(found.values()).refuse()
 
 
 def there_are_experts_to_deal_out(plan: TrainingPlan) -> None:
     """Refuse ranks, or a way to compute, for experts that the model does not have."""
     if plan.model.has_experts:
         return
+    faults = Faults()
     for option, given in (("ep", plan.parallelism.ep), ("expert-tp", plan.parallelism.expert_tp)):
         if given not in (None, 1):
-            raise BadInputError(f"--{option}", "a model with experts", given, "leave it out")
+            remedy = "it changes nothing there; leave it out"
+            faults.found.append(BadInputError(f"--{option}", "a model with experts", given, remedy))
+    faults.refuse()
 
 
 def ranks_divide_the_sequence(plan: TrainingPlan) -> None:
@@ -129,18 +134,22 @@ def there_are_experts_to_compute(plan: TrainingPlan) -> None:
 
 def options_mean_something(plan: TrainingPlan) -> None:
     """Refuse options that another implementation has."""
-    asked = plan.options
-    for name, given in (
-        ("repeat_kv", None if asked.repeat_kv is None else "yes" if asked.repeat_kv else "no"),
-        ("gradient_fusion", None if asked.gradient_fusion else "no"),
-        ("context_exchange", None if asked.context_exchange == "p2p" else asked.context_exchange),
-    ):
-        if given is not None and name not in plan.implementation.options:
-            flag, expected = (
-                name.replace("_", "-"),
-                f"no such option with --implementation {asked.implementation}",
-            )
-            raise BadInputError(f"--{flag}", expected, given, "it changes nothing there; leave it out")
+    faults = Faults()
+    for name, left_open in (("repeat_kv", None), ("gradient_fusion", True), ("context_exchange", "p2p")):
+        if name not in plan.implementation.options:
+            faults.of(refuse_option_of_another, plan, name, left_open)
+    faults.refuse()
+
+
+def refuse_option_of_another(plan: TrainingPlan, name: str, left_open: object) -> None:
+    """Refuse an option that the implementation does not have, if it was given."""
+    given = getattr(plan.options, name)
+    if given is left_open or given == left_open:
+        return
+    shown = {True: "yes", False: "no"}.get(given, given)
+    expected = f"no such option with --implementation {plan.implementation.id}"
+    remedy = "it changes nothing there; leave it out"
+    raise BadInputError(f"--{name.replace('_', '-')}", expected, shown, remedy)
 
 
 def there_are_ranks_that_exchange(plan: TrainingPlan) -> None:
@@ -364,8 +373,8 @@ def offload_moves_what_can_be_moved(plan: TrainingPlan) -> None:
 
 def dropout_is_a_share(plan: TrainingPlan) -> None:
     """Refuse a dropout that is no share."""
-    if not 0 <= plan.micro_batch.dropout < 1:
-        given = plan.options.dropout
+    given = plan.options.dropout
+    if given is not None and not 0 <= given < 1:
         raise BadInputError("--dropout", "a share from 0 to below 1", given, "0 switches it off")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.errors import BadInputError, Faults
+from memcalc.errors import BadInputError, Faults, Sound
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
@@ -152,7 +152,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
     loss = of(lambda: implementation.losses[asked.loss or implementation.default_loss])
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
-    model = of(trained_model, found, multiple)
+    model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple)
     adapters = of(adapters_of, asked, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)
@@ -210,7 +210,8 @@ def machine_of(options: TrainingOptions) -> Machine | None:
 def parallelism_of(options: TrainingOptions) -> TrainingParallelism:
     """Return the ranks in each direction."""
     names = ("world", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "shard", "sequence_parallel", "schedule")
-    return TrainingParallelism(**{name: getattr(options, name) for name in names})
+    found: TrainingParallelism = Sound.part(TrainingParallelism, names, options)
+    return found
 
 
 def default_multiple(implementation: Implementation, parallelism: TrainingParallelism) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from memcalc.errors import BadInputError, UnknownNameError, nearest
+from memcalc.errors import BadInputError, Faults, UnknownNameError, nearest
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
@@ -411,7 +411,7 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
         BadInputError: heads, key/value heads, widths or experts are no multiple of the ranks.
 
     """
-    ep, cuts = parallelism.ep, parallelism.attention_tp
+    ep, cuts, faults = parallelism.ep, parallelism.attention_tp, Faults()
     for layer in model.groups:
         for _, part in layer.parts:
             heads: dict[str, int] = {}
@@ -419,11 +419,14 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
                 heads["query heads"] = part.heads
             if is_gqa(part) and not (replicates and cuts % part.kv_heads == 0):
                 heads["key/value heads"] = part.kv_heads
-            refuse_remainder(heads, cuts, engine)
-            refuse_remainder(sharded_widths(part, parallelism), parallelism.tp, engine)
+            widths = sharded_widths(part, parallelism)
+            if not any(one.field == "--tp" for one in faults.found):
+                faults.of(refuse_remainder, heads, cuts, engine)
+                faults.of(refuse_remainder, widths, parallelism.tp, engine)
             if is_moe(part) and part.experts % ep:
                 expected = f"a divisor of the model's {part.experts} experts"
-                raise BadInputError("--ep", expected, ep, f"{engine} splits experts evenly")
+                faults.found.append(BadInputError("--ep", expected, ep, f"{engine} splits experts evenly"))
+    faults.refuse()
 
 
 def refuse_remainder(counts: Mapping[str, int], ranks: int, engine: str) -> None:
