@@ -85,6 +85,10 @@ def test_every_nvidia_device_has_cudas_name_of_its_generation():
         ("RTX PRO 6000 Blackwell Workstation Edition", 1, "rtx-pro-6000-blackwell"),
         ("Jetson AGX Orin 64GB", 1, "jetson-orin-64g"),
         ("Gaudi 3", 1, "gaudi3"),
+        ("H100 x8", 8, "h100-80g"),
+        ("h100x8", 8, "h100-80g"),
+        ("8 H100s", 8, "h100-80g"),
+        ("RTX 3080", 1, "rtx-3080"),
         ("Atlas 800I A2", 8, "ascend-910b-64g"),
     ],
 )
@@ -111,7 +115,10 @@ def test_every_id_and_every_other_name_means_one_device():
         ("h20", ["h20-96g", "h20-141g"]),
         ("4060 ti", ["rtx-4060-ti-8g", "rtx-4060-ti-16g"]),
         ("rtx 4090 16GB", ["rtx-4090", "rtx-4090-48g"]),
-        ("m4 max", ["m4-max-128g"]),  # known with one size of several
+        ("m4 max", ["m4-max-128g", "m4-max-36g", "m4-max-64g"]),
+        ("m3 ultra", ["m3-ultra-512g"]),  # known with one size of several
+        ("rtx 3060", ["rtx-3060-12g", "rtx-3060-8g"]),
+        ("mi300x8", ["mi300x"]),
         ("h100-80", ["h100-80g"]),
         ("rtx 4099", ["rtx-4090"]),
     ],
@@ -189,13 +196,12 @@ def test_the_list_shows_kind_and_what_is_nominal(capsys):
     assert rows["gb10"]["kind"] == "unified"
     assert rows["tpu-v6e"]["kind"] == "tpu"
     assert rows["atlas-800i-a2"]["kind"] == "server"
-    assert [name for name, row in rows.items() if row.get("nominal_only")] == ["rx-9060-xt-16g"]
+    nominal = [name for name, row in rows.items() if row.get("nominal_only")]
+    assert nominal == ["gh200-144g", "rtx-3060-8g", "rtx-3080-12g"]
     assert main(["list", "machines"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(rows)
-    assert [line.split()[0] for line in lines if line.endswith("; the box's number, assumed")] == [
-        "rx-9060-xt-16g"
-    ]
+    assert [line.split()[0] for line in lines if line.endswith("; the box's number, assumed")] == nominal
     assert next(line for line in lines if line.startswith("gb10")).split()[1:4] == [
         "unified",
         "121.69",
@@ -204,8 +210,8 @@ def test_the_list_shows_kind_and_what_is_nominal(capsys):
 
 
 def test_a_device_known_by_its_box_alone_says_so():
-    served = memcalc.serve(SMALL, context=8, on="rx-9060-xt-16g")
-    assert "rx-9060-xt-16g: 16 GB as printed on the box is assumed to be 16.00 GiB" in served.defaults
+    served = memcalc.serve(SMALL, context=8, on="rtx-3060-8g")
+    assert "rtx-3060-8g: 8 GB as printed on the box is assumed to be 8.00 GiB" in served.defaults
 
 
 def test_a_record_without_a_source_does_not_load():

@@ -24,6 +24,7 @@ AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB
 HOST_UNITS = {"GIB": 2**30, "GB": 10**9, "TIB": 2**40, "TB": 10**12}
 SIZE = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?\s*(MiB|GiB|TiB|GB|TB|G)", re.IGNORECASE)
 COUNTED = re.compile(r"([0-9]+)\s*([x×*]?)\s*([^0-9].*|(?<![0-9])[0-9].*)", re.IGNORECASE | re.DOTALL)
+COUNTED_BEHIND = re.compile(r"(.*\S)\s*[x×*]\s*([0-9]+)", re.IGNORECASE | re.DOTALL)
 # what stands before an id in a vendor's name, or within it, and tells no two devices of the record apart
 VENDORS = re.compile(
     "(?:nvidia|geforce|tesla|quadro|amd|instinct|radeon|intel|huawei|apple|google|cloud|habana)+"
@@ -255,9 +256,11 @@ def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
         BadInputError: the count is none from 1 to 999999999.
 
     """
-    split = COUNTED.fullmatch(words)
+    split, behind = COUNTED.fullmatch(words), COUNTED_BEHIND.fullmatch(words)
     number, name = 1, words
     one = None if split is not None and split[2] else found(words)  # "2080 ti" is no count of a "ti"
+    if behind is not None and one is None and found(behind[1]):
+        split = COUNTED.fullmatch(f"{behind[2]}x {behind[1]}")
     if split is not None and one is None:
         digits, times, rest = split.groups()
         if not 1 <= len(digits.lstrip("0")) < 10:
@@ -291,7 +294,8 @@ def found(name: str) -> Found | None:
     if SIZE.fullmatch(plain):
         return Found(sized(plain))
     known, wanted = spelled(), key(plain)
-    return known.get(wanted) or known.get(without_series(wanted))
+    names = (one for name in (wanted, wanted.removesuffix("s")) for one in (name, without_series(name)))
+    return next((known[one] for one in names if one in known), None)  # "8 H100s" are H100
 
 
 def without_series(name: str) -> str:
