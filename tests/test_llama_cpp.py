@@ -582,6 +582,13 @@ def test_windows_as_the_programs_keep_them(options, cells):
     assert cache_bytes(GEMMA, 8192, options, weights="Q4_K_M") == (10 * 8192 + 52 * cells) * a_layer
 
 
+def test_a_token_of_a_model_with_windows():
+    """10 of 62 layers grow on, as in the architecture; all of them while every window still grows."""
+    layer = 2 * 16 * 128 * 2
+    growth = growth_with(load_model(GEMMA), "llama.cpp")
+    assert (growth["bytes_per_token"], growth["bytes_per_token_in_window"]) == (10 * layer, 62 * layer)
+
+
 def test_the_answer_names_the_program_and_the_other_ones_cache():
     one, server = (
         str(serve(GEMMA, context=8192, weights="Q4_K_M", engine_options=options))

@@ -14,6 +14,7 @@ from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT, MIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import GGUF_KV_FORMATS
+from memcalc.ledger.model import everything
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import (
@@ -223,8 +224,12 @@ class LlamaCpp(Engine):
         return bool(options["mmproj"])
 
     def kept(self, context: int, window: int | None) -> int:
-        """Keep everything: how much of a window's cache is left out, `window_rule` says."""
-        return context
+        """Keep a window and the tokens of a pass, unless swa_full is asked for.
+
+        >>> LlamaCpp().kept(8192, None), LlamaCpp().kept(8192, 1024)
+        (8192, 1536)
+        """
+        return self.window_rule(self.defaults)(context, window)
 
     def allocated_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
         """Round up to whole blocks of cells."""
@@ -233,7 +238,7 @@ class LlamaCpp(Engine):
     def window_rule(self, options: Mapping[str, int]) -> Kept:
         """Keep a window of each sequence that shares a cache, the tokens of a pass, and round up."""
         if options["swa_full"]:
-            return self.kept
+            return everything
         sharing = options["n_seq_max"] if options["kv_unified"] else 1
 
         def kept(context: int, window: int | None) -> int:
