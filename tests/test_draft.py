@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from memcalc.errors import MemcalcError
+from memcalc.files.sources import source
 from memcalc.serving import serve
 from memcalc.serving.plan import plan_fields
 from memcalc.serving.stage import pool_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from memcalc.ledger.budget import Line
     from memcalc.serving import ServingEstimate
 
@@ -180,6 +184,14 @@ def test_a_sweep_is_its_plans(engine: str, draft: str) -> None:
             engine_version=swept.engine.release,
         )
         assert one.device.total_bytes == total
+
+
+def test_a_head_is_no_model(tmp_path: Path) -> None:
+    """EAGLE's heads call themselves llama; their embedding is the model's, and a matrix joins two streams."""
+    fields = {**source(SMALL).fields, "architectures": ["LlamaForCausalLMEagle3"], "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(MemcalcError, match="a model by itself"):
+        serve(LARGE, context=4096, draft=str(tmp_path), **NEW)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,9 @@ def test_layers_for_prediction_are_in_the_file_and_are_not_loaded(tmp_path, answ
     assert whole["differences"] == []
     assert whole["header"]["bytes"] == whole["header"]["ledger_bytes"]
     text, beside = whole["weights_file_bytes"], whole["not_loaded_bytes"]["mtp"]
+    ahead = answer("serve", path, "--context", 256, "--draft", "mtp")
+    drafts = [line for line in ahead["lines"] if line["name"].startswith("draft weights")]
+    assert sum(line["bytes"] for line in drafts) == beside
     assert whole["header"]["bytes"] == text + beside + 2 * 2 * table[0] * table[1]
     without = [one for one in listed if not one[0].startswith(f"blk.{depth}.")]
     values = described(config, model) | {f"{prefix}block_count": depth, f"{prefix}nextn_predict_layers": 0}

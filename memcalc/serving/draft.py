@@ -47,6 +47,7 @@ ENGINES: dict[str, dict[str, int | None]] = {
     "llama.cpp": {MTP: None, "model": None},
     "transformers": {"model": 20},
 }
+HEADS = ("eagle", "medusa", "dflash", "hydra")  # drafts that are no models by themselves, by name or class
 REMEDIES = {
     "transformers": "it loads no layers for multi-token prediction: name a draft model, or another engine"
 }
@@ -185,6 +186,11 @@ def draft_model(asked: str, engine: Engine, model: Model, ranks: ServingParallel
         found = find_source(asked)
     except RefusalError as error:
         raise type(error)("--draft", error.expected, error.given, error.remedy) from None
+    classes = f"{found.name} {found.stated('architectures')}".lower()
+    for head in HEADS:
+        if head in classes:
+            remedy = "heads that read the model's own layers are not understood yet: name a model by itself"
+            raise BadInputError("--draft", "mtp, or a model by itself", found.name, remedy)
     if found.uses_gguf() and not engine.reads_gguf:
         given = f"{found.found} for {engine.id}"
         raise BadInputError("--draft", "a checkpoint", given, "GGUF is llama.cpp's")

@@ -270,6 +270,12 @@ def notes(served: ServingEstimate) -> Iterator[str]:
         )
         yield f"largest context {longest}, largest batch {most} (memory alone{own})"
     yield from setup_words(served.plan)
+    added = {
+        words: sum(line.bytes for line in served.device.lines if line.name.startswith(words))
+        for words in ("draft weights", "draft KV cache", "LoRA slots")
+    }
+    if any(added.values()):
+        yield ", ".join(f"{words} {gib(size)}" for words, size in added.items() if size) + " (included above)"
     if served.model.vision_parameters:
         included = "included" if served.plan.counts_vision else "not included"
         yield f"vision tower: {served.model.vision_parameters:,} parameters ({included} above)"
