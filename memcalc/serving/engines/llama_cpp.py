@@ -14,7 +14,6 @@ from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT, MIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import GGUF_KV_FORMATS
-from memcalc.ledger.model import everything
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, greatest, least
 from memcalc.serving.engines.base import (
@@ -238,7 +237,7 @@ class LlamaCpp(Engine):
     def window_rule(self, options: Mapping[str, int]) -> Kept:
         """Keep a window of each sequence that shares a cache, the tokens of a pass, and round up."""
         if options["swa_full"]:
-            return everything
+            return lambda context, _window: context
         sharing = options["n_seq_max"] if options["kv_unified"] else 1
 
         def kept(context: int, window: int | None) -> int:
