@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["nearest", "right_words"]
 
 OFFERED = 3  # names that a question offers at most
-ONE_ENGINE_S = ("--engine-option", "--kv", "--loss", "--offload")  # each engine's are others
+ONE_ENGINE_S = (
+    "--engine-option",
+    "--kv",
+    "--loss",
+    "--offload",
+    "--recompute-modules",
+)  # each engine's are others
+ALIKE = {"memcalc which": "memcalc serve"}  # commands with options of another
 SHORTEST_PART = 3  # letters: fewer stand in too many names
 
 
@@ -76,9 +83,19 @@ def right_words(kind: str, name: str, known: Iterable[str] = ()) -> list[str]:
 
     """
     with open_text("synonyms.json") as file:
-        table: dict[str, list[str]] = json.load(file).get(kind, {})
+        table: dict[str, list[str]] = json.load(file).get(ALIKE.get(kind, kind), {})
     wanted, names = plain(name), set(known)
     for right, others in table.items():
-        if wanted in map(plain, others) and (right in names or " " in right or kind not in ONE_ENGINE_S):
+        if wanted in map(plain, others) and is_offered(kind, right, names):
             return right.split(" or ")
     return []
+
+
+def is_offered(kind: str, right: str, known: set[str]) -> bool:
+    """Say whether words are understood here: of some options the values are one engine's alone."""
+    if right.startswith("leave") or not known:
+        return True
+    if kind.startswith("memcalc "):
+        option = plain(right.split(maxsplit=1)[0]).removesuffix("s")  # engine_options in Python
+        return any(plain(one).removesuffix("s") == option for one in known)
+    return right in known or kind not in ONE_ENGINE_S

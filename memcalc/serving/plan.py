@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from memcalc.errors import BadInputError, Faults, UnknownNameError
+from memcalc.errors import BadInputError, Faults, UnknownNameError, nearest
 from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.files.storage import refuse_unknown
@@ -566,7 +566,8 @@ def offload_rule(chosen: Engine, named: str | None, *, gguf: bool) -> str | None
     if named is not None and named not in chosen.offloads:
         known = ", ".join(chosen.offloads)
         expected = f"one of {known}" if known else f"none: {chosen.id} has no rules"
-        raise UnknownNameError("--offload", expected, named, "see `memcalc list engines --json`")
+        remedy = nearest(named, chosen.offloads, "--offload") or "see `memcalc list engines --json`"
+        raise UnknownNameError("--offload", expected, named, remedy)
     return chosen.default_offload(gguf=gguf) if named is None else named
 
 

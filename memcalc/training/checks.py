@@ -263,7 +263,8 @@ def modules_are_known(plan: TrainingPlan) -> None:
         if module not in plan.implementation.modules:
             chosen = plan.implementation
             known = f"some of {', '.join(chosen.modules)} with --implementation {chosen.id}"
-            raise UnknownNameError("--recompute-modules", known, module, "separate them by commas")
+            remedy = nearest(module, chosen.modules, "--recompute-modules") or "separate them by commas"
+            raise UnknownNameError("--recompute-modules", known, module, remedy)
         field = FIELD_OF_MODULE.get(module)
         parts = (part for layer in plan.model.groups for _, part in layer.parts)
         if field is not None and all(getattr(part, field, None) is None for part in parts):
@@ -289,7 +290,8 @@ def adapters_have_matrices(plan: TrainingPlan) -> None:
     for name in plan.adapters or ("nothing",):
         if name not in known:
             expected = f"all-linear, or some of {', '.join(known)}"
-            raise UnknownNameError("--lora-targets", expected, name, "separate them by commas")
+            remedy = nearest(name, ["all-linear", *known], "--lora-targets") or "separate them by commas"
+            raise UnknownNameError("--lora-targets", expected, name, remedy)
 
 
 def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
@@ -320,7 +322,8 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
     """Refuse parts of names that no weight has."""
     for name in plan.options.trainable:
         if not name or not any(name in tensor.name for tensor in plan.model.weights()):
-            remedy = "as in self_attn,lm_head"
+            parts = dict.fromkeys(part for tensor in plan.model.weights() for part in tensor.name.split("."))
+            remedy = nearest(name, parts) or "as in self_attn,lm_head"
             raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
 
 

@@ -127,6 +127,8 @@ class Engine(ABC):
             UnknownNameError: it is not known how this release behaves.
 
         """
+        if release is not None and release[:1] == "v" and "." in release:  # as tags are called: v0.33.0
+            release = release[1:]
         version = self.version if release is None else self.for_version(release)
         if version is None:
             known = ", ".join(self.versions)
