@@ -395,15 +395,37 @@ def test_layers_in_the_hosts_memory_are_in_the_same_pool():
     assert 375 * GIB < r1.device.components["weights"] < 400 * GIB
 
 
-def test_an_engines_pool_is_no_larger_than_what_the_system_leaves():
+def test_an_engine_takes_no_larger_share_than_what_the_system_leaves():
     """GB10: 101.3 to 102.2 of 121.69 GiB are free at the start."""
-    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", utilization=0.9, on="gb10")
+    served = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", on="gb10")
+    assert (served.plan.utilization, served.verdict) == (0.83, "fits")
+    assert any(words.endswith("101.30 GiB to 102.20 GiB are: 0.83 is taken") for words in served.defaults)
     beside = sum(line.bytes for line in served.device.lines if line.component in ("weights", "activations"))
-    assert served.kv_pool.bytes + beside < 102.2 * GIB
-    assert any("--utilization 0.83 always starts" in words for words in served.defaults)
-    smaller = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", utilization=0.8, on="gb10")
-    assert not any("always starts" in words for words in smaller.defaults)
-    assert smaller.kv_pool.bytes > 0.8 * devices()["gb10"].capacity_bytes - beside - 4 * GIB
+    assert 0.83 * 121.69 * GIB - 4 * GIB < served.kv_pool.bytes + beside < 0.83 * 121.69 * GIB
+    asked = memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", utilization=0.8, on="gb10")
+    assert not any("is taken" in words for words in asked.defaults)
+    assert (
+        memcalc.serve("Qwen/Qwen3-32B", context=8192, engine="vllm", on="h100-80g").plan.utilization == 0.92
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(0.83, "fits"), (0.835, "may_not_fit"), (0.87, "does_not_fit")]
+)
+def test_a_share_that_is_not_free_at_the_start_does_not_start(share, verdict):
+    """0.87 failed on two GB10: github.com/MiaAI-Lab/GLM-5.3-Flash-EXL3-2x-DGX-Sparks/issues/47."""
+    served = memcalc.serve("Qwen/Qwen3-8B", context=64, engine="vllm", utilization=share, on="gb10")
+    assert served.verdict == verdict
+    assert (served.cause is None) == (verdict == "fits")
+    if verdict == "does_not_fit":
+        assert "vLLM starts only where 105.87 GiB are free" in served.cause
+        assert (served.max_context, served.max_batch) == (0, 0)
+        assert served.remedies[0].words == "a share of 0.83"
+        numpy = pytest.importorskip("numpy")
+        swept = memcalc.serve(
+            "Qwen/Qwen3-8B", context=numpy.array([64, 128]), engine="vllm", utilization=share, on="gb10"
+        )
+        assert swept.fits.tolist() == [False, False]
 
 
 def test_sglangs_share_is_one_of_what_is_free():

@@ -119,6 +119,22 @@ class ServingPlan(NamedTuple):
         above, below = self.share
         return Amount(0 if device is None else device.capacity_bytes * above // below)
 
+    def room_at_start(self, end: str) -> int | None:
+        """Return what is free at the start beyond the share that is asked for; below 0 it does not start.
+
+        None where an engine asks for none, or nothing is known of the system's part; `end` is that of ranges.
+        """
+        held = None if self.machine is None else self.machine.device.held_bytes
+        if (
+            self.machine is None
+            or held is None
+            or not asks_at_start(self.engine)
+            or self.fixed_pool is not None
+        ):
+            return None
+        taken = dict(zip(("least_bytes", "bytes", "most_bytes"), held, strict=True))[end]
+        return self.machine.device.capacity_bytes - taken - (self.usable_bytes or 0)
+
     @property
     def shares_memory(self) -> bool:
         """Whether the host's memory is the devices', too."""
@@ -256,8 +272,24 @@ def for_task(chosen: Engine, model: Model, asked: str | None) -> Model:
 
 
 def share_taken(chosen: Engine, setting: Setting, asked: float | None) -> float:
-    """Return the engine's share of a device: its own, or what it makes of the one that is asked for."""
-    return chosen.default_share(setting) if asked is None else chosen.asked_share(asked, setting)
+    """Return the engine's share of a device: its own, or what it makes of the one that is asked for.
+
+    Of unified memory its own is no larger than what the system leaves free, with which it starts.
+    """
+    if asked is not None:
+        return chosen.asked_share(asked, setting)
+    own, device = chosen.default_share(setting), setting.device
+    return min(own, share_free(device)) if device is not None and asks_at_start(chosen) else own
+
+
+def asks_at_start(chosen: Engine) -> bool:
+    """Whether an engine starts only where its share of the whole device is free."""
+    return chosen.reserves and not chosen.shares_free
+
+
+def share_free(device: Device) -> float:
+    """Return the share of a device that the system leaves free at the start, in whole percent."""
+    return 1.0 if device.free_mib is None else 100 * device.free_mib[0] * MIB // device.capacity_bytes / 100
 
 
 def shares_of(
@@ -336,9 +368,7 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
     if {"engine", "engine_version"} & left_open:
         yield f"{engine.title} {engine.release}"
     if "utilization" in left_open:
-        device = None if plan.machine is None else plan.machine.device
-        setting = Setting(plan.model, device, plan.parallelism, plan.engine_options, asked.draft)
-        yield engine.share_words(plan.utilization, setting)
+        yield engine.share_words(plan.utilization, setting_of(plan))
     yield from machine_words(plan)
     chunk = () if "prefill_chunk" in left_open else (engine.chunk_option,)
     yield from engine.default_words(plan.engine_options, {*dict(asked.engine_options), *chunk})
@@ -372,15 +402,20 @@ def machine_words(plan: ServingPlan) -> Iterator[str]:
         yield f"layers and output by device, in the order named, all of its memory free: {places}"
     elif plan.machine.cards:
         yield f"unequal devices: each counts as the smallest, {device.id}"
-    asked = plan.usable_of(device)
-    if device.free_mib is not None and engine.reserves and not engine.shares_free:
-        low, _, high = (Amount(free * MIB) for free in device.free_mib)
-        if asked > low:
-            share = 100 * low // device.capacity_bytes / 100
-            yield (
-                f"{engine.title} starts only where {asked} are free, and {low} to {high} are: "
-                f"--utilization {share:g} always starts"
-            )
+    own = engine.default_share(setting_of(plan))
+    if plan.options.utilization is None and own > plan.utilization and device.free_mib is not None:
+        least, _, most = (Amount(free * MIB) for free in device.free_mib)
+        asked = Amount(int(own * device.capacity_bytes))
+        yield (
+            f"{engine.title}'s own share, {own:g}, starts only where {asked} are free, and {least} to {most} "
+            f"are: {plan.utilization:g} is taken"
+        )
+
+
+def setting_of(plan: ServingPlan) -> Setting:
+    """Return what an engine's own share may depend on."""
+    device = None if plan.machine is None else plan.machine.device
+    return Setting(plan.model, device, plan.parallelism, plan.engine_options, plan.options.draft)
 
 
 def added_words(plan: ServingPlan, left_open: set[str]) -> Iterator[str]:

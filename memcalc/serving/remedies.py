@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from memcalc.errors import RefusalError
 from memcalc.ledger.amount import GIB
 from memcalc.serving.parallelism import ServingParallelism
-from memcalc.serving.plan import resolve
+from memcalc.serving.plan import resolve, share_free
 from memcalc.serving.search import Search, largest, search_of
 from memcalc.show.remedy import MOST, Change, Remedy, command_line, machine_text
 
@@ -101,6 +101,7 @@ def kinds(search: Search) -> Iterator[Iterable[Change]]:
         (plan.context // max(context, 1), [shorter(plan, context)] if 0 < context < plan.context else []),
         (plan.batch // max(batch, 1), [Change(f"a batch of {batch:,}", {"batch": batch})] if batch else []),
     ]
+    yield smaller_share(plan)
     yield from (changes for times, changes in loads if times < FAR)
     yield smaller_caches(plan)
     yield (Change(f"weights in {name}", {"weights": name}) for name in plan.engine.smaller_weights)
@@ -108,6 +109,13 @@ def kinds(search: Search) -> Iterator[Iterable[Change]]:
     yield layers_in_host(plan)
     yield more_devices(search)
     yield from (changes for times, changes in loads if times >= FAR)
+
+
+def smaller_share(plan: ServingPlan) -> Iterator[Change]:
+    """Yield the share with which an engine starts that asks for more than is free."""
+    if plan.machine is not None and (plan.room_at_start("most_bytes") or 0) < 0:
+        share = share_free(plan.machine.device)
+        yield Change(f"a share of {share:g}", {"utilization": share})
 
 
 def smaller_caches(plan: ServingPlan) -> Iterator[Change]:

@@ -100,6 +100,9 @@ class Search:
     def memories(self) -> list[Callable[[int, int], int]]:
         """What each stage, and the host, have left for a load of `batch` sequences of `context` tokens."""
         found: list[Callable[[int, int], int]] = [partial(self.free_bytes, one) for one in self.stages]
+        start = self.plan.room_at_start(self.end)
+        if start is not None:
+            found.append(lambda *_load: start)
         return found if self.host_room is None else [*found, self.free_host_bytes]
 
     def fits(self, batch: int, context: int) -> bool:
@@ -150,7 +153,12 @@ class Search:
 
     def shortage(self) -> str | None:
         """Say what the plan's own load is too much for; None if it is for nothing."""
-        plan = self.plan
+        plan, start = self.plan, self.plan.room_at_start(self.end)
+        if start is not None and start < 0:
+            asked = plan.usable_bytes or Amount(0)
+            return (
+                f"{plan.engine.title} starts only where {gib(asked)} are free, and {gib(asked + start)} are"
+            )
         loads = [(one.weight_bytes, plan.usable_of(one.rank.device)) for one in self.stages]
         weights, usable = max(loads, key=lambda load: load[0] - load[1])
         if weights > usable:

@@ -294,6 +294,8 @@ class ServingSweep(ServingEstimate):
     def fits(self) -> Any:
         """Whether device and host are large enough at each point; None where that is not known."""
         device = self.device.all_fit
+        if (self.plan.room_at_start("bytes") or 0) < 0:
+            device = device & False
         if device is None or self.host is None:
             return device
         host = self.host.fits
