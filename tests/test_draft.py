@@ -92,6 +92,7 @@ def test_what_sglang_copies_until_its_pool_is_sized() -> None:
     )
     assert tables == 2 * 151_552 * 4096 * 2 // 8
     assert not any(line.outside for line in lines_of(served, "draft weights"))
+    assert sum("given back" in line.formula for line in lines_of(served, "draft weights")) == 2
 
 
 def test_before_its_share_held_the_draft() -> None:

@@ -92,5 +92,7 @@ def test_what_is_refused() -> None:
         serve(QWEN, on="2x h100-80g + 512GiB host", **asked())  # type: ignore[arg-type]
     with pytest.raises(MemcalcError, match="--engine-option cpu_offload_gb"):
         serve(QWEN, **asked(cpu_offload_gb=-1))  # type: ignore[arg-type]
+    with pytest.raises(MemcalcError, match="or newer with kv_offloading_size"):
+        serve(QWEN, **{**asked(kv_offloading_size=8), "engine_version": "0.10"})  # type: ignore[arg-type]
     with pytest.raises(MemcalcError, match="sglang does not use host memory"):
         serve(QWEN, context=8, engine="sglang", on="2x h100-80g + 512GiB host")

@@ -220,12 +220,14 @@ def draft_lines(draft: Draft, engine: Engine, rank: RankContext, pool: str = "gp
                 continue
             tensor = rank.parallelism.on_rank(placed) if pool == "gpu" else placed
             shape = " x ".join(map(str, tensor.stored_shape))
+            lent = draft.engine == "sglang" and draft.is_mtp and whole.kind in ("embedding", "head")
+            until = ", given back once the pool is sized" if lent else ""
             yield Line(
                 component="weights",
                 name=f"draft weights: {whole.name}",
                 count=tensor.count,
                 bytes=tensor_bytes(tensor, form),
-                formula=f"{tensor.copies} x ({shape}) as {form.id}",
+                formula=f"{tensor.copies} x ({shape}) as {form.id}{until}",
                 moments=engine.moments,
                 outside=not draft.in_share,
             )

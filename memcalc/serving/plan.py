@@ -654,6 +654,13 @@ def sequences_within_engine(plan: ServingPlan) -> None:
         raise BadInputError("--batch", f"at most {limit} sequences", plan.batch, remedy)
 
 
+def cache_may_leave(plan: ServingPlan) -> None:
+    """Refuse a part of the cache in the host's memory with versions of vLLM that have no option for it."""
+    if plan.engine_options.get("kv_offloading_size") and not plan.engine.since(0, 11):
+        expected, remedy = "0.11 or newer with kv_offloading_size", "leave the option out"
+        raise BadInputError("--engine-version", expected, plan.engine.release, remedy)
+
+
 def tower_is_known(plan: ServingPlan) -> None:
     """Refuse llama.cpp's mmproj where no config tells how large it is."""
     if plan.engine_options.get("mmproj") and not plan.model.vision:
@@ -684,4 +691,5 @@ CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     engine_stores_cache,
     ranks_share_tokens,
     tower_is_known,
+    cache_may_leave,
 )
