@@ -116,6 +116,8 @@ def test_a_file_is_the_model_that_it_was_made_of(tmp_path, answer, name):
 def test_the_types_of_the_file_decide(tmp_path, answer, mix):
     path = model_file(tmp_path / "model.gguf", config_of("Qwen/Qwen3-30B-A3B"), mix)
     by_file = answer("serve", path, "--context", 8192)
+    named = answer("model", path)["quantization"]
+    assert "not stated" not in named
     by_name = answer(
         "serve", "Qwen/Qwen3-30B-A3B", "--context", 8192, "--weights", mix, "--engine", "llama.cpp"
     )

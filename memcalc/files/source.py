@@ -155,6 +155,11 @@ class Source:
     @property
     def quantization(self) -> str | None:
         """What is known of its quantisation: a format, or what is not understood; None if nothing."""
+        if self.is_gguf:
+            from memcalc.files.gguf.presets import FILE_TYPES
+
+            preset = FILE_TYPES.get(-1 if self.file_type is None else self.file_type)
+            return "tensor by tensor" if preset is None else f"{preset}, as the file says"
         try:
             found = self.scheme
         except RefusalError as error:
