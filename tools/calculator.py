@@ -17,7 +17,8 @@ from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
-from memcalc.serving.engines.base import ALWAYS
+from memcalc.serving.engines.base import ALWAYS, Setting
+from memcalc.serving.engines.sparse_cache import FP8_DS_MLA, is_sparse
 from memcalc.serving.engines.transformers import is_new
 from memcalc.serving.parallelism import ServingParallelism
 from memcalc.serving.search import LIMIT
@@ -55,11 +56,12 @@ class Written:
 
 
 class Page(NamedTuple):
-    """What many plans share: functions of batch, context and bytes; lines of a budget; stages of lines."""
+    """What many plans share: functions of batch, context and bytes; lines; stages; devices' shares."""
 
     functions: Written
     lines: Written
     stages: Written
+    usable: Written
 
 
 @cache
@@ -67,9 +69,16 @@ def _printed(expression: Any) -> str:
     return to_javascript("", expression, arguments=ARGUMENTS)
 
 
-def moving(served: ServingEstimate, one: LoadedStage) -> list[Line]:
-    """Return what a device holds beside its weights, with letters in what grows with the sequences."""
-    letters = served.plan._replace(kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
+def moving(served: ServingEstimate, one: LoadedStage, kv: str | None) -> list[Line]:
+    """Return what a device holds beside its weights, with letters in what grows with the sequences.
+
+    Where the cache has layouts of its own its format is a name, else so many bytes an element.
+    """
+    plan = served.plan
+    form = Format("kv", 8 * symbol("bytes_per_element"))
+    if kv is not None:
+        form = plan.engine.cache_layout(plan.model, KV_FORMATS[kv], plan.engine_options)
+    letters = plan._replace(kv=(form, form))
     constant = [line for line in one.constant if not is_plain_weight(line)]
     return [*constant, *growing_lines(letters, one.rank, symbol("batch"), symbol("context"))]
 
@@ -115,6 +124,8 @@ def on_devices(
     """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
+    last: ServingEstimate | None = None
+    caches = caches_of(name, by)
     for form in offered:
         try:
             for kind, device in enumerate(KINDS.values()):
@@ -122,14 +133,37 @@ def on_devices(
                     continue
                 on = f"{count}x {device.id}"
                 served = serve(name, context=1, engine=by, weights=form, on=on)
-                stages[f"{kind} {family(form)}"] = [
-                    page.stages.number(json.dumps([line_number(line, page) for line in moving(served, one)]))
-                    for one in served.stages
-                ]
-                weights[form] = [weight_bytes(one) for one in served.stages]
+                for kv in caches:
+                    stages[" ".join([str(kind), family(form), *([kv] if kv else [])])] = [
+                        stage_number(moving(served, one, kv), page) for one in served.stages
+                    ]
+                weights[form], last = [weight_bytes(one) for one in served.stages], served
         except BadInputError as error:
             weights[form] = refusal(error)
-    return {"stages": stages, "weights": weights}
+    usable = None if last is None else page.usable.number(json.dumps(usable_bytes(last)))
+    return {"stages": stages, "weights": weights, "usable": usable, "by_cache": caches != (None,)}
+
+
+def stage_number(lines: list[Line], page: Page) -> int:
+    """Return the number of a stage's lines."""
+    return page.stages.number(json.dumps([line_number(line, page) for line in lines]))
+
+
+def caches_of(name: str, by: EngineName) -> tuple[str | None, ...]:
+    """Return the formats of the cache that have stages of their own: those of sparse attention, by layout."""
+    layouts = FP8_DS_MLA.id in engine(by).cache_formats and is_sparse(serve(name, context=1).model)
+    return tuple(KV_FORMATS) if layouts else (None,)
+
+
+def usable_bytes(served: ServingEstimate) -> list[int]:
+    """Return what the engine's own share leaves of each device, for this model on as many of them."""
+    plan = served.plan
+    found: list[int] = []
+    for device in devices().values():
+        options = plan.engine.options({}, device, plan.parallelism)
+        share = plan.engine.default_share(Setting(plan.model, device, plan.parallelism, options))
+        found.append(plan._replace(utilization=share).usable_of(device))
+    return found
 
 
 def family(form: str) -> str:
@@ -137,11 +171,17 @@ def family(form: str) -> str:
     return "plain" if format_named(form).is_plain else form
 
 
+def generation(device: Device) -> str:
+    """Return the maker of a device, or the generation of CUDA's kernels that it has."""
+    major = (device.capability or "").partition(".")[0]
+    return major if major in ("9", "10", "12") else {"AMD": "AMD", "Huawei": "Huawei"}.get(device.vendor, "")
+
+
 def kind_of(device: Device) -> str:
     """Return what engines look at in a device; devices of one kind share their formulas."""
     return json.dumps(
         [
-            device.vendor == "Huawei",
+            generation(device),
             is_new(device),
             device.held_bytes,
             *(dict(engine(name).defaults_on(device, ServingParallelism())) for name in OFFERED),
@@ -153,20 +193,18 @@ KINDS = {kind_of(device): device for device in devices().values()}
 
 
 def device_fields(device: Device) -> dict[str, object]:
-    """Return what the page says of a device; `usable` is what utilization 0.9 leaves."""
-    one = serve(catalogue()[0], context=1, on=f"1x {device.id}")
+    """Return what the page says of a device."""
     return {
         "name": device.name,
         "capacity": device.capacity_bytes,
         "known": "box" if device.is_nominal else "driver" if device.visible_mib is None else "framework",
-        "usable": one.usable_bytes,
         "kind": list(KINDS).index(kind_of(device)),
     }
 
 
 def javascript() -> str:
     """Return the calculator's data and functions."""
-    page = Page(Written(), Written(), Written())
+    page = Page(Written(), Written(), Written(), Written())
     models = {}
     formats: dict[str, str] = {}
     for name in catalogue():
@@ -197,5 +235,5 @@ def javascript() -> str:
         f'"use strict";\nconst MEMCALC = (() => {{\n{JAVASCRIPT}'
         f"const data = {json.dumps(data, separators=(',', ':'))};\n"
         f"data.functions = {page.functions.text};\ndata.lines = {page.lines.text};\n"
-        f"data.stages = {page.stages.text};\nreturn data;\n}})();\n"
+        f"data.stages = {page.stages.text};\ndata.usable = {page.usable.text};\nreturn data;\n}})();\n"
     )

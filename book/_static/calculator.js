@@ -63,7 +63,8 @@
     if (weights.expected)
       throw new RangeError(`This plan: expected ${weights.expected}, given ${weights.given}; ` +
         "choose another number, format or engine");
-    const kind = `${MEMCALC.devices[asked.device].kind} ${MEMCALC.formats[asked.weights]}`;
+    const cache = found.by_cache ? ` ${asked.kv}` : "";
+    const kind = `${MEMCALC.devices[asked.device].kind} ${MEMCALC.formats[asked.weights]}${cache}`;
     if (!found.stages[kind])
       throw new RangeError(`This plan: ${asked.engine} does not run on ${MEMCALC.devices[asked.device].name}; ` +
         "choose another device or engine");
@@ -94,7 +95,9 @@
     const batch = whole(asked.batch, "Batch"), context = whole(asked.context, "Context");
     const stages = pools(asked, batch, context);
     const fullest = stages.reduce((most, stage) => (stage.total > most.total ? stage : most));
-    const device = MEMCALC.devices[asked.device];
+    const shares = MEMCALC.usable[MEMCALC.models[asked.model].plans[asked.engine][asked.count].usable];
+    const usable = shares[Object.keys(MEMCALC.devices).indexOf(asked.device)];
+    const device = {...MEMCALC.devices[asked.device], usable};
     const fits = (sequences, tokens) =>
       pools(asked, sequences, tokens).every((stage) => holds(stage, device));
     return {
