@@ -117,6 +117,14 @@ def test_a_draft_model_has_weights_and_a_cache_of_its_own() -> None:
     }  # the model's own serves it
 
 
+def test_ranks_share_a_draft_as_they_share_the_model() -> None:
+    """Eight KV heads on four ranks are two each; its matrices and its two tables are cut, its norms not."""
+    served = serve(LARGE, context=8192, draft=SMALL, tp=4, **NEW)  # type: ignore[arg-type]
+    assert bytes_of(served, "draft KV cache") == 8192 * 114_688 // 4
+    norms = 28 * (2 * 1024 + 2 * 128) + 1024
+    assert stored(served) == 2 * ((596_049_920 - norms) // 4 + norms)
+
+
 def test_sglang_sizes_the_pool_by_layers() -> None:
     """A cell grows by 28 / 64 for Qwen3-0.6B, whatever its heads are: pool_configurator.py."""
     served = serve(LARGE, context=8192, draft=SMALL, engine="sglang", engine_version="0.5.18")
