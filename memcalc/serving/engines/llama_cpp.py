@@ -41,6 +41,11 @@ __all__ = ["LlamaCpp"]
 
 ALL = -1  # layers on the devices, and the output
 CELLS = 256  # every cache is rounded up to a multiple of it
+# types with states that cannot be rolled back: rs_seq is taken as 0, with a warning; as the library itself
+# answers, llm_arch_supports_rs_rollback of v0.5.0, 2026-11 (Qwen3.5, Nemotron-H, LFM2 and others can)
+NO_ROLLBACK = frozenset(
+    {"falcon_h1", "granitemoehybrid", "jamba", "kimi_linear", "mamba", "mamba2", "minimax", "qwen3_next"}
+)
 SLOTS = {"n_seq_max": 4, "kv_unified": True}  # llama-server's own, unless -np is given
 PROMPT_CACHE = 8192 * MIB  # --cache-ram
 SERVER = "ggml-org/llama.cpp tools/server/server.cpp (n_parallel below 0), common/common.h, v0.5.0, 2026-11"
@@ -257,11 +262,12 @@ class LlamaCpp(Engine):
         shared = bool(options["kv_unified"])
         cells = padded(tokens) if shared else padded(padded(tokens) // sequences)
         asked = {**options, "n_seq_max": sequences, "n_ubatch": tokens_a_pass(tokens, options)}
+        again = 0 if stage.model_type in NO_ROLLBACK else options["rs_seq"]
         for tensor in stage.cache(1 if shared else sequences, cells, self.window_rule(asked)):
             if tensor.kind == "cache":
                 yield tensor
                 continue
-            shape = (sequences * (1 + options["rs_seq"]), *tensor.shape[1:])
+            shape = (sequences * (1 + again), *tensor.shape[1:])
             if tensor.name.endswith("conv_state"):
                 shape = (*shape[:-1], tensor.stored_shape[-1] - 1)
             yield tensor._replace(shape=shape, format="fp32")
