@@ -27,3 +27,18 @@ class Limit(NamedTuple):
             strict=True,
         ):
             assert 100 * share <= limit <= 1.1001 * 100 * share
+
+
+class Sources(NamedTuple):
+    """Where each source counts once: how many rows are independent, and the median of their medians."""
+
+    sources: int
+    models: int
+    distinct: int
+    median: float
+
+    def hold(self, scores):
+        """Counted exactly; the median of sources does not grow, and where it shrinks, the limit does."""
+        found = family("these", "rows", scores)
+        assert (found.sources, found.models, found.distinct) == self[:3]
+        assert 100 * found.median_of_sources <= self.median <= 1.1001 * 100 * found.median_of_sources

@@ -43,3 +43,18 @@ def test_every_sphinx_package_that_writes_into_the_pages_is_named(notice, pins):
     writing = [name for name in pins if "sphinx" in name and not re.fullmatch(silent, name)]
     assert len(writing) >= 8
     assert [name for name in writing if name not in notice.lower()] == []
+
+
+def test_the_site_carries_the_licenses_of_what_it_carries(root):
+    """Each as its package has it; the same packages as the notice names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "tools")
+        import licenses
+    texts = {name: text() for name, text in licenses.BUILT.items()}
+    notice = texts["THIRD_PARTY.md"].lower()
+    assert all(package in notice for package in licenses.PACKAGES)
+    assert all(len(text) > 500 for text in texts.values())
+    assert "MIT" in texts["LICENSE.txt"]
+    assert "9. Accepting Warranty" in texts["mathjax-apache-2.0.txt"]
+    assert "PERMISSION & CONDITIONS" in texts["mathjax-fonts-ofl-1.1.txt"]
+    assert texts["mathjax-fonts-ofl-1.1.txt"].rstrip().endswith("OTHER DEALINGS IN THE FONT SOFTWARE.")

@@ -268,3 +268,27 @@ def test_nine_tenths_are_never_beyond_the_worst(everything):
     for name, held in by_family(everything[0]).items():
         found = family(*name, held)
         assert found.median_error <= found.p90_error <= abs(found.worst.error) * (1 + 1e-12)
+
+
+# Families whose ranges hold less than nine tenths of what their sources say. May shrink, never grow.
+NO_RANGE_TO_TRUST = {
+    ("fms qlora", "allocated"),
+    ("megatron dense", "allocated_after_step"),
+    ("megatron local", "allocated"),
+    ("megatron local", "allocated_after_step"),
+    ("megatron moe", "allocated"),
+    ("megatron moe", "allocated_after_step"),
+    ("megatron moe mla", "allocated"),
+    ("megatron moe mla", "allocated_after_step"),
+    ("b200 dense", "allocated"),
+    ("b200 moe mla", "allocated"),
+    ("peft", "allocated_after_step"),
+    ("torchtune", "allocated"),
+    ("litgpt lora", "allocated"),
+}
+
+
+def test_ranges_hold_nine_tenths_of_what_sources_say(test_rows):
+    """Each source counts once; other families are called "not predicted" on the page."""
+    held = by_family(test_rows)
+    assert {name for name, rows in held.items() if not family(*name, rows).is_predicted} == NO_RANGE_TO_TRUST

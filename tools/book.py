@@ -29,7 +29,10 @@ HOME = BUILD / "html" / "index.html"
 STAMP = BUILD / "book.stamp"
 GENERATED = BUILD / "generated"
 UNFINISHED = BUILD / "unfinished"
-MADE_OF = ("_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "README.md", "CONTRIBUTING.md")
+MADE_OF = (
+    *("_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "README.md", "CONTRIBUTING.md"),
+    *("LICENSE", "THIRD_PARTY.md"),
+)
 MADE_OF_FOLDERS = ("_ext", "book", "memcalc", "notebooks", "tools")
 
 

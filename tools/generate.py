@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import calculator
 import house
+import licenses
 import pages
 import reference
 
@@ -23,10 +24,14 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "static/calculator-data.js": calculator.javascript,
     "static/colours.css": pages.colours,
     "static/what_fills_a_device.svg": pages.picture,
+    **{f"static/licenses/{name}": text for name, text in licenses.BUILT.items()},
     **{f"static/schema/{name}.json": partial(reference.schema_text, name) for name in COMMANDS},
     "command_line.md": reference.command_line,
     "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,
+    "engines.md": pages.engines,
+    "engines_not_modelled.md": pages.engines_not_modelled,
+    "engines_today.md": pages.engines_today,
     "machines.md": pages.machines,
     "models.md": pages.models,
     "symbols.md": pages.symbols,

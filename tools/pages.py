@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
@@ -11,13 +11,14 @@ from memcalc.files.sources import source
 from memcalc.ledger.amount import hundredths
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve
+from memcalc.serving.engines import EngineName
+from memcalc.serving.engines.records import not_modelled, releases
 from memcalc.show.colours import COLOURS
 from memcalc.show.figure import bars
 from memcalc.show.tables import table
 
 if TYPE_CHECKING:
     from memcalc.serving import ServingEstimate
-    from memcalc.serving.engines import EngineName
 
 CONTEXT, GIB = 8192, 2**30
 
@@ -57,7 +58,7 @@ def short(name: str) -> str:
 
 
 def planned() -> dict[Deployment, ServingEstimate]:
-    """Return the plan of every deployment: one sequence, the engine's own share."""
+    """Return the plan of every deployment: one sequence, all else as the engine's newest version has it."""
     return {
         one: serve(one.model, context=CONTEXT, on=one.on, engine=one.engine, weights=one.weights)
         for one in DEPLOYMENTS
@@ -69,7 +70,8 @@ def deployments() -> str:
     rows = [
         {
             "model": short(one.model),
-            "format, engine": f"{served.plan.weights}, {one.engine}",
+            "format": served.plan.weights,
+            "engine": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
             "machine": one.on,
             "fits": "**yes**" if served.fits else "no",
             "device, GiB": f"{hundredths(served.device.total_bytes, GIB)} of "
@@ -144,7 +146,6 @@ def machines() -> str:
         {
             "device": f"`{item.id}`",
             "name": item.name,
-            "kind": item.kind,
             "on the box": item.nominal,
             "driver prints, MiB": item.printed_mib,
             "framework sees, MiB": item.visible_mib,
@@ -153,3 +154,53 @@ def machines() -> str:
         for item in devices().values()
     ]
     return f"{table(rows)!r}\n"
+
+
+def engines() -> str:
+    """Return the table of engines and of the releases that are modelled as Markdown."""
+    rows = [
+        {
+            "engine": f"`{name}`" if release == dated[0] else "",
+            "release": f"{release.version}, **the default**" if release == dated[-1] else release.version,
+            "of": release.date,
+            "source": link(release.source),
+        }
+        for name, dated in releases().items()
+        for release in dated
+    ]
+    return f"{table(rows)!r}\n"
+
+
+def engines_today() -> str:
+    """Return what each engine takes for granted where only a model and a machine are named, as Markdown."""
+    machines_of: dict[str, str] = {"vllm-ascend": "2x ascend-910b-64g", "mindie": "2x ascend-910b-64g"}
+    rows = [
+        {
+            "engine": f"`{name}`",
+            "on": on,
+            "taken for granted": "; ".join(served.plan.defaults).replace("--", "\\-\\-"),
+        }
+        for name in get_args(EngineName)
+        for on in [machines_of.get(name, "1x h100-80g")]
+        for served in [serve("Qwen/Qwen3-14B", context=CONTEXT, on=on, engine=name)]
+    ]
+    return f"{table(rows)!r}\n"
+
+
+def engines_not_modelled() -> str:
+    """Return the table of engines without a model of their own as Markdown."""
+    rows = [
+        {
+            "engine": one.name,
+            "newest release": f"{one.version}, {one.date}" if one.version else "–",
+            "nearest": f"`{one.nearest}`",
+            "what is known of it": one.note.replace("--", "\\-\\-"),
+        }
+        for one in not_modelled()
+    ]
+    return f"{table(rows)!r}\n"
+
+
+def link(source: str) -> str:
+    """Return a source as a link, if it is an address."""
+    return f"[{source.removeprefix('https://').partition('/')[2]}]({source})" if "://" in source else source

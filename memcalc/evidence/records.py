@@ -32,6 +32,7 @@ __all__ = [
     "matching",
     "open_record",
     "read_record",
+    "source_of",
 ]
 
 Entry = TypeVar("Entry", bound=tuple[Any, ...])
@@ -160,3 +161,16 @@ def half_a_digit(printed: str) -> int:
     unit = next((size for name, size in UNITS if name in printed), 1)
     decimals = [len(one.partition(".")[2]) for one in re.split(r" [-+] ", figures[0])] if figures else [0]
     return ceil(sum(unit / 10**count / 2 for count in decimals))
+
+
+def source_of(address: str) -> str:
+    """Return what counts as one source: a thread, the files of one repository, or a page.
+
+    >>> source_of("https://github.com/vllm-project/vllm/issues/27508#issuecomment-1")
+    'https://github.com/vllm-project/vllm/issues/27508'
+    >>> source_of("https://github.com/NVIDIA/Megatron-LM/blob/d98e8a64/tests/golden_values.json")
+    'https://github.com/NVIDIA/Megatron-LM'
+    """
+    page = address.partition("#")[0].rstrip("/")
+    file = re.match(r"(https://(?:github\.com|huggingface\.co)/[^/]+/[^/]+)/(?:blob|tree|raw|resolve)/", page)
+    return file[1] if file else page

@@ -5,6 +5,7 @@ An error is what was measured less what was predicted, as a share of what was me
 
 from __future__ import annotations
 
+from collections import defaultdict
 from statistics import fmean, mean, median, quantiles
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from memcalc.evidence.inference import Observation
 from memcalc.evidence.predict_serving import predict_serving
 from memcalc.evidence.predict_training import predict_training
 from memcalc.evidence.prediction import Prediction
+from memcalc.evidence.records import source_of
 from memcalc.evidence.training import TrainingObservation
 from memcalc.ledger.amount import Amount
 
@@ -25,6 +27,7 @@ __all__ = [
     "Score",
     "Scoreboard",
     "by_family",
+    "by_source",
     "family",
     "nine_tenths",
     "predict",
@@ -33,6 +36,7 @@ __all__ = [
 ]
 
 Row = TypeVar("Row", Observation, TrainingObservation)
+ENOUGH = 0.9  # a range that holds less of what was measured is an ornament
 
 
 class Score(NamedTuple, Generic[Row]):
@@ -114,16 +118,31 @@ class Family(NamedTuple, Generic[Row]):
 
     `name` is the engine of rows of serving, and the kind of run of rows of training. `inside` is the share of
     rows whose range holds the measurement, `worst` the row with the largest error.
+
+    Rows are not independent: many are read from one page, of one model, or print the same figure. So they are
+    also counted by `sources`, `models` and `distinct` figures. `median_of_sources` is the median of the
+    sources' own medians, and `covered` the share of rows inside their range, in the mean of sources; None
+    where no row has a range.
     """
 
     name: str
     quantity: str
     rows: int
+    sources: int
+    models: int
+    distinct: int
     median_error: float
+    median_of_sources: float
     p90_error: float
     inside: float
+    covered: float | None
     mean_width: float
     worst: Score[Row]
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether its ranges may be relied on: where there are any, they hold nine tenths, by source."""
+        return self.covered is None or self.covered >= ENOUGH
 
 
 def predict(row: Observation | TrainingObservation) -> Prediction:
@@ -189,16 +208,31 @@ def by_family(held: Iterable[Score[Row]]) -> dict[tuple[str, str], list[Score[Ro
     return found
 
 
+def by_source(held: Iterable[Score[Row]]) -> dict[str, list[Score[Row]]]:
+    """Return the scores by the thread, repository or page that they were read from."""
+    found: dict[str, list[Score[Row]]] = defaultdict(list)
+    for score in held:
+        found[source_of(score.row.source)].append(score)
+    return dict(found)
+
+
 def family(name: str, quantity: str, held: list[Score[Row]]) -> Family[Row]:
     """Return what the scores of one family and quantity say together."""
     errors = sorted(abs(score.error) for score in held)
+    sources = by_source(held)
+    ranged = by_source(score for score in held if score.has_range)
     return Family(
         name,
         quantity,
         len(held),
+        len(sources),
+        len({score.row.model for score in held}),
+        len({score.measured for score in held}),
         median(errors),
+        median(median(abs(score.error) for score in rows) for rows in sources.values()),
         nine_tenths(errors),
         fmean(score.inside for score in held),
+        fmean(fmean(score.inside for score in rows) for rows in ranged.values()) if ranged else None,
         mean(score.width for score in held),
         max(held, key=lambda score: abs(score.error)),
     )
