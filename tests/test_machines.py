@@ -470,3 +470,14 @@ def test_training_on_unified_memory_offloads_nothing():
     assert (held.low, held.bytes, held.high) == devices()["gb10"].held_bytes
     assert "offloading moves nothing: host and device share the memory" in offloaded.assumed
     assert memcalc.train(SMALL, seq=64, on="gb10").fits
+
+
+def test_what_lies_in_the_hosts_memory_is_beside_an_engines_share():
+    """KTransformers' experts: its pool is what the share leaves, and no more than what they leave."""
+    served = memcalc.serve("Qwen/Qwen3-30B-A3B", context=8192, engine="ktransformers", on="gb10")
+    experts = [line for line in served.device.lines if "experts" in line.name and line.component == "weights"]
+    assert 50 * GIB < sum(line.bytes for line in experts) < 60 * GIB
+    assert all(line.outside for line in experts)
+    assert served.device.share_bytes < served.device.total_bytes - 50 * GIB
+    beside = sum(line.bytes for line in served.device.lines if line.outside and not line.moments)
+    assert served.kv_pool.bytes < served.device.capacity_bytes - sum(line.bytes for line in experts) - beside

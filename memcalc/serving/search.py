@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.files.machines import SYSTEM
 from memcalc.ledger.amount import Amount, gib
 from memcalc.serving.stage import (
     cache_bytes,
@@ -23,7 +22,7 @@ from memcalc.serving.stage import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from memcalc.ledger.budget import PoolBudget
+    from memcalc.ledger.budget import Line, PoolBudget
     from memcalc.serving.plan import ServingPlan
     from memcalc.serving.stage import LoadedStage
 
@@ -203,21 +202,22 @@ class Search:
 
         Source: utilization x visible = weights + activation peak + non-torch + pool, vLLM's log.
         """
-        beside, system = [], []
+        beside: list[list[Line]] = []
+        others: list[Line] = []  # what else lies in unified memory
         plan = self.plan
         for one in self.stages:
             growing = pass_lines(plan, one.rank, 1, 1)
             trial = plan.engine.trial_lines(one.rank, plan.context)
             pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
             beside.append([line for line in pool.at_fullest if not line.outside])
-            system = [line for line in one.constant if line.name == SYSTEM and line.outside]
+            others = [line for line in one.constant if line.outside] if plan.shares_memory else []
         usable = plan.usable_bytes or 0
         capacity = 0 if plan.machine is None else plan.machine.device.capacity_bytes
         sizes: list[int] = []
         tokens: list[int] = []
         concurrency: list[float | None] = []
         for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
-            most = min(usable, capacity - sum(getattr(line, end) for line in system))
+            most = min(usable, capacity - sum(getattr(line, end) for line in others))
             left = [max(0, most - sum(getattr(line, end) for line in lines)) for lines in beside]
             left = left if plan.fixed_pool is None else [plan.fixed_pool] * len(left)
             printed = [self.printed(size, one) for size, one in zip(left, self.stages, strict=True)]

@@ -80,9 +80,10 @@ def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
     for stage, device in dict.fromkeys(placed_stages(plan)):
         rank = rank_context(plan, stage, device)
         constant = [*constant_lines(plan, rank), *system_lines(plan)]
-        if plan.shares_memory:
-            constant += draft_weights(plan, rank, "host")
-            constant += [] if found else added_host_lines(plan)
+        if plan.shares_memory:  # what lies in the host's memory lies here, beside the engine's share
+            held = [*weight_lines(plan, stage, "host"), *draft_weights(plan, rank, "host")]
+            held += [] if found else added_host_lines(plan)
+            constant += (replace(line, outside=True) for line in held)
         weights = (*weight_lines(plan, stage), *offloaded(plan, rank))
         found.append(LoadedStage(rank, weights, tuple(constant)))
     return tuple(found)
@@ -185,17 +186,13 @@ def rank_context(plan: ServingPlan, stage: Model, device: Device | None = None) 
 
 
 def weight_lines(plan: ServingPlan, stage: Model, pool: str = "gpu") -> Iterator[Line]:
-    """Yield the weights of one device of a stage, or those in the host's memory, which ranks do not share.
-
-    Unified memory holds both.
-    """
+    """Yield the weights of one device of a stage, or those in the host's memory, which ranks do not share."""
     on_rank = plan.parallelism.on_rank
-    pools = ("gpu", "host") if plan.shares_memory else (pool,)
     for whole in stage.weights():
         placements = plan.engine.placements(stage, whole, plan.rule, plan.engine_options, plan.offload)
         for held_in, placed, form in placements:
-            if held_in in pools:
-                tensor = on_rank(placed) if held_in == "gpu" else placed
+            if held_in == pool:
+                tensor = on_rank(placed) if pool == "gpu" else placed
                 shape = " x ".join(map(str, tensor.stored_shape))
                 yield Line(
                     component="weights",
