@@ -12,7 +12,7 @@ from memcalc.errors import MemcalcError
 from memcalc.files.sources import source
 from memcalc.serving import serve
 from memcalc.serving.plan import plan_fields
-from memcalc.serving.stage import pool_bytes
+from memcalc.serving.stage import growing_lines, pool_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,13 @@ def lines_of(served: ServingEstimate, begin: str) -> list[Line]:
 def bytes_of(served: ServingEstimate, begin: str) -> int:
     """Their bytes."""
     return sum(line.bytes for line in lines_of(served, begin))
+
+
+def device_lines(served: ServingEstimate, at: int) -> list[Line]:
+    """What a device of a stage holds, with its cache."""
+    plan, stage = served.plan, served.stages[at]
+    growing = growing_lines(plan, stage.rank, plan.batch, plan.context)
+    return [*stage.weights, *stage.constant, *growing]
 
 
 def stored(served: ServingEstimate) -> int:
@@ -156,6 +163,23 @@ def test_llama_cpp_makes_a_second_context() -> None:
     assert not any("draft" in line.name for stage in first for line in stage.constant)
 
 
+@pytest.mark.parametrize("weights", ["bf16", "Q4_K_M"])
+def test_a_draft_model_is_spread_as_the_model_is(weights: str) -> None:
+    """Each of two devices has half of its layers and of their cache; the parts add up to all of it."""
+    one, two = (serve(LARGE, context=8192, weights=weights, draft=SMALL, pp=pp) for pp in (1, 2))
+    halves = [
+        [line.bytes for line in device_lines(two, at) if line.name.startswith("draft KV cache")]
+        for at in (0, 1)
+    ]
+    assert [sum(half) for half in halves] == [8192 * 114_688 // 2] * 2
+    whole = [line for line in device_lines(one, 0) if line.name.startswith("draft weights")]
+    parts = [line for at in (0, 1) for line in device_lines(two, at) if line.name.startswith("draft weights")]
+    again = 0 if weights == "Q4_K_M" else 2 * 151_936 * 1024  # a tied embedding stands at both ends
+    assert sum(line.bytes for line in parts) - sum(line.bytes for line in whole) == again
+    swept = serve(LARGE, context=np.array([8192]), weights=weights, draft=SMALL, pp=2)
+    assert swept.device.total_bytes[0] == two.device.total_bytes
+
+
 def test_the_largest_context_counts_the_draft() -> None:
     """It fits, and a block more does not; without the draft there is more room."""
     plan = {"context": 8192, "on": "2x h100-80g", **NEW}
@@ -215,7 +239,7 @@ def test_a_head_is_no_model(tmp_path: Path) -> None:
         (GLM, {"draft": "mtp", "engine": "mindie"}, "speculative decoding of mindie is not understood"),
         (LARGE, {"draft": SMALL, "engine": "vllm", "engine_version": "0.11"}, "0.15 or newer, or V0"),
         ("Qwen/Qwen2.5-72B", {"draft": "Qwen/Qwen2.5-0.5B", **NEW}, "a vocabulary of 152064"),
-        (LARGE, {"draft": SMALL, "pp": 2}, "one pipeline stage"),
+        (LARGE, {"draft": SMALL, "on": "rtx-4090 + rtx-a6000"}, "equal devices"),
         (LARGE, {"draft": SMALL, "batch": 2}, "at most 1 sequences"),
         (LARGE, {"draft": "nobody/knows-this", **NEW}, "knows-this"),
         (LARGE, {"draft": SMALL, "draft_tokens": 0, **NEW}, "--draft-tokens"),

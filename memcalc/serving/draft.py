@@ -25,6 +25,7 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts import Embedding
 from memcalc.serving.engines.base import WHILE_SERVING, activation_width
+from memcalc.serving.parallelism import stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,6 +48,7 @@ ENGINES: dict[str, dict[str, int | None]] = {
     "llama.cpp": {MTP: None, "model": None},
     "transformers": {"model": 20},
 }
+SPREAD = ("transformers", "llama.cpp")  # whose draft models are spread over devices as the model is
 HEADS = ("eagle", "medusa", "dflash", "hydra")  # drafts that are no models by themselves, by name or class
 REMEDIES = {
     "transformers": "it loads no layers for multi-token prediction: name a draft model, or another engine"
@@ -58,7 +60,8 @@ class Draft(NamedTuple):
 
     `asked` is what was asked for, ``mtp`` or a source; `tokens` how many are drafted in a step, None where
     nothing says it. `in_share` says whether the engine's share holds it, `cache_format` what its cache is
-    stored as where that is not the model's format.
+    stored as where that is not the model's format. `shares` are the stages of the model, each with the part
+    of the draft on its device; without them the draft stands where the head is.
     """
 
     asked: str
@@ -70,11 +73,20 @@ class Draft(NamedTuple):
     tokens: int | None
     in_share: bool
     cache_format: str | None
+    shares: tuple[tuple[Model, Model], ...] = ()
 
     @property
     def is_mtp(self) -> bool:
         """Whether the model's own layers draft."""
         return self.asked == MTP
+
+    def beside(self, stage: Model) -> Draft | None:
+        """Return the part of it on the fullest device that holds a stage; None if there is none."""
+        if not self.shares:
+            return self if stage.logits_width is not None else None
+        found = [share for one, share in self.shares if one == stage]
+        whole = not found  # what all devices hold together
+        return self if whole else self._replace(model=max(found, key=lambda part: part.parameters))
 
     def on_rank(self, rank: RankContext) -> RankContext:
         """Return the device that holds a stage of the model as the draft on it sees it."""
@@ -124,15 +136,15 @@ def drafted(
         raise BadInputError(
             "--draft", "a model that generates", "embeddings", "leave it out with --task embed"
         )
-    if ranks.pp > 1 and kind != MTP and engine.id in ("transformers", "llama.cpp"):
-        remedy = "which device holds what of the draft is not understood; name one device"
-        raise BadInputError("--draft", "one pipeline stage", f"{ranks.pp}", remedy)
     if kind == MTP:
         found = own_layers(engine, model, stored, ranks)
     else:
         found = draft_model(asked, engine, model, ranks)
     own = len(model.mtp) if kind == MTP and engine.id == "vllm" else None  # its n_predict
     tokens = options.draft_tokens or known[kind] or own
+    if ranks.pp > 1 and kind != MTP and engine.id in SPREAD:
+        parts = zip(stages(model, ranks.pp), stages(found.model, ranks.pp), strict=True)
+        found = found._replace(shares=tuple(parts))
     return found._replace(tokens=tokens)
 
 

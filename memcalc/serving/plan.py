@@ -654,6 +654,13 @@ def sequences_within_engine(plan: ServingPlan) -> None:
         raise BadInputError("--batch", f"at most {limit} sequences", plan.batch, remedy)
 
 
+def draft_has_a_place(plan: ServingPlan) -> None:
+    """Refuse a draft model on unequal devices: what each gets of it is not known."""
+    if plan.draft is not None and plan.draft.shares and plan.layers_by_device:
+        remedy = "which of them holds what of a draft model is not understood: name equal ones, or mtp"
+        raise BadInputError("--draft", "equal devices", plan.on, remedy)
+
+
 def cache_may_leave(plan: ServingPlan) -> None:
     """Refuse a part of the cache in the host's memory with versions of vLLM that have no option for it."""
     if plan.engine_options.get("kv_offloading_size") and not plan.engine.since(0, 11):
@@ -692,4 +699,5 @@ CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     ranks_share_tokens,
     tower_is_known,
     cache_may_leave,
+    draft_has_a_place,
 )

@@ -216,28 +216,28 @@ def cache_format(plan: ServingPlan, tensor: Tensor) -> Format:
     return plan.engine.cache_format(tensor, plan.kv[tensor.name.endswith("values")])
 
 
-def drafts_on(plan: ServingPlan, rank: RankContext) -> bool:
-    """Say whether a draft stands on a device: on those of the stage that has the head."""
-    return plan.draft is not None and rank.stage.logits_width is not None
+def draft_on(plan: ServingPlan, rank: RankContext) -> Draft | None:
+    """Return what a device has of the draft; None if nothing."""
+    return None if plan.draft is None else plan.draft.beside(rank.stage)
 
 
 def draft_weights(plan: ServingPlan, rank: RankContext, pool: str = "gpu") -> Iterator[Line]:
     """Yield the weights of a draft on one device, or in the host's memory."""
-    if plan.draft is not None and drafts_on(plan, rank):
+    draft = draft_on(plan, rank)
+    if draft is not None:
         from memcalc.serving.draft import draft_lines
 
-        yield from draft_lines(plan.draft, plan.engine, rank, pool)
+        yield from draft_lines(draft, plan.engine, rank, pool)
 
 
-def draft_tensors(plan: ServingPlan, batch: int, tokens: int) -> Iterator[Tensor]:
-    """Yield the cache of a draft on one device."""
-    if plan.draft is not None:
-        from memcalc.serving.draft import draft_cache
+def draft_tensors(plan: ServingPlan, draft: Draft, batch: int, tokens: int) -> Iterator[Tensor]:
+    """Yield the cache of a draft, or of a part of it, on one device."""
+    from memcalc.serving.draft import draft_cache
 
-        held = shared_cache(plan, plan.draft.model, batch, tokens)
-        if plan.engine.id == "sglang":  # its ranks hold the draft's cache whole: sglang#39799
-            held = plan.engine.cache(plan.draft.model, batch, tokens, plan.engine_options)
-        yield from draft_cache(plan.draft, held, plan.parallelism)
+    held = shared_cache(plan, draft.model, batch, tokens)
+    if plan.engine.id == "sglang":  # its ranks hold the draft's cache whole: sglang#39799
+        held = plan.engine.cache(draft.model, batch, tokens, plan.engine_options)
+    yield from draft_cache(draft, held, plan.parallelism)
 
 
 def drafts_lines(draft: Draft, lines: Iterable[Line]) -> Iterator[Line]:
@@ -249,12 +249,13 @@ def drafts_lines(draft: Draft, lines: Iterable[Line]) -> Iterator[Line]:
 def pool_bytes(plan: ServingPlan, rank: RankContext, tokens: int) -> int:
     """Return what one sequence of so many tokens takes of an engine's pool on one device."""
     held = cache_bytes(plan, cache_tensors(plan, rank.stage, 1, tokens))
-    if plan.draft is None or not drafts_on(plan, rank):
+    draft = draft_on(plan, rank)
+    if draft is None:
         return held
     from memcalc.serving.draft import draft_pool_bytes
 
-    own = cache_bytes(plan, draft_tensors(plan, 1, tokens))
-    return held + draft_pool_bytes(plan.draft, rank.stage, held, own)
+    own = cache_bytes(plan, draft_tensors(plan, draft, 1, tokens))
+    return held + draft_pool_bytes(draft, rank.stage, held, own)
 
 
 def cache_bytes(plan: ServingPlan, cache: Iterable[Tensor]) -> int:
@@ -322,11 +323,12 @@ def growing_lines(
     at_once = plan.prompt is None or plan.engine.shares_context
     prompt = context if at_once else plan.prompt_of(context)
     lines = cache_lines if lines is None else lines
+    draft = draft_on(plan, rank)
     held = (WHILE_SERVING, context), (("prefill",), prompt), (("decode",), context)
     for moments, tokens in held[:1] if at_once else held[1:]:
         yield from lines(plan, cache_tensors(plan, rank.stage, mine, tokens), moments)
-        if plan.draft is not None and drafts_on(plan, rank):
-            yield from drafts_lines(plan.draft, lines(plan, draft_tensors(plan, mine, tokens), moments))
+        if draft is not None:
+            yield from drafts_lines(draft, lines(plan, draft_tensors(plan, draft, mine, tokens), moments))
     if plan.engine.copies_cache:
         for line in lines(plan, cache_tensors(plan, rank.stage, mine, context), ("decode",)):
             yield replace(line, name=f"{line.name}, of the step before")
@@ -337,7 +339,7 @@ def growing_lines(
 def pass_lines(plan: ServingPlan, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
     """Yield what passes need on one device on top of the cache, and those of a draft."""
     yield from plan.engine.growing_lines(rank, batch, prompt)
-    if plan.draft is not None and drafts_on(plan, rank):
+    if plan.draft is not None and rank.stage.logits_width is not None:
         from memcalc.serving.draft import draft_growing_lines
 
         yield from draft_growing_lines(plan.draft, rank, batch)
