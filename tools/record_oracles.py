@@ -51,7 +51,7 @@ def figures() -> dict[str, dict[str, Callable[[], Any]]]:
         },
         "models": {name: partial(published, model) for name, model in public().items()},
         "random": {
-            f"{kind} {seed}": partial(drawn, kind, seed) for kind in small.DRAWN for seed in small.SEEDS
+            f"{kind} {seed}": partial(drawn, kind, seed) for kind in small.DRAWN for seed in small.seeds(kind)
         },
         "rope": {kind: partial(ask.rope, kind) for kind in ask.ROPE_TYPES},
     }
@@ -78,7 +78,7 @@ def of_types(types: list[str]) -> dict[str, Any]:
         if model["config"]["model_type"] in types:
             model["figures"] = ask.figures(model["config"])
     for kind in types:
-        for seed in small.SEEDS:
+        for seed in small.seeds(kind):
             config = small.small_config(kind, seed)
             drawn[f"{kind} {seed}"] = {"config": config, "figures": ask.small_figures(config)}
     changed |= defaults.recorded(types)

@@ -34,23 +34,62 @@ class Spelling(NamedTuple):
     """Canonical beginnings of names, or of what follows a dot in them, and the family's own words.
 
     Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first. `also`
-    are beginnings, in the family's words, that some checkpoints of it write in another way.
+    are beginnings, in the family's words, that some checkpoints of it write in another way. What ends with a
+    word of `rows` is stored as one row of a matrix.
     """
 
     words: Mapping[str, str]
     turned: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
+    rows: tuple[str, ...] = ()
 
 
+def renamed(pattern: str, **words: str) -> dict[str, str]:
+    """Return names of a kind under a family's words, such as the parts of a feed-forward part.
+
+    >>> renamed("mlp.{}_proj.", up="mlp.fc1.")
+    {'mlp.up_proj.': 'mlp.fc1.'}
+    """
+    return {pattern.format(ours): theirs for ours, theirs in words.items()}
+
+
+def fused(theirs: str) -> dict[str, str]:
+    """Return queries, keys and values under the one name that holds all three."""
+    return renamed("self_attn.{}_proj.", q=theirs, k=theirs, v=theirs)
+
+
+def gpt(table: str, layers: str, norm: str) -> dict[str, str]:
+    """Return the words of GPT-2's relatives for embedding, layers and final norm."""
+    return {"model.embed_tokens.": table, "model.norm.": norm, "model.layers.": layers}
+
+
+MLP = "mlp.{}_proj."
+GATE_UP = renamed(MLP, gate="mlp.gate_up_proj.", up="mlp.gate_up_proj.")
+H_TO_4H = renamed(MLP, up="mlp.dense_h_to_4h.", down="mlp.dense_4h_to_h.")
+C_FC = renamed(MLP, up="mlp.c_fc.", down="mlp.c_proj.")
+FC_IN = {"input_layernorm.": "ln_1.", **renamed(MLP, up="mlp.fc_in.", down="mlp.fc_out.")}
+FC_1 = renamed(MLP, up="mlp.fc1.", down="mlp.fc2.")
+MIXTRAL = {"mlp.": "block_sparse_moe.", "gate_proj.": "w1.", "down_proj.": "w2.", "up_proj.": "w3."}
+GRANITE_EXPERTS = {
+    "mlp.experts.{expert}.gate_proj.": "block_sparse_moe.input_linear.",
+    "mlp.experts.{expert}.up_proj.": "block_sparse_moe.input_linear.",
+    "mlp.experts.{expert}.down_proj.": "block_sparse_moe.output_linear.",
+    "mlp.shared_experts.gate_proj.": "shared_mlp.input_linear.",
+    "mlp.shared_experts.up_proj.": "shared_mlp.input_linear.",
+    "mlp.shared_experts.down_proj.": "shared_mlp.output_linear.",
+    "mlp.gate.": "block_sparse_moe.router.layer.",
+}
+HUNYUAN = {
+    "self_attn.q_norm.": "self_attn.query_layernorm.",
+    "self_attn.k_norm.": "self_attn.key_layernorm.",
+    "mlp.gate.": "mlp.gate.wg.",
+    "mlp.shared_experts.": "mlp.shared_mlp.",
+}
+QK_LAYERNORMS = {f"self_attn.{letter}_norm.": f"self_attn.{letter}_layernorm." for letter in "qk"}
 VISION = "vision_tower.layers.{layer}."
 TEXT = {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
 SPELLINGS: dict[str, Spelling] = {
-    "phi3": Spelling(
-        {
-            **{f"self_attn.{letter}_proj.": "self_attn.qkv_proj." for letter in "qkv"},
-            **{f"mlp.{half}_proj.": "mlp.gate_up_proj." for half in ("gate", "up")},
-        }
-    ),
+    "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
     "gpt2": Spelling(
         {
             "model.embed_tokens.": "transformer.wte.",
@@ -59,15 +98,100 @@ SPELLINGS: dict[str, Spelling] = {
             "model.layers.": "transformer.h.",
             "input_layernorm.": "ln_1.",
             "post_attention_layernorm.": "ln_2.",
-            **{f"self_attn.{letter}_proj.": "attn.c_attn." for letter in "qkv"},
+            **fused("attn.c_attn."),
             "self_attn.o_proj.": "attn.c_proj.",
-            "mlp.up_proj.": "mlp.c_fc.",
-            "mlp.down_proj.": "mlp.c_proj.",
+            **C_FC,
         },
         turned=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
     ),
-    "mixtral": Spelling(
-        {"mlp.": "block_sparse_moe.", "gate_proj.": "w1.", "down_proj.": "w2.", "up_proj.": "w3."}
+    "mixtral": Spelling(MIXTRAL),
+    "phimoe": Spelling(MIXTRAL),
+    "minimax_m2": Spelling(
+        {"mlp.gate.e_score_correction_bias": "block_sparse_moe.e_score_correction_bias", **MIXTRAL}
+    ),
+    "glm": Spelling(GATE_UP),
+    "glm4": Spelling(GATE_UP),
+    "granitemoe": Spelling(GRANITE_EXPERTS),
+    "granitemoeshared": Spelling(GRANITE_EXPERTS),
+    "hunyuan_v1_dense": Spelling(HUNYUAN),
+    "hunyuan_v1_moe": Spelling(HUNYUAN),
+    "qwen2_moe": Spelling({"mlp.shared_experts.": "mlp.shared_expert."}),
+    "ernie4_5_moe": Spelling(
+        {"mlp.gate.e_score_correction_bias": "mlp.moe_statics.e_score_correction_bias"},
+        rows=("e_score_correction_bias",),
+    ),
+    "starcoder2": Spelling(C_FC),
+    "phi": Spelling(
+        {
+            "model.norm.": "model.final_layernorm.",
+            "self_attn.o_proj.": "self_attn.dense.",
+            **QK_LAYERNORMS,
+            **FC_1,
+        }
+    ),
+    "persimmon": Spelling(
+        {
+            "model.norm.": "model.final_layernorm.",
+            **fused("self_attn.query_key_value."),
+            "self_attn.o_proj.": "self_attn.dense.",
+            **QK_LAYERNORMS,
+            **H_TO_4H,
+        }
+    ),
+    "gpt_neox": Spelling(
+        {
+            **gpt("gpt_neox.embed_in.", "gpt_neox.layers.", "gpt_neox.final_layer_norm."),
+            **fused("attention.query_key_value."),
+            "self_attn.o_proj.": "attention.dense.",
+            **H_TO_4H,
+            "lm_head.": "embed_out.",
+        }
+    ),
+    "bloom": Spelling(
+        {
+            **gpt("transformer.word_embeddings.", "transformer.h.", "transformer.ln_f."),
+            "model.embed_norm.": "transformer.word_embeddings_layernorm.",
+            **fused("self_attention.query_key_value."),
+            "self_attn.o_proj.": "self_attention.dense.",
+            **H_TO_4H,
+        }
+    ),
+    "opt": Spelling(
+        {
+            "model.": "model.decoder.",
+            "model.decoder.norm.": "model.decoder.final_layer_norm.",
+            "input_layernorm.": "self_attn_layer_norm.",
+            "post_attention_layernorm.": "final_layer_norm.",
+            "self_attn.o_proj.": "self_attn.out_proj.",
+            **renamed(MLP, up="fc1.", down="fc2."),
+        }
+    ),
+    "gpt_bigcode": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),
+            "model.embed_positions.": "transformer.wpe.",
+            "input_layernorm.": "ln_1.",
+            "post_attention_layernorm.": "ln_2.",
+            **fused("attn.c_attn."),
+            "self_attn.o_proj.": "attn.c_proj.",
+            **C_FC,
+        }
+    ),
+    "gptj": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),
+            "self_attn.o_proj.": "attn.out_proj.",
+            "self_attn.": "attn.",
+            **FC_IN,
+        }
+    ),
+    "codegen": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),
+            "self_attn.o_proj.": "attn.out_proj.",
+            **fused("attn.qkv_proj."),
+            **FC_IN,
+        }
     ),
     "qwen3_next": Spelling(
         {
@@ -153,6 +277,8 @@ def header(model: Model) -> dict[str, tuple[int, ...]]:
 
 def stored_shape(model: Model, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of an unquantised tensor as the family stores it: of some, inputs come first."""
+    if name.endswith(spelling(model).rows):
+        return (1, *shape)
     return turned(shape) if name.endswith(spelling(model).turned) else shape
 
 

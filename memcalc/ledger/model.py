@@ -262,6 +262,7 @@ class Model:
         keep = {
             "model.embed_tokens": first == 0 or (self.tied and last == end),
             "model.embed_positions": first == 0,
+            "model.embed_norm": first == 0,
             "model.norm": last == end,
         }
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))

@@ -164,9 +164,12 @@ def text_parameters(model):
     return [(name, item) for name, item in model.named_parameters() if not name.startswith(SEEING)]
 
 
+EXPERTS = (".mlp.experts.", ".block_sparse_moe.experts.")
+
+
 def is_expert(name):
     """Whether a parameter holds routed experts; they lie along its first axis."""
-    return ".mlp.experts." in name
+    return any(word in name for word in EXPERTS)
 
 
 def active(model):

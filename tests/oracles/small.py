@@ -5,8 +5,14 @@ from __future__ import annotations
 import random
 
 from memcalc.files.config_classes import config_class
+from memcalc.files.readers import PLAIN
 
 SEEDS = range(12)
+
+
+def seeds(model_type):
+    """How many small configs of a type are asked about: readers written by hand have more to go wrong."""
+    return SEEDS[:4] if model_type in PLAIN else SEEDS
 
 
 def small_config(model_type, seed):
@@ -310,26 +316,117 @@ def kimi_k25(draw):
 
 
 def decoder(model_type):
-    """A drawer for a dense decoder of usual fields: sizes, and every switch that its class declares.
+    """A drawer for a decoder of the table: sizes, and every switch and list that its class declares.
 
-    Windows, experts and fields of the class's own need a drawer of their own.
+    Fields of the class's own, and values that it refuses, need an entry in OWN.
     """
-    defaults = config_class(model_type).defaults
+    declared = config_class(model_type)
+    defaults, aliases = declared.defaults, declared.aliases
 
     def drawn(draw):
-        fields = stream(draw, head_dim_needed="head_dim" in defaults)
-        fields |= (
-            {"pad_token_id": 0} if defaults.get("pad_token_id") else {}
-        )  # it may lie beyond a small vocabulary
+        sizes = stream(draw, head_dim_needed="head_dim" in defaults, any_width="head_dim" in defaults)
+        wide = 8 * draw.randint(1, 5)  # of some classes a quarter of a head is rotated
+        if "head_dim" in defaults:
+            sizes["head_dim"] = wide
+        if "head_dim" not in defaults or model_type in DIVIDED:
+            sizes["hidden_size"] = sizes["num_attention_heads"] * wide
+        if model_type in UNTIED:
+            sizes["tie_word_embeddings"] = False
+        fields = {aliases.get(field, field): value for field, value in sizes.items()}
+        fields = {field: value for field, value in fields.items() if field in defaults or field in COMMON}
+        depth = sizes["num_hidden_layers"]
+        if "pad_token_id" in defaults:
+            fields["pad_token_id"] = 0  # the class's may lie beyond a small vocabulary
         switches = [
-            field for field, value in defaults.items() if isinstance(value, bool) and field != "use_cache"
+            field for field, value in defaults.items() if isinstance(value, bool) and field not in QUIET
         ]
-        return fields | some(draw, **{field: draw.random() < 0.5 for field in switches})
+        fields |= some(draw, **{field: draw.random() < 0.5 for field in switches})
+        if "sliding_window" in defaults:
+            fields |= {"sliding_window": draw.randint(5, 150)}
+        if "layer_types" in defaults and fields.get("use_sliding_window", True):
+            fields |= kinds(draw, depth)
+        if "use_sliding_window" in defaults and "use_sliding_window" not in fields:
+            fields.pop("layer_types", None)  # off by default
+        if "num_experts_per_tok" in {*defaults, *aliases}:
+            fields |= mixture(draw, defaults, aliases)
+        return fields | OWN.get(model_type, lambda *_: {})(draw, depth, sizes)
 
     return drawn
 
 
-DECODERS = ("gemma", "seed_oss")  # types for which `decoder` draws
+COMMON = ("tie_word_embeddings", "max_position_embeddings")
+QUIET = (
+    "use_cache",
+    "is_decoder",
+    "add_cross_attention",
+    "use_qk_norm",
+    "tie_word_embeddings",
+    "output_router_logits",
+)
+DIVIDED = (
+    "arcee",
+    "cwm",
+    "helium",
+)  # classes that want a width that the heads divide, although they have a head_dim
+UNTIED = ("codegen", "gptj", "phi", "phimoe")  # their head has a bias, which a tied one cannot have
+
+
+def mixture(draw, defaults, aliases):
+    """Experts under the class's own words for them."""
+    groups, together = draw.choice((1, 2)), draw.randint(2, 4)
+    known = {
+        "num_experts": groups * together,
+        "num_local_experts": groups * together,
+        "n_routed_experts": groups * together,
+        "moe_num_experts": groups * together,
+        "num_experts_per_tok": draw.randint(1, together),
+        "moe_intermediate_size": draw.randint(5, 80),
+        "shared_expert_intermediate_size": draw.randint(5, 80),
+        "shared_intermediate_size": draw.choice((0, draw.randint(5, 80))),
+        "n_shared_experts": draw.randint(1, 3),
+        "moe_num_shared_experts": draw.choice((0, 1, 2)),
+        "n_group": groups,
+        "topk_group": 1,
+    }
+    named = {aliases.get(field, field): value for field, value in known.items()}
+    return {field: value for field, value in named.items() if field in defaults}
+
+
+OWN = {
+    "qwen2_moe": lambda draw, depth, _: {
+        "sliding_window": draw.randint(5, 150),
+        "decoder_sparse_step": draw.randint(1, 3),
+        "max_window_layers": draw.randint(0, depth),
+        "mlp_only_layers": sorted(draw.sample(range(depth), draw.randint(0, depth // 2))),
+    },
+    "mellum": lambda draw, depth, _: some(
+        draw, mlp_layer_types=[draw.choice(("dense", "sparse")) for _ in range(depth)]
+    ),
+    "ernie4_5_moe": lambda draw, depth, _: {
+        "use_bias": False,
+        "moe_layer_start_index": draw.randint(0, depth),
+        "moe_layer_end_index": draw.choice((-1, draw.randint(0, depth))),
+        "moe_layer_interval": draw.randint(1, 2),
+    },
+    "dots1": lambda draw, depth, _: (
+        {"first_k_dense_replace": draw.randint(0, depth)}
+        | some(draw, max_window_layers=draw.randint(0, depth))
+    ),
+    "opt": lambda draw, _, sizes: (
+        {"word_embed_proj_dim": sizes["hidden_size"], "do_layer_norm_before": True}
+        | {"ffn_dim": draw.randint(16, 300), "_remove_final_layer_norm": False}
+        | {"layer_norm_elementwise_affine": True, "num_attention_heads": sizes["num_attention_heads"]}
+    ),
+    "gptj": lambda *_: {"rotary_dim": 8},
+    "codegen": lambda draw, *_: {"n_head": 4, "n_embd": 4 * 8 * draw.randint(1, 5), "rotary_dim": 8},
+    "helium": lambda _draw, _, sizes: {"head_dim": sizes["hidden_size"] // sizes["num_attention_heads"]},
+    "stablelm": lambda *_: {"qk_layernorm": False},
+    "persimmon": lambda *_: {"num_key_value_heads": None},
+    "hunyuan_v1_moe": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+    "hunyuan_v1_dense": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+}
+
+
 DRAWN = {
     "llama": llama,
     "qwen2": qwen2,
@@ -351,5 +448,5 @@ DRAWN = {
     "gemma3": gemma3,
     "gpt_oss": gpt_oss,
     "glm4_moe": glm4_moe,
-    **{model_type: decoder(model_type) for model_type in DECODERS},
+    **{model_type: decoder(model_type) for model_type in PLAIN},
 }

@@ -15,13 +15,13 @@ from pathlib import Path
 import ask
 import pytest
 from safetensors.torch import load_file, save_file
-from small import DRAWN, SEEDS, small_config
+from small import DRAWN, SEEDS, seeds, small_config
 
 from memcalc.files.compare import check
 from memcalc.files.sources import source
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {f"{kind} {seed}": (kind, seed) for kind in DRAWN for seed in SEEDS[:3]}
+SMALL = {f"{kind} {seed}": (kind, seed) for kind in DRAWN for seed in seeds(kind)[:3]}
 
 
 def written(folder, fields, **how):

@@ -10,7 +10,7 @@ import ask
 import pytest
 import torch
 from safetensors import safe_open
-from small import DRAWN, SEEDS, small_config
+from small import DRAWN, SEEDS, seeds, small_config
 
 from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config import Config
@@ -20,7 +20,7 @@ from memcalc.files.tensor_names import header
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 PUBLIC = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
-SMALL = {f"{kind} {seed}": small_config(kind, seed) for kind in DRAWN for seed in SEEDS}
+SMALL = {f"{kind} {seed}": small_config(kind, seed) for kind in DRAWN for seed in seeds(kind)}
 PUBLISHED = {
     **{name: record(name).fields for name in catalogue()},
     **{f"{name}, public": model["config"] for name, model in PUBLIC.items()},

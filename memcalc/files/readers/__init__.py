@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["READERS", "TOWERS", "read"]
 
+# model types of the table in plain.py
+PLAIN = (
+    "arcee", "bloom", "codegen", "cohere", "cohere2", "cwm", "dots1", "ernie4_5", "ernie4_5_moe",
+    "exaone4", "flex_olmo", "gemma", "glm", "glm4", "gpt_bigcode", "gpt_neox", "gptj", "granite",
+    "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "mellum",
+    "minimax_m2", "ministral3", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "opt", "persimmon", "phi",
+    "phimoe", "qwen2_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
+)  # fmt: skip
 # model_type -> the module here, and its function
 READERS: Registry[Reader] = Registry(
     "model_type",
     {
         "llama": "dense:llama",
-        "gemma": "dense:llama_like",
-        "seed_oss": "dense:llama_like",
         "qwen2": "dense:qwen2",
         "qwen3": "dense:qwen3",
         "qwen3_moe": "qwen3_moe:qwen3_moe",
@@ -45,6 +51,7 @@ READERS: Registry[Reader] = Registry(
         "gemma3": "gemma:gemma3",
         "gpt_oss": "gpt_oss:gpt_oss",
         "glm4_moe": "glm:glm4_moe",
+        **dict.fromkeys(PLAIN, "plain:plain"),
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.parts.plain import Norm, Part
-from memcalc.ledger.tensor import IN, OUT, Tensor, linear, under
+from memcalc.ledger.tensor import IN, OUT, Tensor, linear, product, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,8 @@ class GQA(Part):
         Numbers of a head that are rotated: None for all of them, 0 for none.
     gated : bool, default False
         Whether the output passes a gate (Qwen3-Next): as many numbers, which lie in the queries' matrix.
-    qk_norm_bias : bool, default False
-        Whether the norms of `qk_norm` are LayerNorms.
+    qk_norm_bias, qk_norm_whole : bool, default False
+        Whether the norms of `qk_norm` are LayerNorms, and whether each spans all heads at once (OLMo 2).
 
     Examples
     --------
@@ -70,6 +70,7 @@ class GQA(Part):
     rope_dim: int | None = None
     gated: bool = False
     qk_norm_bias: bool = False
+    qk_norm_whole: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield four matrices, and the biases, norms and sinks that the variant has."""
@@ -79,9 +80,9 @@ class GQA(Part):
         yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
         yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
         yield from linear("o_proj", self.width, q, bias=self.out_bias, shard_axis=IN)
-        if self.qk_norm:
-            yield from under("q_norm", Norm(self.head_dim, self.qk_norm_bias).weights())
-            yield from under("k_norm", Norm(self.head_dim, self.qk_norm_bias).weights())
+        for name, all_heads in (("q_norm", q), ("k_norm", kv)) if self.qk_norm else ():
+            scaled = product(all_heads) if self.qk_norm_whole else self.head_dim
+            yield from under(name, Norm(scaled, self.qk_norm_bias).weights())
         if self.sinks:
             yield Tensor("sinks", (self.heads,), "bias", shard_axis=0)
 

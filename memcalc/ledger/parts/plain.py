@@ -74,6 +74,8 @@ class Embedding(Part):
         Width of the residual stream.
     kind : str, default "embedding"
         "head" where it is the output matrix.
+    bias : bool, default False
+        Whether each row has a bias, which only heads of some models have.
 
     Examples
     --------
@@ -85,7 +87,10 @@ class Embedding(Part):
     vocab: int
     width: int
     kind: str = "embedding"
+    bias: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the table, cut between ranks along the vocabulary."""
         yield Tensor("weight", (self.vocab, self.width), self.kind, shard_axis=0)
+        if self.bias:
+            yield Tensor("bias", (self.vocab,), "bias", shard_axis=0)

@@ -1,0 +1,438 @@
+"""Decoders that differ in a few words from Llama's: a table of those words, a line or two a type.
+
+What a class of transformers builds is written down here; its fields and their defaults are generated
+(`files.config_classes`), and names of tensors are spelled in `files.tensor_names`. Held by tests/oracles.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.errors import BadInputError
+from memcalc.files.readers.common import (
+    PRE_NORMS,
+    check_head_width,
+    head_counts,
+    layer_types,
+    moe,
+    periodic_windows,
+    rotary_dim,
+    rotary_positions,
+    sliding_window,
+    stack,
+    windows_by_layer_type,
+)
+from memcalc.ledger import parts
+from memcalc.ledger.model import Layer, Model
+from memcalc.ledger.parts.plain import Embedding, Norm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.files.config import Config
+    from memcalc.ledger.parts import GQA, Part
+
+    Switch = bool | str  # whether something is there, or the field of the config that says so
+    Windows = Callable[[Config], tuple[int | None, ...]]
+    Dense = Callable[[Config], tuple[bool, ...]]
+    Mixture = Callable[[Config], Part]
+
+__all__ = ["DECODERS", "plain"]
+
+
+# Windows
+
+
+def in_every_layer(config: Config) -> tuple[int | None, ...]:
+    """Return the window of each layer where all have the same, or none has one."""
+    return (config.optional("sliding_window"),) * config.size("num_hidden_layers")
+
+
+def where_listed(config: Config, *, usual: str = "full_attention") -> tuple[int | None, ...]:
+    """Return each layer's window as ``layer_types`` says; all layers are of the `usual` kind without it."""
+    kinds = layer_types(config) or (usual,) * config.size("num_hidden_layers")
+    window = config.optional("sliding_window")
+    return windows_by_layer_type(kinds, window, "a sliding layer needs sliding_window")
+
+
+def stated_period(config: Config, usual: int) -> tuple[int | None, ...]:
+    """Return each layer's window where every n-th has none, and the config may say n."""
+    stated = config.value("sliding_window_pattern")
+    return periodic_windows(config, config.size("sliding_window_pattern") if stated else usual)
+
+
+def first_of_period(config: Config, period: int) -> tuple[int | None, ...]:
+    """Return each layer's window where the first of every `period` layers has none."""
+    if config.has("layer_types"):
+        return where_listed(config)
+    window = config.optional("sliding_window")
+    return tuple(window if index % period else None for index in range(config.size("num_hidden_layers")))
+
+
+def exaone_windows(config: Config) -> tuple[int | None, ...]:
+    """Return each layer's window in EXAONE 4, which has none without a ``sliding_window``."""
+    if not config.has("sliding_window"):
+        config.restates("sliding_window_pattern", 0)
+        return where_listed(config)
+    return stated_period(config, 4)
+
+
+def smollm3_windows(config: Config) -> tuple[int | None, ...]:
+    """Return each layer's window in SmolLM3: on layers without rotation, if the config switches it on."""
+    depth, window = config.size("num_hidden_layers"), sliding_window(config)
+    rotated = config.whole_numbers("no_rope_layers")
+    interval = config.size("no_rope_layer_interval")
+    kinds = layer_types(config)
+    if kinds is not None:
+        return windows_by_layer_type(kinds, window, "a sliding layer needs use_sliding_window")
+    turns = rotated or tuple(int((index + 1) % interval != 0) for index in range(depth))
+    return tuple(None if turn else window for turn in turns[:depth])
+
+
+def late_windows(config: Config) -> tuple[int | None, ...]:
+    """Return each layer's window in dots.llm1: from layer ``max_window_layers`` on, if there is one."""
+    if config.has("layer_types"):
+        return where_listed(config)
+    first, window = config.count("max_window_layers"), config.optional("sliding_window")
+    return tuple(window if index >= first else None for index in range(config.size("num_hidden_layers")))
+
+
+def alternating(config: Config) -> tuple[int | None, ...]:
+    """Return each layer's window in Qwen2-MoE: every second one below ``max_window_layers``."""
+    depth, window, kinds = config.size("num_hidden_layers"), sliding_window(config), layer_types(config)
+    limit = config.count("max_window_layers")
+    if kinds is not None:
+        return windows_by_layer_type(kinds, window, "a sliding layer needs use_sliding_window")
+    return tuple(window if (index + 1) % 2 and index < limit else None for index in range(depth))
+
+
+# Mixtures of experts: which layers have none, and what stands in the others
+
+
+def qwen2_moe_dense(config: Config) -> tuple[bool, ...]:
+    """Say of each layer whether it is dense: all but every n-th, and those that are named."""
+    named, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
+    return tuple(
+        index in named or (index + 1) % step > 0 for index in range(config.size("num_hidden_layers"))
+    )
+
+
+def mellum_dense(config: Config) -> tuple[bool, ...]:
+    """Say of each layer whether it is dense, as ``mlp_layer_types`` does; none is without the list."""
+    depth = config.size("num_hidden_layers")
+    kinds = config.words("mlp_layer_types", ("dense", "sparse"), depth) or ("sparse",) * depth
+    return tuple(kind == "dense" for kind in kinds)
+
+
+def ernie_dense(config: Config) -> tuple[bool, ...]:
+    """Say of each layer of ERNIE 4.5 whether it is dense: outside of two layers, and between every n-th."""
+    depth, first = config.size("num_hidden_layers"), config.count("moe_layer_start_index")
+    last, step = config.value("moe_layer_end_index"), config.size("moe_layer_interval")
+    end = depth - 1 if last == -1 else config.count("moe_layer_end_index")
+    return tuple((index + 1) % step > 0 or not first <= index <= end for index in range(depth))
+
+
+def first_dense(config: Config) -> tuple[bool, ...]:
+    """Say of each layer whether it is one of the first, which are dense."""
+    first = config.count("first_k_dense_replace")
+    return tuple(index < first for index in range(config.size("num_hidden_layers")))
+
+
+def qwen2_moe(config: Config) -> Part:
+    """Return Qwen2-MoE's mixture, with a shared expert behind a gate."""
+    shared, normed = config.size("shared_expert_intermediate_size"), config.flag("norm_topk_prob")
+    return moe(config, "num_experts", shared_width=shared, shared_gate=True, normed=normed)
+
+
+def mellum(config: Config) -> Part:
+    """Return Mellum's mixture."""
+    return moe(config, "num_local_experts", normed=config.flag("norm_topk_prob"))
+
+
+def granite_shared(config: Config) -> Part:
+    """Return Granite's mixture with its shared expert, if it has one."""
+    shared = config.count("shared_intermediate_size") or None
+    return moe(config, "num_local_experts", "intermediate_size", shared_width=shared)
+
+
+def ernie(config: Config) -> Part:
+    """Return ERNIE 4.5's mixture, whose correction of the router is a parameter."""
+    shared = config.count("moe_num_shared_experts") * config.size("moe_intermediate_size") or None
+    return moe(config, "moe_num_experts", shared_width=shared, score_bias=True, score_trained=True)
+
+
+def hunyuan(config: Config) -> Part:
+    """Return Hunyuan's mixture, with one shared expert as wide as the others."""
+    return moe(config, "num_experts", "intermediate_size", shared_width=config.size("intermediate_size"))
+
+
+def dots(config: Config) -> Part:
+    """Return dots.llm1's mixture."""
+    shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
+    return moe(config, "n_routed_experts", shared_width=shared, score_bias=True)
+
+
+# What tells one decoder from another
+
+
+def check_heads_fill(config: Config) -> None:
+    """Refuse heads that are together not as wide as the stream: the output's matrix is square."""
+    heads, _, head_dim = head_counts(config)
+    if heads * head_dim != config.size("hidden_size"):
+        given = f"{head_dim} for {heads} heads in {config.size('hidden_size')}"
+        raise BadInputError("head_dim", "hidden_size / num_attention_heads", given, "correct config.json")
+
+
+class Decoder(NamedTuple):
+    """The words in which a decoder differs from Llama. A switch is true, false, or the field that says so.
+
+    `norms` are the norms of a layer by name, of which `layer_norm` says whether they have a bias; with
+    `parallel` attention and feed-forward part share the first of them. `qk_norm` says whether queries and
+    keys have norms, `whole_norm` that those span all heads. `ffn` is the field with the inner width, 4 times the
+    width if it is null or there is none; `gated` says whether the feed-forward part has three matrices.
+    `rotated` is false where positions are learned or biases: `positions` are the rows of a learned table
+    beyond the field's own number. `check` refuses what the class does, `restated` are fields with the one
+    value that is understood, `harmless` those that the class reads and that change no memory.
+    """
+
+    norms: tuple[str, ...] = PRE_NORMS
+    final_norm: bool = True
+    layer_norm: bool = False
+    embedding_norm: bool = False
+    qkv_bias: Switch = "attention_bias"
+    out_bias: Switch = "attention_bias"
+    mlp_bias: Switch = "mlp_bias"
+    head_bias: Switch = False
+    qk_norm: Switch = False
+    whole_norm: bool = False
+    norm_bias: bool = False
+    gated: bool = True
+    ffn: str = "intermediate_size"
+    windows: Windows | None = None
+    mixture: Mixture | None = None
+    dense: Dense | None = None
+    rotated: bool = True
+    positions: int | None = None
+    kv_heads: Callable[[Config], int] | None = None
+    parallel: Switch = False
+    check: Callable[[Config], None] | None = None
+    restated: tuple[tuple[str, object], ...] = ()
+    harmless: tuple[str, ...] = ()
+
+
+WIDTH = object()  # stands for the model's own width in `restated`
+ONE_NORM = ("input_layernorm",)
+AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")
+CLASSIC = Decoder(
+    layer_norm=True,
+    qkv_bias=True,
+    out_bias=True,
+    mlp_bias=True,
+    gated=False,
+    rotated=False,
+    check=check_head_width,
+)
+DECODERS: dict[str, Decoder] = {
+    "gemma": Decoder(),
+    "seed_oss": Decoder(out_bias="attention_out_bias"),
+    "cwm": Decoder(
+        qkv_bias=False, out_bias=False, windows=partial(first_of_period, period=4), check=check_head_width
+    ),
+    "ernie4_5": Decoder(qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
+    "granite": Decoder(check=check_head_width),
+    "helium": Decoder(out_bias=False, check=check_heads_fill),
+    "smollm3": Decoder(windows=smollm3_windows),
+    "ministral3": Decoder(windows=in_every_layer),
+    "olmo": Decoder(norms=(), final_norm=False, check=check_head_width),
+    "olmo2": Decoder(AFTER, qk_norm=True, whole_norm=True),
+    "olmo3": Decoder(AFTER, qk_norm=True, whole_norm=True, windows=partial(periodic_windows, period=4)),
+    "starcoder2": CLASSIC._replace(
+        qkv_bias="use_bias",
+        out_bias="use_bias",
+        mlp_bias="use_bias",
+        rotated=True,
+        windows=in_every_layer,
+        check=None,
+    ),
+    "cohere": Decoder(ONE_NORM),
+    "cohere2": Decoder(ONE_NORM, windows=partial(stated_period, usual=4)),
+    "glm": Decoder(out_bias=False),
+    "glm4": Decoder((*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm"), out_bias=False),
+    "exaone4": Decoder(AFTER, qk_norm=True, windows=exaone_windows),
+    "stablelm": Decoder(
+        layer_norm=True, qkv_bias="use_qkv_bias", out_bias=False, parallel="use_parallel_residual"
+    ),
+    "nemotron": Decoder(layer_norm=True, gated=False),
+    "phi": CLASSIC._replace(
+        norms=ONE_NORM, rotated=True, head_bias=True, qk_norm="qk_layernorm", norm_bias=True
+    ),
+    "gpt_neox": CLASSIC._replace(
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        rotated=True,
+        harmless=("use_parallel_residual",),
+    ),
+    "opt": CLASSIC._replace(
+        qkv_bias="enable_bias",
+        out_bias="enable_bias",
+        mlp_bias="enable_bias",
+        ffn="ffn_dim",
+        positions=2,
+        restated=(
+            ("word_embed_proj_dim", WIDTH),
+            ("do_layer_norm_before", True),
+            ("_remove_final_layer_norm", False),
+            ("layer_norm_elementwise_affine", True),
+        ),
+    ),
+    "bloom": CLASSIC._replace(
+        embedding_norm=True, ffn="", harmless=("apply_residual_connection_post_layernorm", "slow_but_exact")
+    ),
+    "gptj": CLASSIC._replace(
+        norms=ONE_NORM,
+        qkv_bias=False,
+        out_bias=False,
+        ffn="n_inner",
+        head_bias=True,
+        harmless=("rotary_dim",),
+    ),
+    "codegen": CLASSIC._replace(
+        norms=ONE_NORM,
+        qkv_bias=False,
+        out_bias=False,
+        ffn="n_inner",
+        head_bias=True,
+        harmless=("rotary_dim",),
+    ),
+    "gpt_bigcode": CLASSIC._replace(
+        ffn="n_inner", positions=0, kv_heads=lambda config: 1 if config.flag("multi_query") else 0
+    ),
+    "persimmon": CLASSIC._replace(rotated=True, qk_norm="qk_layernorm", norm_bias=True),
+    "arcee": Decoder(gated=False, check=check_head_width),
+    "hunyuan_v1_dense": Decoder(qk_norm=True),
+    # mixtures of experts
+    "qwen2_moe": Decoder(
+        qkv_bias="qkv_bias", out_bias=False, windows=alternating, mixture=qwen2_moe, dense=qwen2_moe_dense
+    ),
+    "mellum": Decoder(qk_norm=True, windows=where_listed, mixture=mellum, dense=mellum_dense),
+    "olmoe": Decoder(
+        qk_norm=True, whole_norm=True, mixture=partial(moe, experts="num_experts", width="intermediate_size")
+    ),
+    "flex_olmo": Decoder(
+        AFTER,
+        qk_norm=True,
+        whole_norm=True,
+        mixture=partial(moe, experts="num_experts", width="intermediate_size"),
+    ),
+    "granitemoe": Decoder(mixture=partial(moe, experts="num_local_experts", width="intermediate_size")),
+    "granitemoeshared": Decoder(mixture=granite_shared),
+    "minimax_m2": Decoder(
+        qkv_bias=False,
+        out_bias=False,
+        qk_norm=True,
+        whole_norm=True,
+        mixture=partial(moe, experts="num_local_experts", width="intermediate_size", score_bias=True),
+    ),
+    "phimoe": Decoder(
+        layer_norm=True,
+        head_bias="lm_head_bias",
+        windows=in_every_layer,
+        mixture=partial(moe, experts="num_local_experts", width="intermediate_size"),
+    ),
+    "ernie4_5_moe": Decoder(mixture=ernie, dense=ernie_dense, restated=(("use_bias", False),)),
+    "hunyuan_v1_moe": Decoder(qk_norm=True, mixture=hunyuan),
+    "dots1": Decoder(qk_norm=True, windows=late_windows, mixture=dots, dense=first_dense),
+}
+
+
+EXPERT_FIELDS = (
+    "moe_intermediate_size", "moe_num_experts", "moe_num_shared_experts", "n_routed_experts",
+    "n_shared_experts", "num_experts", "num_experts_per_tok", "num_local_experts",
+    "shared_expert_intermediate_size", "shared_intermediate_size",
+)  # fmt: skip
+
+
+def plain(config: Config, name: str) -> Model:
+    """Read a decoder of the table."""
+    words = DECODERS[str(config.fields["model_type"])]
+    for field, value in words.restated:
+        config.restates(field, config.size("hidden_size") if value is WIDTH else value)
+    for field in words.harmless:
+        config.has(field)
+    if words.check:
+        words.check(config)
+    width, depth = config.size("hidden_size"), config.size("num_hidden_layers")
+    windows = words.windows(config) if words.windows else (None,) * depth
+    dense = words.dense(config) if words.dense else (words.mixture is None,) * depth
+    for field in (words.ffn, *EXPERT_FIELDS) if words.mixture else ():
+        config.has(field)  # sizes of a kind of layer: needed only where there are some
+    sparse = None if words.mixture is None or all(dense) else words.mixture(config)
+    norm = Norm(width, words.layer_norm)
+
+    norms = words.norms[:1] if switched(config, words.parallel) else words.norms
+
+    def layer(kind: tuple[int | None, bool]) -> Layer:
+        window, is_dense = kind
+        mlp = feed_forward(config, words) if is_dense or sparse is None else sparse
+        named = ((each, norm) for each in norms)
+        return Layer((("self_attn", attention(config, words, window)), ("mlp", mlp), *named))
+
+    layers = tuple(stack(zip(windows, dense, strict=True), layer))
+    limit = config.optional("max_position_embeddings")
+    rows = rotary_positions(config, limit) if words.rotated else None
+    tied = config.flag("tie_word_embeddings")
+    outside = ends(config, words, norm, limit, tied=tied)
+    return Model(name, str(config.fields["model_type"]), layers, outside, tied, limit, rows)
+
+
+def switched(config: Config, switch: Switch) -> bool:
+    """Say whether something is there; a switch that the class does not declare is off."""
+    return switch if isinstance(switch, bool) else switch in config.defaults and config.flag(switch)
+
+
+def attention(config: Config, words: Decoder, window: int | None) -> GQA:
+    """Return the attention of a layer."""
+    heads, kv_heads, head_dim = head_counts(config)
+    return parts.GQA(
+        config.size("hidden_size"),
+        heads,
+        (words.kv_heads(config) if words.kv_heads else 0) or kv_heads,
+        head_dim,
+        window=window,
+        qkv_bias=switched(config, words.qkv_bias),
+        out_bias=switched(config, words.out_bias),
+        qk_norm=switched(config, words.qk_norm),
+        qk_norm_bias=words.norm_bias,
+        qk_norm_whole=words.whole_norm,
+        rope_dim=rotary_dim(config) if words.rotated else 0,
+    )
+
+
+def feed_forward(config: Config, words: Decoder) -> Part:
+    """Return the dense feed-forward part of a layer."""
+    width = config.size("hidden_size")
+    inner = (config.optional(words.ffn) if words.ffn else None) or 4 * width
+    return parts.MLP(width, inner, gated=words.gated, bias=switched(config, words.mlp_bias))
+
+
+def ends(
+    config: Config, words: Decoder, norm: Norm, limit: int | None, *, tied: bool
+) -> tuple[tuple[str, Part], ...]:
+    """Return what stands before and after the layers."""
+    width, vocab = norm.width, config.size("vocab_size")
+    found: list[tuple[str, Part]] = [("model.embed_tokens", Embedding(vocab, width))]
+    if words.positions is not None:
+        rows = (limit or 0) + words.positions
+        found.append(("model.embed_positions", parts.PositionTable((rows,), width)))
+    if words.embedding_norm:
+        found.append(("model.embed_norm", norm))
+    if words.final_norm:
+        found.append(("model.norm", norm))
+    biased = switched(config, words.head_bias)
+    if tied and biased:
+        remedy = "a bias of a head that is the embedding is not understood"
+        raise BadInputError("tie_word_embeddings", "false where the head has a bias", tied, remedy)
+    if not tied:
+        found.append(("lm_head", Embedding(vocab, width, "head", bias=biased)))
+    return tuple(found)
