@@ -39,8 +39,10 @@ REFUSED = {
 }
 # The same, of one type alone.
 REFUSED_OF_TYPE = {
-    ("helium", "hidden_size"): "an output that is wider than the stream",
-    ("helium", "num_attention_heads"): "an output that is wider than the stream",
+    **{
+        ("helium", field): "an output that is wider than the stream"
+        for field in ("head_dim", "hidden_size", "num_attention_heads")
+    },
     ("opt", "hidden_size"): "embeddings of another width than the stream's",
 }
 # Moonshot's own names of the tower's fields: transformers does not read them at all.

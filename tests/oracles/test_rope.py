@@ -17,9 +17,7 @@ AFTER_A_RUN = {"longrope": {"long_inv_freq": 64 * 4}, "dynamic": {"max_seq_len_c
 
 # Those that see have the rotation of the text model inside, and Gemma 3 has two of them: a test of its own.
 # GPT-2 has none: its positions are learned. Decoders of the table share Llama's rotation, or have none.
-ONE_ROTATION = [
-    kind for kind in DRAWN if kind not in {"gemma3", "gemma3_text", "kimi_k25", "gpt2", *PLAIN}
-]
+ONE_ROTATION = [kind for kind in DRAWN if kind not in {"gemma3", "gemma3_text", "kimi_k25", "gpt2", *PLAIN}]
 TAKEN = [
     (model_type, kind)
     for model_type in ONE_ROTATION
