@@ -189,8 +189,8 @@ class Decoder(NamedTuple):
 
     `norms` are the norms of a layer by name, of which `layer_norm` says whether they have a bias; with
     `parallel` attention and feed-forward part share the first of them. `qk_norm` says whether queries and
-    keys have norms, `whole_norm` that those span all heads. `ffn` is the field with the inner width, 4 times the
-    width if it is null or there is none; `gated` says whether the feed-forward part has three matrices.
+    keys have norms, `whole_norm` that those span all heads. `ffn` is the field with the inner width, 4 times
+    the width if it is null or there is none; `gated` says whether the feed-forward part has three matrices.
     `rotated` is false where positions are learned or biases: `positions` are the rows of a learned table
     beyond the field's own number. `check` refuses what the class does, `restated` are fields with the one
     value that is understood, `harmless` those that the class reads and that change no memory.
