@@ -31,10 +31,8 @@ class MoE(Part):
         Routed experts of a layer, and how many of them a token uses.
     shared_width : int, optional
         Inner width of all shared experts together; None where there are none.
-    score_bias : bool, default False
-        Whether the router has the correction that DeepSeek-V3 keeps as a buffer, not as a parameter.
-    score_trained : bool, default False
-        Whether that correction is a parameter after all, as in ERNIE 4.5.
+    score_bias, score_trained : bool, default False
+        Whether the router has the correction that DeepSeek-V3 keeps as a buffer, and whether it is a parameter.
     bias : bool, default False
         Whether the router and every matrix of the routed experts have a bias, as in gpt-oss.
     shared_gate : bool, default False
@@ -74,8 +72,8 @@ class MoE(Part):
         """Yield the router, every expert, and the shared experts."""
         yield from linear("gate", self.experts, self.width, bias=self.bias, kind="router")
         if self.score_bias:
-            kind = "bias" if self.score_trained else "buffer"
-            yield Tensor("gate.e_score_correction_bias", (self.experts,), kind)
+            corrects = "bias" if self.score_trained else "buffer"
+            yield Tensor("gate.e_score_correction_bias", (self.experts,), corrects)
         biased = self.bias or self.expert_bias
         expert = MLP(self.width, self.expert_width, self.gated, bias=biased, kind="expert")
         for tensor in under("experts.{expert}", expert.weights()):

@@ -75,7 +75,7 @@ class Embedding(Part):
     kind : str, default "embedding"
         "head" where it is the output matrix.
     bias : bool, default False
-        Whether each row has a bias, which only heads of some models have.
+        Whether each row has one, as in some heads.
 
     Examples
     --------
