@@ -32,7 +32,7 @@ class MoE(Part):
     shared_width : int, optional
         Inner width of all shared experts together; None where there are none.
     score_bias, score_trained : bool, default False
-        Whether the router has the correction that DeepSeek-V3 keeps as a buffer, and whether it is a parameter.
+        Whether the router has the correction that DeepSeek-V3 keeps as a buffer, and if it is a parameter.
     bias : bool, default False
         Whether the router and every matrix of the routed experts have a bias, as in gpt-oss.
     shared_gate : bool, default False
