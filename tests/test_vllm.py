@@ -295,3 +295,38 @@ def test_sglangs_data_parallel_ranks_talk_where_they_share_experts(model, severa
         for ranks in ({}, {"dp": 8, "ep": 8 if several else 1})
     )
     assert (copies > alone) == several
+
+
+def test_data_parallel_ranks_cut_the_experts_that_they_share():
+    """vLLM's experts form one group of tp x dp ranks, cut or, with --ep, whole; SGLang's copies have all."""
+    weights = {
+        (engine, tuple(ranks.items())): serve(
+            "Qwen/Qwen3-30B-A3B", context=8, engine=engine, **ranks
+        ).device.components["weights"]
+        for engine in ("vllm", "sglang")
+        for ranks in ({"dp": 1}, {"dp": 4}, {"dp": 4, "ep": 4})
+    }
+    experts = 48 * 128 * 3 * 2048 * 768 * 2
+    one, cut, whole = (weights["vllm", key] for key in [(("dp", 1),), (("dp", 4),), (("dp", 4), ("ep", 4))])
+    assert abs(one - cut - experts * 3 // 4) < 0.01 * GIB
+    assert abs(cut - whole) < 0.01 * GIB
+    assert weights["sglang", (("dp", 4),)] == weights["sglang", (("dp", 1),)]
+
+
+def test_blocks_are_not_cut_by_data_parallel_ranks_either(tmp_path):
+    with pytest.raises(BadInputError, match=r"--tp: .*given '8, a share of 320'.*--ep for experts"):
+        serve(qwen3_coder_480b(tmp_path), context=8, weights="fp8-block128", engine="vllm", dp=8)
+
+
+@pytest.mark.parametrize("context", [4096, 20_000, 32_768, 40_000])
+def test_v0s_largest_context_does_not_hang_on_the_one_asked_for(context):
+    """Its trial pass reads the longest sequence: each context that is tried has its own."""
+    served = serve("Qwen/Qwen3-32B", context=context, engine="vllm", engine_version="0.6.4", on="1x h100-80g")
+    longest = served.max_context
+    assert longest > 32_768  # beyond it prompts are read in pieces
+    again = serve("Qwen/Qwen3-32B", context=longest, engine="vllm", engine_version="0.6.4", on="1x h100-80g")
+    assert again.fits
+    assert again.max_context == longest
+    assert not serve(
+        "Qwen/Qwen3-32B", context=longest + 16, engine="vllm", engine_version="0.6.4", on="1x h100-80g"
+    ).search.fits(1, longest + 16)

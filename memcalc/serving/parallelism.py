@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["ServingParallelism", "stages"]
+__all__ = ["RANKS", "ServingParallelism", "stages"]
+
+RANKS = ("tp", "pp", "ep", "dp", "dcp", "attention_dp")  # the options that count them
 
 
 ATTENTION, ATTENTION_KINDS = "self_attn.", ("cache", "state", "embedding")
@@ -24,6 +26,8 @@ class ServingParallelism(NamedTuple):
 
     `dcp` of the `tp` ranks share the tokens of a sequence's cache: decode context parallelism.
     `attention_dp` of the `tp` ranks each have attention and sequences of their own, within the world.
+    With `spreads_experts` data-parallel ranks cut the experts among them where `ep` is 1; else each copy has
+    all of them.
 
     >>> ServingParallelism(tp=4, dp=2).world
     8
@@ -35,6 +39,14 @@ class ServingParallelism(NamedTuple):
     dp: int = 1
     dcp: int = 1
     attention_dp: int = 1
+    spreads_experts: bool = False
+
+    @property
+    def expert_tp(self) -> int:
+        """Ranks among which each expert is cut."""
+        if self.ep > 1:
+            return self.tp * self.dp // self.ep
+        return self.tp * self.dp if self.spreads_experts else self.tp
 
     @property
     def attention_tp(self) -> int:
@@ -48,13 +60,13 @@ class ServingParallelism(NamedTuple):
 
     def on_rank(self, tensor: Tensor) -> Tensor:
         """Return the fullest rank's share of a tensor (pipeline stages are cut before, see `stages`)."""
-        if self.tp == self.ep == 1:
+        if self.tp == self.ep == self.expert_tp == 1:
             return tensor
         if self.attention_dp > 1 and (tensor.kind in ATTENTION_KINDS or ATTENTION in tensor.name):
             return tensor.on_rank(tp=self.attention_tp)
-        if tensor.active_experts is None or self.ep == 1:
+        if tensor.active_experts is None:
             return tensor.on_rank(tp=self.tp)
-        return tensor.on_rank(tp=self.tp * self.dp // self.ep, ep=self.ep)
+        return tensor.on_rank(tp=self.expert_tp, ep=self.ep)
 
     def sequences(self, batch: int) -> int:
         """Return how many of the batch's sequences the fullest data-parallel rank serves."""

@@ -14,7 +14,7 @@ from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import Setting
 from memcalc.serving.options import ServingOptions
-from memcalc.serving.parallelism import ServingParallelism
+from memcalc.serving.parallelism import RANKS, ServingParallelism
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -339,7 +339,7 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         "prompt": plan.prompt_of(plan.context),
         "batch": plan.batch,
         "prefill_chunk": plan.prefill_chunk,
-        **plan.parallelism._asdict(),
+        **{name: getattr(plan.parallelism, name) for name in RANKS},
         "utilization": plan.utilization,
         "offload": plan.offload,
         "draft": plan.options.draft,
@@ -383,7 +383,7 @@ def default_words(plan: ServingPlan) -> Iterator[str]:
     if "kv" in left_open:
         yield f"KV cache {'/'.join(dict.fromkeys(form.id for form in plan.kv))} ({cache_reason(plan)})"
     if plan.machine is not None and not {"tp", "pp", "dp", "ep"} - left_open:
-        ranks = zip(ServingParallelism._fields, plan.parallelism, strict=True)
+        ranks = ((name, getattr(plan.parallelism, name)) for name in RANKS)
         yield " ".join(f"{name} {number}" for name, number in ranks if number > 1) or "one device"
     if plan.offload is not None and "offload" in left_open:
         yield f"offload {plan.offload}"
@@ -464,11 +464,10 @@ def chosen_engine(found: Source, options: ServingOptions) -> Engine:
 
 def chosen_parallelism(chosen: Engine, where: Machine | None, options: ServingOptions) -> ServingParallelism:
     """Return the ranks that were asked for; else as the engine uses the machine's devices."""
-    names = ServingParallelism._fields
-    asked = {name: ranks for name in names if (ranks := getattr(options, name)) is not None}
+    asked = {name: ranks for name in RANKS if (ranks := getattr(options, name)) is not None}
     alone = where is not None and not {"tp", "pp", "dp"} & set(asked)
     usual = chosen.default_parallelism(where.count) if alone and where is not None else ServingParallelism()
-    return usual._replace(**asked)
+    return usual._replace(**asked, spreads_experts=chosen.spreads_experts)
 
 
 def refuse_groups_of_experts(_chosen: Engine, ranks: ServingParallelism, _where: Machine | None) -> None:

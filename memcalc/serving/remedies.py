@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import RefusalError
 from memcalc.ledger.amount import GIB
-from memcalc.serving.parallelism import ServingParallelism
+from memcalc.serving.parallelism import RANKS
 from memcalc.serving.plan import resolve, share_free
 from memcalc.serving.search import Search, largest, search_of
 from memcalc.show.remedy import MOST, Change, Remedy, command_line, machine_text
@@ -24,7 +24,6 @@ __all__ = ["remedies"]
 FAR = 2  # times less of a load: then formats and devices are tried before
 COUNTS = (*range(1, 17), *range(20, 65, 4))  # of devices that are tried
 NODE = 8  # devices of a server
-RANKS = ServingParallelism._fields
 HOSTS = tuple(2**power for power in range(4, 13))  # GiB of host memory that are tried
 
 

@@ -108,6 +108,7 @@ class MindIE(OnNPUs):
 
     id = "mindie"
     title = "MindIE"
+    spreads_experts = False
     version = "as vLLM Ascend 0.17"
     versions: Mapping[str, str] = {}
     behaviours: ClassVar[Mapping[str, Behaviour]] = {version: NPU._replace(measured_on="")}

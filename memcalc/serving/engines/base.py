@@ -108,6 +108,7 @@ class Engine(ABC):
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's presets
     reads_checkpoints = True  # whether they may be a checkpoint's
     on_npus: bool | None = None  # whether it runs on Huawei's NPUs alone, or never on them; None: both
+    spreads_experts = False  # whether data-parallel ranks cut experts among them where none are whole
     copies_attention = False  # whether some of the tp ranks may have attention of their own, see attention_dp
     shares_context = False  # whether the context is that of all sequences together
     most_sequences: int | None = None  # that the engine can tell apart
@@ -424,7 +425,8 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
             widths = sharded_widths(part, parallelism)
             if not any(one.field == "--tp" for one in faults.found):
                 faults.of(refuse_remainder, heads, cuts, engine)
-                faults.of(refuse_remainder, widths, parallelism.tp, engine)
+                ranks = parallelism.expert_tp if is_moe(part) else parallelism.tp
+                faults.of(refuse_remainder, widths, ranks, engine)
             if is_moe(part) and part.experts % ep:
                 expected = f"a divisor of the model's {part.experts} experts"
                 faults.found.append(BadInputError("--ep", expected, ep, f"{engine} splits experts evenly"))
@@ -462,7 +464,7 @@ def refuse_cut_blocks(
         BadInputError: a rank's rows or columns are no multiple of the block that shares a scale.
 
     """
-    for tensor in model.weights() if parallelism.tp > 1 else ():
+    for tensor in model.weights() if parallelism.tp * parallelism.expert_tp > 1 else ():
         form = rule(tensor)
         if form.is_plain or tensor.shard_axis is None or form.id in padded:
             continue
@@ -471,7 +473,8 @@ def refuse_cut_blocks(
         size = product(mine.shape[tensor.shard_axis])
         if size % (block or 1):
             expected = f"ranks whose share of {tensor.name} is whole blocks of {block}"
-            given = f"{parallelism.tp}, a share of {size}"
+            ranks = parallelism.tp if tensor.active_experts is None else parallelism.expert_tp
+            given = f"{ranks}, a share of {size}"
             remedy = f"{engine} does not cut the blocks of {form.id}; use fewer ranks, or --ep for experts"
             raise BadInputError("--tp", expected, given, remedy)
 
@@ -494,7 +497,7 @@ def activation_width(part: Part, parallelism: ServingParallelism) -> int:
     """
     tp, width = parallelism.tp, getattr(part, "width", 0)
     if is_moe(part):
-        inner = part.expert_width if parallelism.ep > 1 else ceil_div(part.expert_width, tp)
+        inner = ceil_div(part.expert_width, parallelism.expert_tp)
         shared = 0 if part.shared_width is None else 3 * ceil_div(part.shared_width, tp)
         return 4 * width + 2 * part.top_k * width + max(3 * part.top_k * inner, shared) + part.experts
     cuts = parallelism.attention_tp

@@ -65,8 +65,7 @@ def padded_bytes(rank: RankContext, kernel: Kernel) -> tuple[int, int, int]:
     for layer in rank.stage.groups:
         for _, part in layer.parts:
             if is_moe(part):
-                cut = ranks.tp if ranks.ep == 1 else ranks.tp * ranks.dp // ranks.ep
-                inner = ceil_div(part.expert_width, cut)
+                inner = ceil_div(part.expert_width, ranks.expert_tp)
                 width = ceil_div(inner, kernel.inner) * kernel.inner
                 hidden = ceil_div(part.width, kernel.hidden) * kernel.hidden
                 matrices = 3 * ceil_div(part.experts, ranks.ep)

@@ -79,6 +79,7 @@ class VLLM(Engine):
         "0.33": V0_21._replace(sharded_sampling=True),
     }
     reserves = True
+    spreads_experts = True  # vllm-project/vllm docs/serving/data_parallel_deployment.md, 2026-11
     on_npus: bool | None = False
     note = (
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "

@@ -94,7 +94,7 @@ def expert_workspace(rank: RankContext, tokens: int) -> int:
     widths, ranks = [0], rank.parallelism
     for part in experts_of(rank):
         if all(rank.rule(tensor).id != MXFP4 for tensor in part.weights()):
-            inner = part.expert_width if ranks.ep > 1 else ceil_div(part.expert_width, ranks.tp)
+            inner = ceil_div(part.expert_width, ranks.expert_tp)
             widths.append(part.top_k * (max(2 * inner, part.width) + inner))
     gathered = least(tokens * ranks.dp, CHUNK) if ranks.dp > 1 else tokens
     return gathered * max(widths) * rank.element_bytes
