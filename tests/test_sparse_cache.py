@@ -96,3 +96,8 @@ def test_layers_that_share_an_indexer_keep_no_keys(tmp_path):
     assert own == 21
     assert a_token(tmp_path, engine="vllm") == 78 * 656 + 21 * 132
     assert a_token(GLM, engine="vllm") == 78 * (656 + 132)
+
+
+def test_amds_kernels_read_plain_fp8():
+    assert a_token(engine="sglang", on="8x mi300x", kv="fp8") == 43_188
+    assert a_token(engine="sglang", on="8x mi300x") == 78_324

@@ -118,7 +118,7 @@ class SGLang(Engine):
     note = (
         "--utilization is its mem-fraction-static; options: chunked_prefill_size and cuda_graph_max_bs "
         "(by the card's memory and the ranks), disable_cuda_graph (false), swa_full_tokens_ratio (0.8: "
-        "tokens of gpt-oss's windowed layers for one of the others), plain_fp8 (false: sparse "
+        "tokens of gpt-oss's windowed layers for one of the others), plain_fp8 (false but on AMD: sparse "
         "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm), language_only (false: a vision "
         "tower is loaded)"
     )
@@ -145,10 +145,15 @@ class SGLang(Engine):
         return self.behaviours[self.version]
 
     def defaults_on(self, device: Device | None, ranks: ServingParallelism) -> Mapping[str, int]:
-        """Return the sizes of passes and graphs: they depend on the card's memory and the ranks."""
+        """Return the sizes of passes and graphs: they depend on the card's memory and the ranks.
+
+        AMD's kernels of sparse attention read plain fp8: calculate_mla_kv_cache_dim, read 2026-11.
+        """
         card = self.rules.card(NO_CARD if device is None else memory_of(device))
         graphs = card.graphs if ranks.tp < 4 else card.graphs_of_four
-        return {**self.defaults, "chunked_prefill_size": card.chunk, "cuda_graph_max_bs": graphs}
+        plain = device is not None and device.vendor == "AMD"
+        sizes = {"chunked_prefill_size": card.chunk, "cuda_graph_max_bs": graphs}
+        return {**self.defaults, **sizes, "plain_fp8": plain}
 
     def default_share(self, setting: Setting) -> float:
         """Return what is left beside passes and graphs."""
@@ -164,7 +169,7 @@ class SGLang(Engine):
 
     def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
         """Yield its options in words, but for what few models have."""
-        return super().default_words(options, {*given, "swa_full_tokens_ratio"})
+        return super().default_words(options, {*given, "swa_full_tokens_ratio", "plain_fp8"})
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Cut every matrix over all devices."""
