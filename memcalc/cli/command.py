@@ -88,7 +88,7 @@ def parse(arguments: list[str]) -> tuple[int, str]:
 
     """
     name, *rest = arguments or [""]
-    if name in ("--version", "version", "-V"):
+    if name in ("--version", "version", "-V", "-v"):
         from memcalc import __version__
 
         return 0, f"memcalc {__version__}"

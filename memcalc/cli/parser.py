@@ -96,6 +96,8 @@ class Parser(argparse.ArgumentParser):
         VALUE among them stands for the option's own value.
         """
         first, *rest = (meant(flag, self.flags, self.prog) or [""])[0].split() or [""]
+        if first == "SOURCE":
+            return [VALUE]
         action = self._option_string_actions.get(first)
         if action is None:  # advice, and no option
             return []

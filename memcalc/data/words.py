@@ -93,7 +93,7 @@ def right_words(kind: str, name: str, known: Iterable[str] = ()) -> list[str]:
 
 def is_offered(kind: str, right: str, known: set[str]) -> bool:
     """Say whether words are understood here: of some options the values are one engine's alone."""
-    if right.startswith("leave") or not known:
+    if right.startswith(("leave", "SOURCE")) or not known:
         return True
     if kind.startswith("memcalc "):
         option = plain(right.split(maxsplit=1)[0]).removesuffix("s")  # engine_options in Python

@@ -54,7 +54,7 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
                 "SOURCE", expected, text, "add it, as in Qwen/Qwen3-32B: see `memcalc list models`"
             )
         raise BadInputError("SOURCE", expected, text, "`memcalc.read` takes the fields of a config")
-    text = repository_name(os.fspath(text))
+    text = repository_name(os.fspath(text).strip())
     for recognise in RECOGNISERS:
         found = recognise(text)
         if found is not None:

@@ -41,9 +41,11 @@ def check_context_parallel(engine: Engine, model: Model, ranks: ServingParalleli
     dcp, tp = ranks.dcp, ranks.tp
     if engine.id not in ("vllm", "sglang"):
         given = f"{dcp} for {engine.id}"
-        raise BadInputError("--dcp", "1", given, "vllm and sglang have it: add --engine, or leave it out")
+        raise BadInputError("--dcp", "1", given, "vllm and sglang have it: name one with --engine")
     if engine.id == "vllm" and not engine.since(0, 10):
-        raise BadInputError("--engine-version", "0.10 or newer with --dcp", engine.release, "leave --dcp out")
+        raise BadInputError(
+            "--engine-version", "0.10 or newer with --dcp", engine.release, "name a later one"
+        )
     if tp % dcp:
         raise BadInputError("--dcp", f"a divisor of --tp {tp}", dcp, "it takes the tensor-parallel ranks")
     for part in dict.fromkeys(part for layer in model.groups for _, part in layer.parts):
@@ -63,7 +65,7 @@ def check_part(engine: Engine, part: Part, ranks: ServingParallelism) -> None:
     if engine.id == "sglang":
         raise BadInputError("--dcp", "a model with latent attention", "heads", "sglang shares latents alone")
     if part.window is not None:
-        remedy = "windows are not shared: leave --dcp out"
+        remedy = "windows are not shared: each rank holds its own"
         raise BadInputError("--dcp", "a model without sliding windows", f"a window of {part.window}", remedy)
     most = tp // part.kv_heads
     if dcp > most or (part.heads // part.kv_heads) % dcp:

@@ -259,7 +259,7 @@ def for_task(chosen: Engine, model: Model, asked: str | None) -> Model:
 
     """
     if asked == "generate" and model.headless:
-        remedy = "its class has no head: leave --task out"
+        remedy = "its class has no head: write --task embed"
         raise BadInputError("--task", "embed", asked, remedy)
     if asked != "embed" and not model.headless:
         return model
@@ -511,7 +511,7 @@ def refuse_copies(chosen: Engine, ranks: ServingParallelism, _where: Machine | N
     """Refuse copies of attention with engines that have none, or that do not divide the ranks."""
     copies = ranks.attention_dp
     if copies > 1 and not chosen.copies_attention:
-        remedy = "it is SGLang's data-parallel attention; leave it out, or use --dp for copies of the model"
+        remedy = "it is SGLang's data-parallel attention; --dp is for copies of the model"
         raise BadInputError("--attention-dp", f"1 for {chosen.id}", copies, remedy)
     if ranks.tp % copies:
         raise BadInputError("--attention-dp", f"a divisor of tp {ranks.tp}", copies, "change one of the two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.errors import UnknownNameError, nearest
+from memcalc.errors import UnknownNameError, meant
 from memcalc.files.config import Config
 from memcalc.files.config_classes import config_class
 from memcalc.ledger.registry import Registry
@@ -101,7 +101,8 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
             return finished(megatron, Config(plain(fields)), name)
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in READERS:
-        remedy = f"{nearest(model_type, READERS)} else {READERS.remedy}".removeprefix(" else ")
+        near = ", ".join(meant(model_type, READERS))
+        remedy = f"those with the nearest names are {near}; {READERS.remedy}" if near else READERS.remedy
         raise UnknownNameError("model_type", "a type that has a reader", model_type, remedy)
     return finished(READERS[model_type], Config(fields, config_class(model_type), read_model=read), name)
 

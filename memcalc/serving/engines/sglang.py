@@ -201,11 +201,11 @@ class SGLang(Engine):
 
         """
         if model.model_type not in COPYING:
-            remedy = "it is not known to cut attention otherwise than the rest; leave it out"
+            remedy = "it is not known to cut attention otherwise than the rest"
             expected = f"a model of type {', '.join(COPYING)}"
             raise BadInputError("--attention-dp", expected, model.model_type, remedy)
         if self.version not in COPYING_SINCE:
-            remedy = "older ones keep the embedding whole; leave the version out"
+            remedy = "older ones keep the embedding whole: name a later one"
             raise BadInputError("--engine-version", "0.5.9 or newer", self.release, remedy)
 
     def prepare(self, model: Model) -> Model:
