@@ -132,6 +132,15 @@ def test_ranks_share_a_draft_as_they_share_the_model() -> None:
     assert stored(served) == 2 * ((596_049_920 - norms) // 4 + norms)
 
 
+def test_drafted_tokens_in_vllms_trial_pass() -> None:
+    """1,024 sequences have a drafted token each; from 0.29 on a rank samples from its part."""
+    for version, cut in (("0.28", 1), ("0.33", 4)):
+        served = serve(LARGE, context=8, draft=SMALL, tp=4, engine="vllm", engine_version=version)
+        (line,) = lines_of(served, "drafted tokens in the trial pass")
+        assert line.bytes == 1024 * 151_936 // cut * 2
+        assert (line.low, line.high) == (0, 2 * 1024 * 151_936 * 2)
+
+
 def test_sglang_sizes_the_pool_by_layers() -> None:
     """A cell grows by 28 / 64 for Qwen3-0.6B, whatever its heads are: pool_configurator.py."""
     served = serve(LARGE, context=8192, draft=SMALL, engine="sglang", engine_version="0.5.18")

@@ -24,6 +24,7 @@ from memcalc.files.storage import mtp_as_stored
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts import Embedding
+from memcalc.ledger.tensor import ceil_div
 from memcalc.serving.engines.base import WHILE_SERVING, activation_width
 from memcalc.serving.parallelism import stages
 
@@ -270,23 +271,11 @@ def draft_pool_bytes(draft: Draft, stage: Model, cache: int, own: int) -> int:
     return cache * draft.model.depth // stage.depth if draft.engine == "sglang" else own
 
 
-def draft_growing_lines(draft: Draft, rank: RankContext, batch: int) -> Iterator[Line]:
+def draft_growing_lines(draft: Draft, engine: Engine, rank: RankContext, batch: int) -> Iterator[Line]:
     """Yield what drafted tokens add to a pass, and the draft's own buffers."""
     vocab, element = rank.stage.logits_width or 0, rank.element_bytes
     if draft.engine == "vllm":
-        entries = rank.options["max_num_seqs"] * vocab
-        yield Line(
-            component="activations",
-            name="drafted tokens in the trial pass",
-            count=entries,
-            bytes=entries * element,
-            formula=f"{entries} logits of one drafted token a sequence, once or twice, x {element} B",
-            moments=WHILE_SERVING,
-            evidence="assumed",
-            source="vllm-project/vllm v1/worker/gpu_model_runner.py, _dummy_sampler_run, 2026-11",
-            low=0,
-            high=2 * entries * element,
-        )
+        yield drafted_in_trial(engine, rank)
     elif draft.engine == "llama.cpp":
         yield compute_buffer(draft, rank)
     elif draft.tokens is not None:
@@ -301,6 +290,28 @@ def draft_growing_lines(draft: Draft, rank: RankContext, batch: int) -> Iterator
             source="each drafted token is verified by its logits",
             outside=draft.engine == "sglang",
         )
+
+
+def drafted_in_trial(engine: Engine, rank: RankContext) -> Line:
+    """Return the logits of one drafted token a sequence, which vLLM's trial pass makes once or twice.
+
+    From 0.29 on a rank samples from its own part of the vocabulary; whether it verifies so was not read.
+    """
+    vocab, element, ranks = rank.stage.logits_width or 0, rank.element_bytes, rank.parallelism
+    sequences = rank.options["max_num_seqs"]
+    mine = ceil_div(vocab, ranks.tp) if engine.since(0, 29) else vocab
+    return Line(
+        component="activations",
+        name="drafted tokens in the trial pass",
+        count=sequences * mine,
+        bytes=sequences * mine * element,
+        formula=f"{sequences} sequences x {mine} logits of a drafted token x {element} B; 0 to 2 x {vocab}",
+        moments=WHILE_SERVING,
+        evidence="assumed",
+        source="vllm-project/vllm v1/worker/gpu_model_runner.py, _dummy_sampler_run, 2026-11",
+        low=0,
+        high=2 * sequences * vocab * element,
+    )
 
 
 def compute_buffer(draft: Draft, rank: RankContext) -> Line:

@@ -342,7 +342,7 @@ def pass_lines(plan: ServingPlan, rank: RankContext, batch: int, prompt: int) ->
     if plan.draft is not None and rank.stage.logits_width is not None:
         from memcalc.serving.draft import draft_growing_lines
 
-        yield from draft_growing_lines(plan.draft, rank, batch)
+        yield from draft_growing_lines(plan.draft, plan.engine, rank, batch)
 
 
 def cache_lines(plan: ServingPlan, cache: Iterable[Tensor], moments: tuple[str, ...]) -> Iterator[Line]:
