@@ -71,6 +71,8 @@ def test_the_encoder_cache_holds_a_pass() -> None:
     line = line_of(served, "encoder cache")
     assert line is not None
     assert (line.low, line.bytes) == (0, 8192 * 5376 * 2)
+    old = serve(GEMMA, context=4096, engine="vllm", engine_version="0.7")
+    assert (bytes_of(old), line_of(old, "encoder cache")) == (2 * TOWER, None)
     assert line_of(serve("Qwen/Qwen3-8B", context=4096, **NEW), "encoder cache") is None  # type: ignore[arg-type]
 
 

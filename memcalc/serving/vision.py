@@ -28,6 +28,7 @@ SOURCES = {
     "llama.cpp": "ggml-org/llama.cpp convert_hf_to_gguf.py (MmprojModel): f16, and f32 for one axis, 2026-11",
 }
 CUT = ("vllm", "vllm-ascend", "mindie", "sglang")  # engines that cut the tower among ranks
+CACHING = ("vllm", "vllm-ascend")
 ENCODER_CACHE = "vllm-project/vllm v1/core/encoder_cache_manager.py, 2026-11"
 
 
@@ -59,7 +60,7 @@ def vision_lines(engine: Engine, rank: RankContext) -> Iterator[Line]:
         source=SOURCES.get(engine.id, "derived from the tensors' shapes"),
         high=most if size != most else None,
     )
-    if "max_num_batched_tokens" in rank.options:
+    if engine.id in CACHING and engine.since(0, 8):  # V1
         yield encoder_cache(rank)
 
 
