@@ -61,6 +61,7 @@ def test_workspaces_of_transformers_are_one_two_or_four_of_cublas():
     workspace = IMPLEMENTATIONS["transformers"].workspace
     assert workspace("8.0")[:3] == (8_519_680, 17_039_360, 34_078_720)
     assert workspace("9.0")[:3] == (33_554_432, 67_108_864, 134_217_728)
+    assert workspace("10.0")[:3] == (8_519_680, 67_108_864, 134_217_728)
     assert workspace(None)[:3] == (0, 0, 34_078_720)
 
 

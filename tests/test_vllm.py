@@ -330,3 +330,19 @@ def test_v0s_largest_context_does_not_hang_on_the_one_asked_for(context):
     assert not serve(
         "Qwen/Qwen3-32B", context=longest + 16, engine="vllm", engine_version="0.6.4", on="1x h100-80g"
     ).search.fits(1, longest + 16)
+
+
+@pytest.mark.parametrize(
+    ("on", "version", "sizes"),
+    [
+        ("1x h100-80g", None, (32, 32, 32)),
+        ("1x b200", None, (8.125, 32, 32)),
+        ("1x rtx-pro-6000-blackwell", "4.51", (8.125, 8.125, 8.125)),
+        ("1x a100-80g", None, (8.125, 8.125, 8.125)),
+    ],
+)
+def test_cublas_workspace_on_blackwell_by_version(on, version, sizes):
+    """Hopper's 32 MiB on Blackwell are PyTorch's of 2026-02 (pytorch#175344)."""
+    served = serve("Qwen/Qwen3-8B", context=8, engine_version=version, engine="transformers", on=on)
+    line = lines(served)["cuBLAS workspace"]
+    assert tuple(size / 2**20 for size in (line.least_bytes, line.bytes, line.most_bytes)) == sizes

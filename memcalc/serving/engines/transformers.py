@@ -52,6 +52,7 @@ WORKSPACE_OLD, WORKSPACE = (2 * 4096 + 8 * 16) * 2**10, 8 * 4096 * 2**10
 CUBLAS = (
     "pytorch/pytorch aten/src/ATen/cuda/CublasHandlePool.cpp: :4096:2:16:8, from capability 9.0 on :4096:8"
 )
+CUBLAS_ON_BLACKWELL = "pytorch/pytorch#175344 (2026-02): :4096:8 on Blackwell, too"
 ALLOCATOR = "pytorch/pytorch c10/cuda/CUDACachingAllocator.cpp, should_split, 2026-11"
 EXLLAMA = "AutoGPTQ/AutoGPTQ auto_gptq/modeling/_utils.py, autogptq_post_init: temp_dq, 2024"
 OLD_ROTARY = "huggingface/transformers v4.38 models/qwen2/modeling_qwen2.py, Qwen2RotaryEmbedding, 2024-02"
@@ -215,7 +216,7 @@ class Transformers(Engine):
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
         """Yield the runtime, and what is held on top of the weights."""
         yield runtime(rank)
-        yield workspace(rank)
+        yield workspace(rank, before_2026=self.version.startswith("4."))
         yield cache_rounding(rank, self)
         yield from dequantisation_buffer(rank, certain=self.behaviour.exllama)
         yield from weight_rounding(rank, self.behaviour.own_blocks)
@@ -434,18 +435,27 @@ def rotary_tables(rank: RankContext) -> Iterator[Line]:
         )
 
 
-def workspace(rank: RankContext) -> Line:
-    """Return cuBLAS's workspace, which PyTorch takes from its own allocator at the first product."""
-    device = rank.device
-    size = WORKSPACE if is_new(device) else WORKSPACE_OLD
+def workspace(rank: RankContext, *, before_2026: bool) -> Line:
+    """Return cuBLAS's workspace, which PyTorch takes from its own allocator at the first product.
+
+    On Blackwell it has Hopper's size since PyTorch of 2026-02 alone.
+    """
+    device, least = rank.device, None
+    capability = (device.capability or "") if device is not None else ""
+    size, source = WORKSPACE if is_new(device) else WORKSPACE_OLD, CUBLAS
+    if is_new(device) and capability and not capability.startswith("9."):
+        size, least = (WORKSPACE_OLD, None) if before_2026 else (WORKSPACE, WORKSPACE_OLD)
+        source = CUBLAS_ON_BLACKWELL
     return Line(
         component="activations",
         name="cuBLAS workspace",
         bytes=size,
         formula=f"{size // 2**10} KiB",
         moments=WHILE_SERVING,
-        evidence="exact" if device is not None and device.capability is not None else "assumed",
-        source=CUBLAS,
+        evidence="exact" if capability and source == CUBLAS else "assumed",
+        source=source,
+        low=least,
+        high=least and size,
     )
 
 

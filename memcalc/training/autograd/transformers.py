@@ -345,13 +345,14 @@ class Transformers(Implementation):
         >>> TRANSFORMERS.workspace("8.0").typical
         17039360
         """
-        one = TRAINING_CUBLAS_WORKSPACE
+        one = least = TRAINING_CUBLAS_WORKSPACE
         if capability is not None and float(capability) >= 9:
             one = TRAINING_CUBLAS_WORKSPACE_HOPPER
-        source = "pytorch/pytorch#120925, #95668; published runs on A100: 15 to 18 MB"
+            least = one if float(capability) < 10 else least  # Blackwell: PyTorch of 2026-02, #175344
+        source = "pytorch/pytorch#120925, #95668, #175344; published runs on A100: 15 to 18 MB"
         if capability is None:  # shapes alone are counted where it is not known which libraries run
             return Measured(0, 0, 4 * one, source, "2026-11")
-        return Measured(one, 2 * one, 4 * one, source, "2026-11")
+        return Measured(least, 2 * one, 4 * one, source, "2026-11")
 
     def checkpointed(self, micro: MicroBatch, model: Model) -> int:
         """Return the bytes that all checkpoints share: the tokens' positions, a mask if it is not built in.
