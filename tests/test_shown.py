@@ -11,8 +11,8 @@ import sympy
 
 import memcalc
 from memcalc.__main__ import main
+from memcalc.data.units import Amount, gib
 from memcalc.files.source import Source
-from memcalc.ledger.amount import Amount, gib
 from memcalc.show.colours import COLOURS, LABELS
 
 ANSWERS = {

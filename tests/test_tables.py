@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.ledger.amount import Amount
+from memcalc.data.units import Amount
 from memcalc.show import table
 from memcalc.show.tables import column
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from memcalc.data.units import hundredths
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.files.sources import source
-from memcalc.ledger.amount import hundredths
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName

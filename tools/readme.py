@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from memcalc import serve
 from memcalc.__main__ import main as memcalc
-from memcalc.ledger.amount import GIB, gib, hundredths
+from memcalc.data.units import GIB, gib, hundredths
 from memcalc.show.colours import COLOURS, LABELS
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Measured"]
+from memcalc.data.units import GB, GIB, MB, MIB
 
-MB, MIB, GB, GIB = 10**6, 2**20, 10**9, 2**30
+__all__ = ["Measured"]
 
 
 class Measured(NamedTuple):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memcalc.data.units import GIB, MIB, amount
 from memcalc.evidence.records import PURPOSE, SOURCED, half_a_digit, load_left_out, load_records, matching
-from memcalc.ledger.amount import GIB, MIB, amount
 
 if TYPE_CHECKING:
+    from memcalc.data.units import Amount
     from memcalc.evidence.prediction import Prediction
     from memcalc.evidence.records import Checks, LeftOut
-    from memcalc.ledger.amount import Amount
 
 __all__ = ["CHECKS", "QUANTITIES", "REASONS", "SEVERAL", "Observation", "left_out", "observations"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memcalc.data.units import Amount, amount
 from memcalc.evidence.records import SOURCED, load_records
 from memcalc.files.source import Source
 from memcalc.files.sources import source
-from memcalc.ledger.amount import Amount, amount
 from memcalc.ledger.formats import format_named, tensor_bytes, tensor_pieces
 from memcalc.ledger.tensor import Tensor
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from statistics import fmean, mean, median, quantiles
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from memcalc.data.units import Amount
 from memcalc.errors import MemcalcError
 from memcalc.evidence.inference import Observation
 from memcalc.evidence.predict_serving import predict_serving
@@ -16,7 +17,6 @@ from memcalc.evidence.predict_training import predict_training
 from memcalc.evidence.prediction import Prediction
 from memcalc.evidence.records import source_of
 from memcalc.evidence.training import TrainingObservation
-from memcalc.ledger.amount import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memcalc.data.units import Amount, amount
 from memcalc.evidence.records import PURPOSE, SOURCED, half_a_digit, load_left_out, load_records, matching
-from memcalc.ledger.amount import Amount, amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from memcalc.data import open_text
+from memcalc.data.units import MIB, Amount
 from memcalc.errors import BadInputError, UnknownNameError, choices
-from memcalc.ledger.amount import MIB, Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

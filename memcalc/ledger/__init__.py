@@ -6,7 +6,6 @@ from memcalc.ledger.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from memcalc.ledger.amount import *
     from memcalc.ledger.budget import *
     from memcalc.ledger.formats import *
     from memcalc.ledger.model import *
@@ -14,6 +13,4 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import *
     from memcalc.ledger.vocabulary import *
 
-__getattr__, __dir__ = lazy_names(
-    __name__, ["tensor", "vocabulary", "parts", "model", "formats", "amount", "budget"]
-)
+__getattr__, __dir__ = lazy_names(__name__, ["tensor", "vocabulary", "parts", "model", "formats", "budget"])

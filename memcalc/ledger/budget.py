@@ -7,12 +7,12 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.amount import amount
+from memcalc.data.units import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from memcalc.ledger.amount import Amount
+    from memcalc.data.units import Amount
 
 __all__ = ["COMPONENTS", "Budget", "Line", "PoolBudget"]
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from memcalc.ledger.amount import gb, gib
+from memcalc.data.units import gb, gib
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, count, least, under
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
+from memcalc.data.units import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = ["Allocator", "unused_bytes"]
 
-MIB = 2**20
 ROUND = 512  # every size is rounded up to a multiple of it
 SMALL = MIB  # up to this size arrays lie together in segments of 2 MiB
 LARGE = 10 * MIB  # below this size they lie together in segments of 20 MiB; from here each has its own

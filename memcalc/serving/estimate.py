@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from memcalc.data.units import Amount, amount, gib
 from memcalc.files.storage import mtp_as_stored
-from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving.plan import resolve

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from memcalc.data.units import MIB, Amount
 from memcalc.errors import BadInputError, Faults, UnknownNameError, nearest
 from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
 from memcalc.files.storage import refuse_unknown
-from memcalc.ledger.amount import MIB, Amount
 from memcalc.ledger.tensor import least
 from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine

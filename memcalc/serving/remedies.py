@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.units import GIB
 from memcalc.errors import RefusalError
-from memcalc.ledger.amount import GIB
 from memcalc.serving.parallelism import RANKS
 from memcalc.serving.plan import resolve, share_free
 from memcalc.serving.search import Search, largest, search_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.amount import Amount, gib
+from memcalc.data.units import Amount, gib
 from memcalc.serving.stage import (
     cache_bytes,
     device_budget,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memcalc.data.units import gib
 from memcalc.errors import RefusalError
 from memcalc.files.machines import devices, machine, servers
 from memcalc.files.sources import source as find_source
-from memcalc.ledger.amount import gib
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.plan import resolve
 from memcalc.serving.search import LIMIT, search_of
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+    from memcalc.data.units import Amount
     from memcalc.files.source import Source
-    from memcalc.ledger.amount import Amount
     from memcalc.serving.plan import ServingPlan
 
 __all__ = ["Holding", "Machines", "machines_for"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.amount import gib
+from memcalc.data.units import gib
 
 if TYPE_CHECKING:
     from memcalc.ledger.budget import PoolBudget

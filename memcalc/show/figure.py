@@ -10,7 +10,7 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-from memcalc.ledger.amount import GIB
+from memcalc.data.units import GIB
 from memcalc.show.colours import COLOURS, LABELS
 
 if TYPE_CHECKING:

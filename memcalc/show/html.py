@@ -10,7 +10,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.amount import gib
+from memcalc.data.units import gib
 from memcalc.show.card import span
 from memcalc.show.colours import COLOURS, LABELS, VERDICT_COLOURS
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
 
-from memcalc.ledger.amount import gib
+from memcalc.data.units import gib
 from memcalc.options import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memcalc.ledger.amount import Amount
+    from memcalc.data.units import Amount
     from memcalc.options import Option
 
 __all__ = ["MOST", "Change", "Remedy", "command_line", "machine_text"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.amount import GIB, MIB, Amount, hundredths
+from memcalc.data.units import GIB, MIB, Amount, hundredths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memcalc.data.units import gib
 from memcalc.errors import escaped
-from memcalc.ledger.amount import gib
 from memcalc.show.card import span
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.data.units import Amount, amount, gib
 from memcalc.errors import BadInputError, Described, UnknownNameError, nearest
-from memcalc.ledger.amount import Amount, amount, gib
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown

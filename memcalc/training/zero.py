@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.data.units import amount
 from memcalc.errors import BadInputError, at_least_one, known_name
-from memcalc.ledger.amount import amount
 from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.ledger.tensor import ceil_div
 from memcalc.show.card import Card
@@ -16,7 +16,7 @@ from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memcalc.ledger.amount import Amount
+    from memcalc.data.units import Amount
     from memcalc.ledger.model import Model
     from memcalc.training.precision import Precision
 

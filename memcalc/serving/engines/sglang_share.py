@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.amount import MIB
+from memcalc.data.units import MIB
 from memcalc.ledger.parts.kinds import is_gqa, is_mla
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["GIB", "MIB", "Amount", "amount", "gb", "gib", "hundredths"]
+__all__ = ["GB", "GIB", "MB", "MIB", "Amount", "amount", "gb", "gib", "hundredths"]
 
-MIB = 2**20
-GIB = 2**30
+MB, MIB, GB, GIB = 10**6, 2**20, 10**9, 2**30
 
 
 class Amount(int):
