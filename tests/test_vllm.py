@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from memcalc.data.constants import GIB
+from memcalc.data.units import GIB
 from memcalc.errors import BadInputError
 from memcalc.serving import serve
 

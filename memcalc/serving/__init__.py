@@ -7,7 +7,6 @@ from memcalc.ledger.lazy import lazy_names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memcalc.serving.allocator import (
-        MIB as MIB,
         Allocator as Allocator,
         segment as segment,
         unused_bytes as unused_bytes,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "allocator": ("Allocator", "MIB", "segment", "unused_bytes"),
+        "allocator": ("Allocator", "segment", "unused_bytes"),
         "api": ("serve", "which"),
         "engines": ("ENGINES", "engine"),
         "engines.base": ("activation_width",),

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.data.constants import GIB, VLLM_KV_OFFLOAD, VLLM_WEIGHT_OFFLOAD
+from memcalc.data.constants import VLLM_KV_OFFLOAD, VLLM_WEIGHT_OFFLOAD
+from memcalc.data.units import GIB
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving.engines.base import ALWAYS, WHILE_SERVING, measured_line

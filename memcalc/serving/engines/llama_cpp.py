@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT, MIB
+from memcalc.data.constants import LLAMA_CPP_CUDA_CONTEXT
+from memcalc.data.units import MIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import GGUF_KV_FORMATS

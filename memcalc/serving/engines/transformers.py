@@ -11,12 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from memcalc.data.constants import (
-    MIB,
-    TRANSFORMERS_AUTOAWQ,
-    TRANSFORMERS_CUDA_CONTEXT,
-    TRANSFORMERS_UNEXPLAINED,
-)
+from memcalc.data.constants import TRANSFORMERS_AUTOAWQ, TRANSFORMERS_CUDA_CONTEXT, TRANSFORMERS_UNEXPLAINED
+from memcalc.data.units import MIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import array_bytes, tensor_bytes

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from memcalc.data.constants import GIB
+from memcalc.data.units import GIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_states, refuse_uneven
