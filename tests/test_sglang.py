@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memcalc.errors import MemcalcError
+from memcalc.files.api import model as load_model
+from memcalc.files.machines import devices
 from memcalc.serving import serve
 from memcalc.serving.engines import engine
+from memcalc.serving.engines.base import Setting
 from memcalc.serving.engines.sglang_share import Asked, own_share, prefill_graphs
 from memcalc.serving.launch import launch_line
+from memcalc.serving.parallelism import ServingParallelism
 
 QWEN, KIMI = "Qwen/Qwen3-32B", "moonshotai/Kimi-K2.5"
 
@@ -289,3 +295,24 @@ def test_a_command_says_the_share_that_the_engine_scales_itself():
     """0.867 of an MI300X; the engine takes 0.85 of that."""
     served = serve("Qwen/Qwen3-8B", context=8192, engine="sglang", on="1x mi300x")
     assert " --mem-fraction-static 0.867 " in launch_line(served.plan)
+
+
+RECORDED = json.loads(
+    (Path(__file__).parent / "recorded" / "sglang_defaults.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("version", dict.fromkeys(row[0] for row in RECORDED["rows"]))
+def test_defaults_are_those_that_the_release_computes(version):
+    """Share, tokens of a pass, captured batch: of cards of 15 to 179 GiB, by ranks."""
+    models = {"heads": load_model(QWEN), "latent": load_model("deepseek-ai/DeepSeek-V3")}
+    by, device = engine("sglang", version), devices()["h100-80g"]
+    for _, memory, tp, pp, copies, attention, chunk, graphs, share_of_it in (
+        row for row in RECORDED["rows"] if row[0] == version
+    ):
+        card = device._replace(printed_mib=memory)
+        ranks = ServingParallelism(tp=tp, pp=pp, attention_dp=copies)
+        options = by.options({}, card, ranks)
+        assert options["chunked_prefill_size"] == chunk
+        assert graphs in (None, options["cuda_graph_max_bs"])
+        assert by.default_share(Setting(models[attention], card, ranks, options)) == share_of_it

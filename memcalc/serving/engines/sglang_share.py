@@ -313,7 +313,8 @@ V0_5_19 = V0_5_14._replace(
 V0_5_20 = V0_5_19._replace(cards=later_cards(4096, 48, 160))
 
 BEGINNINGS = {
-    "0.4.0": Release(FIRST_CARDS, by_ranks),
+    "0.4.0": Release((Card(25_000, 2048, 8, 8), Card(inf, 8192, 160, 160)), by_ranks),
+    "0.4.2": Release(FIRST_CARDS, by_ranks),
     "0.4.6": Release(FIRST_CARDS, by_ranks_and_size),
     "0.4.7": Release(CARDS_OF_0_4_7, by_ranks_and_large_size),
     "0.4.8": V0_4_8,
