@@ -114,12 +114,18 @@ def test_a_vision_tower_scales_the_share_unless_it_stays_off():
     assert share(KIMI, "8x h200-141g", engine_version="0.4.9") == round(1 - 16 / (143_771 / 1024), 3) * 0.9
 
 
+def test_an_mi355x_has_the_share_that_a_server_printed():
+    """0.911, and then the scale (sgl-project/sglang#18263, 2026-07)."""
+    assert share("Qwen/Qwen3-30B-A3B", "1x mi355x") == 0.911 * 0.85
+
+
 def test_amds_attention_kernels_scale_any_share_of_a_long_context():
     plain = round(1 - (512 + 1.5 * 16_384 + 128 + 2 * 512) / 196_592, 3)
     assert share("Qwen/Qwen3-8B", "1x mi300x") == plain * 0.85
     assert share("Qwen/Qwen3-8B", "1x mi300x", utilization=0.8) == 0.8 * 0.85
     assert share("Qwen/Qwen3-8B", "1x mi300x", utilization=0.8, engine_version="0.5.3") == 0.8
     assert share(utilization=0.8) == 0.8
+    assert share("Qwen/Qwen3-8B", "2x rx-7900-xtx", utilization=0.8) == 0.8
 
 
 def test_the_workspace_of_amds_attention_is_what_a_user_found():
@@ -165,6 +171,11 @@ def test_the_answer_says_what_its_share_is_computed_from():
     terms = "512 + 1.5 x 8,192 tokens a pass + 128 x 1 rank(s) + 2 x 256 captured sequences"
     share = f"share 0.83 = 1 - ({terms} + 8 x 58 captured prefills) / 81,559 MiB"
     assert defaults[:2] == ("SGLang 0.5.23", share)
+    assert (
+        serve(QWEN, context=8, engine="sglang")
+        .plan.defaults[1]
+        .endswith("of a card of 80 GiB, as none is named")
+    )
 
 
 def test_qwen3_32b_on_an_h100_without_a_flag():

@@ -126,6 +126,8 @@ def memory_of(device: Device) -> int:
 def own_share(asked: Asked) -> tuple[float, str]:
     """Return the share of the card that weights and cache take together, and how it comes about."""
     share, terms = asked.release.reserve(asked)
+    if asked.device is None:
+        terms += " of a card of 80 GiB, as none is named"
     for factor, cause in ((vision_factor(asked), "a vision tower"), (aiter_factor(asked), "AITER attention")):
         if factor != 1:
             share, terms = share * factor, f"{terms} x {factor:.3g} for {cause}"
@@ -160,10 +162,11 @@ def aiter_factor(asked: Asked) -> float:
 def uses_aiter(asked: Asked) -> bool:
     """Say whether AMD's attention kernels run by default, with a context for which they get more room.
 
-    Source: get_default_attn_backend: with latent attention for 16 or 128 heads a rank alone.
+    Source: get_default_attn_backend: with latent attention for 16 or 128 heads a rank alone. It is the
+    default on all of AMD's devices, but its kernels are those of the MI300 family: others need another one.
     """
     limit = asked.model.max_context
-    if asked.device is None or asked.device.vendor != "AMD" or limit is None or limit <= AITER_CONTEXT:
+    if asked.device is None or "MI3" not in asked.device.name or limit is None or limit <= AITER_CONTEXT:
         return False
     latent = [part for layer in asked.model.groups for _, part in layer.parts if is_mla(part)]
     return all(part.heads // asked.ranks.tp in (16, 128) for part in latent)
