@@ -59,7 +59,7 @@ def test_nvfp4_is_vllms_alone():
         ("vllm", "8x h200-141g", "fp8_ds_mla"),
         ("vllm", "8x b200", "fp8_ds_mla"),
         ("sglang", "8x h200-141g", "bf16"),
-        ("sglang", "8x b200", "fp8_ds_mla"),
+        ("sglang", "8x b200", "fp8"),
         ("vllm-ascend", None, "bf16"),
     ],
 )
@@ -101,3 +101,18 @@ def test_layers_that_share_an_indexer_keep_no_keys(tmp_path):
 def test_amds_kernels_read_plain_fp8():
     assert a_token(engine="sglang", on="8x mi300x", kv="fp8") == 43_188
     assert a_token(engine="sglang", on="8x mi300x") == 78_324
+
+
+@pytest.mark.parametrize(
+    ("ranks", "version", "size"),
+    [
+        ({"tp": 1, "dp": 8, "ep": 8}, None, 48_068),
+        ({"tp": 8, "attention_dp": 8}, None, 48_068),
+        ({"tp": 8}, None, 43_188),
+        ({"tp": 8}, "0.5.8", 48_068),
+    ],
+)
+def test_blackwell_reads_plain_fp8_where_attention_is_not_data_parallel(ranks, version, size):
+    """The backend trtllm is SGLang's own there since 2026-02; with data-parallel attention flashmla_kv is."""
+    asked = {"engine": "sglang", "engine_version": version, "on": "8x b200", **ranks}
+    assert a_token(kv="fp8", **asked) == a_token(**asked) == size

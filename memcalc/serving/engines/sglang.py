@@ -118,7 +118,8 @@ class SGLang(Engine):
     note = (
         "--utilization is its mem-fraction-static; options: chunked_prefill_size and cuda_graph_max_bs "
         "(by the card's memory and the ranks), disable_cuda_graph (false), swa_full_tokens_ratio (0.8: "
-        "tokens of gpt-oss's windowed layers for one of the others), plain_fp8 (false but on AMD: sparse "
+        "tokens of gpt-oss's windowed layers for one of the others), "
+        "plain_fp8 (true on AMD, and on Blackwell without data-parallel attention; else sparse "
         "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm), language_only (false: a vision "
         "tower is loaded)"
     )
@@ -145,15 +146,22 @@ class SGLang(Engine):
         return self.behaviours[self.version]
 
     def defaults_on(self, device: Device | None, ranks: ServingParallelism) -> Mapping[str, int]:
-        """Return the sizes of passes and graphs: they depend on the card's memory and the ranks.
-
-        AMD's kernels of sparse attention read plain fp8: calculate_mla_kv_cache_dim, read 2026-11.
-        """
+        """Return the sizes of passes and graphs: they depend on the card's memory and the ranks."""
         card = self.rules.card(NO_CARD if device is None else memory_of(device))
         graphs = card.graphs if ranks.tp < 4 else card.graphs_of_four
-        plain = device is not None and device.vendor == "AMD"
+        plain = device is not None and self.reads_plain_fp8(device, ranks)
         sizes = {"chunked_prefill_size": card.chunk, "cuda_graph_max_bs": graphs}
         return {**self.defaults, **sizes, "plain_fp8": plain}
+
+    def reads_plain_fp8(self, device: Device, ranks: ServingParallelism) -> bool:
+        """Say whether the backend of sparse attention that it takes by itself reads plain fp8.
+
+        That of AMD does, and trtllm, which Blackwell has where attention is not data-parallel.
+        Source: sgl-project/sglang, calculate_mla_kv_cache_dim, and its page of attention backends (#20326,
+        2026-03); trtllm reads fp8 since #18389, 2026-02.
+        """
+        alone = ranks.dp * ranks.attention_dp == 1
+        return device.vendor == "AMD" or (alone and is_blackwell(device) and self.since(0, 5, 9))
 
     def default_share(self, setting: Setting) -> float:
         """Return what is left beside passes and graphs."""
@@ -218,9 +226,7 @@ class SGLang(Engine):
 
         Source: sgl-project/sglang, server_args.py (KV cache dtype for DeepSeek DSA), 2026-11.
         """
-        capability = None if device is None else device.capability
-        blackwell = capability is not None and int(capability.partition(".")[0]) >= 10
-        return FP8_DS_MLA.id if blackwell and is_sparse(model) else None
+        return "fp8" if device is not None and is_blackwell(device) and is_sparse(model) else None
 
     def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
         """Take fp8 of sparse attention for DeepSeek's layout; the backend trtllm alone has plain fp8.
@@ -320,6 +326,11 @@ class SGLang(Engine):
             yield last_logits(rank, batch, outside=True)
         if self.release.startswith(INDEXERS_APART):
             yield from index_keys(rank, batch, prompt)
+
+
+def is_blackwell(device: Device) -> bool:
+    """Say whether a device is of Blackwell's generation, or newer."""
+    return device.capability is not None and int(device.capability.partition(".")[0]) >= 10
 
 
 def non_torch(rank: RankContext) -> Iterator[Line]:
