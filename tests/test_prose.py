@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,39 @@ def test_nearly_every_wrong_figure_is_noticed(prose):
 )
 def test_what_counts_as_a_denial(prose, page, text, names):
     assert [name for name, _ in prose.denials(page(text))] == names
+
+
+VERSIONED = {
+    "vllm": "vLLM",
+    "sglang": "SGLang",
+    "vllm-ascend": "(?:vllm|vLLM)[- ][aA]scend",
+    "ktransformers": "KTransformers",
+    "llama.cpp": r"llama\.cpp",
+}
+
+
+def plans(path):
+    """The words by which a notebook's code asks for an engine: in a call of `serve`, or in a dict for one."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        for node in ast.walk(ast.parse("".join(cell["source"]))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("serve"):
+                yield {word.arg: word.value for word in node.keywords if word.arg}
+            elif isinstance(node, ast.Dict) and all(
+                isinstance(key, ast.Constant) for key in node.keys if key
+            ):
+                yield {key.value: value for key, value in zip(node.keys, node.values, strict=True) if key}
+
+
+NOTEBOOKS = [path for path in PAGES if path.suffix == ".ipynb"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_names_the_version_of_an_engine(prose, path):
+    """In the plan, and in its words."""
+    for words in plans(path):
+        name = getattr(words.get("engine"), "value", None)
+        if name in VERSIONED:
+            assert "engine_version" in words, name
+            assert re.search(rf"{VERSIONED[name]}`?(?:'s)? v?\d", prose.prose(path)), name
