@@ -26,7 +26,7 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts.kinds import is_gqa
-from memcalc.ledger.tensor import ceil_div, greatest, least
+from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
     WHILE_SERVING,
     Engine,
@@ -252,7 +252,8 @@ class SGLang(Engine):
         windows = windows_of(stage)
         if stage.model_type in TWO_POOLS and self.rules.windows and windows:
             ratio = round(options["swa_full_tokens_ratio"] * MILLION)
-            first = greatest(tokens, ceil_div(least(tokens, max(windows)) * MILLION, ratio))
+            needed = ceil_div(least(tokens, max(windows)) * MILLION, ratio)
+            first = tokens + needed - least(tokens, needed)  # the larger one, as the page can write it
             yield from stage.cache(
                 batch, tokens, lambda _, window: first if window is None else first * ratio // MILLION
             )
