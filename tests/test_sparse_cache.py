@@ -116,3 +116,18 @@ def test_blackwell_reads_plain_fp8_where_attention_is_not_data_parallel(ranks, v
     """The backend trtllm is SGLang's own there since 2026-02; with data-parallel attention flashmla_kv is."""
     asked = {"engine": "sglang", "engine_version": version, "on": "8x b200", **ranks}
     assert a_token(kv="fp8", **asked) == a_token(**asked) == size
+
+
+@pytest.mark.parametrize(
+    ("engine", "backend"),
+    [("vllm", "--attention-backend FLASHINFER_MLA_SPARSE"), ("sglang", "--dsa-decode-backend trtllm")],
+)
+def test_the_command_names_the_backend_that_reads_plain_fp8(engine, backend):
+    from memcalc.serving.launch import launch_line
+
+    plain, own = (
+        serve(V32, context=8, engine=engine, on="8x h200-141g", kv="fp8", engine_options=options).plan
+        for options in (PLAIN, {})
+    )
+    assert backend in launch_line(plain)
+    assert backend not in launch_line(own)

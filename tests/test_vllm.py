@@ -346,3 +346,20 @@ def test_cublas_workspace_on_blackwell_by_version(on, version, sizes):
     served = serve("Qwen/Qwen3-8B", context=8, engine_version=version, engine="transformers", on=on)
     line = lines(served)["cuBLAS workspace"]
     assert tuple(size / 2**20 for size in (line.least_bytes, line.bytes, line.most_bytes)) == sizes
+
+
+@pytest.mark.parametrize(
+    ("model", "on", "version", "block"),
+    [
+        ("deepseek-ai/DeepSeek-V3", "8x h200-141g", None, 64),
+        ("deepseek-ai/DeepSeek-V3", "8x b200", "0.11", 128),
+        ("deepseek-ai/DeepSeek-V3", "8x b200", None, 64),
+        ("deepseek-ai/DeepSeek-V3", "8x a100-80g", None, 16),
+        ("deepseek-ai/DeepSeek-V3.2", "8x b200", None, 64),
+        ("Qwen/Qwen3-32B", "8x b200", None, 16),
+    ],
+)
+def test_blocks_are_those_of_the_kernels_of_latent_attention(model, on, version, block):
+    asked = {"context": 1, "engine": "vllm", "engine_version": version, "on": on}
+    assert serve(model, **asked).plan.engine_options["block_size"] == block
+    assert serve(model, engine_options={"block_size": 32}, **asked).plan.engine_options["block_size"] == 32

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.serving.engines.base import Setting
+from memcalc.serving.engines.sparse_cache import is_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,10 @@ VLLM_FLAGS = {
     "cpu_offload_gb": "--cpu-offload-gb",
     "kv_offloading_size": "--kv-offloading-size",
     "kv_cache_memory": "--kv-cache-memory-bytes",
+}
+PLAIN_FP8 = {  # the backends of sparse attention that read it
+    "vllm": ("--attention-backend", "FLASHINFER_MLA_SPARSE"),
+    "sglang": ("--dsa-prefill-backend", "trtllm", "--dsa-decode-backend", "trtllm"),
 }
 SGLANG_FLAGS = {
     "chunked_prefill_size": "--chunked-prefill-size",
@@ -104,6 +109,12 @@ def cache_type(plan: ServingPlan, fp8: str) -> tuple[str, str]:
     return "--kv-cache-dtype", how or "auto"
 
 
+def backend(plan: ServingPlan) -> tuple[str, ...]:
+    """Return how the backend is named that reads plain fp8, where it was asked for."""
+    asked = dict(plan.options.engine_options).get("plain_fp8") is True
+    return PLAIN_FP8.get(plan.engine.id, ()) if asked and is_sparse(plan.model) else ()
+
+
 def made(plan: ServingPlan, known: Mapping[str, str]) -> str | None:
     """Return how the engine is told to make these weights; None where the source has them.
 
@@ -141,7 +152,7 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
     if "prefix_caching" in plan.engine_options:
         on = plan.engine_options["prefix_caching"]
         yield "--enable-prefix-caching" if on else "--no-enable-prefix-caching"
-    yield from cache_type(plan, "fp8")
+    yield from (*cache_type(plan, "fp8"), *backend(plan))
     if plan.options.lora_slots is not None:
         slots, rank = str(plan.options.lora_slots), str(plan.lora_rank)
         yield from ("--enable-lora", "--max-loras", slots, "--max-lora-rank", rank)
@@ -176,7 +187,7 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     yield from ("--ep-size", str(ranks.ep)) if ranks.ep > 1 else ()
     yield from ("--dcp-size", str(ranks.dcp)) if ranks.dcp > 1 else ()
     yield from own_options(plan, SGLANG_FLAGS)
-    yield from cache_type(plan, "fp8_e4m3")
+    yield from (*cache_type(plan, "fp8_e4m3"), *backend(plan))
     if plan.options.lora_slots is not None:
         slots, rank = str(plan.options.lora_slots), str(plan.lora_rank)
         yield from ("--enable-lora", "--max-loras-per-batch", slots, "--max-lora-rank", rank)

@@ -216,6 +216,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     of(lambda: chosen.check(model, ranks, rule))
     of(lambda: None if options.kv is None else refuse_unknown_cache(chosen, options.kv))
     own = of(lambda: chosen.options(with_chunk(chosen, options), device, ranks))
+    own = of(lambda: {**own, **chosen.options_for(model, device, dict(options.engine_options))})
     named = of(lambda: cache_named(found, chosen, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))

@@ -198,6 +198,12 @@ class Engine(ABC):
             found[key] = checked_value(f"--engine-option {key}", value, self.defaults[key])
         return {**self.defaults_on(device, ranks), **found}
 
+    def options_for(
+        self, model: Model, device: Device | None, given: Mapping[str, object]
+    ) -> Mapping[str, int]:
+        """Return the options that the engine sets by the model, where they were not given."""
+        return {}
+
     def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
         """Yield its options in words, without those that were given."""
         for name, value in options.items():

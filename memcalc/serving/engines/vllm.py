@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from memcalc.data.units import GIB
 from memcalc.errors import BadInputError
+from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_states, refuse_uneven
 from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
@@ -138,6 +139,23 @@ class VLLM(Engine):
         size = bytes_of(f"--engine-option {POOL}", given.get(POOL, 0))
         found = super().options({key: value for key, value in given.items() if key != POOL}, device, ranks)
         return {**found, "max_cudagraph_capture_size": largest_capture(found), POOL: size}
+
+    def options_for(
+        self, model: Model, device: Device | None, given: Mapping[str, object]
+    ) -> Mapping[str, int]:
+        """Return the block that the kernels of latent attention need.
+
+        Source: vllm-project/vllm, platforms/cuda.py, check_and_update_config (FlashMLA 64, CUTLASS 128, and
+        FlashInfer, Blackwell's own since 0.12, 64 tokens), 2026-11.
+        """
+        if "block_size" in given or device is None or device.vendor != "NVIDIA":
+            return {}
+        latent = any(is_mla(part) for layer in model.groups for _, part in layer.parts)
+        generation = (device.capability or "").partition(".")[0]
+        if is_sparse(model) or (latent and generation == "9"):
+            return {"block_size": 64}
+        blackwell = latent and generation == "10"
+        return {"block_size": 64 if self.since(0, 12) else 128} if blackwell else {}
 
     def fixed_pool(self, options: Mapping[str, int]) -> int | None:
         """Take what --kv-cache-memory asks for; the share counts no more then."""
