@@ -10,7 +10,8 @@ from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.registry import Registry
 from memcalc.options import options_of
 from memcalc.serving.engines import EngineName
-from memcalc.serving.options import ServingOptions, WhichOptions
+from memcalc.serving.options import ServingOptions
+from memcalc.serving.which_options import WhichOptions
 from memcalc.show.card import VERDICTS
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED

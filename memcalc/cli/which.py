@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from memcalc.cli.command import Answer, Command, add_source
 from memcalc.cli.options import add_options, options_from
-from memcalc.serving.options import WhichOptions
 from memcalc.serving.which import machines_for
+from memcalc.serving.which_options import WhichOptions
 
 if TYPE_CHECKING:
     import argparse

@@ -22,19 +22,18 @@ UNIFIED = "unified"  # the kind of devices whose memory is the host's, too
 BINARY = {"MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB
 HOST_UNITS = {"GIB": 2**30, "GB": 10**9, "TIB": 2**40, "TB": 10**12}
-SIZE = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?\s*(MiB|GiB|TiB|GB|TB|G)", re.IGNORECASE)
-COUNTED = re.compile(r"([0-9]+)\s*([x×*]?)\s*([^0-9].*|(?<![0-9])[0-9].*)", re.IGNORECASE | re.DOTALL)
-COUNTED_BEHIND = re.compile(r"(.*\S)\s*[x×*]\s*([0-9]+)", re.IGNORECASE | re.DOTALL)
+# patterns as text: what is written plainly is understood without any, and pays for none
+SIZE = r"(?i)([0-9]{1,6})(?:\.([0-9]{1,6}))?\s*(MiB|GiB|TiB|GB|TB|G)"
+COUNTED = r"(?is)([0-9]+)\s*([x×*]?)\s*([^0-9].*|(?<![0-9])[0-9].*)"
+COUNTED_BEHIND = r"(?is)(.*\S)\s*[x×*]\s*([0-9]+)"
 # what stands before an id in a vendor's name, or within it, and tells no two devices of the record apart
-VENDORS = re.compile(
-    "(?:nvidia|geforce|tesla|quadro|amd|instinct|radeon|intel|huawei|apple|google|cloud|habana)+"
-)
+VENDORS = "(?:nvidia|geforce|tesla|quadro|amd|instinct|radeon|intel|huawei|apple|google|cloud|habana)+"
 FORM_FACTORS = {
     *("sxm", "sxm2", "sxm3", "sxm4", "sxm5", "sxm6", "pcie", "oam", "hbm2", "hbm2e", "hbm3", "hbm3e"),
     *("gddr6", "gddr6x", "gddr7", "gpu", "graphics", "generation", "edition", "server", "workstation"),
 }
-SERIES = re.compile("^(?:rtx|rx|arc|jetson|ascend|tpu)(?=.)")
-VARIANT = re.compile(r"(?:-[0-9]+g|-ecc)+$")  # what a family of devices differs in: a100-40g, a100-80g
+SERIES = "^(?:rtx|rx|arc|jetson|ascend|tpu)(?=.)"
+VARIANT = r"(?:-[0-9]+g|-ecc)+$"  # what a family of devices differs in: a100-40g, a100-80g
 NEAR = 6  # names that an error offers at most
 
 
@@ -203,12 +202,14 @@ def machine(text: str) -> Machine:
     cards: list[tuple[int, Device]] = []
     said: list[str] = []
     hosts: list[Amount] = []
-    for place, part in enumerate(re.sub("(?i)ai max[+]", "ai max", text).split("+")):
+    if "+" in text:
+        text = re.sub("(?i)ai max[+]", "ai max", text)
+    for place, part in enumerate(text.split("+")):
         words = part.strip()
         if words.lower().endswith("host"):
             hosts.append(host_bytes(words))
             continue
-        if place and SIZE.fullmatch(words):
+        if place and re.fullmatch(SIZE, words):
             remedy = f"write {words} host for the memory of the host, 1x {words} for a device"
             raise BadInputError("--on", "a size that says of what it is", words, remedy)
         count, device, notes = counted(words, text)
@@ -256,11 +257,14 @@ def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
         BadInputError: the count is none from 1 to 999999999.
 
     """
-    split, behind = COUNTED.fullmatch(words), COUNTED_BEHIND.fullmatch(words)
+    named = plainly_named(words)
+    if named is not None:
+        return named
+    split, behind = re.fullmatch(COUNTED, words), re.fullmatch(COUNTED_BEHIND, words)
     number, name = 1, words
     one = None if split is not None and split[2] else found(words)  # "2080 ti" is no count of a "ti"
     if behind is not None and one is None and found(behind[1]):
-        split = COUNTED.fullmatch(f"{behind[2]}x {behind[1]}")
+        split = re.fullmatch(COUNTED, f"{behind[2]}x {behind[1]}")
     if split is not None and one is None:
         digits, times, rest = split.groups()
         if not 1 <= len(digits.lstrip("0")) < 10:
@@ -273,6 +277,15 @@ def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
     if isinstance(one.item, Server):
         return number * one.item.devices, devices()[one.item.device], []
     return number, one.item, list(notes(one.item, name if one.is_taken else ""))
+
+
+def plainly_named(words: str) -> tuple[int, Device, list[str]] | None:
+    """Return the same of a text like "2x rtx-a6000" or "rtx-a6000", without a pattern; None of any other."""
+    count, _, name = words.partition("x ") if "x " in words else ("1", "", words)
+    device = devices().get(name.strip())
+    if device is None or not (count.isascii() and count.isdigit() and 0 < len(count.lstrip("0")) < 10):
+        return None
+    return int(count), device, list(notes(device, name if name in device.taken_for else ""))
 
 
 def notes(device: Device, taken: str) -> Iterator[str]:
@@ -291,7 +304,7 @@ def found(name: str) -> Found | None:
     device = devices().get(plain)
     if device is not None:
         return Found(device, is_taken=plain in device.taken_for)
-    if SIZE.fullmatch(plain):
+    if re.fullmatch(SIZE, plain):
         return Found(sized(plain))
     known, wanted = spelled(), key(plain)
     names = (one for name in (wanted, wanted.removesuffix("s")) for one in (name, without_series(name)))
@@ -304,7 +317,7 @@ def without_series(name: str) -> str:
     >>> without_series("rtx4090"), without_series("h100")
     ('?4090', '?h100')
     """
-    return f"?{SERIES.sub('', name)}"
+    return f"?{re.sub(SERIES, '', name)}"
 
 
 def key(name: str) -> str:
@@ -316,7 +329,7 @@ def key(name: str) -> str:
     plain = re.sub(r"\((?:r|tm)\)|max-q", " ", name.lower())
     words = re.split("[^a-z0-9]+", re.sub(r"([0-9])\s*gi?b?(?![a-z0-9])", r"\1g", plain))
     joined = "".join(word for word in words if word not in FORM_FACTORS)
-    return VENDORS.sub("", joined, count=1) if VENDORS.match(joined) else joined
+    return re.sub(VENDORS, "", joined, count=1) if re.match(VENDORS, joined) else joined
 
 
 @cache
@@ -336,7 +349,7 @@ def spelled() -> dict[str, Found]:
 
 def sized(text: str) -> Device:
     """Return a device of which the size alone is known."""
-    size = SIZE.fullmatch(text)
+    size = re.fullmatch(SIZE, text)
     if size is None or not size_bytes(text):
         raise BadInputError("--on", 'a size above 0, as in "24GiB"', text, "give the memory of one device")
     unit = size[3].upper()
@@ -352,7 +365,7 @@ def size_bytes(text: str) -> int:
     >>> size_bytes("24 GiB") == size_bytes("24GB") == 24 * 2**30, size_bytes("31.84GiB")
     (True, 34187939676)
     """
-    size = SIZE.fullmatch(text.strip())
+    size = re.fullmatch(SIZE, text.strip())
     if size is None:
         return 0
     unit = {**BINARY, **AS_SOLD}[size[3].upper()]
@@ -385,7 +398,7 @@ def nearest_ids(name: str) -> list[str]:
     if len(asked) < 3:
         return []
     names = {one: without_series(key(one)) for one in ids}
-    families = {one: without_series(key(VARIANT.sub("", one))) for one in ids}
+    families = {one: without_series(key(re.sub(VARIANT, "", one))) for one in ids}
     longest = max((family for family in families.values() if asked.startswith(family)), key=len, default=None)
     alike = set(get_close_matches(asked, names.values(), n=3, cutoff=0.7))
     near = (

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from memcalc.ledger.sweep import is_array
 from memcalc.options import takes_options
 from memcalc.serving.estimate import estimate
-from memcalc.serving.options import ServingOptions, WhichOptions
+from memcalc.serving.options import ServingOptions
+from memcalc.serving.which_options import WhichOptions
 
 if TYPE_CHECKING:
     from os import PathLike

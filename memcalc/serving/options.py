@@ -3,13 +3,13 @@
 # annotations are not postponed: memcalc.options reads them
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from memcalc.options import OptionSet, about
 from memcalc.serving.engines import EngineName
 
-__all__ = ["ServingOptions", "WhichOptions"]
+__all__ = ["ServingOptions"]
 
 LOAD, FORMATS, MACHINE, ENGINE = "load", "formats", "machine", "engine"
 
@@ -180,15 +180,3 @@ class ServingOptions(OptionSet):
             shown_as="KEY=VALUE",
         ),
     )
-
-
-WhichOptions = make_dataclass(
-    "WhichOptions",
-    [(one.name, one.type, one) for one in fields(ServingOptions) if one.name != "on"],
-    bases=(OptionSet,),
-    kw_only=True,
-    frozen=True,
-    eq=False,
-    repr=False,
-)
-"""The same without a machine: ``memcalc which`` looks at all of them."""
