@@ -51,7 +51,9 @@ V0_11 = Behaviour(
     graphs=constants.VLLM_0_11_GRAPHS,
 )
 V0 = V0_11._replace(
-    non_torch=(constants.VLLM_V0_NON_TORCH, constants.VLLM_V0_NON_TORCH_ON_RANKS), whole_prompts=True
+    sampler=constants.VLLM_V0_SAMPLER,
+    non_torch=(constants.VLLM_V0_NON_TORCH, constants.VLLM_V0_NON_TORCH_ON_RANKS),
+    whole_prompts=True,
 )
 V0_17 = Behaviour(
     sampler=constants.VLLM_0_17_SAMPLER,
