@@ -35,16 +35,16 @@ def paths(text):
 
 
 def exists(name):
-    """Whether a dotted name can be imported, or reached from what can."""
+    """Whether a dotted name can be imported, or reached from what can; modules go first."""
     module, *rest = name.split(".")
     found = import_module(module)
     for part in rest:
-        if not hasattr(found, part):
-            try:
-                import_module(f"{found.__name__}.{part}")
-            except (ImportError, AttributeError):
+        try:
+            found = import_module(f"{found.__name__}.{part}")
+        except (ImportError, AttributeError):
+            if not hasattr(found, part):
                 return False
-        found = getattr(found, part)
+            found = getattr(found, part)
     return True
 
 

@@ -58,3 +58,16 @@ def test_the_site_carries_the_licenses_of_what_it_carries(root):
     assert "9. Accepting Warranty" in texts["mathjax-apache-2.0.txt"]
     assert "PERMISSION & CONDITIONS" in texts["mathjax-fonts-ofl-1.1.txt"]
     assert texts["mathjax-fonts-ofl-1.1.txt"].rstrip().endswith("OTHER DEALINGS IN THE FONT SOFTWARE.")
+
+
+def test_the_page_of_sources_has_all_that_pages_link_to(root):
+    """Each with the pages that do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "tools")
+        import cited
+    found = cited.citations()
+    tables = "".join(cited.listed(kind) for kind in ("papers", "threads", "others"))
+    assert len(found) > 150
+    assert all(f"]({address}) |" in tables and pages for address, (_, pages) in found.items())
+    assert "Rajbhandari and others, 2020, arXiv:1910.02054" in tables
+    assert "[vllm-project/vllm#27508](https://github.com/vllm-project/vllm/issues/27508)" in tables

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import calculator
+import cited
 import house
 import licenses
 import pages
@@ -26,6 +27,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "static/what_fills_a_device.svg": pages.picture,
     **{f"static/licenses/{name}": text for name, text in licenses.BUILT.items()},
     **{f"static/schema/{name}.json": partial(reference.schema_text, name) for name in COMMANDS},
+    **{f"cited_{kind}.md": partial(cited.listed, kind) for kind in ("papers", "threads", "others")},
     "command_line.md": reference.command_line,
     "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,

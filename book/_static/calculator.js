@@ -112,7 +112,7 @@
     const count = Number(asked.count), many = count > 1 ? `, on the fullest of ${count} devices` : "";
     const device = found.device;
     const unsure = found.fits && !within(found.most, found.high, device) ? "; at the highest of the range it does not" : "";
-    const beside = found.total > found.share ? `, with what lies beside this share ${gib(found.total)} of ${gib(device.capacity)} GiB` : "";
+    const beside = found.total > found.share ? `; with what comes on top of this share, ${gib(found.total)} GiB of ${gib(device.capacity)} GiB` : "";
     verdict.textContent = (found.fits
       ? `Fits: ${gib(found.share)} GiB of ${gib(device.usable)} GiB`
       : `Does not fit: ${gib(found.share)} GiB, and ${gib(device.usable)} GiB may be used`) + beside + many + unsure;
