@@ -399,7 +399,20 @@ def plain_value(option: Option, value: object) -> object:
         if option.counts_tokens:
             return whole_number(value, scaled=True)
         return (value,) if get_origin(kind) is tuple else option.choice(value)
+    if get_origin(kind) is Mapping and isinstance(value, Mapping):
+        return {name: scaled_number(one) for name, one in value.items()}
     return tuple(value) if get_origin(kind) is tuple and isinstance(value, list) else value
+
+
+def scaled_number(value: object) -> object:
+    """Return what an engine's option is given in Python, ``"8k"`` as a number; other texts stay.
+
+    >>> scaled_number("8k"), scaled_number("32"), scaled_number(True)
+    (8192, '32', True)
+    """
+    if isinstance(value, str) and value[-1:] in SCALES:
+        return whole_number(value, scaled=True)
+    return value
 
 
 def documented(declared: Any, indent: str = "    ") -> str:

@@ -32,6 +32,10 @@ ANSWERED = [
     (f"{QWEN} --engine SGLang", '"engine": "sglang"'),
     (f"{QWEN} --engine Llama.cpp --weights q4_k_m", '"weights": "Q4_K_M"'),
     (f"{QWEN} --weights BF16", '"engine": "transformers"'),
+    (f"{QWEN} --weights F16", '"engine": "transformers"'),
+    (f"{QWEN} --weights F16 --engine llama.cpp", '"weights": "F16"'),
+    (f"{QWEN} --weights BF16 --engine llama.cpp", '"weights": "BF16"'),
+    ("serve openai/gpt-oss-20b --context 8k --weights MXFP4", '"weights": "mxfp4"'),
     (f"{QWEN} --weights FP8", '"weights": "fp8"'),
     (f"{QWEN} --weights NF4", '"weights": "nf4"'),
     (f"{QWEN} --weights AWQ-int4-g128", '"weights": "awq-int4-g128"'),
@@ -285,6 +289,9 @@ def test_tokens_are_counted_in_python_too():
     served = memcalc.serve("Qwen/Qwen3-0.6B", context="32k", prompt="8_192", prefill_chunk="2K")
     assert (served.plan.context, served.plan.prompt, served.plan.prefill_chunk) == (32768, 8192, 2048)
     assert memcalc.train("Qwen/Qwen3-0.6B", seq="4k").plan.options.seq == 4096
+    own = {"max_num_batched_tokens": "16k"}
+    served = memcalc.serve("Qwen/Qwen3-0.6B", context="8k", engine="vllm", engine_options=own)
+    assert served.plan.engine_options["max_num_batched_tokens"] == 16384
     with pytest.raises(BadInputError, match=r"--context: .*given '1e3'"):
         memcalc.serve("Qwen/Qwen3-0.6B", context="1e3")
     with pytest.raises(BadInputError, match="--batch"):

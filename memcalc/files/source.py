@@ -196,7 +196,7 @@ class Source:
     def states(self, weights: str) -> bool:
         """Say whether a format is the one that the source states: naming it means the same checkpoint."""
         try:
-            return self.stored_as == weights
+            return self.stored_as == weights.lower()
         except MemcalcError:
             return False
 

@@ -101,10 +101,10 @@ def gates_or(form: Format, usual: Rule, tensor: Tensor) -> Format:
 def is_preset(weights: str) -> bool:
     """Say whether a format is one of llama.cpp's presets, and none of our own formats.
 
-    >>> is_preset("Q4_K_M"), is_preset("nf4"), is_preset("BF16")
-    (True, False, False)
+    >>> is_preset("Q4_K_M"), is_preset("nf4"), is_preset("BF16"), is_preset("F16")
+    (True, False, False, False)
     """
-    if weights.lower() in FORMATS:
+    if plain_name(weights).lower() in FORMATS:
         return False
     from memcalc.files.gguf.presets import find_preset
 
@@ -121,7 +121,16 @@ def refuse_unknown(weights: str) -> None:
 
     """
     if not is_preset(weights):
-        format_named(weights)
+        format_named(plain_name(weights))
+
+
+def plain_name(weights: str) -> str:
+    """Return a checkpoint's name of numbers that llama.cpp calls otherwise; any other name as it is.
+
+    >>> plain_name("F16"), plain_name("q4_k_m")
+    ('fp16', 'q4_k_m')
+    """
+    return {"f16": "fp16", "f32": "fp32"}.get(weights.lower(), weights)
 
 
 def mtp_as_stored(layers: tuple[Layer, ...], rest: Format) -> tuple[Layer, ...]:
@@ -151,7 +160,7 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
     """
     activation = format_named(dtype if dtype != "fp32" or weights is None else "bf16")
     unmatched: tuple[str, ...] = ()
-    form = format_named(dtype if weights is None else weights)
+    form = format_named(dtype if weights is None else plain_name(weights))
     if own is not None:
         form = own.format
         if own.excluded:
