@@ -206,6 +206,7 @@ def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
         "max_num_batched_tokens": 8192,
         "enforce_eager": True,
         "max_cudagraph_capture_size": 512,
+        "cudagraph_capture_sizes": 0,
         "kv_cache_memory": 0,
         "plain_fp8": False,
         "language_model_only": False,

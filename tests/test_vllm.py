@@ -363,3 +363,20 @@ def test_blocks_are_those_of_the_kernels_of_latent_attention(model, on, version,
     asked = {"context": 1, "engine": "vllm", "engine_version": version, "on": on}
     assert serve(model, **asked).plan.engine_options["block_size"] == block
     assert serve(model, engine_options={"block_size": 32}, **asked).plan.engine_options["block_size"] == 32
+
+
+@pytest.mark.parametrize("listed", ["1,2,4", [1, 2, 4], (1, 2, 4), "1, 2, 4"])
+def test_sizes_that_are_listed_count(listed):
+    from memcalc.serving.launch import launch_line
+
+    asked = {"context": 8, "engine": "vllm", "on": "1x h100-80g"}
+    usual = lines(serve("Qwen/Qwen3-8B", **asked))["CUDA graphs"]
+    served = serve("Qwen/Qwen3-8B", engine_options={"cudagraph_capture_sizes": listed}, **asked)
+    assert lines(served)["CUDA graphs"].bytes == usual.bytes * 3 // 51
+    assert " --cudagraph-capture-sizes 1 2 4 " in launch_line(served.plan)
+
+
+@pytest.mark.parametrize("listed", ["1,two", 0, [1, -2], True])
+def test_sizes_that_are_none_are_refused(listed):
+    with pytest.raises(BadInputError, match=r"cudagraph_capture_sizes: expected sizes as in 1,2,4"):
+        serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_options={"cudagraph_capture_sizes": listed})

@@ -149,6 +149,10 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
     if ranks.ep > 1:
         yield "--enable-expert-parallel"
     yield from own_options(plan, VLLM_FLAGS)
+    listed = dict(plan.options.engine_options).get("cudagraph_capture_sizes")
+    yield from (
+        ("--cudagraph-capture-sizes", *str(listed).strip("[()]").replace(",", " ").split()) if listed else ()
+    )
     if "prefix_caching" in plan.engine_options:
         on = plan.engine_options["prefix_caching"]
         yield "--enable-prefix-caching" if on else "--no-enable-prefix-caching"

@@ -28,7 +28,7 @@ from memcalc.serving.engines.sparse_cache import (
 )
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, Behaviour
 from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
-from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, outside_allocator
+from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
 
@@ -52,6 +52,7 @@ LARGE, SMALL = (
     {"max_num_seqs": 256, "max_num_batched_tokens": 2048},
 )
 BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its like
+CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
 LARGEST = -1  # sequences of a captured graph, if none are asked for: by those of the server
@@ -86,7 +87,8 @@ class VLLM(Engine):
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
         "16384 on B200; V0: 256 and the longest sequence), enforce_eager (false: CUDA graphs, on top of the "
-        "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most), "
+        "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most) or "
+        "cudagraph_capture_sizes (1,2,4), "
         "kv_cache_memory (4.99GiB: the pool, whatever the share), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
         "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
@@ -98,6 +100,7 @@ class VLLM(Engine):
         **LARGE,
         "enforce_eager": False,
         "max_cudagraph_capture_size": LARGEST,
+        CAPTURED: 0,
         POOL: 0,
         "plain_fp8": False,
         "language_model_only": False,
@@ -136,9 +139,13 @@ class VLLM(Engine):
         self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
     ) -> dict[str, int]:
         """Return the options: sizes in bytes, and the largest graph, which follows from the others."""
-        size = bytes_of(f"--engine-option {POOL}", given.get(POOL, 0))
-        found = super().options({key: value for key, value in given.items() if key != POOL}, device, ranks)
-        return {**found, "max_cudagraph_capture_size": largest_capture(found), POOL: size}
+        own = {
+            POOL: bytes_of(f"--engine-option {POOL}", given.get(POOL, 0)),
+            CAPTURED: len(listed_sizes(f"--engine-option {CAPTURED}", given.get(CAPTURED, ()))),
+        }
+        plain = {key: value for key, value in given.items() if key not in own}
+        found = super().options(plain, device, ranks)
+        return {**found, "max_cudagraph_capture_size": largest_capture(found), **own}
 
     def options_for(
         self, model: Model, device: Device | None, given: Mapping[str, object]
@@ -250,7 +257,9 @@ class VLLM(Engine):
 
         The largest graph follows from the sequences.
         """
-        none = {name for name in ("cpu_offload_gb", "kv_offloading_size", POOL) if not options.get(name)}
+        none = {
+            name for name in ("cpu_offload_gb", "kv_offloading_size", POOL, CAPTURED) if not options.get(name)
+        }
         yield from super().default_words(options, {*given, *none, "max_cudagraph_capture_size"})
 
     def uses_host(self, options: Mapping[str, int]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.data import constants
+from memcalc.errors import BadInputError
 from memcalc.ledger.tensor import ceil_div
 from memcalc.serving.engines.base import measured_line
 from memcalc.serving.engines.shared import shares_experts
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from memcalc.serving.engines.base import RankContext
     from memcalc.serving.engines.vllm_behaviour import Behaviour
 
-__all__ = ["capture_sizes", "communicating_groups", "cuda_graphs", "largest_capture", "outside_allocator"]
+__all__ = [
+    "capture_sizes",
+    "communicating_groups",
+    "cuda_graphs",
+    "largest_capture",
+    "listed_sizes",
+    "outside_allocator",
+]
 
 USUAL_SIZES = 51  # up to 512 sequences, as vLLM's logs print it: PIECEWISE=51 (largest=512)
 
@@ -59,6 +67,19 @@ def largest_capture(options: Mapping[str, int]) -> int:
     return min(2 * options["max_num_seqs"], 512) if asked < 0 else asked
 
 
+def listed_sizes(field: str, value: object) -> tuple[int, ...]:
+    """Return the sizes that are listed, as in ``1,2,4``; none where none are.
+
+    >>> listed_sizes("--engine-option cudagraph_capture_sizes", "1,2,4")
+    (1, 2, 4)
+    """
+    pieces = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    words = [str(piece).strip() for piece in pieces]
+    if not all(word.isdecimal() and len(word) < 7 and int(word) for word in words):
+        raise BadInputError(field, "sizes as in 1,2,4", value, "correct the value")
+    return tuple(map(int, words))
+
+
 def capture_sizes(largest: int) -> int:
     """Return how many sizes are captured: 1, 2, 4, then each eighth one to 256, then each sixteenth.
 
@@ -74,7 +95,8 @@ def cuda_graphs(rank: RankContext, behaviour: Behaviour) -> Line:
 
     The end is open: where experts are spread over Blackwell's devices, 63.99 GiB were captured.
     """
-    size, sizes = behaviour.graphs, capture_sizes(rank.options["max_cudagraph_capture_size"])
+    listed = rank.options["cudagraph_capture_sizes"]
+    size, sizes = behaviour.graphs, listed or capture_sizes(rank.options["max_cudagraph_capture_size"])
     hopper = rank.device is None or rank.device.capability == "9.0"
     if not behaviour.graphs_by_size:
         evidence, formula = behaviour.evidence(rank), "captured graphs"
