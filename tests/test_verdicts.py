@@ -30,11 +30,12 @@ def drawn(number):
         one = engine(name)
         count, device = draw.choice((1, 1, 2, 3, 4, 8)), draw.choice(list(devices()))
         host = f" + {draw.choice((16, 64, 512, 2048))}GiB host" if one.offloads else ""
+        other = f" + 1x {draw.choice(list(devices()))}" if draw.random() < 0.2 else ""
         asked = {
             "context": round(2 ** draw.uniform(0, 19)),
             "batch": round(2 ** draw.uniform(0, 8)),
             "engine": name,
-            "on": f"{count}x {device}{host}",
+            "on": f"{count}x {device}{other}{host}",
             "weights": draw.choice(
                 PRESETS if not one.reads_checkpoints else (None, "bf16", "fp8", "gptq-int4-g128")
             ),
@@ -43,6 +44,10 @@ def drawn(number):
             asked["prompt"] = round(2 ** draw.uniform(0, 19))
         if draw.random() < 0.3:
             asked["pp"] = count
+        elif draw.random() < 0.2:
+            asked |= draw.choice(
+                ({"tp": count, "dcp": count}, {"tp": 1, "dp": count, "ep": count}, {"draft": "mtp"})
+            )
         if name == "llama.cpp" and draw.random() < 0.5:
             asked["engine_options"] = draw.choice(
                 ({"n_seq_max": 4}, {"server": True}, {"n_gpu_layers": 10}, {"swa_full": True})
@@ -220,7 +225,7 @@ def hold_remedies(capsys, served):
 NOT_FITTING = {
     "a smaller cache": ({"context": 40_960, "batch": 8, "on": "1x h200-141g"}, "the KV cache in fp8"),
     "smaller weights": ({"context": 8192, "on": "1x rtx-a6000"}, "weights in fp8"),
-    "more devices": ({"context": 40_960, "on": "1x rtx-4090"}, "4x rtx-4090"),
+    "more devices": ({"context": 40_960, "on": "1x h100-80g"}, "2x h100-80g"),
     "fewer sequences": ({"context": 8192, "batch": 64, "on": "1x h200-141g"}, "a batch of "),
     "a shorter context": ({"context": 40_960, "prompt": 40_000, "on": "1x h100-80g"}, "a context"),
     "the model's own limit": ({"context": 50_000, "on": "1x h200-141g"}, "a context of 40,960 tokens"),

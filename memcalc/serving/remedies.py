@@ -158,7 +158,7 @@ def more_devices(search: Search) -> Iterator[Change]:
             options = {**dict.fromkeys(RANKS), "on": machine_text(plan.on or "", device, count)}
             words = f"{count}x {device}"
             yield Change(words, options)
-            if count <= NODE:
+            if count <= NODE and tried(plan, Change(words, options)) is None:
                 yield Change(f"{words}, a pipeline stage on each", {**options, "pp": count})
             elif count % NODE == 0:
                 yield Change(f"{words}, a stage on {NODE}", {**options, "tp": NODE, "pp": count // NODE})
