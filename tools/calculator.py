@@ -11,16 +11,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from memcalc.errors import BadInputError
+from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
-from memcalc.serving.engines.base import ALWAYS, Setting
-from memcalc.serving.engines.sparse_cache import FP8_DS_MLA, is_sparse
-from memcalc.serving.engines.transformers import is_new
-from memcalc.serving.parallelism import ServingParallelism
+from memcalc.serving.engines.base import ALWAYS
+from memcalc.serving.engines.sparse_cache import is_sparse
+from memcalc.serving.plan import MILLION
 from memcalc.serving.search import LIMIT
 from memcalc.serving.stage import growing_lines
 
@@ -34,6 +34,10 @@ COUNTS = (1, 2, 4, 8)
 # the engines of the page: it asks for a checkpoint's format and for devices, not for mixes of GGUF or a host
 OFFERED: tuple[EngineName, ...] = tuple(
     name for name in get_args(EngineName) if engine(name).reads_checkpoints and not engine(name).offloads
+)
+SGLANG_ON = (
+    *("h100-80g", "h200-141g", "h20-96g", "a100-80g", "b200", "l40s-ecc"),
+    *("rtx-4090", "rtx-5090", "rtx-a6000", "rtx-pro-6000-blackwell", "mi300x"),
 )
 ARGUMENTS = ("batch", "context", "bytes_per_element")
 
@@ -56,12 +60,11 @@ class Written:
 
 
 class Page(NamedTuple):
-    """What many plans share: functions of batch, context and bytes; lines; stages; devices' shares."""
+    """What many plans share: functions of batch, context and bytes; lines of a budget; stages of lines."""
 
     functions: Written
     lines: Written
     stages: Written
-    usable: Written
 
 
 @cache
@@ -69,18 +72,16 @@ def _printed(expression: Any) -> str:
     return to_javascript("", expression, arguments=ARGUMENTS)
 
 
-def moving(served: ServingEstimate, one: LoadedStage, kv: str | None) -> list[Line]:
+def moving(served: ServingEstimate, one: LoadedStage, *, letters: bool) -> list[Line]:
     """Return what a device holds beside its weights, with letters in what grows with the sequences.
 
-    Where the cache has layouts of its own its format is a name, else so many bytes an element.
+    The bytes of a cached number are a letter, too, but where a layout decides them.
     """
     plan = served.plan
-    form = Format("kv", 8 * symbol("bytes_per_element"))
-    if kv is not None:
-        form = plan.engine.cache_layout(plan.model, KV_FORMATS[kv], plan.engine_options)
-    letters = plan._replace(kv=(form, form))
+    if letters:
+        plan = plan._replace(kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
     constant = [line for line in one.constant if not is_plain_weight(line)]
-    return [*constant, *growing_lines(letters, one.rank, symbol("batch"), symbol("context"))]
+    return [*constant, *growing_lines(plan, one.rank, symbol("batch"), symbol("context"))]
 
 
 def weight_bytes(one: LoadedStage) -> int:
@@ -90,7 +91,7 @@ def weight_bytes(one: LoadedStage) -> int:
 
 def is_plain_weight(line: Line) -> bool:
     """Say whether a line belongs to the weights at every moment, and has no range."""
-    return line.component == "weights" and line.low is None and line.moments == ALWAYS
+    return line.component == "weights" and line.low is line.high is None and line.moments == ALWAYS
 
 
 def line_number(line: Line, page: Page) -> int:
@@ -109,7 +110,12 @@ def line_number(line: Line, page: Page) -> int:
 
 
 def refusal(error: BadInputError) -> dict[str, object]:
-    """Return why an engine cannot, without the option's name: the page has fields instead."""
+    """Return why an engine cannot, without the option's name: the page has fields instead.
+
+    What has no formula that the page can read, such as SGLang's two pools, is answered at a shell alone.
+    """
+    if error.field == "formula":
+        return {"at_a_shell": True}
     return {"expected": error.expected, "given": str(error.given)}
 
 
@@ -124,46 +130,23 @@ def on_devices(
     """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
-    last: ServingEstimate | None = None
-    caches = caches_of(name, by)
+    shares: dict[int, int] = {}
+    sparse = is_sparse(load_model(name))
     for form in offered:
         try:
-            for kind, device in enumerate(KINDS.values()):
-                if engine(by).on_npus is (device.vendor != "Huawei"):
-                    continue
+            for kind, device in enumerate(kinds(by, packed="mxfp4" in offered)):
                 on = f"{count}x {device.id}"
-                served = serve(name, context=1, engine=by, weights=form, on=on)
-                for kv in caches:
-                    stages[" ".join([str(kind), family(form), *([kv] if kv else [])])] = [
-                        stage_number(moving(served, one, kv), page) for one in served.stages
+                for kv in KV_FORMATS if sparse else [None]:  # of sparse attention each format has its layout
+                    served = serve(name, context=1, engine=by, weights=form, kv=kv, on=on)
+                    stages[" ".join(filter(None, (str(kind), family(form), kv)))] = [
+                        page.stages.number(json.dumps([line_number(line, page) for line in lines]))
+                        for lines in (moving(served, one, letters=kv is None) for one in served.stages)
                     ]
-                weights[form], last = [weight_bytes(one) for one in served.stages], served
+                shares[kind] = served.plan.share[0]
+                weights[form] = [weight_bytes(one) for one in served.stages]
         except BadInputError as error:
             weights[form] = refusal(error)
-    usable = None if last is None else page.usable.number(json.dumps(usable_bytes(last)))
-    return {"stages": stages, "weights": weights, "usable": usable, "by_cache": caches != (None,)}
-
-
-def stage_number(lines: list[Line], page: Page) -> int:
-    """Return the number of a stage's lines."""
-    return page.stages.number(json.dumps([line_number(line, page) for line in lines]))
-
-
-def caches_of(name: str, by: EngineName) -> tuple[str | None, ...]:
-    """Return the formats of the cache that have stages of their own: those of sparse attention, by layout."""
-    layouts = FP8_DS_MLA.id in engine(by).cache_formats and is_sparse(serve(name, context=1).model)
-    return tuple(KV_FORMATS) if layouts else (None,)
-
-
-def usable_bytes(served: ServingEstimate) -> list[int]:
-    """Return what the engine's own share leaves of each device, for this model on as many of them."""
-    plan = served.plan
-    found: list[int] = []
-    for device in devices().values():
-        options = plan.engine.options({}, device, plan.parallelism)
-        share = plan.engine.default_share(Setting(plan.model, device, plan.parallelism, options))
-        found.append(plan._replace(utilization=share).usable_of(device))
-    return found
+    return {"stages": stages, "weights": weights, "shares": shares, "sparse": sparse}
 
 
 def family(form: str) -> str:
@@ -171,25 +154,35 @@ def family(form: str) -> str:
     return "plain" if format_named(form).is_plain else form
 
 
-def generation(device: Device) -> str:
-    """Return the maker of a device, or the generation of CUDA's kernels that it has."""
-    major = (device.capability or "").partition(".")[0]
-    return major if major in ("9", "10", "12") else {"AMD": "AMD", "Huawei": "Huawei"}.get(device.vendor, "")
+def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
+    """Return what an engine looks at in a device; None where it does not run, or the page does not say.
+
+    For experts in MXFP4 (`packed`) the kernels of vLLM differ by CUDA's generation.
+    SGLang's figures follow the memory of each device: the page has those that it is run on most.
+    """
+    one = engine(by)
+    if one.on_npus is (device.vendor != "Huawei") or (by == "sglang" and device.id not in SGLANG_ON):
+        return None
+    if by == "sglang":
+        return device.id
+    defaults = [dict(one.defaults_on(device, one.default_parallelism(count))) for count in COUNTS]
+    generation = (device.capability or "").partition(".")[0]
+    capability = generation if by == "transformers" else device.capability if packed else None
+    return json.dumps([capability, device.held_bytes, defaults])
 
 
-def kind_of(device: Device) -> str:
-    """Return what engines look at in a device; devices of one kind share their formulas."""
-    return json.dumps(
-        [
-            generation(device),
-            is_new(device),
-            device.held_bytes,
-            *(dict(engine(name).defaults_on(device, ServingParallelism())) for name in OFFERED),
-        ]
-    )
+@cache
+def kinds(by: EngineName, *, packed: bool) -> tuple[Device, ...]:
+    """Return a device of each kind that an engine tells apart; devices of one kind share their formulas."""
+    found = {looked_at(by, device, packed=packed): device for device in devices().values()}
+    return tuple(device for seen, device in found.items() if seen is not None)
 
 
-KINDS = {kind_of(device): device for device in devices().values()}
+def kind_of(by: EngineName, device: Device, *, packed: bool) -> int | None:
+    """Return the number of a device's kind."""
+    seen = looked_at(by, device, packed=packed)
+    known = [looked_at(by, one, packed=packed) for one in kinds(by, packed=packed)]
+    return None if seen is None else known.index(seen)
 
 
 def device_fields(device: Device) -> dict[str, object]:
@@ -198,13 +191,13 @@ def device_fields(device: Device) -> dict[str, object]:
         "name": device.name,
         "capacity": device.capacity_bytes,
         "known": "box" if device.is_nominal else "driver" if device.visible_mib is None else "framework",
-        "kind": list(KINDS).index(kind_of(device)),
+        "kinds": [{by: kind_of(by, device, packed=packed) for by in OFFERED} for packed in (False, True)],
     }
 
 
 def javascript() -> str:
     """Return the calculator's data and functions."""
-    page = Page(Written(), Written(), Written(), Written())
+    page = Page(Written(), Written(), Written())
     models = {}
     formats: dict[str, str] = {}
     for name in catalogue():
@@ -216,6 +209,7 @@ def javascript() -> str:
         }
         models[name] = {
             "limit": served.model.max_context,
+            "packed": "mxfp4" in offered,
             "weights": served.plan.weights,
             "formats": offered,
             "kv": served.plan.kv[0].id,
@@ -229,11 +223,12 @@ def javascript() -> str:
         "engines": list(OFFERED),
         "counts": COUNTS,
         "limit": LIMIT,
+        "millions": MILLION,
     }
     return (
         "// Written by tools/calculator.py from memcalc's own lines: change them there.\n"
         f'"use strict";\nconst MEMCALC = (() => {{\n{JAVASCRIPT}'
         f"const data = {json.dumps(data, separators=(',', ':'))};\n"
         f"data.functions = {page.functions.text};\ndata.lines = {page.lines.text};\n"
-        f"data.stages = {page.stages.text};\ndata.usable = {page.usable.text};\nreturn data;\n}})();\n"
+        f"data.stages = {page.stages.text};\nreturn data;\n}})();\n"
     )

@@ -41,35 +41,42 @@
     }));
     lines.unshift({component: "weights", moments: MOMENTS, low: weights, bytes: weights, high: weights, outside: false});
     const sum = (some, key) => exact(some.reduce((total, line) => total + line[key], 0));
-    const at = (moment) => lines.filter((line) => line.moments.includes(moment));
-    const moments = Object.fromEntries(MOMENTS.map((moment) => [moment, sum(at(moment), "bytes")]));
+    const living = (moment) => lines.filter((line) => line.component === "runtime" || line.moments.includes(moment));
+    const moments = Object.fromEntries(MOMENTS.map((moment) =>
+      [moment, sum(lines.filter((line) => line.moments.includes(moment)), "bytes")]));
     const fullest = MOMENTS.reduce((most, moment) => (moments[moment] > moments[most] ? moment : most));
-    const living = lines.filter((line) => line.component === "runtime" || line.moments.includes(fullest));
     const components = {};
     for (const name of Object.keys(LABELS)) {
-      const own = living.filter((line) => line.component === name);
+      const own = living(fullest).filter((line) => line.component === name);
       if (own.length) components[name] = sum(own, "bytes");
     }
-    const inside = living.filter((line) => !line.outside);
+    const most = (key, some = () => true) => Math.max(...MOMENTS.map((moment) => sum(living(moment).filter(some), key)));
+    const inside = (line) => !line.outside;
     return {
-      moments, components, fullest, share: sum(inside, "bytes"), most: sum(inside, "high"),
-      total: sum(living, "bytes"), low: sum(living, "low"), high: sum(living, "high"),
+      moments, components, fullest, share: most("bytes", inside), shareMost: most("high", inside),
+      total: most("bytes"), low: most("low"), high: most("high"),
     };
   };
 
   const pools = (asked, batch, context) => {
     const found = MEMCALC.models[asked.model].plans[asked.engine][asked.count];
     const weights = found.weights[asked.weights];
+    if (weights.at_a_shell)
+      throw new RangeError(`This plan: the page has no ${asked.engine} for ${asked.model}; ` +
+        `choose another, or ask at a shell: ${line(asked)}`);
     if (weights.expected)
       throw new RangeError(`This plan: expected ${weights.expected}, given ${weights.given}; ` +
         "choose another number, format or engine");
-    const cache = found.by_cache ? ` ${asked.kv}` : "";
-    const kind = `${MEMCALC.devices[asked.device].kind} ${MEMCALC.formats[asked.weights]}${cache}`;
-    if (!found.stages[kind])
-      throw new RangeError(`This plan: ${asked.engine} does not run on ${MEMCALC.devices[asked.device].name}; ` +
-        "choose another device or engine");
-    return found.stages[kind].map((stage, index) =>
-      pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]));
+    const device = MEMCALC.devices[asked.device], model = MEMCALC.models[asked.model];
+    const kind = device.kinds[Number(model.packed)][asked.engine];
+    if (kind === null)
+      throw new RangeError(`This plan: the page has no ${asked.engine} on ${device.name}; ` +
+        `choose another, or ask at a shell: ${line(asked)}`);
+    const key = `${kind} ${MEMCALC.formats[asked.weights]}`;
+    const stages = found.stages[found.sparse ? `${key} ${asked.kv}` : key];
+    const usable = Number(BigInt(device.capacity) * BigInt(found.shares[kind]) / BigInt(MEMCALC.millions));
+    return stages.map((stage, index) =>
+      ({...pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]), usable, capacity: device.capacity}));
   };
 
   const largest = (fits) => {
@@ -88,35 +95,78 @@
   };
 
   // The engine's share must hold what is in it, and the device everything.
-  const within = (share, total, device) => share <= device.usable && total <= device.capacity;
-  const holds = (stage, device) => within(stage.share, stage.total, device);
+  const holds = (stage) => stage.share <= stage.usable && stage.total <= stage.capacity;
+  const surely = (stage) => stage.shareMost <= stage.usable && stage.high <= stage.capacity;
+  const VERDICTS = {fits: "Fits", may_not_fit: "May not fit", does_not_fit: "Does not fit"};
+
+  const limit = (asked) => MEMCALC.models[asked.model].limit ?? Infinity;
+  const verdict = (asked, stages) => {
+    if (!stages.every(holds) || Number(asked.context) > limit(asked)) return "does_not_fit";
+    return stages.every(surely) ? "fits" : "may_not_fit";
+  };
 
   const answer = (asked) => {
     const batch = whole(asked.batch, "Batch"), context = whole(asked.context, "Context");
     const stages = pools(asked, batch, context);
     const fullest = stages.reduce((most, stage) => (stage.total > most.total ? stage : most));
-    const shares = MEMCALC.usable[MEMCALC.models[asked.model].plans[asked.engine][asked.count].usable];
-    const usable = shares[Object.keys(MEMCALC.devices).indexOf(asked.device)];
-    const device = {...MEMCALC.devices[asked.device], usable};
-    const fits = (sequences, tokens) =>
-      pools(asked, sequences, tokens).every((stage) => holds(stage, device));
+    const fits = (sequences, tokens) => pools(asked, sequences, tokens).every(holds);
     return {
-      ...fullest, device, fits: stages.every((stage) => holds(stage, device)),
+      ...fullest, device: MEMCALC.devices[asked.device], fits: stages.every(holds), verdict: verdict(asked, stages),
       maxContext: largest((tokens) => fits(batch, tokens)),
       maxBatch: largest((sequences) => fits(sequences, context)),
     };
   };
 
+  // What fits instead: one thing changed, the gentlest first, three at most.
+  const remedies = (asked) => {
+    const batch = Number(asked.batch), context = Number(asked.context), model = MEMCALC.models[asked.model];
+    const start = {...asked, context: String(Math.min(context, limit(asked)))};
+    const fits = (changed) => {
+      const plan = {...start, ...changed};
+      try { return verdict(plan, pools(plan, Number(plan.batch), Number(plan.context))) === "fits"; }
+      catch (error) { if (error instanceof RangeError) return false; throw error; }
+    };
+    const found = [];
+    const offer = (text, changed) => { if (found.length < 3 && fits(changed)) found.push([text, {...start, ...changed}]); };
+    if (context > limit(asked)) offer(`a context of ${thin(limit(asked))} tokens`, {});
+    if (found.length) return found;
+    const tokens = largest((number) => number < context && fits({context: String(number)}));
+    const sequences = largest((number) => number < batch && fits({batch: String(number)}));
+    const shorter = () => tokens && offer(`a context of ${thin(tokens)} tokens`, {context: String(tokens)});
+    const fewer = () => sequences && offer(`a batch of ${thin(sequences)}`, {batch: String(sequences)});
+    if (2 * tokens > context) shorter();
+    if (2 * sequences > batch) fewer();
+    if (MEMCALC.kv[asked.kv] > MEMCALC.kv.fp8) offer("the KV cache in fp8", {kv: "fp8"});
+    const weights = model.formats.filter((name) => name !== asked.weights).find((name) => fits({weights: name}));
+    if (weights) offer(`weights in ${weights}`, {weights});
+    const count = MEMCALC.counts.filter((number) => number > Number(asked.count)).find((number) => fits({count: number}));
+    if (count) offer(`${count} devices`, {count: String(count)});
+    if (2 * tokens <= context) shorter();
+    if (2 * sequences <= batch) fewer();
+    return found;
+  };
+
+  const line = (asked) =>
+    `memcalc serve ${asked.model} --context ${asked.context} --batch ${asked.batch} --weights ${asked.weights} ` +
+    `--kv ${asked.kv} --engine ${asked.engine} --on "${asked.count}x ${asked.device}"`;
+
   const show = (asked, found) => {
-    const verdict = form.querySelector(".verdict"), bar = form.querySelector(".bar");
+    const head = form.querySelector(".verdict"), bar = form.querySelector(".bar");
     const count = Number(asked.count), many = count > 1 ? `, on the fullest of ${count} devices` : "";
-    const device = found.device;
-    const unsure = found.fits && !within(found.most, found.high, device) ? "; at the highest of the range it does not" : "";
-    const beside = found.total > found.share ? `; with what comes on top of this share, ${gib(found.total)} GiB of ${gib(device.capacity)} GiB` : "";
-    verdict.textContent = (found.fits
-      ? `Fits: ${gib(found.share)} GiB of ${gib(device.usable)} GiB`
-      : `Does not fit: ${gib(found.share)} GiB, and ${gib(device.usable)} GiB may be used`) + beside + many + unsure;
-    verdict.dataset.fits = found.fits;
+    const beside = found.total > found.share ? `; with what comes on top of this share, ${gib(found.total)} GiB of ${gib(found.capacity)} GiB` : "";
+    const beyond = Number(asked.context) > limit(asked) ? `; the model's own limit is ${thin(limit(asked))} tokens` : "";
+    const unsure = found.verdict === "may_not_fit" ? `; at the highest of the range, ${gib(found.high)} GiB, it does not` : "";
+    head.textContent = `${VERDICTS[found.verdict]}: ${gib(found.share)} GiB of ${gib(found.usable)} GiB` +
+      beside + many + unsure + beyond;
+    head.dataset.fits = found.fits;
+    head.dataset.verdict = found.verdict;
+    const instead = found.verdict === "fits" ? [] : remedies(asked);
+    form.querySelector(".remedies").replaceChildren(...instead.map(([text, plan]) => {
+      const item = document.createElement("li"), code = document.createElement("code");
+      code.textContent = line(plan);
+      item.append(`Fits with ${text}: `, code);
+      return item;
+    }));
     const scale = Math.max(found.total, found.device.capacity);
     bar.replaceChildren(...Object.entries(found.components).map(([name, bytes]) => {
       const piece = document.createElement("span");
@@ -154,9 +204,7 @@
       `the model's own limit is ${thin(MEMCALC.models[asked.model].limit)} tokens.)`;
     form.querySelector(".room").dataset.maxContext = found.maxContext;
     form.querySelector(".room").dataset.maxBatch = found.maxBatch;
-    form.querySelector(".command").textContent =
-      `memcalc serve ${asked.model} --context ${asked.context} --batch ${asked.batch} --weights ${asked.weights} ` +
-      `--kv ${asked.kv} --engine ${asked.engine} --on "${asked.count}x ${asked.device}"`;
+    form.querySelector(".command").textContent = line(asked);
   };
 
   const update = () => {

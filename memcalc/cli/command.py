@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memcalc.files.compare import Check
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
+    from memcalc.show.remedy import Remedy
 
 __all__ = [
     "CHECK",
@@ -29,6 +30,7 @@ __all__ = [
     "header_text",
     "parse",
     "parser_of",
+    "remedy_fields",
 ]
 
 SOURCE = (
@@ -148,6 +150,11 @@ def config_fields(model: Model) -> dict[str, object]:
     """Return what an answer says of the config: fields that were not read, sizes that it did not state."""
     named = {"not_read": list(model.not_read), "class_defaults": list(model.class_defaults)}
     return {name: found for name, found in named.items() if found}
+
+
+def remedy_fields(remedies: tuple[Remedy, ...]) -> dict[str, object]:
+    """Return what fits instead as JSON shows it: plans of their own, and no part of an estimate."""
+    return {"remedies": [one._asdict() for one in remedies]}
 
 
 def compared(source: Source) -> Check | None:

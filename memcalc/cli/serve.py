@@ -5,7 +5,16 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import CHECK, Answer, Command, add_source, config_fields, header_fields, header_text
+from memcalc.cli.command import (
+    CHECK,
+    Answer,
+    Command,
+    add_source,
+    config_fields,
+    header_fields,
+    header_text,
+    remedy_fields,
+)
 from memcalc.cli.options import add_options, options_from
 from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
@@ -48,9 +57,14 @@ def answer(given: argparse.Namespace) -> Answer:
         remedy = 'add it to --on, as in "1x rtx-4090 + 512GiB host"'
         raise BadInputError("--check", "the size of the host's memory, which is used", given.on, remedy)
     source, launch = served.plan.source, {"command": served.launch_line} if given.engine_command else {}
+
+    def everything() -> dict[str, object]:
+        beside = launch | header_fields(source) | config_fields(served.model)
+        return fields(served) | remedy_fields(served.remedies) | beside
+
     return Answer(
         1 if given.check and served.verdict != "fits" else 0,
-        lambda: fields(served) | launch | header_fields(source) | config_fields(served.model),
+        everything,
         lambda: launch.get("command") or "\n".join([str(served), *header_text(source)]),
     )
 
@@ -83,7 +97,6 @@ def fields(served: ServingEstimate) -> dict[str, object]:
         "fits": served.fits,
         "verdict": served.verdict,
         "cause": served.cause,
-        "remedies": [one._asdict() for one in served.remedies],
         "max_context": served.max_context,
         "max_batch": served.max_batch,
         "model_max_context": served.model.max_context,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.cli.command import CHECK, Answer, Command, add_source, config_fields
+from memcalc.cli.command import CHECK, Answer, Command, add_source, config_fields, remedy_fields
 from memcalc.cli.options import add_options, options_from
 from memcalc.errors import NOTHING, BadInputError
 from memcalc.training.estimate import estimate
@@ -39,7 +39,11 @@ def answer(given: argparse.Namespace) -> Answer:
         remedy = 'add --on, as in "8x h100-80g"'
         raise BadInputError("--check", "a machine to check against", NOTHING, remedy)
     status = 1 if given.check and step.verdict != "fits" else 0
-    return Answer(status, lambda: fields(step) | config_fields(step.model), lambda: str(step))
+    return Answer(
+        status,
+        lambda: fields(step) | remedy_fields(step.remedies) | config_fields(step.model),
+        lambda: str(step),
+    )
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:
@@ -80,7 +84,6 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
         "fits": step.fits,
         "verdict": step.verdict,
         "cause": step.cause,
-        "remedies": [one._asdict() for one in step.remedies],
         "assumed": list(step.assumed),
         "lines": [{"pool": pool.name, **line.fields} for pool in pools for line in pool.lines],
     }

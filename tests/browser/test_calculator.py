@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import random
+import shlex
 
 import pytest
 
@@ -34,6 +35,8 @@ ASK = """asked => {
         problem: form.querySelector('.problem').textContent,
         hidden: form.querySelector('.result').hidden,
         fits: form.querySelector('.verdict').dataset.fits === 'true',
+        verdict: form.querySelector('.verdict').dataset.verdict,
+        remedies: [...form.querySelectorAll('.remedies code')].map(code => code.textContent),
         bytes: Object.fromEntries([...rows].map(row => [row.className, Number(row.dataset.bytes)])),
         max_context: Number(room.maxContext), max_batch: Number(room.maxBatch),
     };
@@ -76,8 +79,12 @@ def command_line(asked):
 def test_equals_the_command_line(visit):
     page = visit(HOME)
     answered = 0
-    for asked in plans(140):
+    for asked in plans(280):
         shown = page.evaluate(ASK, asked)
+        if "ask at a shell: memcalc serve" in shown["problem"]:  # the page has not all that SGLang answers
+            assert shown["hidden"]
+            assert asked["engine"] == "sglang" or "no vllm" in shown["problem"], asked
+            continue
         status, expected, complaint = command_line(asked)
         if status == 2:
             assert shown["hidden"], asked
@@ -94,9 +101,12 @@ def test_equals_the_command_line(visit):
             assert shown["bytes"][name] == pool[key], (asked, name)
         assert shown["bytes"]["capacity"] == pool["capacity_bytes"], asked
         assert shown["fits"] == expected["fits"], asked
+        assert shown["verdict"] == expected["verdict"], asked
+        for remedy in shown["remedies"]:
+            assert main([*shlex.split(remedy)[1:], "--check", "--json"]) == 0, remedy
         assert shown["max_context"] == expected["max_context"], asked
         assert shown["max_batch"] == expected["max_batch"], asked
-    assert answered >= 100
+    assert answered >= 90
     assert page.noise == []
 
 
