@@ -6,7 +6,6 @@ tests/oracles/defaults.py asked transformers.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from functools import cache
@@ -20,13 +19,13 @@ from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers import READERS, read
 from memcalc.files.tensor_names import header
+from tests.changed_configs import WAYS, changed
 
 FOLDER = Path(__file__).parent / "recorded"
 RECORDED, PUBLIC, RANDOM = (
     json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["models"]
     for name in ("defaults", "models", "random")
 )
-WAYS = ("absent", "null")
 # Where memcalc refuses by name and the class answers: what it builds could not run, or is no such model.
 REFUSED = {
     "num_attention_heads": "heads that do not divide the width",
@@ -63,20 +62,6 @@ def config_of(model_type):
     """The whole config, as it was published or drawn."""
     name = RECORDED[model_type]["config_of"]
     return record(name).fields if name in catalogue() else (PUBLIC | RANDOM)[name]["config"]
-
-
-def changed(fields, place, way):
-    """The config with one field absent or null; a place is a path such as text_config.head_dim."""
-    found = copy.deepcopy(fields)
-    *above, field = place.split(".")
-    inside = found
-    for name in above:
-        inside = inside[name]
-    if way == "absent":
-        del inside[field]
-    else:
-        inside[field] = None
-    return found
 
 
 def figures(fields):

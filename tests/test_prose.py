@@ -43,7 +43,7 @@ def test_every_figure_of_a_page_comes_out_of_it(prose, path):
     assert list(prose.stale(path)) == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda path: path.stem)
 def test_no_page_denies_what_there_is(prose, path):
     assert list(prose.denials(path)) == []
 

@@ -6,7 +6,6 @@ is only what differs from the whole config: most fields change nothing.
 
 from __future__ import annotations
 
-import copy
 import json
 from functools import cache
 from itertools import groupby
@@ -18,9 +17,9 @@ from small import small_config
 
 from memcalc.files.catalogue import catalogue, record
 from memcalc.files.readers import READERS
+from tests.changed_configs import WAYS, changed
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
-WAYS = ("absent", "null")
 # What says where a model comes from, or how its weights are stored, and reaches no class.
 ASIDE = {"model_type", "architectures", "auto_map", "quantization_config", "transformers_version"}
 # What a class raises when a field that it needs is not there, or is none.
@@ -57,20 +56,6 @@ def places(fields, above=()):
         yield ".".join(path)
         if isinstance(value, dict) and field.endswith("_config"):
             yield from places(value, path)
-
-
-def changed(fields, place, way):
-    """The config with one field absent or null."""
-    found = copy.deepcopy(fields)
-    *above, field = place.split(".")
-    inside = found
-    for name in above:
-        inside = inside[name]
-    if way == "absent":
-        del inside[field]
-    else:
-        inside[field] = None
-    return found
 
 
 def figures(fields):
