@@ -222,7 +222,7 @@ def test_every_quantity_is_a_word_of_the_vocabulary(lifted):
     classes = [getattr(parts, name) for name in dir(parts) if name != "Part"]
     quantities = {
         item.name for one in (*classes, Format) for item in fields(one) if item.type.startswith("int")
-    } | set(ServingParallelism._fields)
+    } | {name for name, kind in ServingParallelism.__annotations__.items() if kind == "int"}
     assert len(quantities) > 20
     assert quantities <= set(WORDS)
     assert {one.counted for one in classes} <= set(WORDS)

@@ -12,7 +12,7 @@ from memcalc.__main__ import main
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.machines import devices, servers
 from memcalc.serving import serve, which
-from memcalc.serving.which import COUNTS
+from memcalc.serving.holding import COUNTS
 
 QWEN = "Qwen/Qwen3-32B"
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from memcalc.cli.command import Answer, Command, add_source
 from memcalc.cli.options import add_options, options_from
-from memcalc.serving.which import machines_for
+from memcalc.serving.holding import machines_for
 from memcalc.serving.which_options import WhichOptions
 
 if TYPE_CHECKING:
     import argparse
 
     from memcalc.cli.parser import Parser
-    from memcalc.serving.which import Machines
+    from memcalc.serving.holding import Machines
 
 __all__ = ["COMMAND", "fields"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from memcalc.files.source import Source
     from memcalc.serving.estimate import ServingEstimate
-    from memcalc.serving.which import Machines
+    from memcalc.serving.holding import Machines
 
 __all__ = ["serve", "which"]
 
@@ -98,10 +98,10 @@ def which(source: str | PathLike[str] | Source, options: Any) -> Machines:  # no
     Examples
     --------
     >>> found = which("Qwen/Qwen3-32B", context=8192)
-    >>> [one.count for one in found.machines if one.id in ("rtx-4090", "h200-141g")]
-    [1, 4]
+    >>> [(one.count, one.id) for one in found.machines if one.id in ("rtx-4090", "h200-141g")]
+    [(4, 'rtx-4090'), (1, 'h200-141g')]
 
     """
-    from memcalc.serving.which import machines_for
+    from memcalc.serving.holding import machines_for
 
     return machines_for(source, options)
