@@ -80,13 +80,19 @@ class RefusalError(MemcalcError):
         line = "; ".join(one.line for one in every)
         if len(line) <= LONGEST_LINE or len(every) == 1:
             return line
-        return "; ".join(f"{shortened(one.field, 80)}: {shortened(one.remedy, 80)}" for one in every)
+        room = LONGEST_LINE // len(every) - 2
+        return "; ".join(one.brief(room) for one in every)
 
     @property
     def line(self) -> str:
         """The line that says this fault alone."""
         whole = self.cut_at(LONGEST_PROSE)
         return whole if len(whole) <= LONGEST_LINE else self.cut_at(LONGEST_NAME)
+
+    def brief(self, limit: int) -> str:
+        """Return what matters most of the line: what was likely meant, or else what was expected."""
+        step = self.remedy if "did you mean" in self.remedy else f"expected {self.expected}"
+        return shortened(f"{self.field}: given {shown(self.given, 20)}; {step}", limit)
 
     def cut_at(self, limit: int) -> str:
         """Return the line with prose that is cut at a limit."""
@@ -250,7 +256,7 @@ def escaped(text: str) -> str:
 
 def shortened(text: str, limit: int) -> str:
     """Return a text on one line, cut where it is longer than any that memcalc writes."""
-    return escaped(text if len(text) <= limit else f"{text[:limit]}...")
+    return escaped(text if len(text) <= limit else f"{text[: max(limit - 3, 0)]}...")
 
 
 def shown(given: object, limit: int = 80) -> str:
