@@ -87,6 +87,7 @@ REFUSED = [
     (f"{QWEN} --weights 4bit", "did you mean nf4?"),
     (f"{QWEN} --weights awq", "did you mean awq-int4-g128?"),
     (f"{QWEN} --weights gguf", "did you mean Q4_K_M?"),
+    (f"{QWEN} --weights q4_k_x", "did you mean Q4_K_"),
     (f"{QWEN} --weights bf-16", "did you mean bf16?"),
     (f"{QWEN} --kv auto", "leave it out: it is the default"),
     (f"{QWEN} --kv q8 --engine llama.cpp", "did you mean q8_0?"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from memcalc.errors import UnknownNameError, nearest
 from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ __all__ = [
     "as_converted",
     "as_file",
     "as_preset",
+    "checked_format",
     "is_preset",
     "mtp_as_stored",
-    "refuse_unknown",
 ]
 
 
@@ -111,17 +112,26 @@ def is_preset(weights: str) -> bool:
     return find_preset(weights) is not None
 
 
-def refuse_unknown(weights: str) -> None:
-    """Refuse what is neither a format nor a preset.
+def checked_format(weights: str | None) -> str | None:
+    """Return what names a format or a preset, or nothing; refuse any other name.
 
     Raises
     ------
     UnknownNameError
-        It is none.
+        It is neither.
 
     """
-    if not is_preset(weights):
+    if weights is None or is_preset(weights):
+        return weights
+    try:
         format_named(plain_name(weights))
+    except UnknownNameError as error:
+        from memcalc.files.gguf.presets import PRESETS
+
+        remedy = nearest(weights, [*FORMATS, *PRESETS], "--weights") or error.remedy
+        expected = f"{error.expected}, or one of llama.cpp's, as in Q4_K_M"
+        raise UnknownNameError(error.field, expected, weights, remedy) from None
+    return weights
 
 
 def plain_name(weights: str) -> str:

@@ -8,7 +8,7 @@ from memcalc.data.units import MIB, Amount
 from memcalc.errors import BadInputError, Faults, UnknownNameError, nearest
 from memcalc.files.machines import machine
 from memcalc.files.sources import source as find_source
-from memcalc.files.storage import refuse_unknown
+from memcalc.files.storage import checked_format
 from memcalc.ledger.tensor import least
 from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
@@ -197,11 +197,11 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     """Return the plan with everything that was left open filled in; what is faulty is missing in it."""
     of = faults.of
     named_engine = of(lambda: options.engine and engine(options.engine, options.engine_version))
-    of(lambda: None if options.weights is None else refuse_unknown(options.weights))
+    weights = of(lambda: checked_format(options.weights))
     chosen = of(chosen_engine, found, options)
     chosen = named_engine if found is faults.MISSING else chosen
     of(refuse_device, chosen, where)
-    stored = of(lambda: chosen.loaded(found.stored(options.weights, as_gguf=not chosen.reads_checkpoints)))
+    stored = of(lambda: chosen.loaded(found.stored(weights, as_gguf=not chosen.reads_checkpoints)))
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
     model = of(lambda: found.model) if stored is faults.MISSING else model
     model = of(lambda: for_task(chosen, model, options.task))
