@@ -101,6 +101,7 @@ SERVING = {
     "VLLM_GRAPHS_OF_SHARED_EXPERTS": (96_636_764, 977_105_059, 68_708_739_317, "vllm#57936", "2026-09"),
     "VLLM_ASCEND_SAMPLER": (593, 607, 1611, "vllm-project/vllm-ascend#8289", "2026-04"),
     "VLLM_ASCEND_NON_TORCH": (32_212_254, 139_586_437, 1_921_997_864, "vllm-project/vllm-ascend#8289"),
+    "NPU_VISIBLE": (-322_122_547, 0, 0, "vllm-project/vllm-ascend#1987", "2026-04"),
     "VLLM_ASCEND_GRAPHS": (21_474_836, 42_949_672, 1_986_422_374, "vllm-project/vllm-ascend#8289"),
     "VLLM_MXFP4_PADDING": (63, 65, 83, PLANNER, "2026-04"),
     "SGLANG_NON_TORCH": (397_284_474, 536_870_912, 880_468_295, LOGS, "2025-08"),

@@ -104,6 +104,8 @@ VLLM_GRAPHS_OF_SHARED_EXPERTS = in_gib(
 NPU_ROW = "vllm-project/vllm-ascend#8289 (910B 64 GB: 0.22, 0.13 and 0.04 GiB, Qwen3-0.6B)"
 VLLM_ASCEND_SAMPLER = Measured(593, 607, 1611, NPU_ROW, "2026-04")
 VLLM_ASCEND_NON_TORCH = in_gib(0.03, 0.13, 1.79, NPU_ROW, "2026-04")
+# two logs of the same device: 60.97 and 61.27 GiB
+NPU_VISIBLE = in_gib(-0.3, 0, 0, "vllm-project/vllm-ascend#1987, 2025-07, and #8289", "2026-04")
 VLLM_ASCEND_GRAPHS = in_gib(0.02, 0.04, 1.85, NPU_ROW, "2026-04")
 # thousandths by which experts in MXFP4 grow when they are laid out for the kernel
 VLLM_MXFP4_PADDING = Measured(

@@ -7,22 +7,27 @@ on four servers).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from memcalc.data import constants
 from memcalc.errors import BadInputError
 from memcalc.ledger.formats import KV_FORMATS
+from memcalc.ledger.parts.kinds import is_mla
+from memcalc.serving.engines.base import measured_line
+from memcalc.serving.engines.shared import rotary_table
 from memcalc.serving.engines.vllm import VLLM
 from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from memcalc.files.machines import Device
+    from memcalc.ledger.budget import Line
     from memcalc.ledger.formats import Format, Rule
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
-    from memcalc.serving.engines.base import Setting
+    from memcalc.serving.engines.base import RankContext, Setting
     from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = ["MindIE", "VLLMAscend"]
@@ -62,6 +67,24 @@ class OnNPUs(VLLM):
         """Store every tensor of a cache alike, the indexer's keys too."""
         return layout
 
+    def constant_lines(self, rank: RankContext) -> Iterator[Line]:
+        """Yield what vLLM has, the tables that NPUs read, and what other drivers show of the device."""
+        yield from super().constant_lines(rank)
+        if self.keeps_tables_apart:
+            yield from separate_tables(rank)
+        if rank.device is not None and rank.device.id == "ascend-910b-64g":
+            yield measured_line(
+                "less, where a driver shows more",
+                constants.NPU_VISIBLE,
+                formula="visible",
+                evidence="measured",
+            )
+
+    @property
+    def keeps_tables_apart(self) -> bool:
+        """Whether cosines and sines are kept apart, too."""
+        return False
+
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
         """Refuse what vLLM refuses, and weights in FP8.
 
@@ -98,6 +121,30 @@ class VLLMAscend(OnNPUs):
         f"blocks of {BLOCK} tokens; the other rules are vLLM's, and what was measured on one NPU is its own: "
         "the rest is assumed as on CUDA; graphs are in the share from 0.18 on"
     )
+
+    @property
+    def keeps_tables_apart(self) -> bool:
+        """Whether cosines and sines are kept apart, too: seen in a log of 2026-04."""
+        return self.behaviour.graphs_inside
+
+
+def separate_tables(rank: RankContext) -> Iterator[Line]:
+    """Yield cosines and sines apart, each as wide as the rotary table that holds halves of both.
+
+    Source: vllm-project/vllm-ascend@026511b, vllm_ascend/ops/rotary_embedding.py, 2026-11: with plain and
+    DeepSeek's rotary embedding, not with YaRN's of grouped queries.
+    """
+    latent = any(is_mla(part) for layer in rank.stage.groups for _, part in layer.parts)
+    if latent or rank.stage.rotary_positions == rank.stage.max_context:
+        for line in rotary_table(rank):
+            yield replace(
+                line,
+                name="tables of cosines and of sines",
+                count=2 * (line.count or 0),
+                bytes=2 * line.bytes,
+                formula=f"2 x {line.formula}",
+                source="vllm-project/vllm-ascend@026511b vllm_ascend/ops/rotary_embedding.py, 2026-11",
+            )
 
 
 class MindIE(OnNPUs):
