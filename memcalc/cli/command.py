@@ -191,6 +191,7 @@ def overview() -> str:
             "",
             *rows,
             "",
+            "Tokens may be counted as 32k (x 1,024) and 8_192; capitals do not matter in names.",
             "`memcalc COMMAND --help` lists a command's options; `memcalc --version` shows the version.",
         ]
     )
