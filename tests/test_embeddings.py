@@ -52,6 +52,62 @@ def test_a_classifier_has_a_head_of_its_own(config) -> None:
         memcalc.model(config("Qwen/Qwen3-0.6B", architectures=named, num_labels="two"))
 
 
+BARE, WIDTH = 596_049_920, 1024  # Qwen3-0.6B
+
+
+@pytest.mark.parametrize(
+    ("named", "labels", "beside"),
+    [
+        ("Qwen3ForSequenceClassification", {"num_labels": 3, "id2label": {"0": "a"}}, 3 * WIDTH),
+        ("Qwen3ForTokenClassification", {"num_labels": 3}, 3 * WIDTH + 3),
+        ("Qwen3ForQuestionAnswering", {"num_labels": 3}, 2 * WIDTH + 2),
+        ("Qwen3Model", {}, 0),
+        ("NewEmbeddingModel", {}, 0),
+        ("Qwen2ForRewardModel", {"num_labels": 3, "model_type": "qwen2"}, WIDTH**2 + 2 * WIDTH + 1),
+        ("Qwen2ForProcessRewardModel", {"model_type": "qwen2"}, WIDTH**2 + 3 * WIDTH + 2),
+    ],
+)
+def test_the_class_says_what_stands_at_the_end(config, named, labels, beside) -> None:
+    """The counts of transformers' classes (tests/oracles/test_heads.py) and of Qwen2.5-Math-RM's own."""
+    fields = {**source("Qwen/Qwen3-0.6B").fields, **labels}
+    generating = memcalc.files.read({**fields, "architectures": None})
+    without = BARE if "model_type" not in labels else generating.parameters  # the head is tied
+    assert memcalc.files.read({**fields, "architectures": [named]}).parameters == without + beside
+
+
+@pytest.mark.parametrize(
+    "named", ["Qwen3ForRewardModel", "Qwen3DoubleHeadsModel", "Qwen3RewardModel", "Qwen3ForSomethingElse"]
+)
+def test_an_end_that_is_not_known_is_refused(config, named) -> None:
+    with pytest.raises(MemcalcError, match="architectures: expected a class whose end is known"):
+        memcalc.model(config("Qwen/Qwen3-0.6B", architectures=[named]))
+
+
+def test_code_that_is_nobodys_class_is_named(config) -> None:
+    own = config("Qwen/Qwen3-0.6B", auto_map={"AutoModelForCausalLM": "modeling_new.NewForCausalLM"})
+    assert memcalc.model(own).not_read == ("auto_map 'modeling_new.NewForCausalLM'",)
+    usual = config(
+        "Qwen/Qwen3-0.6B", auto_map={"AutoModelForCausalLM": "a/b--modeling_qwen3.Qwen3ForCausalLM"}
+    )
+    assert memcalc.model(usual).not_read == ()
+    assert memcalc.model(config("Qwen/Qwen3-0.6B", architectures=["NewForCausalLM"])).not_read == (
+        "architectures 'NewForCausalLM'",
+    )
+
+
+def test_a_class_of_another_type_is_refused_unless_it_has_the_same_tensors(config) -> None:
+    """Experts in a qwen2 are no qwen2; a Llama with the class of Granite is one."""
+    mixed = {"AutoModelForCausalLM": "modeling_qwen2_moe.Qwen2MoeForCausalLM"}
+    with pytest.raises(MemcalcError, match=r"auto_map: expected a class of qwen2, .*of qwen2_moe'; correct"):
+        memcalc.model(config("Qwen/Qwen2.5-7B-Instruct", auto_map=mixed))
+    with pytest.raises(MemcalcError, match=r"architectures: expected a class of qwen3, .*of jamba'; correct"):
+        memcalc.model(config("Qwen/Qwen3-0.6B", architectures=["JambaForCausalLM"]))
+    with pytest.raises(MemcalcError, match="of mistral'; correct"):  # whose class has a window by default
+        memcalc.model(config("meta-llama/Meta-Llama-3.1-8B", architectures=["MistralForCausalLM"]))
+    same = config("meta-llama/Meta-Llama-3.1-8B", architectures=["GraniteForCausalLM"])
+    assert memcalc.model(same).parameters == 8_030_261_248
+
+
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_no_logits(engine: str) -> None:
     """Neither of a trial pass, nor of the last token."""

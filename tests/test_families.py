@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.api import model as load_model
 from memcalc.files.readers import read
 from memcalc.files.sources import source
@@ -314,3 +314,26 @@ def test_where_nothing_grows_the_context_has_no_end(tmp_path: Path) -> None:
     assert longest("mistralai/Mistral-7B-v0.1", "h100-80g") == 2**40
     assert 0 < longest(str(path), "h100-80g") < 2**20
     assert longest("moonshotai/Kimi-K2.5", "h100-80g") == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "qwen9_moe"},
+        {"model_type": "x" * 500},
+        {"model_type": None},
+        {"model_type": ["llama"] * 500},
+        {"model_type": {"a": {"b": "c" * 500}}},
+        {"model_type": "gemma9", "text_config": {"model_type": "gemma3_text"}},
+    ],
+)
+def test_a_type_without_a_reader_is_refused_in_a_short_line(fields) -> None:
+    """It names what is near, and two ways out."""
+    with pytest.raises(UnknownNameError) as refused:
+        read(fields)
+    line = str(refused.value)
+    assert len(line) <= 300
+    assert "--via transformers" in line
+    assert ".safetensors or .gguf alone" in line
+    assert ("text_config (gemma3_text)" in line) is ("text_config" in fields)
+    assert ("qwen3_moe" in line) is (fields["model_type"] == "qwen9_moe")

@@ -1,7 +1,8 @@
 """Write what transformers' configuration classes declare, so that an absent field takes the class's default.
 
 `make defaults` runs it in the oracles' environment. It writes memcalc/data/config_classes.jsonl, a line for
-each model type that memcalc reads; tests/oracles/test_defaults.py holds the file against the classes.
+each model type that memcalc reads, and beside it transformers_types.json, the names of all types of
+transformers; tests/oracles/test_defaults.py holds the classes' file against the classes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "memcalc" / "data" / "config_classes.jsonl"
+TYPES = ROOT / "memcalc" / "data" / "transformers_types.json"
 sys.path[:0] = [str(ROOT)]
 
 # Types that have no class of their own in transformers, and where the defaults come from instead.
@@ -109,10 +111,19 @@ def lines() -> list[dict[str, Any]]:
     return found
 
 
+def known_types() -> dict[str, object]:
+    """Return the names of all types of transformers: a config may name a class of one that has no reader."""
+    from transformers import __version__
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return {"transformers": __version__, "types": sorted(CONFIG_MAPPING_NAMES)}
+
+
 def main() -> None:
     """Write the file."""
     text = "".join(json.dumps(line) + "\n" for line in lines())
     RECORD.write_text(text, encoding="utf-8", newline="\n")
+    TYPES.write_text(json.dumps(known_types(), indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"   {RECORD.relative_to(ROOT)}: {text.count(chr(10)) - 1} classes, {len(text):,} bytes")
 
 

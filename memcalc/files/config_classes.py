@@ -15,7 +15,7 @@ from memcalc.data import open_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ConfigClass", "config_class", "harmless_fields"]
+__all__ = ["ConfigClass", "config_class", "harmless_fields", "stem", "types_by_stem"]
 
 
 class ConfigClass:
@@ -61,3 +61,24 @@ def harmless_fields() -> frozenset[str]:
     with open_text("harmless_fields.json") as file:
         listed: dict[str, list[str]] = json.load(file)
     return frozenset(of_all).union(*listed.values())
+
+
+def stem(name: str) -> str:
+    """Return what a class, its config's class or a type is called without the ending that says its task.
+
+    >>> stem("Gemma3TextModel"), stem("gemma3_text"), stem("Ernie4_5_MoeForCausalLM"), stem("GPT2Config")
+    ('gemma3', 'gemma3', 'ernie45moe', 'gpt2')
+    """
+    named = name.partition("For")[0].partition("LMHead")[0].removesuffix("Model").removesuffix("Config")
+    return named.replace("_", "").replace("-", "").lower().removesuffix("text")
+
+
+@cache
+def types_by_stem() -> dict[str, str]:
+    """Return the types that transformers knows, by what their classes are called.
+
+    >>> types_by_stem()["qwen2moe"]
+    'qwen2_moe'
+    """
+    with open_text("transformers_types.json") as file:
+        return {stem(model_type): model_type for model_type in json.load(file)["types"]}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.errors import UnknownNameError, meant
 from memcalc.files.config import Config
-from memcalc.files.config_classes import config_class
+from memcalc.files.config_classes import config_class, stem
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
@@ -101,26 +100,34 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
             return finished(megatron, Config(plain(fields)), name)
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in READERS:
-        near = ", ".join(meant(model_type, READERS))
-        remedy = f"those with the nearest names are {near}; {READERS.remedy}" if near else READERS.remedy
-        raise UnknownNameError("model_type", "a type that has a reader", model_type, remedy)
+        from memcalc.files.readers.unknown import refusal
+
+        raise refusal(fields, READERS)
     return finished(READERS[model_type], Config(fields, config_class(model_type), read_model=read), name)
 
 
-def as_its_class(model: Model, fields: Mapping[str, object]) -> Model:
+def as_its_class(model: Model, config: Config) -> Model:
     """Return the model as its class has it: embedding models have no head, classifiers one of their own."""
-    names = fields.get("architectures")
-    named = names[0] if isinstance(names, list) and names else None
-    if not isinstance(named, str) or named.endswith(GENERATE):
+    fields = config.fields
+    if not ("architectures" in fields or "auto_map" in fields):
+        return model
+    stated = fields.get("architectures")
+    first = stated[0] if isinstance(stated, list) and stated and isinstance(stated[0], str) else ""
+    own = {stem(str(fields.get("model_type"))), stem(config.declared.name) if config.declared else ""}
+    if stem(first) not in {*own, ""} or "auto_map" in fields:
+        from memcalc.files.readers.classes import checked_against
+
+        model = checked_against(model, first, own, config)
+    if not first or first.endswith(GENERATE):
         return model
     from memcalc.files.readers.heads import with_head_of
 
-    return with_head_of(model, named, fields)
+    return with_head_of(model, first, fields)
 
 
 def finished(reader: Reader, config: Config, name: str) -> Model:
     """Return what a reader makes of a config, once it is known that nothing of it was passed over unnamed."""
-    model = as_its_class(reader(config, name), config.fields)
+    model = as_its_class(reader(config, name), config)
     unread, assumed = config.unread(), tuple(f"{name} {value}" for name, value in config.assumed.items())
     if not (unread or assumed):
         return model
