@@ -193,6 +193,7 @@ SEVERAL = [
     ),
     ("train Qwen3-8B --max_len 4k --optim adamw --lora_r 8", ("--seq", "--optimizer", "--lora-rank")),
     ("train --shard zero3", ("SOURCE", "--seq", "--shard")),
+    ("which nothing --context x --weights q9", ("SOURCE", "--context", "--weights")),
 ]
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from memcalc.data.units import gib
 from memcalc.errors import RefusalError
 from memcalc.files.machines import devices, machine, servers
-from memcalc.files.sources import source as find_source
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.plan import resolve
 from memcalc.serving.search import LIMIT, search_of
@@ -73,9 +72,9 @@ class Machines:
 
 def machines_for(source: str | PathLike[str] | Source, options: Any) -> Machines:
     """Return the machines that hold what `WhichOptions` ask for; host memory is taken as large enough."""
-    found = find_source(source)
     asked = ServingOptions(**vars(options))
-    alone = resolve(found, asked)
+    alone = resolve(source, asked)
+    found = alone.source
     weights = alone.parallelism.world * max(one.weight_bytes for one in search_of(alone).stages)
     holding: list[tuple[int, Holding]] = []  # beside the memory of all devices
     for name in () if alone.beyond_limit else (*devices(), *servers()):
