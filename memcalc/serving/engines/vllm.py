@@ -26,7 +26,7 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
-from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, Behaviour
+from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
 from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
@@ -78,7 +78,7 @@ class VLLM(Engine):
         "0.11": V0_11,
         "0.17": V0_17,
         "0.21": V0_21,
-        "0.33": V0_21._replace(sharded_sampling=True),
+        "0.33": V0_29,
     }
     reserves = True
     spreads_experts = True  # vllm-project/vllm docs/serving/data_parallel_deployment.md, 2026-11

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from memcalc.data.constants import Measured
     from memcalc.serving.engines.base import RankContext
 
-__all__ = ["V0", "V0_11", "V0_17", "V0_21", "Behaviour"]
+__all__ = ["V0", "V0_11", "V0_17", "V0_21", "V0_29", "Behaviour"]
 
 
 class Behaviour(NamedTuple):
@@ -64,3 +64,4 @@ V0_17 = Behaviour(
     graphs_by_size=True,
 )
 V0_21 = V0_17._replace(graphs=constants.VLLM_0_21_GRAPHS, graphs_inside=True)
+V0_29 = V0_21._replace(sampler=constants.VLLM_0_29_SAMPLER, sharded_sampling=True)

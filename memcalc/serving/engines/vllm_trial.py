@@ -54,7 +54,7 @@ def sampler_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
         bytes=usual,
         formula=formula,
         moments=WHILE_SERVING,
-        evidence="assumed" if vocab < (rank.stage.logits_width or 0) else behaviour.evidence(rank),
+        evidence="assumed" if behaviour.sharded_sampling else behaviour.evidence(rank),
         source=f"{size.source}, {size.date}",
         low=low,
         high=high,
