@@ -14,8 +14,10 @@ from memcalc.errors import BadInputError
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
+from memcalc.files.sources import source
 from memcalc.formula import JAVASCRIPT, symbol, to_javascript
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
+from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.base import ALWAYS
@@ -134,7 +136,7 @@ def on_devices(
     sparse = is_sparse(load_model(name))
     for form in offered:
         try:
-            for kind, device in enumerate(kinds(by, packed="mxfp4" in offered)):
+            for kind, device in enumerate(kinds(by, packed=is_packed(name))):
                 on = f"{count}x {device.id}"
                 for kv in KV_FORMATS if sparse else [None]:  # of sparse attention each format has its layout
                     served = serve(name, context=1, engine=by, weights=form, kv=kv, on=on)
@@ -149,6 +151,14 @@ def on_devices(
     return {"stages": stages, "weights": weights, "shares": shares, "sparse": sparse}
 
 
+@cache
+def is_packed(name: str) -> bool:
+    """Say whether vLLM's kernels for a model differ by CUDA's generation."""
+    model = load_model(name)
+    latent = any(is_mla(part) for layer in model.groups for _, part in layer.parts)
+    return latent or source(name).stored_as == "mxfp4"
+
+
 def family(form: str) -> str:
     """Return the formats that share their growing lines with this one."""
     return "plain" if format_named(form).is_plain else form
@@ -157,7 +167,7 @@ def family(form: str) -> str:
 def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     """Return what an engine looks at in a device; None where it does not run, or the page does not say.
 
-    For experts in MXFP4 (`packed`) the kernels of vLLM differ by CUDA's generation.
+    For experts in MXFP4 and for latent attention (`packed`) vLLM's kernels differ by CUDA's generation.
     SGLang's figures follow the memory of each device: the page has those that it is run on most.
     """
     one = engine(by)
@@ -167,8 +177,8 @@ def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
         return device.id
     defaults = [dict(one.defaults_on(device, one.default_parallelism(count))) for count in COUNTS]
     generation = (device.capability or "").partition(".")[0]
-    capability = generation if by == "transformers" else device.capability if packed else None
-    return json.dumps([capability, device.held_bytes, defaults])
+    seen = [device.vendor, generation] if packed or by == "transformers" else []
+    return json.dumps([seen, device.held_bytes, defaults])
 
 
 @cache
@@ -209,7 +219,7 @@ def javascript() -> str:
         }
         models[name] = {
             "limit": served.model.max_context,
-            "packed": "mxfp4" in offered,
+            "packed": is_packed(name),
             "weights": served.plan.weights,
             "formats": offered,
             "kv": served.plan.kv[0].id,

@@ -194,6 +194,7 @@ def parse_format_name(name: str) -> Format | None:
     return None
 
 
+@cache
 def format_named(name: str) -> Format:
     """Return the format of weights that a name means; names may spell bits and group.
 

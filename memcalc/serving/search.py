@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.units import Amount, gib
@@ -76,9 +76,9 @@ class Search:
         device, fixed = self.device(one, batch, context), self.plan.fixed_pool
         if fixed is None:
             return device.room(self.end) or 0
-        cache = [line for line in device.lines if line.component in CACHES and not line.outside]
-        held, _ = device.holding(tuple(cache)).held(self.end)
-        beside = device.holding(tuple(line for line in device.lines if line not in cache))
+        own = [line for line in device.lines if line.component in CACHES and not line.outside]
+        held, _ = device.holding(tuple(own)).held(self.end)
+        beside = device.holding(tuple(line for line in device.lines if line not in own))
         return min(fixed - held, (beside.room(self.end) or 0) - fixed)
 
     @cached_property
@@ -102,7 +102,11 @@ class Search:
         start = self.plan.room_at_start(self.end)
         if start is not None:
             found.append(lambda *_load: start)
-        return found if self.host_room is None else [*found, self.free_host_bytes]
+        return [*map(cache, found if self.host_room is None else [*found, self.free_host_bytes])]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Store it without what is remembered of the loads that were asked for."""
+        return {name: value for name, value in vars(self).items() if name != "memories"}
 
     def fits(self, batch: int, context: int) -> bool:
         """Say whether every memory has room for a load, and the engine for so many sequences."""
