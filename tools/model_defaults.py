@@ -100,11 +100,11 @@ def lines() -> list[dict[str, Any]]:
     from transformers import __version__
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    from memcalc.files.readers import READERS, TOWERS
+    from memcalc.files.readers import INSIDE, READERS, TOWERS
 
     head = {"transformers": __version__, "date": time.strftime("%Y-%m-%d"), "of_all_classes": passed_over()}
     found: list[dict[str, Any]] = [head]
-    for model_type in (*READERS, *TOWERS):
+    for model_type in (*READERS, *INSIDE, *TOWERS):
         known, why = BORROWED.get(model_type, (model_type, None))
         line = declared(model_type, CONFIG_MAPPING[known])
         found.append(line if why is None else {**line, "note": why})

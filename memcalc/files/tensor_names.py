@@ -88,6 +88,28 @@ HUNYUAN = {
 QK_LAYERNORMS = {f"self_attn.{letter}_norm.": f"self_attn.{letter}_layernorm." for letter in "qk"}
 VISION = "vision_tower.layers.{layer}."
 TEXT = {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."}
+SHARED_EXPERT = {"mlp.shared_experts.": "mlp.shared_expert."}
+ONE_FOR_ALL = {  # matrices of all experts in one tensor
+    "experts.{expert}.gate_proj.weight": "experts.gate_up_proj",
+    "experts.{expert}.up_proj.weight": "experts.gate_up_proj",
+    "experts.{expert}.down_proj.weight": "experts.down_proj",
+}
+QWEN_VL = {
+    "model.": "model.language_model.",
+    "vision_tower.patches.": "vision_tower.patch_embed.proj.",
+    "vision_tower.positions.": "vision_tower.pos_embed.",
+    **{f"{VISION}self_attn.{letter}_proj.": f"{VISION}attn.qkv." for letter in "qkv"},
+    f"{VISION}self_attn.o_proj.": f"{VISION}attn.proj.",
+    f"{VISION}mlp.up_proj.": f"{VISION}mlp.linear_fc1.",
+    f"{VISION}mlp.down_proj.": f"{VISION}mlp.linear_fc2.",
+    f"{VISION}input_layernorm.": f"{VISION}norm1.",
+    f"{VISION}post_attention_layernorm.": f"{VISION}norm2.",
+    "vision_tower.layers.": "vision_tower.blocks.",
+    "deepstack.": "vision_tower.deepstack_merger_list.",
+    "merger.": "vision_tower.merger.",
+    "vision_tower.norm.": "vision_tower.merger.norm.",
+    "vision_tower.": "model.visual.",
+}
 SPELLINGS: dict[str, Spelling] = {
     "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
     "gpt2": Spelling(
@@ -115,7 +137,7 @@ SPELLINGS: dict[str, Spelling] = {
     "granitemoeshared": Spelling(GRANITE_EXPERTS),
     "hunyuan_v1_dense": Spelling(HUNYUAN),
     "hunyuan_v1_moe": Spelling(HUNYUAN),
-    "qwen2_moe": Spelling({"mlp.shared_experts.": "mlp.shared_expert."}),
+    "qwen2_moe": Spelling(SHARED_EXPERT),
     "ernie4_5_moe": Spelling(
         {"mlp.gate.e_score_correction_bias": "mlp.moe_statics.e_score_correction_bias"},
         rows=("e_score_correction_bias",),
@@ -200,6 +222,11 @@ SPELLINGS: dict[str, Spelling] = {
             "mlp.shared_experts.": "mlp.shared_expert.",
         }
     ),
+    "qwen3_5_moe_text": Spelling(SHARED_EXPERT),
+    "qwen3_5": Spelling(QWEN_VL),
+    "qwen3_5_moe": Spelling({**QWEN_VL, **SHARED_EXPERT}),
+    "qwen3_vl": Spelling(QWEN_VL),
+    "qwen3_vl_moe": Spelling({**QWEN_VL, **ONE_FOR_ALL}),
     "gpt_oss": Spelling(  # its rows of gate and up take turns, which no shape shows
         {
             "mlp.gate.": "mlp.router.",

@@ -28,6 +28,7 @@ SOURCES = {
     "llama.cpp": "ggml-org/llama.cpp convert_hf_to_gguf.py (MmprojModel): f16, and f32 for one axis, 2026-11",
 }
 CUT = ("vllm", "vllm-ascend", "mindie", "sglang")  # engines that cut the tower among ranks
+DEEPSTACK = "deepstack."  # mergers of inner layers, as readers name them
 CACHING = ("vllm", "vllm-ascend")
 ENCODER_CACHE = "vllm-project/vllm v1/core/encoder_cache_manager.py, 2026-11"
 
@@ -61,7 +62,10 @@ def vision_lines(engine: Engine, rank: RankContext) -> Iterator[Line]:
         high=most if size != most else None,
     )
     if engine.id in CACHING and engine.since(0, 8):  # V1
-        yield encoder_cache(rank)
+        levels = sum(each.times for each in rank.stage.vision if each.parts[0][0].startswith(DEEPSTACK))
+        yield encoder_cache(rank, levels)
+        if levels:
+            yield deepstack_buffers(rank, levels)
 
 
 def array_bytes(engine: Engine, rank: RankContext, tensor: Tensor) -> int:
@@ -70,10 +74,33 @@ def array_bytes(engine: Engine, rank: RankContext, tensor: Tensor) -> int:
     return tensor.count * (4 if single else rank.element_bytes)
 
 
-def encoder_cache(rank: RankContext) -> Line:
-    """Return what the trial pass keeps of the images that it has seen: embeddings as wide as the model."""
+def stream_width(rank: RankContext) -> int:
+    """Return the width of the text model's stream."""
+    width: int = dict(rank.stage.outside)["model.embed_tokens"].width  # type: ignore[attr-defined]
+    return width
+
+
+def deepstack_buffers(rank: RankContext, levels: int) -> Line:
+    """Return where the tower's inner vectors wait to be added to the first layers of the text model."""
+    tokens, width = rank.options["max_num_batched_tokens"], stream_width(rank)
+    return Line(
+        component="activations",
+        name="deepstack buffers",
+        count=levels * tokens * width,
+        bytes=levels * tokens * width * rank.element_bytes,
+        formula=f"{levels} x {tokens} tokens x {width} x {rank.element_bytes} B",
+        moments=ALWAYS,
+        source="vllm-project/vllm model_executor/models/qwen3_vl.py (deepstack_input_embeds), 2026-11",
+    )
+
+
+def encoder_cache(rank: RankContext, levels: int) -> Line:
+    """Return what the trial pass keeps of the images that it has seen: embeddings as wide as the model.
+
+    Vectors from `levels` inner layers of the tower stand beside each.
+    """
     tokens = rank.options["max_num_batched_tokens"]
-    width = dict(rank.stage.outside)["model.embed_tokens"].width  # type: ignore[attr-defined]
+    width = (1 + levels) * stream_width(rank)
     size = tokens * width * rank.element_bytes
     return Line(
         component="activations",

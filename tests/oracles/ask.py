@@ -41,9 +41,9 @@ def config_of(fields):
 
 
 def class_of(config):
-    """The class that writes text; one that sees as well, where no other one knows the config."""
-    known = AutoModelForCausalLM._model_mapping.keys()
-    return AutoModelForCausalLM if type(config) in known else AutoModelForImageTextToText
+    """The class that writes text: one that sees as well, where the config has a tower."""
+    sees = type(config) in AutoModelForImageTextToText._model_mapping
+    return AutoModelForImageTextToText if sees else AutoModelForCausalLM
 
 
 # What the configuration object carries and no class builds anything from: released copies of one model
@@ -117,7 +117,10 @@ def in_memory(fields, dtype=torch.bfloat16):
 
 
 # Where the classes that see keep what sees, and its projection into the text model's stream.
-SEEING = ("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.")
+SEEING = (
+    *("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.", "model.visual."),
+    *("model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
+)
 # In version 5.23 kimi_k25's rules go too far backwards: names of the vision tower appear in the text model.
 # The rules forwards, which read published checkpoints, show what is meant.
 MISSPELLED = {

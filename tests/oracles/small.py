@@ -8,11 +8,16 @@ from memcalc.files.config_classes import config_class
 from memcalc.files.readers import PLAIN
 
 SEEDS = range(12)
+FIRST = (
+    "llama", "qwen2", "qwen3", "qwen3_moe", "qwen3_next", "deepseek_v2", "deepseek_v3", "kimi_k2",
+    "deepseek_v32", "glm_moe_dsa", "kimi_k25", "mistral", "mixtral", "gpt2", "phi3", "gemma2", "gemma3_text",
+    "gemma3", "gpt_oss", "glm4_moe",
+)  # fmt: skip
 
 
 def seeds(model_type):
-    """How many small configs of a type are asked about: readers written by hand have more to go wrong."""
-    return SEEDS[:4] if model_type in PLAIN else SEEDS
+    """How many small configs of a type are asked about: more of the families that others are made of."""
+    return SEEDS if model_type in FIRST else SEEDS[:4]
 
 
 def small_config(model_type, seed):
@@ -168,6 +173,67 @@ def qwen3_next(draw):
             norm_topk_prob=draw.random() < 0.5,
         )
     )
+
+
+def qwen3_5_text(draw):
+    """As Qwen3-Next, with no experts; the pattern of layers may be left to the class."""
+    fields = qwen3_next(draw)
+    for field in ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob"):
+        fields.pop(field, None)
+    for field in ("shared_expert_intermediate_size", "decoder_sparse_step", "mlp_only_layers"):
+        fields.pop(field, None)
+    if fields["num_hidden_layers"] % 2 == 0 and draw.random() < 0.5:
+        del fields["layer_types"]
+        fields["full_attention_interval"] = 2
+    return fields
+
+
+def qwen3_5_moe_text(draw):
+    """The same with experts in every layer."""
+    fields = qwen3_next(draw)
+    for field in ("norm_topk_prob", "decoder_sparse_step", "mlp_only_layers", "intermediate_size"):
+        fields.pop(field, None)
+    return fields
+
+
+def qwen3_vl_text(draw):
+    """Qwen3 without windows."""
+    fields = stream(draw, head_dim_needed=True)
+    return fields | some(draw, attention_bias=draw.random() < 0.6)
+
+
+def qwen3_vl_moe_text(draw):
+    """Qwen3-MoE without windows; the layout of positions needs heads of some width."""
+    fields = qwen3_moe(draw)
+    for field in ("use_sliding_window", "sliding_window", "max_window_layers", "norm_topk_prob"):
+        fields.pop(field, None)
+    return fields
+
+
+def qwen_vl(text):
+    """A drawer of a model with the tower that Qwen3-VL and Qwen3.5 share."""
+
+    def drawn(draw):
+        inside = text(draw)
+        inside["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 1]}
+        inside["rope_parameters"] |= {"partial_rotary_factor": inside.pop("partial_rotary_factor", 1.0)}
+        heads, depth = draw.choice((1, 2, 3)), draw.randint(1, 4)
+        vision = {
+            "hidden_size": heads * 4 * draw.randint(1, 5),
+            "intermediate_size": draw.randint(9, 90),
+            "depth": depth,
+            "num_heads": heads,
+            "patch_size": draw.randint(2, 5),
+            "out_hidden_size": inside["hidden_size"],
+            "num_position_embeddings": draw.randint(2, 9) ** 2,
+        } | some(draw, spatial_merge_size=draw.randint(1, 3), temporal_patch_size=draw.randint(1, 3))
+        vision |= some(draw, in_channels=draw.randint(1, 4))
+        if text in (qwen3_vl_text, qwen3_vl_moe_text):
+            vision |= some(draw, deepstack_visual_indexes=list(range(draw.randint(0, depth))))
+        fields = {"text_config": inside, "vision_config": vision}
+        return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+    return drawn
 
 
 def deepseek_v32(draw):
@@ -433,6 +499,12 @@ DRAWN = {
     "qwen3": qwen3,
     "qwen3_moe": qwen3_moe,
     "qwen3_next": qwen3_next,
+    "qwen3_5_text": qwen3_5_text,
+    "qwen3_5_moe_text": qwen3_5_moe_text,
+    "qwen3_5": qwen_vl(qwen3_5_text),
+    "qwen3_5_moe": qwen_vl(qwen3_5_moe_text),
+    "qwen3_vl": qwen_vl(qwen3_vl_text),
+    "qwen3_vl_moe": qwen_vl(qwen3_vl_moe_text),
     "deepseek_v2": deepseek_v2,
     "deepseek_v3": deepseek_v3,
     "kimi_k2": deepseek_v3,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Config, str], Model]
 
-__all__ = ["READERS", "TOWERS", "read"]
+__all__ = ["INSIDE", "READERS", "TOWERS", "read"]
 
 # model types of the table in plain.py
 PLAIN = (
@@ -35,6 +35,9 @@ READERS: Registry[Reader] = Registry(
         "qwen3": "dense:qwen3",
         "qwen3_moe": "qwen3_moe:qwen3_moe",
         "qwen3_next": "qwen3_next:qwen3_next",
+        "qwen3_5_text": "qwen3_next:qwen3_5_text",
+        "qwen3_5_moe_text": "qwen3_next:qwen3_5_moe_text",
+        **dict.fromkeys(("qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe"), "qwen_vl:qwen3_vl"),
         "deepseek_v2": "deepseek:deepseek_v2",
         "deepseek_v3": "deepseek:deepseek_v3",
         "kimi_k2": "deepseek:deepseek_v3",
@@ -55,10 +58,17 @@ READERS: Registry[Reader] = Registry(
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",
 )
+# text models that stand only inside of others: no class of transformers writes with them alone
+INSIDE: Registry[Reader] = Registry(
+    "model_type",
+    {"qwen3_vl_text": "qwen_vl:qwen3_vl_text", "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text"},
+    package=__name__,
+)
+# types of a vision_config: its class's defaults are known
 TOWERS = (
-    "siglip_vision_model",
-    "kimi_k25_vision",
-)  # types of a vision_config: its class's defaults are known
+    "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
+    "qwen3_vl_moe_vision",
+)  # fmt: skip
 
 
 GENERATE = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")  # how classes with a head are named
@@ -99,11 +109,12 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
         if is_megatron(fields):
             return finished(megatron, Config(plain(fields)), name)
     model_type = fields.get("model_type")
-    if not isinstance(model_type, str) or model_type not in READERS:
+    known = INSIDE if model_type in INSIDE else READERS
+    if not isinstance(model_type, str) or model_type not in known:
         from memcalc.files.readers.unknown import refusal
 
         raise refusal(fields, READERS)
-    return finished(READERS[model_type], Config(fields, config_class(model_type), read_model=read), name)
+    return finished(known[model_type], Config(fields, config_class(model_type), read_model=read), name)
 
 
 def as_its_class(model: Model, config: Config) -> Model:

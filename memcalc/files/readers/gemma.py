@@ -83,6 +83,5 @@ def siglip(config: Config, text_width: int) -> tuple[Layer, ...]:
     width, side = vision.size("hidden_size"), vision.size("image_size") // vision.size("patch_size")
     into = Linear(width, text_width)
     projection = (("multi_modal_projector", into), ("multi_modal_projector.mm_soft_emb_norm", Norm(width)))
-    return vision_tower(
-        vision, vision.size("num_channels"), PositionTable(((side, side),), width), projection
-    )
+    kernel = vision.size("num_channels"), None
+    return vision_tower(vision, kernel, PositionTable(((side, side),), width), projection)

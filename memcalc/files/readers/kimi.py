@@ -71,4 +71,4 @@ def moonvit(config: Config, text_width: int) -> tuple[Layer, ...]:
     )
     positions = PositionTable((vision.size("pos_emb_height"), vision.size("pos_emb_width")), width)
     vision.has("pos_emb_time")
-    return vision_tower(vision, 3, positions, projection)
+    return vision_tower(vision, (3, None), positions, projection)

@@ -54,15 +54,17 @@ def hidden_size_of(text: Model) -> int:
     return embedding.width  # type: ignore[attr-defined]
 
 
-def vision_tower(config: Config, channels: int, positions: Part, projection: Named) -> tuple[Layer, ...]:
+def vision_tower(
+    config: Config, kernel: tuple[int, int | None], positions: Part, projection: Named
+) -> tuple[Layer, ...]:
     """Return a vision tower of the usual kind, with LayerNorms and biases everywhere, and its projection.
 
     Parameters
     ----------
     config : Config
         The ``vision_config``: widths, heads, layers and ``patch_size``, in points along a side.
-    channels : int
-        Numbers of one point of an image: 3 for red, green and blue.
+    kernel : (int, int or None)
+        Numbers of one point of an image (3 for red, green, blue), and images of a video to a patch.
     positions : Part
         The table of learned positions.
     projection : tuple of (str, Part)
@@ -71,7 +73,7 @@ def vision_tower(config: Config, channels: int, positions: Part, projection: Nam
     """
     check_head_width(config)
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    patches = Patches(width, channels, config.size("patch_size"))
+    patches = Patches(width, kernel[0], config.size("patch_size"), kernel[1])
     attention = GQA(width, heads, heads, width // heads, qkv_bias=True, out_bias=True)
     mlp = MLP(width, config.size("intermediate_size"), gated=False, bias=True)
     norm = Norm(width, bias=True)

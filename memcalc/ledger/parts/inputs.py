@@ -28,6 +28,8 @@ class Patches(Part):
         Numbers of one point of the image: its colours.
     patch : int
         Points along one side of a patch.
+    frames : int, optional
+        Images of a video that make one patch; None where the kernel has no axis for time.
 
     Examples
     --------
@@ -39,10 +41,12 @@ class Patches(Part):
     width: int
     channels: int
     patch: int
+    frames: int | None = None
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the kernel and its bias."""
-        yield Tensor("weight", (self.width, self.channels, self.patch, self.patch), "conv")
+        time = () if self.frames is None else (self.frames,)
+        yield Tensor("weight", (self.width, self.channels, *time, self.patch, self.patch), "conv")
         yield Tensor("bias", (self.width,), "bias")
 
 
