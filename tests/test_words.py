@@ -45,6 +45,7 @@ ANSWERED = [
     (f"{QWEN} --on 2x rtx-a6000", '"devices": 2'),
     ("serve Llama-3.1-8B-Instruct --context 8k", "is taken as meta-llama/Meta-Llama-3.1-8B"),
     ("model meta-llama/Llama-3.1-8B-Instruct", "is taken as meta-llama/Meta-Llama-3.1-8B"),
+    ("model Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B is taken as Qwen/Qwen2.5-7B-Instruct"),
     ("model gemma-3-27b", '"name": "google/gemma-3-27b-it"'),
     ("model https://huggingface.co/Qwen/Qwen3-32B", '"name": "Qwen/Qwen3-32B"'),
     (f"{TRAIN} --optimizer AdamW --attention SDPA --recompute Full", '"optimizer": "adamw"'),
@@ -256,7 +257,8 @@ def test_what_depends_on_a_fault_is_not_one_of_its_own(said):
     """Ranks are not held against a machine that is not known, nor a prompt against a context that is none."""
     line = said("serve", "Qwen3-32B", "--context", "8k", "--on", "3x nothing", "--tp", "2")
     assert "--tp" not in line
-    assert said("serve", "Qwen3-32B", "--context", "x", "--prompt", "9").count("expected") == 1
+    for context in ("x", "0"):
+        assert said("serve", "Qwen3-32B", "--context", context, "--prompt", "9").count("expected") == 1
 
 
 def test_the_same_holds_in_python():
@@ -330,6 +332,12 @@ def test_amounts_keep_their_unit_in_a_column():
     size = memcalc.serve("Qwen/Qwen3-32B", context=8).weights_file_bytes
     assert (f"{size:>12}", f"{size:12}", f"{size:<12}|") == ("   61.02 GiB", "   61.02 GiB", "61.02 GiB   |")
     assert (f"{size:,}", f"{size:d}") == ("65,524,246,528", "65524246528")
+
+
+def test_a_name_of_two_owners_is_not_taken_for_one(monkeypatch):
+    monkeypatch.setattr("memcalc.files.catalogue.catalogue", lambda: ["one/Same-8B", "two/Same-8B"])
+    with pytest.raises(MemcalcError, match="did you mean one/Same-8B or two/Same-8B"):
+        memcalc.model("same-8b")
 
 
 # The table

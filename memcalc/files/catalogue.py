@@ -50,10 +50,11 @@ def canonical_name(text: str) -> str | None:
     >>> canonical_name("qwen3-32b"), canonical_name("Qwen/Qwen3-32")
     ('Qwen/Qwen3-32B', None)
     """
-    wanted = text.lower()
-    for name in catalogue():
-        if wanted in (name.lower(), name.partition("/")[2].lower()):
-            return name
+    wanted, names = text.lower(), catalogue()
+    same = [name for name in names if name.lower() == wanted]
+    same = same or [name for name in names if name.partition("/")[2].lower() == wanted]
+    if len(same) == 1:
+        return same[0]
     with open_text("aliases.json") as file:
         aliases: dict[str, str] = json.load(file)
     return next((name for alias, name in aliases.items() if alias.lower() == wanted), None)

@@ -73,7 +73,16 @@ def checkpoint_folder(text: str) -> Source | None:
 def catalogue_name(text: str) -> Source | None:
     """Recognise a model of the catalogue."""
     name = canonical_name(text)
-    return None if name is None else record(name)
+    return None if name is None else taken(text, name)
+
+
+def taken(text: str, name: str) -> Source:
+    """Return a model of the catalogue, which says for what it is taken where that is another name."""
+    found = record(name)
+    if text.lower() not in (name.lower(), name.partition("/")[2].lower()):
+        limit = "its own limit of tokens may differ"
+        found.defaults = (f"{text} is taken as {name} (one family, the same shapes; {limit})",)
+    return found
 
 
 def relative(text: str) -> Source | None:
@@ -88,12 +97,7 @@ def relative(text: str) -> Source | None:
     found = relatives(text)
     if len(found) > 1:
         raise UnknownNameError("SOURCE", "the name of one model", text, f"did you mean {' or '.join(found)}?")
-    if not found:
-        return None
-    source = record(found[0])
-    limit = "its own limit of tokens may differ"
-    source.defaults = (f"{text} is taken as {found[0]} (one family, the same shapes; {limit})",)
-    return source
+    return taken(text, found[0]) if found else None
 
 
 def folder(text: str) -> Source | None:
