@@ -24,7 +24,7 @@ FLAGS = {
     "llama.cpp": LLAMA_FLAGS,
 }
 SAID_OTHERWISE = {
-    *("prefix_caching", "server", "n_seq_max", "kv_unified"),
+    *("prefix_caching", "server", "n_seq_max", "kv_unified", "cudagraph_capture_sizes"),
     # no option of the command: which layout or which files there are
     *(
         "plain_fp8",
