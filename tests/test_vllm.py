@@ -356,6 +356,8 @@ def test_cublas_workspace_on_blackwell_by_version(on, version, sizes):
         ("deepseek-ai/DeepSeek-V3", "8x b200", None, 64),
         ("deepseek-ai/DeepSeek-V3", "8x a100-80g", None, 16),
         ("deepseek-ai/DeepSeek-V3.2", "8x b200", None, 64),
+        ("deepseek-ai/DeepSeek-V3.2", None, None, 64),
+        ("deepseek-ai/DeepSeek-V3", None, None, 16),
         ("Qwen/Qwen3-32B", "8x b200", None, 16),
     ],
 )

@@ -55,6 +55,12 @@ class OnNPUs(VLLM):
     smaller_caches: tuple[str, ...] = ()
     smaller_weights: tuple[str, ...] = ("w8a8",)
 
+    def options_for(
+        self, model: Model, device: Device | None, given: Mapping[str, object]
+    ) -> Mapping[str, int]:
+        """Have the same blocks for every model."""
+        return {}
+
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
         """Store the cache of sparse attention in 16 bits too."""
         return None

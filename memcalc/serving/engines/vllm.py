@@ -155,10 +155,10 @@ class VLLM(Engine):
         Source: vllm-project/vllm, platforms/cuda.py, check_and_update_config (FlashMLA 64, CUTLASS 128, and
         FlashInfer, Blackwell's own since 0.12, 64 tokens), 2026-11.
         """
-        if "block_size" in given or device is None or device.vendor != "NVIDIA":
+        if "block_size" in given or (device is not None and device.vendor != "NVIDIA"):
             return {}
         latent = any(is_mla(part) for layer in model.groups for _, part in layer.parts)
-        generation = (device.capability or "").partition(".")[0]
+        generation = "" if device is None else (device.capability or "").partition(".")[0]
         if is_sparse(model) or (latent and generation == "9"):
             return {"block_size": 64}
         blackwell = latent and generation == "10"
