@@ -24,7 +24,14 @@ FLAGS = {
     "llama.cpp": LLAMA_FLAGS,
 }
 SAID_OTHERWISE = {
-    *("prefix_caching", "server", "n_seq_max", "kv_unified", "cudagraph_capture_sizes"),
+    *(
+        "prefix_caching",
+        "mamba_ssm_cache_dtype",
+        "server",
+        "n_seq_max",
+        "kv_unified",
+        "cudagraph_capture_sizes",
+    ),
     # no option of the command: which layout or which files there are
     *(
         "plain_fp8",

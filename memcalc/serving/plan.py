@@ -219,6 +219,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     own = of(lambda: {**own, **chosen.options_for(model, device, dict(options.engine_options))})
     named = of(lambda: cache_named(found, chosen, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
+    own = of(lambda: chosen.laid_out(model, kv, ranks, own))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
     of(lambda: refuse_host(chosen, where, own))
     setting = of(lambda: Setting(model, device, ranks, own, options.draft))
@@ -661,6 +662,15 @@ def draft_has_a_place(plan: ServingPlan) -> None:
         raise BadInputError("--draft", "equal devices", plan.on, remedy)
 
 
+def draft_has_pages(plan: ServingPlan) -> None:
+    """Refuse drafts beside pages of states: they lengthen convolutions and take more blocks."""
+    if plan.draft is not None and "page_bytes" in plan.engine_options:
+        remedy = (
+            f"what drafted tokens take of {plan.engine.title}'s pages is not understood yet: leave it out"
+        )
+        raise BadInputError("--draft", "a model without recurrent states", plan.model.name, remedy)
+
+
 def cache_may_leave(plan: ServingPlan) -> None:
     """Refuse a part of the cache in the host's memory with versions of vLLM that have no option for it."""
     if plan.engine_options.get("kv_offloading_size") and not plan.engine.since(0, 11):
@@ -700,4 +710,5 @@ CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     tower_is_known,
     cache_may_leave,
     draft_has_a_place,
+    draft_has_pages,
 )

@@ -101,6 +101,7 @@ def kinds(search: Search) -> Iterator[Iterable[Change]]:
         (plan.batch // max(batch, 1), [Change(f"a batch of {batch:,}", {"batch": batch})] if batch else []),
     ]
     yield smaller_share(plan)
+    yield fewer_sequences(search)
     yield from (changes for times, changes in loads if times < FAR)
     yield smaller_caches(plan)
     yield (Change(f"weights in {name}", {"weights": name}) for name in plan.engine.smaller_weights)
@@ -115,6 +116,17 @@ def smaller_share(plan: ServingPlan) -> Iterator[Change]:
     if plan.machine is not None and (plan.room_at_start("most_bytes") or 0) < 0:
         share = share_free(plan.machine.device)
         yield Change(f"a share of {share:g}", {"utilization": share})
+
+
+def fewer_sequences(search: Search) -> Iterator[Change]:
+    """Yield as many sequences at once as there are blocks for their states, where there are fewer."""
+    plan = search.plan
+    spare = search.spare_blocks("most_bytes")
+    if spare is not None and spare < 0:
+        most = plan.engine_options["max_num_seqs"] + spare
+        if most >= plan.batch:
+            options = {**dict(plan.options.engine_options), "max_num_seqs": most}
+            yield Change(f"at most {most:,} sequences at once (max_num_seqs)", {"engine_options": options})
 
 
 def smaller_caches(plan: ServingPlan) -> Iterator[Change]:

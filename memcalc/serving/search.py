@@ -6,6 +6,7 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.units import Amount, gib
+from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.stage import (
     cache_bytes,
     device_budget,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from memcalc.ledger.budget import Line, PoolBudget
+    from memcalc.serving.engines.vllm_pool import Request
     from memcalc.serving.plan import ServingPlan
     from memcalc.serving.stage import LoadedStage
 
@@ -102,6 +104,9 @@ class Search:
         start = self.plan.room_at_start(self.end)
         if start is not None:
             found.append(lambda *_load: start)
+        spare = self.spare_blocks(self.end)
+        if spare is not None:
+            found.append(lambda *_load: spare)
         return [*map(cache, found if self.host_room is None else [*found, self.free_host_bytes])]
 
     def __getstate__(self) -> dict[str, object]:
@@ -170,6 +175,13 @@ class Search:
         device = min(self.free_bytes(one, plan.batch, plan.context) for one in self.stages)
         if device < 0:
             return f"a device lacks {gib(-device)}{beyond}"
+        spare = self.spare_blocks(self.end)
+        if spare is not None and spare < 0:
+            needed = plan.engine_options["max_num_seqs"]
+            return (
+                f"{plan.engine.title} does not start: {needed:,} sequences (max_num_seqs) are more than the "
+                f"{needed + spare:,} blocks for states{beyond}"
+            )
         host = self.free_host_bytes(plan.batch, plan.context)
         return f"the host's memory lacks {gib(-host)}{beyond}" if host < 0 else None
 
@@ -206,46 +218,84 @@ class Search:
 
         Source: utilization x visible = weights + activation peak + non-torch + pool, vLLM's log.
         """
-        beside: list[list[Line]] = []
-        others: list[Line] = []  # what else lies in unified memory
-        plan = self.plan
-        for one in self.stages:
-            growing = pass_lines(plan, one.rank, 1, 1)
-            trial = plan.engine.trial_lines(one.rank, plan.context)
-            pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
-            beside.append([line for line in pool.at_fullest if not line.outside])
-            others = [line for line in one.constant if line.outside] if plan.shares_memory else []
-        usable = plan.usable_bytes or 0
-        capacity = 0 if plan.machine is None else plan.machine.device.capacity_bytes
         sizes: list[int] = []
         tokens: list[int] = []
         concurrency: list[float | None] = []
         for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
-            most = min(usable, capacity - sum(getattr(line, end) for line in others))
-            left = [max(0, most - sum(getattr(line, end) for line in lines)) for lines in beside]
-            left = left if plan.fixed_pool is None else [plan.fixed_pool] * len(left)
+            left = self.left_for_pool(end)
             printed = [self.printed(size, one) for size, one in zip(left, self.stages, strict=True)]
             sizes.append(min(left))
             tokens.append(min(number for number, _ in printed))
             concurrency.append(min((requests for _, requests in printed), key=lambda number: number or 0))
         return KVPool(*map(Amount, sizes), *tokens)._replace(concurrency=concurrency[0])
 
+    def left_for_pool(self, end: str) -> list[int]:
+        """Return what is left for the cache on a device of each stage, with every range at one end."""
+        plan, fixed = self.plan, self.plan.fixed_pool
+        if fixed is not None:
+            return [fixed] * len(self.stages)
+        usable = plan.usable_bytes or 0
+        capacity = 0 if plan.machine is None else plan.machine.device.capacity_bytes
+        last = self.stages[-1].constant if plan.shares_memory else ()
+        others = sum(getattr(line, end) for line in last if line.outside)  # what else lies in unified memory
+        most = min(usable, capacity - others)
+        return [max(0, most - sum(getattr(line, end) for line in lines)) for lines in self.beside_pool]
+
+    @cached_property
+    def beside_pool(self) -> list[list[Line]]:
+        """What a device of each stage holds in the share beside the pool."""
+        plan, found = self.plan, []
+        for one in self.stages:
+            growing = pass_lines(plan, one.rank, 1, 1)
+            trial = plan.engine.trial_lines(one.rank, plan.context)
+            pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
+            found.append([line for line in pool.at_fullest if not line.outside])
+        return found
+
+    def spare_blocks(self, end: str) -> int | None:
+        """Return the blocks of states beyond those without which an engine does not start.
+
+        Below 0 it does not; None of models and engines that need none.
+        """
+        plan = self.plan
+        needed = plan.engine.blocks_at_start(plan.engine_options)
+        if needed is None or plan.machine is None:
+            return None
+        pools = zip(self.left_for_pool(end), self.stages, strict=True)
+        asked = ((size, one, self.request(one)) for size, one in pools)
+        return min(self.blocks(*each) for each in asked if each[2] is not None) - needed  # type: ignore[arg-type]
+
     def printed(self, size: int, one: LoadedStage) -> tuple[int, float | None]:
         """Return the tokens of a pool of this size, and how many requests of the plan's context it holds."""
-        plan, stage = self.plan, one.rank.stage
-        asked = plan.engine.request(stage, plan.context, plan.engine_options)
+        plan = self.plan
+        asked = self.request(one)
         if asked is None:
             return self.block * largest_fitting([partial(self.unused, size, one)]), None
-        block = pool_bytes(plan, one.rank, self.block)
-        if asked.groups == 1:
-            needed = asked.blocks if plan.parallelism.dcp == 1 else -(-plan.context // self.block)
-            blocks = size // block
-        else:  # a block spans one group, and padding layers have blocks too
-            needed, blocks = asked.blocks, size * asked.groups // block
-        whole = blocks * self.block if asked.full else blocks * plan.context // needed
+        blocks = self.blocks(size, one, asked)
         if asked.groups > 1 and not plan.engine.since(0, 20):
-            whole = blocks // asked.groups * self.block
-        return whole, blocks / needed
+            return blocks // asked.groups * self.shortest_block, blocks / asked.blocks
+        if asked.full:
+            return blocks * self.block, blocks / asked.blocks
+        return blocks * plan.context // asked.blocks, blocks / asked.blocks
+
+    def request(self, one: LoadedStage) -> Request | None:
+        """Return what a request of the plan's context takes of a pool; ranks may share its tokens."""
+        tokens = ceil_div(self.plan.context, self.plan.parallelism.dcp)
+        return self.plan.engine.request(one.rank.stage, tokens, self.plan.engine_options)
+
+    def blocks(self, size: int, one: LoadedStage, asked: Request) -> int:
+        """Return the blocks of a pool of this size: one spans a group, and padding layers have blocks too."""
+        page = self.plan.engine_options.get("page_bytes")
+        if page is not None:
+            return size // (page * asked.layers)
+        return size * asked.groups // pool_bytes(self.plan, one.rank, self.block)
+
+    @property
+    def shortest_block(self) -> int:
+        """The tokens of the shortest block: that of states is a request where prefixes are not cached."""
+        options = self.plan.engine_options
+        states = "page_bytes" in options and not options["prefix_caching"]
+        return least(self.block, self.plan.context) if states else self.block
 
     def unused(self, size: int, one: LoadedStage, blocks: int) -> int:
         """Return what one sequence of so many blocks leaves of a pool of this size."""

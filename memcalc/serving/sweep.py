@@ -20,6 +20,7 @@ from memcalc.ledger.tensor import greatest
 from memcalc.serving.engines.base import WHILE_SERVING
 from memcalc.serving.estimate import ServingEstimate
 from memcalc.serving.plan import CHECKS_OF_OPTIONS, resolve
+from memcalc.serving.search import Search
 from memcalc.serving.stage import (
     cache_format,
     component_of,
@@ -294,7 +295,9 @@ class ServingSweep(ServingEstimate):
     def fits(self) -> Any:
         """Whether device and host are large enough at each point; None where that is not known."""
         device = self.device.all_fit
-        if (self.plan.room_at_start("bytes") or 0) < 0:
+        stages = tuple(one.summed for one in loaded_stages(self.plan))
+        starts = self.plan.room_at_start("bytes"), Search(self.plan, stages, None).spare_blocks("bytes")
+        if any(left is not None and left < 0 for left in starts):
             device = device & False
         if device is None or self.host is None:
             return device

@@ -14,7 +14,7 @@ from memcalc.data import constants
 from memcalc.errors import BadInputError
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
-from memcalc.serving.engines.base import measured_line
+from memcalc.serving.engines.base import measured_line, refuse_states
 from memcalc.serving.engines.shared import rotary_table
 from memcalc.serving.engines.vllm import VLLM
 from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext, Setting
+    from memcalc.serving.engines.vllm_states import Layout, Sizes
     from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = ["MindIE", "VLLMAscend"]
@@ -123,6 +124,28 @@ class VLLMAscend(OnNPUs):
         "0.17": NPU,
         "0.23": NPU._replace(graphs_inside=True),
     }
+
+    def page_layout(self, sizes: Sizes, kernel: int, block: int) -> Layout:
+        """Return a block whose keys are as large as a recurrent state, with a convolution's room beside.
+
+        Its kernels want keys and states contiguous, so the keys alone set the block. The page of an attention
+        layer is padded by the convolution's inputs, too.
+        Source: vllm-project/vllm-ascend, vllm_ascend/patch/platform/patch_mamba_config.py (#6887), 2026-11.
+
+        Raises:
+            BadInputError: no number of blocks of its kernel is as large as a state: it does not start.
+
+        """
+        from memcalc.serving.engines.vllm_states import Layout
+
+        state = max(sizes.convolution, sizes.recurrent)
+        beside = sizes.convolution + sizes.recurrent - state
+        if not sizes.keys or state % (BLOCK * sizes.keys):
+            expected = f"a state that keys of whole blocks of {BLOCK} tokens fill"
+            raise BadInputError("--engine vllm-ascend", expected, f"{state} B", "choose another --tp")
+        found = max(block, state // sizes.keys)
+        return Layout(found, found * sizes.token + beside, beside)
+
     note = (
         f"blocks of {BLOCK} tokens; the other rules are vLLM's, and what was measured on one NPU is its own: "
         "the rest is assumed as on CUDA; graphs are in the share from 0.18 on"
@@ -169,6 +192,11 @@ class MindIE(OnNPUs):
         f"blocks of {BLOCK} tokens; everything but weights and cache is assumed to be as vLLM's on NPUs, in "
         "all versions (the newest that was seen is 2.2.RC1, 2025-12)"
     )
+
+    def prepare(self, model: Model) -> Model:
+        """Refuse models that remember states."""
+        refuse_states(model, self.id)
+        return model
 
     def default_share(self, setting: Setting) -> float:
         """Take nine tenths: its own share is not published."""

@@ -286,6 +286,16 @@ class Engine(ABC):
         """Return what a request takes of the pool in blocks; None of an engine that prints no such thing."""
         return None
 
+    def laid_out(
+        self, model: Model, kv: tuple[Format, Format], ranks: ServingParallelism, options: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Return the options with what the engine computes of them for a model, its cache and its ranks."""
+        return options
+
+    def blocks_at_start(self, options: Mapping[str, int]) -> int | None:
+        """Return the blocks of states without which it does not start; None where none are needed."""
+        return None
+
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
         """Return the format of the cache if none is named; None stands for the activations' 16 bits."""
         return None

@@ -15,7 +15,7 @@ from memcalc.data.units import GIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, least
-from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_states, refuse_uneven
+from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_uneven
 from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
 from memcalc.serving.engines.shared import absorbed_copies, rotary_table, weight_rounding
 from memcalc.serving.engines.sparse_cache import (
@@ -27,7 +27,7 @@ from memcalc.serving.engines.sparse_cache import (
     with_layouts,
 )
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
-from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
+from memcalc.serving.engines.vllm_pool import bytes_of, has_states, padding_layers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext, Setting
     from memcalc.serving.engines.vllm_pool import Request
+    from memcalc.serving.engines.vllm_states import Layout, Sizes
 
 __all__ = ["VLLM"]
 
@@ -54,6 +55,10 @@ LARGE, SMALL = (
 BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its like
 CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
+STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
+STATE_DTYPES = {"auto": 0, "float32": 32, "bfloat16": 16, "float16": 16}
+PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
+BLOCK = "attention_block"  # tokens of a block where states make it longer than what was asked for
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
 LARGEST = -1  # sequences of a captured graph, if none are asked for: by those of the server
 LONGEST = -1  # V0's tokens of a pass, if none are asked for: as long as the longest sequence
@@ -89,7 +94,8 @@ class VLLM(Engine):
         "16384 on B200; V0: 256 and the longest sequence), enforce_eager (false: CUDA graphs, on top of the "
         "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most) or "
         "cudagraph_capture_sizes (1,2,4), "
-        "kv_cache_memory (4.99GiB: the pool, whatever the share), "
+        "kv_cache_memory (4.99GiB: the pool, whatever the share), prefix_caching (of models with "
+        "states from 0.28 on: a second block for each), mamba_ssm_cache_dtype (auto, float32, bfloat16), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
         "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
         "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
@@ -102,6 +108,8 @@ class VLLM(Engine):
         "max_cudagraph_capture_size": LARGEST,
         CAPTURED: 0,
         POOL: 0,
+        "prefix_caching": True,
+        STATE_DTYPE: 0,
         "plain_fp8": False,
         "language_model_only": False,
         "cpu_offload_gb": 0,
@@ -138,13 +146,20 @@ class VLLM(Engine):
     def options(
         self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
     ) -> dict[str, int]:
-        """Return the options: sizes in bytes, and the largest graph, which follows from the others."""
+        """Return the options: sizes in bytes, and the largest graph, which follows from the others.
+
+        What concerns states stands in them where it was said.
+        """
         own = {
             POOL: bytes_of(f"--engine-option {POOL}", given.get(POOL, 0)),
             CAPTURED: len(listed_sizes(f"--engine-option {CAPTURED}", given.get(CAPTURED, ()))),
         }
-        plain = {key: value for key, value in given.items() if key not in own}
+        bits = state_bits(given.get(STATE_DTYPE, "auto"))
+        plain = {key: value for key, value in given.items() if key not in {*own, STATE_DTYPE}}
         found = super().options(plain, device, ranks)
+        for name in {"prefix_caching", STATE_DTYPE} - given.keys():
+            del found[name]
+        own |= {STATE_DTYPE: bits} if bits else {}
         return {**found, "max_cudagraph_capture_size": largest_capture(found), **own}
 
     def options_for(
@@ -170,7 +185,14 @@ class VLLM(Engine):
 
     def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
         """Return what a request takes of the pool in blocks."""
-        return request_of(stage, context, options["block_size"], self.window_rule(options))
+        return request_of(
+            stage,
+            context,
+            block_of(options),
+            self.window_rule(options),
+            states=1 + options.get("prefix_caching", False),
+            quarters=self.padding_quarters,
+        )
 
     def default_share(self, setting: Setting) -> float:
         """Return vLLM's own gpu_memory_utilization.
@@ -207,10 +229,36 @@ class VLLM(Engine):
             remedy = "ask for single plans: its trial pass is as long as the context"
             raise BadInputError("--engine-version", expected, self.release, remedy)
 
-    def prepare(self, model: Model) -> Model:
-        """Refuse models that remember states."""
-        refuse_states(model, self.id)
-        return model
+    def laid_out(
+        self, model: Model, kv: tuple[Format, Format], ranks: ServingParallelism, options: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Return the options with the block and the page that states lead to, for a model that has some."""
+        if not has_states(model):
+            return options
+        from memcalc.serving.engines.vllm_states import Rules, laid_out
+
+        return laid_out(Rules(self, self.page_layout, self.padding_quarters), model, kv, ranks, options)
+
+    def page_layout(self, sizes: Sizes, kernel: int, block: int) -> Layout:
+        """Return the block and the page of a model with states, by the bytes of a rank."""
+        from memcalc.serving.engines.vllm_states import page_layout
+
+        return page_layout(sizes, kernel, block, aligned=self.since(0, 19))
+
+    @property
+    def padding_quarters(self) -> int:
+        """How many quarters of the smaller kind of layers the larger has less than where it sets the size."""
+        if self.since(0, 18):
+            return 6
+        return 5 if self.since(0, 12) else 4
+
+    def blocks_at_start(self, options: Mapping[str, int]) -> int | None:
+        """Return the sequences that may run: decode graphs need a block of states for each.
+
+        Source: vllm-project/vllm#38270 (0.19), config/compilation.py, 2026-11; an eager server needs none.
+        """
+        graphs = BLOCK in options and not options["enforce_eager"] and self.since(0, 19)
+        return options["max_num_seqs"] if graphs else None
 
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
         """Store the cache of sparse attention in DeepSeek's layout.
@@ -242,7 +290,7 @@ class VLLM(Engine):
         Source: vllm-project/vllm, v1/kv_cache_interface.py, SlidingWindowSpec.max_memory_usage_bytes,
         2026-11.
         """
-        block = options["block_size"]
+        block = block_of(options)
 
         def kept(context: int, window: int | None) -> int:
             if window is None:
@@ -260,7 +308,13 @@ class VLLM(Engine):
         none = {
             name for name in ("cpu_offload_gb", "kv_offloading_size", POOL, CAPTURED) if not options.get(name)
         }
-        yield from super().default_words(options, {*given, *none, "max_cudagraph_capture_size"})
+        unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE, BLOCK, *PAGES}
+        if BLOCK in options:
+            unsaid.add("block_size")
+            yield f"blocks of {options[BLOCK]:,} tokens, so that a state fits into one"
+            if "prefix_caching" not in given:
+                yield f"prefix_caching {str(options['prefix_caching']).lower()}"
+        yield from super().default_words(options, unsaid)
 
     def uses_host(self, options: Mapping[str, int]) -> bool:
         """Use it where weights or cache are asked to lie there."""
@@ -272,14 +326,21 @@ class VLLM(Engine):
 
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield the blocks that the requests take, with those of padding layers."""
-        yield from super().cache(stage, batch, tokens, options)
+        for tensor in super().cache(stage, batch, tokens, options):
+            if tensor.kind != "state":
+                yield tensor
         if not self.behaviour.whole_prompts:
             held = self.allocated_tokens(tokens, options)
-            yield from padding_layers(stage, batch, held, self.window_rule(options))
+            yield from padding_layers(stage, batch, held, self.window_rule(options), self.padding_quarters)
+        if BLOCK in options:
+            from memcalc.serving.engines.vllm_states import state_pages
+
+            yield from state_pages(stage, batch, tokens, options, self.padding_quarters)
 
     def allocated_tokens(self, tokens: int, options: Mapping[str, int]) -> int:
         """Round up to whole blocks."""
-        return ceil_div(tokens, options["block_size"]) * options["block_size"]
+        block = block_of(options)
+        return ceil_div(tokens, block) * block
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
         """Yield what it loads besides the weights, the trial pass's peak, the runtime, the graphs."""
@@ -302,6 +363,24 @@ class VLLM(Engine):
         """Yield the trial pass's peak where it reads the longest sequence."""
         if rank.options["max_num_batched_tokens"] == LONGEST:
             yield from self.trial(rank, tokens_a_pass(rank.options, longest))
+
+
+def block_of(options: Mapping[str, int]) -> int:
+    """Return the tokens of a block of attention: as many as asked for, or as states need."""
+    return options.get(BLOCK, options["block_size"])
+
+
+def state_bits(named: object) -> int:
+    """Return the bits of a number of a recurrent state, by the name of the dtype; 0 for the engine's own.
+
+    Raises:
+        BadInputError: no such state can be.
+
+    """
+    if not isinstance(named, str) or named not in STATE_DTYPES:
+        expected = f"one of {', '.join(STATE_DTYPES)}"
+        raise BadInputError(f"--engine-option {STATE_DTYPE}", expected, named, "correct the value")
+    return STATE_DTYPES[named]
 
 
 def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:

