@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from memcalc.errors import NOTHING, BadInputError, Described, UnknownNameError, meant, nearest
+from memcalc.options import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Parser"]
 
+SHORTEST = 128  # tokens: smaller numbers mean something else
 VALUE = "{}"  # stands where a value is to stand
 SWITCHED = ("true", "false", "yes", "no", "1", "0")  # what other tools have behind a switch
 
@@ -130,7 +132,8 @@ class Parser(argparse.ArgumentParser):
         """
         sizes = [one for one in ("--context", "--seq") if one in self._option_string_actions]
         remedy = "put what belongs together into quotes"
-        if sizes and word[:1].isdigit():
+        number = whole_number(word, scaled=True)
+        if sizes and isinstance(number, int) and number >= SHORTEST:
             remedy = f"did you mean {sizes[0]} {word}?"
         raise BadInputError("command line", "options, and no further word", word, remedy)
 
