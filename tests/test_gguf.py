@@ -405,7 +405,6 @@ def spoiled(path, change):
             lambda content: content.replace(b"qwen3.block_count", b"qwen3.vocab_size\0", 1),
             "qwen3.block_count",
         ),
-        (lambda content: content.replace(b"\x05\0\0\0\0\0\0\0qwen3", b"\x05\0\0\0\0\0\0\0qwenX"), "qwenX"),
     ],
 )
 def test_a_damaged_file_is_refused(small, refusal, change, says):
@@ -450,7 +449,6 @@ def test_a_tensor_that_cannot_be(tmp_path, refusal, tensor, says):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"general.architecture": "mamba"}, "general.architecture"),
         ({"general.alignment": 0}, "general.alignment"),
         ({"qwen3.attention.head_count_kv": [1, 2]}, "one whole number for all layers"),
         ({"qwen3.attention.value_length": 32}, "value_length"),
@@ -466,6 +464,12 @@ def test_a_tensor_that_cannot_be(tmp_path, refusal, tensor, says):
 )
 def test_key_values_that_are_not_understood(small, refusal, values, says):
     assert says in refusal("model", small(values=values))
+
+
+def test_an_architecture_without_a_reader_has_weights_alone(small, refusal, answer):
+    path = small(values={"general.architecture": "mamba"})
+    assert "mamba.block_count" in answer("model", path)["cache_unknown"]
+    assert "general.architecture" in refusal("serve", path, "--context", 256)
 
 
 def test_an_array_of_a_damaged_length_ends_soon(tmp_path, refusal):

@@ -789,10 +789,11 @@ def test_a_cut_download_is_refused(checkpoint, refusal):
     assert "download the file again" in refusal(folder)
 
 
-def test_the_config_must_lie_beside(tmp_path, refusal):
+def test_a_folder_needs_a_config_or_weights(tmp_path, refusal, answer):
+    """With weights alone they are counted: tests/test_stored_weights.py."""
+    assert "a folder that holds a config.json or weights" in refusal(tmp_path)
     write(tmp_path / "model.safetensors", llama()[1])
-    assert "a config.json in its folder" in refusal(tmp_path / "model.safetensors")
-    assert "a folder that holds a config.json" in refusal(tmp_path)
+    assert answer("model", tmp_path)["cache_unknown"]
 
 
 def test_several_files_need_an_index(checkpoint, refusal, answer):

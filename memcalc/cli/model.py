@@ -28,6 +28,10 @@ def add(parser: Parser) -> None:
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
     found = source(given.source)
+    if found.is_unread:
+        from memcalc.cli.weights import answer_of_header
+
+        return answer_of_header(found, given.engine)
     model = found.model
     growth = cache_growth(model) if given.engine is None else growth_with(model, given.engine)
     return Answer(

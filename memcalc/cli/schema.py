@@ -237,26 +237,32 @@ def components(meaning: str) -> Schema:
 
 
 def answer_of_model() -> Schema:
-    """Return the schema of ``memcalc model``."""
+    """Return the schema of ``memcalc model``; what a header alone does not say is null."""
+    stored = {
+        "name": text("its name"),
+        "dtype": or_null(text("as the header names it; null where only names are known")),
+        "shape": or_null(many("its axes, outputs first", {"type": "integer"})),
+        "bytes": or_null(number("bytes")),
+    }
     cache = {
-        "bytes_per_token": number("added by a token once every window is full"),
-        "bytes_per_token_in_window": number("added by a token while every window still grows"),
-        "state_bytes_per_sequence": number("recurrent and convolution state"),
+        "bytes_per_token": or_null(number("added by a token once every window is full")),
+        "bytes_per_token_in_window": or_null(number("added by a token while every window still grows")),
+        "state_bytes_per_sequence": or_null(number("recurrent and convolution state")),
     }
     extra = {
-        "mtp_parameters": number("parameters of layers for multi-token prediction"),
-        "vision_parameters": number("parameters of the vision tower"),
-        "buffer_values": number("numbers in buffers, such as a router's bias"),
+        "mtp_parameters": or_null(number("parameters of layers for multi-token prediction")),
+        "vision_parameters": or_null(number("parameters of the vision tower")),
+        "buffer_values": or_null(number("numbers in buffers, such as a router's bias")),
     }
     keys = {
         "schema": VERSION,
         "name": NAME,
-        "model_type": text("its type, as the config.json states it"),
-        "parameters": number("parameters of the text model, tied ones once"),
-        "active_parameters": number("those that a token uses"),
-        "embedding_parameters": number("those of the token embedding"),
-        "tied": flag("the head is the embedding"),
-        "depth": number("layers"),
+        "model_type": or_null(text("its type, as the config.json states it")),
+        "parameters": or_null(number("parameters of the text model, tied ones once")),
+        "active_parameters": or_null(number("those that a token uses")),
+        "embedding_parameters": or_null(number("those of the token embedding")),
+        "tied": or_null(flag("the head is the embedding")),
+        "depth": or_null(number("layers")),
         "cache": closed("bytes of the cache, 16-bit", cache),
         "extra": closed("what `parameters` leaves out", extra),
         "quantization": or_null(text("how its checkpoint is quantised; null where nothing says so")),
@@ -265,8 +271,10 @@ def answer_of_model() -> Schema:
         "differences": DIFFERENCES,
         "not_read": NOT_READ,
         "class_defaults": CLASS_DEFAULTS,
+        "cache_unknown": text("why the cache is null: a header alone does not say"),
+        "weights": many("the tensors of a header alone", closed("a tensor", stored)),
     }
-    return closed("", keys, "not_read", "class_defaults")
+    return closed("", keys, "not_read", "class_defaults", "cache_unknown", "weights")
 
 
 def pool_of_serve(moments: tuple[str, ...]) -> Schema:

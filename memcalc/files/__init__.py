@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memcalc.files.api import model as model
     from memcalc.files.compare import Check as Check, Difference as Difference, check as check
+    from memcalc.files.header_alone import StoredWeights as StoredWeights, stored_weights as stored_weights
     from memcalc.files.machines import devices as devices, machine as machine, servers as servers
     from memcalc.files.quantization import scheme as scheme, zero_biases as zero_biases
     from memcalc.files.readers import read as read
@@ -25,6 +26,7 @@ __getattr__, __dir__ = lazy_names(
         "readers": ("read",),
         "source": ("Source",),
         "storage": ("StoredModel",),
+        "header_alone": ("StoredWeights", "stored_weights"),
         "tensor_names": ("header",),
     },
 )

@@ -13,7 +13,7 @@ __all__ = ["from_folder", "from_gguf", "read_config", "reject_single_shard"]
 
 
 def from_folder(text: str, folder: str, weights: str | None) -> Source:
-    """Return the source whose config.json lies in a folder.
+    """Return the source whose config.json lies in a folder, or whose weights do alone.
 
     Parameters
     ----------
@@ -27,19 +27,20 @@ def from_folder(text: str, folder: str, weights: str | None) -> Source:
     Raises
     ------
     BadInputError
-        There is no config.json, or one of the two files cannot be read.
+        There is neither a config.json nor weights, or one of the two cannot be read.
 
     """
     path = os.path.join(folder, "config.json")
-    if not os.path.exists(path):
-        expected = "a folder that holds a config.json" if text == folder else "a config.json in its folder"
-        raise BadInputError("SOURCE", expected, text, "download the model's")
-    fields = read_config(path)
+    described = os.path.exists(path)
+    if not (described or weights):
+        remedy = "download the model's, or its weights: their header says how large they are"
+        raise BadInputError("SOURCE", "a folder that holds a config.json or weights", text, remedy)
+    fields = read_config(path) if described else {}
     if weights is None:
         return Source(path, fields, path)
     from memcalc.files.safetensors import read
 
-    return Source(path, fields, weights, header=read(weights))
+    return Source(path if described else text, fields, weights, header=read(weights))
 
 
 def from_gguf(path: str) -> Source:
@@ -48,13 +49,17 @@ def from_gguf(path: str) -> Source:
     Raises
     ------
     BadInputError
-        The file cannot be read, or its architecture is unknown.
+        The file cannot be read.
 
     """
-    from memcalc.files.gguf.config import config_fields
+    from memcalc.files.gguf.config import READERS, config_fields
     from memcalc.files.gguf.header import read
 
     values, header = read(path)
+    if values.get("general.architecture") not in READERS:
+        unread = Source(path, {}, path, header=header)
+        unread.values = values
+        return unread
     fields, keys = config_fields(values, header.tensors)
     stated = values.get("general.file_type")
     file_type = stated if type(stated) is int else None

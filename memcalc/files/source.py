@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, MemcalcError, RefusalError
+from memcalc.errors import BadInputError, MemcalcError, RefusalError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,7 @@ class Source:
         self.name, self.fields, self.found = name, fields, found
         self.scale_bits, self.header, self.file_type, self.keys = scale_bits, header, file_type, keys
         self.defaults: tuple[str, ...] = ()  # what its name was taken for, in words
+        self.values: Mapping[str, object] = {}  # of a GGUF file whose architecture has no reader
 
     def __repr__(self) -> str:
         return f"<{self.name}, from {self.found}>"
@@ -72,23 +73,45 @@ class Source:
         return self.header is not None and self.header.kind == "gguf"
 
     @property
+    def is_unread(self) -> bool:
+        """Whether a header lists its weights, and no reader knows the type that uses them."""
+        if self.header is None:
+            return False
+        from memcalc.files.readers import READERS
+
+        return self.fields.get("model_type") not in READERS
+
+    @property
     def model(self) -> Model:
         """The model that the config.json describes, or that the key-values of a GGUF file do.
 
         Raises
         ------
         BadInputError
-            The config.json is not understood.
+            The config.json is not understood, or there is none.
+        UnknownNameError
+            No reader knows the type.
 
         """
         from memcalc.files.readers import read
 
+        if not self.fields and self.header is not None:
+            raise self.alone()
         try:
             return read(self.fields, self.name)
         except RefusalError as error:
             if self.keys is None:
                 raise
             raise in_keys(error, self.keys) from None
+
+    def alone(self) -> RefusalError:
+        """Return the error for weights that nothing describes but their header."""
+        counted = "`memcalc model` counts the weights"
+        if self.is_gguf:
+            name, expected = self.values.get("general.architecture"), "an architecture that has a reader"
+            return UnknownNameError("general.architecture", expected, name, counted)
+        remedy = f"{counted}; add the config.json for the rest"
+        return BadInputError("SOURCE", "a config.json beside the weights", self.found, remedy)
 
     def stated(self, field: str) -> object:
         """Return a field, or the text model's where a config.json nests one."""

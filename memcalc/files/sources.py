@@ -25,7 +25,7 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
     ----------
     text : str, path or Source
         A folder with a config.json; a catalogue name (without its owner if that is unique); a config.json;
-        a safetensors file or index beside one; a GGUF file; or else a repository of the Hub.
+        a safetensors file or index, beside one or alone; a GGUF file; or else a repository of the Hub.
 
     Returns
     -------
@@ -101,13 +101,18 @@ def relative(text: str) -> Source | None:
 
 
 def folder(text: str) -> Source | None:
-    """Recognise any other folder, and refuse it: it has no config.json."""
+    """Recognise any other folder: its config.json, or its weights alone."""
     if not os.path.isdir(text):
         return None
     from memcalc.files.local import from_folder
     from memcalc.files.safetensors import find_weights_file
 
-    return from_folder(text, text, find_weights_file(text, os.listdir(text)))
+    files = os.listdir(text)
+    weights = find_weights_file(text, files)
+    alone = [name for name in files if name.endswith(".gguf")]
+    if weights is None and len(alone) == 1 and "config.json" not in files:
+        return gguf_file(os.path.join(text, alone[0]))
+    return from_folder(text, text, weights)
 
 
 def safetensors_file(text: str) -> Source | None:
