@@ -261,6 +261,13 @@ def test_what_depends_on_a_fault_is_not_one_of_its_own(said):
         assert said("serve", "Qwen3-32B", "--context", context, "--prompt", "9").count("expected") == 1
 
 
+def test_a_word_that_may_mean_several_options_is_read_as_none(said):
+    """Its value is no fault of the first of them."""
+    line = said("train", "Qwen3-8B", "--seq", "4k", "--weights", "nf4")
+    assert "did you mean --regime or --quantize-base?" in line
+    assert "pure-bf16" not in line
+
+
 def test_the_same_holds_in_python():
     with pytest.raises(MemcalcError) as refused:
         memcalc.train("Qwen/Qwen3-8B", seq=4096, world=4, tp=3, dropout=2.0)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Parser"]
 
 SHORTEST = 128  # tokens: smaller numbers mean something else
+NEEDED = ("--context", "--seq")  # without them nothing is answered
 VALUE = "{}"  # stands where a value is to stand
 SWITCHED = ("true", "false", "yes", "no", "1", "0")  # what other tools have behind a switch
 
@@ -76,7 +77,7 @@ class Parser(argparse.ArgumentParser):
                 if behind and (named or takes or behind.lower() in SWITCHED):
                     value = left.pop()
                 unknown[flag] = nearest(flag, self.flags, self.prog).replace("=N?", f"={value or 'N'}?")
-                left += [one.replace(VALUE, value) for one in reversed(right)] if value or not takes else []
+                left += self.read_instead(flag, right, value) if value or not takes else []
             elif action.nargs == 0:
                 words.append(flag)
                 if equals or behind.lower() in SWITCHED:
@@ -91,6 +92,13 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             faults.of(self.refuse_flags, unknown)
         return words
+
+    def read_instead(self, flag: str, right: list[str], value: str) -> list[str]:
+        """Return the words in place of an option, the last first; none if several of ours may be meant."""
+        found = meant(flag, self.flags, self.prog)
+        if len(found) > 1 and found[0] not in NEEDED:
+            return []
+        return [one.replace(VALUE, value) for one in reversed(right)]
 
     def in_place_of(self, flag: str) -> list[str]:
         """Return the words that are read in place of an option which is not known: what was likely meant.
@@ -130,7 +138,7 @@ class Parser(argparse.ArgumentParser):
             BadInputError: always.
 
         """
-        sizes = [one for one in ("--context", "--seq") if one in self._option_string_actions]
+        sizes = [one for one in NEEDED if one in self._option_string_actions]
         remedy = "put what belongs together into quotes"
         number = whole_number(word, scaled=True)
         if sizes and isinstance(number, int) and number >= SHORTEST:
