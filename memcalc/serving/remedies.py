@@ -106,8 +106,8 @@ def kinds(search: Search) -> Iterator[Iterable[Change]]:
     yield smaller_caches(plan)
     yield (Change(f"weights in {name}", {"weights": name}) for name in plan.engine.smaller_weights)
     yield larger_hosts(plan)
-    yield layers_in_host(plan)
     yield more_devices(search)
+    yield layers_in_host(plan)
     yield from (changes for times, changes in loads if times >= FAR)
 
 
@@ -144,17 +144,15 @@ def larger_hosts(plan: ServingPlan) -> Iterator[Change]:
 
 
 def layers_in_host(plan: ServingPlan) -> Iterator[Change]:
-    """Yield the fewest layers in the host's memory, or the fewest whose experts are."""
-    depth = plan.model.depth
-    for way in () if plan.shares_memory else plan.engine.ways_to_host(plan.model):
-        given = {**dict(plan.options.engine_options)}
+    """Yield the fewest layers, or GiB of weights, in the host's memory that are enough."""
+    for most, way in () if plan.shares_memory else plan.engine.ways_to_host(plan.model):
+        given = dict(plan.options.engine_options)
 
-        def moved(layers: int, way: Moved = way, given: dict[str, Any] = given) -> Change:
-            words, options = way(layers)
+        def moved(kept: int, most: int = most, way: Moved = way, given: dict[str, Any] = given) -> Change:
+            words, options = way(most - kept)
             return Change(words, {"engine_options": {**given, **options}})
 
-        most = largest(lambda kept: fitting(plan, moved(depth - kept)) is not None, depth - 1)
-        yield moved(depth - most)
+        yield moved(largest(lambda kept: fitting(plan, moved(kept)) is not None, most - 1, most // 2))
 
 
 def more_devices(search: Search) -> Iterator[Change]:

@@ -327,8 +327,10 @@ class Engine(ABC):
         """Return how many sequences there is room for, whatever the memory; None where nothing limits it."""
         return self.most_sequences
 
-    def ways_to_host(self, model: Model) -> Iterator[Callable[[int], tuple[str, Mapping[str, int]]]]:
-        """Yield ways to put a number of layers into the host's memory: in words, and as options."""
+    def ways_to_host(
+        self, model: Model
+    ) -> Iterator[tuple[int, Callable[[int], tuple[str, Mapping[str, int]]]]]:
+        """Yield ways to put weights into the host's memory: the most layers or GiB, and what so many are."""
         yield from ()
 
     def sequence_tokens(self, context: int, batch: int, options: Mapping[str, int]) -> int:

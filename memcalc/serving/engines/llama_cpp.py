@@ -304,12 +304,14 @@ class LlamaCpp(Engine):
         """Return the sequences that were asked for, or all that it can tell apart."""
         return options["n_seq_max"] or self.most_sequences
 
-    def ways_to_host(self, model: Model) -> Iterator[Callable[[int], tuple[str, Mapping[str, int]]]]:
+    def ways_to_host(
+        self, model: Model
+    ) -> Iterator[tuple[int, Callable[[int], tuple[str, Mapping[str, int]]]]]:
         """Yield the experts of the first layers, and the first layers as a whole."""
+        depth = model.depth
         if model.has_experts:
-            yield lambda layers: (f"the experts of {layers} layers on the CPU", {"n_cpu_moe": layers})
-        units = model.depth + 1
-        yield lambda layers: (f"{layers} layers on the CPU", {"n_gpu_layers": units - layers})
+            yield depth, lambda layers: (f"the experts of {layers} layers on the CPU", {"n_cpu_moe": layers})
+        yield depth, lambda layers: (f"{layers} layers on the CPU", {"n_gpu_layers": depth + 1 - layers})
 
     def sequence_tokens(self, context: int, batch: int, options: Mapping[str, int]) -> int:
         """Return all tokens where sequences share a cache, else the share of one."""

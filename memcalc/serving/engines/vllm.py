@@ -33,7 +33,7 @@ from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from memcalc.files.machines import Device
     from memcalc.ledger.budget import Line
@@ -53,6 +53,7 @@ LARGE, SMALL = (
     {"max_num_seqs": 256, "max_num_batched_tokens": 2048},
 )
 BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its like
+MOST_OFFLOADED = 1024  # GiB of a device's weights that are offered to be offloaded
 CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
@@ -315,6 +316,13 @@ class VLLM(Engine):
             if "prefix_caching" not in given:
                 yield f"prefix_caching {str(options['prefix_caching']).lower()}"
         yield from super().default_words(options, unsaid)
+
+    def ways_to_host(
+        self, model: Model
+    ) -> Iterator[tuple[int, Callable[[int], tuple[str, Mapping[str, int]]]]]:
+        """Yield GiB of the weights of each device."""
+        words = "{} GiB of each device's weights in the host's memory"
+        yield MOST_OFFLOADED, lambda size: (words.format(size), {"cpu_offload_gb": size})
 
     def uses_host(self, options: Mapping[str, int]) -> bool:
         """Use it where weights or cache are asked to lie there."""
