@@ -27,6 +27,7 @@ SAID_OTHERWISE = {
     *(
         "prefix_caching",
         "mamba_ssm_cache_dtype",
+        "mamba_ssm_dtype",
         "server",
         "n_seq_max",
         "kv_unified",

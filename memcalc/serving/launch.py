@@ -193,6 +193,8 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     yield from ("--ep-size", str(ranks.ep)) if ranks.ep > 1 else ()
     yield from ("--dcp-size", str(ranks.dcp)) if ranks.dcp > 1 else ()
     yield from own_options(plan, SGLANG_FLAGS)
+    state = dict(plan.options.engine_options).get("mamba_ssm_dtype")
+    yield from () if state is None else ("--mamba-ssm-dtype", str(state))
     yield from (*cache_type(plan, "fp8_e4m3"), *backend(plan))
     if plan.options.lora_slots is not None:
         slots, rank = str(plan.options.lora_slots), str(plan.lora_rank)

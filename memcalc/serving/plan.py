@@ -663,11 +663,10 @@ def draft_has_a_place(plan: ServingPlan) -> None:
 
 
 def draft_has_pages(plan: ServingPlan) -> None:
-    """Refuse drafts beside pages of states: they lengthen convolutions and take more blocks."""
-    if plan.draft is not None and "page_bytes" in plan.engine_options:
-        remedy = (
-            f"what drafted tokens take of {plan.engine.title}'s pages is not understood yet: leave it out"
-        )
+    """Refuse drafts beside states in a pool: they lengthen convolutions and take more of it."""
+    pooled = {"page_bytes", "mamba_full_memory_ratio"} & plan.engine_options.keys()
+    if plan.draft is not None and pooled:
+        remedy = f"what drafts take of {plan.engine.title}'s pool of states is not understood yet"
         raise BadInputError("--draft", "a model without recurrent states", plan.model.name, remedy)
 
 

@@ -9,6 +9,7 @@ from memcalc.data.units import Amount, gib
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.stage import (
     cache_bytes,
+    cache_tensors,
     device_budget,
     growing_lines,
     host_budget,
@@ -76,6 +77,14 @@ class Search:
     def free_bytes(self, one: LoadedStage, batch: int, context: int) -> int:
         """Return what is left on one device of a stage: below 0 if it is not large enough."""
         device, fixed = self.device(one, batch, context), self.plan.fixed_pool
+        if self.shares is not None:
+            bytes_left, requests = next(
+                share for share, stage in zip(self.shares, self.stages, strict=True) if stage is one
+            )
+            tokens = [line for line in device.lines if line.component == "kv_cache" and not line.outside]
+            held, _ = device.holding(tuple(tokens)).held(self.end)
+            slots = requests - self.plan.parallelism.sequences(batch)
+            return min(bytes_left - held, slots * self.slot_bytes, device.room(self.end) or 0)
         if fixed is None:
             return device.room(self.end) or 0
         own = [line for line in device.lines if line.component in CACHES and not line.outside]
@@ -172,6 +181,11 @@ class Search:
         if weights > usable:
             return f"the weights alone take {gib(weights)} of a device, and {gib(usable)} may be used"
         beyond = ", with every measured range at its upper end" if self.end == "most_bytes" else ""
+        slots = None if self.shares is None else min(requests for _, requests in self.shares)
+        if slots is not None and plan.parallelism.sequences(plan.batch) > slots:
+            return (
+                f"{plan.engine.title}'s pool has room for the states of {slots:,} requests a device{beyond}"
+            )
         device = min(self.free_bytes(one, plan.batch, plan.context) for one in self.stages)
         if device < 0:
             return f"a device lacks {gib(-device)}{beyond}"
@@ -252,6 +266,26 @@ class Search:
             found.append([line for line in pool.at_fullest if not line.outside])
         return found
 
+    @cached_property
+    def shares(self) -> list[tuple[int, int]] | None:
+        """What each stage's pool has for tokens, in bytes, and for states, in requests; None if undivided."""
+        engine, options = self.plan.engine, self.plan.engine_options
+        if engine.split(0, 1, options) is None:
+            return None
+        split = (engine.split(size, self.slot_bytes, options) for size in self.left_for_pool(self.end))
+        return [each for each in split if each is not None]
+
+    @cached_property
+    def slot_bytes(self) -> int:
+        """Bytes of the states of one slot on a device, of several stages the most."""
+        return max(self.bytes_each(one, "state") for one in self.stages)
+
+    def bytes_each(self, one: LoadedStage, kind: str) -> int:
+        """Return the bytes of one slot of a stage's states, or of one token of its cache, on a device."""
+        held = cache_tensors(self.plan, one.rank.stage, 1, 1)
+        each = (tensor._replace(shape=(1, *tensor.shape[1:])) for tensor in held if tensor.kind == kind)
+        return cache_bytes(self.plan, each)
+
     def spare_blocks(self, end: str) -> int | None:
         """Return the blocks of states beyond those without which an engine does not start.
 
@@ -269,6 +303,9 @@ class Search:
         """Return the tokens of a pool of this size, and how many requests of the plan's context it holds."""
         plan = self.plan
         asked = self.request(one)
+        split = None if self.shares is None else plan.engine.split(size, self.slot_bytes, plan.engine_options)
+        if split is not None:
+            return max(0, split[0]) // self.bytes_each(one, "cache"), None
         if asked is None:
             return self.block * largest_fitting([partial(self.unused, size, one)]), None
         blocks = self.blocks(size, one, asked)

@@ -292,6 +292,13 @@ class Engine(ABC):
         """Return the options with what the engine computes of them for a model, its cache and its ranks."""
         return options
 
+    def split(self, size: int, slot: int, options: Mapping[str, int]) -> tuple[int, int] | None:
+        """Return the bytes of a pool that are for tokens, and the requests whose states have slots in it.
+
+        `slot` is the bytes of one; None where tokens and states take what they need of one pool.
+        """
+        return None
+
     def blocks_at_start(self, options: Mapping[str, int]) -> int | None:
         """Return the blocks of states without which it does not start; None where none are needed."""
         return None

@@ -34,7 +34,6 @@ from memcalc.serving.engines.base import (
     last_logits,
     measured_line,
     refuse_cut_blocks,
-    refuse_states,
     refuse_uneven,
 )
 from memcalc.serving.engines.mxfp4 import Kernel, expert_padding
@@ -64,6 +63,7 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
+from memcalc.serving.engines.states import has_states, refuse_cut_states, state_bits
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ COPYING = (
 )
 COPYING_SINCE = tuple(RELEASES)[tuple(RELEASES).index("0.5.9") :]
 SGLANG_KERNEL = Kernel("FlashInfer as SGLang calls it", 128, 256)
+SLOTS, RATIO, STATE_DTYPE = "max_mamba_cache_size", "mamba_full_memory_ratio", "mamba_ssm_dtype"
+SLOTS_A_REQUEST = 3  # of a state: its own, and two for prefixes, while its radix cache is on
 INDEXERS_APART = "0.5.3"  # the first with sparse attention: its pool was sized without the indexers' keys
 
 
@@ -121,7 +123,8 @@ class SGLang(Engine):
         "tokens of gpt-oss's windowed layers for one of the others), "
         "plain_fp8 (true on AMD, and on Blackwell without data-parallel attention; else sparse "
         "attention's fp8 cache is fp8_ds_mla; true with the backend trtllm), language_only (false: a vision "
-        "tower is loaded)"
+        "tower is loaded); of models with states: mamba_full_memory_ratio (0.9: their part of the pool "
+        "against the tokens'), or max_mamba_cache_size (slots, 3 a request), mamba_ssm_dtype (float32)"
     )
     defaults: Mapping[str, int] = {
         "chunked_prefill_size": 8192,
@@ -130,6 +133,9 @@ class SGLang(Engine):
         "swa_full_tokens_ratio": 0.8,  # type: ignore[dict-item]  # the one share among whole numbers
         "plain_fp8": False,
         "language_only": False,
+        SLOTS: 0,
+        RATIO: 0,
+        STATE_DTYPE: 0,
     }
     chunk_option = "chunked_prefill_size"
     smaller_caches = ("fp8",)
@@ -177,7 +183,10 @@ class SGLang(Engine):
 
     def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
         """Yield its options in words, but for what few models have."""
-        return super().default_words(options, {*given, "swa_full_tokens_ratio", "plain_fp8"})
+        if RATIO in options and not {SLOTS, RATIO} & set(given):
+            yield f"{RATIO} {options[RATIO]:g}"
+        rest = {"swa_full_tokens_ratio", "plain_fp8", SLOTS, RATIO, STATE_DTYPE}
+        yield from super().default_words(options, {*given, *rest})
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Cut every matrix over all devices."""
@@ -216,10 +225,61 @@ class SGLang(Engine):
             remedy = "older ones keep the embedding whole: name a later one"
             raise BadInputError("--engine-version", "0.5.9 or newer", self.release, remedy)
 
-    def prepare(self, model: Model) -> Model:
-        """Refuse models that remember states."""
-        refuse_states(model, self.id)
-        return model
+    def options(
+        self, given: Mapping[str, object], device: Device | None, ranks: ServingParallelism
+    ) -> dict[str, int]:
+        """Return the options; what concerns states stands in them where it was said."""
+        own: dict[str, int] = {}
+        if RATIO in given:
+            own[RATIO] = ratio_of(given[RATIO])
+        if STATE_DTYPE in given:
+            own[STATE_DTYPE] = state_bits(STATE_DTYPE, given[STATE_DTYPE])
+        plain = {key: value for key, value in given.items() if key not in own}
+        found = super().options(plain, device, ranks)
+        for name in {SLOTS, RATIO, STATE_DTYPE} - given.keys():
+            del found[name]
+        return {**found, **own}
+
+    def laid_out(
+        self, model: Model, kv: tuple[Format, Format], ranks: ServingParallelism, options: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """Return the options with the share of states in the pool, for a model that has some.
+
+        Source: sgl-project/sglang, server_args.py, mamba_full_memory_ratio: 0.2 at first, 0.9 since 2025-10.
+
+        Raises:
+            BadInputError: this release has no pool for states, or the ranks do not divide them.
+
+        """
+        if not has_states(model):
+            return options
+        if not self.since(0, 5, 3):
+            expected, remedy = "0.5.3 or newer for a model with states", "name a later one"
+            raise BadInputError("--engine-version", expected, self.release, remedy)
+        refuse_cut_states(model, ranks.attention_tp, self.id)
+        usual = 0.9 if self.since(0, 5, 4) else 0.2
+        return {RATIO: usual, **options}  # type: ignore[dict-item]
+
+    def split(self, size: int, slot: int, options: Mapping[str, int]) -> tuple[int, int] | None:
+        """Return the bytes of a pool that are left for tokens, and the requests that states have slots for.
+
+        States are as large as the ratio says against the tokens' part, or as many as are asked for, and one
+        more, which the pool is charged for since it has a configurator of its own (0.5.19).
+        Source: sgl-project/sglang, mem_cache/kv_cache_configurator.py (_handle_max_mamba_cache,
+        resolve_max_num_reqs), before model_executor/model_runner_kv_cache_mixin.py, read 2026-11.
+        """
+        if RATIO not in options:
+            return None
+        spare = 1 if self.id == "sglang" and self.since(0, 5, 19) else 0
+        slots = options.get(SLOTS)
+        if slots is None:
+            parts = round(options[RATIO] * MILLION)
+            slots = max(0, size * parts // (MILLION + parts) // slot - spare)
+        return size - (slots + spare) * slot, slots // SLOTS_A_REQUEST
+
+    def sequences(self, options: Mapping[str, int]) -> int | None:
+        """Return the requests that there are slots for, where their number is asked for."""
+        return options[SLOTS] // SLOTS_A_REQUEST if RATIO in options and SLOTS in options else None
 
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
         """Store the cache of sparse attention in fp8 on Blackwell and later.
@@ -259,7 +319,9 @@ class SGLang(Engine):
             )
             return
         for tensor in super().cache(stage, batch, tokens, options):
-            if not (self.release.startswith(INDEXERS_APART) and tensor.name.endswith(INDEX_KEYS)):
+            if tensor.kind == "state":
+                yield in_slots(tensor, batch, options)
+            elif not (self.release.startswith(INDEXERS_APART) and tensor.name.endswith(INDEX_KEYS)):
                 yield tensor
 
     def loads_vision(self, options: Mapping[str, int]) -> bool:
@@ -332,6 +394,31 @@ class SGLang(Engine):
 def is_blackwell(device: Device) -> bool:
     """Say whether a device is of Blackwell's generation, or newer."""
     return device.capability is not None and int(device.capability.partition(".")[0]) >= 10
+
+
+def in_slots(tensor: Tensor, batch: int, options: Mapping[str, int]) -> Tensor:
+    """Return a state as the pool holds it: in slots, of which one is for padding.
+
+    A convolution keeps the inputs before the current one; the other state has 32 bits unless it is said.
+    Source: sgl-project/sglang, configs/mamba_utils.py and mem_cache/memory_pool.py (MambaPool), 2026-11.
+    """
+    shape = (options.get(SLOTS, SLOTS_A_REQUEST * batch) + 1, *tensor.shape[1:])
+    if tensor.format != "fp32":
+        return tensor._replace(shape=(*shape[:-1], tensor.stored_shape[-1] - 1))
+    return tensor._replace(shape=shape, format="bf16" if options.get(STATE_DTYPE) == 16 else "fp32")
+
+
+def ratio_of(value: object) -> int:
+    """Return how large the states' part of the pool is against the tokens'.
+
+    Raises:
+        BadInputError: it is no number above 0.
+
+    """
+    if type(value) not in (int, float) or not 1 / MILLION <= value <= 1000:  # type: ignore[operator]
+        expected = "a number from 0.000001 to 1000"
+        raise BadInputError(f"--engine-option {RATIO}", expected, value, "correct the value")
+    return value  # type: ignore[return-value]
 
 
 def non_torch(rank: RankContext) -> Iterator[Line]:

@@ -26,8 +26,9 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
+from memcalc.serving.engines.states import has_states, state_bits
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
-from memcalc.serving.engines.vllm_pool import bytes_of, has_states, padding_layers, request_of
+from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
@@ -57,7 +58,6 @@ MOST_OFFLOADED = 1024  # GiB of a device's weights that are offered to be offloa
 CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
-STATE_DTYPES = {"auto": 0, "float32": 32, "bfloat16": 16, "float16": 16}
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 BLOCK = "attention_block"  # tokens of a block where states make it longer than what was asked for
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
@@ -155,7 +155,7 @@ class VLLM(Engine):
             POOL: bytes_of(f"--engine-option {POOL}", given.get(POOL, 0)),
             CAPTURED: len(listed_sizes(f"--engine-option {CAPTURED}", given.get(CAPTURED, ()))),
         }
-        bits = state_bits(given.get(STATE_DTYPE, "auto"))
+        bits = state_bits(STATE_DTYPE, given.get(STATE_DTYPE, "auto"))
         plain = {key: value for key, value in given.items() if key not in {*own, STATE_DTYPE}}
         found = super().options(plain, device, ranks)
         for name in {"prefix_caching", STATE_DTYPE} - given.keys():
@@ -376,19 +376,6 @@ class VLLM(Engine):
 def block_of(options: Mapping[str, int]) -> int:
     """Return the tokens of a block of attention: as many as asked for, or as states need."""
     return options.get(BLOCK, options["block_size"])
-
-
-def state_bits(named: object) -> int:
-    """Return the bits of a number of a recurrent state, by the name of the dtype; 0 for the engine's own.
-
-    Raises:
-        BadInputError: no such state can be.
-
-    """
-    if not isinstance(named, str) or named not in STATE_DTYPES:
-        expected = f"one of {', '.join(STATE_DTYPES)}"
-        raise BadInputError(f"--engine-option {STATE_DTYPE}", expected, named, "correct the value")
-    return STATE_DTYPES[named]
 
 
 def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:

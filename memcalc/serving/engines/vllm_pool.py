@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.tensor import ceil_div
+from memcalc.serving.engines.states import keeps_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,17 +27,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
 
-__all__ = [
-    "Request",
-    "bytes_of",
-    "group_size",
-    "has_states",
-    "keeps_state",
-    "kinds_of",
-    "missing_layers",
-    "padding_layers",
-    "request_of",
-]
+__all__ = ["Request", "bytes_of", "group_size", "kinds_of", "missing_layers", "padding_layers", "request_of"]
 
 UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "MB": 10**6, "GB": 10**9}
 UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -67,20 +57,9 @@ def bytes_of(field: str, value: object) -> int:
     return int(Fraction(found[1]) * UNITS[found[2]])
 
 
-@cache
-def keeps_state(part: Part) -> bool:
-    """Say whether a part remembers a state of fixed size instead of tokens."""
-    return any(tensor.kind == "state" for tensor in part.cache(1, 1, lambda context, _window: context))
-
-
 def kind_of(part: Part) -> object:
     """Return what a part's layers are grouped by: its state, its window, or None for all tokens."""
     return part if keeps_state(part) else getattr(part, "window", None)
-
-
-def has_states(model: Model) -> bool:
-    """Say whether layers of a model remember states."""
-    return any(keeps_state(part) for layer in model.groups for _, part in layer.remembering)
 
 
 def kinds_of(stage: Model) -> dict[object, int]:

@@ -17,7 +17,8 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import Tensor, ceil_div
-from memcalc.serving.engines.vllm_pool import group_size, keeps_state, kinds_of, missing_layers
+from memcalc.serving.engines.states import keeps_state, refuse_cut_states
+from memcalc.serving.engines.vllm_pool import group_size, kinds_of, missing_layers
 from memcalc.serving.parallelism import stages
 
 if TYPE_CHECKING:
@@ -186,14 +187,7 @@ def refuse_shares(engine: Engine, model: Model, ranks: ServingParallelism, quart
 
     Groups are made of the whole model's layers, whichever stage has them.
     """
-    for tensor in model.cache(1, 1):
-        axis = None if tensor.kind != "state" else tensor.shard_axis
-        if axis is not None:
-            cut = tensor.shape[axis]
-            number = cut[0] if isinstance(cut, tuple) else cut
-            if number % ranks.tp:
-                expected = f"a divisor of the {number} heads or numbers of {tensor.name}"
-                raise BadInputError("--tp", expected, ranks.tp, f"{engine.id} cuts them whole")
+    refuse_cut_states(model, ranks.tp, engine.id)
     whole = kinds_of(model)
 
     def size_of(kinds: dict[object, int]) -> int:
