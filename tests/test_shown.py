@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from html import escape
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import memcalc
 from memcalc.__main__ import main
 from memcalc.data.units import Amount, gib
 from memcalc.files.source import Source
-from memcalc.show.colours import COLOURS, LABELS
+from memcalc.show.card import VERDICTS
+from memcalc.show.colours import COLOURS, LABELS, VERDICT_COLOURS
 
 ANSWERS = {
     "one device": lambda: memcalc.serve("Qwen/Qwen3-32B", context=8192),
@@ -218,3 +220,19 @@ def test_parts_of_an_answer_show_themselves_in_a_line():
     total, capacity = served.device.total_bytes, gib(served.device.capacity_bytes)
     assert repr(served.device) == f"<2 x gpu: {total} of {capacity}, at prefill>"
     assert repr(served.plan.source).startswith("<Qwen/Qwen3-32B, from ")
+
+
+@pytest.mark.parametrize(
+    ("context", "verdict"), [(8192, "fits"), (None, "may_not_fit"), (40_960, "does_not_fit")]
+)
+def test_a_verdict_has_its_words_and_its_colour(context, verdict):
+    """And what would fit its command, as text has it."""
+    asked = {"engine": "vllm", "engine_version": "0.11", "on": "1x h100-80g"}
+    context = context or memcalc.serve("Qwen/Qwen3-32B", context=1, **asked).max_context
+    served = memcalc.serve("Qwen/Qwen3-32B", context=context, **asked)
+    assert served.verdict == verdict
+    page = served._repr_html_()
+    assert f"solid {VERDICT_COLOURS[verdict]}" in page
+    assert f"<strong>{VERDICTS[verdict]}" in page
+    assert bool(served.remedies) == (verdict != "fits")
+    assert all(escape(one.command) in page for one in served.remedies)
