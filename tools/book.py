@@ -76,13 +76,19 @@ def build() -> int:
     command = [program, "build", ".", "--path-output", str(UNFINISHED), "-n", "-W", "--keep-going", "--quiet"]
     # The version of this package, whichever environment or folder the command was started from.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(done.stdout + done.stderr, file=sys.stderr)
-        return done.returncode
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as pages:
+        generate.write(generate.SERVED, GENERATED / "served")  # meanwhile
+        said = "".join(pages.communicate())
+    if pages.returncode:
+        print(said, file=sys.stderr)
+        return pages.returncode
+    whole = UNFINISHED / "_build" / "html"
+    for name in generate.SERVED:
+        shutil.copy(GENERATED / "served" / name, whole / "_static")
     STAMP.unlink(missing_ok=True)
     shutil.rmtree(HOME.parent, ignore_errors=True)
-    (UNFINISHED / "_build" / "html").rename(HOME.parent)
+    whole.rename(HOME.parent)
     shutil.rmtree(UNFINISHED)
     return 0
 

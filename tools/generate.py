@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILT: Mapping[str, Callable[[], str]] = {
-    "static/calculator-data.js": calculator.javascript,
     "static/colours.css": pages.colours,
     "static/what_fills_a_device.svg": pages.picture,
     **{f"static/licenses/{name}": text for name, text in licenses.BUILT.items()},
@@ -39,6 +38,8 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "symbols.md": pages.symbols,
 }
 """Below _build/generated: `static/` is served with the pages, the rest may be included by them."""
+SERVED: Mapping[str, Callable[[], str]] = {"calculator-data.js": calculator.javascript}
+"""Served with the pages, and looked at by none while they are built: it takes as long as the pages do."""
 
 
 def write(generators: Mapping[str, Callable[[], str]], folder: Path) -> None:
