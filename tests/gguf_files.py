@@ -14,6 +14,30 @@ from memcalc.files.readers import read
 NUMBERS = {name: number for number, name in TYPES.items()}
 ALIGNMENT = 32
 
+# the text model of Qwen3.8-27B, as its config describes it
+QWEN_27B = {
+    "model_type": "qwen3_5",
+    "text_config": {
+        "model_type": "qwen3_5_text",
+        "vocab_size": 248_320,
+        "hidden_size": 5120,
+        "intermediate_size": 17_408,
+        "num_hidden_layers": 64,
+        "num_attention_heads": 24,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "full_attention_interval": 4,
+        "linear_num_key_heads": 16,
+        "linear_num_value_heads": 48,
+        "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128,
+        "linear_conv_kernel_dim": 4,
+        "mtp_num_hidden_layers": 1,
+        "max_position_embeddings": 262_144,
+        "tie_word_embeddings": False,
+    },
+}
+
 
 def text(value):
     return struct.pack("<Q", len(value.encode())) + value.encode()
@@ -125,7 +149,7 @@ def described(config, model, *, old=False):
     found |= {"nextn_predict_layers": len(model.mtp)} if gguf_model(model).mtp else {}
     if kind in ("gemma2", "gemma3", "gemma3_text", "gpt_oss", "phi3"):
         found["attention.sliding_window"] = get("sliding_window") or 4096
-    if kind == "qwen3_next":
+    if kind in ("qwen3_next", "qwen3_5", "qwen3_5_moe"):
         inner = get("linear_num_value_heads") * get("linear_value_head_dim")
         found |= {
             "ssm.conv_kernel": get("linear_conv_kernel_dim"),
@@ -135,6 +159,8 @@ def described(config, model, *, old=False):
             "ssm.group_count": get("linear_num_key_heads"),
             "expert_shared_feed_forward_length": get("shared_expert_intermediate_size"),
         }
+    if kind in ("qwen3_5", "qwen3_5_moe"):
+        found |= {"rope.dimension_sections": [11, 11, 10, 0], "full_attention_interval": 4}
     own = {f"{name}.{key}": item for key, item in found.items() if item is not None}
     return {"general.architecture": name, "general.file_type": 1, "tokenizer.ggml.model": "no_vocab", **own}
 

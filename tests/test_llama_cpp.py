@@ -34,6 +34,7 @@ from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers, tokens_a_pass
 from memcalc.serving.parallelism import ServingParallelism
+from tests.gguf_files import QWEN_27B, model_file
 
 RECORDED = Path(__file__).parent / "recorded"
 SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))
@@ -341,11 +342,15 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
     assert serving.cache_bytes == 768 * MIB + 4 * 77_856_768
     facts = growth_with(serving.model, "llama.cpp")
     assert facts["state_bytes_per_sequence"] / MIB == pytest.approx(75.375)
-    for other in "vllm", "sglang":
-        with pytest.raises(BadInputError, match="without recurrent states"):
-            serve(str(path), context=1, engine=other)
-        with pytest.raises(BadInputError, match="without recurrent states"):
-            growth_with(read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"]), other)
+    model = read(PUBLIC["Qwen/Qwen3-Next-80B-A3B-Instruct"]["config"])
+    assert (
+        growth_with(model, "vllm")["state_bytes_per_sequence"] == 36 * 2 * 544 * 2048
+    )  # pages of 16-bit states
+    slot = 36 * (3 * 8192 * 2 + 32 * 128 * 128 * 4)
+    assert growth_with(model, "sglang")["state_bytes_per_sequence"] == 3 * slot
+    assert growth_with(model, "transformers")["state_bytes_per_sequence"] == 77_856_768
+    with pytest.raises(BadInputError, match="without recurrent states"):
+        growth_with(model, "mindie")
 
 
 @pytest.mark.parametrize(
@@ -638,3 +643,37 @@ def test_more_sequences_than_there_is_room_for_are_refused():
         assert fits.max_batch == 4
     with_more = serve("Qwen/Qwen3-8B", batch=8, engine_options={"server": True, "n_seq_max": 8}, **asked)
     assert not with_more.plan.engine_options["kv_unified"]  # as with -np 8
+
+
+@pytest.mark.parametrize(
+    ("options", "cache", "states"),
+    [
+        ({}, 256, 149.62),
+        ({"rs_seq": 2}, 256, 448.88),
+        ({"n_seq_max": 3, "rs_seq": 1}, 672, 897.75),
+        ({"n_seq_max": 4, "kv_unified": True}, 2048, 598.5),
+    ],
+)
+def test_qwen3_5_as_the_library_says_it(tmp_path, options, cache, states):
+    """llama.cpp v0.5.0 on a file of Qwen3.8-27B's shapes: MiB of its cache, and of R and S in 32 bits."""
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_27B), encoding="utf-8")
+    context = {0: 4096, 3: 10_000, 4: 32_768}[options.get("n_seq_max", 0)]
+    served = serve(
+        tmp_path,
+        context=context,
+        batch=options.get("n_seq_max", 1),
+        engine="llama.cpp",
+        weights="Q4_K_M",
+        engine_options=options,
+    )
+    sizes = served.device.components
+    assert sizes["kv_cache"] == cache * MIB
+    assert sizes["state"] / MIB == pytest.approx(states, abs=0.006)
+
+
+def test_a_file_of_qwen3_5_is_read(tmp_path):
+    """With the layer that predicts further tokens, which its converter writes behind the others."""
+    path = model_file(tmp_path / "model.gguf", QWEN_27B, "Q4_K_M")
+    found, expected = load_model(path), read(QWEN_27B)
+    for name in ("parameters", "mtp_parameters", "depth"):
+        assert getattr(found, name) == getattr(expected, name)

@@ -16,6 +16,7 @@ from memcalc.serving import serve
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.vllm_pool import group_size
 from memcalc.serving.engines.vllm_states import Layout, Sizes, page_layout
+from tests.gguf_files import QWEN_27B
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))
 NEXT = {
@@ -51,13 +52,14 @@ def test_27b_on_two_rtx_3090(tmp_path):
     """github.com/mitchross/talos-argocd-proxmox#1995: 208 blocks, 84 + 3 x 2 a request, 302,921 tokens."""
     served = hybrid(
         tmp_path,
-        DENSE_27B,
+        QWEN_27B,
         context=131_072,
         engine_version="0.27",
         tp=2,
         kv="fp8",
+        weights="fp8",
         on="2x rtx-3090",
-        engine_options={**WIDE, "kv_cache_memory": "4.99GiB", "prefix_caching": True},
+        engine_options={"kv_cache_memory": "4.99GiB", "prefix_caching": True},
     )
     options, pool = served.plan.engine_options, served.kv_pool
     assert (options["attention_block"], options["page_bytes"]) == (1568, 1568 * 1024)

@@ -54,12 +54,22 @@ def told(found: Source) -> list[str]:
 
 
 def growth_with(model: Model, name: str) -> dict[str, int]:
-    """Return what a token and a sequence leave behind as an engine allocates it."""
-    from memcalc.serving.engines import engine
+    """Return what a token and a sequence leave behind as an engine allocates it, on one device.
 
-    one = engine(name)
+    Of a pool of states it is what one more sequence takes of it.
+    """
+    from memcalc.ledger.formats import FORMATS
+    from memcalc.serving.engines import engine
+    from memcalc.serving.parallelism import ServingParallelism
+
+    one, alone, form = engine(name), ServingParallelism(), FORMATS["bf16"]
     prepared = one.prepare(model)
-    return cache_growth(prepared, one.kept, one.cache(prepared, 1, 1, one.defaults))
+    options = one.laid_out(prepared, (form, form), alone, one.options({}, None, alone))
+    first, two = (
+        cache_growth(prepared, one.kept, one.cache(prepared, batch, 1, options)) for batch in (1, 2)
+    )
+    state = "state_bytes_per_sequence"
+    return {**first, state: two[state] - first[state]}
 
 
 def fields(model: Model, growth: dict[str, int]) -> dict[str, object]:

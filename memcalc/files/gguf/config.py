@@ -155,14 +155,28 @@ def qwen3moe(values: Values) -> Fields:
 
 
 def qwen3next(values: Values) -> Fields:
-    """Read Qwen3-Next: the state's sizes have the names of state-space models."""
+    """Read Qwen3-Next."""
+    shared = values.sizes(shared_expert_intermediate_size="expert_shared_feed_forward_length")
+    return {"model_type": "qwen3_next", **attending(values), **routed(values), **shared, **recurrent(values)}
+
+
+def qwen35(values: Values) -> Fields:
+    """Read the text model of Qwen3.5 and 3.6, with the layers behind it that predict further tokens."""
+    depth, behind = predicting(values).values()
+    number = {"num_hidden_layers": depth, "mtp_num_hidden_layers": behind}
+    return {"model_type": "qwen3_5_text", **attending(values), **recurrent(values), **number}
+
+
+def qwen35moe(values: Values) -> Fields:
+    """Read the same with experts in every layer."""
+    return {**qwen3next(values), **qwen35(values), "model_type": "qwen3_5_moe_text"}
+
+
+def recurrent(values: Values) -> Fields:
+    """Return the sizes of Gated DeltaNet, which have the names of state-space models."""
     heads = values.size("ssm.time_step_rank")
     return {
-        "model_type": "qwen3_next",
-        **attending(values),
-        **routed(values),
         **values.sizes(
-            shared_expert_intermediate_size="expert_shared_feed_forward_length",
             linear_conv_kernel_dim="ssm.conv_kernel",
             linear_num_key_heads="ssm.group_count",
             linear_num_value_heads="ssm.time_step_rank",
@@ -301,6 +315,8 @@ READERS: Registry[Callable[[Values], Fields]] = Registry(
         "qwen3": qwen3,
         "qwen3moe": qwen3moe,
         "qwen3next": qwen3next,
+        "qwen35": qwen35,
+        "qwen35moe": qwen35moe,
         "phi3": phi3,
         "gemma2": gemma2,
         "gemma3": gemma3,

@@ -69,6 +69,17 @@ PREDICTING = {
     "shared_head.norm.": "nextn.shared_head_norm.",
 }
 BEHIND = {"post_attention_layernorm.": "post_attention_norm."}
+# Qwen3.5: ggml-org/llama.cpp, conversion/qwen.py (_Qwen35MtpMixin) and gguf-py/gguf/constants.py, 2026-11
+RECURRENT_35 = {
+    **RECURRENT,
+    **BEHIND,
+    "linear_attn.in_proj_b.": "ssm_beta.",
+    "linear_attn.in_proj_a.": "ssm_alpha.",
+    "fc.": "nextn.eh_proj.",
+    "pre_fc_norm_embedding.": "nextn.enorm.",
+    "pre_fc_norm_hidden.": "nextn.hnorm.",
+    "norm.": "nextn.shared_head_norm.",
+}
 SANDWICH = {
     **BEHIND,
     "pre_feedforward_layernorm.": "ffn_norm.",
@@ -95,6 +106,8 @@ class Architecture(NamedTuple):
     predicts: bool = False
 
 
+QWEN35 = Architecture("qwen35", {**COMMON, **RECURRENT_35}, predicts=True)
+QWEN35_MOE = Architecture("qwen35moe", {**COMMON, **EXPERTS, **RECURRENT_35}, predicts=True)
 LATENT_EXPERTS = Architecture("deepseek2", {**COMMON, **EXPERTS, **LATENT})
 SPARSE_LATENT = {**COMMON, **EXPERTS, **LATENT, **INDEXED, **PREDICTING}
 ARCHITECTURES: Registry[Architecture] = Registry(
@@ -107,6 +120,10 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         "qwen3": Architecture("qwen3", COMMON),
         "qwen3_moe": Architecture("qwen3moe", {**COMMON, **EXPERTS}),
         "qwen3_next": Architecture("qwen3next", {**COMMON, **EXPERTS, **RECURRENT, **BEHIND}),
+        "qwen3_5": QWEN35,
+        "qwen3_5_text": QWEN35,
+        "qwen3_5_moe": QWEN35_MOE,
+        "qwen3_5_moe_text": QWEN35_MOE,
         "phi3": Architecture("phi3", {**COMMON, **FUSED}),
         "gemma2": Architecture("gemma2", {**COMMON, **SANDWICH}, windows=True),
         "gemma3_text": Architecture("gemma3", {**COMMON, **SANDWICH}, windows=True),
