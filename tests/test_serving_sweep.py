@@ -19,7 +19,12 @@ MODELS = [
     *("Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B", "deepseek-ai/DeepSeek-V3.2", "openai/gpt-oss-120b"),
     *("google/gemma-3-27b-it", "Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4"),
 ]
-MACHINES = {"llama.cpp": "2x h20-96g + 512GiB host", "ktransformers": "1x h20-96g + 1024GiB host"}
+MACHINES = {
+    "llama.cpp": "2x h20-96g + 512GiB host",
+    "ktransformers": "1x h20-96g + 1024GiB host",
+    "vllm-ascend": "8x ascend-910b-64g",
+    "mindie": "8x ascend-910b-64g",
+}
 CONTEXTS = np.array([1, 15, 16, 17, 127, 128, 129, 1023, 4096, 32_768, 131_072])
 BATCHES = np.array([[1], [3], [64]])
 FIGURES = ("total_bytes", "low_bytes", "high_bytes", "share_bytes", "free_bytes", "room_bytes", "fits")

@@ -104,6 +104,12 @@ class Model:
         return any(hasattr(part, "experts") for layer in self.groups for _, part in layer.parts)
 
     @cached_property
+    def windows(self) -> frozenset[int]:
+        """The windows of its layers, in tokens."""
+        found = (getattr(part, "window", None) for layer in self.groups for _, part in layer.parts)
+        return frozenset(window for window in found if window is not None)
+
+    @cached_property
     def groups(self) -> tuple[Layer, ...]:
         """Equal layers once, with how many there are: what counting and formulas walk."""
         shared: dict[int, tuple[Layer, int]] = {}

@@ -203,11 +203,10 @@ class SGLang(Engine):
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({"mxfp4"}))
         if parallelism.attention_dp > 1:
             self.refuse_uncopied(model)
-        windows = windows_of(model)
-        if windows and model.model_type not in (*TWO_POOLS, *ONE_POOL):
+        if model.windows and model.model_type not in (*TWO_POOLS, *ONE_POOL):
             expected = f"a model without sliding windows, or one of {', '.join((*TWO_POOLS, *ONE_POOL))}"
             remedy = "it is not known whether this one's windows get a pool of their own"
-            given = f"{model.model_type} with a window of {min(windows)}"
+            given = f"{model.model_type} with a window of {min(model.windows)}"
             raise BadInputError("--engine sglang", expected, given, remedy)
 
     def refuse_uncopied(self, model: Model) -> None:
@@ -309,10 +308,9 @@ class SGLang(Engine):
 
         Before sgl-project/sglang#11309 the keys of indexers were not in them.
         """
-        windows = windows_of(stage)
-        if stage.model_type in TWO_POOLS and self.rules.windows and windows:
+        if stage.model_type in TWO_POOLS and self.rules.windows and stage.windows:
             ratio = round(options["swa_full_tokens_ratio"] * MILLION)
-            needed = ceil_div(least(tokens, max(windows)) * MILLION, ratio)
+            needed = ceil_div(least(tokens, max(stage.windows)) * MILLION, ratio)
             first = tokens + needed - least(tokens, needed)  # the larger one, as the page can write it
             yield from stage.cache(
                 batch, tokens, lambda _, window: first if window is None else first * ratio // MILLION
@@ -437,12 +435,6 @@ def non_torch(rank: RankContext) -> Iterator[Line]:
             evidence=cuda_evidence(rank),
             outside=outside,
         )
-
-
-def windows_of(model: Model) -> set[int]:
-    """Return the windows of a model's layers, in tokens."""
-    parts = (part for layer in model.groups for _, part in layer.parts)
-    return {window for part in parts if (window := getattr(part, "window", None)) is not None}
 
 
 def attention_workspace(rank: RankContext, rules: Release) -> Iterator[Line]:

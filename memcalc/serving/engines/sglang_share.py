@@ -259,8 +259,8 @@ def prefill_graphs(tokens: int) -> int:
     58
     """
     steps = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256))
-    sizes = (size for step in (*steps, (4608, tokens + 1, 512)) for size in range(*step))
-    return sum(size <= tokens for size in sizes)
+    sizes = (*steps, (4608, tokens + 1, 512))
+    return sum(len(range(first, min(end, tokens + 1), step)) for first, end, step in sizes)
 
 
 def draft_terms(asked: Asked) -> Iterator[tuple[float, str]]:
