@@ -159,7 +159,7 @@ def remedy_fields(remedies: tuple[Remedy, ...]) -> dict[str, object]:
 
 def compared(source: Source) -> Check | None:
     """Compare the header of a source with the ledger; most sources have none, and load nothing for it."""
-    if source.header is None:
+    if source.header is None or source.built is not None:  # names of other libraries are not compared
         return None
     from memcalc.files.compare import check
 

@@ -16,18 +16,26 @@ if TYPE_CHECKING:
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
 
-__all__ = ["COMMAND", "fields"]
+__all__ = ["CACHE", "COMMAND", "fields"]
+
+CACHE = ("bytes_per_token", "bytes_per_token_in_window", "state_bytes_per_sequence")
 
 
 def add(parser: Parser) -> None:
     """Add the options."""
     add_source(parser)
+    via = "build what has no reader with this library, on its meta device (2 to 60 seconds)"
+    parser.add_argument("--via", metavar="transformers", help=via)
     parser.add_argument("--engine", metavar="NAME", help="count the cache as this engine allocates it")
 
 
 def answer(given: argparse.Namespace) -> Answer:
     """Answer."""
-    found = source(given.source)
+    if given.via is not None:
+        from memcalc.files.api import check_via
+
+        check_via(given.via)
+    found = source(given.source).by_way_of(given.via)
     if found.is_unread:
         from memcalc.cli.weights import answer_of_header
 
@@ -97,7 +105,8 @@ def fields(model: Model, growth: dict[str, int]) -> dict[str, object]:
         "embedding_parameters": model.embedding_parameters,
         "tied": model.tied,
         "depth": model.depth,
-        "cache": growth,
+        "cache": growth or dict.fromkeys(CACHE),
+        **({"cache_unknown": model.cache_unknown} if model.cache_unknown else {}),
         "extra": {
             "mtp_parameters": model.mtp_parameters,
             "vision_parameters": model.vision_parameters,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memcalc.errors import UnknownNameError
 from memcalc.files.sources import source as find_source
 
 if TYPE_CHECKING:
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
 
-__all__ = ["model"]
+__all__ = ["check_via", "model"]
 
 
-def model(source: str | PathLike[str] | Source) -> Model:
+def model(source: str | PathLike[str] | Source, *, via: str | None = None) -> Model:
     """Return the model that a source describes.
 
     Parameters
@@ -23,6 +24,8 @@ def model(source: str | PathLike[str] | Source) -> Model:
     source : str, path or Source
         A catalogue name, a config.json or its folder, a safetensors file or index, a GGUF file, Megatron-LM's
         arguments, or a repository of the Hub.
+    via : str, optional
+        "transformers": build what has no reader with that library, on its meta device.
 
     Returns
     -------
@@ -48,4 +51,16 @@ def model(source: str | PathLike[str] | Source) -> Model:
       as 16-bit weights  61.02 GiB = 65.52 GB
 
     """
-    return find_source(source).model
+    check_via(via)
+    return find_source(source).by_way_of(via).model
+
+
+def check_via(via: str | None) -> None:
+    """Refuse another way than the one there is.
+
+    Raises:
+        UnknownNameError: it is another.
+
+    """
+    if via not in (None, "transformers"):
+        raise UnknownNameError("--via", "transformers", via, "leave it out, or write --via transformers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class Source:
         self.scale_bits, self.header, self.file_type, self.keys = scale_bits, header, file_type, keys
         self.defaults: tuple[str, ...] = ()  # what its name was taken for, in words
         self.values: Mapping[str, object] = {}  # of a GGUF file whose architecture has no reader
+        self.built: Model | None = None  # by way of another library, where no reader knows its type
 
     def __repr__(self) -> str:
         return f"<{self.name}, from {self.found}>"
@@ -79,7 +81,32 @@ class Source:
             return False
         from memcalc.files.readers import READERS
 
-        return self.fields.get("model_type") not in READERS
+        return self.built is None and self.fields.get("model_type") not in READERS
+
+    def by_way_of(self, via: str | None) -> Source:
+        """Return the source whose model another library lists, if one is named and no reader knows its type.
+
+        Raises
+        ------
+        BadInputError
+            The library is not installed, or does not understand the config.json either.
+
+        """
+        from memcalc.files.readers import READERS
+
+        if via is None:
+            return self
+        named, known = copy(self), self.fields.get("model_type")
+        if known in READERS:
+            named.defaults = (*self.defaults, f"--via {via} is not needed: a reader knows {known}")
+            return named
+        if not self.fields:
+            raise self.alone()
+        from memcalc.files.by_transformers import LEFT_OUT, read
+
+        named.built = read(self.fields, self.name)
+        named.defaults = (*self.defaults, f"by way of {named.built.via}", f"left out: {LEFT_OUT}")
+        return named
 
     @property
     def model(self) -> Model:
@@ -95,6 +122,8 @@ class Source:
         """
         from memcalc.files.readers import read
 
+        if self.built is not None:
+            return self.built
         if not self.fields and self.header is not None:
             raise self.alone()
         try:

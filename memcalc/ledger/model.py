@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from memcalc.data.units import gb, gib
+from memcalc.errors import BadInputError
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, count, least, under
 
@@ -77,6 +78,8 @@ class Model:
     `not_read` names fields of its config.json, with their values, that were not read and are not known to be
     harmless; `class_defaults` sizes that it does not state, with the values of its class in transformers.
     `headless` models give embeddings or classes, and no logits of the vocabulary.
+    `via` says which library listed the tensors where no reader knows the type; `cache_unknown` why it could
+    not tell the cache, which nobody may count then.
     """
 
     name: str
@@ -92,6 +95,8 @@ class Model:
     not_read: tuple[str, ...] = ()
     class_defaults: tuple[str, ...] = ()
     headless: bool = False
+    via: str = ""
+    cache_unknown: str = ""
 
     @property
     def depth(self) -> int:
@@ -168,6 +173,10 @@ class Model:
             How many of them a layer keeps, by tokens and window: the engine's rule.
 
         """
+        if self.cache_unknown:
+            raise BadInputError(
+                "cache", "one that is understood", self.cache_unknown, "`memcalc model` answers"
+            )
         for layer in self.groups:
             pools = dict(layer.pools)
             for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times
@@ -292,8 +301,10 @@ def cache_growth(
     """Return the bytes that a token adds once every window is full, and before; those of a sequence's states.
 
     Tokens and convolutions have 16 bits. `kept` is the rule for windows, by default the architecture's;
-    `states` is the cache of one sequence as an engine allocates it.
+    `states` is the cache of one sequence as an engine allocates it. Of an unknown cache nothing is said.
     """
+    if model.cache_unknown:
+        return {}
     far = 2**40  # beyond every window
 
     def tokens(context: int, rule: Kept) -> int:
@@ -316,14 +327,15 @@ def summary(model: Model, growth: dict[str, int]) -> list[str]:
     title = f"{model.name} ({model.model_type}, {model.depth} layers)"
     if type(model.parameters) is not int:
         return [title]
-    far, near, state = growth.values()
+    far, near, state = growth.values() or (0, 0, 0)
+    cache = f"unknown, because {model.cache_unknown}" if model.cache_unknown else f"{far:,} B (16-bit)"
     vision = model.vision_parameters
     window = "" if far == near else f", {near:,} B while every window still grows"
     rows = {
         "parameters": f"{model.parameters:,}",
         "active a token": f"{model.active_parameters:,}",
         "vision tower": f"{vision:,} parameters (not included above)" if vision else "",
-        "cache a token": f"{far:,} B (16-bit){window}",
+        "cache a token": f"{cache}{window}",
         "state a sequence": f"{state:,} B" if state else "",
         "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
         "not read": ", ".join(model.not_read),

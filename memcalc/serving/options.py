@@ -48,6 +48,14 @@ class ServingOptions(OptionSet):
             group=LOAD,
         ),
     )
+    via: Literal["transformers"] | None = field(
+        default=None,
+        metadata=about(
+            "build what has no reader with this library, on its meta device",
+            otherwise="no: such a type is refused",
+            group=FORMATS,
+        ),
+    )
     weights: str | None = field(
         default=None,
         metadata=about(

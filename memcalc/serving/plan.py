@@ -184,7 +184,7 @@ def resolve(source: str | PathLike[str] | Source, options: ServingOptions) -> Se
     asked = checked(options, faults)
     for refuse in CHECKS_OF_OPTIONS:
         faults.of(refuse, asked)
-    found = faults.of(find_source, source)
+    found = faults.of(lambda: find_source(source).by_way_of(asked.via))
     where = faults.of(lambda: None if asked.on is None else machine(asked.on))
     plan = faults.of(filled_in, found, where, asked, faults)
     for refuse_plan in CHECKS_OF_PLANS:
@@ -205,6 +205,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
     model = of(lambda: found.model) if stored is faults.MISSING else model
     model = of(lambda: for_task(chosen, model, options.task))
+    of(refuse_found, chosen, model, options)
     known = None if where is faults.MISSING else where
     ranks, device = (
         of(chosen_parallelism, chosen, known, options),
@@ -273,6 +274,34 @@ def for_task(chosen: Engine, model: Model, asked: str | None) -> Model:
     return headless(model)
 
 
+def refuse_found(chosen: Engine, model: Model, options: ServingOptions) -> None:
+    """Refuse what asks for the parts of a model of which another library listed the tensors alone.
+
+    Raises:
+        BadInputError: an engine that looks at parts, ranks that cut them, or a cache that is not understood.
+
+    """
+    if not model.via:
+        return
+    if model.cache_unknown:
+        remedy = "`memcalc model` answers the rest"
+        raise BadInputError("cache", "one that is understood", model.cache_unknown, remedy)
+    if chosen.id != "transformers":
+        remedy = (
+            f"{chosen.id} goes by the parts of a model, and of a {model.model_type} its tensors are known"
+        )
+        raise BadInputError("--engine", "transformers with --via", chosen.id, remedy)
+    for name, what in (("tp", "tensor parallelism"), ("ep", "expert parallelism")):
+        if (getattr(options, name) or 1) > 1:
+            remedy = f"which tensors {what} cuts is not known: use --pp, or one device"
+            raise BadInputError(f"--{name}", "1 with --via", getattr(options, name), remedy)
+    if options.lora_slots is not None or options.draft is not None:
+        which = "--draft" if options.lora_slots is None else "--lora-slots"
+        raise BadInputError(
+            which, "nothing with --via", "it", "it goes by the parts of a model: leave it out"
+        )
+
+
 def share_taken(chosen: Engine, setting: Setting, asked: float | None) -> float:
     """Return the engine's share of a device: its own, or what it makes of the one that is asked for.
 
@@ -332,6 +361,7 @@ def plan_fields(plan: ServingPlan) -> dict[str, object]:
         "kv": "/".join(dict.fromkeys(form.id for form in plan.kv)),
         "activations": plan.activation.id,
         "source": plan.source.found,
+        "via": plan.options.via,
         "on": plan.on,
         "engine": plan.engine.id,
         "engine_version": plan.engine.release,

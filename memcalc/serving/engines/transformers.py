@@ -225,6 +225,9 @@ class Transformers(Engine):
     def growing_lines(self, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:
         """Yield the temporaries of a prefill pass, and the logits: of the last token, or of all."""
         tokens = rank.tokens_a_pass(batch, prompt)
+        if rank.stage.via:
+            yield from without_parts(rank, tokens, batch)
+            return
         layers = widest_layer(rank, tokens)
         logits = prompt_logits(rank, batch * prompt) if self.behaviour.prompt_logits else None
         if logits is not None and logits.bytes > layers.bytes:
@@ -390,6 +393,33 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
         evidence=evidence,
         source=source,
     )
+
+
+def without_parts(rank: RankContext, tokens: int, batch: int) -> Iterator[Line]:
+    """Yield what a pass may need where tensors are known and parts are not, and the logits of last tokens.
+
+    Four copies of the stream, and the widest matrix's outputs three times, as of a gated part: no
+    table shows it, so it may be none, or twice that.
+    """
+    matrices = [one for one in rank.stage.weights() if one.kind in ("matrix", "expert", "shared")]
+    stream = next((part.width for _, part in rank.stage.outside if hasattr(part, "width")), 0)
+    outputs = [one.stored_shape[0] * (one.active_experts or 1) for one in matrices]
+    width = 4 * stream + 3 * max(outputs, default=0)
+    size = width * rank.element_bytes * tokens
+    yield Line(
+        component="activations",
+        name="a prefill pass, by its widest matrix",
+        count=tokens * width,
+        bytes=size,
+        formula=f"{tokens} tokens x {width} numbers",
+        moments=("prefill",),
+        evidence="assumed",
+        source=UNMEASURED,
+        low=0,
+        high=2 * size,
+    )
+    if rank.stage.logits_width is not None:
+        yield last_logits(rank, batch)
 
 
 def rotary_width(rank: RankContext) -> int:

@@ -1,0 +1,111 @@
+"""What has no reader, by way of transformers: held against the readers, on types that have one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small import DRAWN, small_config
+
+from memcalc.__main__ import main
+from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.by_transformers import read as by_transformers
+from memcalc.files.readers import read
+from memcalc.ledger.model import cache_growth
+from memcalc.serving import serve
+
+FALCON = {  # sizes of tiiuae/falcon-7b's config.json, Apache 2.0
+    "model_type": "falcon",
+    "architectures": ["FalconForCausalLM"],
+    "alibi": False,
+    "bias": False,
+    "hidden_size": 4544,
+    "multi_query": True,
+    "new_decoder_architecture": False,
+    "num_attention_heads": 71,
+    "num_hidden_layers": 32,
+    "parallel_attn": True,
+    "vocab_size": 65024,
+}
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("kind", [kind for kind in DRAWN if kind != "kimi_k2"])
+def test_the_same_as_a_reader(kind):
+    """Parameters, those that a token uses, the tower's, buffers; the cache, or why it is not known."""
+    fields = small_config(kind, 1)
+    ours, found = read(fields), by_transformers(fields, "small")
+    for what in ("parameters", "active_parameters", "vision_parameters", "buffer_values", "depth", "tied"):
+        assert getattr(found, what) == getattr(ours, what), what
+    assert found.embedding_parameters == ours.embedding_parameters
+    if found.cache_unknown:
+        assert "entry a token" in found.cache_unknown or "does not run" in found.cache_unknown
+        return
+    growth = cache_growth(found)
+    assert growth == cache_growth(ours)
+
+
+@pytest.fixture
+def falcon(tmp_path):
+    """A config.json of a type without a reader."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(FALCON))
+    return path
+
+
+def test_a_type_without_a_reader(falcon, capsys):
+    """Falcon-7B: its one key/value head of 64 numbers in 32 layers, and a head that is the embedding."""
+    assert main(["model", str(falcon), "--via", "transformers", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"] == 6_921_720_704
+    assert found["cache"]["bytes_per_token"] == 2 * 2 * 32 * 64
+    assert found["defaults"][0].startswith("by way of transformers 5.")
+    assert found["defaults"][1].startswith("left out: ")
+    served = serve(falcon, context=2048, via="transformers", on="rtx-4090")
+    assert served.weights_file_bytes == 2 * 6_921_720_704
+    assert served.device.components["kv_cache"] == 2048 * 8192
+    assert served.fits
+    (line,) = [one for one in served.device.lines if one.name == "a prefill pass, by its widest matrix"]
+    assert line.evidence == "assumed"
+    assert line.low == 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"engine": "vllm"}, {"tp": 2}, {"weights": "Q4_K_M"}, {"lora_slots": 2}, {"engine": "sglang"}]
+)
+def test_what_goes_by_parts_is_refused(falcon, options):
+    with pytest.raises(MemcalcError, match=r"--via"):
+        serve(falcon, context=2048, via="transformers", **options)
+
+
+@pytest.mark.parametrize(
+    ("added", "field"),
+    [
+        ({"model_type": "not_known_yet"}, "model_type"),
+        ({"use_new_experts": True}, "use_new_experts"),
+        ({"num_new_experts": 8}, "num_new_experts"),
+        ({"hidden_size": "wide"}, "config.json"),
+        ({"model_type": "clip"}, "hidden_size|model_type"),
+    ],
+)
+def test_what_is_not_understood_is_refused(added, field):
+    with pytest.raises(BadInputError, match=rf"^({field}): expected"):
+        by_transformers({**FALCON, **added}, "small")
+
+
+def test_a_file_without_sizes_is_refused():
+    with pytest.raises(BadInputError, match="hidden_size: expected the size of the model"):
+        by_transformers({"model_type": "falcon"}, "small")
+
+
+def test_heads_follow_the_class():
+    bare = by_transformers({**FALCON, "architectures": ["FalconModel"]}, "small")
+    assert bare.headless
+    scored = by_transformers({**FALCON, "architectures": ["FalconForSequenceClassification"]}, "small")
+    assert scored.parameters == bare.parameters + 2 * 4544
+
+
+def test_a_reader_comes_first():
+    served = serve("Qwen/Qwen3-0.6B", context=64, via="transformers")
+    assert served.model.via == ""
+    assert "--via transformers is not needed: a reader knows qwen3" in served.defaults
