@@ -261,3 +261,68 @@ def test_on_npus_keys_alone_set_the_block(tmp_path):
     assert options["page_bytes"] == 2048 * 1024 + convolution
     assert served.device.components["kv_cache"] == 10 * 2 * options["page_bytes"]
     assert served.device.components["state"] == 30 * 2 * options["page_bytes"]
+
+
+RECORD = json.loads((Path(__file__).parent / "recorded" / "vllm.json").read_text(encoding="utf-8"))
+
+
+def config_of(case):
+    """A config whose layers have the caches of a recorded case."""
+    common = {"vocab_size": 4096, "hidden_size": 512, "max_position_embeddings": 262_144}
+    heads = {
+        "num_attention_heads": case["kv_heads"],
+        "num_key_value_heads": case["kv_heads"],
+        "head_dim": case["head_dim"],
+    }
+    full = ["full_attention"] * case["full"]
+    if "states" not in case:
+        kinds = ["sliding_attention"] * case["windows"] + full
+        own = {"model_type": "gemma3_text", "intermediate_size": 1024, "sliding_window": case["window"]}
+        return {**common, **heads, **own, "layer_types": kinds, "num_hidden_layers": len(kinds)}
+    kinds = ["linear_attention"] * case["states"] + full
+    return {
+        **NEXT,
+        **common,
+        **heads,
+        "layer_types": kinds,
+        "num_hidden_layers": len(kinds),
+        "linear_num_key_heads": case["key_heads"],
+        "linear_num_value_heads": case["value_heads"],
+        "linear_key_head_dim": case["head"],
+        "linear_value_head_dim": case["head"],
+        "linear_conv_kernel_dim": case["kernel"],
+    }
+
+
+@pytest.mark.parametrize("number", range(len(RECORD["cases"])))
+def test_vllms_own_classes_say_the_same(tmp_path, number):
+    """Block, page, blocks of a pool of 1 GiB, groups, tokens and requests: tests/oracles/record_vllm.py."""
+    case, said = RECORD["cases"][number]["asked"], RECORD["cases"][number]["said"]
+    options = {
+        "block_size": case["block_size"],
+        "max_num_batched_tokens": case["tokens_a_pass"],
+        "kv_cache_memory": "1GiB",
+        "prefix_caching": case.get("prefix_caching", True),
+    }
+    if "states" in case:
+        options["mamba_ssm_cache_dtype"] = {16: "bfloat16", 32: "float32"}[case["state_bits"]]
+    served = hybrid(
+        tmp_path,
+        config_of(case),
+        context=case["context"],
+        engine_version="0.32",
+        on="1x h200-141g",
+        engine_options=options,
+    )
+    search = served.search
+    (one,) = search.stages
+    asked = search.request(one)
+    assert search.block == said["block"]
+    assert asked.groups == len(said["groups"])
+    assert asked.layers == max(layers for _, layers in said["groups"])
+    assert search.blocks(RECORD["pool"], one, asked) == said["blocks"]
+    assert (served.kv_pool.tokens, served.kv_pool.concurrency) == (said["tokens"], said["concurrency"])
+    if "states" in case:
+        assert served.plan.engine_options["page_bytes"] == said["page"]
+    held = sum(served.device.components.get(name, 0) for name in ("kv_cache", "state"))
+    assert held == asked.blocks * said["page"] * asked.layers

@@ -325,7 +325,15 @@ class Search:
         page = self.plan.engine_options.get("page_bytes")
         if page is not None:
             return size // (page * asked.layers)
-        return size * asked.groups // pool_bytes(self.plan, one.rank, self.block)
+        held = pool_bytes(self.plan, one.rank, self.block)
+        if asked.full:
+            return size // held
+        stage, on_rank = one.rank.stage, self.plan.parallelism.on_rank
+        whole = list(map(on_rank, stage.cache(1, self.block, lambda context, _window: context)))
+        layers = sum(layer.times * len(layer.remembering) for layer in stage.groups)
+        page = cache_bytes(self.plan, whole) // layers
+        beside = held - cache_bytes(self.plan, cache_tensors(self.plan, stage, 1, self.block))  # a draft's
+        return size * asked.groups // (page * asked.layers * asked.groups + beside)
 
     @property
     def shortest_block(self) -> int:

@@ -286,7 +286,7 @@ class VLLM(Engine):
         return context if window is None else least(context, window)
 
     def window_rule(self, options: Mapping[str, int]) -> Kept:
-        """Keep a window, the tokens on their way, and a block for where the window begins.
+        """Keep a window, the tokens on their way, and a block for where it begins, however short it is.
 
         Source: vllm-project/vllm, v1/kv_cache_interface.py, SlidingWindowSpec.max_memory_usage_bytes,
         2026-11.
@@ -297,7 +297,9 @@ class VLLM(Engine):
             if window is None:
                 return context
             moving = tokens_a_pass(options, context)
-            return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
+            if self.behaviour.whole_prompts:
+                return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
+            return (ceil_div(least(context, window - 1 + moving), block) + 1) * block
 
         return kept
 
