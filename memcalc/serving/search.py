@@ -232,12 +232,13 @@ class Search:
 
         Source: utilization x visible = weights + activation peak + non-torch + pool, vLLM's log.
         """
+        takes = [cache(partial(pool_bytes, self.plan, one.rank)) for one in self.stages]
         sizes: list[int] = []
         tokens: list[int] = []
         concurrency: list[float | None] = []
         for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
             left = self.left_for_pool(end)
-            printed = [self.printed(size, one) for size, one in zip(left, self.stages, strict=True)]
+            printed = [self.printed(*each) for each in zip(left, self.stages, takes, strict=True)]
             sizes.append(min(left))
             tokens.append(min(number for number, _ in printed))
             concurrency.append(min((requests for _, requests in printed), key=lambda number: number or 0))
@@ -299,15 +300,18 @@ class Search:
         asked = ((size, one, self.request(one)) for size, one in pools)
         return min(self.blocks(*each) for each in asked if each[2] is not None) - needed  # type: ignore[arg-type]
 
-    def printed(self, size: int, one: LoadedStage) -> tuple[int, float | None]:
-        """Return the tokens of a pool of this size, and how many requests of the plan's context it holds."""
+    def printed(self, size: int, one: LoadedStage, take: Callable[[int], int]) -> tuple[int, float | None]:
+        """Return the tokens of a pool of this size, and how many requests of the plan's context it holds.
+
+        `take` says what one sequence of so many tokens takes of it.
+        """
         plan = self.plan
         asked = self.request(one)
         split = None if self.shares is None else plan.engine.split(size, self.slot_bytes, plan.engine_options)
         if split is not None:
             return max(0, split[0]) // self.bytes_each(one, "cache"), None
         if asked is None:
-            return self.block * largest_fitting([partial(self.unused, size, one)]), None
+            return self.block * largest_fitting([lambda blocks: size - take(blocks * self.block)]), None
         blocks = self.blocks(size, one, asked)
         if asked.groups > 1 and not plan.engine.since(0, 20):
             return blocks // asked.groups * self.shortest_block, blocks / asked.blocks
@@ -341,10 +345,6 @@ class Search:
         options = self.plan.engine_options
         states = "page_bytes" in options and not options["prefix_caching"]
         return least(self.block, self.plan.context) if states else self.block
-
-    def unused(self, size: int, one: LoadedStage, blocks: int) -> int:
-        """Return what one sequence of so many blocks leaves of a pool of this size."""
-        return size - pool_bytes(self.plan, one.rank, blocks * self.block)
 
 
 def search_of(plan: ServingPlan) -> Search:
@@ -386,7 +386,7 @@ def largest_in(left: Callable[[int], int], far: int = 2**20) -> int:
     slope = there - left(2 * far)
     even = far * far if there >= 0 else 1  # windows in all layers: more tokens take no more memory
     start = max(1, far + there * far // slope) if slope else even
-    slope = left(start) - left(start + 1)
+    slope = left(start) - left(start + 1) if start > 1 else 0
     if slope > 0:
         start += left(start) // slope
     return largest(lambda number: left(number) >= 0, start=start)
