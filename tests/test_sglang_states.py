@@ -103,3 +103,14 @@ def test_the_command_names_them(tmp_path):
     line = hybrid(tmp_path, NEXT, context=8192, engine_options=options).launch_line
     assert "--max-mamba-cache-size 82" in line
     assert "--mamba-ssm-dtype bfloat16" in line
+
+
+def test_sweeps_have_no_machine(tmp_path):
+    """What fits follows from two parts of a pool; how much is held does not."""
+    numpy = pytest.importorskip("numpy")
+    contexts = numpy.array([1, 4096])
+    swept = hybrid(tmp_path, NEXT, context=contexts)
+    for total, context in zip(swept.device.total_bytes, contexts, strict=True):
+        assert total == hybrid(tmp_path, NEXT, context=int(context)).device.total_bytes
+    with pytest.raises(MemcalcError, match="--on: expected none in a sweep"):
+        hybrid(tmp_path, NEXT, context=contexts, on="1x h200-141g")

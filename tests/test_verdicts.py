@@ -99,6 +99,49 @@ def test_the_largest_load_is_the_last_that_fits():
         hold(asked, served)
 
 
+STATES = {
+    "vllm": (
+        {},
+        {"prefix_caching": False, "max_num_seqs": 64},
+        {"max_num_seqs": 16},
+        {"kv_cache_memory": "9GiB"},
+    ),
+    "sglang": ({}, {"max_mamba_cache_size": 30}, {"mamba_full_memory_ratio": 0.2}),
+    "ktransformers": ({}, {"max_mamba_cache_size": 300}),
+    "llama.cpp": ({}, {"rs_seq": 2}),
+    "transformers": ({},),
+}
+
+
+def test_so_it_is_where_layers_keep_states():
+    """Blocks, slots, and what an engine wants before it starts: the largest load is the last that fits."""
+    draw, answered = random.Random(SEED), 0
+    for number in range(60):
+        name = list(STATES)[number % len(STATES)]
+        asked = {
+            "context": round(2 ** draw.uniform(0, 17)),
+            "batch": round(2 ** draw.uniform(0, 7)),
+            "engine": name,
+            "on": f"{draw.choice((1, 2, 4))}x {draw.choice(('rtx-4090', 'l40s-ecc', 'h100-80g', 'b200'))}",
+            "weights": "Q4_K_M" if name == "llama.cpp" else draw.choice((None, "fp8")),
+            "engine_options": draw.choice(STATES[name]),
+        }
+        try:
+            served = serve(draw.choice(("Qwen/Qwen3.5-27B", "Qwen/Qwen3.5-35B-A3B")), **asked)
+        except MemcalcError:
+            continue
+        if served.fits is None:  # the host's memory is not known
+            continue
+        answered += 1
+        hold(asked, served)
+        for load in ("context", "batch"):
+            most = getattr(served, f"max_{load}")
+            if 0 < most < LIMIT:
+                assert again(asked, served, **{load: most}) in (True, None), asked
+                assert again(asked, served, **{load: most + 1}) in (False, None), asked
+    assert answered > 30
+
+
 @pytest.mark.slow
 def test_the_same_of_two_thousand_plans():
     """And a plan that is asked anew with the largest load agrees, wherever the engine takes it."""

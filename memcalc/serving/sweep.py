@@ -385,6 +385,12 @@ def swept_estimate(source: str | PathLike[str] | Source, options: ServingOptions
         refuse(replace(options, context=smallest[CONTEXT], batch=largest[BATCH]))
     plan = resolve(source, replace(options, context=largest[CONTEXT], batch=largest[BATCH]))
     plan.engine.check_sweep(dict(options.engine_options))
+    if plan.machine is not None and plan.engine.split(0, 1, plan.engine_options) is not None:
+        expected, remedy = (
+            "none in a sweep of a model with states",
+            f"its pool is divided: {ASK_SINGLE_PLANS}",
+        )
+        raise BadInputError("--on", expected, options.on, remedy)
     if plan.layers_by_device:
         raise BadInputError("--on", "devices of one kind in a sweep", options.on, ASK_SINGLE_PLANS)
     return ServingSweep(plan._replace(context=options.context, batch=options.batch))
