@@ -205,3 +205,67 @@ def test_another_one_is_refused_with_the_option_to_state():
     with pytest.raises(BadInputError, match=r"kv_cache_scheme: expected floats of 8 bits.*add --kv"):
         serve(quantised(stated), context=8192, engine="vllm")
     assert serve(quantised(stated), context=8192, engine="vllm", kv="fp8").plan.kv[0].id == "fp8"
+
+
+# Formats module by module
+
+MLX = {"group_size": 64, "bits": 4}
+GATES_OF_EIGHT = {f"model.layers.{layer}.mlp.gate": {"group_size": 64, "bits": 8} for layer in range(48)}
+
+
+def size_with(name, stated):
+    served = serve(Source("x", {**fields_of(name), "quantization_config": stated}, "x"), context=64)
+    return served.plan.weights, int(served.weights_file_bytes)
+
+
+def test_mlx_may_give_modules_bits_of_their_own():
+    """Routers of 8 bits: codes, and a scale and a bias of 16 bits for 64 of them, in place of 16 bits."""
+    name, all_four = size_with(MOE, MLX)
+    assert name == "mlx-4bit-g64"
+    router = 128 * 2048
+    eight = router + router // 64 * 4
+    assert size_with(MOE, {**MLX, **GATES_OF_EIGHT})[1] == all_four + 48 * (eight - 2 * router)
+    embedding = 151_936 * 2048
+    plain_head = size_with(MOE, {**MLX, "lm_head": {"bits": 8, "group_size": 64}})[1]
+    assert plain_head == all_four + embedding // 2
+    experts = {"model.layers.0.mlp.switch_mlp.down_proj": {"group_size": 64, "bits": 6}}
+    assert size_with(MOE, {**MLX, **experts})[1] == all_four + 128 * 2048 * 768 // 4
+    kept = size_with(MOE, {**MLX, "model.layers.0.self_attn.q_proj": False})[1]
+    query = 4096 * 2048
+    assert kept == all_four + 2 * query - (query // 2 + query // 64 * 4)
+
+
+def test_nvidias_mixed_precision_is_read_module_by_module():
+    """FP8 with two scales, NVFP4 with two, NVFP4 of weights alone with one; the rest has its 16 bits."""
+    _, plain = size_with(QWEN3, None)
+    listed = {
+        "model.layers.0.self_attn.q_proj": {"quant_algo": "FP8"},
+        "model.layers.1.mlp.up_proj": {"quant_algo": "NVFP4", "group_size": 16},
+        "lm_head": {"quant_algo": "W4A16_NVFP4", "group_size": 16},
+    }
+    mixed = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": listed}
+    name, size = size_with(QWEN3, {**mixed, "exclude_modules": ["mtp*"], "kv_cache_quant_algo": None})
+    query, up, head = 4096 * 4096, 4096 * 12_288, 151_936 * 4096
+    saved = (query - 8) + (2 * up - up // 2 - up // 16 - 8) + (2 * head - head // 2 - head // 16 - 4)
+    assert (name, size) == ("mixed", plain - saved)
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        ({**MLX, "model.layers.0.mlp.gate": {"bits": 7, "group_size": 64}}, "affine quantisation"),
+        ({**MLX, "model.layers.0.new_module": {"bits": 8, "group_size": 64}}, "modules of qwen3_moe"),
+        ({**MLX, "model.layers.0.mlp.gate": {"bits": 8, "group_size": 64, "mode": "mxfp4"}}, "affine"),
+        ({"quant_algo": "MIXED_PRECISION"}, "an object of modules"),
+        (
+            {"quant_algo": "MIXED_PRECISION", "quantized_layers": {"lm_head": {"quant_algo": "MXFP8"}}},
+            "one of FP8, NVFP4, W4A16_NVFP4",
+        ),
+        ({"quant_method": "auto-round", "bits": 4, "group_size": 128}, "given 'auto-round'; add --weights"),
+        ({"quant_method": "torchao", "quant_type": {}}, "given 'torchao'; add --weights"),
+        ({**GPTQ, "pack_dtype": "int16"}, "pack_dtype"),
+    ],
+)
+def test_what_is_not_understood_of_them_is_refused(stated, says):
+    with pytest.raises((BadInputError, LookupError), match=says):
+        size_with(MOE, stated)

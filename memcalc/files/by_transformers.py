@@ -218,12 +218,8 @@ def unknown_fields(said: Mapping[str, Any], made: Any, where: str) -> Iterator[s
     declared = {*type(made).__dataclass_fields__, *made.attribute_map, *made.sub_configs, *UNDERSTOOD}
     code = code_of(type(made))
     for field, value in said.items():
-        if (
-            field in declared
-            or value in EMPTY
-            or field in harmless_fields()
-            or re.search(rf"\b{field}\b", code)
-        ):
+        known = field in declared or field in harmless_fields() or HARMLESS.search(field)
+        if known or value in EMPTY or re.search(rf"\b{re.escape(field)}\b", code):
             continue
         if value is True or isinstance(value, list | dict) or is_count(value):
             expected = f"only fields that {type(made).__name__} knows"
@@ -284,8 +280,7 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
     state, own = written(model)
     many = Counter(re.sub(r"\.experts\.\d+\.", ".experts.{expert}.", name) for name in state)
     ends, types = places(model), {name: type(one).__name__ for name, one in model.named_modules()}
-    parameters = {name.rpartition(".")[2] for name, _ in model.named_parameters(remove_duplicate=False)}
-    buffers = {name.rpartition(".")[2] for name in own.values()} - parameters
+    buffers = {name for name, _ in model.named_buffers()}
     outside: list[tuple[str, Part]] = []
     layers: dict[int, list[Tensor]] = {}
     vision: list[Tensor] = []
@@ -295,7 +290,7 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
             continue
         name = re.sub(r"\.experts\.\d+\.", ".experts.{expert}.", full)
         shape = tuple(item.shape)
-        kind = "buffer" if name.rpartition(".")[2] in buffers else kind_of(name, shape, types)
+        kind = "buffer" if own.get(id(item)) in buffers else kind_of(name, shape, types)
         found = LAYER.match(name)
         if SEES.search(name.split(".layers.")[0]) and not name.startswith(TEXT):
             vision += [] if kind == "buffer" else [Tensor(name, shape, kind)]

@@ -27,19 +27,21 @@ __all__ = ["Scheme", "exclude_modules", "scheme", "zero_biases"]
 
 FIELD = "quantization_config"
 ASIDE = "add --weights to leave it aside"
+MIXED = "MIXED_PRECISION"
 
 
 class Scheme(NamedTuple):
     """A format, the names of modules that keep the 16-bit one, and who stores it so.
 
     `excluded` are names of modules or patterns. `method` is the quantization_config's, `layout` what it says
-    beside it of the arrays (compressed-tensors).
+    beside it of the arrays (compressed-tensors). `others` are modules with a format of their own, by name.
     """
 
     format: Format
     excluded: tuple[str, ...]
     method: str = ""
     layout: str = ""
+    others: tuple[tuple[str, str], ...] = ()
 
     @property
     def quantizer(self) -> str:
@@ -68,12 +70,25 @@ def scheme(stated: object) -> Scheme:
     known = {"quant_method", *lists, *harmless.split()}
     fields = {name: value for name, value in stated.items() if name in lists}
     chosen = read(Fields(stated, known))
+    others = own_formats_of(method, stated, known)
     for name, value in stated.items():
         if value and name not in known:
             raise BadInputError(f"{FIELD}.{name}", "nothing", value, f"it may change what is stored; {ASIDE}")
     kept_out = tuple(entry for name in fields for entry in names_in(name, fields[name]))
     layout = stated.get("format")
-    return Scheme(chosen, kept_out, method, layout if isinstance(layout, str) else "")
+    return Scheme(chosen, kept_out, method, layout if isinstance(layout, str) else "", others)
+
+
+def own_formats_of(method: str, stated: Mapping[str, object], known: set[str]) -> tuple[tuple[str, str], ...]:
+    """Return the modules that have a format of their own; most configs have none, and load nothing for it."""
+    by_module = {name for name, value in stated.items() if isinstance(value, dict) or "." in name}
+    if stated.get("quant_algo") != MIXED and not (method == "mlx" and by_module):
+        return ()
+    from memcalc.files.by_module import own_formats
+
+    found = tuple(own_formats(method, stated))
+    known |= by_module if method == "mlx" else {"quantized_layers"}
+    return found
 
 
 def names_in(field: str, value: object) -> Iterator[str]:
@@ -199,7 +214,10 @@ def mxfp4(_fields: Fields) -> Format:
 
 def modelopt(fields: Fields) -> Format:
     """Read NVIDIA's FP8 (a scale for the activations beside each weight's) or NVFP4."""
-    if fields.get("quant_algo", "FP8", "NVFP4") == "FP8":
+    algorithm = fields.get("quant_algo", "FP8", "NVFP4", MIXED)
+    if algorithm == MIXED:  # module by module; what is not listed keeps its 16 bits
+        return Format("mixed", 16, kinds=frozenset())
+    if algorithm == "FP8":
         return replace(named("fp8", "quant_algo"), matrix_bits=32)
     fields.get("group_size", None, 16)
     return named("nvfp4", "quant_algo")
@@ -308,6 +326,15 @@ def means(pattern: Pattern, module: str) -> bool:
     return pattern.template in paths
 
 
+def without_nesting(name: str) -> str:
+    """Return a name as if the text model stood alone, and not beside a tower.
+
+    >>> without_nesting("model.language_model.layers.0.mlp")
+    'model.layers.0.mlp'
+    """
+    return name.removeprefix("language_model.").replace("model.language_model.", "model.")
+
+
 def patterns(entry: str, depth: int) -> list[Pattern]:
     """Return a list's entry as patterns; one that is a regular expression with digits asks every layer."""
     if entry.startswith("re:"):
@@ -315,7 +342,7 @@ def patterns(entry: str, depth: int) -> list[Pattern]:
             raise BadInputError(FIELD, f"{PATTERN}, after re:", entry, ASIDE)
         layers = range(depth) if re.search(r"\d", entry) else [None]
         return [Pattern(entry, layer, entry) for layer in layers]
-    plain = entry.removeprefix("language_model.").replace("model.language_model.", "model.")
+    plain = without_nesting(entry)
     if re.search(r"experts\.\d", plain):
         raise BadInputError(FIELD, "modules of all experts alike", entry, f"single experts differ; {ASIDE}")
     found = re.search(r"(^|\.)layers\.(\d+)(\*?)(?=\.|$)", plain)
@@ -392,7 +419,8 @@ def meanings(model: Model, layer: Layer, grouped: Grouped) -> dict[str, list[Pat
     found = {}
     for tensor in layer.weights():
         module = module_of(tensor.name)
-        spellings = {module, spelled(f"{module}.", words).removesuffix(".")}
+        family = spelled(f"{module}.", words).removesuffix(".")
+        spellings = {module, family, without_nesting(family)}
         groups = (same for same in grouped.values() if any(means(same[0], one) for one in spellings))
         found[tensor.name] = [one for same in groups for one in same]
     return found

@@ -170,14 +170,23 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
     """
     activation = format_named(dtype if dtype != "fp32" or weights is None else "bf16")
     unmatched: tuple[str, ...] = ()
+    outside: dict[str, str] = {}
     form = format_named(dtype if weights is None else plain_name(weights))
     if own is not None:
         form = own.format
-        if own.excluded:
+        if own.others:
+            from memcalc.files.mixed import with_own_formats
+
+            model, outside, unmatched = with_own_formats(model, own, activation)
+        elif own.excluded:
             from memcalc.files.quantization import exclude_modules
 
             model, unmatched = exclude_modules(model, own, activation)
-    rule = uniform_rule(form) if form.is_plain else weight_only_rule(form, activation)
+    rule = uniform_rule(form) if form.is_plain and form.kinds else weight_only_rule(form, activation)
+    if outside:
+        from memcalc.files.mixed import of_name
+
+        rule = partial(of_name, outside, rule)
     return StoredModel(model, rule, form, activation, unmatched=unmatched, own=own is not None)
 
 

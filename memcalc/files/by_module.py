@@ -1,0 +1,79 @@
+"""Formats that a quantization_config gives module by module: MLX's mixes, NVIDIA's mixed precision."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.ledger.formats import format_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["own_formats"]
+
+ASIDE = "add --weights to leave it aside"
+PLAIN = ""  # stands for the format of what is not quantised
+# NVIDIA/TensorRT-Model-Optimizer, export of unified checkpoints (quant_algo by layer), 2026-11
+ALGORITHMS = {"FP8": "fp8-static", "NVFP4": "nvfp4", "W4A16_NVFP4": "nvfp4a16"}
+
+
+def own_formats(method: str, stated: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the modules to which a quantization_config gives a format of their own, with its name.
+
+    Parameters
+    ----------
+    method : str
+        The method of the quantization_config.
+    stated : mapping
+        The quantization_config.
+
+    Raises
+    ------
+    BadInputError
+        A module's entry is not understood.
+
+    """
+    if method == "mlx":
+        for name, value in stated.items():
+            if isinstance(value, dict) or (value is False and "." in name):
+                yield name.replace(".switch_mlp.", ".experts.{expert}."), of_mlx(name, value)
+        return
+    listed = stated.get("quantized_layers")
+    if not isinstance(listed, dict) or not listed:
+        raise BadInputError("quantization_config.quantized_layers", "an object of modules", listed, ASIDE)
+    found: dict[str, str] = {}
+    for name, value in listed.items():
+        algorithm = value.get("quant_algo") if isinstance(value, dict) else value
+        form = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
+        if form is None or (isinstance(value, dict) and value.get("group_size", 16) != 16):
+            expected = f"one of {', '.join(ALGORITHMS)}, in groups of 16"
+            raise BadInputError(f"quantization_config.quantized_layers.{name}", expected, value, ASIDE)
+        entry = re.sub(r"(^|\.)experts\.\d+\.", r"\1experts.{expert}.", name)
+        if found.setdefault(entry, form) != form:
+            raise BadInputError(
+                f"quantization_config.quantized_layers.{name}", f"{found[entry]} for all experts", form, ASIDE
+            )
+    yield from found.items()
+
+
+def of_mlx(name: str, value: Any) -> str:
+    """Return the format that MLX gives a module: bits and group of its own, or none."""
+    if value is False:
+        return PLAIN
+    bits, group = value.get("bits"), value.get("group_size")
+    form = f"mlx-{bits}bit-g{group}"
+    try:
+        known = format_named(form)
+    except UnknownNameError:
+        known = None
+    if (
+        known is None
+        or value.get("mode", "affine") != "affine"
+        or set(value) - {"bits", "group_size", "mode"}
+    ):
+        raise BadInputError(
+            f"quantization_config.{name}", "bits and group_size of affine quantisation", value, ASIDE
+        )
+    return form
