@@ -10,10 +10,11 @@ import pytest
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.api import model as load_model
 from memcalc.files.readers import read
+from memcalc.files.readers.vision import Patches
 from memcalc.files.sources import source
 from memcalc.files.tensor_names import header
 from memcalc.formula import derive, lift, prove, symbols
-from memcalc.ledger.parts import GQA, MLP, MoE, Patches, PositionTable
+from memcalc.ledger.parts import GQA, MLP, MoE, PositionTable
 from memcalc.ledger.tensor import count
 from memcalc.serving import serve
 

@@ -94,6 +94,14 @@ ONE_FOR_ALL = {  # matrices of all experts in one tensor
     "experts.{expert}.up_proj.weight": "experts.gate_up_proj",
     "experts.{expert}.down_proj.weight": "experts.down_proj",
 }
+GEMMA4 = {
+    "layer_scalar.value": "layer_scalar",
+    **{f"router.{name}.value": f"router.{name}" for name in ("scale", "per_expert_scale")},
+    "moe.gate.": "router.proj.",
+    **{f"moe.{ours}": theirs for ours, theirs in ONE_FOR_ALL.items()},
+}
+BACKBONE = gpt("backbone.embeddings.", "backbone.layers.", "backbone.norm_f.")
+FALCON_H1 = {"model.norm.": "model.final_layernorm."}
 QWEN_VL = {
     "model.": "model.language_model.",
     "vision_tower.patches.": "vision_tower.patch_embed.proj.",
@@ -256,6 +264,48 @@ SPELLINGS: dict[str, Spelling] = {
         # Before version 5 transformers had a level more: index of https://github.com/Ibtasam-98/medgemma-27b-it,
         # commit 2488902, 2026-11.
         also=(("vision_tower.", "vision_tower.vision_model."),),
+    ),
+    "kimi_linear": Spelling(
+        {
+            **renamed("experts.{{expert}}.{}_proj.", gate="experts.{expert}.w1.", up="experts.{expert}.w3."),
+            "experts.{expert}.down_proj.": "experts.{expert}.w2.",
+            "mlp.": "block_sparse_moe.",
+        }
+    ),
+    "mamba2": Spelling(BACKBONE),
+    "nemotron_h": Spelling(BACKBONE),
+    "falcon_h1": Spelling(FALCON_H1),
+    "bamba": Spelling(FALCON_H1),
+    "granitemoehybrid": Spelling(GRANITE_EXPERTS),
+    "gemma4_text": Spelling(GEMMA4),
+    "gemma4": Spelling(
+        {
+            **GEMMA4,
+            "model.": "model.language_model.",
+            "vision_tower.patches.": "vision_tower.patch_embedder.input_proj.",
+            "vision_tower.positions.weight": "vision_tower.patch_embedder.position_embedding_table",
+            **{
+                f"{VISION}self_attn.{letter}_proj.weight": f"{VISION}self_attn.{letter}_proj.linear.weight"
+                for letter in "qkvo"
+            },
+            **{
+                f"{VISION}self_attn.{letter}_proj.bias": f"{VISION}self_attn.{letter}_proj.linear.bias"
+                for letter in "qkvo"
+            },
+            **{
+                f"{VISION}mlp.{name}_proj.weight": f"{VISION}mlp.{name}_proj.linear.weight"
+                for name in ("gate", "up", "down")
+            },
+            **{f"{name}.value": name for name in ("std_bias", "std_scale")},
+            **{
+                f"{side}_{end}.value": f"{side}_{end}"
+                for side in ("input", "output")
+                for end in ("min", "max")
+            },
+            "vision_tower.layers.": "vision_tower.encoder.layers.",
+            "vision_tower.": "model.vision_tower.",
+            "embed_vision.": "model.embed_vision.",
+        }
     ),
     "kimi_k25": Spelling(
         {

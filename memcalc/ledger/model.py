@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "Model", "cache_growth", "everything", "summary"]
 
+# what gives every layer a vector of a token of its own
+PER_LAYER = ("embed_tokens_per_layer", "per_layer_model_projection", "per_layer_projection_norm")
+
 
 def everything(context: int, window: int | None) -> int:
     """Keep what the architecture needs: the tokens that a window can still see, or all of them.
@@ -64,7 +67,8 @@ class Layer:
     @cached_property
     def remembering(self) -> Named:
         """The parts that have a cache at all."""
-        return tuple((name, part) for name, part in self.parts if type(part).cache is not Part.cache)
+        own = (pair for pair in self.parts if type(pair[1]).cache is not Part.cache)
+        return tuple((name, part) for name, part in own if not getattr(part, "borrows", False))
 
 
 @dataclass(frozen=True, repr=False)
@@ -211,8 +215,9 @@ class Model:
 
     @property
     def buffer_values(self) -> int:
-        """Numbers of the checkpoint's buffers, which are no parameters."""
-        return count(tensor for tensor in self.weights() if tensor.kind == "buffer")
+        """Numbers of the checkpoint's buffers, those of the vision tower too, which are no parameters."""
+        both = (*self.weights(), *self.vision_weights())
+        return count(tensor for tensor in both if tensor.kind == "buffer")
 
     @property
     def mtp_parameters(self) -> int:
@@ -228,7 +233,7 @@ class Model:
     @property
     def vision_parameters(self) -> int:
         """Parameters of the vision tower and of its projection."""
-        return count(self.vision_weights())
+        return count(tensor for tensor in self.vision_weights() if tensor.kind != "buffer")
 
     def map_layers(
         self, change: Callable[[Layer, Any], Layer], keys: Iterable[Hashable] | None = None
@@ -278,6 +283,7 @@ class Model:
             "model.embed_tokens": first == 0 or (self.tied and last == end),
             "model.embed_positions": first == 0,
             "model.embed_norm": first == 0,
+            **{f"model.{name}": first == 0 for name in PER_LAYER},
             "model.norm": last == end,
         }
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
+from transformers.cache_utils import DummyLayer
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
@@ -167,12 +169,21 @@ def text_parameters(model):
     return [(name, item) for name, item in model.named_parameters() if not name.startswith(SEEING)]
 
 
-EXPERTS = (".mlp.experts.", ".block_sparse_moe.experts.")
+EXPERTS = ".experts."
+CHOSEN = ("num_experts_per_tok", "top_k_experts")
 
 
 def is_expert(name):
     """Whether a parameter holds routed experts; they lie along its first axis."""
-    return any(word in name for word in EXPERTS)
+    return EXPERTS in name
+
+
+def chosen_experts(config):
+    """How many experts a token uses, under the class's own word."""
+    found = [getattr(config, name) for name in CHOSEN if getattr(config, name, None)]
+    if not found:
+        raise ValueError("experts of which a token uses nobody knows how many")
+    return found[0]
 
 
 def active(model):
@@ -180,7 +191,7 @@ def active(model):
     unused, parameters = 0, text_parameters(model)
     for name, item in parameters:
         if is_expert(name):
-            chosen = model.config.get_text_config().num_experts_per_tok
+            chosen = chosen_experts(model.config.get_text_config())
             unused += item[0].numel() * (item.shape[0] - chosen)
     return sum(item.numel() for _, item in parameters) - unused
 
@@ -209,13 +220,19 @@ def counts(model):
     }
 
 
+def handed_over(model, held):
+    """The cache under the name that the class has for it."""
+    named = inspect.signature(model.forward).parameters
+    return {"cache_params" if "cache_params" in named else "past_key_values": held, "use_cache": True}
+
+
 def run(model, batch, *pieces):
     """The cache after the tokens of all pieces, one forward pass each."""
     held = DynamicCache(config=model.config)
     for tokens in pieces:
         ids = torch.zeros((batch, tokens), dtype=torch.long, device=model.device)
         with torch.no_grad():
-            model(ids, past_key_values=held, use_cache=True, logits_to_keep=1)
+            model(ids, **handed_over(model, held), logits_to_keep=1)
     return held
 
 
@@ -229,7 +246,12 @@ def layers_held(held):
     for layer in held.layers:
         if hasattr(layer, "recurrent_states"):
             assert layer.number_of_states == 1
-            yield (*layer.conv_states.values(), *layer.recurrent_states.values())
+            states = (*layer.conv_states.values(), *layer.recurrent_states.values())
+            both = (*states, getattr(layer, "keys", None), getattr(layer, "values", None))
+            yield tuple(item for item in both if item is not None)
+            continue
+        if isinstance(layer, DummyLayer):  # nothing is kept: of an earlier layer, or of none
+            yield ()
             continue
         found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
         assert found - {"indexer_keys"} == {"keys", "values"}, found
@@ -274,7 +296,7 @@ def _figures(text):
     at_first = cache_in_short(held)
     ids = torch.zeros((1, second - first), dtype=torch.long, device="meta")
     with torch.no_grad():
-        model(ids, past_key_values=held, use_cache=True, logits_to_keep=1)
+        model(ids, **handed_over(model, held), logits_to_keep=1)
     cached = {f"1 x {first}": at_first, f"1 x {second}": cache_in_short(held)}
     return json.dumps({**counts(model), "tensors": digest(tensors(model)), "cache": cached})
 

@@ -323,6 +323,210 @@ def gemma3(draw):
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
+def gemma4_text(draw):
+    """Layers that borrow need one of each kind before them; heads have two widths."""
+    fields = stream(draw, head_dim_needed=True)
+    heads, depth = fields["num_attention_heads"], draw.randint(3, 6)
+    fewer = draw.choice([number for number in (1, 2, 3, 4, 6, 12) if heads % number == 0])
+    first = ["sliding_attention", "full_attention"]
+    rest = [draw.choice(first) for _ in range(depth - 3)]
+    fields |= {
+        "num_hidden_layers": depth,
+        "layer_types": [*first, *rest, "full_attention"],
+        "sliding_window": draw.randint(5, 150),
+        "global_head_dim": 4 * draw.randint(2, 10),
+        "hidden_size_per_layer_input": draw.choice((0, draw.randint(3, 20))),
+        "vocab_size_per_layer_input": fields["vocab_size"],
+        "pad_token_id": 0,
+    }
+    fields |= some(
+        draw,
+        attention_k_eq_v=draw.random() < 0.6,
+        num_global_key_value_heads=draw.choice((None, fewer)),
+        num_kv_shared_layers=draw.randint(0, depth - 2) if fields["hidden_size_per_layer_input"] else 0,
+        use_double_wide_mlp=draw.random() < 0.5,
+        attention_bias=draw.random() < 0.5,
+    )
+    if draw.random() < 0.5:
+        experts = draw.randint(2, 6)
+        fields |= {
+            "enable_moe_block": True,
+            "num_experts": experts,
+            "moe_intermediate_size": draw.randint(5, 80),
+        }
+        fields |= {"top_k_experts": draw.randint(1, experts)}
+    return fields
+
+
+def gemma4(draw):
+    """With a tower, or without one."""
+    heads = draw.choice((1, 2, 3))
+    vision = {
+        "model_type": "gemma4_vision",
+        "hidden_size": draw.randint(9, 90),
+        "intermediate_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "num_key_value_heads": draw.choice((1, heads)),
+        "head_dim": 4 * draw.randint(1, 9),
+        "patch_size": draw.randint(2, 5),
+        "position_embedding_size": draw.randint(9, 90),
+    }
+    vision |= some(draw, use_clipped_linears=draw.random() < 0.6, standardize=draw.random() < 0.6)
+    vision |= some(draw, attention_bias=draw.random() < 0.6)
+    fields = {"text_config": gemma4_text(draw) | some(draw, model_type="gemma4_text")}
+    if draw.random() < 0.8:
+        fields["vision_config"] = vision
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
+def ssm(draw, fields):
+    """Mamba-2 under the fields that begin with mamba_: heads that make up the inner width."""
+    groups = draw.choice((1, 2))
+    heads = groups * draw.randint(1, 3)
+    fields["hidden_size"] = heads * fields["num_attention_heads"] * 2 * draw.randint(1, 4)
+    inner = 2 * fields["hidden_size"]
+    return {
+        "mamba_n_heads": heads,
+        "mamba_d_head": draw.choice(("auto", inner // heads)),
+        "mamba_n_groups": groups,
+        "mamba_d_state": draw.randint(3, 20),
+        "mamba_d_conv": draw.randint(2, 4),
+        "mamba_expand": 2,
+    } | some(draw, mamba_conv_bias=draw.random() < 0.6, mamba_proj_bias=draw.random() < 0.5)
+
+
+def hybrid_stream(draw):
+    """Widths and heads of a model whose heads have no width of their own."""
+    fields = stream(draw, any_width=False) | {"pad_token_id": 0, "max_position_embeddings": 512}
+    fields.pop("head_dim", None)
+    return fields
+
+
+def bamba(draw):
+    """Half of a head is rotated: its width is a multiple of 4."""
+    fields = hybrid_stream(draw)
+    fields |= ssm(draw, fields)
+    fields["hidden_size"] *= 2
+    heads, inner = fields["mamba_n_heads"], 2 * fields["hidden_size"]
+    depth = fields["num_hidden_layers"]
+    fields |= {"mamba_d_head": draw.choice(("auto", inner // heads))}
+    fields["attn_layer_indices"] = sorted({depth - 1, *draw.sample(range(depth), draw.randint(0, depth))})
+    return fields | some(draw, attention_bias=draw.random() < 0.5, mlp_bias=draw.random() < 0.5)
+
+
+def falcon_h1(draw):
+    """The inner width may be another than twice the stream's."""
+    fields = hybrid_stream(draw)
+    fields |= ssm(draw, fields)
+    inner = draw.choice((None, fields["mamba_n_heads"] * 2 * draw.randint(2, 9)))
+    width = (inner or 2 * fields["hidden_size"]) // fields["mamba_n_heads"]
+    fields |= {"mamba_d_ssm": inner, "mamba_d_head": draw.choice(("auto", width))}
+    fields |= some(draw, mamba_rms_norm=draw.random() < 0.5, projectors_bias=draw.random() < 0.5)
+    return fields | some(draw, attention_bias=draw.random() < 0.5, mlp_bias=draw.random() < 0.5)
+
+
+def granitemoehybrid(draw):
+    """With routed experts beside the shared one, or without."""
+    fields = hybrid_stream(draw)
+    fields |= ssm(draw, fields)
+    experts, depth = draw.choice((0, draw.randint(2, 6))), fields["num_hidden_layers"]
+    kinds = [draw.choice(("mamba", "attention")) for _ in range(depth - 1)]
+    fields |= {"layer_types": [*kinds, "attention"], "num_local_experts": experts}
+    fields |= {"num_experts_per_tok": draw.randint(1, experts or 1)}
+    fields |= {"shared_intermediate_size": draw.randint(5, 80)}
+    return fields | some(draw, attention_bias=draw.random() < 0.5, position_embedding_type="nope")
+
+
+def mamba2(draw):
+    """Nothing but state space layers."""
+    groups = draw.choice((1, 2))
+    heads, width = groups * draw.randint(1, 3), draw.randint(3, 12)
+    return {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": heads * width,
+        "num_hidden_layers": draw.randint(1, 5),
+        "num_heads": heads,
+        "head_dim": 2 * width,
+        "n_groups": groups,
+        "state_size": draw.randint(3, 20),
+        "conv_kernel": draw.randint(2, 4),
+        "expand": 2,
+        "pad_token_id": 0,
+    } | some(
+        draw,
+        use_bias=draw.random() < 0.5,
+        use_conv_bias=draw.random() < 0.5,
+        tie_word_embeddings=draw.random() < 0.5,
+        time_step_rank=draw.randint(2, 9),
+    )
+
+
+def nemotron_h(draw):
+    """Layers by letters or by words; latent experts or not."""
+    fields = stream(draw, head_dim_needed=True) | {"pad_token_id": 0, "tie_word_embeddings": False}
+    groups, experts = draw.choice((1, 2)), 2 * draw.randint(1, 4)
+    letters = "M*" + "".join(draw.choice("M*-E") for _ in range(fields["num_hidden_layers"]))
+    words = {"M": "linear_attention", "*": "full_attention", "-": "mlp", "E": "moe"}
+    listed = {"layers_block_type": [words[letter] for letter in letters]}
+    fields |= draw.choice(({"hybrid_override_pattern": letters}, listed))
+    return (
+        fields
+        | {
+            "num_hidden_layers": len(letters),
+            "mamba_num_heads": groups * draw.randint(1, 3),
+            "mamba_head_dim": 2 * draw.randint(2, 9),
+            "n_groups": groups,
+            "ssm_state_size": draw.randint(3, 20),
+            "conv_kernel": draw.randint(2, 4),
+            "n_routed_experts": experts,
+            "num_experts_per_tok": draw.randint(1, experts),
+            "moe_intermediate_size": draw.randint(5, 80),
+            "moe_shared_expert_intermediate_size": draw.randint(5, 80),
+            "moe_latent_size": draw.choice((None, draw.randint(5, 80))),
+        }
+        | some(draw, use_bias=draw.random() < 0.5, use_conv_bias=draw.random() < 0.5)
+        | ({} if "E" in letters else some(draw, mlp_bias=draw.random() < 0.5))
+    )
+
+
+def kimi_linear(draw):
+    """Layers by words, or by numbers in an object as published."""
+    fields = stream(draw) | {"pad_token_id": 0, "tie_word_embeddings": False}
+    fields.pop("head_dim", None)
+    depth, experts = fields["num_hidden_layers"], 2 * draw.randint(1, 4)
+    heads, size, kernel = draw.randint(1, 4), 2 * draw.randint(2, 9), draw.randint(2, 4)
+    full = sorted({depth, *draw.sample(range(1, depth + 1), draw.randint(0, depth))})
+    words = ["full_attention" if index + 1 in full else "linear_attention" for index in range(depth)]
+    plain = {"linear_num_heads": heads, "linear_head_dim": size, "linear_conv_kernel_dim": kernel}
+    nested = {
+        "full_attn_layers": full,
+        "kda_layers": [each for each in range(1, depth + 1) if each not in full],
+    }
+    nested |= {"num_heads": heads, "head_dim": size, "short_conv_kernel_size": kernel}
+    fields |= draw.choice((plain | {"layer_types": words}, {"linear_attn_config": nested}))
+    return (
+        fields
+        | {
+            "num_key_value_heads": fields["num_attention_heads"],
+            "q_lora_rank": draw.choice((None, draw.randint(8, 60))),
+            "kv_lora_rank": draw.randint(8, 60),
+            "qk_rope_head_dim": 2 * draw.randint(2, 9),
+            "qk_nope_head_dim": draw.randint(4, 30),
+            "v_head_dim": draw.randint(4, 30),
+            "num_experts": experts,
+            "num_experts_per_token": draw.randint(1, experts),
+            "moe_intermediate_size": draw.randint(5, 80),
+        }
+        | some(
+            draw,
+            num_shared_experts=draw.randint(1, 3),
+            first_k_dense_replace=draw.randint(0, depth),
+            attention_bias=draw.random() < 0.6,
+        )
+    )
+
+
 def gpt_oss(draw):
     """`intermediate_size` is an expert's width."""
     experts, fields = draw.randint(2, 9), stream(draw)
@@ -518,6 +722,14 @@ DRAWN = {
     "gemma2": gemma2,
     "gemma3_text": gemma3_text,
     "gemma3": gemma3,
+    "kimi_linear": kimi_linear,
+    "bamba": bamba,
+    "falcon_h1": falcon_h1,
+    "granitemoehybrid": granitemoehybrid,
+    "mamba2": mamba2,
+    "nemotron_h": nemotron_h,
+    "gemma4_text": gemma4_text,
+    "gemma4": gemma4,
     "gpt_oss": gpt_oss,
     "glm4_moe": glm4_moe,
     **{model_type: decoder(model_type) for model_type in PLAIN},

@@ -51,6 +51,14 @@ READERS: Registry[Reader] = Registry(
         "gemma2": "gemma:gemma2",
         "gemma3_text": "gemma:gemma3_text",
         "gemma3": "gemma:gemma3",
+        "bamba": "mamba:bamba",
+        "falcon_h1": "mamba:falcon_h1",
+        "granitemoehybrid": "mamba:granitemoehybrid",
+        "mamba2": "mamba:mamba2",
+        "kimi_linear": "kimi_linear:kimi_linear",
+        "nemotron_h": "mamba:nemotron_h",
+        "gemma4_text": "gemma4:gemma4_text",
+        "gemma4": "gemma4:gemma4",
         "gpt_oss": "gpt_oss:gpt_oss",
         "glm4_moe": "glm:glm4_moe",
         **dict.fromkeys(PLAIN, "plain:plain"),
@@ -67,7 +75,7 @@ INSIDE: Registry[Reader] = Registry(
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
-    "qwen3_vl_moe_vision",
+    "qwen3_vl_moe_vision", "gemma4_vision",
 )  # fmt: skip
 
 

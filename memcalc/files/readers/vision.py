@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import check_head_width
 from memcalc.ledger.model import Layer
-from memcalc.ledger.parts import GQA, MLP, Norm, Patches
+from memcalc.ledger.parts import GQA, MLP, Norm, Part
+from memcalc.ledger.tensor import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model, Named
-    from memcalc.ledger.parts import Part
 
-__all__ = ["hidden_size_of", "nested_text_model", "vision_tower"]
+__all__ = ["Patches", "hidden_size_of", "nested_text_model", "vision_tower"]
+
+
+@dataclass(frozen=True, repr=False)
+class Patches(Part):
+    """A convolution that makes one vector of each square patch of an image.
+
+    Source: Dosovitskiy et al. 2020, arXiv:2010.11929; names as in transformers' SiglipVisionEmbeddings.
+
+    Parameters
+    ----------
+    width : int
+        Width of the vision tower's stream.
+    channels : int
+        Numbers of one point of the image: its colours.
+    patch : int
+        Points along one side of a patch.
+    frames : int, optional
+        Images of a video that make one patch; None where the kernel has no axis for time.
+
+    Examples
+    --------
+    >>> [tensor.stored_shape for tensor in Patches(width=1152, channels=3, patch=14).weights()]
+    [(1152, 3, 14, 14), (1152,)]
+
+    """
+
+    width: int
+    channels: int
+    patch: int
+    frames: int | None = None
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the kernel and its bias."""
+        time = () if self.frames is None else (self.frames,)
+        yield Tensor("weight", (self.width, self.channels, *time, self.patch, self.patch), "conv")
+        yield Tensor("bias", (self.width,), "bias")
 
 
 def nested_text_model(config: Config, name: str, *text_types: str) -> Model:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts.inputs import *
     from memcalc.ledger.parts.latent import *
     from memcalc.ledger.parts.linear import *
+    from memcalc.ledger.parts.mamba import *
     from memcalc.ledger.parts.plain import *
     from memcalc.ledger.parts.recurrent import *
 
@@ -23,10 +24,11 @@ __getattr__, __dir__ = lazy_names(
         "experts": ("MoE",),
         "feedforward": ("MLP",),
         "indexer": ("Indexer",),
-        "inputs": ("Patches", "PositionTable"),
+        "inputs": ("PositionTable",),
         "latent": ("MLA",),
         "linear": ("Linear",),
+        "mamba": ("Mamba2",),
         "plain": ("Embedding", "Norm", "Part"),
-        "recurrent": ("DeltaNet",),
+        "recurrent": ("DeltaNet", "KimiDelta"),
     },
 )

@@ -46,6 +46,10 @@ class GQA(Part):
         Whether the output passes a gate (Qwen3-Next): as many numbers, which lie in the queries' matrix.
     qk_norm_bias, qk_norm_whole : bool, default False
         Whether the norms of `qk_norm` are LayerNorms, and whether each spans all heads at once (OLMo 2).
+    keys_are_values : bool, default False
+        Whether keys and values come from one matrix (Gemma 4): both are cached.
+    borrows : bool, default False
+        Whether keys and values are those of an earlier layer: none are made here, and none are cached.
 
     Examples
     --------
@@ -71,16 +75,20 @@ class GQA(Part):
     gated: bool = False
     qk_norm_bias: bool = False
     qk_norm_whole: bool = False
+    keys_are_values: bool = False
+    borrows: bool = False
 
     def weights(self) -> Iterator[Tensor]:
         """Yield four matrices, and the biases, norms and sinks that the variant has."""
         q, kv = (self.heads, self.head_dim), (self.kv_heads, self.head_dim)
         asked = (self.heads, 2 * self.head_dim) if self.gated else q
         yield from linear("q_proj", asked, self.width, bias=self.qkv_bias, shard_axis=OUT)
-        yield from linear("k_proj", kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
-        yield from linear("v_proj", kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
+        own = () if self.borrows else ("k_proj",) if self.keys_are_values else ("k_proj", "v_proj")
+        for name in own:
+            yield from linear(name, kv, self.width, bias=self.qkv_bias, shard_axis=OUT)
         yield from linear("o_proj", self.width, q, bias=self.out_bias, shard_axis=IN)
-        for name, all_heads in (("q_norm", q), ("k_norm", kv)) if self.qk_norm else ():
+        normed = (("q_norm", q), ("k_norm", kv))[: 1 if self.borrows else 2]
+        for name, all_heads in normed if self.qk_norm else ():
             scaled = product(all_heads) if self.qk_norm_whole else self.head_dim
             yield from under(name, Norm(scaled, self.qk_norm_bias).weights())
         if self.sinks:
@@ -89,5 +97,5 @@ class GQA(Part):
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield one key and one value a token and KV head."""
         tokens = kept(context, self.window)
-        for name in "keys", "values":
+        for name in () if self.borrows else ("keys", "values"):
             yield Tensor(name, (batch, self.kv_heads, tokens, self.head_dim), "cache", shard_axis=1)

@@ -44,6 +44,8 @@ class MoE(Part):
     normed, wide : bool, default False
         Whether the weights of a token's experts add up to 1, and whether they stay in 32 bits: no weight
         depends on either, but what autograd keeps does.
+    latent : int, optional
+        Width of the narrower stream that routed experts see (Nemotron 3 Super); None for the stream itself.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class MoE(Part):
     normed: bool = False
     wide: bool = False
     score_trained: bool = False
+    latent: int | None = None
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the router, every expert, and the shared experts."""
@@ -75,7 +78,8 @@ class MoE(Part):
             corrects = "bias" if self.score_trained else "buffer"
             yield Tensor("gate.e_score_correction_bias", (self.experts,), corrects)
         biased = self.bias or self.expert_bias
-        expert = MLP(self.width, self.expert_width, self.gated, bias=biased, kind="expert")
+        seen = self.width if self.latent is None else self.latent
+        expert = MLP(seen, self.expert_width, self.gated, bias=biased, kind="expert")
         for tensor in under("experts.{expert}", expert.weights()):
             yield tensor._replace(experts=self.experts, active_experts=self.top_k)
         if self.shared_width is not None:

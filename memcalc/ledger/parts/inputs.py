@@ -1,4 +1,4 @@
-"""What stands before the layers, beside the embedding: learned positions, patches of images."""
+"""What stands before the layers, beside the embedding: learned positions."""
 
 from __future__ import annotations
 
@@ -11,43 +11,7 @@ from memcalc.ledger.tensor import Axis, Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Patches", "PositionTable"]
-
-
-@dataclass(frozen=True, repr=False)
-class Patches(Part):
-    """A convolution that makes one vector of each square patch of an image.
-
-    Source: Dosovitskiy et al. 2020, arXiv:2010.11929; names as in transformers' SiglipVisionEmbeddings.
-
-    Parameters
-    ----------
-    width : int
-        Width of the vision tower's stream.
-    channels : int
-        Numbers of one point of the image: its colours.
-    patch : int
-        Points along one side of a patch.
-    frames : int, optional
-        Images of a video that make one patch; None where the kernel has no axis for time.
-
-    Examples
-    --------
-    >>> [tensor.stored_shape for tensor in Patches(width=1152, channels=3, patch=14).weights()]
-    [(1152, 3, 14, 14), (1152,)]
-
-    """
-
-    width: int
-    channels: int
-    patch: int
-    frames: int | None = None
-
-    def weights(self) -> Iterator[Tensor]:
-        """Yield the kernel and its bias."""
-        time = () if self.frames is None else (self.frames,)
-        yield Tensor("weight", (self.width, self.channels, *time, self.patch, self.patch), "conv")
-        yield Tensor("bias", (self.width,), "bias")
+__all__ = ["PositionTable"]
 
 
 @dataclass(frozen=True, repr=False)

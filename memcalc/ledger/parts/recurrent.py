@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from memcalc.ledger.parts.plain import Kept
 
-__all__ = ["DeltaNet"]
+__all__ = ["DeltaNet", "KimiDelta"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,3 +79,26 @@ class DeltaNet(Part):
         yield Tensor("conv_state", (batch, self.streams, self.conv_kernel), "state", shard_axis=1)
         state = (batch, self.linear_value_heads, self.linear_key_dim, self.linear_value_dim)
         yield Tensor("recurrent_state", state, "state", shard_axis=1, format="fp32")
+
+
+@dataclass(frozen=True, repr=False)
+class KimiDelta(DeltaNet):
+    """Kimi delta attention: as many key heads as value heads, decays of single numbers, gates of low rank.
+
+    Source: Kimi Linear 2025, arXiv:2510.26692; names as in Moonshot's checkpoints.
+    """
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield a projection and a convolution each for queries, keys and values, gates, and the output."""
+        heads, size = (self.linear_key_heads, self.linear_key_dim), self.linear_key_dim
+        for letter in "qkv":
+            yield from linear(f"{letter}_proj", heads, self.width, shard_axis=OUT)
+            yield Tensor(f"{letter}_conv1d.weight", (heads, 1, self.conv_kernel), "conv", shard_axis=0)
+        yield Tensor("A_log", (1, 1, self.linear_key_heads, 1), "bias", shard_axis=2)
+        yield Tensor("dt_bias", (heads,), "bias", shard_axis=0)
+        for gate in "fg":
+            yield from linear(f"{gate}_a_proj", size, self.width)
+            yield from linear(f"{gate}_b_proj", heads, size, shard_axis=OUT)
+        yield from linear("b_proj", self.linear_key_heads, self.width, shard_axis=OUT)
+        yield from under("o_norm", Norm(size).weights())
+        yield from linear("o_proj", self.width, heads, shard_axis=IN)

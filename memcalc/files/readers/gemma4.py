@@ -1,0 +1,227 @@
+"""Gemma 4 and its vision tower. Held against transformers 5.23 in tests/oracles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+from memcalc.files.config_classes import config_class
+from memcalc.files.readers.common import (
+    SANDWICH_NORMS,
+    decoder,
+    decoder_layer,
+    rope_parameters,
+    scaled_positions,
+    stack,
+)
+from memcalc.files.readers.vision import hidden_size_of, nested_text_model
+from memcalc.ledger.model import Layer
+from memcalc.ledger.parts import GQA, MLP, Embedding, Linear, MoE, Norm, Part, PositionTable
+from memcalc.ledger.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.files.config import Config
+    from memcalc.ledger.model import Model, Named
+    from memcalc.ledger.tensor import Axis
+
+__all__ = ["gemma4", "gemma4_text"]
+
+KINDS = ("full_attention", "sliding_attention")
+
+
+@dataclass(frozen=True, repr=False)
+class Values(Part):
+    """Numbers beside a matrix, such as a scale: a `shape` of them (none is a single number), of a `kind`.
+
+    >>> [tensor.count for tensor in Values((5120,), "norm").weights()]
+    [5120]
+    """
+
+    shape: tuple[Axis, ...]
+    kind: str = "buffer"
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield them."""
+        yield Tensor("value", self.shape, self.kind)
+
+
+def gemma4_text(config: Config, name: str) -> Model:
+    """Read Gemma 4's text model: layers without a window have wider heads, and may have keys for values.
+
+    The last `num_kv_shared_layers` borrow the keys and values of earlier ones. Small models look every token
+    up a second time, for a short vector of each layer; some have experts beside the feed-forward part.
+    """
+    config.restates("use_bidirectional_attention", "vision")
+    kinds, borrowing = kinds_of_layers(config), config.count("num_kv_shared_layers")
+    width, each = config.size("hidden_size"), config.count("hidden_size_per_layer_input")
+    own = len(kinds) - borrowing
+    wide = 2 if config.flag("use_double_wide_mlp") else 1
+    beside: list[tuple[str, object]] = [("layer_scalar", Values((1,)))]
+    if each:
+        beside += [
+            ("per_layer_input_gate", Linear(each, width)),
+            ("per_layer_projection", Linear(width, each)),
+        ]
+        beside += [("post_per_layer_input_norm", Norm(width))]
+    beside += experts_beside(config)
+
+    def layer(kind: tuple[str, bool]) -> Layer:
+        mlp = MLP(width, config.size("intermediate_size") * (wide if kind[1] else 1))
+        parts = decoder_layer(attention(config, *kind), mlp, width, SANDWICH_NORMS).parts
+        return Layer((*parts, *beside))  # type: ignore[arg-type]
+
+    layers = stack(((kind, index >= own) for index, kind in enumerate(kinds)), layer)
+    model = with_tables(config, decoder(config, name, layers), kinds)
+    config.has("vocab_size_per_layer_input")
+    if not each:
+        return model
+    vocab, depth = config.size("vocab_size_per_layer_input"), len(kinds)
+    tables: Named = (
+        ("model.embed_tokens_per_layer", Embedding(vocab, depth * each, "positions")),
+        ("model.per_layer_model_projection", Linear(depth * each, width)),
+        ("model.per_layer_projection_norm", Norm(each)),
+    )
+    return replace(model, outside=(*model.outside, *tables))
+
+
+def kinds_of_layers(config: Config) -> list[str]:
+    """Return the kind of each layer; the class sees to it that the last one has no window.
+
+    Raises
+    ------
+    BadInputError
+        A layer would borrow from a kind of layer that none before it is.
+
+    """
+    depth, borrowing = config.size("num_hidden_layers"), config.count("num_kv_shared_layers")
+    stated = config.words("layer_types", KINDS, depth)
+    kinds = list(stated or (KINDS[(index + 1) % 6 > 0] for index in range(depth)))
+    kinds[-1] = "full_attention"
+    if borrowing and set(kinds[: max(depth - borrowing, 0)]) != set(kinds):
+        expected = "layers before them of every kind that borrows"
+        remedy = "correct config.json; there must be somebody to borrow from"
+        raise BadInputError("num_kv_shared_layers", expected, f"{borrowing} of {depth}", remedy)
+    return kinds
+
+
+def attention(config: Config, kind: str, borrows: bool) -> GQA:  # noqa: FBT001 (one of the two things that tell layers apart)
+    """Return the attention of a kind of layer."""
+    full, same = kind == "full_attention", config.flag("attention_k_eq_v")
+    heads, kv_heads = config.size("num_attention_heads"), config.size("num_key_value_heads")
+    fewer = config.optional("num_global_key_value_heads")
+    if full and same and fewer is not None:
+        kv_heads = fewer
+    if heads % kv_heads:
+        given, remedy = f"{kv_heads} for {heads} query heads", "correct config.json"
+        raise BadInputError("num_key_value_heads", "a divisor of num_attention_heads", given, remedy)
+    widths, window = (config.size("head_dim"), config.size("global_head_dim")), config.size("sliding_window")
+    biased = config.flag("attention_bias")
+    return GQA(
+        config.size("hidden_size"),
+        heads,
+        kv_heads,
+        widths[full],
+        window=None if full else window,
+        qkv_bias=biased,
+        out_bias=biased,
+        qk_norm=True,
+        keys_are_values=full and same,
+        borrows=borrows,
+    )
+
+
+def experts_beside(config: Config) -> list[tuple[str, object]]:
+    """Return experts that stand beside the feed-forward part of a layer, if there are some."""
+    for field in ("num_experts", "top_k_experts", "moe_intermediate_size", "expert_intermediate_size"):
+        config.has(field)  # the last is an older name, which the class does not read
+    if not config.flag("enable_moe_block"):
+        return []
+    width, experts, top_k = (config.size(name) for name in ("hidden_size", "num_experts", "top_k_experts"))
+    if top_k > experts:
+        raise BadInputError(
+            "top_k_experts", "at most num_experts", f"{top_k} of {experts}", "correct config.json"
+        )
+    names = ("post_feedforward_layernorm_1", "post_feedforward_layernorm_2", "pre_feedforward_layernorm_2")
+    return [
+        ("moe", MoE(width, config.size("moe_intermediate_size"), experts, top_k, normed=True)),
+        ("router.scale", Values((width,), "norm")),
+        ("router.per_expert_scale", Values((experts,), "bias")),
+        *((name, Norm(width)) for name in names),
+    ]
+
+
+def with_tables(config: Config, model: Model, kinds: list[str]) -> Model:
+    """Return the model with sines and cosines for each kind of layer, which is rotated in its own way."""
+    if model.max_context is None:
+        return model
+    scaling = rope_parameters(config) or {}
+    rows = (scaled_positions(config, scaling.get(kind, {}), model.max_context) for kind in sorted(set(kinds)))
+    return replace(model, rotary_positions=sum(rows))
+
+
+def gemma4(config: Config, name: str) -> Model:
+    """Read Gemma 4: the text model, and its vision tower where there is one.
+
+    Raises
+    ------
+    BadInputError
+        There is an audio tower.
+
+    """
+    if config.has("audio_config"):
+        given, remedy = "an audio tower", "it is not understood yet: set it to null to count the rest"
+        raise BadInputError("audio_config", "null", given, remedy)
+    config.has("vision_soft_tokens_per_image")  # how many vectors an image gives
+    text = nested_text_model(config, name, "gemma4_text")
+    return replace(text, vision=tower(config, hidden_size_of(text))) if config.has("vision_config") else text
+
+
+def tower(config: Config, text_width: int) -> tuple[Layer, ...]:
+    """Read the vision tower: gated feed-forward parts, norms of queries and keys, two tables of positions."""
+    vision = config.nested("vision_config", config_class("gemma4_vision"))
+    vision.restates("model_type", "gemma4_vision")
+    # how many vectors an image gives, and what no matrix of the class depends on
+    for field in ("default_output_length", "pooling_kernel_size", "max_position_embeddings"):
+        vision.has(field)
+    for field in ("global_head_dim", "attention_bias"):
+        vision.has(field)
+    width = vision.size("hidden_size")
+    heads, kv_heads = vision.size("num_attention_heads"), vision.size("num_key_value_heads")
+    attention = GQA(width, heads, kv_heads, vision.size("head_dim"), qk_norm=True)
+    layer = decoder_layer(attention, MLP(width, vision.size("intermediate_size")), width, SANDWICH_NORMS)
+    inside = [(f"vision_tower.layers.{{layer}}.{part}", each) for part, each in layer.parts]
+    if vision.flag("use_clipped_linears"):  # four limits for each matrix
+        inside += [
+            (f"vision_tower.layers.{{layer}}.{matrix}_proj.{side}_{end}", Values(()))
+            for matrix in (
+                "self_attn.q",
+                "self_attn.k",
+                "self_attn.v",
+                "self_attn.o",
+                "mlp.gate",
+                "mlp.up",
+                "mlp.down",
+            )
+            for side in ("input", "output")
+            for end in ("min", "max")
+        ]
+    ends = ("std_bias", "std_scale") if vision.flag("standardize") else ()
+    positions = PositionTable((2, vision.size("position_embedding_size")), width)
+    return (
+        Layer(
+            (
+                ("vision_tower.patches", Linear(width, 3 * vision.size("patch_size") ** 2)),
+                ("vision_tower.positions", positions),
+            )
+        ),
+        Layer(tuple(inside), times=vision.size("num_hidden_layers")),
+        Layer(
+            (
+                *((f"vision_tower.{end}", Values((width,))) for end in ends),
+                ("embed_vision.embedding_projection", Linear(text_width, width)),
+            )
+        ),
+    )
