@@ -379,16 +379,18 @@ def largest_fitting(left: Iterable[Callable[[int], int]]) -> int:
 def largest_in(left: Callable[[int], int], far: int = 2**20) -> int:
     """Return the largest number for one memory; the search starts where the slope beyond windows ends.
 
-    From there the slope at that place says where to go on: a limit that holds far away may not hold here.
+    From there slopes nearby say where to go on: a limit that holds far away may not hold here.
     """
     left = cache(left)
     there = left(far)
     slope = there - left(2 * far)
     even = far * far if there >= 0 else 1  # windows in all layers: more tokens take no more memory
     start = max(1, far + there * far // slope) if slope else even
-    slope = left(start) - left(start + 1) if start > 1 else 0
-    if slope > 0:
-        start += left(start) // slope
+    for _ in range(3):  # what is left is the least of several limits
+        slope = left(start) - left(start + 1) if start > 1 else 0
+        if slope <= 0 or 0 <= left(start) < slope:
+            break
+        start = max(1, start + left(start) // slope)
     return largest(lambda number: left(number) >= 0, start=start)
 
 
