@@ -41,6 +41,7 @@ SGLANG_ON = (
     *("h100-80g", "h200-141g", "h20-96g", "a100-80g", "b200", "l40s-ecc"),
     *("rtx-4090", "rtx-5090", "rtx-a6000", "rtx-pro-6000-blackwell", "mi300x"),
 )
+AT_A_SHELL: dict[str, object] = {"at_a_shell": True}
 ARGUMENTS = ("batch", "context", "bytes_per_element")
 
 
@@ -117,7 +118,7 @@ def refusal(error: BadInputError) -> dict[str, object]:
     What has no formula that the page can read, such as SGLang's two pools, is answered at a shell alone.
     """
     if error.field == "formula":
-        return {"at_a_shell": True}
+        return AT_A_SHELL
     return {"expected": error.expected, "given": str(error.given)}
 
 
@@ -133,12 +134,15 @@ def on_devices(
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
     shares: dict[int, int] = {}
-    sparse = is_sparse(load_model(name))
+    model = load_model(name)
+    sparse = is_sparse(model)
+    if engine(by).reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1)):
+        offered, weights = (), dict.fromkeys(offered, AT_A_SHELL)  # blocks of a pool are no formula
     for form in offered:
         try:
             for kind, device in enumerate(kinds(by, packed=is_packed(name))):
                 on = f"{count}x {device.id}"
-                for kv in KV_FORMATS if sparse else [None]:  # of sparse attention each format has its layout
+                for kv in KV_FORMATS if sparse else [None]:  # each format has its layout
                     served = serve(name, context=1, engine=by, weights=form, kv=kv, on=on)
                     stages[" ".join(filter(None, (str(kind), family(form), kv)))] = [
                         page.stages.number(json.dumps([line_number(line, page) for line in lines]))
@@ -148,7 +152,7 @@ def on_devices(
                 weights[form] = [weight_bytes(one) for one in served.stages]
         except BadInputError as error:
             weights[form] = refusal(error)
-    return {"stages": stages, "weights": weights, "shares": shares, "sparse": sparse}
+    return {"stages": stages, "weights": weights, "shares": shares, "by_cache": sparse}
 
 
 @cache
@@ -173,7 +177,7 @@ def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     one = engine(by)
     if one.on_npus is (device.vendor != "Huawei") or (by == "sglang" and device.id not in SGLANG_ON):
         return None
-    if by == "sglang":
+    if by == "sglang" or one.on_npus:  # of NPUs it matters how their memory is known
         return device.id
     defaults = [dict(one.defaults_on(device, one.default_parallelism(count))) for count in COUNTS]
     generation = (device.capability or "").partition(".")[0]

@@ -9,6 +9,7 @@
   const LABELS = {
     weights: ["Weights", "../notebooks/handbook_parameters.html"],
     kv_cache: ["KV cache", "../notebooks/handbook_kv_cache.html"],
+    state: ["State", "../notebooks/handbook_kv_cache.html"],
     activations: ["Activations", "../notebooks/qwen3_32b_on_96_gb.html"],
     logits: ["Logits", "../notebooks/transformer_in_shapes.html"],
     runtime: ["Runtime", "../notebooks/qwen3_32b_on_96_gb.html"],
@@ -69,11 +70,13 @@
         "choose another number, format or engine");
     const device = MEMCALC.devices[asked.device], model = MEMCALC.models[asked.model];
     const kind = device.kinds[Number(model.packed)][asked.engine];
+    if (kind === null && asked.engine !== "sglang")
+      throw new RangeError(`This plan: ${asked.engine} does not run on ${device.name}; choose another device or engine`);
     if (kind === null)
       throw new RangeError(`This plan: the page has no ${asked.engine} on ${device.name}; ` +
         `choose another, or ask at a shell: ${line(asked)}`);
     const key = `${kind} ${MEMCALC.formats[asked.weights]}`;
-    const stages = found.stages[found.sparse ? `${key} ${asked.kv}` : key];
+    const stages = found.stages[found.by_cache ? `${key} ${asked.kv}` : key];
     const usable = Number(BigInt(device.capacity) * BigInt(found.shares[kind]) / BigInt(MEMCALC.millions));
     return stages.map((stage, index) =>
       ({...pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]), usable, capacity: device.capacity}));
