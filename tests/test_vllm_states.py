@@ -184,6 +184,39 @@ def test_layers_with_states_that_do_not_come_out_are_filled_up(tmp_path):
     }
 
 
+@pytest.mark.parametrize(("caching", "states"), [(False, 3), (True, 4)])
+def test_layers_that_draft_join_those_that_attend(tmp_path, caching, states):
+    """vLLM's log of a 27B with two drafted tokens and an fp8 cache, 2026.
+
+    "Setting attention block size to 1600 tokens", "Padding mamba page size by 0.88%", "Add 3 padding layers,
+    may waste at most 6.25% KV cache memory": 17 layers attend, 48 have states, 3 groups of 17.
+    """
+    options = {"kv_cache_memory": "20GiB", "prefix_caching": caching, "max_num_seqs": 16}
+    served = hybrid(
+        tmp_path,
+        QWEN_27B,
+        context=131_072,
+        engine_version="0.27",
+        kv="fp8",
+        weights="fp8",
+        draft="mtp",
+        draft_tokens=2,
+        on="1x h100-80g",
+        engine_options=options,
+    )
+    page, own = 1600 * 2048, 48 * 128 * 128 * 4 + (3 + 2) * 10_240 * 2
+    assert served.plan.engine_options["attention_block"] == 1600
+    assert served.plan.engine_options["page_bytes"] == page
+    assert f"{100 * (page - own) / own:.2f}" == "0.88"
+    asked = 82 + 3 * states
+    blocks = 20 * GIB // (17 * page)
+    assert served.kv_pool.concurrency == blocks / asked
+    assert served.max_batch == blocks // asked
+    sizes = served.device.components
+    assert sizes["kv_cache"] == 17 * 82 * page
+    assert sizes["state"] == 51 * states * page
+
+
 def test_groups_of_two_kinds():
     """The smaller kind's layers, or the larger's where that is less than half more; a quarter before 0.18."""
     kinds = [16, 48], [12, 13], [17, 48], [20, 24], [12, 17], [20, 30]
@@ -218,7 +251,7 @@ def test_ranks_that_share_tokens_share_no_states(tmp_path):
         ({"tp": 16}, "--tp"),
         ({"pp": 5}, "--pp"),
         ({"engine_options": {"mamba_ssm_cache_dtype": "fp4"}}, "mamba_ssm_cache_dtype"),
-        ({"draft": "mtp"}, "--draft"),
+        ({"draft": "Qwen/Qwen3-0.6B"}, "--draft"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path, asked, said):

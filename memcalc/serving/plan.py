@@ -220,7 +220,8 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     own = of(lambda: {**own, **chosen.options_for(model, device, dict(options.engine_options))})
     named = of(lambda: cache_named(found, chosen, chosen.default_cache_format(model, device), options))
     kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
-    own = of(lambda: chosen.laid_out(model, kv, ranks, own))
+    draft = of(lambda: chosen_draft(options, chosen, stored, model, ranks))
+    own = of(lambda: chosen.laid_out(model, kv, ranks, own, drafted_by_itself(draft)))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
     of(lambda: refuse_host(chosen, where, own))
     setting = of(lambda: Setting(model, device, ranks, own, options.draft))
@@ -245,7 +246,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
         weights=of(lambda: stored.name),
         assumed=of(assumption, found, stored),
         unmatched=of(lambda: stored.unmatched),
-        draft=of(lambda: chosen_draft(options, chosen, stored, model, ranks)),
+        draft=draft,
         lora_rank=of(lambda: chosen_lora_rank(options, chosen, model)),
         layers_by_device=of(lambda: shares_of(chosen, model, stored.rule, ranks, where)),
     )
@@ -587,6 +588,12 @@ def chosen_draft(
     return drafted(options, chosen, model, stored, ranks)
 
 
+def drafted_by_itself(draft: Draft | None) -> tuple[int, int]:
+    """Return the tokens that a model's own layers draft in a step, and how many layers these are."""
+    own = draft is not None and draft.is_mtp and draft.tokens is not None
+    return (draft.tokens or 0, draft.model.depth) if draft is not None and own else (0, 0)
+
+
 def chosen_lora_rank(options: ServingOptions, chosen: Engine, model: Model) -> int | None:
     """Return the largest rank of an adapter; None without slots for any."""
     if options.lora_slots is None:
@@ -693,9 +700,10 @@ def draft_has_a_place(plan: ServingPlan) -> None:
 
 
 def draft_has_pages(plan: ServingPlan) -> None:
-    """Refuse drafts beside states in a pool: they lengthen convolutions and take more of it."""
+    """Refuse drafts beside states in a pool, but a model's own layers beside vLLM's on one stage."""
     pooled = {"page_bytes", "mamba_full_memory_ratio"} & plan.engine_options.keys()
-    if plan.draft is not None and pooled:
+    known = "drafted_tokens" in plan.engine_options and plan.parallelism.pp == 1
+    if plan.draft is not None and pooled and not known:
         remedy = f"what drafts take of {plan.engine.title}'s pool of states is not understood yet"
         raise BadInputError("--draft", "a model without recurrent states", plan.model.name, remedy)
 

@@ -287,7 +287,12 @@ class Engine(ABC):
         return None
 
     def laid_out(
-        self, model: Model, kv: tuple[Format, Format], ranks: ServingParallelism, options: Mapping[str, int]
+        self,
+        model: Model,
+        kv: tuple[Format, Format],
+        ranks: ServingParallelism,
+        options: Mapping[str, int],
+        drafted: tuple[int, int] = (0, 0),
     ) -> Mapping[str, int]:
         """Return the options with what the engine computes of them for a model, its cache and its ranks."""
         return options

@@ -240,7 +240,12 @@ class SGLang(Engine):
         return {**found, **own}
 
     def laid_out(
-        self, model: Model, kv: tuple[Format, Format], ranks: ServingParallelism, options: Mapping[str, int]
+        self,
+        model: Model,
+        kv: tuple[Format, Format],
+        ranks: ServingParallelism,
+        options: Mapping[str, int],
+        drafted: tuple[int, int] = (0, 0),
     ) -> Mapping[str, int]:
         """Return the options with the share of states in the pool, for a model that has some.
 

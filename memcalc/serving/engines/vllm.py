@@ -59,6 +59,7 @@ CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
+DRAFTED, DRAFTING = "drafted_tokens", "drafting_layers"  # beside states, if a model drafts by itself
 BLOCK = "attention_block"  # tokens of a block where states make it longer than what was asked for
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
 LARGEST = -1  # sequences of a captured graph, if none are asked for: by those of the server
@@ -191,8 +192,9 @@ class VLLM(Engine):
             context,
             block_of(options),
             self.window_rule(options),
-            states=1 + options.get("prefix_caching", False),
+            states=1 + options.get("prefix_caching", False) + options.get(DRAFTED, 0),
             quarters=self.padding_quarters,
+            drafting=options.get(DRAFTING, 0),
         )
 
     def default_share(self, setting: Setting) -> float:
@@ -231,13 +233,25 @@ class VLLM(Engine):
             raise BadInputError("--engine-version", expected, self.release, remedy)
 
     def laid_out(
-        self, model: Model, kv: tuple[Format, Format], ranks: ServingParallelism, options: Mapping[str, int]
+        self,
+        model: Model,
+        kv: tuple[Format, Format],
+        ranks: ServingParallelism,
+        options: Mapping[str, int],
+        drafted: tuple[int, int] = (0, 0),
     ) -> Mapping[str, int]:
-        """Return the options with the block and the page that states lead to, for a model that has some."""
+        """Return the options with the block and the page that states lead to, for a model that has some.
+
+        Layers of its own that draft join those that keep all tokens; a convolution keeps the inputs of the
+        drafted tokens, and a request has a block of states for each.
+        Source: vllm-project/vllm, layers/mamba/mamba_utils.py (num_spec) and abstract.py, 2026-11.
+        """
         if not has_states(model):
             return options
         from memcalc.serving.engines.vllm_states import Rules, laid_out
 
+        if drafted[0]:
+            options = {**options, DRAFTED: drafted[0], DRAFTING: drafted[1]}
         return laid_out(Rules(self, self.page_layout, self.padding_quarters), model, kv, ranks, options)
 
     def page_layout(self, sizes: Sizes, kernel: int, block: int) -> Layout:
@@ -311,7 +325,8 @@ class VLLM(Engine):
         none = {
             name for name in ("cpu_offload_gb", "kv_offloading_size", POOL, CAPTURED) if not options.get(name)
         }
-        unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE, BLOCK, *PAGES}
+        unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE}
+        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING}
         if BLOCK in options:
             unsaid.add("block_size")
             yield f"blocks of {options[BLOCK]:,} tokens, so that a state fits into one"
@@ -341,7 +356,9 @@ class VLLM(Engine):
                 yield tensor
         if not self.behaviour.whole_prompts:
             held = self.allocated_tokens(tokens, options)
-            yield from padding_layers(stage, batch, held, self.window_rule(options), self.padding_quarters)
+            quarters, drafting = self.padding_quarters, options.get(DRAFTING, 0)
+            kept = self.window_rule(options)
+            yield from padding_layers(stage, batch, held, kept, quarters=quarters, drafting=drafting)
         if BLOCK in options:
             from memcalc.serving.engines.vllm_states import state_pages
 

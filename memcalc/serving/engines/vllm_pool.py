@@ -62,9 +62,9 @@ def kind_of(part: Part) -> object:
     return part if keeps_state(part) else getattr(part, "window", None)
 
 
-def kinds_of(stage: Model) -> dict[object, int]:
-    """Return how many layers of a stage keep all tokens, a window of so many, or states of a part."""
-    found: dict[object, int] = {}
+def kinds_of(stage: Model, drafting: int = 0) -> dict[object, int]:
+    """Return how many layers keep all tokens, those that draft too, a window of so many, or states."""
+    found: dict[object, int] = {None: drafting} if drafting else {}
     for layer in stage.groups:
         for kind in {kind_of(part) for _, part in layer.remembering}:
             found[kind] = found.get(kind, 0) + layer.times
@@ -83,9 +83,11 @@ def group_size(counts: list[int], quarters: int = 6) -> int:
     return most if 4 * most < quarters * least else least
 
 
-def request_of(stage: Model, context: int, block: int, kept: Kept, *, states: int, quarters: int) -> Request:
+def request_of(
+    stage: Model, context: int, block: int, kept: Kept, *, states: int, quarters: int, drafting: int
+) -> Request:
     """Return what a request of so many tokens takes of the pool; of each group with states so many blocks."""
-    kinds = kinds_of(stage)
+    kinds = kinds_of(stage, drafting)
     size = group_size(list(kinds.values()), quarters)
     groups = {kind: ceil_div(layers, size) for kind, layers in kinds.items()}
     blocks = 0
@@ -95,9 +97,9 @@ def request_of(stage: Model, context: int, block: int, kept: Kept, *, states: in
     return Request(blocks, sum(groups.values()), set(kinds) == {None}, size)
 
 
-def missing_layers(stage: Model, quarters: int) -> Iterator[tuple[str, Part, int]]:
+def missing_layers(stage: Model, quarters: int, drafting: int) -> Iterator[tuple[str, Part, int]]:
     """Yield the parts whose layers do not fill their groups, under their names, and how many layers lack."""
-    kinds = kinds_of(stage)
+    kinds = kinds_of(stage, drafting)
     size = group_size(list(kinds.values()), quarters)
     for layer in stage.groups:
         for name, part in layer.remembering:
@@ -106,10 +108,12 @@ def missing_layers(stage: Model, quarters: int) -> Iterator[tuple[str, Part, int
                 yield name, part, missing
 
 
-def padding_layers(stage: Model, batch: int, tokens: int, kept: Kept, quarters: int) -> Iterator[Tensor]:
+def padding_layers(
+    stage: Model, batch: int, tokens: int, kept: Kept, *, quarters: int, drafting: int
+) -> Iterator[Tensor]:
     """Yield the cache of the layers that fill up groups, those with states aside."""
     if len(kinds_of(stage)) < 2:
         return
-    for name, part, missing in missing_layers(stage, quarters):
+    for name, part, missing in missing_layers(stage, quarters, drafting):
         for tensor in () if keeps_state(part) else part.cache(batch, tokens, kept):
             yield tensor._replace(name=f"padding layers.{name}.{tensor.name}", layers=missing)

@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 DTYPE = "mamba_ssm_cache_dtype"
+DRAFTED, DRAFTING = "drafted_tokens", "drafting_layers"
 BLOCK, PAGE, PADDING = "attention_block", "page_bytes", "page_padding"  # what is computed, beside the options
 KERNEL = 16  # tokens: FlashAttention's and FlashInfer's blocks
 MLA_KERNEL, NEWER_MLA_KERNEL = 64, 128  # FlashMLA's; from 0.32 on, where it was read, of all latent attention
@@ -169,7 +170,7 @@ def state_bytes(mine: Tensor, options: Mapping[str, int], *, wide: bool) -> int:
     if mine.format == "fp32":
         return mine.each * (options.get(DTYPE) or (32 if wide else 16)) // 8
     seen = mine.stored_shape[-1]
-    return 2 * (mine.each // seen) * (seen - 1)
+    return 2 * (mine.each // seen) * (seen - 1 + options.get(DRAFTED, 0))
 
 
 def refuse_release(engine: Engine, options: Mapping[str, int]) -> None:
@@ -218,7 +219,8 @@ def state_pages(
         for name, part in layer.remembering
     )
     behind = (
-        (f"padding layers.{name}", part, layers) for name, part, layers in missing_layers(stage, quarters)
+        (f"padding layers.{name}", part, layers)
+        for name, part, layers in missing_layers(stage, quarters, options.get(DRAFTING, 0))
     )
     for name, part, layers in (*inside, *behind):
         if keeps_state(part):
@@ -228,5 +230,5 @@ def state_pages(
 
 
 def states_of(options: Mapping[str, int]) -> int:
-    """Return the blocks of a group with states that a request takes: two with prefix caching."""
-    return 2 if options["prefix_caching"] else 1
+    """Return a request's blocks of a group with states: two with prefix caching, one a drafted token."""
+    return 1 + options["prefix_caching"] + options.get(DRAFTED, 0)
