@@ -95,7 +95,6 @@ def kinds(search: Search) -> Iterator[Iterable[Change]]:
         yield [Change("", {})]
         return
     plan, most = search.plan, search.at("most_bytes")
-    yield fewer_states(most)
     context, batch = most.max_context(), 0 if plan.engine.shares_context else most.max_batch()
     loads = [
         (plan.context // max(context, 1), [shorter(plan, context)] if 0 < context < plan.context else []),
@@ -128,15 +127,6 @@ def fewer_sequences(search: Search) -> Iterator[Change]:
         if most >= plan.batch:
             options = {**dict(plan.options.engine_options), "max_num_seqs": most}
             yield Change(f"at most {most:,} sequences at once (max_num_seqs)", {"engine_options": options})
-
-
-def fewer_states(search: Search) -> Iterator[Change]:
-    """Yield as many sequences as there are blocks for their states, where an engine would not start."""
-    plan, spare = search.plan, search.spare_blocks(search.end) or 0
-    number = plan.engine_options.get("max_num_seqs", 0) + spare
-    if spare < 0 and number >= plan.batch:
-        options = {**dict(plan.options.engine_options), "max_num_seqs": number}
-        yield Change(f"max_num_seqs {number:,}", {"engine_options": options})
 
 
 def smaller_caches(plan: ServingPlan) -> Iterator[Change]:
