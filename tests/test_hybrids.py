@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from memcalc import model
+from memcalc import model, serve
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
 from memcalc.files.readers import read
 from memcalc.ledger.model import cache_growth
 from memcalc.ledger.parts import KimiDelta, Mamba2
 from memcalc.ledger.tensor import count
+from memcalc.serving import activation_width
+from memcalc.serving.parallelism import ServingParallelism
 
 PUBLIC = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))[
     "models"
@@ -126,3 +128,21 @@ KIMI = record("moonshotai/Kimi-Linear-48B-A3B-Instruct").fields
 def test_what_is_not_understood_is_refused(fields, changed, refused):
     with pytest.raises(BadInputError, match=refused):
         read({**fields, **changed})
+
+
+def test_pages_of_different_sizes_are_refused():
+    """Gemma 4: 16,384 B a token in layers with a window, 8,192 B in the others."""
+    with pytest.raises(BadInputError, match="8,192 B and 16,384 B"):
+        serve("google/gemma-4-31B", context=8192, engine="vllm", on="h200")
+
+
+def test_one_group_of_a_state_space_model_cannot_be_cut():
+    """Granite 4: engines give every rank a copy of the group, which is not counted yet."""
+    with pytest.raises(BadInputError, match="divisor of the model's 1 groups"):
+        serve("ibm-granite/granite-4.0-h-small", context=8192, engine="vllm", on="2x h200", tp=2)
+
+
+def test_a_state_space_layer_is_alive_in_a_pass():
+    """Four copies of the stream, and 18,560 numbers twice: what is projected, and what is convolved."""
+    part = Mamba2(4096, conv_kernel=4, ssm_heads=128, ssm_head_dim=64, ssm_state=128, ssm_groups=8)
+    assert activation_width(part, ServingParallelism()) == 4 * 4096 + 2 * 18_560

@@ -149,7 +149,7 @@ ONE_KIND = (
 # how it starts, and how it is computed
 NOT_SHAPES = (
     *("num_logits_to_keep", "use_mamba_kernels", "rescale_prenorm_residual", "moe_shared_expert_overlap"),
-    *("chunk_size", "time_step_rank"),
+    *("chunk_size", "time_step_rank", "partial_rotary_factor"),
 )
 
 

@@ -475,6 +475,10 @@ def sharded_widths(part: Part, parallelism: ServingParallelism) -> dict[str, int
     """Return the widths of a feed-forward part that tensor-parallel ranks share."""
     if is_moe(part):
         return {"numbers of an expert's width": part.expert_width} if parallelism.ep == 1 else {}
+    groups = getattr(part, "ssm_groups", None)
+    if groups is not None:  # of one group every rank has a copy, in engines that know how
+        heads: int = part.ssm_heads  # type: ignore[attr-defined]
+        return {"heads of a state space model": heads, "groups of heads that share its inputs": groups}
     width = getattr(part, "ffn_width", None)
     return {} if width is None else {"numbers of the feed-forward width": width}
 
@@ -541,4 +545,18 @@ def activation_width(part: Part, parallelism: ServingParallelism) -> int:
         head = 2 * (part.nope_dim + part.rope_dim) + (part.nope_dim + part.value_dim) + part.value_dim
         return 4 * width + ceil_div(part.heads, cuts) * head
     ffn = getattr(part, "ffn_width", None)
-    return 0 if ffn is None else 4 * width + 3 * ceil_div(ffn, tp)
+    if ffn is None:
+        return state_width(part, tp)
+    return 4 * width + 3 * ceil_div(ffn, tp)
+
+
+def state_width(part: Part, tp: int) -> int:
+    """Return the same of a part with a short convolution: what it projects to, before and after that.
+
+    What is neither such a part nor a known one, as a norm, needs nothing beyond the stream.
+    """
+    if not hasattr(part, "conv_kernel"):
+        return 0
+    width = part.width  # type: ignore[attr-defined]
+    inside = [tensor for tensor in part.weights() if tensor.kind == "matrix" and tensor.shape[-1] == width]
+    return 4 * width + 2 * sum(ceil_div(product(tensor.shape[0]), tp) for tensor in inside)

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["Request", "bytes_of", "group_size", "kinds_of", "missing_layers", "padding_layers", "request_of"]
+__all__ = [
+    "Request",
+    "bytes_of",
+    "group_size",
+    "kinds_of",
+    "missing_layers",
+    "padding_layers",
+    "refuse_unequal_pages",
+    "request_of",
+]
 
 UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "MB": 10**6, "GB": 10**9}
 UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -69,6 +78,30 @@ def kinds_of(stage: Model, drafting: int = 0) -> dict[object, int]:
         for kind in {kind_of(part) for _, part in layer.remembering}:
             found[kind] = found.get(kind, 0) + layer.times
     return found
+
+
+def refuse_unequal_pages(model: Model, engine: str) -> None:
+    """Refuse layers whose tokens take different bytes, with a window here and none there.
+
+    vLLM gives them blocks of different lengths, so that their pages come out equal; how its groups are then
+    made, and what it prints, is not held against it yet.
+
+    Raises:
+        BadInputError: there are such layers.
+
+    """
+    sizes = {
+        sum(tensor.count for tensor in part.cache(1, 1, lambda context, _window: context))
+        for layer in model.groups
+        for _, part in layer.remembering
+        if not keeps_state(part)
+    }
+    if len(sizes) > 1 and len(kinds_of(model)) > 1:
+        given = " and ".join(f"{2 * size:,} B" for size in sorted(sizes))
+        remedy = (
+            f"{engine} makes their pages equal by blocks of different lengths, which is not understood yet"
+        )
+        raise BadInputError(f"--engine {engine}", "layers whose tokens take the same bytes", given, remedy)
 
 
 def group_size(counts: list[int], quarters: int = 6) -> int:
