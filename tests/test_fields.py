@@ -250,9 +250,25 @@ def test_nvidias_mixed_precision_is_read_module_by_module():
     assert (name, size) == ("mixed", plain - saved)
 
 
+def test_gptqmodels_dynamic_names_what_stays_or_has_other_bits():
+    """Attention of one layer in 16 bits, or in 8: the codes double, and the zero points with them."""
+    _, four = size_with(QWEN3, GPTQ)
+    query, groups = 4096 * 4096, 4096 * 32
+    as_four = query // 2 + groups * 2 + groups // 2 + 4096 * 4
+    assert size_with(QWEN3, {**GPTQ, "dynamic": {}})[1] == four
+    kept = {r"-:.*layers\.3\.self_attn\.q_proj": {}, r"-:.*shared_expert_gate": {}}
+    assert size_with(QWEN3, {**GPTQ, "dynamic": kept})[1] == four + 2 * query - as_four
+    eight = {r"+:.*layers\.3\.self_attn\.q_proj": {"bits": 8}}
+    assert size_with(QWEN3, {**GPTQ, "dynamic": eight})[1] == four + query // 2 + groups // 2
+
+
 @pytest.mark.parametrize(
     ("stated", "says"),
     [
+        ({**GPTQ, "dynamic": {"-:a": {}, "+:b": {"bits": 8}}}, "or one other format"),
+        ({**GPTQ, "dynamic": {"+:.*q_proj": {"bits": 7}}}, "bits and group_size that are known"),
+        ({**GPTQ, "dynamic": {r"-:.*experts\.3\..*": {}}}, "all experts alike"),
+        ({**GPTQ, "dynamic": {"+:nothing": {"bits": 8}}}, "modules of qwen3_moe"),
         ({**MLX, "model.layers.0.mlp.gate": {"bits": 7, "group_size": 64}}, "affine quantisation"),
         ({**MLX, "model.layers.0.new_module": {"bits": 8, "group_size": 64}}, "modules of qwen3_moe"),
         ({**MLX, "model.layers.0.mlp.gate": {"bits": 8, "group_size": 64, "mode": "mxfp4"}}, "affine"),

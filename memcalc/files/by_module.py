@@ -40,6 +40,9 @@ def own_formats(method: str, stated: Mapping[str, object]) -> Iterator[tuple[str
             if isinstance(value, dict) or (value is False and "." in name):
                 yield name.replace(".switch_mlp.", ".experts.{expert}."), of_mlx(name, value)
         return
+    if method == "gptq":
+        yield from of_gptq(stated)
+        return
     listed = stated.get("quantized_layers")
     if not isinstance(listed, dict) or not listed:
         raise BadInputError("quantization_config.quantized_layers", "an object of modules", listed, ASIDE)
@@ -56,6 +59,36 @@ def own_formats(method: str, stated: Mapping[str, object]) -> Iterator[tuple[str
                 f"quantization_config.quantized_layers.{name}", f"{found[entry]} for all experts", form, ASIDE
             )
     yield from found.items()
+
+
+def of_gptq(stated: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield what GPTQModel's `dynamic` says: which modules stay as they are, or have other bits.
+
+    Source: ModelCloud/GPTQModel, quantization/config.py (dynamic_get: the first that matches), 2026-11.
+
+    Raises:
+        BadInputError: which of several expressions comes first matters, or one tells experts apart.
+
+    """
+    dynamic = stated["dynamic"]
+    keys = dynamic if isinstance(dynamic, dict) else {}
+    if not keys or (len(keys) > 1 and not all(key.startswith("-:") for key in keys)):
+        expected = "modules that stay as they are, -:, or one other format"
+        raise BadInputError("quantization_config.dynamic", expected, dynamic, ASIDE)
+    for key, value in keys.items():
+        expression = key.removeprefix("-:").removeprefix("+:")
+        if "expert" in expression and re.search(r"\d", expression.replace("\\d", "0")):
+            raise BadInputError("quantization_config.dynamic", "all experts alike", key, ASIDE)
+        if key.startswith("-:"):
+            yield f"re:{expression}", PLAIN
+            continue
+        own = {**{name: stated.get(name) for name in ("bits", "group_size")}, **value}
+        form = f"gptq-int{own['bits']}-g{'c' if own['group_size'] == -1 else own['group_size']}"
+        try:
+            yield f"re:{expression}", format_named(form).id
+        except UnknownNameError:
+            expected = "bits and group_size that are known"
+            raise BadInputError("quantization_config.dynamic", expected, value, ASIDE) from None
 
 
 def of_mlx(name: str, value: Any) -> str:

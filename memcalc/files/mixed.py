@@ -50,7 +50,7 @@ def with_own_formats(
     every = [one for same in grouped.values() for one in same]
     distinct = {id(layer): layer for layer in model.layers}
     meant = {key: meanings(model, layer, grouped) for key, layer in distinct.items()}
-    shapes = {key: {one.name: len(one.shape) for one in layer.weights()} for key, layer in distinct.items()}
+    kinds = {key: {one.name: one for one in layer.weights()} for key, layer in distinct.items()}
     used: set[str] = set()
 
     def placed(layer: Layer, index: int | None) -> Layer:
@@ -58,8 +58,11 @@ def with_own_formats(
         for name, same in meant[id(layer)].items():
             own = [one.entry for one in same if one.layer in (None, index)]
             used.update(own)
-            if own and shapes[id(layer)][name] > 1:
-                formats.append((name, forms[max(own, key=len)]))
+            tensor, entry = kinds[id(layer)][name], max(own, key=len, default="")
+            by_expression = entry.startswith("re:") and forms[entry] != rest.id
+            meant_too = not by_expression or tensor.kind in scheme.format.kinds  # of what is quantised
+            if own and len(tensor.shape) > 1 and meant_too:
+                formats.append((name, forms[entry]))
         return replace(layer, formats=tuple(formats)) if formats else layer
 
     numbered = {one.layer for one in every}
@@ -69,8 +72,9 @@ def with_own_formats(
     for name, part in model.outside:
         hits = [same[0].entry for same in grouped.values() if means(same[0], name)]
         used.update(hits)
-        if hits and hasattr(part, "vocab"):
-            outside[f"{name}.weight"] = forms[max(hits, key=len)]
+        entry = max(hits, key=len, default="")
+        if hits and hasattr(part, "vocab") and not (entry.startswith("re:") and forms[entry] != rest.id):
+            outside[f"{name}.weight"] = forms[entry]
     idle = tuple(dict.fromkeys(one.entry for one in every if one.entry not in used))
     for entry in idle:
         if dict(scheme.others).get(entry) and BESIDE.search(entry) is None:

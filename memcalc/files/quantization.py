@@ -82,12 +82,13 @@ def scheme(stated: object) -> Scheme:
 def own_formats_of(method: str, stated: Mapping[str, object], known: set[str]) -> tuple[tuple[str, str], ...]:
     """Return the modules that have a format of their own; most configs have none, and load nothing for it."""
     by_module = {name for name, value in stated.items() if isinstance(value, dict) or "." in name}
-    if stated.get("quant_algo") != MIXED and not (method == "mlx" and by_module):
+    dynamic = method == "gptq" and stated.get("dynamic")
+    if stated.get("quant_algo") != MIXED and not dynamic and not (method == "mlx" and by_module):
         return ()
     from memcalc.files.by_module import own_formats
 
     found = tuple(own_formats(method, stated))
-    known |= by_module if method == "mlx" else {"quantized_layers"}
+    known |= by_module if method == "mlx" else {"quantized_layers", "dynamic"}
     return found
 
 
