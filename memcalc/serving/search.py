@@ -313,7 +313,7 @@ class Search:
         if asked is None:
             return self.block * largest_fitting([lambda blocks: size - take(blocks * self.block)]), None
         blocks = self.blocks(size, one, asked)
-        if asked.groups > 1 and not plan.engine.since(0, 20):
+        if asked.groups > 1 and not plan.engine.since(0, 21):
             return blocks // asked.groups * self.shortest_block, blocks / asked.blocks
         if asked.full:
             return blocks * self.block, blocks / asked.blocks
@@ -326,7 +326,8 @@ class Search:
 
     def blocks(self, size: int, one: LoadedStage, asked: Request) -> int:
         """Return the blocks of a pool of this size: one spans a group, and padding layers have blocks too."""
-        page = self.plan.engine_options.get("page_bytes")
+        options = self.plan.engine_options
+        page = options.get("page_bytes") or options.get("uniform_page")
         if page is not None:
             return size // (page * asked.layers)
         held = pool_bytes(self.plan, one.rank, self.block)
@@ -343,6 +344,8 @@ class Search:
     def shortest_block(self) -> int:
         """The tokens of the shortest block: that of states is a request where prefixes are not cached."""
         options = self.plan.engine_options
+        if "window_block" in options:
+            return least(options["window_block"], options["full_block"])
         states = "page_bytes" in options and not options["prefix_caching"]
         return least(self.block, self.plan.context) if states else self.block
 

@@ -111,7 +111,7 @@ def said(case):
             mamba_cache_mode=cache.mamba_cache_mode,
         )
         specs |= {f"state.{index}": state for index in range(case["states"])}
-    full = FullAttentionSpec(block_size=cache.block_size, **sizes)
+    full = FullAttentionSpec(block_size=cache.block_size, **{**sizes, **case.get("of_full", {})})
     specs |= {f"full.{index}": full for index in range(case.get("full", 0))}
     if case.get("windows"):
         window = SlidingWindowSpec(
@@ -172,6 +172,15 @@ def cases():
         {"context": 500},
     ):
         yield {**common, **plain, "windows": 10, "full": 2, **own}
+
+    for own in (
+        {"model": "google/gemma-4-31B", "kv_heads": 16, "windows": 50, "full": 10, "window": 1024}
+        | {"of_full": {"num_kv_heads": 4, "head_size": 512}},
+        {"model": "google/gemma-4-E4B", "kv_heads": 2, "windows": 20, "full": 4, "window": 512}
+        | {"of_full": {"num_kv_heads": 2, "head_size": 512}},
+    ):
+        for context in (8192, 131_072):
+            yield {**common, **own, "head_dim": 256, "context": context}
 
 
 def main():

@@ -59,6 +59,7 @@ CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
+FULL, WINDOWED = "full_block", "window_block"  # tokens of a block where layers differ in the bytes of a token
 DRAFTED, DRAFTING = "drafted_tokens", "drafting_layers"  # beside states, if a model drafts by itself
 BLOCK = "attention_block"  # tokens of a block where states make it longer than what was asked for
 LONG = 32_768  # tokens of a sequence from which on V0 read prompts in pieces
@@ -195,6 +196,7 @@ class VLLM(Engine):
             states=1 + options.get("prefix_caching", False) + options.get(DRAFTED, 0),
             quarters=self.padding_quarters,
             drafting=options.get(DRAFTING, 0),
+            windowed=options.get(WINDOWED, block_of(options)),
         )
 
     def default_share(self, setting: Setting) -> float:
@@ -248,7 +250,9 @@ class VLLM(Engine):
         Source: vllm-project/vllm, layers/mamba/mamba_utils.py (num_spec) and abstract.py, 2026-11.
         """
         if not has_states(model):
-            return options
+            from memcalc.serving.engines.vllm_windows import laid_out as windows_laid_out
+
+            return {**options, **windows_laid_out(self, model, kv, ranks, options["block_size"])}
         from memcalc.serving.engines.vllm_states import Rules, laid_out
 
         if drafted[0]:
@@ -306,7 +310,7 @@ class VLLM(Engine):
         Source: vllm-project/vllm, v1/kv_cache_interface.py, SlidingWindowSpec.max_memory_usage_bytes,
         2026-11.
         """
-        block = block_of(options)
+        block = options.get(WINDOWED, block_of(options))
 
         def kept(context: int, window: int | None) -> int:
             if window is None:
@@ -327,7 +331,7 @@ class VLLM(Engine):
             name for name in ("cpu_offload_gb", "kv_offloading_size", POOL, CAPTURED) if not options.get(name)
         }
         unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE}
-        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING}
+        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING, FULL, WINDOWED, "uniform_page"}
         if BLOCK in options:
             unsaid.add("block_size")
             yield f"blocks of {options[BLOCK]:,} tokens, so that a state fits into one"
@@ -395,7 +399,7 @@ class VLLM(Engine):
 
 def block_of(options: Mapping[str, int]) -> int:
     """Return the tokens of a block of attention: as many as asked for, or as states need."""
-    return options.get(BLOCK, options["block_size"])
+    return options.get(BLOCK) or options.get(FULL) or options["block_size"]
 
 
 def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:

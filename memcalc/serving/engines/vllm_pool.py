@@ -117,15 +117,28 @@ def group_size(counts: list[int], quarters: int = 6) -> int:
 
 
 def request_of(
-    stage: Model, context: int, block: int, kept: Kept, *, states: int, quarters: int, drafting: int
+    stage: Model,
+    context: int,
+    block: int,
+    kept: Kept,
+    *,
+    states: int,
+    quarters: int,
+    drafting: int,
+    windowed: int,
 ) -> Request:
-    """Return what a request of so many tokens takes of the pool; of each group with states so many blocks."""
+    """Return what a request of so many tokens takes: of each group with states so many blocks.
+
+    Windows may have blocks of their own, of `windowed` tokens.
+    """
     kinds = kinds_of(stage, drafting)
     size = group_size(list(kinds.values()), quarters)
     groups = {kind: ceil_div(layers, size) for kind, layers in kinds.items()}
     blocks = 0
     for kind, times in groups.items():
-        held = ceil_div(kept(context, kind), block) if kind is None or isinstance(kind, int) else states
+        held = states
+        if kind is None or isinstance(kind, int):
+            held = ceil_div(kept(context, kind), block if kind is None else windowed)
         blocks += times * held
     return Request(blocks, sum(groups.values()), set(kinds) == {None}, size)
 
