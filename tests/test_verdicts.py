@@ -420,3 +420,17 @@ def test_a_step_that_does_not_fit_is_answered_with_what_does(capsys, name):
         said = told(capsys, remedy.command)
         assert (said["verdict"], said["device_bytes"]) == ("fits", remedy.total_bytes), remedy
         assert remedy.line in str(step)
+
+
+def test_a_stage_without_attention_holds_any_number_of_tokens():
+    """Of seven stages of a hybrid one has recurrent layers alone: it divides by no token's bytes."""
+    served = serve(
+        "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+        context=35_679,
+        batch=74,
+        weights="fp8",
+        on="7x l4",
+        pp=7,
+        engine="sglang",
+    )
+    assert 0 < served.kv_pool.tokens < LIMIT

@@ -309,7 +309,8 @@ class Search:
         asked = self.request(one)
         split = None if self.shares is None else plan.engine.split(size, self.slot_bytes, plan.engine_options)
         if split is not None:
-            return max(0, split[0]) // self.bytes_each(one, "cache"), None
+            each = self.bytes_each(one, "cache")  # of a stage without attention no token takes any
+            return max(0, split[0]) // each if each else LIMIT, None
         if asked is None:
             return self.block * largest_fitting([lambda blocks: size - take(blocks * self.block)]), None
         blocks = self.blocks(size, one, asked)
