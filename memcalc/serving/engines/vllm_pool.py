@@ -11,8 +11,6 @@ a kind may be to set the size: vllm-project/vllm#29303 (0.12: less than a quarte
 
 from __future__ import annotations
 
-import re
-from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
@@ -60,6 +58,11 @@ def bytes_of(field: str, value: object) -> int:
     >>> bytes_of("--engine-option kv_cache_memory", "4.99GiB"), bytes_of("", "36864M"), bytes_of("", 0)
     (5357971701, 38654705664, 0)
     """
+    if type(value) is int and value == 0:  # nothing was asked for: an answer pays for no pattern
+        return 0
+    import re
+    from fractions import Fraction
+
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", str(value))
     if type(value) not in (int, str) or found is None or found[2] not in UNITS:
         raise BadInputError(field, "bytes, as in 4.99GiB, 36864M or 57403864576", value, "correct the value")
