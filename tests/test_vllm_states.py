@@ -80,7 +80,7 @@ def test_a_server_that_does_not_start_is_told_how_it_would(tmp_path):
     assert served.cause == (
         f"vLLM does not start: 1,024 sequences (max_num_seqs) are more than the {blocks} blocks for states"
     )
-    assert served.remedies[0].words == f"max_num_seqs {blocks}"
+    assert served.remedies[0].words == f"at most {blocks} sequences at once (max_num_seqs)"
     few = hybrid(tmp_path, DENSE_27B, engine_options={**options, "max_num_seqs": blocks}, **asked)
     more = hybrid(tmp_path, DENSE_27B, engine_options={**options, "max_num_seqs": blocks + 1}, **asked)
     eager = hybrid(tmp_path, DENSE_27B, engine_options={**options, "enforce_eager": True}, **asked)
