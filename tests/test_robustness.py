@@ -342,6 +342,21 @@ def test_a_gguf_file_is_a_file(refusal, tmp_path):
     assert "no regular file" in refusal("model", tmp_path / "zero.gguf")
 
 
+def test_a_safetensors_file_is_a_file(refusal, tmp_path):
+    """What is there, and no file, is not said to be absent."""
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert "no regular file" in refusal("model", tmp_path / "pipe.safetensors")
+    assert "no file at" in refusal("model", tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("null", "null"), ("12", "a number"), ("[]", "a list"), ('"a"', "a text")]
+)
+def test_what_is_no_object_is_named_as_json_names_it(refusal, tmp_path, text, kind):
+    (tmp_path / "config.json").write_text(text)
+    assert f"config.json ({kind})" in refusal("model", tmp_path / "config.json")
+
+
 def test_what_the_shell_puts_in_a_files_place_is_read(config, root):
     path = config(QWEN3)
     memcalc = f"{sys.executable} -m memcalc model"

@@ -220,6 +220,9 @@ def test_parts_of_an_answer_show_themselves_in_a_line():
     total, capacity = served.device.total_bytes, gib(served.device.capacity_bytes)
     assert repr(served.device) == f"<2 x gpu: {total} of {capacity}, at prefill>"
     assert repr(served.plan.source).startswith("<Qwen/Qwen3-32B, from ")
+    asked = "context=8192, on='2x rtx-a6000', engine='vllm'"
+    assert repr(served.plan) == f"<plan for Qwen/Qwen3-32B: ServingOptions({asked})>"
+    assert repr(memcalc.train("Qwen/Qwen3-8B", seq=4096).plan).endswith(": TrainingOptions(seq=4096)>")
 
 
 @pytest.mark.parametrize(

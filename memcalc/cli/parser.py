@@ -19,6 +19,8 @@ __all__ = ["Parser"]
 SHORTEST = 128  # tokens: smaller numbers mean something else
 NEEDED = ("--context", "--seq")  # without them nothing is answered
 VALUE = "{}"  # stands where a value is to stand
+DASHES = ("-", "\u2013", "\u2014")  # what editors make of two hyphens counts as them
+OFF = ("false", "no", "0")
 SWITCHED = ("true", "false", "yes", "no", "1", "0")  # what other tools have behind a switch
 
 
@@ -67,7 +69,8 @@ class Parser(argparse.ArgumentParser):
             word = left.pop()
             flag, equals, value = word.partition("=")
             action = self._option_string_actions.get(flag)
-            behind = "" if equals or not left or is_flag(left[-1]) else left[-1]
+            is_followed = not equals and bool(left) and not is_flag(left[-1])
+            behind = left[-1] if is_followed else ""
             named = not all(map(is_flag, words))  # the source, which stands alone
             if not is_flag(word):
                 words.append(word)
@@ -76,13 +79,14 @@ class Parser(argparse.ArgumentParser):
                 takes = any(VALUE in one for one in right)
                 if behind and (named or takes or behind.lower() in SWITCHED):
                     value = left.pop()
-                unknown[flag] = nearest(flag, self.flags, self.prog).replace("=N?", f"={value or 'N'}?")
-                left += self.read_instead(flag, right, value) if value or not takes else []
+                is_off = bool(right) and not takes and value.lower() in OFF
+                unknown[flag] = self.question(flag, value, is_off=is_off)
+                left += [] if is_off or (takes and not value) else self.read_instead(flag, right, value)
             elif action.nargs == 0:
                 words.append(flag)
                 if equals or behind.lower() in SWITCHED:
                     faults.of(refuse_switched, flag, value if equals else left.pop())
-            elif equals or behind:
+            elif equals or is_followed:  # by an empty text, too
                 value = value if equals else left.pop()
                 while flag == "--on" and named and left and not is_flag(left[-1]):
                     value = f"{value} {left.pop()}"  # a machine's words, without quotes
@@ -99,6 +103,15 @@ class Parser(argparse.ArgumentParser):
         if len(found) > 1 and found[0] not in NEEDED:
             return []
         return [one.replace(VALUE, value) for one in reversed(right)]
+
+    def question(self, flag: str, value: str, *, is_off: bool) -> str:
+        """Return a question that offers what was meant by an option and its value; empty if nothing is."""
+        if is_off:  # what a switch means is not meant then
+            from memcalc.data.words import right_words  # its tables cost something: only an error pays
+
+            words = right_words(self.prog, f"no-{flag}", self.flags)
+            return f"did you mean {' or '.join(words)}?" if words else ""
+        return nearest(flag, self.flags, self.prog).replace("=N?", f"={value or 'N'}?")
 
     def in_place_of(self, flag: str) -> list[str]:
         """Return the words that are read in place of an option which is not known: what was likely meant.
@@ -160,10 +173,10 @@ class Parser(argparse.ArgumentParser):
 def is_flag(word: str) -> bool:
     """Say whether a word is an option, and no number below 0.
 
-    >>> is_flag("--context"), is_flag("-ngl"), is_flag("-1"), is_flag("-")
-    (True, True, False, False)
+    >>> is_flag("--context"), is_flag("-ngl"), is_flag("\u2014context"), is_flag("-1"), is_flag("-")
+    (True, True, True, False, False)
     """
-    return word.startswith("-") and word[1:2] not in "0123456789."
+    return word.startswith(DASHES) and word[1:2] not in "0123456789."
 
 
 def refuse_switched(flag: str, value: str) -> NoReturn:
@@ -173,7 +186,7 @@ def refuse_switched(flag: str, value: str) -> NoReturn:
         BadInputError: always.
 
     """
-    off = value.lower() in ("false", "no", "0")
+    off = value.lower() in OFF
     remedy = f"remove {flag}" if off else f"{flag} alone switches it"
     raise BadInputError(flag, "no value", value, remedy)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WithoutCollection", "load", "parse"]
 
+IN_JSON = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
 LONGEST_FILE = 64 * 2**20  # bytes; the index of DeepSeek-V3, with 91,991 names, has 9 million
 
 
@@ -45,8 +46,8 @@ def load(path: str, what: str = "config.json") -> dict[str, Any]:
         remedy = f"download {what} again; it is cut or damaged"
         raise BadInputError("SOURCE", "valid JSON", path, remedy) from None
     if not isinstance(fields, dict):
-        kind = type(fields).__name__
-        raise BadInputError("SOURCE", "a JSON object", f"{path} (a {kind})", f"give the model's {what}")
+        kind = IN_JSON.get(type(fields), "a number")
+        raise BadInputError("SOURCE", "a JSON object", f"{path} ({kind})", f"give the model's {what}")
     return fields
 
 

@@ -21,6 +21,7 @@ SYSTEM = "held by the system at the start"  # the line of a budget
 UNIFIED = "unified"  # the kind of devices whose memory is the host's, too
 BINARY = {"MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB
+HOST = "(?:host|(?:(?:host|system|cpu) )?(?:ram|memory))"  # words for its memory
 HOST_UNITS = {"GIB": 2**30, "GB": 10**9, "TIB": 2**40, "TB": 10**12}
 # patterns as text: what is written plainly is understood without any, and pays for none
 SIZE = r"(?i)([0-9]{1,6})(?:\.([0-9]{1,6}))?\s*(MiB|GiB|TiB|GB|TB|G)"
@@ -206,7 +207,7 @@ def machine(text: str) -> Machine:
         text = re.sub("(?i)ai max[+]", "ai max", text)
     for place, part in enumerate(text.split("+")):
         words = part.strip()
-        if words.lower().endswith("host"):
+        if re.search(rf"(?i)\b{HOST}$", words):
             hosts.append(host_bytes(words))
             continue
         if place and re.fullmatch(SIZE, words):
@@ -237,10 +238,10 @@ def machine(text: str) -> Machine:
 def host_bytes(text: str) -> Amount:
     """Return the bytes of ``512GiB host``: binary and decimal units are two things.
 
-    >>> host_bytes(" 512GiB host"), host_bytes("512 GB host")
-    (512.00 GiB, 476.84 GiB)
+    >>> host_bytes(" 512GiB host"), host_bytes("512 GB host"), host_bytes("64GiB system RAM")
+    (512.00 GiB, 476.84 GiB, 64.00 GiB)
     """
-    found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*host", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*" + HOST, text.strip(), re.IGNORECASE)
     if found is None:
         expected = '"COUNTx ID + 512GiB host"'
         raise BadInputError("--on", expected, text.strip(), "write GiB or GB, and host")

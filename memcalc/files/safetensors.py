@@ -194,7 +194,8 @@ def header_text(path: str) -> tuple[bytes, int]:
     """
     where = os.path.basename(path)
     if not os.path.isfile(path):
-        raise BadInputError("SOURCE", "a safetensors file", f"no file at {path}", "check the path")
+        found = f"{path} (no regular file)" if os.path.exists(path) else f"no file at {path}"
+        raise BadInputError("SOURCE", "a safetensors file", found, "check the path")
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

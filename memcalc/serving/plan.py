@@ -69,6 +69,9 @@ class ServingPlan(NamedTuple):
     lora_rank: int | None = None
     layers_by_device: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<plan for {self.source.name}: {self.options!r}>"
+
     @property
     def most_sequences(self) -> int | None:
         """The sequences that there is room for, whatever the memory; transformers drafts for one alone."""
@@ -638,8 +641,9 @@ def offload_rule(chosen: Engine, named: str | None, *, gguf: bool) -> str | None
         return named
     if named is not None and named not in chosen.offloads:
         known = ", ".join(chosen.offloads)
-        expected = f"one of {known}" if known else f"none: {chosen.id} has no rules"
-        remedy = nearest(named, chosen.offloads, "--offload") or "see `memcalc list engines --json`"
+        expected = f"one of {known}" if known else f"no --offload: {chosen.id} has no rules for it"
+        remedy = nearest(named, chosen.offloads, "--offload") if known else "leave it out"
+        remedy = remedy or "see `memcalc list engines --json`"
         raise UnknownNameError("--offload", expected, named, remedy)
     return chosen.default_offload(gguf=gguf) if named is None else named
 
@@ -654,7 +658,7 @@ def refuse_host(chosen: Engine, where: Machine | None, own: Mapping[str, int]) -
     if where is not None and where.host_bytes is not None and not chosen.uses_host(own):
         asked = ", or add --engine-option cpu_offload_gb=N" if "cpu_offload_gb" in own else ""
         remedy = f"{chosen.id} does not use host memory: leave it out{asked}"
-        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} B of host memory", remedy)
+        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} of host memory", remedy)
 
 
 # ---- checks ----

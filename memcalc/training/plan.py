@@ -63,6 +63,9 @@ class TrainingPlan(NamedTuple):
     micro_batch: MicroBatch
     points: Points | None
 
+    def __repr__(self) -> str:
+        return f"<plan for {self.source.name}: {self.options!r}>"
+
     @property
     def moments(self) -> tuple[str, ...]:
         """The moments of a step; in the backward pass layers are recomputed, or not."""
