@@ -133,7 +133,7 @@ def test_what_is_not_understood_is_refused(fields, changed, refused):
 def test_pages_of_different_sizes_are_refused():
     """Gemma 4: 16,384 B a token in layers with a window, 8,192 B in the others."""
     with pytest.raises(BadInputError, match="8,192 B and 16,384 B"):
-        serve("google/gemma-4-31B", context=8192, engine="vllm", on="h200")
+        serve("google/gemma-4-31B", context=8192, engine="vllm-ascend", on="1x ascend-910b-64g")
 
 
 def test_one_group_of_a_state_space_model_cannot_be_cut():

@@ -18,6 +18,7 @@ from memcalc.serving.engines.base import measured_line, refuse_states
 from memcalc.serving.engines.shared import rotary_table
 from memcalc.serving.engines.vllm import VLLM
 from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
+from memcalc.serving.engines.vllm_pool import refuse_unequal_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,6 +99,7 @@ class OnNPUs(VLLM):
         Source: https://github.com/vllm-project/vllm-ascend/issues/1526, 2026-05.
         """
         super().check(model, parallelism, rule)
+        refuse_unequal_pages(model, self.id)
         for tensor in model.weights():
             form = rule(tensor)
             if form.id.startswith("fp8"):

@@ -28,7 +28,7 @@ from memcalc.serving.engines.sparse_cache import (
 )
 from memcalc.serving.engines.states import has_states, state_bits
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
-from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, refuse_unequal_pages, request_of
+from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
@@ -218,7 +218,6 @@ class VLLM(Engine):
         """Refuse ranks that do not divide heads, widths, experts or the blocks of a format."""
         refuse_uneven(model, parallelism, self.id, replicates=True)
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({MXFP4}))
-        refuse_unequal_pages(model, self.id)
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
         """Refuse versions whose trial pass is as long as the context, which differs from point to point.

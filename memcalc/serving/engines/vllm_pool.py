@@ -86,8 +86,8 @@ def kinds_of(stage: Model, drafting: int = 0) -> dict[object, int]:
 def refuse_unequal_pages(model: Model, engine: str) -> None:
     """Refuse layers whose tokens take different bytes, with a window here and none there.
 
-    vLLM gives them blocks of different lengths, so that their pages come out equal; how its groups are then
-    made, and what it prints, is not held against it yet.
+    vLLM gives them blocks of different lengths, so that their pages come out equal (vllm_windows); whether it
+    is so on NPUs is not known.
 
     Raises:
         BadInputError: there are such layers.
