@@ -61,6 +61,19 @@ def test_the_pool_is_split_by_the_ratio(tmp_path, version, ratio, spare):
     assert pool.low_tokens < pool.tokens < pool.high_tokens
 
 
+@pytest.mark.parametrize("hundredths", range(50, 90, 4))
+def test_the_range_of_tokens_holds_every_pool_in_it(tmp_path, hundredths):
+    """A larger pool with one more slot has fewer tokens: the ends of the range are not those of its bytes."""
+    asked = {"context": 4096, "on": "1x h200-141g", "weights": "fp8", "utilization": hundredths / 100}
+    served = hybrid(tmp_path, NEXT, **asked)
+    pool, (one,) = served.kv_pool, served.search.stages
+    sizes = range(pool.low_bytes, pool.high_bytes + 1, 1_000_003)
+    tokens = [served.search.printed(size, one, int)[0] for size in (*sizes, pool.bytes, pool.high_bytes)]
+    assert pool.low_tokens <= min(tokens) <= pool.tokens <= max(tokens) <= pool.high_tokens
+    near = 2 * 1_000_003 // TOKEN
+    assert min(tokens) - pool.low_tokens <= near >= pool.high_tokens - max(tokens)
+
+
 def test_slots_that_are_asked_for_are_the_most_requests(tmp_path):
     asked = {"context": 1, "on": "1x h200-141g", "weights": "fp8"}
     served = hybrid(tmp_path, NEXT, engine_options={"max_mamba_cache_size": 30}, **asked)

@@ -27,6 +27,12 @@ def test_layouts_of_deepseek_v32(engine, kv, options, size):
     assert a_token(engine=engine, kv=kv, engine_options=options) == size
 
 
+@pytest.mark.parametrize(("options", "size"), [({}, 48_068), (PLAIN, 43_188)])
+def test_vllms_own_format_is_fp8_in_the_backends_layout(options, size):
+    """Where no format is named, a backend that reads plain fp8 has plain fp8."""
+    assert a_token(engine="vllm", engine_options=options) == size
+
+
 def test_the_log_of_sglang_11309():
     """43.67 GiB for 975,424 tokens, printed to 0.01 GiB; with the PR the indexer is counted."""
     size = a_token(engine="sglang", tp=1, dp=8, ep=8, on="8x b200", kv="fp8")

@@ -360,6 +360,12 @@ def test_a_plan_that_cannot_be_is_refused(option, options):
     assert "\n" not in str(refused.value)
 
 
+def test_the_head_of_a_tied_model_is_trained_as_its_embedding():
+    with pytest.raises(MemcalcError, match="self_attn,embed_tokens, which is the head too"):
+        train("Qwen/Qwen3-0.6B", seq=8, trainable=("lm_head",))
+    assert train("Qwen/Qwen3-0.6B", seq=8, trainable=("embed_tokens",)).trainable_parameters == 151_936 * 1024
+
+
 def test_every_check_refuses_one_of_these_plans():
     """A check that nothing fails would hold nothing."""
     refusing = set()

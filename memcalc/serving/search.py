@@ -236,12 +236,15 @@ class Search:
         sizes: list[int] = []
         tokens: list[int] = []
         concurrency: list[float | None] = []
-        for end in ("bytes", "most_bytes", "least_bytes"):  # the most of all else leaves the least
-            left = self.left_for_pool(end)
+        lefts = [self.left_for_pool(end) for end in ("bytes", "most_bytes", "least_bytes")]
+        for left in lefts:  # the most of all else leaves the least
             printed = [self.printed(*each) for each in zip(left, self.stages, takes, strict=True)]
             sizes.append(min(left))
             tokens.append(min(number for number, _ in printed))
             concurrency.append(min((requests for _, requests in printed), key=lambda number: number or 0))
+        if self.shares is not None:
+            ends = [self.ends_of_tokens(*each) for each in zip(*lefts[1:], self.stages, strict=True)]
+            tokens[1:] = map(min, zip(*ends, strict=True))
         return KVPool(*map(Amount, sizes), *tokens)._replace(concurrency=concurrency[0])
 
     def left_for_pool(self, end: str) -> list[int]:
@@ -275,6 +278,23 @@ class Search:
             return None
         split = (engine.split(size, self.slot_bytes, options) for size in self.left_for_pool(self.end))
         return [each for each in split if each is not None]
+
+    def ends_of_tokens(self, small: int, large: int, one: LoadedStage) -> tuple[int, int]:
+        """Return the fewest and the most tokens of a divided pool whose size lies between two.
+
+        A larger pool need not hold more: where it has one more slot for states, tokens have less. The ends
+        lie at the sizes themselves, at the first that has a slot more, and just before the last that has.
+        """
+
+        def states(size: int) -> int:
+            left, _ = self.plan.engine.split(size, self.slot_bytes, self.plan.engine_options) or (size, 0)
+            return size - left
+
+        before_first = largest(lambda size: states(size) <= states(small), large, small)
+        before_last = largest(lambda size: states(size) < states(large), large, large)
+        sizes = (small, min(before_first + 1, large), max(before_last, small), large)
+        tokens = [self.printed(size, one, int)[0] for size in sizes]
+        return min(tokens), max(tokens)
 
     @cached_property
     def slot_bytes(self) -> int:

@@ -323,7 +323,8 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
     for name in plan.options.trainable:
         if not name or not any(name in tensor.name for tensor in plan.model.weights()):
             parts = dict.fromkeys(part for tensor in plan.model.weights() for part in tensor.name.split("."))
-            remedy = nearest(name, parts) or "as in self_attn,lm_head"
+            head = "embed_tokens, which is the head too" if plan.model.tied else "lm_head"
+            remedy = nearest(name, parts) or f"as in self_attn,{head}"
             raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
 
 

@@ -280,11 +280,11 @@ class VLLM(Engine):
         return options["max_num_seqs"] if graphs else None
 
     def default_cache_format(self, model: Model, device: Device | None) -> str | None:
-        """Store the cache of sparse attention in DeepSeek's layout.
+        """Store the cache of sparse attention in fp8, of which `cache_layout` says how.
 
         Source: vllm-project/vllm, model_executor/models/config.py, DeepseekV32ForCausalLM, 2026-11.
         """
-        return FP8_DS_MLA.id if is_sparse(model) else None
+        return "fp8" if is_sparse(model) else None
 
     def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
         """Take fp8 of sparse attention for DeepSeek's layout, but with a backend that reads plain fp8."""
