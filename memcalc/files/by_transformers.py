@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.config import EMPTY, is_count
 from memcalc.files.config_classes import harmless_fields
 from memcalc.files.readers.heads import with_head_of
@@ -40,7 +40,7 @@ UNDERSTOOD = {"rope_scaling", "rope_parameters", "rope_theta", "text_config", "v
 HARMLESS = re.compile(r"_token_(id|index)s?$")
 SEES = re.compile(r"vision|visual|image|audio|multi_modal|mm_proj|aligner|speech")
 TEXT = ("model.language_model", "language_model")
-LAYER = re.compile(r"^(?:.*?\.)?(?:layers|h|blocks|block)\.(\d+)\.(.+)$")
+LAYER = re.compile(r"^(?:.*?\.)?(?:layers|layer|h|blocks|block)\.(\d+)\.(.+)$")
 STACKED = re.compile(r"\.experts\b|(?:input|output)_linear\.weight$")
 ROUTER = re.compile(r"\.(gate|router|wg)(\.|$)")
 DOWN = re.compile(r"down_proj|w2|fc2|output_linear")
@@ -96,12 +96,25 @@ def read(fields: Mapping[str, object], name: str) -> Model:
 
     """
     transformers = installed()
+    try:
+        return built_of(transformers, fields, name)
+    except MemcalcError:
+        raise
+    except Exception as error:  # noqa: BLE001 (classes have many ways to surprise)
+        given = f"{type(error).__name__}: {str(error)[:80]}"
+        remedy = "its .safetensors or .gguf alone gives the weights"
+        raise BadInputError("--via transformers", "a class that is understood", given, remedy) from None
+
+
+def built_of(transformers: Any, fields: Mapping[str, object], name: str) -> Model:
+    """Return the model of a config.json, whose class may do anything."""
     said = {key: copy.deepcopy(value) for key, value in fields.items() if key not in ASIDE}
     config = config_of(transformers, said)
     text = config.get_text_config()
     built = on_meta(transformers, config)
     outside, layers, vision, tied = sorted_out(built, text)
     caches, unknown = caches_of(transformers, built, text)
+    unknown = "its layers have names that are not understood" if caches and not layers else unknown
     found = Model(
         name,
         str(fields["model_type"]),
@@ -192,17 +205,25 @@ def check_arrival(said: Mapping[str, Any], text: Any) -> None:
         remedy = "add the sizes: the class would take its own defaults"
         raise BadInputError("hidden_size", "the size of the model", None, remedy)
     for size in CORE:
-        arrived = getattr(text, size, flat.get(size))
+        arrived = value_of(text, size)
         if type(flat.get(size)) is int and arrived not in (flat[size], None):
             expected = f"{flat[size]} in {type(text).__name__}, as the file says"
             raise BadInputError(size, expected, arrived, "the class looks for it in another place")
+
+
+def value_of(text: Any, field: str) -> Any:
+    """Return a field of a configuration object; None where it has none, or one for each layer."""
+    try:
+        return getattr(text, field, None)
+    except Exception:  # noqa: BLE001 (what differs from layer to layer raises an error of its own)
+        return None
 
 
 def class_defaults(fields: Mapping[str, Any], text: Any) -> Iterator[str]:
     """Yield sizes that the file does not state, with the values of the class."""
     flat = of_text(fields)
     for size in CORE:
-        value = getattr(text, size, None)
+        value = value_of(text, size)
         names = {size, text.attribute_map.get(size), *(a for a, b in text.attribute_map.items() if b == size)}
         if type(value) is int and not names & flat.keys():
             yield f"{size} {value}"
@@ -280,7 +301,7 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
     state, own = written(model)
     many = Counter(re.sub(r"\.experts\.\d+\.", ".experts.{expert}.", name) for name in state)
     ends, types = places(model), {name: type(one).__name__ for name, one in model.named_modules()}
-    buffers = {name for name, _ in model.named_buffers()}
+    buffers, width = {name for name, _ in model.named_buffers()}, value_of(text, "hidden_size")
     outside: list[tuple[str, Part]] = []
     layers: dict[int, list[Tensor]] = {}
     vision: list[Tensor] = []
@@ -299,7 +320,7 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
             layers.setdefault(int(found[1]), []).append(expert_of(tensor, many[name], text))
         elif (end := ends.get(own.get(id(item), full))) is not None:
             outside += [end] if end not in outside else []
-        elif kind == "norm" and shape == (text.hidden_size,):
+        elif kind == "norm" and shape == (width,):
             outside.append(("model.norm", Norm(shape[0])))
         else:
             rest, _, leaf = name.rpartition(".")
@@ -309,17 +330,19 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
 
 
 def places(model: Any) -> dict[str, tuple[str, Part]]:
-    """Return embedding and head by the names of their tensors: a head that is tied is the embedding."""
+    """Return embedding and head by the names of their tensors: a head that is tied has a bias at most."""
     found: dict[str, tuple[str, Part]] = {}
     every = dict(model.named_parameters(remove_duplicate=False))
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     for where, kind, module in (("lm_head", "head", head), ("model.embed_tokens", "embedding", embedding)):
-        if module is not None:
-            bias = getattr(module, "bias", None)
-            vocab, width = module.weight.shape
-            part = Embedding(vocab, width, kind, bias is not None)
-            own = (name for name, one in every.items() if one is module.weight or one is bias)
-            found |= dict.fromkeys(own, (where, part))
+        if module is None:
+            continue
+        bias, (vocab, width) = getattr(module, "bias", None), module.weight.shape
+        part: Part = Embedding(vocab, width, kind, bias is not None)
+        if module is head and embedding is not None and head.weight is embedding.weight:
+            where, part = "tied_head", Found((Tensor("bias", (vocab,), "bias"),))  # noqa: PLW2901 (of this one)
+        own = (name for name, one in every.items() if one is module.weight or one is bias)
+        found |= dict.fromkeys(own, (where, part))
     return found
 
 
@@ -353,7 +376,7 @@ def expert_of(tensor: Tensor, times: int, text: Any) -> Tensor:
     one_by_one = "{expert}" in name
     if tensor.kind == "buffer" or not (stacked or biases or one_by_one):
         return tensor
-    top = next((value for field in TOP if type(value := getattr(text, field, None)) is int), None)
+    top = next((value for field in TOP if type(value := value_of(text, field)) is int), None)
     if top is None:
         raise BadInputError(
             "num_experts_per_tok", "how many experts a token uses", None, "add it to the config"
