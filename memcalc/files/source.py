@@ -94,11 +94,12 @@ class Source:
         """
         from memcalc.files.readers import READERS
 
-        if via is None:
+        if via is None or self.built is not None:
             return self
         named, known = copy(self), self.fields.get("model_type")
         if known in READERS:
-            named.defaults = (*self.defaults, f"--via {via} is not needed: a reader knows {known}")
+            note = f"--via {via} is not needed: a reader knows {known}"
+            named.defaults = (*(one for one in self.defaults if one != note), note)
             return named
         if not self.fields:
             raise self.alone()
