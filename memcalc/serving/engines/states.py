@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -16,10 +15,9 @@ __all__ = ["has_states", "keeps_state", "refuse_cut_states", "state_bits"]
 DTYPES = {"auto": 0, "float32": 32, "bfloat16": 16, "float16": 16}
 
 
-@cache
 def keeps_state(part: Part) -> bool:
     """Say whether a part remembers a state of fixed size instead of tokens."""
-    return any(tensor.kind == "state" for tensor in part.cache(1, 1, lambda context, _window: context))
+    return part.counted == "state_depth"
 
 
 def has_states(model: Model) -> bool:

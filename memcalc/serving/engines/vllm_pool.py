@@ -161,8 +161,6 @@ def padding_layers(
     stage: Model, batch: int, tokens: int, kept: Kept, *, quarters: int, drafting: int
 ) -> Iterator[Tensor]:
     """Yield the cache of the layers that fill up groups, those with states aside."""
-    if len(kinds_of(stage)) < 2:
-        return
     for name, part, missing in missing_layers(stage, quarters, drafting):
         for tensor in () if keeps_state(part) else part.cache(batch, tokens, kept):
             yield tensor._replace(name=f"padding layers.{name}.{tensor.name}", layers=missing)
