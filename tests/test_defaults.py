@@ -50,6 +50,11 @@ REFUSED_OF_TYPE = {
 MOONSHOT = ("hidden_size", "intermediate_size", "num_hidden_layers", "pos_emb_height", "pos_emb_width")
 # What the recorded version of transformers cannot do, and memcalc can.
 BEYOND = {
+    (
+        "mistral3",
+        "null",
+        "text_config.num_key_value_heads",
+    ): "transformers 4 took it for as many as query heads",
     ("kimi_k25", "null", "text_config.q_lora_rank"): "its rules for names go wrong without a low rank",
     **{
         (kind, "null", "num_key_value_heads"): "transformers 4 took it for as many as query heads"

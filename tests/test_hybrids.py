@@ -61,6 +61,20 @@ def test_published_models(name, parameters, active, vision, cache):
     assert tuple(cache_growth(known).values()) == cache
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "active", "state"),
+    [
+        ("state-spaces/mamba-2.8b-hf", 2_768_345_600, 2_768_345_600, 23_592_960),
+        ("ai21labs/Jamba-v0.1", 51_570_323_328, 12_110_311_296, 16_515_072),
+        ("mistralai/Mamba-Codestral-7B-v0.1", 7_285_403_648, 7_285_403_648, 273_678_336),
+    ],
+)
+def test_models_with_mamba(name, parameters, active, state):
+    known = read(PUBLIC[name]["config"])
+    assert (known.parameters, known.active_parameters) == (parameters, active)
+    assert cache_growth(known)["state_bytes_per_sequence"] == state
+
+
 def test_the_latent_of_nemotron_3_super():
     """Experts see 1,024 numbers of 4,096, and 12.8 of 120.7 billion parameters work on a token."""
     fields = PUBLIC["nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-NVFP4"]["config"]

@@ -61,7 +61,8 @@ def other_keywords(config: type) -> dict[str, object]:
                     func=ast.Attribute(value=ast.Name("kwargs"), attr="get" | "pop" | "setdefault"),
                     args=[ast.Constant(name), *rest],
                 ):
-                    found[str(name)] = ast.literal_eval(rest[0]) if rest else None
+                    known = rest and isinstance(rest[0], ast.Constant | ast.List | ast.Dict)
+                    found[str(name)] = ast.literal_eval(rest[0]) if known else None
     return found
 
 

@@ -101,6 +101,12 @@ GEMMA4 = {
     **{f"moe.{ours}": theirs for ours, theirs in ONE_FOR_ALL.items()},
 }
 BACKBONE = gpt("backbone.embeddings.", "backbone.layers.", "backbone.norm_f.")
+LFM2 = {
+    "model.norm.": "model.embedding_norm.",
+    "self_attn.o_proj.": "self_attn.out_proj.",
+    **{f"self_attn.{letter}_norm.": f"self_attn.{letter}_layernorm." for letter in "qk"},
+    **renamed("{}_proj.", gate="w1.", down="w2.", up="w3."),
+}
 FALCON_H1 = {"model.norm.": "model.final_layernorm."}
 QWEN_VL = {
     "model.": "model.language_model.",
@@ -272,6 +278,12 @@ SPELLINGS: dict[str, Spelling] = {
             "mlp.": "block_sparse_moe.",
         }
     ),
+    "mistral3": Spelling({**TEXT, "vision_tower.layers.": "vision_tower.transformer.layers."}),
+    "lfm2": Spelling(LFM2),
+    "lfm2_moe": Spelling({**LFM2, "gate.e_score_correction_bias": "expert_bias"}),
+    "jamba": Spelling({**FALCON_H1, "feed_forward.gate.": "feed_forward.router."}),
+    "mamba": Spelling(BACKBONE),
+    "falcon_mamba": Spelling(BACKBONE),
     "mamba2": Spelling(BACKBONE),
     "nemotron_h": Spelling(BACKBONE),
     "falcon_h1": Spelling(FALCON_H1),

@@ -26,6 +26,7 @@ ASIDE = {"model_type", "architectures", "auto_map", "quantization_config", "tran
 REFUSALS = (
     AssertionError,
     AttributeError,
+    IndexError,
     StrictDataclassError,
     KeyError,
     RuntimeError,

@@ -527,6 +527,102 @@ def kimi_linear(draw):
     )
 
 
+def lfm2(draw):
+    """The last layer attends: a cache needs keys."""
+    fields = hybrid_stream(draw)
+    depth = fields["num_hidden_layers"]
+    full = sorted({depth - 1, *draw.sample(range(depth), draw.randint(0, depth))})
+    words = ["full_attention" if index in full else "conv" for index in range(depth)]
+    fields |= draw.choice(({"full_attn_idxs": full}, {"layer_types": words}))
+    fields |= {"conv_L_cache": draw.randint(2, 4), "block_multiple_of": draw.choice((1, 8, 32))}
+    return fields | some(
+        draw,
+        conv_bias=draw.random() < 0.5,
+        block_auto_adjust_ff_dim=draw.random() < 0.5,
+        block_ffn_dim_multiplier=draw.choice((1.0, 1.3)),
+    )
+
+
+def lfm2_moe(draw):
+    """Experts behind the first layers."""
+    fields = hybrid_stream(draw)
+    depth, experts = fields["num_hidden_layers"], draw.randint(2, 6)
+    words = [draw.choice(("full_attention", "conv")) for _ in range(depth - 1)]
+    fields |= {"layer_types": [*words, "full_attention"], "conv_L_cache": draw.randint(2, 4)}
+    fields |= {"num_experts": experts, "num_experts_per_tok": draw.randint(1, experts)}
+    fields |= {"moe_intermediate_size": draw.randint(5, 80), "num_dense_layers": draw.randint(0, depth)}
+    return fields | some(draw, conv_bias=draw.random() < 0.5, use_expert_bias=draw.random() < 0.5)
+
+
+def mamba(draw):
+    """Nothing but Mamba."""
+    return {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 5),
+        "state_size": draw.randint(3, 20),
+        "conv_kernel": draw.randint(2, 4),
+    } | some(
+        draw,
+        expand=draw.randint(1, 3),
+        use_bias=draw.random() < 0.5,
+        use_conv_bias=draw.random() < 0.5,
+        tie_word_embeddings=draw.random() < 0.5,
+        time_step_rank=draw.choice(("auto", draw.randint(2, 9))),
+    )
+
+
+def jamba(draw):
+    """Periods and offsets; experts or none; a layer that attends: a cache needs keys."""
+    fields = hybrid_stream(draw)
+    experts, period = draw.choice((1, draw.randint(2, 6))), draw.randint(1, 3)
+    fields["num_hidden_layers"] += 3
+    return (
+        fields
+        | {
+            "num_experts": experts,
+            "num_experts_per_tok": draw.randint(1, experts),
+            "attn_layer_period": period,
+            "attn_layer_offset": draw.randint(0, period - 1),
+            "expert_layer_period": 2,
+            "expert_layer_offset": draw.randint(0, 1),
+            "mamba_d_state": draw.randint(3, 20),
+            "mamba_d_conv": draw.randint(2, 4),
+            "mamba_dt_rank": draw.choice(("auto", draw.randint(2, 9))),
+        }
+        | some(draw, mamba_proj_bias=draw.random() < 0.5, mamba_conv_bias=draw.random() < 0.5)
+    )
+
+
+def glm4_moe_lite(draw):
+    """DeepSeek-V3 with a list of kinds."""
+    fields = deepseek_v3(draw)
+    fields.pop("first_k_dense_replace", None)
+    fields.pop("num_nextn_predict_layers", None)
+    fields.setdefault("n_shared_experts", 1)
+    kinds = [draw.choice(("dense", "sparse")) for _ in range(fields["num_hidden_layers"])]
+    return fields | some(draw, mlp_layer_types=kinds)
+
+
+def mistral3(draw):
+    """Pixtral before a text model."""
+    heads, patch = draw.choice((1, 2, 3)), draw.randint(2, 5)
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": heads * 4 * draw.randint(1, 9),
+        "intermediate_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "image_size": patch * draw.randint(16, 20),
+        "patch_size": patch,
+    } | some(draw, num_channels=draw.randint(1, 4))
+    text = mistral(draw) | {"model_type": "mistral"}
+    text["hidden_size"] = 8 * text["num_attention_heads"]  # rotated by halves, whatever is left out
+    fields = {"text_config": text, "vision_config": vision}
+    fields |= some(draw, spatial_merge_size=draw.randint(1, 3), multimodal_projector_bias=draw.random() < 0.5)
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
 def gpt_oss(draw):
     """`intermediate_size` is an expert's width."""
     experts, fields = draw.randint(2, 9), stream(draw)
@@ -722,6 +818,13 @@ DRAWN = {
     "gemma2": gemma2,
     "gemma3_text": gemma3_text,
     "gemma3": gemma3,
+    "mistral3": mistral3,
+    "lfm2": lfm2,
+    "lfm2_moe": lfm2_moe,
+    "mamba": mamba,
+    "falcon_mamba": mamba,
+    "jamba": jamba,
+    "glm4_moe_lite": glm4_moe_lite,
     "kimi_linear": kimi_linear,
     "bamba": bamba,
     "falcon_h1": falcon_h1,

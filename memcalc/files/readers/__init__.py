@@ -55,6 +55,13 @@ READERS: Registry[Reader] = Registry(
         "falcon_h1": "mamba:falcon_h1",
         "granitemoehybrid": "mamba:granitemoehybrid",
         "mamba2": "mamba:mamba2",
+        "mistral3": "mistral3:mistral3",
+        "lfm2": "lfm2:lfm2",
+        "lfm2_moe": "lfm2:lfm2_moe",
+        "mamba": "mamba1:mamba",
+        "falcon_mamba": "mamba1:mamba",
+        "jamba": "mamba1:jamba",
+        "glm4_moe_lite": "deepseek:glm4_moe_lite",
         "kimi_linear": "kimi_linear:kimi_linear",
         "nemotron_h": "mamba:nemotron_h",
         "gemma4_text": "gemma4:gemma4_text",
@@ -75,7 +82,7 @@ INSIDE: Registry[Reader] = Registry(
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
-    "qwen3_vl_moe_vision", "gemma4_vision",
+    "qwen3_vl_moe_vision", "gemma4_vision", "pixtral",
 )  # fmt: skip
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import check_head_width, decoder, dense_then_sparse, moe, mtp_layers, stack
+from memcalc.files.readers.common import (
+    check_head_width,
+    decoder,
+    decoder_layer,
+    dense_mlp,
+    dense_then_sparse,
+    moe,
+    mtp_layers,
+    stack,
+)
 from memcalc.ledger.parts import MLA, Indexer
 
 if TYPE_CHECKING:
@@ -14,7 +23,7 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
 
-__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa"]
+__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa"]
 
 
 def deepseek_v2(config: Config, name: str) -> Model:
@@ -28,8 +37,8 @@ def deepseek_v3(config: Config, name: str) -> Model:
     return deepseek(config, name, score_bias=True)
 
 
-def deepseek(config: Config, name: str, *, score_bias: bool) -> Model:
-    """Read what DeepSeek's models have in common."""
+def deepseek(config: Config, name: str, *, score_bias: bool, dense: Sequence[bool] | None = None) -> Model:
+    """Read what DeepSeek's models have in common; `dense` says which layers have no experts."""
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
     refuse_contradictions(config, heads)
     attention = MLA(
@@ -44,8 +53,25 @@ def deepseek(config: Config, name: str, *, score_bias: bool) -> Model:
     )
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
     sparse = moe(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
-    layers = dense_then_sparse(config, attention, sparse)
+    if dense is None:
+        layers = dense_then_sparse(config, attention, sparse)
+    else:
+        config.has("intermediate_size")
+        layers = stack(
+            dense, lambda plain: decoder_layer(attention, dense_mlp(config) if plain else sparse, width)
+        )
     return decoder(config, name, layers, mtp_layers(config, attention, sparse))
+
+
+def glm4_moe_lite(config: Config, name: str) -> Model:
+    """Read GLM-4.7 Flash: as DeepSeek-V3, with a list of dense layers, by default the first alone."""
+    depth = config.size("num_hidden_layers")
+    kinds = config.words("mlp_layer_types", ("dense", "sparse"), depth) or (
+        "dense",
+        *("sparse",) * (depth - 1),
+    )
+    config.has("first_k_dense_replace")  # published, and read by no class
+    return deepseek(config, name, score_bias=True, dense=[kind == "dense" for kind in kinds])
 
 
 def deepseek_v32(config: Config, name: str) -> Model:

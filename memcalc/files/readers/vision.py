@@ -36,6 +36,8 @@ class Patches(Part):
         Points along one side of a patch.
     frames : int, optional
         Images of a video that make one patch; None where the kernel has no axis for time.
+    bias : bool, default True
+        Whether there is a bias.
 
     Examples
     --------
@@ -48,12 +50,14 @@ class Patches(Part):
     channels: int
     patch: int
     frames: int | None = None
+    bias: bool = True
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the kernel and its bias."""
         time = () if self.frames is None else (self.frames,)
         yield Tensor("weight", (self.width, self.channels, *time, self.patch, self.patch), "conv")
-        yield Tensor("bias", (self.width,), "bias")
+        if self.bias:
+            yield Tensor("bias", (self.width,), "bias")
 
 
 def nested_text_model(config: Config, name: str, *text_types: str) -> Model:
