@@ -96,6 +96,14 @@ def test_text_says_why_the_cache_is_unknown(tmp_path: Path, capsys) -> None:
     assert "2 x backbone.layers.{layer}.mixer.in_proj.weight  BF16 [16, 8], 512 B" in text
 
 
+def test_one_file_alone_in_a_folder_is_meant(tmp_path: Path, capsys) -> None:
+    safetensors(tmp_path / "adapter_of_no_known_name.safetensors")
+    assert told(capsys, tmp_path)["header"]["bytes"] == BYTES
+    safetensors(tmp_path / "another.safetensors")
+    assert main(["model", str(tmp_path)]) == 2
+    assert "model.safetensors.index.json" in capsys.readouterr().err
+
+
 def test_packed_numbers_are_no_parameters(tmp_path: Path, capsys) -> None:
     packed = TENSORS | {"x.qweight": ("I32", [1, 16]), "x.scale": ("F8_E4M3", [8])}
     found = told(capsys, safetensors(tmp_path / "a.safetensors", packed))

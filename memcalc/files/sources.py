@@ -108,10 +108,11 @@ def folder(text: str) -> Source | None:
     from memcalc.files.safetensors import find_weights_file
 
     files = os.listdir(text)
+    alone = [name for name in files if name.endswith((".gguf", ".safetensors"))]
+    if len(alone) == 1 and "config.json" not in files:  # nothing else can be meant
+        path = os.path.join(text, alone[0])
+        return gguf_file(path) or safetensors_file(path)
     weights = find_weights_file(text, files)
-    alone = [name for name in files if name.endswith(".gguf")]
-    if weights is None and len(alone) == 1 and "config.json" not in files:
-        return gguf_file(os.path.join(text, alone[0]))
     return from_folder(text, text, weights)
 
 
