@@ -91,21 +91,40 @@ def nearest_names(text: str) -> str:
     >>> nearest_names("Qwen3-32B-AWQ"), nearest_names("mistral-7b")
     ('did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?', \
 'did you mean Mistral-7B-v0.1 or Mistral-7B-v0.3?')
+    >>> nearest_names("llama-3-70b")
+    'did you mean Llama-3.3-70B-Instruct?'
     """
-    from memcalc.errors import nearest
-
     whole = text.replace(":", "-")  # ollama's tags
     found = canonical_name(whole) or in_format(whole)
     wanted = family_name(whole) or "/"
     begun = sorted((name for name in catalogue() if family_name(name).startswith(wanted)), key=len)
     if found:
         return f"did you mean {found}?"
+    offered = (begun or of_its_size(wanted) or alike(wanted, catalogue()))[:MOST_OFFERED]
     if "/" not in whole:
-        begun = [name.partition("/")[2] for name in begun]
-    if begun:
-        return f"did you mean {' or '.join(begun[:MOST_OFFERED])}?"
-    names = catalogue()
-    return nearest(whole, names if "/" in whole else (name.partition("/")[2] for name in names))
+        offered = [name.partition("/")[2] for name in offered]
+    return f"did you mean {' or '.join(offered)}?" if offered else ""
+
+
+def of_its_size(family: str) -> list[str]:
+    """Return the catalogue names most like a family's, of the size that it names; none if it names none.
+
+    >>> of_its_size("llama-70b"), of_its_size("llama")
+    (['meta-llama/Llama-3.3-70B-Instruct'], [])
+    """
+    sizes = {word for word in family.split("-") if word[:1].isdigit() and word.endswith("b")}
+    names = [name for name in catalogue() if sizes <= {*family_name(name).split("-")}]
+    return alike(family, names) if sizes else []
+
+
+def alike(family: str, names: list[str]) -> list[str]:
+    """Return the catalogue names whose families are most like one."""
+    from memcalc.errors import meant
+
+    families: dict[str, str] = {}
+    for name in names:
+        families.setdefault(family_name(name), name)
+    return [families[one] for one in meant(family, families)]
 
 
 def in_format(text: str) -> str:
