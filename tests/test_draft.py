@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -170,6 +170,14 @@ def test_llama_cpp_makes_a_second_context() -> None:
     *first, last = serve(GLM, context=8192, weights="Q8_0", draft="mtp", pp=2).stages
     assert any("draft" in line.name for line in last.constant)
     assert not any("draft" in line.name for stage in first for line in stage.constant)
+
+
+@pytest.mark.parametrize(("asked", "states"), [({}, 4), ({"draft_tokens": 2}, 3), ({"draft": SMALL}, 1)])
+def test_llama_cpp_rolls_states_back_as_far_as_its_layers_draft(asked: dict[str, Any], states: int) -> None:
+    """149.63 MiB of Qwen3.5-27B for each: 448.88 with 2 tokens (TheTom/llama-cpp-turboquant#308)."""
+    plan = {"weights": "Q4_K_M", "draft": "mtp", "context": 8192, **asked}
+    served = serve("Qwen/Qwen3.5-27B", **plan)
+    assert served.device.components["state"] == states * 48 * (48 * 128 * 128 + 3 * 10_240) * 4
 
 
 @pytest.mark.parametrize("weights", ["bf16", "Q4_K_M"])

@@ -9,7 +9,8 @@ A draft is the model's own layers for multi-token prediction, or a model by itse
 - SGLang: sgl-project/sglang#23862 (weights and cache of the draft lie in the share), #36452 (embedding and
   head are shared once the pool is sized), model_executor/pool_configurator.py (cells of the pool).
 - llama.cpp: tools/server/server-context.cpp (a context of its own with as many cells, f16 unless
-  --cache-type-k-draft says otherwise), #28630 (the prediction layer alone has cells).
+  --cache-type-k-draft says otherwise), common/common.h (n_max), #28630 (the prediction layer alone has
+  cells).
 - transformers: generation/candidate_generator.py (the assistant has a DynamicCache of its own).
 """
 
@@ -46,7 +47,7 @@ MTP = "mtp"
 ENGINES: dict[str, dict[str, int | None]] = {
     "vllm": {MTP: None, "model": None},
     "sglang": {MTP: 3, "model": 3},
-    "llama.cpp": {MTP: None, "model": None},
+    "llama.cpp": {MTP: 3, "model": None},
     "transformers": {"model": 20},
 }
 SPREAD = ("transformers", "llama.cpp")  # whose draft models are spread over devices as the model is

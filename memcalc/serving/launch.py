@@ -240,6 +240,8 @@ def llama_cpp(plan: ServingPlan) -> Iterator[str]:
         yield from ("--override-tensor", plan.offload)
     if plan.draft is not None:
         yield from ("--spec-type", "draft-mtp") if plan.draft.is_mtp else ("--model-draft", plan.draft.asked)
+        if plan.draft.tokens is not None:
+            yield from ("--spec-draft-n-max", str(plan.draft.tokens))
 
 
 def transformers(plan: ServingPlan) -> Iterator[str]:

@@ -118,6 +118,21 @@ class LlamaCpp(Engine):
             found |= SLOTS
         return found
 
+    def laid_out(
+        self,
+        model: Model,
+        kv: tuple[Format, Format],
+        ranks: ServingParallelism,
+        options: Mapping[str, int],
+        drafted: tuple[int, int] = (0, 0),
+    ) -> Mapping[str, int]:
+        """Return the options with a state to roll back to for each token that the model's own layers draft.
+
+        Source: ggml-org/llama.cpp, common/common.h (need_n_rs_seq), 7e4c0a9, read 2026-11.
+        """
+        tokens, _ = drafted
+        return {**options, "rs_seq": options["rs_seq"] or tokens}
+
     def default_words(self, options: Mapping[str, int], given: Collection[str]) -> Iterator[str]:
         """Yield its options in words: which of its programs is meant first."""
         if "server" not in given and not options["n_seq_max"]:
