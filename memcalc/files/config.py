@@ -96,8 +96,15 @@ class Config:
         if self.declared and self.is_null(name) and not self.is_old_null(name):
             expected = f"another value than null, which {self.declared.name} does not take"
             raise BadInputError(field, expected, None, f"{CORRECT}, or remove it")
-        check_range(field, value)
+        check_range(self.as_stated(field), value)
         return value
+
+    def as_stated(self, field: str) -> str:
+        """Return the name under which the file has a field."""
+        name = self.aliases.get(field, field)
+        if field in self.fields or name not in self.stated:
+            return field
+        return next(one for one in self.fields if self.aliases.get(one, one) == name)
 
     def is_null(self, name: str) -> bool:
         """Whether the file says null where the class takes none."""
@@ -124,7 +131,7 @@ class Config:
         value = self.value(field)
         if value is None:
             raise BadInputError(field, "a whole number >= 1", None, "add the field to config.json")
-        check_size(field, value)
+        check_size(self.as_stated(field), value)
         name = self.aliases.get(field, field)
         if name not in self.stated:
             self.assumed[name] = value
