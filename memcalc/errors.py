@@ -30,6 +30,7 @@ __all__ = [
     "meant",
     "nearest",
     "shown",
+    "switched_off",
 ]
 
 LARGEST = 2**53  # no model and no machine comes near; beyond it floats and JavaScript lose whole numbers
@@ -337,6 +338,18 @@ def meant(name: object, known: Iterable[str], kind: str = "") -> list[str]:
     if not isinstance(name, str):
         return []
     return (words.right_words(kind, name, names) if kind else []) or words.nearest(name, names)
+
+
+def switched_off(name: str, known: Iterable[str], kind: str) -> str:
+    """Return a question that offers what another tool's switch means where it is off; empty if unknown.
+
+    >>> switched_off("gradient_checkpointing", ["--recompute"], "memcalc train")
+    'did you mean --recompute none?'
+    """
+    from memcalc.data import words  # difflib and the tables cost something: only an error pays for them
+
+    found = words.right_words(kind, f"no-{name}", known)
+    return f"did you mean {' or '.join(found)}?" if found else ""
 
 
 def choices(known: Iterable[object]) -> str:

@@ -29,7 +29,16 @@ from typing import (
     get_origin,
 )
 
-from memcalc.errors import LARGEST, BadInputError, Faults, Sound, UnknownNameError, choices, nearest
+from memcalc.errors import (
+    LARGEST,
+    BadInputError,
+    Faults,
+    Sound,
+    UnknownNameError,
+    choices,
+    nearest,
+    switched_off,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -378,7 +387,8 @@ def refuse_names(function: str, known: Mapping[str, Option], named: Mapping[str,
     """
     unknown = [name for name in named if name not in known]
     if unknown:
-        guesses = (nearest(name, known, f"memcalc {function}") for name in unknown)
+        questions = ((name, switched_off if named[name] is False else nearest) for name in unknown)
+        guesses = (question(name, known, f"memcalc {function}") for name, question in questions)
         advice = zip(unknown, (as_keywords(guess) or "see its help" for guess in guesses), strict=True)
         raise TypeError("; ".join(f"{function}() has no option {name!r}; {guess}" for name, guess in advice))
     for option in known.values():
@@ -433,12 +443,17 @@ def as_keywords(text: str) -> str:
     'as tp, see `memcalc list engines --json`'
     >>> as_keywords("did you mean --micro-batch or --recompute full?")
     "did you mean micro_batch or recompute='full'?"
+    >>> as_keywords("did you mean --engine-option enforce_eager=true?")
+    "did you mean engine_options={'enforce_eager': True}?"
     """
 
     def keyword(found: re.Match[str]) -> str:
         name, value = found[1], found[2]
         if name is None:
             return found[0]
+        if name == "engine-option" and value:
+            key, _, said = value.partition("=")
+            return f"engine_options={{{key!r}: {'...' if said in ('', 'N') else repr(value_of(said))}}}"
         return name.replace("-", "_") + (f"={value!r}" if value else "")
 
     return re.sub(r"`[^`]*`|--([\w-]+)(?: (?!or\b|and\b)([\w.=]+))?", keyword, text)

@@ -170,3 +170,16 @@ def test_a_moment_that_is_none_is_refused():
 def test_states_of_nothing_are_refused(given):
     with pytest.raises(BadInputError):
         memcalc.states(given.pop("model", 10), **given)
+
+
+def test_another_tools_name_is_answered_with_a_keyword():
+    """And with what a switch means where it is off."""
+    for asked, remedy in (
+        ({"enforce_eager": True}, r"did you mean engine_options=\{'enforce_eager': True\}\?"),
+        ({"enforce_eager": False}, r"did you mean engine_options=\{'enforce_eager': False\}\?"),
+        ({"max_num_seqs": 8}, r"did you mean engine_options=\{'max_num_seqs': \.\.\.\}\?"),
+    ):
+        with pytest.raises(TypeError, match=remedy):
+            memcalc.serve("Qwen/Qwen3-8B", context=1, **asked)
+    with pytest.raises(TypeError, match=r"did you mean recompute='none'\?"):
+        memcalc.train("Qwen/Qwen3-8B", seq=1, gradient_checkpointing=False)

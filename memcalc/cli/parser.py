@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from memcalc.errors import NOTHING, BadInputError, Described, UnknownNameError, meant, nearest
+from memcalc.errors import NOTHING, BadInputError, Described, UnknownNameError, meant, nearest, switched_off
 from memcalc.options import whole_number
 
 if TYPE_CHECKING:
@@ -107,10 +107,7 @@ class Parser(argparse.ArgumentParser):
     def question(self, flag: str, value: str, *, is_off: bool) -> str:
         """Return a question that offers what was meant by an option and its value; empty if nothing is."""
         if is_off:  # what a switch means is not meant then
-            from memcalc.data.words import right_words  # its tables cost something: only an error pays
-
-            words = right_words(self.prog, f"no-{flag}", self.flags)
-            return f"did you mean {' or '.join(words)}?" if words else ""
+            return switched_off(flag, self.flags, self.prog)
         return nearest(flag, self.flags, self.prog).replace("=N?", f"={value or 'N'}?")
 
     def in_place_of(self, flag: str) -> list[str]:
