@@ -233,6 +233,9 @@ CLASSIC = Decoder(
     rotated=False,
     check=check_head_width,
 )
+GPTJ = CLASSIC._replace(
+    norms=ONE_NORM, qkv_bias=False, out_bias=False, ffn="n_inner", head_bias=True, harmless=("rotary_dim",)
+)
 DECODERS: dict[str, Decoder] = {
     "gemma": Decoder(),
     "seed_oss": Decoder(out_bias="attention_out_bias"),
@@ -289,22 +292,8 @@ DECODERS: dict[str, Decoder] = {
     "bloom": CLASSIC._replace(
         embedding_norm=True, ffn="", harmless=("apply_residual_connection_post_layernorm", "slow_but_exact")
     ),
-    "gptj": CLASSIC._replace(
-        norms=ONE_NORM,
-        qkv_bias=False,
-        out_bias=False,
-        ffn="n_inner",
-        head_bias=True,
-        harmless=("rotary_dim",),
-    ),
-    "codegen": CLASSIC._replace(
-        norms=ONE_NORM,
-        qkv_bias=False,
-        out_bias=False,
-        ffn="n_inner",
-        head_bias=True,
-        harmless=("rotary_dim",),
-    ),
+    "gptj": GPTJ,
+    "codegen": GPTJ,
     "gpt_bigcode": CLASSIC._replace(
         ffn="n_inner", positions=0, kv_heads=lambda config: 1 if config.flag("multi_query") else 0
     ),
