@@ -137,6 +137,7 @@ class Engine(ABC):
             remedy = f"see `memcalc list engines --json`; without one it is {self.version}"
             raise UnknownNameError("--engine-version", expected, release, remedy)
         self.version, self.release = version, release or version
+        self.numbers = tuple(int(part) for part in self.release.split(".") if part.isdigit())
 
     def __repr__(self) -> str:
         return f"<{self.title} {self.release}>"
@@ -167,7 +168,7 @@ class Engine(ABC):
         >>> [ENGINES["vllm"](release).since(0, 17) for release in ("0.28.1", "0.16", "V0")]
         [True, False, False]
         """
-        numbers = tuple(int(part) for part in self.release.split(".") if part.isdigit())[: len(begin)]
+        numbers = self.numbers[: len(begin)]
         return bool(numbers) and numbers >= begin[: len(numbers)]
 
     def asked_share(self, share: float, setting: Setting) -> float:
