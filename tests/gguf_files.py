@@ -16,26 +16,23 @@ ALIGNMENT = 32
 
 # the text model of Qwen3.8-27B, as its config describes it
 QWEN_27B = {
-    "model_type": "qwen3_5",
-    "text_config": {
-        "model_type": "qwen3_5_text",
-        "vocab_size": 248_320,
-        "hidden_size": 5120,
-        "intermediate_size": 17_408,
-        "num_hidden_layers": 64,
-        "num_attention_heads": 24,
-        "num_key_value_heads": 4,
-        "head_dim": 256,
-        "full_attention_interval": 4,
-        "linear_num_key_heads": 16,
-        "linear_num_value_heads": 48,
-        "linear_key_head_dim": 128,
-        "linear_value_head_dim": 128,
-        "linear_conv_kernel_dim": 4,
-        "mtp_num_hidden_layers": 1,
-        "max_position_embeddings": 262_144,
-        "tie_word_embeddings": False,
-    },
+    "model_type": "qwen3_5_text",
+    "vocab_size": 248_320,
+    "hidden_size": 5120,
+    "intermediate_size": 17_408,
+    "num_hidden_layers": 64,
+    "num_attention_heads": 24,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "full_attention_interval": 4,
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 48,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+    "linear_conv_kernel_dim": 4,
+    "mtp_num_hidden_layers": 1,
+    "max_position_embeddings": 262_144,
+    "tie_word_embeddings": False,
 }
 
 

@@ -41,14 +41,10 @@ def qwen3_vl_moe_text(config: Config, name: str) -> Model:
 
 
 def qwen3_vl(config: Config, name: str) -> Model:
-    """Read a text model and its vision tower; the type of the text model's config has a word more.
-
-    A config that describes no tower is the text model's alone.
-    """
+    """Read a text model and its vision tower; the type of the text model's config has a word more."""
     kind = str(config.fields["model_type"])
     text = nested_text_model(config, name, f"{kind}_text")
-    described = config.has("vision_config")
-    return replace(text, vision=tower(config, kind, hidden_size_of(text))) if described else text
+    return replace(text, vision=tower(config, kind, hidden_size_of(text)))
 
 
 def tower(config: Config, kind: str, text_width: int) -> tuple[Layer, ...]:
