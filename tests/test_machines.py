@@ -481,3 +481,14 @@ def test_what_lies_in_the_hosts_memory_is_beside_an_engines_share():
     assert served.device.share_bytes < served.device.total_bytes - 50 * GIB
     beside = sum(line.bytes for line in served.device.lines if line.outside and not line.moments)
     assert served.kv_pool.bytes < served.device.capacity_bytes - sum(line.bytes for line in experts) - beside
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "ktransformers"])
+@pytest.mark.parametrize(
+    ("machine", "is_said"),
+    [("m4-max-128g", True), ("tpu-v6e", True), ("gaudi3", True), ("mi300x", False), ("80GiB", False)],
+)
+def test_figures_of_other_devices_are_said_to_be(engine, machine, is_said):
+    """What was measured on CUDA devices is not passed off as measured on others."""
+    served = memcalc.serve("Qwen/Qwen3-8B", context=8192, engine=engine, on=machine)
+    assert any("as on CUDA's" in words for words in served.plan.defaults) is is_said

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["ServingPlan", "default_words", "plan_fields", "resolve"]
 
 MILLION = 10**6
+WITH_FIGURES = (
+    "NVIDIA",
+    "AMD",
+    "",
+)  # vendors in the record of vLLM, SGLang and KTransformers; "": a size alone
 
 
 class ServingPlan(NamedTuple):
@@ -438,6 +443,8 @@ def machine_words(plan: ServingPlan) -> Iterator[str]:
         yield f"layers and output by device, in the order named, all of its memory free: {places}"
     elif plan.machine.cards:
         yield f"unequal devices: each counts as the smallest, {device.id}"
+    if engine.on_npus is False and device.vendor not in WITH_FIGURES:
+        yield f"figures of {engine.title} on {device.vendor}'s devices as on CUDA's: none were measured"
     own = engine.default_share(setting_of(plan))
     if plan.options.utilization is None and own > plan.utilization and device.free_mib is not None:
         least, _, most = (Amount(free * MIB) for free in device.free_mib)
