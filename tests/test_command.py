@@ -330,7 +330,7 @@ def test_lines_add_up_to_the_components(capsys: pytest.CaptureFixture[str]) -> N
         {"quantization_config": GPTQ | {"bits": 5}},
         {"quantization_config": GPTQ | {"group_size": 0}},
         {"quantization_config": GPTQ | {"lm_head": "yes"}},
-        {"quantization_config": GPTQ | {"dynamic": {"+:.*": {"bits": 8}}}},
+        {"quantization_config": GPTQ | {"dynamic": {"+:.*": {"bits": 5}}}},
         {"quantization_config": FP8 | {"weight_block_size": [64, 64]}},
         {"quantization_config": FP8 | {"modules_to_not_convert": ["re:("]}},
         {"quantization_config": FP8 | {"modules_to_not_convert": ["mlp.experts.7.up_proj"]}},
