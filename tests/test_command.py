@@ -188,7 +188,6 @@ def test_what_is_not_understood_is_refused(
         ["--context", "8", "--on", "abacus"],
         ["--context", "8", "--on", "0x rtx-a6000"],
         ["--context", "8", "--on", "-1x rtx-a6000"],
-        ["--context", "8", "--on", "2x rtx-a6000 + 512GiB host"],
         ["--context", "8", "--weights", "int3"],
         ["--context", "8", "--kv", "int3"],
         ["--context", "8", "--engine", "steam"],

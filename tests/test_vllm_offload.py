@@ -69,7 +69,7 @@ def test_it_makes_a_large_model_fit() -> None:
     assert small.fits is False
     assert small.max_context == 0
     unknown = serve(QWEN, on="rtx-a6000", **plan)  # type: ignore[arg-type]
-    assert unknown.fits is None
+    assert unknown.fits is True
     assert unknown.max_context is not None
     assert unknown.search.fits(1, unknown.max_context)
     assert not unknown.search.fits(1, unknown.max_context + 16)
@@ -88,11 +88,7 @@ def test_a_sweep_is_its_plans() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(MemcalcError, match="add --engine-option cpu_offload_gb=N"):
-        serve(QWEN, on="2x h100-80g + 512GiB host", **asked())  # type: ignore[arg-type]
     with pytest.raises(MemcalcError, match="--engine-option cpu_offload_gb"):
         serve(QWEN, **asked(cpu_offload_gb=-1))  # type: ignore[arg-type]
     with pytest.raises(MemcalcError, match="or newer with kv_offloading_size"):
         serve(QWEN, **{**asked(kv_offloading_size=8), "engine_version": "0.10"})  # type: ignore[arg-type]
-    with pytest.raises(MemcalcError, match="sglang does not use host memory"):
-        serve(QWEN, context=8, engine="sglang", on="2x h100-80g + 512GiB host")

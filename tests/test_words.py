@@ -63,7 +63,6 @@ REFUSED = [
     (f"{QWEN} --offload none", "transformers has no rules for it, given 'none'; leave it out"),
     (f"{QWEN} --enforce-eager false --engine vllm", "did you mean --engine-option enforce_eager=false?"),
     (f"{QWEN} --no-enable-prefix-caching", "did you mean --engine-option prefix_caching=false?"),
-    (f"{QWEN} --on '1x rtx-4090 + 64GiB host'", "given '64.00 GiB of host memory'"),
     (f"{TRAIN} --gradient-checkpointing false", "did you mean --recompute none?"),
     (f"{TRAIN} --use-flash-attn false", "did you mean --attention sdpa or --attention eager?"),
     (f"{QWEN} --on ''", "given ''; see `memcalc list machines`\n"),

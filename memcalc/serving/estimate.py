@@ -136,15 +136,15 @@ class ServingEstimate(Shown):
 
     @property
     def fits(self) -> bool | None:
-        """Whether every device, and the host, are large enough; None where that is not known.
+        """Whether every device, and the host, are large enough; None without a machine.
 
-        It is not without a machine, or where the devices suffice and the size of the host is not given.
+        A host whose size is not given is taken as large enough, and the answer says for what.
         """
         return self.search.answer
 
     @property
     def verdict(self) -> str | None:
-        """Whether the plan fits; None where that is not known.
+        """Whether the plan fits; None without a machine.
 
         ``may_not_fit``: with every range at its upper end it does not. A context above the model's own limit
         does not fit, however much memory there is.
@@ -153,7 +153,7 @@ class ServingEstimate(Shown):
 
     @property
     def cause(self) -> str | None:
-        """Why it does not fit, or may not; None where it does, or where that is not known."""
+        """Why it does not fit, or may not; None where it does, and without a machine."""
         return self.search.cause
 
     @cached_property
@@ -245,10 +245,13 @@ def estimate(source: str | PathLike[str] | Source, options: ServingOptions) -> S
 
 
 def conclusion(served: ServingEstimate) -> str:
-    """Return the verdict in words, with its cause."""
-    if served.verdict is None:
-        return 'fits the devices; the size of the host\'s memory is not known: --on "... + 512GiB host"'
-    return in_words(served.verdict, served.cause)
+    """Return the verdict in words, with its cause, and what it takes of a host whose size is not given."""
+    said, host = in_words(served.verdict or "", served.cause), served.host
+    if host is None or host.capacity_bytes is not None or served.verdict == "does_not_fit":
+        return said
+    return (
+        f'{said}; the host is taken to have {gib(host.total_bytes)}: --on "... + 512GiB host" says how much'
+    )
 
 
 def notes(served: ServingEstimate) -> Iterator[str]:

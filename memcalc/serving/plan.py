@@ -231,7 +231,6 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     draft = of(lambda: chosen_draft(options, chosen, stored, model, ranks))
     own = of(lambda: chosen.laid_out(model, kv, ranks, own, drafted_by_itself(draft)))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
-    of(lambda: refuse_host(chosen, where, own))
     setting = of(lambda: Setting(model, device, ranks, own, options.draft))
     return ServingPlan(
         options=options,
@@ -436,6 +435,8 @@ def machine_words(plan: ServingPlan) -> Iterator[str]:
     if plan.machine is None:
         return
     yield from plan.machine.defaults
+    if plan.machine.host_bytes is not None and not plan.uses_host:
+        yield f"the host's memory is not used, as {plan.engine.id} does not by itself"
     device, engine = plan.machine.device, plan.engine
     if plan.layers_by_device:
         each = zip(plan.machine.each, plan.layers_by_device, strict=True)
@@ -653,19 +654,6 @@ def offload_rule(chosen: Engine, named: str | None, *, gguf: bool) -> str | None
         remedy = remedy or "see `memcalc list engines --json`"
         raise UnknownNameError("--offload", expected, named, remedy)
     return chosen.default_offload(gguf=gguf) if named is None else named
-
-
-def refuse_host(chosen: Engine, where: Machine | None, own: Mapping[str, int]) -> None:
-    """Refuse host memory that the engine does not use.
-
-    Raises:
-        BadInputError: host memory is named, and nothing lies there.
-
-    """
-    if where is not None and where.host_bytes is not None and not chosen.uses_host(own):
-        asked = ", or add --engine-option cpu_offload_gb=N" if "cpu_offload_gb" in own else ""
-        remedy = f"{chosen.id} does not use host memory: leave it out{asked}"
-        raise BadInputError("--on", '"COUNTx ID"', f"{where.host_bytes} of host memory", remedy)
 
 
 # ---- checks ----

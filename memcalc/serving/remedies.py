@@ -68,7 +68,8 @@ def fitting(plan: ServingPlan, *made: Change) -> tuple[Change, Search] | None:
     lasting = (one.words for one in made if any(options[name] is one.options[name] for name in one.options))
     change = Change(" and ".join(lasting), options)
     then = tried(plan, change)
-    if then is not None and then.verdict != "fits" and then.host is not None:
+    unsure = then is not None and (then.verdict != "fits" or then.plan.host_bytes is None)
+    if then is not None and unsure and then.host is not None:
         needed, there = then.host.high_bytes, then.plan.host_bytes or 0
         size = next((size for size in HOSTS if size * GIB >= needed), None)
         if needed > there and size is not None:

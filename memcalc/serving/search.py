@@ -133,14 +133,11 @@ class Search:
 
     @property
     def answer(self) -> bool | None:
-        """Whether the plan's own load fits; None where that is not known.
+        """Whether the plan's own load fits; None without a machine.
 
-        It is not without a machine, or where the devices suffice and the size of the host is not given.
+        A host whose size is not given is taken as large enough, as by `which`.
         """
-        if self.plan.machine is None:
-            return None
-        enough = self.fits(self.plan.batch, self.plan.context)
-        return None if enough and self.host is not None and self.host.fits is None else enough
+        return None if self.plan.machine is None else self.fits(self.plan.batch, self.plan.context)
 
     @cached_property
     def judged(self) -> str:
@@ -157,7 +154,7 @@ class Search:
 
     @cached_property
     def cause(self) -> str | None:
-        """Why it does not fit, or may not; None where it does, or where that is not known."""
+        """Why it does not fit, or may not; None where it does, and without a machine."""
         if self.verdict in (None, "fits"):
             return None
         return self.shortage() or self.plan.beyond_limit or self.at("most_bytes").shortage()

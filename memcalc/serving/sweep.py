@@ -293,7 +293,10 @@ class ServingSweep(ServingEstimate):
 
     @property
     def fits(self) -> Any:
-        """Whether device and host are large enough at each point; None where that is not known."""
+        """Whether device and host are large enough at each point; None without a machine.
+
+        A host whose size is not given is taken as large enough.
+        """
         device = self.device.all_fit
         stages = tuple(one.summed for one in loaded_stages(self.plan))
         starts = self.plan.room_at_start("bytes"), Search(self.plan, stages, None).spare_blocks("bytes")
@@ -302,12 +305,7 @@ class ServingSweep(ServingEstimate):
         if device is None or self.host is None:
             return device
         host = self.host.fits
-        if host is not None:
-            return device & host
-        from numpy import where
-
-        unknown = None  # where the device suffices; where it does not, the host cannot help
-        return where(device, unknown, device)
+        return device if host is None else device & host
 
     @property
     def cache_bytes(self) -> Any:
