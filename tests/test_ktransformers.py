@@ -301,7 +301,9 @@ def test_a_host_of_unknown_size_is_taken_as_large_enough() -> None:
 @pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
 def test_host_memory_that_an_engine_does_not_use_changes_nothing(engine: str) -> None:
     """The answer says so."""
-    with_host, alone = (serve(QWEN, context=1, on=on, engine=engine) for on in (HOME, HOME.partition(" +")[0]))
+    with_host, alone = (
+        serve(QWEN, context=1, on=on, engine=engine) for on in (HOME, HOME.partition(" +")[0])
+    )
     assert f"the host's memory is not used, as {engine} does not by itself" in with_host.plan.defaults
     assert with_host.host is None
     assert with_host.device.total_bytes == alone.device.total_bytes

@@ -61,7 +61,7 @@ def schema(command: str) -> Schema:
     Examples
     --------
     >>> schema("model")["properties"]["parameters"]["type"]
-    'integer'
+    ['integer', 'null']
 
     """
     answer = ANSWERS[command]()

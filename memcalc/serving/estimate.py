@@ -263,7 +263,8 @@ def notes(served: ServingEstimate) -> Iterator[str]:
         left = served.kv_pool
         span = f"({left.low_tokens:,} to {left.high_tokens:,})"
         span += "" if left.concurrency is None else f", {left.concurrency:,.2f} requests of this context"
-        yield f"pool for the KV cache {gib(left.bytes)} a device: {left.tokens:,} tokens {span}"
+        tokens = "any number of tokens" if left.tokens == LIMIT else f"{left.tokens:,} tokens {span}"
+        yield f"pool for the KV cache {gib(left.bytes)} a device: {tokens}"
     if served.plan.machine is not None:
         limit = served.model.max_context
         own = "" if limit is None else f"; the model's own limit is {limit:,} tokens"

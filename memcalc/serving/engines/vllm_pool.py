@@ -149,7 +149,7 @@ def request_of(
 def missing_layers(stage: Model, quarters: int, drafting: int) -> Iterator[tuple[str, Part, int]]:
     """Yield the parts whose layers do not fill their groups, under their names, and how many layers lack."""
     kinds = kinds_of(stage, drafting)
-    size = group_size(list(kinds.values()), quarters)
+    size = group_size(list(kinds.values()), quarters) if kinds else 1  # a stage may have no cache at all
     for layer in stage.groups:
         for name, part in layer.remembering:
             missing = -kinds.pop(kind_of(part), 0) % size
