@@ -132,7 +132,7 @@ def bars(
         for index, label in enumerate(rows):
             if capacity and label in capacity:
                 limit = capacity[label] / GIB
-                axes.plot([limit, limit], [index - 0.42, index + 0.42], color="#D55E00", linewidth=2)
+                axes.plot([limit, limit], [index - 0.42, index + 0.42], color="black", linewidth=2)
         axes.invert_yaxis()
         axes.set_xlabel("GiB")
         axes.tick_params(axis="y", length=0)
