@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.formula.expression import PRIME, symbol
 from memcalc.ledger.model import Layer, Model
+from memcalc.ledger.vocabulary import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +48,8 @@ def lift(model: Model) -> Lifted:
     def lifted(part: Any) -> Any:
         found = {item.name: getattr(part, item.name) for item in fields(part)}
         single = {name: letter(name, n) for name, n in found.items() if type(n) is int}
-        several = {
-            name: tuple(letter(name, n) for n in each) for name, each in found.items() if type(each) is tuple
-        }
-        return replace(part, **single, **several)
+        lists = {name: each for name, each in found.items() if type(each) is tuple and name in WORDS}
+        return replace(part, **single, **{n: tuple(letter(n, i) for i in each) for n, each in lists.items()})
 
     def named(parts: Sequence[tuple[str, Part]]) -> tuple[tuple[str, Part], ...]:
         return tuple((name, lifted(part)) for name, part in parts)
