@@ -146,7 +146,7 @@ def described(config, model, *, old=False):
     found |= {"nextn_predict_layers": len(model.mtp)} if gguf_model(model).mtp else {}
     if kind in ("gemma2", "gemma3", "gemma3_text", "gpt_oss", "phi3"):
         found["attention.sliding_window"] = get("sliding_window") or 4096
-    if kind in ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe"):
+    if kind in ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"):
         inner = get("linear_num_value_heads") * get("linear_value_head_dim")
         found |= {
             "ssm.conv_kernel": get("linear_conv_kernel_dim"),
@@ -156,7 +156,7 @@ def described(config, model, *, old=False):
             "ssm.group_count": get("linear_num_key_heads"),
             "expert_shared_feed_forward_length": get("shared_expert_intermediate_size"),
         }
-    if kind in ("qwen3_5", "qwen3_5_text", "qwen3_5_moe"):
+    if kind.startswith("qwen3_5"):
         found |= {"rope.dimension_sections": [11, 11, 10, 0], "full_attention_interval": 4}
     own = {f"{name}.{key}": item for key, item in found.items() if item is not None}
     return {"general.architecture": name, "general.file_type": 1, "tokenizer.ggml.model": "no_vocab", **own}

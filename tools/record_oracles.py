@@ -82,6 +82,14 @@ def of_types(types: list[str]) -> dict[str, Any]:
             config = small.small_config(kind, seed)
             drawn[f"{kind} {seed}"] = {"config": config, "figures": ask.small_figures(config)}
     changed |= defaults.recorded(types)
+    for name, asked in (
+        *((name, figures()[name]) for name in ("models", "random", "catalogue")),
+        ("defaults", defaults.configs()),
+    ):
+        models = found[f"{name}.json"][
+            "models"
+        ]  # in the order of all, and without those that are asked no more
+        found[f"{name}.json"]["models"] = {key: models[key] for key in asked if key in models}
     return found
 
 

@@ -164,7 +164,7 @@ class Tensor(NamedTuple):
         axis = self.shape[self.shard_axis]
         mine: Axis = (ceil_div(axis[0], tp), axis[1]) if isinstance(axis, tuple) else ceil_div(axis, tp)
         shape = (*self.shape[: self.shard_axis], mine, *self.shape[self.shard_axis + 1 :])
-        return self._replace(experts=experts, shape=shape)
+        return Tensor(self.name, shape, *self[2:5], experts, *self[6:])
 
 
 def linear(

@@ -64,6 +64,7 @@ class Search:
         self, plan: ServingPlan, stages: tuple[LoadedStage, ...], host: PoolBudget | None, end: str = "bytes"
     ) -> None:
         self.plan, self.stages, self.host, self.end = plan, stages, host, end
+        self.sizes: dict[tuple[int, str], int] = {}  # what `bytes_each` found: a search asks it many times
 
     def at(self, end: str) -> Search:
         """Return the same with every range at one end: least_bytes or most_bytes."""
@@ -287,8 +288,11 @@ class Search:
             left, _ = self.plan.engine.split(size, self.slot_bytes, self.plan.engine_options) or (size, 0)
             return size - left
 
-        before_first = largest(lambda size: states(size) <= states(small), large, small)
-        before_last = largest(lambda size: states(size) < states(large), large, large)
+        fewest, most = states(small), states(large)
+        if fewest == most:
+            return self.printed(small, one, int)[0], self.printed(large, one, int)[0]
+        before_first = largest(lambda size: states(size) <= fewest, large, small)
+        before_last = largest(lambda size: states(size) < most, large, large)
         sizes = (small, min(before_first + 1, large), max(before_last, small), large)
         tokens = [self.printed(size, one, int)[0] for size in sizes]
         return min(tokens), max(tokens)
@@ -300,9 +304,12 @@ class Search:
 
     def bytes_each(self, one: LoadedStage, kind: str) -> int:
         """Return the bytes of one slot of a stage's states, or of one token of its cache, on a device."""
-        held = cache_tensors(self.plan, one.rank.stage, 1, 1)
-        each = (tensor._replace(shape=(1, *tensor.shape[1:])) for tensor in held if tensor.kind == kind)
-        return cache_bytes(self.plan, each)
+        asked = id(one), kind
+        if asked not in self.sizes:
+            held = cache_tensors(self.plan, one.rank.stage, 1, 1)
+            each = (tensor._replace(shape=(1, *tensor.shape[1:])) for tensor in held if tensor.kind == kind)
+            self.sizes[asked] = cache_bytes(self.plan, each)
+        return self.sizes[asked]
 
     def spare_blocks(self, end: str) -> int | None:
         """Return the blocks of states beyond those without which an engine does not start.

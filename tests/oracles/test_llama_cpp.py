@@ -26,7 +26,9 @@ from tests.gguf_files import model_file, types_of
 MIB = 2**20
 ENGINE = engine("llama.cpp")
 NAMES = [name for name in catalogue() if record(name).fields["model_type"] in ARCHITECTURES]
-KINDS = sorted(set(ARCHITECTURES) - {"gemma3", "kimi_k2", "kimi_k25", "mistral"})  # the same files as others
+# the same files as others
+ALIKE = {"gemma3", "kimi_k2", "kimi_k25", "mistral", "qwen3_5", "qwen3_5_moe"}
+KINDS = sorted(set(ARCHITECTURES) - ALIKE)
 SEEDS = range(8)
 CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
@@ -67,14 +69,11 @@ def drawn(kind, seed):
             config |= {"sliding_window": draw.choice((512, 1000, 4096)), "tie_word_embeddings": True}
         case "qwen3_moe":
             config |= {"num_experts": experts, **routed}
-        case "qwen3_next":
+        case "qwen3_next" | "qwen3_5_text" | "qwen3_5_moe_text":
             keys = draw.choice((1, 2))
             config["num_hidden_layers"] = draw.choice((4, 16, 31, 48))
-            config |= {
-                "num_experts": experts,
-                **routed,
-                "shared_expert_intermediate_size": 32 * draw.randint(1, 9),
-            }
+            shared = {"shared_expert_intermediate_size": 32 * draw.randint(1, 9)}
+            config |= {} if kind == "qwen3_5_text" else {"num_experts": experts, **routed, **shared}
             config |= {"linear_num_key_heads": keys, "linear_num_value_heads": keys * draw.choice((1, 2))}
             config |= {"linear_key_head_dim": 64, "linear_value_head_dim": 64, "linear_conv_kernel_dim": 4}
         case "deepseek_v2" | "deepseek_v3":

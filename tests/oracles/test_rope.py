@@ -5,10 +5,10 @@ from __future__ import annotations
 import ask
 import pytest
 import torch
-from small import DRAWN
+from small import FIRST
 
 from memcalc.files.catalogue import record
-from memcalc.files.readers import PLAIN, read
+from memcalc.files.readers import read
 
 MIB = 2**20
 # What a run beyond the model's length leaves beside the buffers: a third list, and one number.
@@ -16,8 +16,8 @@ AFTER_A_RUN = {"longrope": {"long_inv_freq": 64 * 4}, "dynamic": {"max_seq_len_c
 
 
 # Those that see have the rotation of the text model inside, and Gemma 3 has two of them: a test of its own.
-# GPT-2 has none: its positions are learned. Decoders of the table share Llama's rotation, or have none.
-ONE_ROTATION = [kind for kind in DRAWN if kind not in {"gemma3", "gemma3_text", "kimi_k25", "gpt2", *PLAIN}]
+# GPT-2 has none: its positions are learned. Later families share the rotation of these, or have none.
+ONE_ROTATION = [kind for kind in FIRST if kind not in {"gemma3", "gemma3_text", "kimi_k25", "gpt2"}]
 TAKEN = [
     (model_type, kind)
     for model_type in ONE_ROTATION

@@ -68,12 +68,17 @@ def gemma4_text(config: Config, name: str) -> Model:
         beside += [("post_per_layer_input_norm", Norm(width))]
     beside += experts_beside(config)
 
-    def layer(kind: tuple[str, bool]) -> Layer:
+    single = single_layers(config)
+
+    def layer(kind: tuple[str, bool, tuple[tuple[str, int], ...] | None]) -> Layer:
         mlp = MLP(width, config.size("intermediate_size") * (wide if kind[1] else 1))
         parts = decoder_layer(attention(config, *kind), mlp, width, SANDWICH_NORMS).parts
         return Layer((*parts, *beside))  # type: ignore[arg-type]
 
-    layers = stack(((kind, index >= own) for index, kind in enumerate(kinds)), layer)
+    stated = [
+        None if single is None else tuple(single.get(str(index), {}).items()) for index in range(len(kinds))
+    ]
+    layers = stack(zip(kinds, (index >= own for index in range(len(kinds))), stated, strict=True), layer)
     model = with_tables(config, decoder(config, name, layers), kinds)
     config.has("vocab_size_per_layer_input")
     if not each:
@@ -85,6 +90,31 @@ def gemma4_text(config: Config, name: str) -> Model:
         ("model.per_layer_projection_norm", Norm(each)),
     )
     return replace(model, outside=(*model.outside, *tables))
+
+
+def single_layers(config: Config) -> dict[str, dict[str, int]] | None:
+    """Return what transformers writes of single layers when it saves a model; None where it did not.
+
+    Then the fields for layers without a window are not in the file: what is not listed is as in all layers.
+
+    Raises
+    ------
+    BadInputError
+        It says something of a layer that is not understood.
+
+    """
+    if not config.has("per_layer_config"):
+        return None
+    found: dict[str, dict[str, int]] = {}
+    for index, stated in config.mapping("per_layer_config").items():
+        sizes = stated if isinstance(stated, dict) else {"": stated}
+        known = sizes.keys() <= {"head_dim", "num_key_value_heads"}
+        if not known or not all(type(size) is int and size > 0 for size in sizes.values()):
+            expected = "head_dim and num_key_value_heads of single layers"
+            remedy = "what else differs from layer to layer is not understood"
+            raise BadInputError(f"per_layer_config.{index}", expected, stated, remedy)
+        found[index] = sizes
+    return found
 
 
 def kinds_of_layers(config: Config) -> list[str]:
@@ -107,23 +137,30 @@ def kinds_of_layers(config: Config) -> list[str]:
     return kinds
 
 
-def attention(config: Config, kind: str, borrows: bool) -> GQA:  # noqa: FBT001 (one of the two things that tell layers apart)
-    """Return the attention of a kind of layer."""
+def attention(
+    config: Config,
+    kind: str,
+    borrows: bool,  # noqa: FBT001 (one of the things that tell layers apart)
+    stated: tuple[tuple[str, int], ...] | None,
+) -> GQA:
+    """Return the attention of a kind of layer; `stated` is what the file says of this layer alone."""
     full, same = kind == "full_attention", config.flag("attention_k_eq_v")
     heads, kv_heads = config.size("num_attention_heads"), config.size("num_key_value_heads")
     fewer = config.optional("num_global_key_value_heads")
-    if full and same and fewer is not None:
+    if full and same and fewer is not None and stated is None:
         kv_heads = fewer
+    kv_heads = dict(stated or ()).get("num_key_value_heads", kv_heads)
     if heads % kv_heads:
         given, remedy = f"{kv_heads} for {heads} query heads", "correct config.json"
         raise BadInputError("num_key_value_heads", "a divisor of num_attention_heads", given, remedy)
     widths, window = (config.size("head_dim"), config.size("global_head_dim")), config.size("sliding_window")
     biased = config.flag("attention_bias")
+    wide = widths[full] if stated is None else dict(stated).get("head_dim", widths[0])
     return GQA(
         config.size("hidden_size"),
         heads,
         kv_heads,
-        widths[full],
+        wide,
         window=None if full else window,
         qkv_bias=biased,
         out_bias=biased,
