@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
@@ -107,7 +107,7 @@ def single_layers(config: Config) -> dict[str, dict[str, int]] | None:
         return None
     found: dict[str, dict[str, int]] = {}
     for index, stated in config.mapping("per_layer_config").items():
-        sizes = stated if isinstance(stated, dict) else {"": stated}
+        sizes: dict[str, Any] = stated if isinstance(stated, dict) else {"": stated}
         known = sizes.keys() <= {"head_dim", "num_key_value_heads"}
         if not known or not all(type(size) is int and size > 0 for size in sizes.values()):
             expected = "head_dim and num_key_value_heads of single layers"
