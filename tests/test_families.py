@@ -338,3 +338,12 @@ def test_a_type_without_a_reader_is_refused_in_a_short_line(fields) -> None:
     assert ".safetensors or .gguf alone" in line
     assert ("text_config (gemma3_text)" in line) is ("text_config" in fields)
     assert ("qwen3_moe" in line) is (fields["model_type"] == "qwen9_moe")
+
+
+def test_a_record_whose_fields_were_changed_is_read_anew():
+    """What was read of a catalogue's record is kept; a caller may change the fields of his own copy."""
+    found = source("Qwen/Qwen3-8B")
+    assert found.model is source("Qwen/Qwen3-8B").model
+    found.fields["num_hidden_layers"] = 2
+    assert found.model.depth == 2
+    assert source("Qwen/Qwen3-8B").model.depth == 36

@@ -36,12 +36,15 @@ def record(name: str) -> Source:
 
     """
     with open_text("models", name.replace("/", "__") + ".json") as file:
-        fields = json.load(file)
+        text = file.read()
+    fields = json.loads(text)
     if not RECORD_FIELDS <= set(fields) <= (RECORD_FIELDS | OPTIONAL_FIELDS):
         needed, given = ", ".join(sorted(RECORD_FIELDS)), ", ".join(sorted(fields))
         raise TypeError(f"{name}: a record has {needed}; this one has {given}")
     found = f"{fields['source']}, {fields['date']}"
-    return Source(fields["id"], fields["config"], found, scale_bits=fields.get("scale_bits"))
+    said = Source(fields["id"], fields["config"], found, scale_bits=fields.get("scale_bits"))
+    said.recorded = text
+    return said
 
 
 def canonical_name(text: str) -> str | None:

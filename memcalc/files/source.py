@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source"]
 
+READ: dict[str, Model] = {}  # models of the catalogue that were read, by the text of their record
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 # words between the hyphens of a model's name that say its weights are quantised
 QUANTISED = {
@@ -65,6 +67,7 @@ class Source:
         self.defaults: tuple[str, ...] = ()  # what its name was taken for, in words
         self.values: Mapping[str, object] = {}  # of a GGUF file whose architecture has no reader
         self.built: Model | None = None  # by way of another library, where no reader knows its type
+        self.recorded = ""  # the text of its record in the catalogue
 
     def __repr__(self) -> str:
         return f"<{self.name}, from {self.found}>"
@@ -127,12 +130,20 @@ class Source:
             return self.built
         if not self.fields and self.header is not None:
             raise self.alone()
+        listed = (
+            bool(self.recorded) and json.loads(self.recorded)["config"] == self.fields
+        )  # nobody changed them
+        if listed and self.recorded in READ:
+            return READ[self.recorded]
         try:
-            return read(self.fields, self.name)
+            model = read(self.fields, self.name)
         except RefusalError as error:
             if self.keys is None:
                 raise
             raise in_keys(error, self.keys) from None
+        if listed:
+            READ[self.recorded] = model
+        return model
 
     def alone(self) -> RefusalError:
         """Return the error for weights that nothing describes but their header."""

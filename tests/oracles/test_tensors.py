@@ -89,6 +89,7 @@ NO_NUMBERS = frozenset(
         "architectures", "auto_map", "bad_words_ids", "dtype", "finetuning_task", "hidden_act",
         "hidden_activation", "id2label",
         "kv_cache_scheme", "label2id", "model_type", "name_or_path", "_name_or_path", "prefix",
+        "projector_hidden_act", "time_step_limit",
         "problem_type", "pruned_heads", "quantization_config", "rope_parameters", "rope_scaling",
         "scoring_func", "summary_activation", "summary_type", "task_specific_params",
         "tokenizer_class", "topk_method", "torch_dtype",

@@ -295,7 +295,10 @@ DECODERS: dict[str, Decoder] = {
     "gptj": GPTJ,
     "codegen": GPTJ,
     "gpt_bigcode": CLASSIC._replace(
-        ffn="n_inner", positions=0, kv_heads=lambda config: 1 if config.flag("multi_query") else 0
+        restated=(("add_cross_attention", False),),
+        ffn="n_inner",
+        positions=0,
+        kv_heads=lambda config: 1 if config.flag("multi_query") else 0,
     ),
     "persimmon": CLASSIC._replace(rotated=True, qk_norm="qk_layernorm", norm_bias=True),
     "arcee": Decoder(gated=False, check=check_head_width),
