@@ -19,6 +19,7 @@ from memcalc.ledger.parts import KimiDelta, Mamba2
 from memcalc.ledger.tensor import count
 from memcalc.serving import activation_width
 from memcalc.serving.parallelism import ServingParallelism
+from tests.gguf_files import QWEN_27B
 
 PUBLIC = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))[
     "models"
@@ -160,3 +161,11 @@ def test_a_state_space_layer_is_alive_in_a_pass():
     """Four copies of the stream, and 18,560 numbers twice: what is projected, and what is convolved."""
     part = Mamba2(4096, conv_kernel=4, ssm_heads=128, ssm_head_dim=64, ssm_state=128, ssm_groups=8)
     assert activation_width(part, ServingParallelism()) == 4 * 4096 + 2 * 18_560
+
+
+def test_a_text_model_without_its_tower_is_answered_alone():
+    """A config that nests the text model and states no tower: the answer says that none is counted."""
+    alone = read({"model_type": "qwen3_5", "text_config": QWEN_27B, "tie_word_embeddings": False})
+    assert alone.parameters == read(QWEN_27B).parameters
+    assert alone.vision_parameters == 0
+    assert alone.not_read == ("no vision_config: a tower is not counted",)

@@ -41,9 +41,15 @@ def qwen3_vl_moe_text(config: Config, name: str) -> Model:
 
 
 def qwen3_vl(config: Config, name: str) -> Model:
-    """Read a text model and its vision tower; the type of the text model's config has a word more."""
+    """Read a text model and its vision tower; the type of the text model's config has a word more.
+
+    The class gives a config without a tower one whose outputs are 3,584 wide, whatever the text model's
+    width: no such model runs, so that the text model is answered alone, and the answer says so.
+    """
     kind = str(config.fields["model_type"])
     text = nested_text_model(config, name, f"{kind}_text")
+    if not config.has("vision_config"):
+        return replace(text, not_read=(*text.not_read, "no vision_config: a tower is not counted"))
     return replace(text, vision=tower(config, kind, hidden_size_of(text)))
 
 
