@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Source"]
 
 READ: dict[str, Model] = {}  # models of the catalogue that were read, by the text of their record
+STORED: dict[tuple[str, str | None, bool], StoredModel] = {}  # the same with a format, by what was asked
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 # words between the hyphens of a model's name that say its weights are quantised
 QUANTISED = {
@@ -316,6 +317,21 @@ class Source:
         'mxfp4'
 
         """
+        asked = self.recorded, weights, as_gguf
+        if self.listed and asked in STORED:
+            return STORED[asked]
+        found = self.stored_anew(weights, as_gguf=as_gguf)
+        if self.listed:
+            STORED[asked] = found
+        return found
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is a model of the catalogue whose fields nobody changed."""
+        return bool(self.recorded) and json.loads(self.recorded)["config"] == self.fields
+
+    def stored_anew(self, weights: str | None, *, as_gguf: bool) -> StoredModel:
+        """Return the model with the format of each tensor, whether or not it was asked for before."""
         from memcalc.files import storage
 
         model, dtype = self.model, self.dtype
