@@ -347,3 +347,17 @@ def test_a_record_whose_fields_were_changed_is_read_anew():
     found.fields["num_hidden_layers"] = 2
     assert found.model.depth == 2
     assert source("Qwen/Qwen3-8B").model.depth == 36
+
+
+@pytest.mark.parametrize("kind", ["ernie4_5_moe", "hunyuan_v1_moe"])
+def test_routers_that_stay_in_32_bits(kind):
+    """Whatever the model's dtype; their classes write them so."""
+    model = read({"model_type": kind, "num_hidden_layers": 3, "num_experts": 4, "num_experts_per_tok": 2})
+    assert {tensor.format for tensor in model.weights() if tensor.kind == "router"} == {"fp32"}
+
+
+def test_a_router_that_takes_two_experts():
+    """PhiMoE's, whatever `num_experts_per_tok` says."""
+    assert read({"model_type": "phimoe", "num_hidden_layers": 2}).has_experts
+    with pytest.raises(BadInputError, match="num_experts_per_tok"):
+        read({"model_type": "phimoe", "num_hidden_layers": 2, "num_experts_per_tok": 3})

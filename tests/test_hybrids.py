@@ -169,3 +169,14 @@ def test_a_text_model_without_its_tower_is_answered_alone():
     assert alone.parameters == read(QWEN_27B).parameters
     assert alone.vision_parameters == 0
     assert alone.not_read == ("no vision_config: a tower is not counted",)
+
+
+def test_kimi_linear_says_a_size_twice_or_contradicts_itself():
+    """transformers saves the sizes of linear attention outside of their own object, too."""
+    fields = record("moonshotai/Kimi-Linear-48B-A3B-Instruct").fields
+    own = fields["linear_attn_config"]
+    twice = {**fields, "linear_head_dim": own["head_dim"], "qk_head_dim": 192}
+    assert read(twice).parameters == read(fields).parameters
+    for field in ("linear_head_dim", "qk_head_dim"):
+        with pytest.raises(BadInputError, match=field):
+            read({**twice, field: 7})

@@ -759,6 +759,7 @@ def mixture(draw, defaults, aliases):
 
 
 OWN = {
+    "phimoe": lambda *_: {"num_experts_per_tok": 2},  # its router takes two, whatever this says
     "qwen2_moe": lambda draw, depth, _: {
         "sliding_window": draw.randint(5, 150),
         "decoder_sparse_step": draw.randint(1, 3),

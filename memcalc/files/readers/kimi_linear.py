@@ -29,6 +29,8 @@ def kimi_linear(config: Config, name: str) -> Model:
     config.restates("tie_word_embeddings", False)  # noqa: FBT003 (the class has a head of its own anyway)
     heads, width = config.size("num_attention_heads"), config.size("hidden_size")
     config.restates("num_key_value_heads", heads)
+    # transformers writes it beside the two when it saves a model
+    config.restates("qk_head_dim", config.size("qk_nope_head_dim") + config.size("qk_rope_head_dim"))
     latent = MLA(
         width,
         heads,
@@ -41,9 +43,7 @@ def kimi_linear(config: Config, name: str) -> Model:
     )
     depth, stated = config.size("num_hidden_layers"), config.mapping("linear_attn_config")
     count, size, kernel = (
-        config.size(field)
-        if stated.get(other) is None
-        else whole(f"linear_attn_config.{other}", stated[other])
+        linear_size(config, field, stated.get(other), other)
         for field, other in (
             ("linear_num_heads", "num_heads"),
             ("linear_head_dim", "head_dim"),
@@ -66,10 +66,14 @@ def kimi_linear(config: Config, name: str) -> Model:
     return replace(decoder(config, name, layers), rotary_positions=None)
 
 
-def whole(field: str, value: object) -> int:
-    """Return a size of that object."""
+def linear_size(config: Config, field: str, value: object, other: str) -> int:
+    """Return a size of linear attention, from its own object or from the field that says the same."""
+    if value is None:
+        return config.size(field)
     if type(value) is not int or value < 1:
-        raise BadInputError(field, "a whole number >= 1", value, "correct the field in config.json")
+        expected, remedy = "a whole number >= 1", "correct the field in config.json"
+        raise BadInputError(f"linear_attn_config.{other}", expected, value, remedy)
+    config.restates(field, value)
     return value
 
 

@@ -193,7 +193,8 @@ class Decoder(NamedTuple):
     the width if it is null or there is none; `gated` says whether the feed-forward part has three matrices.
     `rotated` is false where positions are learned or biases: `positions` are the rows of a learned table
     beyond the field's own number. `check` refuses what the class does, `restated` are fields with the one
-    value that is understood, `harmless` those that the class reads and that change no memory.
+    value that is understood, `harmless` those that the class reads and that change no memory. `in_32_bits`
+    are tensors of a sparse layer that the class keeps in fp32 whatever the model's dtype.
     """
 
     norms: tuple[str, ...] = PRE_NORMS
@@ -219,9 +220,12 @@ class Decoder(NamedTuple):
     check: Callable[[Config], None] | None = None
     restated: tuple[tuple[str, object], ...] = ()
     harmless: tuple[str, ...] = ()
+    in_32_bits: tuple[str, ...] = ()
 
 
 WIDTH = object()  # stands for the model's own width in `restated`
+ROUTER_OF = "mlp.gate"
+ROUTER = f"{ROUTER_OF}.weight"
 ONE_NORM = ("input_layernorm",)
 AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")
 CLASSIC = Decoder(
@@ -326,14 +330,20 @@ DECODERS: dict[str, Decoder] = {
         whole_norm=True,
         mixture=partial(moe, experts="num_local_experts", width="intermediate_size", score_bias=True),
     ),
-    "phimoe": Decoder(
+    "phimoe": Decoder(  # its router takes the two best experts, whatever the field says
+        restated=(("num_experts_per_tok", 2),),
         layer_norm=True,
         head_bias="lm_head_bias",
         windows=in_every_layer,
         mixture=partial(moe, experts="num_local_experts", width="intermediate_size"),
     ),
-    "ernie4_5_moe": Decoder(mixture=ernie, dense=ernie_dense, restated=(("use_bias", False),)),
-    "hunyuan_v1_moe": Decoder(qk_norm=True, mixture=hunyuan),
+    "ernie4_5_moe": Decoder(
+        mixture=ernie,
+        dense=ernie_dense,
+        restated=(("use_bias", False),),
+        in_32_bits=(ROUTER, f"{ROUTER_OF}.e_score_correction_bias"),
+    ),
+    "hunyuan_v1_moe": Decoder(qk_norm=True, mixture=hunyuan, in_32_bits=(ROUTER,)),
     "dots1": Decoder(qk_norm=True, windows=late_windows, mixture=dots, dense=first_dense),
 }
 
@@ -368,7 +378,8 @@ def plain(config: Config, name: str) -> Model:
         window, is_dense = kind
         mlp = feed_forward(config, words) if is_dense or sparse is None else sparse
         named = ((each, norm) for each in norms)
-        return Layer((("self_attn", attention(config, words, window)), ("mlp", mlp), *named))
+        wide = tuple((tensor, "fp32") for tensor in words.in_32_bits) if mlp is sparse else ()
+        return Layer((("self_attn", attention(config, words, window)), ("mlp", mlp), *named), formats=wide)
 
     layers = tuple(stack(zip(windows, dense, strict=True), layer))
     limit = config.optional("max_position_embeddings")
