@@ -9,7 +9,7 @@ True
 
 from __future__ import annotations
 
-from memcalc.ledger.lazy import lazy_names
+from memcalc.data.lazy import lazy_names
 
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ def package(tmp_path):
         (folder / path).write_text(text, encoding="utf-8")
         return folder
 
-    build("__init__.py", "from memcalc.ledger.lazy import lazy_names\n")
+    build("__init__.py", "from memcalc.data.lazy import lazy_names\n")
     build("errors.py", "class BadInputError(ValueError): ...\n")
     build("ledger/__init__.py", 'get = lazy_names(__name__, {"tensor": ("Tensor",)})\n')
     build("ledger/tensor.py", "from memcalc.errors import BadInputError\nclass Tensor: ...\n")

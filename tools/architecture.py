@@ -40,7 +40,7 @@ FLOORS = (
 )
 """From the roof down: a wing may import from its own floor and from those below."""
 
-KEEPERS = ("ledger.lazy", "ledger.registry")
+KEEPERS = ("data.lazy", "ledger.registry")
 """Modules that import by a name which others give them as data: their tables are read where they stand."""
 LOADERS = {"import_module", "__import__", "spec_from_file_location", "run_module", "run_path"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memcalc.ledger.lazy import lazy_names
+from memcalc.data.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
