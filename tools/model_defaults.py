@@ -29,6 +29,8 @@ BORROWED = {
         "Moonshot publishes no class: Kimi-K2's config.json names DeepseekV3ForCausalLM as its architecture",
     )
 }
+# Keywords that a class takes for a field of its own: BloomConfig.__post_init__ and its like.
+TAKEN_FOR = {"bloom": {"n_embed": "hidden_size"}, "falcon": {"n_embed": "hidden_size"}}
 # Fields that every class has, or that its base class takes out of the keywords under another name.
 OF_ALL = ("model_type", "name_or_path", "torch_dtype", "_name_or_path", "_commit_hash", "attn_implementation")
 
@@ -76,7 +78,8 @@ def declared(model_type: str, config: Any) -> dict[str, Any]:
     made = getattr(config(), "rope_parameters", None) or {}
     if made.get("rope_type", "default") != "default":  # what the class makes of null
         defaults["rope_parameters"] = plain(made)
-    others = {key: plain(value) for key, value in other_keywords(config).items()}
+    taken = TAKEN_FOR.get(model_type, {})
+    others = {key: plain(value) for key, value in other_keywords(config).items() if key not in taken}
     names = config.attribute_map.items()  # of two names of one field the declared one is the name
     aliases = dict((b, a) if a in defaults and b not in defaults else (a, b) for a, b in names)
     return {
@@ -84,7 +87,7 @@ def declared(model_type: str, config: Any) -> dict[str, Any]:
         "class": config.__name__,
         "defaults": defaults | others,
         "nullable": sorted({*others, *(each.name for each in own if "None" in str(each.type))}),
-        "aliases": aliases,
+        "aliases": aliases | taken,
     }
 
 

@@ -83,9 +83,9 @@ class Source:
         """Whether a header lists its weights, and no reader knows the type that uses them."""
         if self.header is None:
             return False
-        from memcalc.files.readers import READERS
+        from memcalc.files.readers import has_reader
 
-        return self.built is None and self.fields.get("model_type") not in READERS
+        return self.built is None and not has_reader(self.fields.get("model_type"))
 
     def by_way_of(self, via: str | None) -> Source:
         """Return the source whose model another library lists, if one is named and no reader knows its type.
@@ -96,12 +96,12 @@ class Source:
             The library is not installed, or does not understand the config.json either.
 
         """
-        from memcalc.files.readers import READERS
+        from memcalc.files.readers import has_reader
 
         if via is None or self.built is not None:
             return self
         named, known = copy(self), self.fields.get("model_type")
-        if known in READERS:
+        if has_reader(known):
             note = f"--via {via} is not needed: a reader knows {known}"
             named.defaults = (*(one for one in self.defaults if one != note), note)
             return named

@@ -202,6 +202,19 @@ SPELLINGS: dict[str, Spelling] = {
             **renamed(MLP, up="fc1.", down="fc2."),
         }
     ),
+    "stablelm": Spelling(
+        {f"self_attn.{letter}_norm.": f"self_attn.{letter}_layernorm.norms." for letter in "qk"}
+    ),
+    "qwen": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),
+            "input_layernorm.": "ln_1.",
+            "post_attention_layernorm.": "ln_2.",
+            **fused("attn.c_attn."),
+            "self_attn.o_proj.": "attn.c_proj.",
+            **renamed(MLP, gate="mlp.w2.", up="mlp.w1.", down="mlp.c_proj."),
+        }
+    ),
     "gpt_bigcode": Spelling(
         {
             **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),

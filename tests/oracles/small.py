@@ -780,14 +780,15 @@ OWN = {
         | some(draw, max_window_layers=draw.randint(0, depth))
     ),
     "opt": lambda draw, _, sizes: (
-        {"word_embed_proj_dim": sizes["hidden_size"], "do_layer_norm_before": True}
-        | {"ffn_dim": draw.randint(16, 300), "_remove_final_layer_norm": False}
+        {"word_embed_proj_dim": draw.choice((sizes["hidden_size"], draw.randint(9, 90)))}
+        | {"ffn_dim": draw.randint(16, 300), "do_layer_norm_before": draw.random() < 0.6}
         | {"layer_norm_elementwise_affine": True, "num_attention_heads": sizes["num_attention_heads"]}
     ),
     "gptj": lambda *_: {"rotary_dim": 8},
     "codegen": lambda draw, *_: {"n_head": 4, "n_embd": 4 * 8 * draw.randint(1, 5), "rotary_dim": 8},
     "helium": lambda _draw, _, sizes: {"head_dim": sizes["hidden_size"] // sizes["num_attention_heads"]},
-    "stablelm": lambda *_: {"qk_layernorm": False},
+    "cohere": lambda draw, *_: {"use_qk_norm": draw.random() < 0.6},
+    "minimax_m2": lambda draw, _, sizes: some(draw, rotary_dim=sizes["head_dim"] // draw.choice((1, 2))),
     "persimmon": lambda *_: {"num_key_value_heads": None},
     "hunyuan_v1_moe": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
     "hunyuan_v1_dense": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},

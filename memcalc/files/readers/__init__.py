@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Config, str], Model]
 
-__all__ = ["INSIDE", "READERS", "TOWERS", "read"]
+__all__ = ["INSIDE", "PUBLISHED", "READERS", "TOWERS", "has_reader", "read"]
 
 # model types of the table in plain.py
 PLAIN = (
@@ -69,6 +69,7 @@ READERS: Registry[Reader] = Registry(
         "gpt_oss": "gpt_oss:gpt_oss",
         "glm4_moe": "glm:glm4_moe",
         **dict.fromkeys(PLAIN, "plain:plain"),
+        "opt": "opt:opt",
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",
@@ -79,11 +80,23 @@ INSIDE: Registry[Reader] = Registry(
     {"qwen3_vl_text": "qwen_vl:qwen3_vl_text", "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text"},
     package=__name__,
 )
+# types that no version of transformers has: their code lies beside their weights. What its configuration
+# class declares is written down with its source in memcalc/data/published_classes.jsonl
+PUBLISHED: Registry[Reader] = Registry("model_type", {"qwen": "published:published"}, package=__name__)
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral",
 )  # fmt: skip
+
+
+def has_reader(model_type: object) -> bool:
+    """Say whether a config.json of this type is read.
+
+    >>> has_reader("qwen"), has_reader("qwen2"), has_reader("qwen0")
+    (True, True, False)
+    """
+    return model_type in READERS or model_type in PUBLISHED
 
 
 GENERATE = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")  # how classes with a head are named
@@ -124,11 +137,11 @@ def read(fields: Mapping[str, object], name: str = "model") -> Model:
         if is_megatron(fields):
             return finished(megatron, Config(plain(fields)), name)
     model_type = fields.get("model_type")
-    known = INSIDE if model_type in INSIDE else READERS
-    if not isinstance(model_type, str) or model_type not in known:
+    known = next((some for some in (READERS, INSIDE, PUBLISHED) if model_type in some), None)
+    if not isinstance(model_type, str) or known is None:
         from memcalc.files.readers.unknown import refusal
 
-        raise refusal(fields, READERS)
+        raise refusal(fields, {**READERS, **PUBLISHED})
     return finished(known[model_type], Config(fields, config_class(model_type), read_model=read), name)
 
 

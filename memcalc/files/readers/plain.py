@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import (
     PRE_NORMS,
+    NoNorm,
     check_head_width,
     head_counts,
     layer_types,
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     Switch = bool | str  # whether something is there, or the field of the config that says so
     Windows = Callable[[Config], tuple[int | None, ...]]
     Dense = Callable[[Config], tuple[bool, ...]]
+    Width = str | Callable[[Config], int]
     Mixture = Callable[[Config], Part]
 
-__all__ = ["DECODERS", "plain"]
+__all__ = ["CLASSIC", "DECODERS", "Decoder", "decoder_of", "first_dense", "plain"]
 
 
 # Windows
@@ -176,6 +178,15 @@ def dots(config: Config) -> Part:
 # What tells one decoder from another
 
 
+def check_minimax(config: Config) -> None:
+    """Refuse layers of MiniMax-M2 whose attention is another one, and experts that it does not have."""
+    kinds = config.whole_numbers("attn_type_list")
+    if any(kind != 1 for kind in kinds):
+        remedy = "MiniMax-M2 attends fully in every layer; no other kind is understood"
+        raise BadInputError("attn_type_list", "1 for every layer", kinds, remedy)
+    config.restates("shared_intermediate_size", 0)
+
+
 def check_heads_fill(config: Config) -> None:
     """Refuse heads that are together not as wide as the stream: the output's matrix is square."""
     heads, _, head_dim = head_counts(config)
@@ -189,12 +200,15 @@ class Decoder(NamedTuple):
 
     `norms` are the norms of a layer by name, of which `layer_norm` says whether they have a bias; with
     `parallel` attention and feed-forward part share the first of them. `qk_norm` says whether queries and
-    keys have norms, `whole_norm` that those span all heads. `ffn` is the field with the inner width, 4 times
-    the width if it is null or there is none; `gated` says whether the feed-forward part has three matrices.
+    keys have norms, `whole_norm` that those span all heads, `head_norms` how they are stored where each head
+    has one of its own. `ffn` is the field with the inner width, 4 times the width if it is null or there is
+    none, or tells the width; `gated` says whether the feed-forward part has three matrices.
     `rotated` is false where positions are learned or biases: `positions` are the rows of a learned table
     beyond the field's own number. `check` refuses what the class does, `restated` are fields with the one
     value that is understood, `harmless` those that the class reads and that change no memory. `in_32_bits`
-    are tensors of a sparse layer that the class keeps in fp32 whatever the model's dtype.
+    are tensors of a sparse layer that the class keeps in fp32 whatever the model's dtype. `rotated_width` is
+    the field with the rotated numbers of a head where no share of them is stated. `beside` are fields that
+    tell of weights which no published checkpoint has: they are not counted, and the answer names them.
     """
 
     norms: tuple[str, ...] = PRE_NORMS
@@ -207,9 +221,10 @@ class Decoder(NamedTuple):
     head_bias: Switch = False
     qk_norm: Switch = False
     whole_norm: bool = False
+    head_norms: str = ""
     norm_bias: bool = False
     gated: bool = True
-    ffn: str = "intermediate_size"
+    ffn: Width = "intermediate_size"
     windows: Windows | None = None
     mixture: Mixture | None = None
     dense: Dense | None = None
@@ -221,9 +236,10 @@ class Decoder(NamedTuple):
     restated: tuple[tuple[str, object], ...] = ()
     harmless: tuple[str, ...] = ()
     in_32_bits: tuple[str, ...] = ()
+    rotated_width: str = ""
+    beside: tuple[str, ...] = ()
 
 
-WIDTH = object()  # stands for the model's own width in `restated`
 ROUTER_OF = "mlp.gate"
 ROUTER = f"{ROUTER_OF}.weight"
 ONE_NORM = ("input_layernorm",)
@@ -262,13 +278,18 @@ DECODERS: dict[str, Decoder] = {
         windows=in_every_layer,
         check=None,
     ),
-    "cohere": Decoder(ONE_NORM),
+    "cohere": Decoder(ONE_NORM, qk_norm="use_qk_norm", head_norms="stacked"),
     "cohere2": Decoder(ONE_NORM, windows=partial(stated_period, usual=4)),
     "glm": Decoder(out_bias=False),
     "glm4": Decoder((*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm"), out_bias=False),
     "exaone4": Decoder(AFTER, qk_norm=True, windows=exaone_windows),
     "stablelm": Decoder(
-        layer_norm=True, qkv_bias="use_qkv_bias", out_bias=False, parallel="use_parallel_residual"
+        layer_norm=True,
+        qkv_bias="use_qkv_bias",
+        out_bias=False,
+        parallel="use_parallel_residual",
+        qk_norm="qk_layernorm",
+        head_norms="apart",
     ),
     "nemotron": Decoder(layer_norm=True, gated=False),
     "phi": CLASSIC._replace(
@@ -286,12 +307,7 @@ DECODERS: dict[str, Decoder] = {
         mlp_bias="enable_bias",
         ffn="ffn_dim",
         positions=2,
-        restated=(
-            ("word_embed_proj_dim", WIDTH),
-            ("do_layer_norm_before", True),
-            ("_remove_final_layer_norm", False),
-            ("layer_norm_elementwise_affine", True),
-        ),
+        restated=(("layer_norm_elementwise_affine", True),),
     ),
     "bloom": CLASSIC._replace(
         embedding_norm=True, ffn="", harmless=("apply_residual_connection_post_layernorm", "slow_but_exact")
@@ -329,6 +345,11 @@ DECODERS: dict[str, Decoder] = {
         qk_norm=True,
         whole_norm=True,
         mixture=partial(moe, experts="num_local_experts", width="intermediate_size", score_bias=True),
+        check=check_minimax,
+        rotated_width="rotary_dim",
+        restated=(("use_qk_norm", True), ("qk_norm_type", "per_layer"), ("use_routing_bias", True)),
+        harmless=("use_mtp", "mtp_transformer_layers"),
+        beside=("num_mtp_modules",),
     ),
     "phimoe": Decoder(  # its router takes the two best experts, whatever the field says
         restated=(("num_experts_per_tok", 2),),
@@ -357,9 +378,13 @@ EXPERT_FIELDS = (
 
 def plain(config: Config, name: str) -> Model:
     """Read a decoder of the table."""
-    words = DECODERS[str(config.fields["model_type"])]
+    return decoder_of(config, name, DECODERS[str(config.fields["model_type"])])
+
+
+def decoder_of(config: Config, name: str, words: Decoder) -> Model:
+    """Read a decoder that these words describe."""
     for field, value in words.restated:
-        config.restates(field, config.size("hidden_size") if value is WIDTH else value)
+        config.restates(field, value)
     for field in words.harmless:
         config.has(field)
     if words.check:
@@ -367,7 +392,8 @@ def plain(config: Config, name: str) -> Model:
     width, depth = config.size("hidden_size"), config.size("num_hidden_layers")
     windows = words.windows(config) if words.windows else (None,) * depth
     dense = words.dense(config) if words.dense else (words.mixture is None,) * depth
-    for field in (words.ffn, *EXPERT_FIELDS) if words.mixture else ():
+    inner = (words.ffn,) if isinstance(words.ffn, str) else ()
+    for field in (*inner, *EXPERT_FIELDS) if words.mixture else ():
         config.has(field)  # sizes of a kind of layer: needed only where there are some
     sparse = None if words.mixture is None or all(dense) else words.mixture(config)
     norm = Norm(width, words.layer_norm)
@@ -386,7 +412,9 @@ def plain(config: Config, name: str) -> Model:
     rows = rotary_positions(config, limit) if words.rotated else None
     tied = config.flag("tie_word_embeddings")
     outside = ends(config, words, norm, limit, tied=tied)
-    return Model(name, str(config.fields["model_type"]), layers, outside, tied, limit, rows)
+    beside = tuple(f"{field} {config.value(field)}" for field in words.beside if config.has(field))
+    model_type = str(config.fields["model_type"])
+    return Model(name, model_type, layers, outside, tied, limit, rows, not_read=beside)
 
 
 def switched(config: Config, switch: Switch) -> bool:
@@ -397,7 +425,8 @@ def switched(config: Config, switch: Switch) -> bool:
 def attention(config: Config, words: Decoder, window: int | None) -> GQA:
     """Return the attention of a layer."""
     heads, kv_heads, head_dim = head_counts(config)
-    return parts.GQA(
+    normed = switched(config, words.qk_norm)
+    made = parts.GQA(
         config.size("hidden_size"),
         heads,
         (words.kv_heads(config) if words.kv_heads else 0) or kv_heads,
@@ -405,17 +434,32 @@ def attention(config: Config, words: Decoder, window: int | None) -> GQA:
         window=window,
         qkv_bias=switched(config, words.qkv_bias),
         out_bias=switched(config, words.out_bias),
-        qk_norm=switched(config, words.qk_norm),
+        qk_norm=normed,
         qk_norm_bias=words.norm_bias,
         qk_norm_whole=words.whole_norm,
-        rope_dim=rotary_dim(config) if words.rotated else 0,
+        rope_dim=rotated_numbers(config, words) if words.rotated else 0,
     )
+    if not (normed and words.head_norms):
+        return made
+    from memcalc.files.readers.head_norms import with_head_norms
+
+    return with_head_norms(made, apart=words.head_norms == "apart")
+
+
+def rotated_numbers(config: Config, words: Decoder) -> int | None:
+    """Return how many numbers of a head are rotated, or None for all of them."""
+    stated = config.optional(words.rotated_width) if words.rotated_width else None
+    share = rotary_dim(config)
+    return share if share is not None or stated == head_counts(config)[2] else stated
 
 
 def feed_forward(config: Config, words: Decoder) -> Part:
     """Return the dense feed-forward part of a layer."""
     width = config.size("hidden_size")
-    inner = (config.optional(words.ffn) if words.ffn else None) or 4 * width
+    if isinstance(words.ffn, str):
+        inner = (config.optional(words.ffn) if words.ffn else None) or 4 * width
+    else:
+        inner = words.ffn(config)
     return parts.MLP(width, inner, gated=words.gated, bias=switched(config, words.mlp_bias))
 
 
@@ -430,8 +474,7 @@ def ends(
         found.append(("model.embed_positions", parts.PositionTable((rows,), width)))
     if words.embedding_norm:
         found.append(("model.embed_norm", norm))
-    if words.final_norm:
-        found.append(("model.norm", norm))
+    found.append(("model.norm", norm if words.final_norm else NoNorm()))
     biased = switched(config, words.head_bias)
     if tied and biased:
         remedy = "a bias of a head that is the embedding is not understood"
