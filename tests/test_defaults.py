@@ -63,7 +63,7 @@ BEYOND = {
     **{("hunyuan_v1_dense", way, "head_dim"): "the class divides by it before it has one" for way in WAYS},
     **{
         (kind, way, "vision_config"): "the class's own tower is not as wide as the text model"
-        for kind in ("qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe")
+        for kind in ("qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "llama4")
         for way in WAYS
     },
     ("phi3", "absent", "vocab_size"): "its padding token lies beyond the default vocabulary",

@@ -124,6 +124,12 @@ QWEN_VL = {
     "vision_tower.norm.": "vision_tower.merger.norm.",
     "vision_tower.": "model.visual.",
 }
+LLAMA4 = {
+    "mlp.gate.": "mlp.router.",
+    **SHARED_EXPERT,
+    **ONE_FOR_ALL,
+    "model.layers.{layer}.mlp.": "model.layers.{layer}.feed_forward.",
+}
 SPELLINGS: dict[str, Spelling] = {
     "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
     "gpt2": Spelling(
@@ -302,6 +308,7 @@ SPELLINGS: dict[str, Spelling] = {
     "falcon_h1": Spelling(FALCON_H1),
     "bamba": Spelling(FALCON_H1),
     "granitemoehybrid": Spelling(GRANITE_EXPERTS),
+    "gemma3n_text": Spelling({"correct_output_scale.value": "correct_output_scale"}),
     "gemma4_text": Spelling(GEMMA4),
     "gemma4": Spelling(
         {
@@ -331,6 +338,23 @@ SPELLINGS: dict[str, Spelling] = {
             "vision_tower.": "model.vision_tower.",
             "embed_vision.": "model.embed_vision.",
         }
+    ),
+    "llama4_text": Spelling(LLAMA4, turned=("experts.gate_up_proj", "experts.down_proj")),
+    "llama4": Spelling(
+        {
+            **LLAMA4,
+            **TEXT,
+            "vision_tower.patches.": "vision_tower.patch_embedding.linear.",
+            "vision_tower.positions.weight": "vision_tower.positional_embedding_vlm",
+            "class_embedding.value": "class_embedding",
+            "vision_tower.norm_before.": "vision_tower.layernorm_pre.",
+            "vision_tower.norm.": "vision_tower.layernorm_post.",
+            f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc1.",
+            f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc2.",
+            "vision_tower.layers.": "vision_tower.model.layers.",
+            "vision_tower.": "vision_model.",
+        },
+        turned=("experts.gate_up_proj", "experts.down_proj"),
     ),
     "kimi_k25": Spelling(
         {

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "Model", "cache_growth", "everything", "summary"]
 
-# what gives every layer a vector of a token of its own
-PER_LAYER = ("embed_tokens_per_layer", "per_layer_model_projection", "per_layer_projection_norm")
+# how the names begin of what stands before the layers; the last makes AltUp's streams
+BEFORE = ("model.embed_", "model.per_layer_", "model.altup_projections")
 
 
 def everything(context: int, window: int | None) -> int:
@@ -280,14 +280,9 @@ class Model:
         The vision tower stands before the first layer: what it sees takes the place of embeddings.
         """
         end = len(self.layers)
-        keep = {
-            "model.embed_tokens": first == 0 or (self.tied and last == end),
-            "model.embed_positions": first == 0,
-            "model.embed_norm": first == 0,
-            **{f"model.{name}": first == 0 for name in PER_LAYER},
-            "model.norm": last == end,
-        }
-        outside = tuple(pair for pair in self.outside if keep.get(pair[0], last == end))
+        keep = {"model.embed_tokens": first == 0 or (self.tied and last == end), "model.norm": last == end}
+        here = {True: first == 0, False: last == end}
+        outside = tuple(pair for pair in self.outside if keep.get(pair[0], here[pair[0].startswith(BEFORE)]))
         vision = self.vision if first == 0 else ()
         return replace(self, layers=self.layers[first:last], outside=outside, vision=vision)
 

@@ -122,6 +122,7 @@ def in_memory(fields, dtype=torch.bfloat16):
 SEEING = (
     *("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.", "model.visual."),
     *("model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
+    *("vision_model.", "multi_modal_projector."),
 )
 # In version 5.23 kimi_k25's rules go too far backwards: names of the vision tower appear in the text model.
 # The rules forwards, which read published checkpoints, show what is meant.

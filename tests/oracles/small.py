@@ -358,6 +358,28 @@ def gemma4_text(draw):
     return fields
 
 
+def gemma3n_text(draw):
+    """Layers that borrow need one of each kind before them; inner widths may differ from layer to layer."""
+    fields = stream(draw, head_dim_needed=True, any_width=False)
+    fields["hidden_size"] = fields["num_attention_heads"] * draw.randint(8, 20)
+    depth, first = draw.randint(3, 6), ["sliding_attention", "full_attention"]
+    rest = [draw.choice(first) for _ in range(depth - 2)]
+    one, widths = fields.pop("intermediate_size"), [draw.randint(16, 300) for _ in range(depth)]
+    return {
+        **fields,
+        "num_hidden_layers": depth,
+        "intermediate_size": draw.choice((one, widths)),
+        "layer_types": [*first, *rest],
+        "sliding_window": draw.randint(5, 150),
+        "hidden_size_per_layer_input": draw.randint(3, 20),
+        "vocab_size_per_layer_input": fields["vocab_size"] - draw.randint(0, 9),
+        "num_kv_shared_layers": draw.randint(0, depth - 2),
+        "laurel_rank": draw.randint(3, 20),
+        "altup_num_inputs": draw.randint(2, 5),
+        "pad_token_id": 0,
+    } | some(draw, attention_bias=draw.random() < 0.5)
+
+
 def gemma4(draw):
     """With a tower, or without one."""
     heads = draw.choice((1, 2, 3))
@@ -377,6 +399,50 @@ def gemma4(draw):
     fields = {"text_config": gemma4_text(draw) | some(draw, model_type="gemma4_text")}
     if draw.random() < 0.8:
         fields["vision_config"] = vision
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
+def llama4_text(draw):
+    """Chunks by a list, by the layers that are rotated, or an interval; experts by a list, or every n-th."""
+    experts, fields = draw.randint(2, 6), stream(draw, head_dim_needed=True)
+    depth, kinds = fields["num_hidden_layers"], ("chunked_attention", "full_attention")
+    fields |= {
+        "attention_chunk_size": draw.randint(5, 150),
+        "intermediate_size_mlp": draw.randint(5, 90),
+        "num_local_experts": experts,
+        "num_experts_per_tok": draw.randint(1, experts),
+        "interleave_moe_layer_step": draw.randint(1, 3),
+        "pad_token_id": 0,
+    }
+    fields |= draw.choice(
+        (
+            {"layer_types": [draw.choice(kinds) for _ in range(depth)]},
+            {"no_rope_layers": [draw.randint(0, 1) for _ in range(depth)]},
+            {"no_rope_layers": [], "no_rope_layer_interval": draw.randint(1, 4)},
+        )
+    )
+    fields |= some(draw, attention_bias=draw.random() < 0.5, use_qk_norm=draw.random() < 0.5)
+    listed = sorted(draw.sample(range(depth), draw.randint(0, depth)))
+    return fields | draw.choice(({}, {"moe_layers": listed}))
+
+
+def llama4(draw):
+    """Patches are put together by fours."""
+    heads, patch, inner = draw.choice((1, 2, 3)), draw.randint(2, 5), 4 * draw.randint(3, 20)
+    seen = draw.randint(5, 60)
+    vision = {
+        "model_type": "llama4_vision_model",
+        "hidden_size": heads * 4 * draw.randint(1, 9),
+        "intermediate_size": inner,
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "image_size": patch * draw.randint(4, 9) + draw.randint(0, 1),
+        "patch_size": patch,
+        "projector_input_dim": seen,
+        "projector_output_dim": draw.choice((seen, draw.randint(5, 60))),
+        "vision_output_dim": draw.randint(5, 60),
+    } | some(draw, num_channels=draw.randint(1, 4))
+    fields = {"text_config": llama4_text(draw) | {"model_type": "llama4_text"}, "vision_config": vision}
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
@@ -835,6 +901,9 @@ DRAWN = {
     "nemotron_h": nemotron_h,
     "gemma4_text": gemma4_text,
     "gemma4": gemma4,
+    "gemma3n_text": gemma3n_text,
+    "llama4_text": llama4_text,
+    "llama4": llama4,
     "gpt_oss": gpt_oss,
     "glm4_moe": glm4_moe,
     **{model_type: decoder(model_type) for model_type in PLAIN},

@@ -66,6 +66,9 @@ READERS: Registry[Reader] = Registry(
         "nemotron_h": "mamba:nemotron_h",
         "gemma4_text": "gemma4:gemma4_text",
         "gemma4": "gemma4:gemma4",
+        "gemma3n_text": "gemma3n:gemma3n_text",
+        "llama4_text": "llama4:llama4_text",
+        "llama4": "llama4:llama4",
         "gpt_oss": "gpt_oss:gpt_oss",
         "glm4_moe": "glm:glm4_moe",
         **dict.fromkeys(PLAIN, "plain:plain"),
@@ -86,7 +89,7 @@ PUBLISHED: Registry[Reader] = Registry("model_type", {"qwen": "published:publish
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
-    "qwen3_vl_moe_vision", "gemma4_vision", "pixtral",
+    "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
 )  # fmt: skip
 
 

@@ -81,12 +81,15 @@ def gemma4_text(config: Config, name: str) -> Model:
     layers = stack(zip(kinds, (index >= own for index in range(len(kinds))), stated, strict=True), layer)
     model = with_tables(config, decoder(config, name, layers), kinds)
     config.has("vocab_size_per_layer_input")
-    if not each:
-        return model
-    vocab, depth = config.size("vocab_size_per_layer_input"), len(kinds)
+    return with_per_layer_tables(config, model, each) if each else model
+
+
+def with_per_layer_tables(config: Config, model: Model, each: int) -> Model:
+    """Return the model with what gives every layer a short vector of a token of its own, `each` numbers."""
+    vocab, depth = config.size("vocab_size_per_layer_input"), model.depth
     tables: Named = (
         ("model.embed_tokens_per_layer", Embedding(vocab, depth * each, "positions")),
-        ("model.per_layer_model_projection", Linear(depth * each, width)),
+        ("model.per_layer_model_projection", Linear(depth * each, config.size("hidden_size"))),
         ("model.per_layer_projection_norm", Norm(each)),
     )
     return replace(model, outside=(*model.outside, *tables))
@@ -118,23 +121,21 @@ def single_layers(config: Config) -> dict[str, dict[str, int]] | None:
 
 
 def kinds_of_layers(config: Config) -> list[str]:
-    """Return the kind of each layer; the class sees to it that the last one has no window.
-
-    Raises
-    ------
-    BadInputError
-        A layer would borrow from a kind of layer that none before it is.
-
-    """
-    depth, borrowing = config.size("num_hidden_layers"), config.count("num_kv_shared_layers")
+    """Return the kind of each layer; the class sees to it that the last one has no window."""
+    depth = config.size("num_hidden_layers")
     stated = config.words("layer_types", KINDS, depth)
     kinds = list(stated or (KINDS[(index + 1) % 6 > 0] for index in range(depth)))
     kinds[-1] = "full_attention"
-    if borrowing and set(kinds[: max(depth - borrowing, 0)]) != set(kinds):
+    check_borrowing(kinds, config.count("num_kv_shared_layers"))
+    return kinds
+
+
+def check_borrowing(kinds: list[str], borrowing: int) -> None:
+    """Refuse layers that would borrow from a kind of layer that none before them is."""
+    if borrowing and set(kinds[: max(len(kinds) - borrowing, 0)]) != set(kinds):
         expected = "layers before them of every kind that borrows"
         remedy = "correct config.json; there must be somebody to borrow from"
-        raise BadInputError("num_kv_shared_layers", expected, f"{borrowing} of {depth}", remedy)
-    return kinds
+        raise BadInputError("num_kv_shared_layers", expected, f"{borrowing} of {len(kinds)}", remedy)
 
 
 def attention(

@@ -60,10 +60,10 @@ class Patches(Part):
             yield Tensor("bias", (self.width,), "bias")
 
 
-def nested_text_model(config: Config, name: str, *text_types: str) -> Model:
+def nested_text_model(config: Config, name: str, *text_types: str, tied_inside: bool = False) -> Model:
     """Return the text model of a config that nests one.
 
-    Whether the head is tied to the embedding is said outside: transformers does not look inside.
+    Whether the head is tied to the embedding is said outside: most classes do not look inside.
 
     Parameters
     ----------
@@ -73,6 +73,8 @@ def nested_text_model(config: Config, name: str, *text_types: str) -> Model:
         What answers call the model.
     *text_types : str
         Known values of the text model's ``model_type``; the first one is meant where it says nothing.
+    tied_inside : bool, default False
+        Whether the class has a text model with a head of its own, which looks inside.
 
     Raises
     ------
@@ -84,7 +86,9 @@ def nested_text_model(config: Config, name: str, *text_types: str) -> Model:
     if text["model_type"] not in text_types:
         remedy = "another text model under this model_type is not understood"
         raise BadInputError("text_config.model_type", " or ".join(text_types), text["model_type"], remedy)
-    text["tie_word_embeddings"] = config.flag("tie_word_embeddings")
+    outside = config.flag("tie_word_embeddings")
+    if not tied_inside:
+        text["tie_word_embeddings"] = outside
     if config.read_model is None:
         raise TypeError("text_config: no reader for it was given")
     return replace(config.read_model(text, name), model_type=str(config.fields["model_type"]))

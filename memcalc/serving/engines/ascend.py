@@ -19,6 +19,7 @@ from memcalc.serving.engines.shared import rotary_table
 from memcalc.serving.engines.vllm import VLLM
 from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
 from memcalc.serving.engines.vllm_pool import refuse_unequal_pages
+from memcalc.serving.engines.vllm_windows import refuse_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,6 +101,7 @@ class OnNPUs(VLLM):
         """
         super().check(model, parallelism, rule)
         refuse_unequal_pages(model, self.id)
+        refuse_chunks(model, self.id)
         for tensor in model.weights():
             form = rule(tensor)
             if form.id.startswith("fp8"):

@@ -24,6 +24,7 @@ from memcalc.serving.engines.base import Engine, Placement, measured_line, refus
 from memcalc.serving.engines.sglang import SGLang
 from memcalc.serving.engines.sglang_share import RELEASES, Release
 from memcalc.serving.engines.shared import absorbed_copies, rotary_table
+from memcalc.serving.engines.vllm_windows import refuse_chunks
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class KTransformersAlone(ExpertsInHost):
         return ServingParallelism(pp=devices)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that cut heads, which no rule does unevenly."""
+        """Refuse ranks that cut heads, which no rule does unevenly, and chunks."""
+        refuse_chunks(model, self.id)
         refuse_uneven(model, parallelism, self.id, replicates=False)
 
     def kept(self, context: int, window: int | None) -> int:

