@@ -45,6 +45,7 @@ REFUSED_OF_TYPE = {
         for field in ("head_dim", "hidden_size", "num_attention_heads")
     },
     ("opt", "hidden_size"): "embeddings of another width than the stream's",
+    ("qwen2_vl", "vision_config.hidden_size"): "a tower whose vectors are of another width",
 }
 # Moonshot's own names of the tower's fields: transformers does not read them at all.
 MOONSHOT = ("hidden_size", "intermediate_size", "num_hidden_layers", "pos_emb_height", "pos_emb_width")

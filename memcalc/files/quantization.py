@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.patterns import PATTERN, quick_pattern
-from memcalc.files.tensor_names import SPELLINGS, Spelling, spelled
+from memcalc.files.tensor_names import spelled, spelling
 from memcalc.ledger.formats import Format, format_named
 from memcalc.ledger.registry import Registry
 
@@ -416,7 +416,7 @@ def used_outside(model: Model, grouped: Grouped, scheme: Scheme) -> set[str]:
 
 def meanings(model: Model, layer: Layer, grouped: Grouped) -> dict[str, list[Pattern]]:
     """Return for each tensor of a layer the patterns that mean its module, in any layer."""
-    words = tuple(SPELLINGS.get(model.model_type, Spelling({})).words.items())
+    words = tuple(spelling(model).words.items())
     found = {}
     for tensor in layer.weights():
         module = module_of(tensor.name)

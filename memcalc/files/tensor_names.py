@@ -26,6 +26,7 @@ __all__ = [
     "header",
     "listed",
     "name_in_header",
+    "spelling",
     "stored_shape",
 ]
 
@@ -130,6 +131,18 @@ LLAMA4 = {
     **ONE_FOR_ALL,
     "model.layers.{layer}.mlp.": "model.layers.{layer}.feed_forward.",
 }
+VISUAL = {  # towers of blocks that keep queries, keys and values together
+    "vision_tower.patches.": "vision_tower.patch_embed.proj.",
+    "vision_tower.positions.": "vision_tower.embeddings.position_embedding.",
+    **{f"{VISION}self_attn.{letter}_proj.": f"{VISION}attn.qkv." for letter in "qkv"},
+    f"{VISION}self_attn.o_proj.": f"{VISION}attn.proj.",
+    f"{VISION}self_attn.": f"{VISION}attn.",
+    f"{VISION}input_layernorm.": f"{VISION}norm1.",
+    f"{VISION}post_attention_layernorm.": f"{VISION}norm2.",
+    "vision_tower.layers.": "vision_tower.blocks.",
+}
+FC_12 = {f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc1.", f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc2."}
+GLM_V = Spelling({"model.": "model.language_model.", **VISUAL, "vision_tower.": "model.visual."})
 SPELLINGS: dict[str, Spelling] = {
     "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
     "gpt2": Spelling(
@@ -256,6 +269,11 @@ SPELLINGS: dict[str, Spelling] = {
         }
     ),
     "qwen3_5_moe_text": Spelling(SHARED_EXPERT),
+    "qwen2_vl": Spelling({**FC_12, **VISUAL, "vision_tower.": "visual."}),
+    "qwen2_5_vl": Spelling({**VISUAL, "vision_tower.": "visual."}),
+    "glm4v_text": Spelling(GATE_UP),
+    "glm_ocr_text": Spelling(GATE_UP),
+    **dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glm_ocr"), GLM_V),
     "qwen3_5": Spelling(QWEN_VL),
     "qwen3_5_moe": Spelling({**QWEN_VL, **SHARED_EXPERT}),
     "qwen3_vl": Spelling(QWEN_VL),
@@ -409,8 +427,18 @@ def stored_shape(model: Model, name: str, shape: tuple[int, ...]) -> tuple[int, 
 
 
 def spelling(model: Model) -> Spelling:
-    """Return how the family of a model spells names."""
-    return SPELLINGS.get(model.model_type, Spelling({}))
+    """Return how the family of a model spells names: those of a nested text model in its own words first."""
+    return nested_spelling(model.model_type, model.text_type)
+
+
+@cache
+def nested_spelling(model_type: str, text_type: str) -> Spelling:
+    """Return the words of a text model's type, and those of the type around it."""
+    own, inside = SPELLINGS.get(model_type, Spelling({})), SPELLINGS.get(text_type)
+    if inside is None:
+        return own
+    turned, rows = (*inside.turned, *own.turned), (*inside.rows, *own.rows)
+    return Spelling({**inside.words, **own.words}, turned, own.also, rows)
 
 
 def family_name(model: Model, name: str) -> str:
@@ -420,7 +448,8 @@ def family_name(model: Model, name: str) -> str:
     >>> family_name(memcalc.model("google/gemma-3-27b-it"), "model.norm.weight")
     'language_model.model.norm.weight'
     """
-    return spelled(name, tuple(spelling(model).words.items()))
+    text = model.text_type if name.startswith(("model.", "lm_head.")) else ""  # not the tower's names
+    return spelled(name, tuple(nested_spelling(model.model_type, text).words.items()))
 
 
 def listed(model: Model) -> dict[str, Listed]:

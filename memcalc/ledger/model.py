@@ -83,7 +83,7 @@ class Model:
     `vision` those of the vision tower: neither is part of `weights`.
     `not_read` names fields of its config.json, with their values, that were not read and are not known to be
     harmless; `class_defaults` sizes that it does not state, with the values of its class in transformers.
-    `headless` models give embeddings or classes, and no logits of the vocabulary.
+    `headless` models give no logits of the vocabulary; `text_type` is the type of a nested text model.
     `via` says which library listed the tensors where no reader knows the type; `cache_unknown` why it could
     not tell the cache, which nobody may count then.
     """
@@ -103,6 +103,7 @@ class Model:
     headless: bool = False
     via: str = ""
     cache_unknown: str = ""
+    text_type: str = ""
 
     @property
     def depth(self) -> int:
@@ -179,9 +180,8 @@ class Model:
 
         """
         if self.cache_unknown:
-            raise BadInputError(
-                "cache", "one that is understood", self.cache_unknown, "`memcalc model` answers"
-            )
+            expected, remedy = "one that is understood", "`memcalc model` answers"
+            raise BadInputError("cache", expected, self.cache_unknown, remedy)
         for layer in self.groups:
             pools = dict(layer.pools)
             for name, part in layer.remembering:  # not by way of Layer.cache: plans ask this a hundred times

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import small_towers
+
 from memcalc.files.config_classes import config_class
-from memcalc.files.readers import PLAIN
+from memcalc.files.readers import PLAIN, PLAIN_INSIDE
 
 SEEDS = range(12)
 FIRST = (
@@ -747,6 +749,23 @@ def kimi_k25(draw):
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
+def seeing(text, tower, *, flat=False, tied_inside=False, **outside):
+    """A drawer of a text model of some type and a tower beside it; files of some types do not nest it."""
+
+    def drawn(draw):
+        inside = DRAWN[text](draw) if text in DRAWN else decoder(text)(draw)
+        tied = {key: inside.pop(key) for key in ("tie_word_embeddings",) if key in inside}
+        vision = tower(draw, inside["hidden_size"])
+        fields = {"vision_config": vision, **{key: value(draw) for key, value in outside.items()}}
+        if flat and draw.random() < 0.5:
+            return fields | inside | tied
+        if tied_inside and draw.random() < 0.5:
+            inside |= tied
+        return fields | {"text_config": inside | some(draw, model_type=text)} | some(draw, **tied)
+
+    return drawn
+
+
 def decoder(model_type):
     """A drawer for a decoder of the table: sizes, and every switch and list that its class declares.
 
@@ -824,6 +843,14 @@ def mixture(draw, defaults, aliases):
     return {field: value for field, value in named.items() if field in defaults}
 
 
+def three_ways(_draw, _depth, sizes):
+    """Heads that are rotated in time, height and width: the numbers of a head that each has."""
+    half = sizes["hidden_size"] // sizes["num_attention_heads"] // 2
+    third = [half - 2 * (half // 3), half // 3, half // 3]
+    kind = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}
+    return {"rope_parameters": kind | {"mrope_section": third}}
+
+
 OWN = {
     "phimoe": lambda *_: {"num_experts_per_tok": 2},  # its router takes two, whatever this says
     "qwen2_moe": lambda draw, depth, _: {
@@ -858,6 +885,7 @@ OWN = {
     "persimmon": lambda *_: {"num_key_value_heads": None},
     "hunyuan_v1_moe": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
     "hunyuan_v1_dense": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+    **dict.fromkeys(PLAIN_INSIDE, three_ways),
 }
 
 
@@ -907,4 +935,12 @@ DRAWN = {
     "gpt_oss": gpt_oss,
     "glm4_moe": glm4_moe,
     **{model_type: decoder(model_type) for model_type in PLAIN},
+}
+DRAWN |= {
+    "qwen2_vl": seeing("qwen2_vl_text", small_towers.qwen2_vl, flat=True, tied_inside=True),
+    "qwen2_5_vl": seeing("qwen2_5_vl_text", small_towers.qwen2_5_vl, flat=True, tied_inside=True),
+    "glm4v": seeing("glm4v_text", small_towers.glm4v, tied_inside=True),
+    "glm4v_moe": seeing("glm4v_moe_text", small_towers.glm4v, tied_inside=True),
+    "glm46v": seeing("glm4v_text", small_towers.glm4v),
+    "glm_ocr": seeing("glm_ocr_text", small_towers.glm4v, tied_inside=True),
 }

@@ -26,6 +26,10 @@ PLAIN = (
     "minimax_m2", "ministral3", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "opt", "persimmon", "phi",
     "phimoe", "qwen2_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
 )  # fmt: skip
+# of them, those that stand only inside of others
+PLAIN_INSIDE = ("glm4v_moe_text", "glm4v_text", "glm_ocr_text", "qwen2_5_vl_text", "qwen2_vl_text")
+# model types of the table in seeing.py
+SEEING = ("glm46v", "glm4v", "glm4v_moe", "glm_ocr", "qwen2_5_vl", "qwen2_vl")
 # model_type -> the module here, and its function
 READERS: Registry[Reader] = Registry(
     "model_type",
@@ -73,6 +77,7 @@ READERS: Registry[Reader] = Registry(
         "glm4_moe": "glm:glm4_moe",
         **dict.fromkeys(PLAIN, "plain:plain"),
         "opt": "opt:opt",
+        **dict.fromkeys(SEEING, "seeing:seeing"),
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",
@@ -80,16 +85,23 @@ READERS: Registry[Reader] = Registry(
 # text models that stand only inside of others: no class of transformers writes with them alone
 INSIDE: Registry[Reader] = Registry(
     "model_type",
-    {"qwen3_vl_text": "qwen_vl:qwen3_vl_text", "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text"},
+    {
+        "qwen3_vl_text": "qwen_vl:qwen3_vl_text",
+        "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text",
+        **dict.fromkeys(PLAIN_INSIDE, "plain:plain"),
+    },
     package=__name__,
 )
 # types that no version of transformers has: their code lies beside their weights. What its configuration
 # class declares is written down with its source in memcalc/data/published_classes.jsonl
 PUBLISHED: Registry[Reader] = Registry("model_type", {"qwen": "published:published"}, package=__name__)
+# those of the table in towers.py
+IN_TABLE = ("glm4v_moe_vision", "glm4v_vision", "glm_ocr_vision", "qwen2_5_vl_vision", "qwen2_vl_vision")
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
+    *IN_TABLE,
 )  # fmt: skip
 
 

@@ -283,6 +283,8 @@ def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer
 
 
 ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
+# in Phi-3's first configs, and in those of Qwen2-VL, whose rotation in three directions is no scaling
+OTHER_NAMES = {"su": "longrope", "mrope": "default"}
 
 
 def rotary_dim(config: Config) -> int | None:
@@ -340,7 +342,7 @@ def scaled_positions(config: Config, scaling: dict[str, Any], limit: int) -> int
 
     """
     kind, factor = scaling.get("rope_type", scaling.get("type", "default")), scaling.get("factor", 1)
-    kind = "longrope" if kind == "su" else kind  # its name in Phi-3's first configs
+    kind = OTHER_NAMES.get(str(kind), kind)
     if kind not in ROPE_TYPES:
         remedy = "this kind of scaling is not understood, so its table is not counted"
         raise BadInputError("rope_scaling.rope_type", f"one of {', '.join(ROPE_TYPES)}", kind, remedy)

@@ -23,6 +23,7 @@ from memcalc.files.readers.common import (
     sliding_window,
     stack,
     windows_by_layer_type,
+    windows_from_layer,
 )
 from memcalc.ledger import parts
 from memcalc.ledger.model import Layer, Model
@@ -256,6 +257,13 @@ CLASSIC = Decoder(
 GPTJ = CLASSIC._replace(
     norms=ONE_NORM, qkv_bias=False, out_bias=False, ffn="n_inner", head_bias=True, harmless=("rotary_dim",)
 )
+QWEN2_VL = Decoder(qkv_bias=True, out_bias=False, windows=windows_from_layer, check=check_heads_fill)
+GLM4V = Decoder(
+    (*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm"),
+    qkv_bias=True,
+    out_bias=False,
+    check=check_heads_fill,
+)
 DECODERS: dict[str, Decoder] = {
     "gemma": Decoder(),
     "seed_oss": Decoder(out_bias="attention_out_bias"),
@@ -323,6 +331,12 @@ DECODERS: dict[str, Decoder] = {
     "persimmon": CLASSIC._replace(rotated=True, qk_norm="qk_layernorm", norm_bias=True),
     "arcee": Decoder(gated=False, check=check_head_width),
     "hunyuan_v1_dense": Decoder(qk_norm=True),
+    # text models inside of models that see
+    "qwen2_vl_text": QWEN2_VL,
+    "qwen2_5_vl_text": QWEN2_VL,
+    "glm4v_text": GLM4V,
+    "glm_ocr_text": GLM4V._replace(qkv_bias=False, check=None),
+    "glm4v_moe_text": Decoder(out_bias=False, mixture=dots, dense=first_dense),
     # mixtures of experts
     "qwen2_moe": Decoder(
         qkv_bias="qkv_bias", out_bias=False, windows=alternating, mixture=qwen2_moe, dense=qwen2_moe_dense

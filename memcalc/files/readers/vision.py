@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Patches", "hidden_size_of", "nested_text_model", "vision_tower"]
 
 
+OF_THE_WHOLE = ("architectures", "auto_map")
+
+
 @dataclass(frozen=True, repr=False)
 class Patches(Part):
     """A convolution that makes one vector of each square patch of an image.
@@ -60,10 +63,13 @@ class Patches(Part):
             yield Tensor("bias", (self.width,), "bias")
 
 
-def nested_text_model(config: Config, name: str, *text_types: str, tied_inside: bool = False) -> Model:
+def nested_text_model(
+    config: Config, name: str, *text_types: str, tied_inside: bool = False, tied_by_either: bool = False
+) -> Model:
     """Return the text model of a config that nests one.
 
-    Whether the head is tied to the embedding is said outside: most classes do not look inside.
+    Whether the head is tied to the embedding is said outside: most classes do not look inside. Which class
+    the whole is says the outer config, too.
 
     Parameters
     ----------
@@ -75,6 +81,8 @@ def nested_text_model(config: Config, name: str, *text_types: str, tied_inside: 
         Known values of the text model's ``model_type``; the first one is meant where it says nothing.
     tied_inside : bool, default False
         Whether the class has a text model with a head of its own, which looks inside.
+    tied_by_either : bool, default False
+        Whether the class ties a head as soon as one of the two configs says so.
 
     Raises
     ------
@@ -88,10 +96,13 @@ def nested_text_model(config: Config, name: str, *text_types: str, tied_inside: 
         raise BadInputError("text_config.model_type", " or ".join(text_types), text["model_type"], remedy)
     outside = config.flag("tie_word_embeddings")
     if not tied_inside:
-        text["tie_word_embeddings"] = outside
+        inside = tied_by_either and text.get("tie_word_embeddings") is True
+        text["tie_word_embeddings"] = outside or inside
     if config.read_model is None:
         raise TypeError("text_config: no reader for it was given")
-    return replace(config.read_model(text, name), model_type=str(config.fields["model_type"]))
+    model = config.read_model({key: value for key, value in text.items() if key not in OF_THE_WHOLE}, name)
+    outer, text_type = str(config.fields["model_type"]), str(text["model_type"])
+    return replace(model, model_type=outer, text_type=text_type)
 
 
 def hidden_size_of(text: Model) -> int:
