@@ -12,6 +12,7 @@ from memcalc.errors import BadInputError
 from memcalc.files.readers import PUBLISHED, READERS, read
 from memcalc.files.tensor_names import header
 from memcalc.ledger.formats import FORMATS, tensor_bytes
+from tests.test_linear_attention import M1
 
 QWEN_NAMES = {
     "transformer.wte.weight",
@@ -36,7 +37,9 @@ CASES = {
         | {"num_hidden_layers": 80},
         144_575_840_256,
         QWEN_NAMES,
-    )
+    ),
+    # model.safetensors.index.json: https://github.com/MiniMax-AI/MiniMax-M1, commit 2abb4f4, 2025-06
+    "MiniMaxAI/MiniMax-M1-80k": (M1, 912_210_767_872, set()),
 }
 
 
@@ -45,7 +48,8 @@ def test_the_bytes_of_a_published_checkpoint(name: str) -> None:
     """All tensors together, to the byte."""
     fields, size, _ = CASES[name]
     model = read(fields, name)
-    assert sum(tensor_bytes(tensor, FORMATS["bf16"]) for tensor in model.weights()) == size
+    held = (tensor_bytes(tensor, FORMATS[tensor.format or "bf16"]) for tensor in model.weights())
+    assert sum(held) == size
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -20,7 +20,8 @@ from memcalc.serving.engines import engine
 from memcalc.serving.engines.states import has_states
 
 FOLDER = Path(__file__).parent / "recorded"
-KEPT = engine("transformers").kept
+ENGINE = engine("transformers")
+KEPT = ENGINE.kept
 
 
 def load(name):
@@ -56,9 +57,8 @@ def cached(model, run):
         one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(shapes)
         shapes |= {name: (batch, 1, *shapes[name][1:]) for name in one_head}
         layers.append(" ".join(map(spelled, shapes.values())))
-    total = sum(
-        (4 if tensor.format == "fp32" else 2) * tensor.count for tensor in model.cache(batch, context, KEPT)
-    )
+    held = ENGINE.cache(model, batch, context, ENGINE.defaults)
+    total = sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in held)
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}
 
 

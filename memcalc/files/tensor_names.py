@@ -161,6 +161,8 @@ SPELLINGS: dict[str, Spelling] = {
     ),
     "mixtral": Spelling(MIXTRAL),
     "phimoe": Spelling(MIXTRAL),
+    "minimax": Spelling(MIXTRAL),
+    "minimax_m1": Spelling(MIXTRAL),
     "minimax_m2": Spelling(
         {"mlp.gate.e_score_correction_bias": "block_sparse_moe.e_score_correction_bias", **MIXTRAL}
     ),

@@ -22,6 +22,7 @@ from transformers.cache_utils import DummyLayer
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
+from transformers.models.minimax.modeling_minimax import MiniMaxCache
 
 transformers.logging.set_verbosity_error()
 VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
@@ -221,6 +222,13 @@ def counts(model):
     }
 
 
+def new_cache(model):
+    """An empty cache of the kind that the class takes."""
+    if model.config.model_type == "minimax":
+        return MiniMaxCache()
+    return DynamicCache(config=model.config)
+
+
 def handed_over(model, held):
     """The cache under the name that the class has for it."""
     named = inspect.signature(model.forward).parameters
@@ -229,12 +237,17 @@ def handed_over(model, held):
 
 def run(model, batch, *pieces):
     """The cache after the tokens of all pieces, one forward pass each."""
-    held = DynamicCache(config=model.config)
+    held = new_cache(model)
     for tokens in pieces:
         ids = torch.zeros((batch, tokens), dtype=torch.long, device=model.device)
         with torch.no_grad():
             model(ids, **handed_over(model, held), logits_to_keep=1)
     return held
+
+
+def in_order(held):
+    """The layers of a cache: MiniMax's has none for a last layer without keys."""
+    return [*held.layers, *[None] * (len(held) - len(held.layers))]
 
 
 def layers_held(held):
@@ -244,7 +257,14 @@ def layers_held(held):
         AssertionError: a layer holds another tensor (a number that repeats its window is none).
 
     """
-    for layer in held.layers:
+    for index, layer in enumerate(in_order(held)):
+        if (
+            isinstance(held, MiniMaxCache)
+            and index < len(held.linear_cache)
+            and len(held.linear_cache[index])
+        ):
+            yield (held.linear_cache[index],)
+            continue
         if hasattr(layer, "recurrent_states"):
             assert layer.number_of_states == 1
             states = (*layer.conv_states.values(), *layer.recurrent_states.values())

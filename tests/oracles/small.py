@@ -691,6 +691,18 @@ def mistral3(draw):
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
+def minimax(draw):
+    """Lightning attention by a list, or in every second layer."""
+    fields, experts = stream(draw), draw.randint(2, 6)
+    words = [draw.choice(("full_attention", "linear_attention")) for _ in range(fields["num_hidden_layers"])]
+    return (
+        fields
+        | {"num_local_experts": experts, "num_experts_per_tok": draw.randint(1, experts)}
+        | some(draw, layer_types=words)
+        | {"block_size": draw.randint(4, 40)}
+    )
+
+
 def gpt_oss(draw):
     """`intermediate_size` is an expert's width."""
     experts, fields = draw.randint(2, 9), stream(draw)
@@ -920,6 +932,7 @@ DRAWN = {
     "mamba": mamba,
     "falcon_mamba": mamba,
     "jamba": jamba,
+    "minimax": minimax,
     "glm4_moe_lite": glm4_moe_lite,
     "kimi_linear": kimi_linear,
     "bamba": bamba,

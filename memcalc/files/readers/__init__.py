@@ -75,6 +75,7 @@ READERS: Registry[Reader] = Registry(
         "llama4": "llama4:llama4",
         "gpt_oss": "gpt_oss:gpt_oss",
         "glm4_moe": "glm:glm4_moe",
+        "minimax": "minimax:minimax",
         **dict.fromkeys(PLAIN, "plain:plain"),
         "opt": "opt:opt",
         **dict.fromkeys(SEEING, "seeing:seeing"),
@@ -94,7 +95,9 @@ INSIDE: Registry[Reader] = Registry(
 )
 # types that no version of transformers has: their code lies beside their weights. What its configuration
 # class declares is written down with its source in memcalc/data/published_classes.jsonl
-PUBLISHED: Registry[Reader] = Registry("model_type", {"qwen": "published:published"}, package=__name__)
+PUBLISHED: Registry[Reader] = Registry(
+    "model_type", {"qwen": "published:published", "minimax_m1": "minimax:minimax_m1"}, package=__name__
+)
 # those of the table in towers.py
 IN_TABLE = ("glm4v_moe_vision", "glm4v_vision", "glm_ocr_vision", "qwen2_5_vl_vision", "qwen2_vl_vision")
 # types of a vision_config: its class's defaults are known

@@ -10,6 +10,7 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
+from memcalc.serving.engines.states import keeps_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -552,11 +553,11 @@ def activation_width(part: Part, parallelism: ServingParallelism) -> int:
 
 
 def state_width(part: Part, tp: int) -> int:
-    """Return the same of a part with a short convolution: what it projects to, before and after that.
+    """Return the same of a part that keeps a state: what it projects to, before and after a convolution.
 
     What is neither such a part nor a known one, as a norm, needs nothing beyond the stream.
     """
-    if not hasattr(part, "conv_kernel"):
+    if not keeps_state(part):
         return 0
     width = part.width  # type: ignore[attr-defined]
     inside = [tensor for tensor in part.weights() if tensor.kind == "matrix" and tensor.shape[-1] == width]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
 
 if TYPE_CHECKING:
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
 
-__all__ = ["has_states", "keeps_state", "refuse_cut_states", "state_bits"]
+__all__ = [
+    "has_states",
+    "keeps_state",
+    "refuse_cut_states",
+    "refuse_unserved",
+    "state_bits",
+    "without_tables",
+]
 
+TABLES = "decay_block"
 DTYPES = {"auto": 0, "float32": 32, "bfloat16": 16, "float16": 16}
 
 
@@ -23,6 +32,34 @@ def keeps_state(part: Part) -> bool:
 def has_states(model: Model) -> bool:
     """Say whether layers of a model remember states."""
     return any(keeps_state(part) for layer in model.groups for _, part in layer.remembering)
+
+
+def without_tables(model: Model) -> Model:
+    """Return a model without tables of lightning attention's decay, which transformers alone holds."""
+    if not any(getattr(part, TABLES, None) for layer in model.groups for _, part in layer.parts):
+        return model
+
+    def bare(layer: Layer, _: object) -> Layer:
+        return replace(layer, parts=tuple((name, without_table(part)) for name, part in layer.parts))
+
+    return model.map_layers(bare)
+
+
+def without_table(part: Any) -> Part:
+    """Return a part without such tables."""
+    return replace(part, decay_block=None) if hasattr(part, TABLES) else part
+
+
+def refuse_unserved(model: Model, types: frozenset[str], engine: str) -> None:
+    """Refuse types of which an engine's source shows no class.
+
+    Raises:
+        BadInputError: this is one of them.
+
+    """
+    if model.model_type in types:
+        expected, remedy = f"a type that {engine} has a class for", "choose another engine or release"
+        raise BadInputError("--engine", expected, model.model_type, remedy)
 
 
 def state_bits(field: str, named: object) -> int:

@@ -67,6 +67,7 @@ TIES_EQUALS = "huggingface/transformers v5.23, modeling_utils.py, tie_weights: e
 
 
 WIDE = "huggingface/transformers v5.24, models/*/modeling_*.py, _keep_in_fp32_modules_strict, 2026-11"
+NARROW_STATES = frozenset({"minimax"})  # not cast up, as those of other classes are
 WIDE_ROUTERS = frozenset(
     {"deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe", "glm_moe_dsa", "kimi_k2", "kimi_k25"}
 )
@@ -211,6 +212,12 @@ class Transformers(Engine):
     def kept(self, context: int, window: int | None) -> int:
         """Keep window - 1 tokens: the current one is added while it is attended to."""
         return context if window is None else least(context, window - 1)
+
+    def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
+        """Yield the cache, in which some classes have the states of linear attention in the model's dtype."""
+        own = stage.model_type in NARROW_STATES
+        for tensor in super().cache(stage, batch, tokens, options):
+            yield tensor._replace(format=None) if own and tensor.kind == "state" else tensor
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
         """Yield the runtime, and what is held on top of the weights."""

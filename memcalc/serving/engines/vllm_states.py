@@ -49,7 +49,9 @@ KERNEL = 16  # tokens: FlashAttention's and FlashInfer's blocks
 MLA_KERNEL, NEWER_MLA_KERNEL = 64, 128  # FlashMLA's; from 0.32 on, where it was read, of all latent attention
 # whose recurrent states have 32 bits; others have the model's own, even where its authors keep 32: the class
 # of Qwen3.5 reads mamba_ssm_dtype, float32 in all published configs, that of Qwen3-Next reads nothing
-WIDE = ("qwen3_5", "nemotron_h", "kimi_linear")
+WIDE = ("qwen3_5", "nemotron_h")
+# whose classes take no other: mamba_utils.py, kda_state_dtype and linear_attention_state_dtype
+FIXED = {"kimi_linear": 32, "minimax": 16, "minimax_m1": 16}
 
 
 class Layout(NamedTuple):
@@ -145,7 +147,7 @@ def sizes_of(
             if whole.kind == "state":
                 recurrent = whole.format == "fp32"
                 kind = "recurrent" if recurrent else "convolution"
-                sizes[kind] += state_bytes(mine, options, wide=model.model_type.startswith(WIDE))
+                sizes[kind] += state_bytes(mine, options, model.model_type)
             else:
                 values = whole.name.endswith("values")
                 form = engine.cache_format(mine, kv[values])
@@ -165,10 +167,11 @@ def sizes_of(
     return Sizes(*(next(iter(tokens), (0, 0))), *next(iter(states)))
 
 
-def state_bytes(mine: Tensor, options: Mapping[str, int], *, wide: bool) -> int:
+def state_bytes(mine: Tensor, options: Mapping[str, int], model_type: str) -> int:
     """Return the bytes of a state on a rank; a convolution keeps the inputs before the current one."""
     if mine.format == "fp32":
-        return mine.each * (options.get(DTYPE) or (32 if wide else 16)) // 8
+        usual = 32 if model_type.startswith(WIDE) else 16
+        return mine.each * (FIXED.get(model_type) or options.get(DTYPE) or usual) // 8
     seen = mine.stored_shape[-1]
     return 2 * (mine.each // seen) * (seen - 1 + options.get(DRAFTED, 0))
 
