@@ -19,6 +19,7 @@ from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers import READERS, read
 from memcalc.files.tensor_names import header
+from memcalc.serving.engines import engine
 from tests.changed_configs import WAYS, changed
 
 FOLDER = Path(__file__).parent / "recorded"
@@ -86,7 +87,8 @@ def figures(fields):
 def figures_of(model):
     """The same of a model; most changes of a config leave the model as it was."""
     lines = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in header(model).items())
-    attending = (dict(layer.parts).get("self_attn") for layer in model.layers)
+    held = engine("transformers").prepare(model)
+    attending = (dict(layer.parts).get("self_attn") for layer in held.layers)
     windows = [getattr(part, "window", None) for part in attending]
     return {
         "parameters": model.parameters,

@@ -51,6 +51,7 @@ def cached(model, run):
     transformers writes MLA's latent and rotated key as the keys and values of a single head.
     """
     batch, context = map(int, run.split(" x "))
+    model = ENGINE.prepare(model)
     layers = []
     for layer in model.layers:
         shapes = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}

@@ -70,6 +70,12 @@ H_TO_4H = renamed(MLP, up="mlp.dense_h_to_4h.", down="mlp.dense_4h_to_h.")
 C_FC = renamed(MLP, up="mlp.c_fc.", down="mlp.c_proj.")
 FC_IN = {"input_layernorm.": "ln_1.", **renamed(MLP, up="mlp.fc_in.", down="mlp.fc_out.")}
 FC_1 = renamed(MLP, up="mlp.fc1.", down="mlp.fc2.")
+BART = {
+    "input_layernorm.": "self_attn_layer_norm.",
+    "post_attention_layernorm.": "final_layer_norm.",
+    "self_attn.o_proj.": "self_attn.out_proj.",
+    **renamed(MLP, up="fc1.", down="fc2."),
+}
 MIXTRAL = {"mlp.": "block_sparse_moe.", "gate_proj.": "w1.", "down_proj.": "w2.", "up_proj.": "w3."}
 GRANITE_EXPERTS = {
     "mlp.experts.{expert}.gate_proj.": "block_sparse_moe.input_linear.",
@@ -143,22 +149,24 @@ VISUAL = {  # towers of blocks that keep queries, keys and values together
 }
 FC_12 = {f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc1.", f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc2."}
 GLM_V = Spelling({"model.": "model.language_model.", **VISUAL, "vision_tower.": "model.visual."})
+GPT2 = Spelling(
+    {
+        "model.embed_tokens.": "transformer.wte.",
+        "model.embed_positions.": "transformer.wpe.",
+        "model.norm.": "transformer.ln_f.",
+        "model.layers.": "transformer.h.",
+        "input_layernorm.": "ln_1.",
+        "post_attention_layernorm.": "ln_2.",
+        **fused("attn.c_attn."),
+        "self_attn.o_proj.": "attn.c_proj.",
+        **C_FC,
+    },
+    turned=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
+)
 SPELLINGS: dict[str, Spelling] = {
     "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
-    "gpt2": Spelling(
-        {
-            "model.embed_tokens.": "transformer.wte.",
-            "model.embed_positions.": "transformer.wpe.",
-            "model.norm.": "transformer.ln_f.",
-            "model.layers.": "transformer.h.",
-            "input_layernorm.": "ln_1.",
-            "post_attention_layernorm.": "ln_2.",
-            **fused("attn.c_attn."),
-            "self_attn.o_proj.": "attn.c_proj.",
-            **C_FC,
-        },
-        turned=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
-    ),
+    "gpt2": GPT2,
+    "gpt-sw3": GPT2,
     "mixtral": Spelling(MIXTRAL),
     "phimoe": Spelling(MIXTRAL),
     "minimax": Spelling(MIXTRAL),
@@ -214,17 +222,57 @@ SPELLINGS: dict[str, Spelling] = {
         }
     ),
     "opt": Spelling(
-        {
-            "model.": "model.decoder.",
-            "model.decoder.norm.": "model.decoder.final_layer_norm.",
-            "input_layernorm.": "self_attn_layer_norm.",
-            "post_attention_layernorm.": "final_layer_norm.",
-            "self_attn.o_proj.": "self_attn.out_proj.",
-            **renamed(MLP, up="fc1.", down="fc2."),
-        }
+        {"model.": "model.decoder.", "model.decoder.norm.": "model.decoder.final_layer_norm.", **BART}
     ),
     "stablelm": Spelling(
         {f"self_attn.{letter}_norm.": f"self_attn.{letter}_layernorm.norms." for letter in "qk"}
+    ),
+    "falcon": Spelling(
+        {
+            **gpt("transformer.word_embeddings.", "transformer.h.", "transformer.ln_f."),
+            **fused("self_attention.query_key_value."),
+            "self_attn.o_proj.": "self_attention.dense.",
+            **H_TO_4H,
+        }
+    ),
+    "gpt_neo": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),
+            "model.embed_positions.": "transformer.wpe.",
+            "input_layernorm.": "ln_1.",
+            "post_attention_layernorm.": "ln_2.",
+            "self_attn.o_proj.": "attn.attention.out_proj.",
+            "self_attn.": "attn.attention.",
+            **C_FC,
+        }
+    ),
+    "gpt_neox_japanese": Spelling(
+        {
+            **gpt(
+                "gpt_neox_japanese.embed_in.",
+                "gpt_neox_japanese.layers.",
+                "gpt_neox_japanese.final_layer_norm.",
+            ),
+            **fused("attention.query_key_value."),
+            "self_attn.o_proj.bias": "attention.dense_bias",
+            "self_attn.o_proj.": "attention.dense.",
+            **H_TO_4H,
+            "lm_head.": "embed_out.",
+        }
+    ),
+    "mpt": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.blocks.", "transformer.norm_f."),
+            "input_layernorm.": "norm_1.",
+            "post_attention_layernorm.": "norm_2.",
+            **fused("attn.Wqkv."),
+            "self_attn.o_proj.": "attn.out_proj.",
+            **renamed(MLP, up="ffn.up_proj.", down="ffn.down_proj."),
+        }
+    ),
+    "xglm": Spelling({"model.norm.": "model.layer_norm.", **BART}),
+    "biogpt": Spelling(
+        {"lm_head.": "output_projection.", "model.norm.": "biogpt.layer_norm.", "model.": "biogpt.", **BART}
     ),
     "qwen": Spelling(
         {

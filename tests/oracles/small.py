@@ -830,6 +830,9 @@ DIVIDED = (
     "arcee",
     "cwm",
     "helium",
+    "hyperclovax",
+    "internlm3",
+    "iquestcoder",
 )  # classes that want a width that the heads divide, although they have a head_dim
 UNTIED = ("codegen", "gptj", "phi", "phimoe")  # their head has a bias, which a tied one cannot have
 
@@ -894,11 +897,83 @@ OWN = {
     "helium": lambda _draw, _, sizes: {"head_dim": sizes["hidden_size"] // sizes["num_attention_heads"]},
     "cohere": lambda draw, *_: {"use_qk_norm": draw.random() < 0.6},
     "minimax_m2": lambda draw, _, sizes: some(draw, rotary_dim=sizes["head_dim"] // draw.choice((1, 2))),
+    "internlm3": lambda draw, *_: dict.fromkeys(("attention_bias", "mlp_bias"), draw.random() < 0.5),
+    "mpt": lambda draw, *_: {"no_bias": True} | some(draw, attn_config={"alibi": True, "clip_qkv": 6.0}),
+    "xglm": lambda draw, *_: {"ffn_dim": draw.randint(16, 300), "add_cross_attention": False},
     "persimmon": lambda *_: {"num_key_value_heads": None},
     "hunyuan_v1_moe": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
     "hunyuan_v1_dense": lambda *_: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
     **dict.fromkeys(PLAIN_INSIDE, three_ways),
 }
+
+
+def falcon(draw):
+    """Every combination of its switches; with as many heads of each kind where it wants that."""
+    heads = draw.choice((1, 2, 4, 6))
+    new, single = draw.random() < 0.5, draw.random() < 0.5
+    fewer = draw.choice([number for number in (1, 2, 3) if heads % number == 0])
+    fields = {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": heads * 2 * draw.randint(4, 16),
+        "num_hidden_layers": draw.randint(1, 6),
+        "num_attention_heads": heads,
+        "new_decoder_architecture": new,
+        "multi_query": single,
+        "num_kv_heads": draw.choice((None, fewer if new else heads)),
+    }
+    fields |= some(
+        draw,
+        alibi=draw.random() < 0.5,
+        bias=draw.random() < 0.5,
+        parallel_attn=draw.random() < 0.6,
+        ffn_hidden_size=draw.choice((None, draw.randint(9, 90))),
+        tie_word_embeddings=draw.random() < 0.5,
+    )
+    if new:
+        fields["parallel_attn"] = True  # the class cannot run without
+        fields |= some(draw, num_ln_in_parallel_attn=draw.choice((None, 1, 2)))
+    return fields
+
+
+def gpt_neo(draw):
+    """Layers that see all tokens or the last ones."""
+    heads, depth = draw.choice((1, 2, 3)), draw.randint(1, 5)
+    kinds = [[[draw.choice(("global", "local"))], 1] for _ in range(depth)]
+    return {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": heads * 2 * draw.randint(4, 16),
+        "num_layers": depth,
+        "num_heads": heads,
+        "attention_types": draw.choice((kinds, [[["local"], depth]])),
+        "window_size": draw.randint(5, 150),
+        "max_position_embeddings": 512,
+    } | some(draw, intermediate_size=draw.randint(9, 90), tie_word_embeddings=draw.random() < 0.5)
+
+
+def gpt_neox_japanese(draw):
+    """The last layer differs."""
+    heads = draw.choice((1, 2, 3))
+    return {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": heads * 4 * draw.randint(2, 9),
+        "num_hidden_layers": draw.randint(1, 5),
+        "num_attention_heads": heads,
+        "intermediate_multiple_size": draw.randint(1, 4),
+    } | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
+def minicpm3(draw):
+    """MLA of its own ranks; values as wide as a share of the stream, or otherwise."""
+    fields = deepseek_v3(draw, any_width=False)
+    fields["hidden_size"] = fields["num_attention_heads"] * 2 * draw.randint(4, 16)
+    keep = {
+        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "num_key_value_heads", "max_position_embeddings", "q_lora_rank", "kv_lora_rank", "attention_bias",
+        "qk_rope_head_dim", "qk_nope_head_dim", "tie_word_embeddings",
+    }  # fmt: skip
+    fields = {field: value for field, value in fields.items() if field in keep}
+    fields["v_head_dim"] = draw.choice((None, draw.randint(4, 30)))
+    return fields | some(draw, mlp_bias=draw.random() < 0.5, dim_model_base=draw.choice((None, 64)))
 
 
 DRAWN = {
@@ -947,6 +1022,12 @@ DRAWN = {
     "llama4": llama4,
     "gpt_oss": gpt_oss,
     "glm4_moe": glm4_moe,
+    "opt": decoder("opt"),
+    "falcon": falcon,
+    "gpt_neo": gpt_neo,
+    "gpt_neox_japanese": gpt_neox_japanese,
+    "gpt-sw3": gpt2,
+    "minicpm3": minicpm3,
     **{model_type: decoder(model_type) for model_type in PLAIN},
 }
 DRAWN |= {

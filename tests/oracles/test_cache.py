@@ -20,7 +20,7 @@ WINDOWED = [name for name, fields in SMALL.items() if set(ask.windows(fields)) -
 def expected(fields, batch, context):
     """The shapes memcalc gives each layer; transformers writes a latent as keys and values of one head."""
     layers = []
-    for layer in read(fields).layers:
+    for layer in ENGINE.prepare(read(fields)).layers:
         cached = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}
         one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(cached)
         cached |= {name: (batch, 1, *cached[name][1:]) for name in one_head}
@@ -30,7 +30,7 @@ def expected(fields, batch, context):
 
 def bytes_of(fields, batch, context):
     """16 bits a number; most states of linear attention have 32."""
-    tensors = ENGINE.cache(read(fields), batch, context, ENGINE.defaults)
+    tensors = ENGINE.cache(ENGINE.prepare(read(fields)), batch, context, ENGINE.defaults)
     return sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in tensors)
 
 

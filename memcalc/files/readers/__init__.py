@@ -20,10 +20,11 @@ __all__ = ["INSIDE", "PUBLISHED", "READERS", "TOWERS", "has_reader", "read"]
 
 # model types of the table in plain.py
 PLAIN = (
-    "arcee", "bloom", "codegen", "cohere", "cohere2", "cwm", "dots1", "ernie4_5", "ernie4_5_moe",
+    "arcee", "biogpt", "bloom", "codegen", "cohere", "cohere2", "cwm", "dots1", "ernie4_5", "ernie4_5_moe",
     "exaone4", "flex_olmo", "gemma", "glm", "glm4", "gpt_bigcode", "gpt_neox", "gptj", "granite",
-    "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "mellum",
-    "minimax_m2", "ministral3", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "opt", "persimmon", "phi",
+    "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe",
+    "hyperclovax", "internlm3", "iquestcoder", "mellum", "mpt", "xglm",
+    "minimax_m2", "ministral3", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "persimmon", "phi",
     "phimoe", "qwen2_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
 )  # fmt: skip
 # of them, those that stand only inside of others
@@ -79,6 +80,11 @@ READERS: Registry[Reader] = Registry(
         **dict.fromkeys(PLAIN, "plain:plain"),
         "opt": "opt:opt",
         **dict.fromkeys(SEEING, "seeing:seeing"),
+        "falcon": "older:falcon",
+        "gpt_neo": "older:gpt_neo",
+        "gpt_neox_japanese": "older:gpt_neox_japanese",
+        "gpt-sw3": "gpt2:gpt2",
+        "minicpm3": "deepseek:minicpm3",
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
 
-__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa"]
+__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "minicpm3"]
 
 
 def deepseek_v2(config: Config, name: str) -> Model:
@@ -61,6 +61,27 @@ def deepseek(config: Config, name: str, *, score_bias: bool, dense: Sequence[boo
             dense, lambda plain: decoder_layer(attention, dense_mlp(config) if plain else sparse, width)
         )
     return decoder(config, name, layers, mtp_layers(config, attention, sparse))
+
+
+def minicpm3(config: Config, name: str) -> Model:
+    """Read MiniCPM3: MLA and a dense feed-forward part; what it scales has no weights."""
+    check_head_width(config)
+    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
+    config.restates("num_key_value_heads", heads)
+    rope, nope = config.size("qk_rope_head_dim"), config.size("qk_nope_head_dim")
+    config.has("head_dim")  # the class sets it to the rotated width, whatever it says
+    config.has("dim_model_base")
+    config.has("scale_emb")
+    config.restates("qk_head_dim", rope + nope)
+    value = config.optional("v_head_dim") or width // heads
+    rank, q_rank, biased = (
+        config.size("kv_lora_rank"),
+        config.optional("q_lora_rank"),
+        config.flag("attention_bias"),
+    )
+    attention = MLA(width, heads, rank, nope, rope, value, q_rank, bias=biased)
+    layer = decoder_layer(attention, dense_mlp(config, bias=config.flag("mlp_bias")), width)
+    return decoder(config, name, [layer] * config.size("num_hidden_layers"))
 
 
 def glm4_moe_lite(config: Config, name: str) -> Model:

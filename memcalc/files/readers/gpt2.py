@@ -45,4 +45,4 @@ def gpt2(config: Config, name: str) -> Model:
     if not tied:
         outside.append(("lm_head", Embedding(config.size("vocab_size"), width, "head")))
     layers = (layer,) * config.size("n_layer")
-    return Model(name, "gpt2", layers, tuple(outside), tied, positions, positions)
+    return Model(name, str(config.fields["model_type"]), layers, tuple(outside), tied, positions, positions)

@@ -188,6 +188,31 @@ def check_minimax(config: Config) -> None:
     config.restates("shared_intermediate_size", 0)
 
 
+ATTENTION_OF_MPT = {"attn_type": "multihead_attention", "qk_ln": False, "prefix_lm": False, "alibi": True}
+NO_SHAPE_OF_MPT = (
+    "alibi_bias_max", "attn_impl", "attn_pdrop", "attn_uses_sequence_id", "clip_qkv", "model_type",
+    "softmax_scale",
+)  # fmt: skip
+
+
+def check_mpt(config: Config) -> None:
+    """Refuse attention that the class of MPT does not build."""
+    check_head_width(config)
+    stated = config.mapping("attn_config") if config.has("attn_config") else {}
+    for field, value in stated.items():
+        if field not in NO_SHAPE_OF_MPT and (
+            field not in ATTENTION_OF_MPT or value != ATTENTION_OF_MPT[field]
+        ):
+            expected = str(ATTENTION_OF_MPT.get(field, "only fields of MptAttentionConfig"))
+            raise BadInputError(f"attn_config.{field}", expected, value, "no other attention is understood")
+
+
+def check_internlm3(config: Config) -> None:
+    """Refuse one bias without the other, as the class does."""
+    check_head_width(config)
+    config.restates("mlp_bias", config.flag("attention_bias"))
+
+
 def check_heads_fill(config: Config) -> None:
     """Refuse heads that are together not as wide as the stream: the output's matrix is square."""
     heads, _, head_dim = head_counts(config)
@@ -200,19 +225,21 @@ class Decoder(NamedTuple):
     """The words in which a decoder differs from Llama. A switch is true, false, or the field that says so.
 
     `norms` are the norms of a layer by name, of which `layer_norm` says whether they have a bias; with
-    `parallel` attention and feed-forward part share the first of them. `qk_norm` says whether queries and
+    `parallel` attention and feed-forward part share the first of them, and `more_norms` are a switch and what
+    it adds. `qk_norm` says whether queries and
     keys have norms, `whole_norm` that those span all heads, `head_norms` how they are stored where each head
     has one of its own. `ffn` is the field with the inner width, 4 times the width if it is null or there is
     none, or tells the width; `gated` says whether the feed-forward part has three matrices.
     `rotated` is false where positions are learned or biases: `positions` are the rows of a learned table
-    beyond the field's own number. `check` refuses what the class does, `restated` are fields with the one
-    value that is understood, `harmless` those that the class reads and that change no memory. `in_32_bits`
-    are tensors of a sparse layer that the class keeps in fp32 whatever the model's dtype. `rotated_width` is
-    the field with the rotated numbers of a head where no share of them is stated. `beside` are fields that
-    tell of weights which no published checkpoint has: they are not counted, and the answer names them.
+    beyond the number that the field `limit` has. `check` refuses what the class does, `restated` are fields
+    with the one value that is understood, `harmless` those that the class reads and that change no memory.
+    `in_32_bits` are tensors of a sparse layer that the class keeps in fp32 whatever the model's dtype.
+    `rotated_width` is the field with the rotated numbers of a head where no share of them is stated. `beside`
+    are fields that tell of weights which no published checkpoint has: they are not counted, and are named.
     """
 
     norms: tuple[str, ...] = PRE_NORMS
+    more_norms: tuple[Switch, tuple[str, ...]] = (False, ())
     final_norm: bool = True
     layer_norm: bool = False
     embedding_norm: bool = False
@@ -230,6 +257,7 @@ class Decoder(NamedTuple):
     mixture: Mixture | None = None
     dense: Dense | None = None
     rotated: bool = True
+    limit: str = "max_position_embeddings"
     positions: int | None = None
     kv_heads: Callable[[Config], int] | None = None
     parallel: Switch = False
@@ -273,6 +301,11 @@ DECODERS: dict[str, Decoder] = {
     "ernie4_5": Decoder(qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
     "granite": Decoder(check=check_head_width),
     "helium": Decoder(out_bias=False, check=check_heads_fill),
+    "internlm3": Decoder(check=check_internlm3),
+    "iquestcoder": Decoder(check=check_head_width),
+    "hyperclovax": Decoder(
+        more_norms=("use_post_norm", ("post_norm1", "post_norm2")), check=check_head_width
+    ),
     "smollm3": Decoder(windows=smollm3_windows),
     "ministral3": Decoder(windows=in_every_layer),
     "olmo": Decoder(norms=(), final_norm=False, check=check_head_width),
@@ -316,6 +349,19 @@ DECODERS: dict[str, Decoder] = {
         ffn="ffn_dim",
         positions=2,
         restated=(("layer_norm_elementwise_affine", True),),
+    ),
+    "xglm": CLASSIC._replace(ffn="ffn_dim", restated=(("add_cross_attention", False),)),
+    "biogpt": CLASSIC._replace(positions=2),
+    "mpt": Decoder(
+        qkv_bias=False,
+        out_bias=False,
+        gated=False,
+        ffn="",
+        rotated=False,
+        limit="max_seq_len",
+        check=check_mpt,
+        restated=(("no_bias", True), ("expansion_ratio", 4)),
+        harmless=("learned_pos_emb",),
     ),
     "bloom": CLASSIC._replace(
         embedding_norm=True, ffn="", harmless=("apply_residual_connection_post_layernorm", "slow_but_exact")
@@ -413,6 +459,8 @@ def decoder_of(config: Config, name: str, words: Decoder) -> Model:
     norm = Norm(width, words.layer_norm)
 
     norms = words.norms[:1] if switched(config, words.parallel) else words.norms
+    switch, more = words.more_norms
+    norms = (*norms, *more) if switched(config, switch) else norms
 
     def layer(kind: tuple[int | None, bool]) -> Layer:
         window, is_dense = kind
@@ -422,7 +470,7 @@ def decoder_of(config: Config, name: str, words: Decoder) -> Model:
         return Layer((("self_attn", attention(config, words, window)), ("mlp", mlp), *named), formats=wide)
 
     layers = tuple(stack(zip(windows, dense, strict=True), layer))
-    limit = config.optional("max_position_embeddings")
+    limit = config.optional(words.limit)
     rows = rotary_positions(config, limit) if words.rotated else None
     tied = config.flag("tie_word_embeddings")
     outside = ends(config, words, norm, limit, tied=tied)

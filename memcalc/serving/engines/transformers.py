@@ -209,6 +209,11 @@ class Transformers(Engine):
         """Load it with the model's own class; that of its text model has none."""
         return not options["language_model_only"]
 
+    def prepare(self, model: Model) -> Model:
+        """Return the model as its class keeps keys and values: of some, more than attention needs."""
+        parts = (part for layer in model.groups for _, part in layer.parts)
+        return model.map_layers(as_kept) if any(hasattr(part, "in_transformers") for part in parts) else model
+
     def kept(self, context: int, window: int | None) -> int:
         """Keep window - 1 tokens: the current one is added while it is attended to."""
         return context if window is None else least(context, window - 1)
@@ -250,6 +255,12 @@ class Transformers(Engine):
         yield cosines_and_sines(rank, tokens)
         if rank.stage.logits_width is not None:
             yield last_logits(rank, batch)
+
+
+def as_kept(layer: Layer, _key: object) -> Layer:
+    """Return a layer whose parts keep what their classes in transformers keep."""
+    kept = ((name, getattr(part, "in_transformers", lambda part=part: part)()) for name, part in layer.parts)
+    return replace(layer, parts=tuple(kept))
 
 
 def layer_bytes(model: Model, layer: Layer, rule: Rule) -> int:
