@@ -7,7 +7,7 @@ import struct
 from memcalc.files.gguf.compare import shapes
 from memcalc.files.gguf.header import TYPES, format_of
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import architecture
+from memcalc.files.gguf.names import HYBRIDS, architecture
 from memcalc.files.gguf.presets import PRESETS, with_preset
 from memcalc.files.readers import read
 
@@ -52,7 +52,8 @@ def value(item):
         return struct.pack("<I", 8) + text(item)
     if item and isinstance(item[0], str):
         return struct.pack("<IIQ", 9, 8, len(item)) + b"".join(map(text, item))
-    return struct.pack(f"<IIQ{len(item)}I", 9, 4, len(item), *item)
+    number, letter = (7, "?") if item and isinstance(item[0], bool) else (4, "I")
+    return struct.pack(f"<IIQ{len(item)}{letter}", 9, number, len(item), *item)
 
 
 def size_of(shape, dtype):
@@ -84,6 +85,157 @@ def write(path, values, tensors, version=3):
     return path
 
 
+def first_sparse(model):
+    """How many layers come before the first with experts."""
+    sparse = (any(hasattr(part, "experts") for _, part in layer.parts) for layer in model.layers)
+    return next((index for index, has_some in enumerate(sparse) if has_some), 0)
+
+
+INNER = ("ffn_width", "expert_width")
+
+
+def spread(parts):
+    """What differs from layer to layer where some attend and others have a state, and the state's sizes."""
+    states = [part for own in parts for part in own if hasattr(part, "conv_kernel")]
+    heads = [next((part.kv_heads for part in own if hasattr(part, "kv_heads")), 0) for own in parts]
+    widths = ([getattr(part, name, 0) for part in own for name in INNER] for own in parts)
+    inner = [max(found) for found in widths]
+    found = {"attention.head_count_kv": heads, "ssm.conv_kernel": states[0].conv_kernel}
+    if not any(heads):
+        found["attention.head_count_kv"] = 0
+    if len(set(inner)) > 1:
+        found["feed_forward_length"] = inner
+    if hasattr(states[0], "ssm_heads"):
+        one = states[0]
+        found |= {
+            "ssm.inner_size": one.ssm_heads * one.ssm_head_dim,
+            "ssm.state_size": one.ssm_state,
+            "ssm.time_step_rank": one.ssm_heads,
+            "ssm.group_count": one.ssm_groups,
+        }
+    elif hasattr(states[0], "ssm_state"):
+        one = states[0]
+        found |= {
+            "ssm.inner_size": one.ssm_width,
+            "ssm.state_size": one.ssm_state,
+            "ssm.time_step_rank": one.step_rank,
+        }
+    return found
+
+
+def granite(get, model):
+    """Its multipliers are not optional; without routed experts the shared ones are the feed-forward part."""
+    scales = dict.fromkeys(("attention.scale", "embedding_scale", "residual_scale", "logit_scale"), 1.0)
+    shared = get("shared_intermediate_size")
+    inner = {} if model.has_experts or not shared else {"feed_forward_length": shared}
+    return {**scales, **inner, "expert_shared_feed_forward_length": shared}
+
+
+def windowed(get, _):
+    return {"attention.sliding_window": get("sliding_window") or 4096}
+
+
+def dots1(get, _):
+    return {
+        "leading_dense_block_count": get("first_k_dense_replace") or 0,
+        "expert_shared_count": get("n_shared_experts"),
+        "expert_weights_scale": 2.5,
+        "expert_gating_func": 2,
+    }
+
+
+def ernie(get, _):
+    return {
+        "leading_dense_block_count": get("moe_layer_start_index"),
+        "interleave_moe_layer_step": get("moe_layer_interval"),
+        "expert_count": get("moe_num_experts"),
+        "expert_used_count": get("num_experts_per_tok", "moe_k"),
+        "expert_shared_count": get("moe_num_shared_experts"),
+        "expert_shared_feed_forward_length": get("moe_intermediate_size") * get("moe_num_shared_experts"),
+    }
+
+
+def llama4(get, _):
+    return {
+        "interleave_moe_layer_step": get("interleave_moe_layer_step"),
+        "feed_forward_length": get("intermediate_size_mlp"),
+        "expert_feed_forward_length": get("intermediate_size"),
+        "attention.sliding_window": get("attention_chunk_size"),
+    }
+
+
+def nemotron(get, model):
+    sparse = next((part for _, part in every_part(model) if hasattr(part, "experts")), None)
+    return (
+        {}
+        if sparse is None
+        else {
+            "expert_shared_count": 1,
+            "expert_shared_feed_forward_length": sparse.shared_width,
+            "expert_weights_scale": 1.0,
+            "expert_weights_norm": True,
+            "expert_gating_func": 2,
+            "moe_latent_size": sparse.latent,
+        }
+    )
+
+
+def gemma4(get, model):
+    """Layers without a window have wider heads; what differs from layer to layer is a list."""
+    attends = [dict(layer.parts)["self_attn"] for layer in model.layers]
+    width = {part.window is None: part.head_dim for part in attends}
+    near, far = width.get(False, get("head_dim")), width.get(True, get("global_head_dim") or 512)
+    return {
+        "attention.key_length": far,
+        "attention.value_length": far,
+        "attention.key_length_swa": near,
+        "attention.value_length_swa": near,
+        "attention.head_count_kv": [part.kv_heads for part in attends],
+        "attention.sliding_window": get("sliding_window"),
+        "attention.sliding_window_pattern": [part.window is not None for part in attends],
+        "attention.shared_kv_layers": get("num_kv_shared_layers") or 0,
+        "embedding_length_per_layer_input": get("hidden_size_per_layer_input") or 0,
+        "feed_forward_length": [dict(layer.parts)["mlp"].ffn_width for layer in model.layers],
+        "rope.dimension_count": far,
+        "rope.dimension_count_swa": near,
+        "expert_count": get("num_experts") if model.has_experts else None,
+        "expert_used_count": get("top_k_experts") if model.has_experts else None,
+        "expert_feed_forward_length": get("moe_intermediate_size") if model.has_experts else None,
+    }
+
+
+# what an architecture states beside the rest
+OWN = {
+    "gemma4": gemma4,
+    "nemotron_h": nemotron,
+    "nemotron_h_moe": nemotron,
+    "granite": granite,
+    "granitemoe": granite,
+    "granitehybrid": granite,
+    "lfm2": lambda get, _: {"shortconv.l_cache": get("conv_L_cache")},
+    "lfm2moe": lambda get, _: {
+        "shortconv.l_cache": get("conv_L_cache"),
+        "leading_dense_block_count": get("num_dense_layers"),
+        "expert_gating_func": 2,
+    },
+    "cohere2": lambda *given: {**windowed(*given), "logit_scale": 1.0},
+    "command-r": lambda *_: {"logit_scale": 1.0},
+    "dots1": dots1,
+    "ernie4_5-moe": ernie,
+    "exaone4": windowed,
+    "gptneox": lambda *_: {"use_parallel_residual": True},
+    "hunyuan-moe": lambda get, _: {"expert_shared_feed_forward_length": get("intermediate_size")},
+    "llama4": llama4,
+    "minimax-m2": lambda *_: {"expert_gating_func": 2},
+    "mistral3": lambda *_: {"attention.temperature_scale": 1.0},
+    "olmo2": lambda get, _: {"attention.sliding_window": get("sliding_window")},
+    "qwen2moe": lambda get, _: {"expert_shared_feed_forward_length": get("shared_expert_intermediate_size")},
+    "qwen3vl": lambda *_: {"rope.dimension_sections": [11, 11, 10, 0], "n_deepstack_layers": 3},
+    "qwen3vlmoe": lambda *_: {"rope.dimension_sections": [11, 11, 10, 0], "n_deepstack_layers": 3},
+    "stablelm": lambda *_: {"use_parallel_residual": False},
+}
+
+
 def described(config, model, *, old=False):
     """The key-values of a model, from the fields of its config.json, as a converter writes them."""
     text_config = config.get("text_config", config)
@@ -93,16 +245,20 @@ def described(config, model, *, old=False):
 
     name = architecture(model).id
     heads, kind = get("num_attention_heads"), model.model_type
-    attention = next(part for layer in model.groups for _, part in layer.parts if hasattr(part, "heads"))
+    parts = [[part for _, part in layer.parts] for layer in model.layers]
+    attention = next((part for own in parts for part in own if hasattr(part, "kv_heads")), None)
+    attention = attention or next((part for own in parts for part in own if hasattr(part, "heads")), None)
+    vocab, width = (getattr(dict(model.outside)["model.embed_tokens"], name) for name in ("vocab", "width"))
     found = {
-        "vocab_size": dict(model.outside)["model.embed_tokens"].vocab,
+        "vocab_size": vocab,
         "context_length": get("max_position_embeddings") or 4096,
-        "embedding_length": get("hidden_size"),
+        "embedding_length": width,
         "block_count": get("num_hidden_layers") + len(gguf_model(model).mtp),
-        "feed_forward_length": get("intermediate_size"),
-        "attention.head_count": heads,
-        "attention.head_count_kv": get("num_key_value_heads") or heads,
+        "feed_forward_length": get("intermediate_size") or 4 * width,
+        "attention.head_count": heads if attention else 0,
+        "attention.head_count_kv": get("num_key_value_heads") or getattr(attention, "kv_heads", heads),
         "attention.layer_norm_rms_epsilon": 1e-6,
+        "attention.layer_norm_epsilon": 1e-6,
         "rope.freq_base": 1e6,
         "expert_count": get("num_experts", "num_local_experts", "n_routed_experts"),
         "expert_used_count": get("num_experts_per_tok"),
@@ -115,7 +271,7 @@ def described(config, model, *, old=False):
             "attention.head_count_kv": heads if old else 1,
             "attention.key_length": key if old else rank + rotated,
             "attention.value_length": of_value if old else rank,
-            "leading_dense_block_count": get("first_k_dense_replace") or 0,
+            "leading_dense_block_count": get("first_k_dense_replace") or first_sparse(model),
             "attention.kv_lora_rank": rank,
             "attention.q_lora_rank": get("q_lora_rank"),
             "rope.dimension_count": rotated,
@@ -133,7 +289,7 @@ def described(config, model, *, old=False):
                 ("index_topk", "top_k"),
             )
         }
-    else:
+    elif hasattr(attention, "head_dim"):
         found |= {"attention.key_length": attention.head_dim, "attention.value_length": attention.head_dim}
         found |= {"rope.dimension_count": attention.rope_dim or attention.head_dim}
     if name == "glm-dsa" and (kinds := get("indexer_types")) is not None:
@@ -158,14 +314,32 @@ def described(config, model, *, old=False):
         }
     if kind.startswith("qwen3_5"):
         found |= {"rope.dimension_sections": [11, 11, 10, 0], "full_attention_interval": 4}
+    found |= {} if model.has_experts else {"expert_count": None, "expert_used_count": None}
+    found |= spread(parts) if kind in HYBRIDS else {}
+    found |= OWN.get(name, lambda *_: {})(get, model)
     own = {f"{name}.{key}": item for key, item in found.items() if item is not None}
     return {"general.architecture": name, "general.file_type": 1, "tokenizer.ggml.model": "no_vocab", **own}
+
+
+TURNED = ("falcon-h1", "granitehybrid", "mamba2", "nemotron_h", "nemotron_h_moe")  # with a column of one
 
 
 def stored(model, mix="F16", *, old=False):
     """(name, shape, type) of every tensor of a model's file in a mix."""
     types = types_of(model, mix, old=old)
-    return [(name, shape, types[name]) for name, shape in shapes(gguf_model(model, old=old)).items()]
+    found = shapes(gguf_model(model, old=old)) | tables(model)
+    if architecture(model).id in TURNED:
+        groups = next(part.ssm_groups for _, part in every_part(model) if hasattr(part, "ssm_groups"))
+        for name, shape in found.items():
+            if name.endswith(("ssm_a", "ssm_d")):
+                found[name] = (*shape, 1)
+            elif name.endswith("ssm_norm.weight") and groups > 1:
+                found[name] = (groups, shape[0] // groups)
+    return [(name, shape, types[name]) for name, shape in found.items()]
+
+
+def every_part(model):
+    return (pair for layer in model.groups for pair in layer.parts)
 
 
 def types_of(model, mix, *, old=False):
@@ -183,7 +357,15 @@ def types_of(model, mix, *, old=False):
         for tensor in layer.weights():
             form = rule(tensor).id
             found[gguf_name(held, f"model.layers.{index}.{tensor.name}")] = spelled.get(form, form)
-    return found
+    return found | dict.fromkeys(tables(held), "F32")
+
+
+def tables(model):
+    """Tables that the converter adds: Gemma 4's frequencies, for layers without a window."""
+    wide = [part for _, part in every_part(model) if hasattr(part, "borrows") and part.window is None]
+    return (
+        {"rope_freqs.weight": (wide[0].head_dim // 2,)} if architecture(model).id == "gemma4" and wide else {}
+    )
 
 
 def model_file(path, config, mix="F16", *, old=False, **more):

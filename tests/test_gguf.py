@@ -15,10 +15,12 @@ from memcalc.__main__ import main
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import TYPES
+from memcalc.files.gguf.model import gguf_model
 from memcalc.files.gguf.presets import PRESETS
 from memcalc.files.readers import read
 from memcalc.files.sources import source
 from memcalc.serving import serve
+from tests import gguf_small
 from tests.gguf_files import described, header, model_file, stored, write
 from tests.test_schema import faults
 
@@ -110,6 +112,22 @@ def test_a_file_is_the_model_that_it_was_made_of(tmp_path, answer, name):
     assert (said["depth"], said["tied"]) == (ours.depth, ours.tied)
     assert said["header"]["bytes"] == said["header"]["ledger_bytes"]
     assert path.stat().st_blocks * 512 < 10**6
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", [kind for kind in gguf_small.DRAWN if kind in gguf_small.READ_BACK])
+def test_a_file_of_a_plain_decoder_is_read_back(tmp_path, answer, kind, seed):
+    """Its key-values and the tensors that are there say all that counts."""
+    config = gguf_small.small(kind, seed)
+    ours = gguf_model(read(config))
+    said = answer("model", model_file(tmp_path / "model.gguf", config, "Q4_K_M"))
+    assert said["differences"] == []
+    for name in ("parameters", "active_parameters", "depth", "tied"):
+        assert said[name] == getattr(ours, name), name
+    asked = {"context": 9999, "engine": "llama.cpp"}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    both = [serve(tmp_path / file, **asked).cache_bytes for file in ("model.gguf", "config.json")]
+    assert both[0] == both[1]
 
 
 @pytest.mark.parametrize("mix", PRESETS)

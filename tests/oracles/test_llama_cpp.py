@@ -21,13 +21,15 @@ from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers
 from memcalc.serving.parallelism import ServingParallelism
+from tests import gguf_small
 from tests.gguf_files import model_file, types_of
 
 MIB = 2**20
 ENGINE = engine("llama.cpp")
 NAMES = [name for name in catalogue() if record(name).fields["model_type"] in ARCHITECTURES]
 # the same files as others
-ALIKE = {"gemma3", "kimi_k2", "kimi_k25", "mistral", "qwen3_5", "qwen3_5_moe"}
+ALIKE = {"gemma3", "gemma4", "kimi_k2", "kimi_k25", "llama4", "mistral", "mistral3", "qwen3_5", "qwen3_5_moe"}
+ALIKE |= {"falcon_mamba"}
 KINDS = sorted(set(ARCHITECTURES) - ALIKE)
 SEEDS = range(8)
 CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -51,13 +53,15 @@ def drawn(kind, seed):
         "max_position_embeddings": 4096,
         "tie_word_embeddings": draw.random() < 0.4,
     }
+    if kind in gguf_small.DRAWN:
+        return gguf_small.DRAWN[kind](draw, config, experts)
     routed = {
         "num_experts_per_tok": draw.randint(1, experts),
         "moe_intermediate_size": 32 * draw.randint(1, 9),
     }
+    if kind == "llama":
+        config["attention_bias"] = draw.random() < 0.5
     match kind:
-        case "llama":
-            config["attention_bias"] = draw.random() < 0.5
         case "qwen2" | "phi3":  # the library takes no width of a head from the file
             del config["head_dim"]
             config["hidden_size"] = heads * head_dim
@@ -77,17 +81,23 @@ def drawn(kind, seed):
             config |= {"linear_num_key_heads": keys, "linear_num_value_heads": keys * draw.choice((1, 2))}
             config |= {"linear_key_head_dim": 64, "linear_value_head_dim": 64, "linear_conv_kernel_dim": 4}
         case "deepseek_v2" | "deepseek_v3":
-            del config["head_dim"]
-            config |= {"n_routed_experts": experts, **routed, "num_key_value_heads": heads}
-            config |= {"kv_lora_rank": draw.choice((64, 256, 512)), "q_lora_rank": draw.choice((96, 256))}
-            if draw.random() < 0.3:  # "lite" by the count of its layers
-                config |= {"num_hidden_layers": 27, "q_lora_rank": None}
-            config |= {"qk_nope_head_dim": draw.choice((64, 128)), "v_head_dim": draw.choice((64, 128))}
-            config |= {"qk_rope_head_dim": draw.choice((32, 64)), "n_shared_experts": draw.randint(1, 2)}
-            config["first_k_dense_replace"] = draw.randint(0, min(3, config["num_hidden_layers"] - 1))
-            config["tie_word_embeddings"] = False
+            config = latent(draw, config, {"n_routed_experts": experts, **routed})
         case "deepseek_v32" | "glm_moe_dsa" | "glm4_moe":
             config |= behind_dense(draw, kind, config, {"n_routed_experts": experts, **routed})
+    return config
+
+
+def latent(draw, config, routed):
+    """The fields of models with latent attention."""
+    del config["head_dim"]
+    config |= {**routed, "num_key_value_heads": config["num_attention_heads"]}
+    config |= {"kv_lora_rank": draw.choice((64, 256, 512)), "q_lora_rank": draw.choice((96, 256))}
+    if draw.random() < 0.3:  # "lite" by the count of its layers
+        config |= {"num_hidden_layers": 27, "q_lora_rank": None}
+    config |= {"qk_nope_head_dim": draw.choice((64, 128)), "v_head_dim": draw.choice((64, 128))}
+    config |= {"qk_rope_head_dim": draw.choice((32, 64)), "n_shared_experts": draw.randint(1, 2)}
+    config["first_k_dense_replace"] = draw.randint(0, min(3, config["num_hidden_layers"] - 1))
+    config["tie_word_embeddings"] = False
     return config
 
 

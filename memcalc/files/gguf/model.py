@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.errors import BadInputError
 from memcalc.files.gguf.names import architecture
 from memcalc.ledger.parts.kinds import is_gqa, is_mla
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts import Part
 
 __all__ = ["gguf_model"]
+
+CHUNK = 8192  # tokens, of Llama 4
 
 
 def gguf_model(model: Model, *, old: bool = False) -> Model:
@@ -36,15 +39,48 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
 
     """
     known = architecture(model)
+    windowed = known.windows and known.depth in (None, len(model.layers))
+    if windowed and known.period is not None and model.windows:
+        check_pattern(model, known.period)
 
     def held(part: Part) -> Part:
         if is_mla(part):
             return replace(part, absorbed=not old, expanded=old)
-        if is_gqa(part) and part.window is not None and not known.windows:
+        if is_gqa(part) and part.window is not None and not windowed:
             return replace(part, window=None)
         return part
 
+    def called(name: str) -> str:
+        # without routed experts Granite 4's shared ones are the feed-forward part
+        return name if model.has_experts else name.replace("mlp.shared_experts", "mlp")
+
     def changed(layer: Layer, _: None) -> Layer:
-        return replace(layer, parts=tuple((name, held(part)) for name, part in layer.parts))
+        return replace(layer, parts=tuple((called(name), held(part)) for name, part in layer.parts))
 
     return replace(model, mtp=model.mtp if known.predicts else ()).map_layers(changed)
+
+
+def check_pattern(model: Model, period: int) -> None:
+    """Refuse layers with windows elsewhere than llama.cpp's code has them, and chunks of another length.
+
+    Source: ggml-org/llama.cpp v0.5.0, src/models/*.cpp (set_swa_pattern, n_swa), 2026-11.
+
+    Raises
+    ------
+    BadInputError
+        They are.
+
+    """
+    found = [
+        any(getattr(part, "window", None) is not None for _, part in layer.parts) for layer in model.layers
+    ]
+    expected = [(index + 1) % period > 0 for index in range(len(found))]
+    if found != expected:
+        remedy = "leave GGUF aside"
+        words = f"windows in all layers but every {period}. one, as llama.cpp's code has them"
+        raise BadInputError(f"windows of {model.model_type}", words, f"{sum(found)} of {len(found)}", remedy)
+    chunked = any(hasattr(part, "chunked") for layer in model.groups for _, part in layer.parts)
+    if chunked and set(model.windows) != {CHUNK}:
+        given = f"chunks of {max(model.windows)} tokens"
+        remedy = "llama.cpp's code has no other: leave GGUF aside"
+        raise BadInputError("attention_chunk_size", str(CHUNK), given, remedy)

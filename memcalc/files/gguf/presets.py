@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import architecture, translated
+from memcalc.files.gguf.names import HYBRIDS, architecture, translated
 from memcalc.ledger.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     layers: int
     experts: int
     shared: int  # query heads that share a key/value head
-    is_70b: bool  # llama.cpp's word for 80 layers of Llama with grouped queries, or of Qwen2
+    is_70b: bool  # llama.cpp's word for 80 layers of Llama with grouped queries, or of Qwen2 or OLMo
 
 
 class Position(NamedTuple):
@@ -101,6 +101,9 @@ KINDS = (
 )
 COUNTED = ("values", "up", "gate", "down")  # kinds whose place decides
 PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a router does, and is quantised
+
+KEPT = ("model.per_layer_model_projection",)  # never quantised: as the file has it that is quantised
+TABLES = ("model.embed_tokens_per_layer",)  # looked up like the embedding, and packed like it
 
 Exceptions = tuple[tuple[str, str], ...]  # (condition, type): the first that holds
 
@@ -473,18 +476,24 @@ def own_or_in_table(outside: Mapping[str, Format], tensor: Tensor) -> Format:
 
 
 def facts_of(model: Model) -> Facts:
-    """Return what the rules look at: the first attention part and the first mixture of experts count."""
+    """Return what the rules look at: the first attention part and the first mixture of experts count.
+
+    Where a file lists the key/value heads of each layer those of the first layer count, if it has some.
+    """
     parts = [part for layer in model.groups for _, part in layer.parts]
-    heads, kv_heads = 1, 1
-    for part in parts:
+    heads, kv_heads, family = 1, 1, architecture(model).id
+    listed = model.model_type in HYBRIDS and not any(is_gqa(part) for _, part in model.layers[0].parts)
+    if listed:
+        heads, kv_heads = 0, 1
+    for part in () if listed else parts:
         if is_gqa(part) or is_mla(part):
             heads = part.heads
             kv_heads = part.kv_heads if is_gqa(part) else (part.heads if part.expanded else 1)
             break
     experts = next((part.experts for part in parts if is_moe(part)), 0)
-    layers, family = len(model.layers) + len(model.mtp), architecture(model).id
+    layers = len(model.layers) + len(model.mtp)
     is_70b = layers == 80 and (
-        family == "qwen2" or (family == "llama" and experts != 8 and heads != kv_heads)
+        family in ("qwen2", "olmo") or (family == "llama" and experts != 8 and heads != kv_heads)
     )
     return Facts(layers, experts, heads // kv_heads, is_70b)
 
@@ -532,7 +541,9 @@ def outside_formats(model: Model, preset: Preset) -> Iterator[tuple[str, Format]
     for name, part in model.outside:
         for tensor in part.weights():
             row, form = product(tensor.shape[-1]), preset.base
-            if not is_packable(tensor):
+            if name in KEPT:
+                form = form if form in FORMATS else "fp16"
+            elif not is_packable(tensor) and name not in TABLES:
                 form = "fp32"
             elif preset.base not in FORMATS:
                 is_head = tensor.kind == "head" or model.tied

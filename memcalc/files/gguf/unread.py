@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.files.gguf.config import Values
 from memcalc.files.gguf.header import Listing
+from memcalc.files.gguf.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
