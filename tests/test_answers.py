@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.slow
 def test_every_answer_is_the_recorded_one(root):
-    """1,325 answers: each model on each engine, and each training plan of the record."""
+    """Each model, a plan for it with each engine, and each training plan of the record."""
     done = subprocess.run(
         [sys.executable, "tools/answers.py", "--check"], cwd=root, capture_output=True, text=True, check=False
     )

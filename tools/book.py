@@ -84,8 +84,7 @@ def build() -> int:
         print(said, file=sys.stderr)
         return pages.returncode
     whole = UNFINISHED / "_build" / "html"
-    for name in generate.SERVED:
-        shutil.copy(GENERATED / "served" / name, whole / "_static")
+    shutil.copytree(GENERATED / "served", whole / "_static", dirs_exist_ok=True)
     STAMP.unlink(missing_ok=True)
     shutil.rmtree(HOME.parent, ignore_errors=True)
     whole.rename(HOME.parent)

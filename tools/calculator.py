@@ -1,21 +1,24 @@
 """The calculator's data: memcalc's own lines with letters in them, printed as JavaScript.
 
 Nothing is typed twice. A plan is made for each model, engine and number of devices, its batch, context and
-bytes of a cached number are replaced by symbols, and what the budget's lines then say is printed.
+bytes of a cached number are replaced by letters, and what the budget's lines then say is printed. What models
+share is one file; each has one of its own, which the page loads when it is chosen.
 """
 
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+from letters import javascript_of, letter
 
 from memcalc.errors import BadInputError
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.files.sources import source
-from memcalc.formula import JAVASCRIPT, symbol, to_javascript
+from memcalc.formula import JAVASCRIPT
 from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving import serve
@@ -24,13 +27,15 @@ from memcalc.serving.engines.base import ALWAYS
 from memcalc.serving.engines.sparse_cache import is_sparse
 from memcalc.serving.plan import MILLION
 from memcalc.serving.search import LIMIT
-from memcalc.serving.stage import growing_lines
+from memcalc.serving.stage import constant_lines, growing_lines, placed_stages, rank_context, system_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from memcalc.files.machines import Device
     from memcalc.ledger.budget import Line
     from memcalc.serving import ServingEstimate
-    from memcalc.serving.stage import LoadedStage
+    from memcalc.serving.engines.base import RankContext
 
 COUNTS = (1, 2, 4, 8)
 # the engines of the page: it asks for a checkpoint's format and for devices, not for mixes of GGUF or a host
@@ -42,54 +47,49 @@ SGLANG_ON = (
     *("rtx-4090", "rtx-5090", "rtx-a6000", "rtx-pro-6000-blackwell", "mi300x"),
 )
 AT_A_SHELL: dict[str, object] = {"at_a_shell": True}
+SHARED = "calculator-data.js"
+FUNCTIONS = ("counts", "plus", "times", "least", "floor_div", "ceil_div")
+WRITTEN = '// Written by tools/calculator.py from memcalc\'s own lines: change them there.\n"use strict";\n'
+Written = tuple[Any, ...]  # a line: component, moments, outside, and three sizes as JavaScript
 ARGUMENTS = ("batch", "context", "bytes_per_element")
 
 
-class Written:
-    """Every text once, under a number: equal functions, lines and stages are written once."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.numbers: dict[str, int] = {}
-
-    def number(self, text: str) -> int:
-        """Return the number of a text."""
-        return self.numbers.setdefault(text, len(self.numbers))
-
-    @property
-    def text(self) -> str:
-        """All texts as a JavaScript array."""
-        return "[\n" + ",\n".join(self.numbers) + "\n]"
-
-
 class Page(NamedTuple):
-    """What many plans share: functions of batch, context and bytes; lines of a budget; stages of lines."""
+    """What the plans of a model share, each written once: lines of a budget, stages of lines."""
 
-    functions: Written
-    lines: Written
-    stages: Written
-
-
-@cache
-def _printed(expression: Any) -> str:
-    return to_javascript("", expression, arguments=ARGUMENTS)
+    lines: dict[Written, int]
+    stages: dict[tuple[int, ...], int]
 
 
-def moving(served: ServingEstimate, one: LoadedStage, *, letters: bool) -> list[Line]:
+def moving(served: ServingEstimate, rank: RankContext, constant: list[Line], *, letters: bool) -> list[Line]:
     """Return what a device holds beside its weights, with letters in what grows with the sequences.
 
     The bytes of a cached number are a letter, too, but where a layout decides them.
     """
     plan = served.plan
     if letters:
-        plan = plan._replace(kv=(Format("kv", 8 * symbol("bytes_per_element")),) * 2)
-    constant = [line for line in one.constant if not is_plain_weight(line)]
-    return [*constant, *growing_lines(plan, one.rank, symbol("batch"), symbol("context"))]
+        plan = plan._replace(kv=(Format("kv", 8 * letter("bytes_per_element")),) * 2)
+    held = [line for line in constant if not is_plain_weight(line)]
+    return [*held, *growing_lines(plan, rank, letter("batch"), letter("context"))]
 
 
-def weight_bytes(one: LoadedStage) -> int:
-    """Return the weights of one device, and what the engine keeps of them besides."""
-    return one.weight_bytes + sum(line.bytes for line in one.constant if is_plain_weight(line))
+def beside_weights(served: ServingEstimate) -> Iterator[tuple[RankContext, list[Line]]]:
+    """Yield a device of each stage, and what it always holds: without its weights, which take longest."""
+    plan = served.plan
+    if plan.shares_memory:
+        yield from ((one.rank, list(one.constant)) for one in served.stages)
+        return
+    for stage, device in dict.fromkeys(placed_stages(plan)):
+        rank = rank_context(plan, stage, device)
+        yield rank, [*constant_lines(plan, rank), *system_lines(plan)]
+
+
+def weight_bytes(served: ServingEstimate) -> list[int]:
+    """Return the weights of one device of each stage, and what the engine keeps of them besides."""
+    return [
+        one.weight_bytes + sum(line.bytes for line in one.constant if is_plain_weight(line))
+        for one in served.stages
+    ]
 
 
 def is_plain_weight(line: Line) -> bool:
@@ -97,19 +97,20 @@ def is_plain_weight(line: Line) -> bool:
     return line.component == "weights" and line.low is line.high is None and line.moments == ALWAYS
 
 
-def line_number(line: Line, page: Page) -> int:
-    """Return the number of a growing line as the page reads it."""
-    sizes = (line.least_bytes, line.bytes, line.most_bytes)
-    low, size, high = (page.functions.number(_printed(number)) for number in sizes)
-    fields = {
-        "component": line.component,
-        "moments": line.moments,
-        "low": low,
-        "bytes": size,
-        "high": high,
-        "outside": line.outside,
-    }
-    return page.lines.number(json.dumps(fields))
+def stage_number(lines: list[Line], page: Page) -> int:
+    """Return the number of a stage as the page reads it: lines of one component and one life are one."""
+    sums: dict[tuple[Any, ...], list[Any]] = {}
+    for line in lines:
+        sizes = (line.least_bytes, line.bytes, line.most_bytes)
+        life = (line.component, line.moments, line.outside)
+        sums[life] = [total + size for total, size in zip(sums.get(life, (0, 0, 0)), sizes, strict=True)]
+    found = ((*life, *map(javascript_of, sizes)) for life, sizes in sums.items())
+    return numbered(page.stages, tuple(numbered(page.lines, line) for line in found))
+
+
+def numbered(known: dict[Any, int], one: Any) -> int:
+    """Return the number of what is written once."""
+    return known.setdefault(one, len(known))
 
 
 def refusal(error: BadInputError) -> dict[str, object]:
@@ -130,26 +131,34 @@ def formats_of(own: str) -> tuple[str, ...]:
 def on_devices(
     name: str, by: EngineName, count: int, offered: tuple[str, ...], page: Page
 ) -> dict[str, object]:
-    """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot."""
+    """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot.
+
+    Weights do not hang on the kind of device, and what grows does not on which plain format they have.
+    """
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
     shares: dict[int, int] = {}
-    model = load_model(name)
+    model, packed, found = load_model(name), is_packed(name), source(name)
     sparse = is_sparse(model)
     if engine(by).reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1)):
         offered, weights = (), dict.fromkeys(offered, AT_A_SHELL)  # blocks of a pool are no formula
     for form in offered:
         try:
-            for kind, device in enumerate(kinds(by, packed=is_packed(name))):
-                on = f"{count}x {device.id}"
+            for kind, device in enumerate(kinds(by, packed=packed)):
                 for kv in KV_FORMATS if sparse else [None]:  # each format has its layout
-                    served = serve(name, context=1, engine=by, weights=form, kv=kv, on=on)
-                    stages[" ".join(filter(None, (str(kind), family(form), kv)))] = [
-                        page.stages.number(json.dumps([line_number(line, page) for line in lines]))
-                        for lines in (moving(served, one, letters=kv is None) for one in served.stages)
-                    ]
-                shares[kind] = served.plan.share[0]
-                weights[form] = [weight_bytes(one) for one in served.stages]
+                    key = " ".join(filter(None, (str(kind), family(form), kv)))
+                    if key in stages and form in weights:
+                        continue
+                    on = f"{count}x {device.id}"
+                    served = serve(found, context=1, engine=by, weights=form, kv=kv, on=on)
+                    if form not in weights:
+                        weights[form] = weight_bytes(served)
+                    if key not in stages:
+                        stages[key] = [
+                            stage_number(moving(served, *held, letters=kv is None), page)
+                            for held in beside_weights(served)
+                        ]
+                        shares[kind] = served.plan.share[0]
         except BadInputError as error:
             weights[form] = refusal(error)
     return {"stages": stages, "weights": weights, "shares": shares, "by_cache": sparse}
@@ -209,30 +218,52 @@ def device_fields(device: Device) -> dict[str, object]:
     }
 
 
-def javascript() -> str:
-    """Return the calculator's data and functions."""
-    page = Page(Written(), Written(), Written())
-    models = {}
-    formats: dict[str, str] = {}
-    for name in catalogue():
-        served = serve(name, context=1)
-        offered = formats_of(served.plan.weights)
-        formats.update({form: family(form) for form in offered})
-        plans = {
-            id_: {count: on_devices(name, id_, count, offered, page) for count in COUNTS} for id_ in OFFERED
-        }
-        models[name] = {
-            "limit": served.model.max_context,
-            "packed": is_packed(name),
-            "weights": served.plan.weights,
-            "formats": offered,
-            "kv": served.plan.kv[0].id,
-            "plans": plans,
-        }
+def of_model(name: str) -> str:
+    """Return what the page loads when a model is chosen, as JavaScript."""
+    served, page = serve(name, context=1), Page({}, {})
+    offered = formats_of(served.plan.weights)
+    plans = {id_: {count: on_devices(name, id_, count, offered, page) for count in COUNTS} for id_ in OFFERED}
+    said = {
+        "limit": served.model.max_context,
+        "packed": is_packed(name),
+        "weights": served.plan.weights,
+        "formats": offered,
+        "kv": served.plan.kv[0].id,
+        "plans": plans,
+        "stages": list(page.stages),
+    }
+    return (
+        f"{WRITTEN}(({{{', '.join(FUNCTIONS)}}}) => {{\n"
+        f"MEMCALC.models[{json.dumps(name)}] = {json.dumps(said, separators=(',', ':'))};\n"
+        f"MEMCALC.models[{json.dumps(name)}].lines = [\n"
+        + ",\n".join(map(line_text, page.lines))
+        + "\n];\n})(MEMCALC.exact);\n"
+    )
+
+
+def line_text(line: Written) -> str:
+    """Return a line of a budget as JavaScript: its sizes are numbers, or functions."""
+    component, moments, outside, *sizes = line
+    low, size, high = (text if text.isdecimal() else f"({', '.join(ARGUMENTS)}) => {text}" for text in sizes)
+    said = json.dumps({"component": component, "moments": moments, "outside": outside})
+    return (
+        f"{said[:-1]}, "
+        + (f"bytes: {size}" if len(set(sizes)) == 1 else f"low: {low}, bytes: {size}, high: {high}")
+        + "}"
+    )
+
+
+def shared() -> str:
+    """Return what the page knows of all models, devices and engines, as JavaScript."""
+    files = {name: file_of(name) for name in catalogue()}
     data = {
-        "models": models,
+        "files": files,
+        "models": {},
         "devices": {item.id: device_fields(item) for item in devices().values()},
-        "formats": formats,
+        "formats": {
+            form: family(form)
+            for form in {form for name in files for form in formats_of(serve(name, context=1).plan.weights)}
+        },
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
         "engines": list(OFFERED),
         "counts": COUNTS,
@@ -240,9 +271,17 @@ def javascript() -> str:
         "millions": MILLION,
     }
     return (
-        "// Written by tools/calculator.py from memcalc's own lines: change them there.\n"
-        f'"use strict";\nconst MEMCALC = (() => {{\n{JAVASCRIPT}'
+        f"{WRITTEN}const MEMCALC = (() => {{\n{JAVASCRIPT}"
         f"const data = {json.dumps(data, separators=(',', ':'))};\n"
-        f"data.functions = {page.functions.text};\ndata.lines = {page.lines.text};\n"
-        f"data.stages = {page.stages.text};\nreturn data;\n}})();\n"
+        f"data.exact = {{{', '.join(FUNCTIONS)}}};\nreturn data;\n}})();\n"
     )
+
+
+def file_of(name: str) -> str:
+    """Return the file, beside the shared one, that has a model's numbers."""
+    return f"calculator/{name.replace('/', '__')}.js"
+
+
+def files() -> dict[str, Callable[[], str]]:
+    """Return every file of the calculator's data, and what writes it."""
+    return {SHARED: shared, **{file_of(name): partial(of_model, name) for name in catalogue()}}

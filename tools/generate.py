@@ -38,7 +38,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "symbols.md": pages.symbols,
 }
 """Below _build/generated: `static/` is served with the pages, the rest may be included by them."""
-SERVED: Mapping[str, Callable[[], str]] = {"calculator-data.js": calculator.javascript}
+SERVED: Mapping[str, Callable[[], str]] = calculator.files()
 """Served with the pages, and looked at by none while they are built: it takes as long as the pages do."""
 
 

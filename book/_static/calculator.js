@@ -1,8 +1,9 @@
 // The calculator on the Home page. It holds no formula of its own: MEMCALC is written from memcalc's own lines
-// (calculator-data.js). What stands here is how a budget adds up: see memcalc/ledger/budget.py and memcalc/serving/search.py.
+// (calculator-data.js, and a file for each model). What stands here is how a budget adds up: see memcalc/ledger/budget.py and memcalc/serving/search.py.
 "use strict";
 
 (() => {
+  const HERE = document.currentScript.src;
   const form = document.getElementById("calculator");
   if (!form) return;
   const MOMENTS = ["load", "prefill", "decode"];
@@ -35,11 +36,12 @@
 
   // One device of a stage: its lines, and their sums at the fullest moment.
   const pool = (weights, stage, batch, context, bytes) => {
-    const call = (number) => MEMCALC.functions[number](batch, context, bytes);
-    const lines = MEMCALC.stages[stage].map((number) => MEMCALC.lines[number]).map((line) => ({
-      component: line.component, moments: line.moments,
-      low: call(line.low), bytes: call(line.bytes), high: call(line.high), outside: line.outside,
-    }));
+    MEMCALC.exact.counts(batch, context, bytes);
+    const call = (size) => (typeof size === "function" ? size(batch, context, bytes) : size);
+    const lines = stage.map((line) => {
+      const own = call(line.bytes), low = call(line.low ?? own), high = call(line.high ?? own);
+      return {component: line.component, moments: line.moments, low, bytes: own, high, outside: line.outside};
+    });
     lines.unshift({component: "weights", moments: MOMENTS, low: weights, bytes: weights, high: weights, outside: false});
     const sum = (some, key) => exact(some.reduce((total, line) => total + line[key], 0));
     const living = (moment) => lines.filter((line) => line.component === "runtime" || line.moments.includes(moment));
@@ -60,7 +62,7 @@
   };
 
   const pools = (asked, batch, context) => {
-    const found = MEMCALC.models[asked.model].plans[asked.engine][asked.count];
+    const model = MEMCALC.models[asked.model], found = model.plans[asked.engine][asked.count];
     const weights = found.weights[asked.weights];
     if (weights.at_a_shell)
       throw new RangeError(`This plan: the page has no ${asked.engine} for ${asked.model}; ` +
@@ -68,7 +70,7 @@
     if (weights.expected)
       throw new RangeError(`This plan: expected ${weights.expected}, given ${weights.given}; ` +
         "choose another number, format or engine");
-    const device = MEMCALC.devices[asked.device], model = MEMCALC.models[asked.model];
+    const device = MEMCALC.devices[asked.device];
     const kind = device.kinds[Number(model.packed)][asked.engine];
     if (kind === null && asked.engine !== "sglang")
       throw new RangeError(`This plan: ${asked.engine} does not run on ${device.name}; choose another device or engine`);
@@ -76,7 +78,8 @@
       throw new RangeError(`This plan: the page has no ${asked.engine} on ${device.name}; ` +
         `choose another, or ask at a shell: ${line(asked)}`);
     const key = `${kind} ${MEMCALC.formats[asked.weights]}`;
-    const stages = found.stages[found.by_cache ? `${key} ${asked.kv}` : key];
+    const stages = found.stages[found.by_cache ? `${key} ${asked.kv}` : key]
+      .map((number) => model.stages[number].map((line) => model.lines[line]));
     const usable = Number(BigInt(device.capacity) * BigInt(found.shares[kind]) / BigInt(MEMCALC.millions));
     return stages.map((stage, index) =>
       ({...pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]), usable, capacity: device.capacity}));
@@ -210,8 +213,20 @@
     form.querySelector(".command").textContent = line(asked);
   };
 
+  // A model's numbers come in a file of its own, by a script element: a page opened from a file may not fetch.
+  const loading = {};
+  let chosen = "Qwen/Qwen3-32B", shown = null; // what the form asks for, and whose formats it offers
+  MEMCALC.load = (name) => (loading[name] ??= new Promise((loaded, failed) => {
+    const script = document.createElement("script");
+    script.src = new URL(MEMCALC.files[name], HERE);
+    script.addEventListener("load", loaded);
+    script.addEventListener("error", () => failed(new Error(`${name}: ${MEMCALC.files[name]} does not load`)));
+    document.head.append(script);
+  }));
+
   const update = () => {
     const asked = Object.fromEntries(new FormData(form));
+    if (asked.model !== shown) return; // its numbers are on their way
     for (const name of ["context", "batch"]) asked[name] = asked[name].replace(/[,\s]/g, "");
     const problem = form.querySelector(".problem"), result = form.querySelector(".result");
     try {
@@ -228,24 +243,39 @@
   const fill = (name, choices) => {
     form.elements[name].replaceChildren(...choices.map(([value, text]) => new Option(text, value)));
   };
-  fill("model", Object.keys(MEMCALC.models).map((name) => [name, name]));
+  const words = (text) => text.toLowerCase().split(/[\s,/_-]+/).filter(Boolean);
+  const offer = () => {
+    const {find, model} = form.elements, names = Object.keys(MEMCALC.files);
+    const found = names.filter((name) => words(find.value).every((word) => name.toLowerCase().includes(word)));
+    const listed = found.length ? found : names;
+    fill("model", listed.map((name) => [name, name]));
+    find.setCustomValidity(found.length ? "" : "No model of the catalogue has all these words in its name");
+    if (listed.includes(chosen)) model.value = chosen; else choose();
+  };
+  const choose = () => {
+    const name = chosen = form.elements.model.value;
+    const own = () => {
+      if (chosen !== name) return; // another one was chosen meanwhile
+      const model = MEMCALC.models[name];
+      fill("weights", model.formats.map((format) => [format, format]));
+      form.elements.weights.value = model.weights;
+      form.elements.kv.value = model.kv;
+      shown = name;
+      update();
+    };
+    MEMCALC.load(name).then(own, (error) => { form.querySelector(".problem").textContent = error.message; });
+  };
+  offer();
   fill("device", Object.entries(MEMCALC.devices).map(([id, device]) => [id, device.name]));
   fill("kv", Object.keys(MEMCALC.kv).map((name) => [name, name]));
   fill("engine", MEMCALC.engines.map((name) => [name, name]));
   fill("count", MEMCALC.counts.map((count) => [count, count]));
-  const own = () => {
-    const model = MEMCALC.models[form.elements.model.value];
-    fill("weights", model.formats.map((name) => [name, name]));
-    form.elements.weights.value = model.weights;
-    form.elements.kv.value = model.kv;
-  };
-  form.elements.model.value = "Qwen/Qwen3-32B";
   form.elements.device.value = "rtx-pro-6000-blackwell";
-  own();
-  form.elements.model.addEventListener("change", own);
+  form.elements.find.addEventListener("input", offer);
+  form.elements.model.addEventListener("change", choose);
   form.addEventListener("input", update);
   form.addEventListener("change", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
-  update();
+  choose();
 })();

@@ -21,12 +21,14 @@ pytestmark = pytest.mark.xdist_group("calculator")  # pages of this module are l
 HOME = "book/index.html"
 OFFERED = [name for name in ENGINES if engine(name).reads_checkpoints and not engine(name).offloads]
 COMPONENTS = {"weights", "kv_cache", "state", "activations", "logits", "runtime"}
-ASK = """asked => {
+ASK = """async asked => {
     const form = document.getElementById('calculator');
     if (asked.model) {
         form.elements.model.value = asked.model;
         form.elements.model.dispatchEvent(new Event('change'));
     }
+    await MEMCALC.load(form.elements.model.value);  // after it the page fills in the model's own formats
+    await new Promise(done => setTimeout(done));
     for (const [name, value] of Object.entries(asked)) form.elements[name].value = value;
     form.dispatchEvent(new Event('input'));
     const rows = form.querySelectorAll('tbody tr');
@@ -142,7 +144,32 @@ def test_refuses_what_is_not_exact(home):
     assert "2^53" in shown["problem"]
 
 
+def test_models_are_found_by_words_of_their_names(visit):
+    page = visit(HOME)
+    find, model = page.locator("#calculator input[name=find]"), page.locator("#calculator select[name=model]")
+    find.fill("QWEN3 0.6b")
+    assert model.locator("option").all_inner_texts() == ["Qwen/Qwen3-0.6B"]
+    page.wait_for_function(
+        "document.querySelector('#calculator .command').textContent.includes('Qwen3-0.6B')"
+    )
+    find.fill("no such model")
+    assert model.locator("option").count() == len(catalogue())
+    assert not find.evaluate("field => field.checkValidity()")
+    find.fill("")
+    assert model.input_value() == "Qwen/Qwen3-0.6B"
+    assert page.noise == []
+
+
+def test_a_page_loads_the_numbers_of_the_models_that_were_chosen(visit):
+    """From their files, with the network off: not those of all."""
+    page = visit(HOME)
+    page.evaluate(ASK, {"model": "microsoft/phi-4"})
+    assert page.evaluate("Object.keys(MEMCALC.models)") == ["Qwen/Qwen3-32B", "microsoft/phi-4"]
+    assert page.evaluate("Object.keys(MEMCALC.files)") == catalogue()
+
+
 def test_begins_with_an_answer(visit):
     page = visit(HOME)
+    page.wait_for_selector("#calculator .verdict:not(:empty)")
     assert page.locator("#calculator .verdict").inner_text().startswith("Fits")
     assert "memcalc serve Qwen/Qwen3-32B" in page.locator("#calculator .command").inner_text()
