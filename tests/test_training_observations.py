@@ -104,13 +104,15 @@ def test_padded_vocabularies_are_divided_by_the_ranks():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_config_of_the_record_has_the_published_parameters(name, tmp_path):
+    """Those of the record, and those that the catalogue has meanwhile."""
     path: Path = tmp_path / "config.json"
-    path.write_text(json.dumps(MODELS[name].config))
-    assert load_model(str(path)).parameters == PUBLISHED[name]
+    if name in MODELS:
+        path.write_text(json.dumps(MODELS[name].config))
+    assert load_model(str(path) if name in MODELS else name).parameters == PUBLISHED[name]
 
 
 def test_configs_of_the_record_are_those_checked():
-    assert {name for name, model in MODELS.items() if model.config} == set(PUBLISHED)
+    assert {name for name, model in MODELS.items() if model.config} == set(PUBLISHED) - set(catalogue())
 
 
 @pytest.mark.parametrize("row", training_observations(family="zero table"), ids=lambda row: row.id)

@@ -50,8 +50,8 @@ def record(name: str) -> Source:
 def canonical_name(text: str) -> str | None:
     """Return the catalogue name that a text means: whole, without its owner, or an alias; None if none.
 
-    >>> canonical_name("qwen3-32b"), canonical_name("Qwen/Qwen3-32")
-    ('Qwen/Qwen3-32B', None)
+    >>> canonical_name("qwen3-32b"), canonical_name("DeepSeek-R1-0528"), canonical_name("Qwen/Qwen3-32")
+    ('Qwen/Qwen3-32B', 'deepseek-ai/DeepSeek-R1', None)
     """
     wanted, names = text.lower(), catalogue()
     same = [name for name in names if name.lower() == wanted]
@@ -60,7 +60,10 @@ def canonical_name(text: str) -> str | None:
         return same[0]
     with open_text("aliases.json") as file:
         aliases: dict[str, str] = json.load(file)
-    return next((name for alias, name in aliases.items() if alias.lower() == wanted), None)
+    meant = (
+        name for alias, name in aliases.items() if wanted in (alias.lower(), alias.lower().partition("/")[2])
+    )
+    return next(meant, None)
 
 
 def family_name(text: str) -> str:
@@ -94,8 +97,8 @@ def nearest_names(text: str) -> str:
     >>> nearest_names("Qwen3-32B-AWQ"), nearest_names("mistral-7b")
     ('did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?', \
 'did you mean Mistral-7B-v0.1 or Mistral-7B-v0.3?')
-    >>> nearest_names("llama-3-70b")
-    'did you mean Llama-3.3-70B-Instruct?'
+    >>> nearest_names("gemma-3-9b")
+    'did you mean gemma-2-9b-it?'
     """
     whole = text.replace(":", "-")  # ollama's tags
     found = canonical_name(whole) or in_format(whole)
@@ -112,8 +115,8 @@ def nearest_names(text: str) -> str:
 def of_its_size(family: str) -> list[str]:
     """Return the catalogue names most like a family's, of the size that it names; none if it names none.
 
-    >>> of_its_size("llama-70b"), of_its_size("llama")
-    (['meta-llama/Llama-3.3-70B-Instruct'], [])
+    >>> of_its_size("gemma-9b"), of_its_size("gemma")
+    (['google/gemma-2-9b-it'], [])
     """
     sizes = {word for word in family.split("-") if word[:1].isdigit() and word.endswith("b")}
     names = [name for name in catalogue() if sizes <= {*family_name(name).split("-")}]

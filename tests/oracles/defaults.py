@@ -37,12 +37,14 @@ REFUSALS = (
 
 
 def configs():
-    """One config of each type: the catalogue's first, or else that of models.json, or else a small one."""
+    """One config of each type: that of the record, of the catalogue, of models.json, or else a small one."""
     public = json.loads((RECORDED / "models.json").read_text(encoding="utf-8"))["models"]
     known = {name: record(name).fields for name in catalogue()}
     known |= {name: model["config"] for name, model in public.items() if name not in known}
+    before = json.loads((RECORDED / "defaults.json").read_text(encoding="utf-8"))["models"]
+    asked = [name for name in (one["config_of"] for one in before.values()) if name in known]
     found = {}
-    for name, fields in known.items():
+    for name, fields in {**dict.fromkeys(asked), **known, **{name: known[name] for name in asked}}.items():
         found.setdefault(fields["model_type"], (name, fields))
     small = {kind: (f"{kind} 0", small_config(kind, 0)) for kind in READERS if kind not in found}
     return {model_type: (found | small)[model_type] for model_type in READERS}
