@@ -27,7 +27,11 @@ BORROWED = {
     "kimi_k2": (
         "deepseek_v3",
         "Moonshot publishes no class: Kimi-K2's config.json names DeepseekV3ForCausalLM as its architecture",
-    )
+    ),
+    "deepseek_ref": (
+        "deepseek_v4",
+        "a copy of DeepSeek-V4-Pro calls itself so and names DeepseekV4ForCausalLM as its architecture",
+    ),
 }
 # Keywords that a class takes for a field of its own: BloomConfig.__post_init__ and its like.
 TAKEN_FOR = {"bloom": {"n_embed": "hidden_size"}, "falcon": {"n_embed": "hidden_size"}}

@@ -74,7 +74,8 @@ def growth_with(model: Model, name: str) -> dict[str, int]:
     prepared = one.prepare(model)
     options = one.laid_out(prepared, (form, form), alone, one.options({}, None, alone))
     first, two = (
-        cache_growth(prepared, one.kept, one.cache(prepared, batch, 1, options)) for batch in (1, 2)
+        cache_growth(prepared, one.kept, one.cache(prepared, batch, model.period, options))
+        for batch in (1, 2)
     )
     state = "state_bytes_per_sequence"
     return {**first, state: two[state] - first[state]}

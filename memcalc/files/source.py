@@ -210,12 +210,23 @@ class Source:
         stated = self.stated("quantization") if stated is None else stated
         if stated is None:
             return None
+        own = self.own_scheme(stated)
+        if own is not None:
+            return own
         from memcalc.files.quantization import scheme
 
         found, bits = scheme(stated), self.scale_bits
         if self.header is not None and found.format.scale_bits:
             bits = self.header.scale_bits
         return found if bits is None else found._replace(format=replace(found.format, scale_bits=bits))
+
+    def own_scheme(self, stated: object) -> Scheme | None:
+        """Return what a quantization_config says in a family's own way; None of other families."""
+        if self.fields.get("model_type") not in ("deepseek_v4", "deepseek_ref"):
+            return None
+        from memcalc.files.deepseek_formats import published_scheme
+
+        return published_scheme(stated, self.fields.get("expert_dtype"))
 
     @property
     def quantization(self) -> str | None:

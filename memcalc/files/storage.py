@@ -172,6 +172,10 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
     unmatched: tuple[str, ...] = ()
     outside: dict[str, str] = {}
     form = format_named(dtype if weights is None else plain_name(weights))
+    if own is not None and own.method == "deepseek-v4":
+        from memcalc.files.deepseek_formats import as_published
+
+        return StoredModel(*as_published(model, activation, own), own.format, activation, own=True)
     if own is not None:
         form = own.format
         if own.others:

@@ -36,13 +36,15 @@ class Spelling(NamedTuple):
 
     Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first. `also`
     are beginnings, in the family's words, that some checkpoints of it write in another way. What ends with a
-    word of `rows` is stored as one row of a matrix.
+    word of `rows` is stored as one row of a matrix. Layers for multi-token prediction are counted from 0
+    behind `mtp`, if it is there; otherwise they stand behind the others.
     """
 
     words: Mapping[str, str]
     turned: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
     rows: tuple[str, ...] = ()
+    mtp: str = ""
 
 
 def renamed(pattern: str, **words: str) -> dict[str, str]:
@@ -106,6 +108,35 @@ GEMMA4 = {
     **{f"router.{name}.value": f"router.{name}" for name in ("scale", "per_expert_scale")},
     "moe.gate.": "router.proj.",
     **{f"moe.{ours}": theirs for ours, theirs in ONE_FOR_ALL.items()},
+}
+DEEPSEEK_V4 = {
+    **gpt("embed.", "layers.", "norm."),
+    "model.hc_head.": "hc_head.",
+    "lm_head.": "head.",
+    "input_layernorm.": "attn_norm.",
+    "post_attention_layernorm.": "ffn_norm.",
+    **{
+        f"{part}_hc.{piece}": f"hc_{part}_{piece}"
+        for part in ("attn", "ffn")
+        for piece in ("fn", "base", "scale")
+    },
+    **{f"hc_head.hc_{piece}": f"hc_head_{piece}" for piece in ("fn", "base", "scale")},
+    "compressor.indexer.scorer.": "indexer.",
+    "compressor.indexer.q_b_proj.": "indexer.wq_b.",
+    "compressor.indexer.": "indexer.compressor.",
+    "compressor.kv_norm.": "compressor.norm.",
+    "compressor.position_bias": "compressor.ape",
+    **{f"compressor.{ours}_proj.": f"compressor.w{ours}." for ours in ("kv", "gate")},
+    "self_attn.q_a_norm.": "self_attn.q_norm.",
+    **{f"self_attn.{one}_{half}_proj.": f"self_attn.w{one}_{half}." for one in "qo" for half in "ab"},
+    "self_attn.kv_proj.": "self_attn.wkv.",
+    "self_attn.sinks": "self_attn.attn_sink",
+    "gate.e_score_correction_bias": "gate.bias",
+    "gate_proj.": "w1.",
+    "down_proj.": "w2.",
+    "up_proj.": "w3.",
+    "self_attn.": "attn.",
+    "mlp.": "ffn.",
 }
 BACKBONE = gpt("backbone.embeddings.", "backbone.layers.", "backbone.norm_f.")
 LFM2 = {
@@ -358,6 +389,8 @@ SPELLINGS: dict[str, Spelling] = {
         # commit 2488902, 2026-11.
         also=(("vision_tower.", "vision_tower.vision_model."),),
     ),
+    "deepseek_v4": Spelling(DEEPSEEK_V4, mtp="mtp."),
+    "deepseek_ref": Spelling(DEEPSEEK_V4, mtp="mtp."),
     "kimi_linear": Spelling(
         {
             **renamed("experts.{{expert}}.{}_proj.", gate="experts.{expert}.w1.", up="experts.{expert}.w3."),
@@ -539,9 +572,12 @@ def stored(model: Model) -> Iterator[tuple[int, str, Tensor]]:
     """Yield every tensor of the checkpoint: its layer's number, its part, experts of a layer together."""
     for name, part in model.outside:
         yield from ((0, "text", tensor) for tensor in under(name, part.weights()))
-    for index, layer in enumerate((*model.layers, *model.mtp)):
-        whose = "text" if index < len(model.layers) else "mtp"
-        yield from ((index, whose, tensor) for tensor in under("model.layers.{layer}", layer.weights()))
+    for index, layer in enumerate(model.layers):
+        yield from ((index, "text", tensor) for tensor in under("model.layers.{layer}", layer.weights()))
+    own = spelling(model).mtp
+    for index, layer in enumerate(model.mtp, 0 if own else len(model.layers)):
+        tensors = under(f"{own or 'model.layers.'}{{layer}}", layer.weights())
+        yield from ((index, "mtp", tensor) for tensor in tensors)
     for layer in model.vision:
         yield from ((index, "vision", tensor) for index in range(layer.times) for tensor in layer.weights())
 

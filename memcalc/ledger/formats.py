@@ -152,6 +152,9 @@ with open_text("formats.json") as _file:
 FORMATS: Registry[Format] = Registry("--weights", _RECORDS["weights"], remedy=LISTED)
 COMMON_FORMATS = {name: FORMATS[name] for name in ("bf16", "fp16", "fp32", "fp8-block128", "gptq-int4-g128")}
 GGUF_TYPES: Registry[Format] = Registry("--weights", _RECORDS["gguf"], remedy=LISTED)
+_OF_TABLES = {
+    "int64": Format("int64", 64, kinds=frozenset())
+}  # of indices: no weights may be asked for in it
 _WIDTHS = {name: FORMATS[name] for name in ("bf16", "fp16", "fp32")}
 KV_FORMATS: Registry[Format] = Registry("--kv", {**_WIDTHS, **_RECORDS["kv"]}, remedy=LISTED)
 _BLOCKS = ("q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl")  # what llama.cpp's --cache-type-k takes
@@ -214,7 +217,7 @@ def format_named(name: str) -> Format:
     32
 
     """
-    for known in (FORMATS, GGUF_TYPES):
+    for known in (FORMATS, GGUF_TYPES, _OF_TABLES):
         if name in known:
             return known[name]
     if name.lower() in FORMATS:

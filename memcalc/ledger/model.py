@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
+from math import lcm
 from typing import TYPE_CHECKING, Any
 
 from memcalc.data.units import gb, gib
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts.plain import Part
-from memcalc.ledger.tensor import Tensor, count, least, under
+from memcalc.ledger.tensor import Tensor, ceil_div, count, least, under
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -120,6 +121,12 @@ class Model:
         """The windows of its layers, in tokens."""
         found = (getattr(part, "window", None) for layer in self.groups for _, part in layer.parts)
         return frozenset(window for window in found if window is not None)
+
+    @cached_property
+    def period(self) -> int:
+        """The tokens after which a cache has grown by a whole number of entries in every layer."""
+        found = (getattr(part, "compress_rate", None) for layer in self.groups for _, part in layer.parts)
+        return lcm(*(rate for rate in found if type(rate) is int))
 
     @cached_property
     def groups(self) -> tuple[Layer, ...]:
@@ -302,20 +309,23 @@ def cache_growth(
 ) -> dict[str, int]:
     """Return the bytes that a token adds once every window is full, and before; those of a sequence's states.
 
-    Tokens and convolutions have 16 bits. `kept` is the rule for windows, by default the architecture's;
-    `states` is the cache of one sequence as an engine allocates it. Of an unknown cache nothing is said.
+    Tokens and convolutions have 16 bits. Where an entry stands for several tokens it is the mean of a period,
+    rounded up to whole bytes. `kept` is the rule for windows, by default the architecture's; `states` is the
+    cache of one sequence as an engine allocates it. Of an unknown cache nothing is said.
     """
     if model.cache_unknown:
         return {}
-    far = 2**40  # beyond every window
+    far, period = 2**40, model.period  # beyond every window
 
-    def tokens(context: int, rule: Kept) -> int:
-        return sum(2 * tensor.count for tensor in model.cache(1, context, rule) if tensor.kind == "cache")
+    def growth(context: int, rule: Kept) -> int:
+        ends = (model.cache(1, tokens, rule) for tokens in (context, context + period))
+        before, after = (sum(2 * one.count for one in end if one.kind == "cache") for end in ends)
+        return ceil_div(after - before, period)
 
     of_a_sequence = model.cache(1, 1) if states is None else states
     return {
-        "bytes_per_token": tokens(far + 1, kept) - tokens(far, kept),
-        "bytes_per_token_in_window": tokens(1, lambda context, _window: context),
+        "bytes_per_token": growth(far, kept),
+        "bytes_per_token_in_window": growth(0, lambda context, _window: context),
         "state_bytes_per_sequence": sum(
             tensor.count * (4 if tensor.format == "fp32" else 2)
             for tensor in of_a_sequence

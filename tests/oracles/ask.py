@@ -22,9 +22,11 @@ from transformers.cache_utils import DummyLayer
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
+from transformers.models.deepseek_v4 import modeling_deepseek_v4  # names its caches' layers when it loads
 from transformers.models.minimax.modeling_minimax import MiniMaxCache
 
 transformers.logging.set_verbosity_error()
+assert modeling_deepseek_v4
 VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
 LENGTHS = (64, 128)
 # sequences x tokens at which a small model really runs; between them they end before, in and after a window
@@ -33,7 +35,7 @@ SMALL_RUNS = ((1, 7), (2, 64), (1, 128), (3, 200))
 
 # Kimi-K2's config.json names DeepseekV3ForCausalLM as its class; transformers knows no type of that name.
 # Inside of kimi_k25 its own configuration class makes the same replacement.
-KNOWN_AS = {"kimi_k2": "deepseek_v3"}
+KNOWN_AS = {"kimi_k2": "deepseek_v3", "deepseek_ref": "deepseek_v4"}
 
 
 def config_of(fields):
@@ -116,7 +118,11 @@ def in_memory(fields, dtype=torch.bfloat16):
     """The model with random weights, ready to run; the plain loop over experts takes any width."""
     torch.manual_seed(0)
     config = config_of(fields)
-    return class_of(config).from_config(config, dtype=dtype, experts_implementation="eager").eval()
+    model = class_of(config).from_config(config, dtype=dtype, experts_implementation="eager").eval()
+    for name, table in model.named_buffers():
+        if name.endswith("tid2eid"):  # it sends every token to expert 0, as often as a token has experts
+            table.copy_(torch.arange(table.shape[1]).expand_as(table))
+    return model
 
 
 # Where the classes that see keep what sees, and its projection into the text model's stream.
@@ -134,8 +140,20 @@ MISSPELLED = {
 }
 
 
-def as_published(name):
+# DeepSeek-V4's rules backwards make one name of two norms, and leave the prefix of the class: the names of
+# its files are those of the rules forwards, "layers.0.attn.kv_norm.weight", "embed.weight".
+OF_DEEPSEEK_V4 = {
+    r"^model\.embed_tokens\.": "embed.",
+    r"^model\.hc_head\.hc_": "hc_head_",
+    r"^model\.": "",
+    r"\.attn\.norm\.": ".attn.kv_norm.",
+}
+
+
+def as_published(name, model_type=None):
     """A name as published checkpoints spell it, where transformers would write another."""
+    for wrong, right in OF_DEEPSEEK_V4.items() if model_type in ("deepseek_v4", "deepseek_ref") else ():
+        name = re.sub(wrong, right, name)
     for wrong, right in MISSPELLED.items():
         if name.startswith(wrong):
             return name.replace(wrong, right, 1)
@@ -151,7 +169,8 @@ def tensors(model):
     """
     state = remove_tied_weights_from_state_dict(model.state_dict(), model)
     written = revert_weight_conversion(model, state)
-    return {as_published(name): tuple(item.shape) for name, item in written.items()}
+    kind = model.config.model_type
+    return {as_published(name, kind): tuple(item.shape) for name, item in written.items()}
 
 
 def digest(shapes):
@@ -274,10 +293,30 @@ def layers_held(held):
         if isinstance(layer, DummyLayer):  # nothing is kept: of an earlier layer, or of none
             yield ()
             continue
+        if hasattr(layer, "compressed_kv"):
+            yield compressed(layer)
+            continue
         found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
         assert found - {"indexer_keys"} == {"keys", "values"}, found
         indexer = getattr(layer, "indexer_keys", None)
         yield (layer.keys, layer.values) if indexer is None else (layer.keys, layer.values, indexer)
+
+
+def compressed(layer):
+    """What compressed attention keeps: vectors that are keys and values in one, entries, and what waits."""
+    names = tuple(layer.compressed_kv)
+    assert layer.values is layer.keys
+    entries = (layer.compressed_kv[name] for name in names)
+    waiting = []
+    for name in names:
+        for held in ("kv", "gate"):
+            buffer = getattr(layer, f"buffer_{held}")[name]
+            waiting.append(buffer)
+            if hasattr(layer, "overlap_kv"):
+                own = getattr(layer, f"overlap_{held}")[name]
+                none_yet = buffer.new_empty((buffer.shape[0], 0, buffer.shape[2] // 2))
+                waiting.append(none_yet if own is None else own)
+    return (layer.keys, *entries, *waiting)
 
 
 def shapes_held(held):

@@ -976,6 +976,44 @@ def minicpm3(draw):
     return fields | some(draw, mlp_bias=draw.random() < 0.5, dim_model_base=draw.choice((None, 64)))
 
 
+def deepseek_v4(draw):
+    """Kinds of layers by ratio, by name or by the class's own pattern; rates other than 4 and 128."""
+    heads, groups, depth = draw.choice((2, 4, 6)), draw.choice((1, 2)), draw.randint(1, 6)
+    head_dim = 8 * draw.randint(1, 6)
+    fields = {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": draw.randint(30, 200),
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "head_dim": head_dim,
+        "q_lora_rank": draw.randint(8, 60),
+        "o_groups": groups,
+        "o_lora_rank": draw.randint(8, 60),
+        "moe_intermediate_size": draw.randint(9, 90),
+        "n_routed_experts": draw.randint(2, 9),
+        "num_experts_per_tok": draw.randint(1, 2),
+        "index_n_heads": draw.randint(1, 4),
+        "index_head_dim": 8 * draw.randint(1, 4),
+        "index_topk": draw.randint(1, 9),
+        "partial_rotary_factor": draw.choice((0.25, 0.5)),
+        "max_position_embeddings": draw.choice((512, 4096)),
+        "sliding_window": draw.randint(5, 150),
+        "pad_token_id": 0,
+    }
+    kinds = ("sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention")
+    way = draw.choice(("ratios", "names", "pattern"))
+    if way == "ratios":
+        fields["compress_ratios"] = [draw.choice((0, 4, 128)) for _ in range(depth + draw.randint(0, 1))]
+    elif way == "names":
+        fields["layer_types"] = [draw.choice(kinds) for _ in range(depth)]
+    if draw.random() < 0.4:
+        fields["compress_rates"] = {kinds[1]: draw.randint(2, 9), kinds[2]: draw.randint(10, 60)}
+    if draw.random() < 0.4:
+        fields["mlp_layer_types"] = [draw.choice(("hash_moe", "moe")) for _ in range(depth)]
+    more = {"num_hash_layers": draw.randint(0, depth), "num_nextn_predict_layers": draw.randint(0, 2)}
+    return fields | some(draw, hc_mult=draw.randint(1, 5), tie_word_embeddings=draw.random() < 0.5, **more)
+
+
 DRAWN = {
     "llama": llama,
     "qwen2": qwen2,
@@ -993,6 +1031,8 @@ DRAWN = {
     "kimi_k2": deepseek_v3,
     "deepseek_v32": deepseek_v32,
     "glm_moe_dsa": glm_moe_dsa,
+    "deepseek_v4": deepseek_v4,
+    "deepseek_ref": deepseek_v4,
     "kimi_k25": kimi_k25,
     "mistral": mistral,
     "mixtral": mixtral,

@@ -11,18 +11,23 @@ from test_tensors import PUBLISHED, SMALL
 
 from memcalc.files.readers import read
 from memcalc.serving.engines import engine
+from memcalc.serving.engines.compressed import keeping
 
 ENGINE = engine("transformers")
 KEPT = ENGINE.kept
-WINDOWED = [name for name, fields in SMALL.items() if set(ask.windows(fields)) - {None}]
+COMPRESSED = [name for name in SMALL if name.startswith(("deepseek_v4", "deepseek_ref"))]
+WINDOWED = [name for name in SMALL if name not in COMPRESSED and set(ask.windows(SMALL[name])) - {None}]
 
 
 def expected(fields, batch, context):
     """The shapes memcalc gives each layer; transformers writes a latent as keys and values of one head."""
     layers = []
-    for layer in ENGINE.prepare(read(fields)).layers:
+    for layer in keeping(ENGINE.prepare(read(fields)), "now").layers:
         cached = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}
         one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(cached)
+        one_head |= {
+            name for name in ("self_attn.keys", "self_attn.values") if len(cached.get(name, ())) == 3
+        }
         cached |= {name: (batch, 1, *cached[name][1:]) for name in one_head}
         layers.append(tuple(cached.values()))
     return layers
@@ -30,7 +35,7 @@ def expected(fields, batch, context):
 
 def bytes_of(fields, batch, context):
     """16 bits a number; most states of linear attention have 32."""
-    tensors = ENGINE.cache(ENGINE.prepare(read(fields)), batch, context, ENGINE.defaults)
+    tensors = ENGINE.cache(keeping(ENGINE.prepare(read(fields)), "now"), batch, context, ENGINE.defaults)
     return sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in tensors)
 
 
@@ -85,6 +90,31 @@ def test_a_window_frees_memory_with_the_next_token_only(name):
     decoded = ask.run(model, 1, 199, 1)
     wide = read(fields).cache(1, 200, lambda context, kept: context if kept is None else min(context, kept))
     assert ask.bytes_allocated(decoded) == sum(2 * tensor.count for tensor in wide)
+
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_what_waits_keeps_the_pass_alive_until_the_next_token(name):
+    """After a prompt vectors and buffers hold every token; in decoding a window, and what waited and one."""
+    model, fields = ask.in_memory(SMALL[name]), SMALL[name]
+
+    def allocated(tokens_in_window, waiting):
+        total = 0
+        for layer in keeping(read(fields), "now").layers:
+            rate = dict(layer.parts)["self_attn"].compress_rate
+            for tensor in layer.cache(1, 200, lambda context, window: context):
+                size = tensor.shape[-1]
+                if "buffer" in tensor.name:
+                    total += 2 * waiting(rate) * size
+                else:
+                    plain = tensor.name in ("self_attn.keys", "self_attn.values")
+                    total += 2 * (tokens_in_window * size if plain else tensor.count)
+        return total
+
+    assert ask.bytes_allocated(ask.run(model, 1, 200)) == allocated(200, lambda rate: 200)
+    window = min(200, fields["sliding_window"])
+    decoded = ask.run(model, 1, 199, 1)
+    assert ask.bytes_allocated(decoded) == allocated(window, lambda rate: 199 % rate + 1)
 
 
 def test_the_small_configs_have_windows_of_every_kind():

@@ -48,6 +48,7 @@ READERS: Registry[Reader] = Registry(
         "kimi_k2": "deepseek:deepseek_v3",
         "deepseek_v32": "deepseek:deepseek_v32",
         "glm_moe_dsa": "deepseek:glm_moe_dsa",
+        **dict.fromkeys(("deepseek_v4", "deepseek_ref"), "deepseek_v4:deepseek_v4"),
         "kimi_k25": "kimi:kimi_k25",
         "mistral": "dense:mistral",
         "mixtral": "mixtral:mixtral",

@@ -199,8 +199,9 @@ class MindIE(OnNPUs):
 
     def prepare(self, model: Model) -> Model:
         """Refuse models that remember states."""
-        refuse_states(model, self.id)
-        return model
+        whole = super().prepare(model)
+        refuse_states(whole, self.id)
+        return whole
 
     def default_share(self, setting: Setting) -> float:
         """Take nine tenths: its own share is not published."""

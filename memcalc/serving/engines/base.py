@@ -10,6 +10,7 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
+from memcalc.serving.engines.compressed import refuse_compressed
 from memcalc.serving.engines.states import keeps_state
 
 if TYPE_CHECKING:
@@ -250,6 +251,7 @@ class Engine(ABC):
 
     def prepare(self, model: Model) -> Model:
         """Return the model as the engine loads it; most load what the checkpoint has."""
+        refuse_compressed(model, self.id)
         return model
 
     def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:

@@ -206,7 +206,7 @@ class LlamaCpp(Engine):
         """Return the model as today's GGUF files hold it."""
         from memcalc.files.gguf.model import gguf_model
 
-        return gguf_model(model)
+        return gguf_model(super().prepare(model))
 
     def default_parallelism(self, devices: int) -> ServingParallelism:
         """Spread the layers over the devices: --split-mode layer."""

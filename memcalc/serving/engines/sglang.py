@@ -275,7 +275,7 @@ class SGLang(Engine):
     def prepare(self, model: Model) -> Model:
         """Return a model as it is loaded; refuse one whose states no file of its own shows."""
         refuse_unserved(model, UNSERVED, self.title)
-        return without_tables(model)
+        return without_tables(super().prepare(model))
 
     def split(self, size: int, slot: int, options: Mapping[str, int]) -> tuple[int, int] | None:
         """Return the bytes of a pool that are left for tokens, and the requests that states have slots for.

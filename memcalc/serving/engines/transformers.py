@@ -29,6 +29,8 @@ from memcalc.serving.engines.base import (
     refuse_cut_blocks,
     refuse_uneven,
 )
+from memcalc.serving.engines.compressed import is_compressed
+from memcalc.serving.engines.transformers_eager import eager_attention, kept_by_slices
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -175,7 +177,15 @@ class Transformers(Engine):
         return ServingParallelism(pp=devices)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that its tensor-parallel plan cannot cut."""
+        """Refuse ranks that its tensor-parallel plan cannot cut.
+
+        Raises:
+            BadInputError: it cannot, or the plan of this model's class cuts experts alone.
+
+        """
+        if parallelism.tp > 1 and is_compressed(model):
+            remedy = "its class cuts experts alone; leave --tp out"
+            raise BadInputError("--tp", f"1 for {model.model_type}", parallelism.tp, remedy)
         refuse_uneven(model, parallelism, self.id, replicates=False)
         refuse_cut_blocks(model, parallelism, rule, self.id)
 
@@ -244,6 +254,9 @@ class Transformers(Engine):
             yield from without_parts(rank, tokens, batch)
             return
         layers = widest_layer(rank, tokens)
+        if is_compressed(rank.stage):
+            yield from eager_attention(rank, batch, prompt)
+            yield from kept_by_slices(rank, batch, prompt)
         logits = prompt_logits(rank, batch * prompt) if self.behaviour.prompt_logits else None
         if logits is not None and logits.bytes > layers.bytes:
             yield logits  # the layers are done when the head begins: the larger of the two counts

@@ -195,7 +195,7 @@ class VLLM(Engine):
         """Return a model as it is loaded; refuse one that this release has no class for."""
         gone = DROPPED if self.since(0, 24) else frozenset()
         refuse_unserved(model, UNSERVED | gone, f"{self.title} {self.release}")
-        return without_tables(model)
+        return without_tables(super().prepare(model))
 
     def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
         """Return what a request takes of the pool in blocks."""
