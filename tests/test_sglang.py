@@ -225,6 +225,19 @@ def test_other_windows_are_kept_whole(name, cell):
     assert held(name, 4096) == 4096 * cell
 
 
+def test_gemma_4_has_a_pool_for_its_windows():
+    """10 layers of 4 heads x 512 hold every token, 50 of 16 heads x 256 hold 0.8 of them."""
+    full, windowed = 10 * 2 * 4 * 512 * 2, 50 * 2 * 16 * 256 * 2
+    assert held("google/gemma-4-31B", 8000) == 8000 * full + 6400 * windowed
+    with pytest.raises(MemcalcError, match=r"^--engine-version: expected 0.5.20 or newer, given '0.5.18'; "):
+        held("google/gemma-4-31B", 8000, engine_version="0.5.18")
+
+
+def test_caches_that_layers_share_are_refused():
+    with pytest.raises(MemcalcError, match="some share one'; which of its cells they get is not known"):
+        held("google/gemma-4-E4B", 8000)
+
+
 # ---- copies of attention ----
 
 

@@ -378,3 +378,11 @@ def test_gemma_4_prints_what_0_20_did():
     assert (round(old / 1000), round(new / 10_000)) == (55, 53)
     with pytest.raises(MemcalcError, match="pages equal is not understood"):
         serve("google/gemma-4-31B", engine_version="0.17", **asked)
+
+
+def test_gemma_4_prints_what_a_log_of_2026_05_has():
+    """github.com/alvarobartt/hf-mem/pull/61: 24.54 GiB hold 26,800 tokens, 60 layers of pages of one size."""
+    options = {"kv_cache_memory": "24.54GiB"}
+    asked = {"context": 8192, "engine": "vllm", "on": "1x h100-80g", "engine_options": options}
+    pool = serve("google/gemma-4-31B", engine_version="0.20", **asked).kv_pool
+    assert pool.tokens == 26_800

@@ -86,8 +86,19 @@ __all__ = ["SGLang"]
 
 UNMEASURED = "the count of vLLM's passes, for which no figure of SGLang was found"
 
-TWO_POOLS = ("gpt_oss",)
-ONE_POOL = ("gemma2", "gemma3", "gemma3_text", "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_moe")
+# models whose windows get a pool of their own, of those that have a reader (configs/model_config.py,
+# is_hybrid_swa_model, read 2026-11); all others keep every token in every layer
+TWO_POOLS = (
+    "gpt_oss",
+    "gemma4",
+    "gemma4_text",
+    "gemma4_unified",
+    "laguna",
+    "llama4",
+    "mimo_v2_flash",
+    "step3p7",
+)
+TWO_POOLS_SINCE = (0, 5, 20)  # all but gpt_oss, whose releases were read one by one
 MILLION = 10**6
 # models whose class cuts attention among fewer ranks than the rest (layers/dp_attention.py), since 0.5.9 the
 # embedding, too
@@ -211,11 +222,23 @@ class SGLang(Engine):
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({"mxfp4"}))
         if parallelism.attention_dp > 1:
             self.refuse_uncopied(model)
-        if model.windows and model.model_type not in (*TWO_POOLS, *ONE_POOL):
-            expected = f"a model without sliding windows, or one of {', '.join((*TWO_POOLS, *ONE_POOL))}"
-            remedy = "it is not known whether this one's windows get a pool of their own"
-            given = f"{model.model_type} with a window of {min(model.windows)}"
-            raise BadInputError("--engine sglang", expected, given, remedy)
+        self.refuse_unknown_pools(model)
+
+    def refuse_unknown_pools(self, model: Model) -> None:
+        """Refuse windows and shared caches of which it is not known how many cells they get.
+
+        Raises:
+            BadInputError: This is such a model, or the release is too old.
+
+        """
+        if any(getattr(part, "borrows", False) for layer in model.layers for _, part in layer.parts):
+            remedy = "which of its cells they get is not known"
+            expected = "a model whose layers have a cache of their own"
+            raise BadInputError("--engine sglang", expected, f"{model.model_type}, some share one", remedy)
+        newer = model.windows and model.model_type in TWO_POOLS and model.model_type != "gpt_oss"
+        if newer and not self.since(*TWO_POOLS_SINCE):
+            remedy = f"how older ones keep windows of {model.model_type} was not read: name a later one"
+            raise BadInputError("--engine-version", "0.5.20 or newer", self.release, remedy)
 
     def refuse_uncopied(self, model: Model) -> None:
         """Refuse copies of attention in models and releases for which it is not known what they copy.
@@ -326,7 +349,8 @@ class SGLang(Engine):
 
         Before sgl-project/sglang#11309 the keys of indexers were not in them.
         """
-        if stage.model_type in TWO_POOLS and self.rules.windows and stage.windows:
+        has_pool = self.rules.windows if stage.model_type == "gpt_oss" else stage.model_type in TWO_POOLS
+        if has_pool and stage.windows:
             ratio = round(options["swa_full_tokens_ratio"] * MILLION)
             needed = ceil_div(least(tokens, max(stage.windows)) * MILLION, ratio)
             first = tokens + needed - least(tokens, needed)  # the larger one, as the page can write it
