@@ -36,6 +36,8 @@ __all__ = [
 LARGEST = 2**53  # no model and no machine comes near; beyond it floats and JavaScript lose whole numbers
 LONGEST_TEXT = 200  # characters of a text that was given: a path shows its file
 LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES, LONGEST_LINE = 200, 700, 300, 980  # characters
+LONGEST_OF_A_FILE = 300  # of a line about a file; one about an option shows all choices that there are
+LEAST = (60, 80, 60, 70)  # of it, what is left of the field, what was expected, what was given, what to do
 
 
 class Described:
@@ -78,17 +80,53 @@ class RefusalError(MemcalcError):
 
     def __str__(self) -> str:
         every = (self, *self.others)
-        line = "; ".join(one.line for one in every)
-        if len(line) <= LONGEST_LINE or len(every) == 1:
+        line, limit = "; ".join(one.line for one in every), max(one.limit for one in every)
+        if len(line) <= limit or len(every) == 1:
             return line
-        room = LONGEST_LINE // len(every) - 2
-        return "; ".join(one.brief(room) for one in every)
+        if limit == LONGEST_OF_A_FILE and len({one.expected for one in every}) == 1:
+            return self.together(limit)
+        room = limit // len(every) - 2
+        return shortened("; ".join(one.brief(max(room, LEAST[0])) for one in every), limit)
+
+    @property
+    def limit(self) -> int:
+        """How long the line may be."""
+        return LONGEST_LINE if self.field.startswith("--") else LONGEST_OF_A_FILE
 
     @property
     def line(self) -> str:
         """The line that says this fault alone."""
         whole = self.cut_at(LONGEST_PROSE)
-        return whole if len(whole) <= LONGEST_LINE else self.cut_at(LONGEST_NAME)
+        if len(whole) <= self.limit:
+            return whole
+        return self.fitted() if self.limit == LONGEST_OF_A_FILE else self.cut_at(LONGEST_NAME)
+
+    def fitted(self) -> str:
+        """Return the line of a file: what was given is cut first, then what was expected, then the rest."""
+        said = [
+            shortened(self.field, LONGEST_NAME),
+            shortened(self.expected, LONGEST_PROSE),
+            shown(self.given),
+            shortened(self.remedy, LONGEST_PROSE),
+        ]
+        for place in (2, 1, 3, 0):
+            excess = len(joined(*said)) - LONGEST_OF_A_FILE
+            if excess > 0:
+                said[place] = shortened(said[place], max(LEAST[place], len(said[place]) - excess))
+        return joined(*said)
+
+    def together(self, limit: int) -> str:
+        """Return the line that says several faults of one kind, as many by name as it has room for."""
+        every = (self, *self.others)
+        named = [shortened(f"{one.field} {shown(one.given, 20)}", LEAST[0]) for one in every]
+        remedy = shortened(min((one.remedy.replace(one.field, "each") for one in every), key=len), LEAST[1])
+        while True:
+            more = len(every) - len(named)
+            rest = f" and {more} more" if more else ""
+            line = f"{', '.join(named)}{rest}: expected {shortened(self.expected, 100)}; {remedy}"
+            if len(line) <= limit or len(named) == 1:
+                return line
+            named.pop()
 
     def brief(self, limit: int) -> str:
         """Return what matters most of the line: what was likely meant, or else what was expected."""
@@ -99,7 +137,7 @@ class RefusalError(MemcalcError):
         """Return the line with prose that is cut at a limit."""
         field, given = shortened(self.field, LONGEST_NAME), shown(self.given)
         expected, remedy = shortened(self.expected, limit), shortened(self.remedy, limit)
-        return f"{field}: expected {expected}, given {given}; {remedy}"
+        return joined(field, expected, given, remedy)
 
 
 class BadInputError(RefusalError, ValueError):
@@ -201,6 +239,11 @@ class Faults:
             first, *others = by_line.values()
             first.others = tuple(others)
             raise first
+
+
+def joined(field: str, expected: str, given: str, remedy: str) -> str:
+    """Return the four facts as a line."""
+    return f"{field}: expected {expected}, given {given}; {remedy}"
 
 
 def at_least_one(name: str, value: object) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
-from memcalc.files.readers import read
+from memcalc.files.readers import READERS, read
 from memcalc.files.source import Source
 from memcalc.serving import serve
+from tests.changed_configs import inside, known_configs, objects, planted
 
 PUBLIC = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))[
     "models"
@@ -104,6 +105,113 @@ MEMORY = [  # what may be a size, a switch or a kind of layer that the class doe
     (LLAMA, {"pad_vocab_size_multiple": 1000}, "pad_vocab_size_multiple"),
     (GLM, {"layer_types": ["sliding_attention"] * 78}, "layer_types"),
 ]
+
+
+# What stands in files of any type: transformers 4.2x to 4.57 wrote the whole of its base class, tools theirs.
+ANYWHERE = {
+    **dict.fromkeys(("_attn_implementation_autoset", "_flash_attn_2_enabled", "_from_model_config"), True),
+    **dict.fromkeys(("do_sample", "early_stopping", "remove_invalid_values", "renormalize_logits"), True),
+    **dict.fromkeys(("return_dict", "return_dict_in_generate", "output_scores", "use_return_dict"), True),
+    **dict.fromkeys(("output_attentions", "output_hidden_states", "gradient_checkpointing"), True),
+    **dict.fromkeys(
+        ("torchscript", "use_bfloat16", "use_cache", "tie_encoder_decoder", "tf_legacy_loss"), False
+    ),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id"), 2),
+    **dict.fromkeys(("image_start_token_id", "video_end_token_id", "audio_token_index"), 151_339),
+    **dict.fromkeys(("max_length", "max_new_tokens", "min_length", "num_beams", "num_beam_groups"), 20),
+    **dict.fromkeys(("num_return_sequences", "no_repeat_ngram_size", "top_k", "forced_bos_token_id"), 5),
+    **dict.fromkeys(
+        ("max_seq_len", "max_seq_length", "seq_length", "max_sequence_length", "model_max_length"), 4096
+    ),
+    **dict.fromkeys(("temperature", "top_p", "typical_p", "repetition_penalty", "length_penalty"), 0.7),
+    **dict.fromkeys(("dropout", "hidden_dropout_prob", "attention_probs_dropout_prob", "layerdrop"), 0.1),
+    **dict.fromkeys(
+        ("use_flash_attn", "use_flash_attention", "use_liger_kernel", "use_sdpa", "torch_compile"), True
+    ),
+    **dict.fromkeys(
+        ("fuse_rms_norm", "fuse_swiglu", "fused_rmsnorm", "unsloth_fixed", "low_cpu_mem_usage"), True
+    ),
+    "suppress_tokens": [1, 2],
+    "begin_suppress_tokens": [220, 50_256],
+    "bad_words_ids": [[5]],
+    "exponential_decay_length_penalty": [5, 1.1],
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+    "pruned_heads": {},
+    "task_specific_params": {"text-generation": {"max_length": 50}},
+    "problem_type": "single_label_classification",
+    "_name_or_path": "unsloth/x",
+    "torch_dtype": "bfloat16",
+    "unsloth_version": "2026.4.7",
+    "cache_implementation": "hybrid",
+    "transformers.js_config": {"dtype": "q4", "use_external_data_format": {"model.onnx": 2}},
+    "mergekit": {"merge_method": "slerp"},
+    "quantization": {"group_size": 64, "bits": 4},
+    "neftune_noise_alpha": 5,
+    "rope_theta": 10_000.0,
+    "vocab_file": "tokenizer.model",
+    "type_vocab_size": 16,
+}
+
+
+@pytest.mark.parametrize("model_type", READERS)
+def test_what_files_of_any_type_have_changes_none(model_type):
+    """In the config, in its text model's, and in its tower's."""
+    fields = known_configs()[model_type][0]
+    plain = read(fields)
+    for path in objects(fields):
+        if path and path[-1] not in ("text_config", "vision_config"):
+            continue
+        model = read(planted(fields, path, {**ANYWHERE, **inside(fields, path)}))
+        assert (model.layers, model.outside, model.vision) == (plain.layers, plain.outside, plain.vision)
+
+
+# As published, 2026-11: LiquidAI/LFM2-2.6B (in jwalin-shah/voice-engine-swift, GitHub), tencent/Hunyuan's
+# reprompt of HunyuanImage-2.1 (ai-dynamo/aiconfigurator), LG's EXAONE 4.0, zai-org/GLM-4.5V
+# (sdpython/onnx-diagnostic).
+MAKERS = [
+    (
+        "lfm2",
+        {"block_use_swiglu": True, "block_use_xavier_init": True, "conv_use_xavier_init": True}
+        | {"use_pos_enc": True, "block_mlp_init_scale": 1.0, "block_norm_eps": 1e-05, "tie_embedding": True},
+        {"block_dim": "hidden_size", "conv_dim": "hidden_size", "num_heads": "num_attention_heads"},
+    ),
+    (
+        "hunyuan_v1_dense",
+        {
+            "use_qk_norm": True,
+            "use_cla": False,
+            "cla_share_factor": 2,
+            "dense_list": [4096, 0],
+            "class_num": 0,
+        }
+        | {"org_vocab_size": 128_167, "pool_type": "last", "norm_type": "rms", "use_rotary_pos_emb": True}
+        | {"add_classification_head": False, "im_start_id": 4, "mask_init_id": 12, "pad_id": 127_961},
+        {"attention_head_dim": "head_dim"},
+    ),
+    ("exaone4", {"reorder_qk_norm": True}, {}),
+]
+
+
+@pytest.mark.parametrize(("model_type", "added", "restated"), MAKERS)
+def test_what_makers_write_of_their_own_changes_nothing(model_type, added, restated):
+    fields = next(one for one in known_configs()[model_type] if one.get("tie_word_embeddings") is not False)
+    own = {other: fields[field] for other, field in restated.items()}
+    assert list(read({**fields, **added, **own}).weights()) == list(read(fields).weights())
+    for other, value in own.items():
+        with pytest.raises(BadInputError, match=other):
+            read({**fields, **added, other: value + 1})
+
+
+def test_exaone_spells_its_period_with_letters():
+    """Three layers of four have a window, as with the number."""
+    fields = {**known_configs()["exaone4"][0], "num_hidden_layers": 8, "sliding_window": 99}
+    fields.pop("layer_types", None)
+    letters, number = (read({**fields, "sliding_window_pattern": one}) for one in ("LLLG", 4))
+    assert letters.layers == number.layers
+    assert len(set(letters.layers)) == 2
+    with pytest.raises(BadInputError, match="sliding_window_pattern"):
+        read({**fields, "sliding_window_pattern": "GLLL"})
 
 
 def fields_of(name):

@@ -259,12 +259,13 @@ class Config:
     def says_nothing(self, field: str, value: object) -> bool:
         """Whether a field was read, says "none", stands at its class's default, or cannot change memory."""
         name = self.aliases.get(field, field)
-        if name in self.read or value in EMPTY or field in harmless_fields():
+        if name in self.read or value in EMPTY or field in harmless_fields() or field.endswith(TOKENS):
             return True
         default = self.defaults.get(name)
         return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 
+TOKENS = ("_token_id", "_token_ids", "_token_index")  # numbers of tokens with a meaning: no sizes
 EMPTY: tuple[object, ...] = (None, False, 0, "", [], {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.errors import BadInputError
 from memcalc.files.config import Config
 from memcalc.files.config_classes import config_class, stem
 from memcalc.ledger.registry import Registry
@@ -189,9 +190,23 @@ def as_its_class(model: Model, config: Config) -> Model:
     return with_head_of(model, first, fields)
 
 
+def check_rotation(model: Model) -> None:
+    """Refuse heads of which a single value is rotated: classes of transformers then cache two."""
+    if model.rotary_positions is None:
+        return
+    for part in {part for layer in set(model.layers) for _, part in layer.parts}:
+        rotated = getattr(part, "rope_dim", 0)
+        rotated = getattr(part, "head_dim", 0) if rotated is None else rotated
+        if rotated == 1:
+            field = "head_dim" if hasattr(part, "head_dim") else "qk_rope_head_dim"
+            remedy = "correct it, or what it follows from: hidden_size, heads, partial_rotary_factor"
+            raise BadInputError(field, "at least 2 rotated values in a head", rotated, remedy)
+
+
 def finished(reader: Reader, config: Config, name: str) -> Model:
     """Return what a reader makes of a config, once it is known that nothing of it was passed over unnamed."""
     model = as_its_class(reader(config, name), config)
+    check_rotation(model)
     unread, assumed = config.unread(), tuple(f"{name} {value}" for name, value in config.assumed.items())
     if not (unread or assumed):
         return model

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["kimi_linear"]
 
+INSIDE = ("num_heads", "head_dim", "short_conv_kernel_size", "full_attn_layers", "kda_layers")
 KINDS = ("linear_attention", "full_attention")
 
 
@@ -41,7 +42,9 @@ def kimi_linear(config: Config, name: str) -> Model:
         config.optional("q_lora_rank"),
         bias=config.flag("attention_bias"),
     )
-    depth, stated = config.size("num_hidden_layers"), config.mapping("linear_attn_config")
+    depth, inside = config.size("num_hidden_layers"), config.nested("linear_attn_config", None)
+    inside.read.update(INSIDE)  # what else stands there is refused with the rest
+    stated = inside.fields
     count, size, kernel = (
         linear_size(config, field, stated.get(other), other)
         for field, other in (

@@ -90,6 +90,12 @@ def layers(config: Config, kinds: Sequence[str], mlps: Sequence[Part]) -> list[L
     """Return the layers, each with its feed-forward part."""
     config.restates("tie_embedding", config.flag("tie_word_embeddings"))
     width = config.size("hidden_size")
+    heads = config.size("num_attention_heads")
+    own = {"block_dim": width, "conv_dim": width, "num_heads": heads, "block_use_swiglu": True}
+    for field, value in own.items():  # as published: the class passes all of these over
+        config.restates(field, value)
+    for field in ("block_use_xavier_init", "conv_use_xavier_init", "use_pos_enc"):
+        config.has(field)
     short = ShortConvolution(width, config.size("conv_L_cache"), config.flag("conv_bias"))
     attention, norm = gqa(config, qk_norm=True), Norm(width)
 
@@ -106,7 +112,7 @@ def inner_width(config: Config) -> int:
     Raises
     ------
     BadInputError
-        The factor is no number above 0.
+        The factor is no number above 0, or nothing is left of the width.
 
     """
     config.has("intermediate_size")
@@ -115,10 +121,12 @@ def inner_width(config: Config) -> int:
     config.has("block_multiple_of")
     if not config.flag("block_auto_adjust_ff_dim"):
         return inner
+    if inner == 1:
+        raise BadInputError("block_ff_dim", "at least 2: two thirds are built", inner, "correct config.json")
     inner = 2 * inner // 3
     if factor is None:
         return inner
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= 2**20:
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor * inner <= 2**53:
         raise BadInputError("block_ffn_dim_multiplier", "a number above 0", factor, "correct config.json")
     each = config.size("block_multiple_of")
     return -(-int(factor * inner) // each) * each

@@ -6,6 +6,7 @@ What a class of transformers builds is written down here; its fields and their d
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,6 +63,8 @@ def where_listed(config: Config, *, usual: str = "full_attention") -> tuple[int 
 def stated_period(config: Config, usual: int) -> tuple[int | None, ...]:
     """Return each layer's window where every n-th has none, and the config may say n."""
     stated = config.value("sliding_window_pattern")
+    if isinstance(stated, str) and re.fullmatch("L+G", stated):  # as EXAONE 4 has it: local, and global
+        return periodic_windows(config, len(stated))
     return periodic_windows(config, config.size("sliding_window_pattern") if stated else usual)
 
 
@@ -177,6 +180,11 @@ def dots(config: Config) -> Part:
 
 
 # What tells one decoder from another
+
+
+def check_hunyuan(config: Config) -> None:
+    """Refuse heads of Hunyuan that have two widths."""
+    config.restates("attention_head_dim", head_counts(config)[2])
 
 
 def check_minimax(config: Config) -> None:
@@ -323,7 +331,7 @@ DECODERS: dict[str, Decoder] = {
     "cohere2": Decoder(ONE_NORM, windows=partial(stated_period, usual=4)),
     "glm": Decoder(out_bias=False),
     "glm4": Decoder((*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm"), out_bias=False),
-    "exaone4": Decoder(AFTER, qk_norm=True, windows=exaone_windows),
+    "exaone4": Decoder(AFTER, qk_norm=True, windows=exaone_windows, restated=(("reorder_qk_norm", True),)),
     "stablelm": Decoder(
         layer_norm=True,
         qkv_bias="use_qkv_bias",
@@ -376,7 +384,17 @@ DECODERS: dict[str, Decoder] = {
     ),
     "persimmon": CLASSIC._replace(rotated=True, qk_norm="qk_layernorm", norm_bias=True),
     "arcee": Decoder(gated=False, check=check_head_width),
-    "hunyuan_v1_dense": Decoder(qk_norm=True),
+    "hunyuan_v1_dense": Decoder(
+        qk_norm=True,
+        check=check_hunyuan,
+        restated=(
+            ("use_qk_norm", True),
+            ("use_cla", False),
+            ("use_rotary_pos_emb", True),
+            ("add_classification_head", False),
+        ),
+        harmless=("cla_share_factor", "dense_list", "num_media_embeds", "org_vocab_size"),
+    ),
     # text models inside of models that see
     "qwen2_vl_text": QWEN2_VL,
     "qwen2_5_vl_text": QWEN2_VL,

@@ -225,8 +225,11 @@ class Transformers(Engine):
         return model.map_layers(as_kept) if any(hasattr(part, "in_transformers") for part in parts) else model
 
     def kept(self, context: int, window: int | None) -> int:
-        """Keep window - 1 tokens: the current one is added while it is attended to."""
-        return context if window is None else least(context, window - 1)
+        """Keep window - 1 tokens: the current one is added while it is attended to.
+
+        Of a window of one token the class keeps all of them: its slice begins at minus nothing.
+        """
+        return context if window is None or window == 1 else least(context, window - 1)
 
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield the cache, in which some classes have the states of linear attention in the model's dtype."""
