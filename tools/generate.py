@@ -36,6 +36,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "machines.md": pages.machines,
     "models.md": pages.models,
     "symbols.md": pages.symbols,
+    "types.md": pages.types,
 }
 """Below _build/generated: `static/` is served with the pages, the rest may be included by them."""
 SERVED: Mapping[str, Callable[[], str]] = calculator.files()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from memcalc.data.units import hundredths
+from memcalc.errors import MemcalcError
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
+from memcalc.files.readers import READERS
 from memcalc.files.sources import source
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve
@@ -18,6 +23,7 @@ from memcalc.show.figure import bars
 from memcalc.show.tables import table
 
 if TYPE_CHECKING:
+    from memcalc.ledger.parts import Part
     from memcalc.serving import ServingEstimate
 
 CONTEXT, GIB = 8192, 2**30
@@ -138,6 +144,62 @@ def models() -> str:
         for model in [load_model(name)]
     ]
     return f"{table(rows)!r}\n"
+
+
+KEPT = {  # what a part of a layer keeps of a text
+    "GQA": "keys and values",
+    "MLA": "latent",
+    "Indexer": "indexer keys",
+    "CompressedAttention": "compressed entries",
+    "DeltaNet": "state (gated delta rule)",
+    "KimiDelta": "state (Kimi delta attention)",
+    "Mamba": "state (Mamba-1)",
+    "Mamba2": "state (Mamba-2)",
+    "ShortConvolution": "state (short convolution)",
+    "LightningAttention": "state (lightning attention)",
+}
+SERVED: tuple[EngineName, ...] = ("transformers", "vllm", "sglang", "llama.cpp")
+
+
+def types() -> str:
+    """Return the table of every model type that has a reader, as Markdown."""
+    known = {str(source(name).fields["model_type"]): name for name in reversed(catalogue())}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        rows = [row_of_type(name, known.get(name), path) for name in sorted(READERS)]
+    return f"{table(rows)!r}\n"
+
+
+def row_of_type(name: str, example: str | None, path: Path) -> dict[str, object]:
+    """Return what is known of a model type: what its layers keep, and which engines have a rule for it.
+
+    A model of the catalogue stands for it, else its class's own defaults.
+    """
+    path.write_text(json.dumps({"model_type": name}), encoding="utf-8")
+    asked = example or path
+    row: dict[str, object] = {"`model_type`": f"`{name}`", "for example": short(example) if example else ""}
+    try:
+        model = load_model(asked)
+    except MemcalcError:
+        return row | {"its layers keep": "as its config says"} | dict.fromkeys(SERVED, "")
+    parts = {kept_by(part): None for layer in model.layers for _, part in layer.remembering}
+    windows = ", some in a window" if model.windows else ""
+    row["its layers keep"] = (", ".join(parts) or "nothing") + windows
+    return row | {engine: "yes" if answers(asked, engine) else "no" for engine in SERVED}
+
+
+def kept_by(part: Part) -> str:
+    """Return what a part of a layer keeps, in the words of its class or of the nearest one above it."""
+    return next(KEPT[kind.__name__] for kind in type(part).__mro__ if kind.__name__ in KEPT)
+
+
+def answers(asked: str | Path, engine: EngineName) -> bool:
+    """Say whether an engine has a rule for a model."""
+    try:
+        serve(asked, context=1024, engine=engine, weights="Q8_0" if engine == "llama.cpp" else "bf16")
+    except MemcalcError:
+        return False
+    return True
 
 
 def machines() -> str:
