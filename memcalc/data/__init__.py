@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # `import memcalc` loads this module, and typing takes longer than all the rest
 if TYPE_CHECKING:
     from typing import TextIO
 
