@@ -46,6 +46,7 @@ REFUSED_OF_TYPE = {
         for field in ("head_dim", "hidden_size", "num_attention_heads")
     },
     ("opt", "hidden_size"): "embeddings of another width than the stream's",
+    ("llava_next", "text_config.num_attention_heads"): "heads of one number, which cannot be rotated",
     ("qwen2_vl", "vision_config.hidden_size"): "a tower whose vectors are of another width",
 }
 # Moonshot's own names of the tower's fields: transformers does not read them at all.
@@ -54,6 +55,11 @@ MOONSHOT = ("hidden_size", "intermediate_size", "num_hidden_layers", "pos_emb_he
 BEYOND = {
     (
         "mistral3",
+        "null",
+        "text_config.num_key_value_heads",
+    ): "transformers 4 took it for as many as query heads",
+    (
+        "llava_next",
         "null",
         "text_config.num_key_value_heads",
     ): "transformers 4 took it for as many as query heads",

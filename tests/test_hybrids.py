@@ -123,7 +123,7 @@ KIMI = record("moonshotai/Kimi-Linear-48B-A3B-Instruct").fields
 @pytest.mark.parametrize(
     ("fields", "changed", "refused"),
     [
-        (GEMMA, {"audio_config": {"hidden_size": 1024}}, "audio_config"),
+        (GEMMA, {"audio_config": {"subsampling_conv_channels": [128]}}, "subsampling_conv_channels"),
         (
             GEMMA,
             {"text_config": {**GEMMA["text_config"], "num_kv_shared_layers": 42}},

@@ -168,18 +168,39 @@ LLAMA4 = {
     **ONE_FOR_ALL,
     "model.layers.{layer}.mlp.": "model.layers.{layer}.feed_forward.",
 }
-VISUAL = {  # towers of blocks that keep queries, keys and values together
-    "vision_tower.patches.": "vision_tower.patch_embed.proj.",
-    "vision_tower.positions.": "vision_tower.embeddings.position_embedding.",
-    **{f"{VISION}self_attn.{letter}_proj.": f"{VISION}attn.qkv." for letter in "qkv"},
-    f"{VISION}self_attn.o_proj.": f"{VISION}attn.proj.",
-    f"{VISION}self_attn.": f"{VISION}attn.",
-    f"{VISION}input_layernorm.": f"{VISION}norm1.",
-    f"{VISION}post_attention_layernorm.": f"{VISION}norm2.",
-    "vision_tower.layers.": "vision_tower.blocks.",
+BLOCK, ENCODER, LAYER = (
+    f"vision_tower.{each}.{{layer}}." for each in ("blocks", "encoder.layers", "encoder.layer")
+)
+PIXTRAL = "vision_tower.transformer.layers.{layer}."
+TOWERS = {  # parts of the towers of readers/towers.py that families do not call as the ledger does
+    **{f"{BLOCK}attn.{letter}_proj.": f"{BLOCK}attn.qkv." for letter in "qkv"},
+    f"{BLOCK}attn.o_proj.": f"{BLOCK}attn.proj.",
+    f"{ENCODER}self_attn.o_proj.": f"{ENCODER}self_attn.out_proj.",
+    f"{LAYER}attention.o_proj.": f"{LAYER}attention.projection_layer.",
+    **{
+        f"{layer}mlp.{ours}_proj.": f"{layer}mlp.{theirs}."
+        for layer in (ENCODER, LAYER)
+        for ours, theirs in (("up", "fc1"), ("down", "fc2"))
+    },
+    **{f"{LAYER}lambda_{number}.value": f"{LAYER}lambda_{number}" for number in (1, 2)},
+    "vision_tower.embeddings.position_embeddings.weight": "vision_tower.embeddings.position_embeddings",
+    **{
+        f"vision_tower.{each}.value": f"vision_tower.{each}"
+        for each in (
+            "embeddings.class_embedding",
+            "embeddings.cls_token",
+            "embeddings.mask_token",
+            "head.probe",
+        )
+    },
+    "image_newline.value": "image_newline",
+    "multi_modal_projector.query.value": "multi_modal_projector.query",
+    **{
+        f"{of}.in_proj.{end}": f"{of}.in_proj_{end}"
+        for of in ("vision_tower.head.attention", "multi_modal_projector.cross_attn.multihead_attn")
+        for end in ("weight", "bias")
+    },
 }
-FC_12 = {f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc1.", f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc2."}
-GLM_V = Spelling({"model.": "model.language_model.", **VISUAL, "vision_tower.": "model.visual."})
 GPT2 = Spelling(
     {
         "model.embed_tokens.": "transformer.wte.",
@@ -194,6 +215,19 @@ GPT2 = Spelling(
     },
     turned=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
 )
+
+
+def seen(text: str, **roots: str) -> Spelling:
+    """Return the words of a type that sees: where its text model stands, its tower, and what joins them."""
+    beyond = {f"{ours}.": f"{theirs}." for ours, theirs in roots.items()}
+    return Spelling({"model.": f"{text}.", **TOWERS, **beyond})
+
+
+LLAVA = Spelling({**TEXT, **TOWERS})
+IN_MODEL = {each: f"model.{each}" for each in ("vision_tower", "multi_modal_projector")}
+IDEFICS3 = seen("model.text_model", vision_tower="model.vision_model", connector="model.connector")
+GLM_V = seen("model.language_model", vision_tower="model.visual")
+FC_12 = {f"{BLOCK}mlp.up_proj.": f"{BLOCK}mlp.fc1.", f"{BLOCK}mlp.down_proj.": f"{BLOCK}mlp.fc2."}
 SPELLINGS: dict[str, Spelling] = {
     "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
     "gpt2": GPT2,
@@ -350,11 +384,23 @@ SPELLINGS: dict[str, Spelling] = {
         }
     ),
     "qwen3_5_moe_text": Spelling(SHARED_EXPERT),
-    "qwen2_vl": Spelling({**FC_12, **VISUAL, "vision_tower.": "visual."}),
-    "qwen2_5_vl": Spelling({**VISUAL, "vision_tower.": "visual."}),
+    "qwen2_vl": Spelling({**FC_12, **TOWERS, "vision_tower.": "visual."}),
+    "qwen2_5_vl": Spelling({**TOWERS, "vision_tower.": "visual."}),
     "glm4v_text": Spelling(GATE_UP),
     "glm_ocr_text": Spelling(GATE_UP),
     **dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glm_ocr"), GLM_V),
+    **dict.fromkeys(("llava", "llava_next", "llava_onevision", "internvl", "paligemma", "aria"), LLAVA),
+    **dict.fromkeys(("idefics3", "smolvlm"), IDEFICS3),
+    **dict.fromkeys(("cohere2_vision", "lfm2_vl"), seen("model.language_model", **IN_MODEL)),
+    "aria_text": Spelling(
+        {
+            "mlp.gate.": "mlp.router.",
+            "experts.{expert}.gate_proj.weight": "experts.fc1.weight",
+            "experts.{expert}.up_proj.weight": "experts.fc1.weight",
+            "experts.{expert}.down_proj.weight": "experts.fc2.weight",
+        },
+        turned=("experts.fc1.weight", "experts.fc2.weight"),
+    ),
     "qwen3_5": Spelling(QWEN_VL),
     "qwen3_5_moe": Spelling({**QWEN_VL, **SHARED_EXPERT}),
     "qwen3_vl": Spelling(QWEN_VL),
@@ -438,6 +484,9 @@ SPELLINGS: dict[str, Spelling] = {
             "vision_tower.layers.": "vision_tower.encoder.layers.",
             "vision_tower.": "model.vision_tower.",
             "embed_vision.": "model.embed_vision.",
+            "per_dim_scale.value": "per_dim_scale",
+            "audio_tower.": "model.audio_tower.",
+            "embed_audio.": "model.embed_audio.",
         }
     ),
     "llama4_text": Spelling(LLAMA4, turned=("experts.gate_up_proj", "experts.down_proj")),
@@ -456,6 +505,15 @@ SPELLINGS: dict[str, Spelling] = {
             "vision_tower.": "vision_model.",
         },
         turned=("experts.gate_up_proj", "experts.down_proj"),
+    ),
+    "gemma4_unified_text": Spelling(GEMMA4),
+    "gemma4_unified": Spelling(
+        {
+            **GEMMA4,
+            "model.": "model.language_model.",
+            "vision_embedder.pos_embedding.weight": "vision_embedder.pos_embedding",
+            **{f"{each}.": f"model.{each}." for each in ("vision_embedder", "embed_vision", "embed_audio")},
+        }
     ),
     "kimi_k25": Spelling(
         {

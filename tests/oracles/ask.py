@@ -130,6 +130,7 @@ SEEING = (
     *("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.", "model.visual."),
     *("model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
     *("vision_model.", "multi_modal_projector."),
+    *("model.vision_model.", "model.connector.", "model.image_newline", "model.vision_embedder."),
 )
 # In version 5.23 kimi_k25's rules go too far backwards: names of the vision tower appear in the text model.
 # The rules forwards, which read published checkpoints, show what is meant.
@@ -191,7 +192,7 @@ def text_parameters(model):
 
 
 EXPERTS = ".experts."
-CHOSEN = ("num_experts_per_tok", "top_k_experts")
+CHOSEN = ("num_experts_per_tok", "top_k_experts", "moe_topk")
 
 
 def is_expert(name):

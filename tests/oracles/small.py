@@ -383,7 +383,7 @@ def gemma3n_text(draw):
 
 
 def gemma4(draw):
-    """With a tower, or without one."""
+    """With towers that see and hear, or without them."""
     heads = draw.choice((1, 2, 3))
     vision = {
         "model_type": "gemma4_vision",
@@ -401,6 +401,26 @@ def gemma4(draw):
     fields = {"text_config": gemma4_text(draw) | some(draw, model_type="gemma4_text")}
     if draw.random() < 0.8:
         fields["vision_config"] = vision
+    if draw.random() < 0.6:
+        fields["audio_config"] = small_towers.gemma4_audio(draw)
+    return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
+
+
+def gemma4_unified_text(draw):
+    """Gemma 4's text model without vectors of layers and without experts."""
+    fields = gemma4_text(draw)
+    more = {"hidden_size_per_layer_input", "vocab_size_per_layer_input", "enable_moe_block", "num_experts"}
+    more |= {"moe_intermediate_size", "top_k_experts"}
+    return {field: value for field, value in fields.items() if field not in more}
+
+
+def gemma4_unified(draw):
+    """Without towers: what sees and hears is some matrices, or nothing."""
+    fields = {"text_config": gemma4_unified_text(draw) | some(draw, model_type="gemma4_unified_text")}
+    vision = {"patch_size": draw.randint(2, 5), "pooling_kernel_size": draw.randint(1, 3)}
+    vision |= {"mm_embed_dim": draw.randint(9, 90), "mm_posemb_size": draw.randint(9, 90)}
+    fields |= some(draw, vision_config=vision | {"output_proj_dims": vision["mm_embed_dim"]})
+    fields |= some(draw, audio_config=some(draw, audio_embed_dim=draw.randint(9, 90)))
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
@@ -761,19 +781,25 @@ def kimi_k25(draw):
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
-def seeing(text, tower, *, flat=False, tied_inside=False, **outside):
-    """A drawer of a text model of some type and a tower beside it; files of some types do not nest it."""
+def seeing(texts, tower, *, flat=False, tied_inside=False, **outside):
+    """A drawer of a text model of some type and a tower beside it; files of some types do not nest it.
+
+    Where several types are given the first one is meant if the text model does not say which.
+    """
+    texts = (texts,) if isinstance(texts, str) else texts
 
     def drawn(draw):
+        text = draw.choice(texts)
         inside = DRAWN[text](draw) if text in DRAWN else decoder(text)(draw)
         tied = {key: inside.pop(key) for key in ("tie_word_embeddings",) if key in inside}
         vision = tower(draw, inside["hidden_size"])
-        fields = {"vision_config": vision, **{key: value(draw) for key, value in outside.items()}}
+        fields = {"vision_config": vision, **some(draw, **{key: of(draw) for key, of in outside.items()})}
         if flat and draw.random() < 0.5:
             return fields | inside | tied
         if tied_inside and draw.random() < 0.5:
             inside |= tied
-        return fields | {"text_config": inside | some(draw, model_type=text)} | some(draw, **tied)
+        named = some(draw, model_type=text) if text == texts[0] else {"model_type": text}
+        return fields | {"text_config": inside | named} | some(draw, **tied)
 
     return drawn
 
@@ -828,6 +854,7 @@ QUIET = (
 )
 DIVIDED = (
     "arcee",
+    "aria_text",
     "cwm",
     "helium",
     "hyperclovax",
@@ -867,6 +894,10 @@ def three_ways(_draw, _depth, sizes):
 
 
 OWN = {
+    "aria_text": lambda draw, *_: (
+        {"moe_num_experts": draw.randint(2, 6), "moe_topk": draw.randint(1, 2), "mlp_bias": False}
+        | {"intermediate_size": draw.randint(5, 60)}
+    ),
     "phimoe": lambda *_: {"num_experts_per_tok": 2},  # its router takes two, whatever this says
     "qwen2_moe": lambda draw, depth, _: {
         "sliding_window": draw.randint(5, 150),
@@ -1057,6 +1088,8 @@ DRAWN = {
     "nemotron_h": nemotron_h,
     "gemma4_text": gemma4_text,
     "gemma4": gemma4,
+    "gemma4_unified": gemma4_unified,
+    "gemma4_unified_text": gemma4_unified_text,
     "gemma3n_text": gemma3n_text,
     "llama4_text": llama4_text,
     "llama4": llama4,
@@ -1071,6 +1104,53 @@ DRAWN = {
     **{model_type: decoder(model_type) for model_type in PLAIN},
 }
 DRAWN |= {
+    "llava": seeing(
+        ("llama", "mistral", "qwen2", "gemma", "phi3"),
+        small_towers.any_of(small_towers.clip, small_towers.siglip, small_towers.pixtral),
+        tied_inside=True,
+        vision_feature_layer=lambda draw: draw.choice((-2, -1, [-2, -1])),
+        multimodal_projector_bias=lambda draw: draw.random() < 0.5,
+    ),
+    "llava_next": seeing(
+        ("llama", "mistral", "qwen2"),
+        small_towers.any_of(small_towers.clip, small_towers.siglip),
+        vision_feature_layer=lambda draw: draw.choice((-2, [-2, -1])),
+        multimodal_projector_bias=lambda draw: draw.random() < 0.5,
+    ),
+    "llava_onevision": seeing(
+        ("qwen2", "llama"),
+        small_towers.siglip,
+        tied_inside=True,
+        vision_feature_layer=lambda draw: draw.choice((-1, [-2, -1])),
+        multimodal_projector_bias=lambda draw: draw.random() < 0.5,
+    ),
+    "internvl": seeing(
+        ("qwen2", "llama", "qwen3", "qwen3_moe", "gpt_oss"),
+        small_towers.internvl,
+        downsample_ratio=lambda draw: draw.choice((0.5, 0.25, 1.0)),
+    ),
+    "idefics3": seeing(("llama", "mistral"), small_towers.vit, scale_factor=lambda draw: draw.randint(1, 3)),
+    "smolvlm": seeing(("llama", "qwen2"), small_towers.vit, scale_factor=lambda draw: draw.randint(1, 3)),
+    "paligemma": seeing(("gemma", "gemma2"), small_towers.siglip),
+    "cohere2_vision": seeing(
+        ("cohere2", "cohere"),
+        small_towers.siglip,
+        downsample_factor=lambda draw: draw.randint(1, 3),
+        alignment_intermediate_size=lambda draw: 2 * draw.randint(5, 40),
+    ),
+    "lfm2_vl": seeing(
+        ("lfm2", "lfm2_moe"),
+        small_towers.siglip2,
+        downsample_factor=lambda draw: draw.randint(1, 3),
+        projector_hidden_size=lambda draw: draw.randint(5, 60),
+        projector_bias=lambda draw: draw.random() < 0.5,
+        projector_use_layernorm=lambda draw: draw.random() < 0.5,
+    ),
+    "aria": seeing(
+        "aria_text",
+        small_towers.vit,
+        projector_patch_to_query_dict=lambda draw: {"9": draw.randint(3, 20), "16": draw.randint(3, 20)},
+    ),
     "qwen2_vl": seeing("qwen2_vl_text", small_towers.qwen2_vl, flat=True, tied_inside=True),
     "qwen2_5_vl": seeing("qwen2_5_vl_text", small_towers.qwen2_5_vl, flat=True, tied_inside=True),
     "glm4v": seeing("glm4v_text", small_towers.glm4v, tied_inside=True),

@@ -21,7 +21,8 @@ __all__ = ["INSIDE", "PUBLISHED", "READERS", "TOWERS", "has_reader", "read"]
 
 # model types of the table in plain.py
 PLAIN = (
-    "arcee", "biogpt", "bloom", "codegen", "cohere", "cohere2", "cwm", "dots1", "ernie4_5", "ernie4_5_moe",
+    "arcee", "aria_text", "biogpt", "bloom", "codegen", "cohere", "cohere2", "cwm", "dots1", "ernie4_5",
+    "ernie4_5_moe",
     "exaone4", "flex_olmo", "gemma", "glm", "glm4", "gpt_bigcode", "gpt_neox", "gptj", "granite",
     "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe",
     "hyperclovax", "internlm3", "iquestcoder", "mellum", "mpt", "xglm",
@@ -31,7 +32,10 @@ PLAIN = (
 # of them, those that stand only inside of others
 PLAIN_INSIDE = ("glm4v_moe_text", "glm4v_text", "glm_ocr_text", "qwen2_5_vl_text", "qwen2_vl_text")
 # model types of the table in seeing.py
-SEEING = ("glm46v", "glm4v", "glm4v_moe", "glm_ocr", "qwen2_5_vl", "qwen2_vl")
+SEEING = (
+    "aria", "cohere2_vision", "glm46v", "glm4v", "glm4v_moe", "glm_ocr", "idefics3", "internvl", "lfm2_vl",
+    "llava", "llava_next", "llava_onevision", "paligemma", "qwen2_5_vl", "qwen2_vl", "smolvlm",
+)  # fmt: skip
 # model_type -> the module here, and its function
 READERS: Registry[Reader] = Registry(
     "model_type",
@@ -73,6 +77,8 @@ READERS: Registry[Reader] = Registry(
         "nemotron_h": "mamba:nemotron_h",
         "gemma4_text": "gemma4:gemma4_text",
         "gemma4": "gemma4:gemma4",
+        "gemma4_unified": "gemma4:gemma4_unified",
+        "gemma4_unified_text": "gemma4:gemma4_text",
         "gemma3n_text": "gemma3n:gemma3n_text",
         "llama4_text": "llama4:llama4_text",
         "llama4": "llama4:llama4",
@@ -107,12 +113,16 @@ PUBLISHED: Registry[Reader] = Registry(
     "model_type", {"qwen": "published:published", "minimax_m1": "minimax:minimax_m1"}, package=__name__
 )
 # those of the table in towers.py
-IN_TABLE = ("glm4v_moe_vision", "glm4v_vision", "glm_ocr_vision", "qwen2_5_vl_vision", "qwen2_vl_vision")
+IN_TABLE = (
+    "clip_vision_model", "glm4v_moe_vision", "glm4v_vision", "glm_ocr_vision", "idefics3_vision",
+    "internvl_vision", "qwen2_5_vl_vision", "qwen2_vl_vision", "siglip2_vision_model", "smolvlm_vision",
+)  # fmt: skip
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
     *IN_TABLE,
+    *("gemma4_audio", "gemma4_unified_audio", "gemma4_unified_vision"),
 )  # fmt: skip
 
 

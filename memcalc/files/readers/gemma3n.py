@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import SANDWICH_NORMS, check_head_width, decoder, decoder_layer, gqa, stack
-from memcalc.files.readers.gemma4 import KINDS, Values, check_borrowing, with_per_layer_tables, with_tables
+from memcalc.files.readers.gemma4 import KINDS, check_borrowing, with_per_layer_tables, with_tables
+from memcalc.files.readers.vision import Values
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import MLP, Linear, Norm, Part
 from memcalc.ledger.tensor import Tensor

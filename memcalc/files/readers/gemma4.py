@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
@@ -15,37 +15,18 @@ from memcalc.files.readers.common import (
     scaled_positions,
     stack,
 )
-from memcalc.files.readers.vision import hidden_size_of, nested_text_model
+from memcalc.files.readers.hearing import conformer
+from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Embedding, Linear, MoE, Norm, Part, PositionTable
-from memcalc.ledger.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model, Named
-    from memcalc.ledger.tensor import Axis
 
-__all__ = ["gemma4", "gemma4_text"]
+__all__ = ["gemma4", "gemma4_text", "gemma4_unified"]
 
 KINDS = ("full_attention", "sliding_attention")
-
-
-@dataclass(frozen=True, repr=False)
-class Values(Part):
-    """Numbers beside a matrix, such as a scale: a `shape` of them (none is a single number), of a `kind`.
-
-    >>> [tensor.count for tensor in Values((5120,), "norm").weights()]
-    [5120]
-    """
-
-    shape: tuple[Axis, ...]
-    kind: str = "buffer"
-
-    def weights(self) -> Iterator[Tensor]:
-        """Yield them."""
-        yield Tensor("value", self.shape, self.kind)
 
 
 def gemma4_text(config: Config, name: str) -> Model:
@@ -56,7 +37,8 @@ def gemma4_text(config: Config, name: str) -> Model:
     """
     config.restates("use_bidirectional_attention", "vision")
     kinds, borrowing = kinds_of_layers(config), config.count("num_kv_shared_layers")
-    width, each = config.size("hidden_size"), config.count("hidden_size_per_layer_input")
+    width, per_layer = config.size("hidden_size"), "hidden_size_per_layer_input"
+    each = config.count(per_layer) if per_layer in config.defaults else 0  # Gemma 4 without towers has none
     own = len(kinds) - borrowing
     wide = 2 if config.flag("use_double_wide_mlp") else 1
     beside: list[tuple[str, object]] = [("layer_scalar", Values((1,)))]
@@ -201,20 +183,44 @@ def with_tables(config: Config, model: Model, kinds: list[str]) -> Model:
 
 
 def gemma4(config: Config, name: str) -> Model:
-    """Read Gemma 4: the text model, and its vision tower where there is one.
-
-    Raises
-    ------
-    BadInputError
-        There is an audio tower.
-
-    """
-    if config.has("audio_config"):
-        given, remedy = "an audio tower", "it is not understood yet: set it to null to count the rest"
-        raise BadInputError("audio_config", "null", given, remedy)
+    """Read Gemma 4: the text model, and its vision and audio towers where there are some."""
     config.has("vision_soft_tokens_per_image")  # how many vectors an image gives
     text = nested_text_model(config, name, "gemma4_text")
-    return replace(text, vision=tower(config, hidden_size_of(text))) if config.has("vision_config") else text
+    width = hidden_size_of(text)
+    sees = tower(config, width) if config.has("vision_config") else ()
+    hears = conformer(config, width) if config.has("audio_config") else ()
+    return replace(text, vision=(*sees, *hears))
+
+
+def gemma4_unified(config: Config, name: str) -> Model:
+    """Read Gemma 4 without towers: patches and pieces of sound go through a few matrices."""
+    config.has("vision_soft_tokens_per_image")
+    text = nested_text_model(config, name, "gemma4_unified_text")
+    width = hidden_size_of(text)
+    found: list[tuple[str, Part]] = []
+    if config.has("vision_config"):
+        vision = config.nested("vision_config", config_class("gemma4_unified_vision"))
+        vision.restates("model_type", "gemma4_unified_vision")
+        inner, out = vision.size("mm_embed_dim"), vision.size("output_proj_dims")
+        side = vision.size("patch_size") * vision.size("pooling_kernel_size")
+        vision.restates("model_patch_size", side)
+        points, seen = 3 * side**2, "vision_embedder."
+        found += [
+            (f"{seen}patch_ln1", Norm(points, bias=True)),
+            (f"{seen}patch_dense", Linear(inner, points, bias=True)),
+            (f"{seen}patch_ln2", Norm(inner, bias=True)),
+            (f"{seen}pos_embedding", PositionTable((vision.size("mm_posemb_size"), 2), inner)),
+            (f"{seen}pos_norm", Norm(inner, bias=True)),
+            ("embed_vision.embedding_projection", Linear(width, out)),
+        ]
+    if config.has("audio_config"):
+        audio = config.nested("audio_config", config_class("gemma4_unified_audio"))
+        audio.restates("model_type", "gemma4_unified_audio")
+        samples = audio.size("audio_embed_dim")
+        for field in ("hidden_size", "output_proj_dims", "audio_samples_per_token"):
+            audio.restates(field, samples)
+        found.append(("embed_audio.embedding_projection", Linear(width, samples)))
+    return replace(text, vision=(Layer(tuple(found)),) if found else ())
 
 
 def tower(config: Config, text_width: int) -> tuple[Layer, ...]:

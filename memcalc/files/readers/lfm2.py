@@ -91,7 +91,13 @@ def layers(config: Config, kinds: Sequence[str], mlps: Sequence[Part]) -> list[L
     config.restates("tie_embedding", config.flag("tie_word_embeddings"))
     width = config.size("hidden_size")
     heads = config.size("num_attention_heads")
-    own = {"block_dim": width, "conv_dim": width, "num_heads": heads, "block_use_swiglu": True}
+    own = {
+        "block_dim": width,
+        "conv_dim": width,
+        "conv_dim_out": width,
+        "num_heads": heads,
+        "block_use_swiglu": True,
+    }
     for field, value in own.items():  # as published: the class passes all of these over
         config.restates(field, value)
     for field in ("block_use_xavier_init", "conv_use_xavier_init", "use_pos_enc"):

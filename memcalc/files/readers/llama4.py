@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import decoder, decoder_layer, head_counts, moe, stack
-from memcalc.files.readers.gemma4 import Values
-from memcalc.files.readers.vision import hidden_size_of, nested_text_model, vision_tower
+from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model, vision_tower
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Linear, MoE, PositionTable
 

@@ -173,6 +173,13 @@ def hunyuan(config: Config) -> Part:
     return moe(config, "num_experts", "intermediate_size", shared_width=config.size("intermediate_size"))
 
 
+def aria(config: Config) -> Part:
+    """Return Aria's mixture, with shared experts as wide as the others."""
+    shared = config.size("intermediate_size") * config.size("moe_num_shared_experts")
+    config.aliases["num_experts_per_tok"] = "moe_topk"
+    return moe(config, "moe_num_experts", "intermediate_size", shared_width=shared)
+
+
 def dots(config: Config) -> Part:
     """Return dots.llm1's mixture."""
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
@@ -395,6 +402,7 @@ DECODERS: dict[str, Decoder] = {
         ),
         harmless=("cla_share_factor", "dense_list", "num_media_embeds", "org_vocab_size"),
     ),
+    "aria_text": Decoder(mixture=aria, restated=(("mlp_bias", False),), check=check_head_width),
     # text models inside of models that see
     "qwen2_vl_text": QWEN2_VL,
     "qwen2_5_vl_text": QWEN2_VL,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import check_head_width
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Norm, Part
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model, Named
+    from memcalc.ledger.tensor import Axis
 
-__all__ = ["Patches", "hidden_size_of", "nested_text_model", "vision_tower"]
+__all__ = ["Kernel", "Patches", "Values", "hidden_size_of", "nested_text_model", "vision_tower"]
 
 
 OF_THE_WHOLE = ("architectures", "auto_map")
@@ -63,8 +65,48 @@ class Patches(Part):
             yield Tensor("bias", (self.width,), "bias")
 
 
+@dataclass(frozen=True, repr=False)
+class Kernel(Part):
+    """The kernel of a convolution: outputs, inputs and how far it reaches.
+
+    >>> [tensor.stored_shape for tensor in Kernel((1280, 128, 3), bias=True).weights()]
+    [(1280, 128, 3), (1280,)]
+    """
+
+    shape: tuple[int, ...]
+    bias: bool = False
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the kernel, and its bias if it has one."""
+        yield Tensor("weight", self.shape, "conv")
+        if self.bias:
+            yield Tensor("bias", (self.shape[0],), "bias")
+
+
+@dataclass(frozen=True, repr=False)
+class Values(Part):
+    """Numbers beside a matrix, such as a scale: a `shape` of them (none is a single number), of a `kind`.
+
+    >>> [tensor.count for tensor in Values((5120,), "norm").weights()]
+    [5120]
+    """
+
+    shape: tuple[Axis, ...]
+    kind: str = "buffer"
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield them."""
+        yield Tensor("value", self.shape, self.kind)
+
+
 def nested_text_model(
-    config: Config, name: str, *text_types: str, tied_inside: bool = False, tied_by_either: bool = False
+    config: Config,
+    name: str,
+    *text_types: str,
+    others: bool = False,
+    tied_inside: bool = False,
+    tied_by_either: bool = False,
+    aside: tuple[str, ...] = (),
 ) -> Model:
     """Return the text model of a config that nests one.
 
@@ -79,10 +121,14 @@ def nested_text_model(
         What answers call the model.
     *text_types : str
         Known values of the text model's ``model_type``; the first one is meant where it says nothing.
+    others : bool, default False
+        Whether the class takes text models of every other type, too.
     tied_inside : bool, default False
         Whether the class has a text model with a head of its own, which looks inside.
     tied_by_either : bool, default False
         Whether the class ties a head as soon as one of the two configs says so.
+    aside : tuple of str, default ()
+        Fields of the text model's config that mean nothing there.
 
     Raises
     ------
@@ -91,16 +137,22 @@ def nested_text_model(
 
     """
     text = {"model_type": text_types[0], **config.mapping("text_config")}
-    if text["model_type"] not in text_types:
+    if text["model_type"] not in text_types and not others:
         remedy = "another text model under this model_type is not understood"
         raise BadInputError("text_config.model_type", " or ".join(text_types), text["model_type"], remedy)
     outside = config.flag("tie_word_embeddings")
     if not tied_inside:
-        inside = tied_by_either and text.get("tie_word_embeddings") is True
+        declared = config_class(str(text["model_type"]))
+        usual = declared.defaults.get("tie_word_embeddings") if declared else False
+        inside = tied_by_either and text.get("tie_word_embeddings", usual) is True
         text["tie_word_embeddings"] = outside or inside
     if config.read_model is None:
         raise TypeError("text_config: no reader for it was given")
-    model = config.read_model({key: value for key, value in text.items() if key not in OF_THE_WHOLE}, name)
+    left_out = (*OF_THE_WHOLE, *aside)
+    model = config.read_model({key: value for key, value in text.items() if key not in left_out}, name)
+    if model.vision:
+        remedy = "a tower inside of the text model is not understood"
+        raise BadInputError("text_config.model_type", "a text model", text["model_type"], remedy)
     outer, text_type = str(config.fields["model_type"]), str(text["model_type"])
     return replace(model, model_type=outer, text_type=text_type)
 

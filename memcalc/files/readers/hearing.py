@@ -1,0 +1,98 @@
+"""Audio towers. Held against transformers 5.23 in tests/oracles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+from memcalc.files.config_classes import config_class
+from memcalc.files.readers.vision import Kernel, Values
+from memcalc.ledger.model import Layer
+from memcalc.ledger.parts import Linear, Norm, Part
+
+if TYPE_CHECKING:
+    from memcalc.files.config import Config
+    from memcalc.ledger.model import Named
+
+__all__ = ["clipped", "conformer"]
+
+ROOT = "audio_tower."
+LIMITS = tuple(f"{side}_{end}" for side in ("input", "output") for end in ("min", "max"))
+
+
+def clipped(name: str, matrix: Linear, *, limits: bool) -> Named:
+    """Return a matrix and the four limits that Gemma 4 may put around what goes in and comes out."""
+    own = (f"{name}.linear", matrix)
+    return (own, *((f"{name}.{limit}", Values(())) for limit in LIMITS)) if limits else (own,)
+
+
+def conformer(config: Config, text_width: int) -> tuple[Layer, ...]:
+    """Read Gemma 4's audio tower: attention and a convolution between two feed-forward parts.
+
+    Source: Gulati et al. 2020, arXiv:2005.08100; names as in transformers' Gemma4AudioModel.
+
+    Raises
+    ------
+    BadInputError
+        The convolutions before the layers are not two.
+
+    """
+    audio = config.nested("audio_config", config_class("gemma4_audio"))
+    audio.restates("model_type", "gemma4_audio")
+    for field in ("attention_chunk_size", "attention_context_left", "attention_context_right"):
+        audio.has(field)  # how far is looked: nothing is kept
+    width, heads, out = (
+        audio.size(name) for name in ("hidden_size", "num_attention_heads", "output_proj_dims")
+    )
+    channels, first = audio.whole_numbers("subsampling_conv_channels"), f"{ROOT}subsample_conv_projection."
+    if len(channels) != 2 or min(channels) < 1:
+        remedy = "correct config.json; more or fewer convolutions are not understood"
+        raise BadInputError("subsampling_conv_channels", "two whole numbers >= 1", list(channels), remedy)
+    before = (
+        (f"{first}layer0.conv", Kernel((channels[0], 1, 3, 3))),
+        (f"{first}layer0.norm", Norm(channels[0])),
+        (f"{first}layer1.conv", Kernel((channels[1], channels[0], 3, 3))),
+        (f"{first}layer1.norm", Norm(channels[1])),
+        (f"{first}input_proj_linear", Linear(width, channels[0] // 4 * channels[1])),
+    )
+    layer = conformer_layer(audio, width, heads)
+    after = (
+        (f"{ROOT}output_proj", Linear(out, width, bias=True)),
+        ("embed_audio.embedding_projection", Linear(text_width, out)),
+    )
+    return Layer(before), Layer(layer, times=audio.size("num_hidden_layers")), Layer(after)
+
+
+def conformer_layer(audio: Config, width: int, heads: int) -> Named:
+    """Return a layer of the tower.
+
+    Raises
+    ------
+    BadInputError
+        Heads do not fill the width.
+
+    """
+    if width % heads:
+        given = f"{heads} for hidden_size {width}"
+        raise BadInputError(
+            "num_attention_heads", "a divisor of hidden_size", given, "correct one of the two"
+        )
+    limits, norm, square = audio.flag("use_clipped_linears"), Norm(width), Linear(width, width)
+    found: list[tuple[str, Part]] = []
+    for number in (1, 2):
+        inside = f"feed_forward{number}."
+        found += clipped(f"{inside}ffw_layer_1", Linear(4 * width, width), limits=limits)
+        found += clipped(f"{inside}ffw_layer_2", Linear(width, 4 * width), limits=limits)
+        found += [(f"{inside}pre_layer_norm", norm), (f"{inside}post_layer_norm", norm)]
+    for name in ("q_proj", "k_proj", "v_proj", "post"):
+        found += clipped(f"self_attn.{name}", square, limits=limits)
+    found += [
+        ("self_attn.relative_k_proj", square),
+        ("self_attn.per_dim_scale", Values((width // heads,), "norm")),
+    ]
+    found += clipped("lconv1d.linear_start", Linear(2 * width, width), limits=limits)
+    found += clipped("lconv1d.linear_end", square, limits=limits)
+    found.append(("lconv1d.depthwise_conv1d", Kernel((width, 1, audio.size("conv_kernel_size")))))
+    norms = ("lconv1d.pre_layer_norm", "lconv1d.conv_norm", "norm_pre_attn", "norm_post_attn", "norm_out")
+    found += [(name, norm) for name in norms]
+    return tuple((f"{ROOT}layers.{{layer}}.{name}", part) for name, part in found)

@@ -1,0 +1,258 @@
+"""Models that see: sizes of published files, which text models they take, and what is refused by name.
+
+Every tensor's name and shape is held by tests/oracles. The configs are those of the repositories, without the
+fields that change nothing.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from memcalc.errors import BadInputError, UnknownNameError
+from memcalc.files.readers import INSIDE, READERS, SEEING, read
+from memcalc.files.readers.seeing import MODELS
+from memcalc.files.readers.towers import TOWERS
+from memcalc.files.tensor_names import header
+
+QWEN2_7B = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 28,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "sliding_window": 32768,
+    "tie_word_embeddings": False,
+    "use_sliding_window": False,
+    "vision_start_token_id": 151652,
+    "vision_token_id": 151654,
+    "vocab_size": 152064,
+}
+SPATIAL = {"in_chans": 3, "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14}
+CLIP = {
+    "hidden_size": 1024,
+    "image_size": 336,
+    "intermediate_size": 4096,
+    "model_type": "clip_vision_model",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "patch_size": 14,
+    "projection_dim": 768,
+    "vocab_size": 32000,
+}
+# repository: config, numbers of all its tensors, and who says so
+PUBLISHED = {
+    "Qwen/Qwen2-VL-7B-Instruct": (
+        {
+            "model_type": "qwen2_vl",
+            **QWEN2_7B,
+            "vision_config": {
+                **SPATIAL,
+                "depth": 32,
+                "embed_dim": 1280,
+                "hidden_size": 3584,
+                "mlp_ratio": 4,
+                "num_heads": 16,
+                "temporal_patch_size": 2,
+            },
+        },
+        8_291_375_616,  # safetensors metadata, as the list of baselines of floschne/gimmick has it, 2026-11
+    ),
+    "Qwen/Qwen2.5-VL-7B-Instruct": (
+        {
+            "model_type": "qwen2_5_vl",
+            **QWEN2_7B,
+            "vision_config": {
+                "hidden_size": 1280,
+                "in_chans": 3,
+                "model_type": "qwen2_5_vl",
+                "spatial_patch_size": 14,
+                "tokens_per_second": 2,
+            },
+        },
+        8_292_166_656,  # of Alibaba-NLP/GVE-7B in embeddings-benchmark/mteb; index 16584333312 B, 2026-11
+    ),
+    "llava-hf/llava-1.5-7b-hf": (
+        {
+            "model_type": "llava",
+            "text_config": {"max_position_embeddings": 4096, "model_type": "llama", "vocab_size": 32064},
+            "tie_word_embeddings": False,
+            "vision_config": CLIP,
+            "vision_feature_layer": -2,
+            "vision_feature_select_strategy": "default",
+        },
+        7_063_427_072,  # printed by transformers of the loaded repository, in public notebooks, 2026-11
+    ),
+    "google/paligemma-3b-pt-224": (
+        {
+            "model_type": "paligemma",
+            "hidden_size": 2048,
+            "projection_dim": 2048,
+            "text_config": {
+                "hidden_size": 2048,
+                "intermediate_size": 16384,
+                "model_type": "gemma",
+                "num_attention_heads": 8,
+                "num_hidden_layers": 18,
+                "num_image_tokens": 256,
+                "num_key_value_heads": 1,
+                "vocab_size": 257216,
+            },
+            "vision_config": {
+                "hidden_size": 1152,
+                "intermediate_size": 4304,
+                "model_type": "siglip_vision_model",
+                "num_attention_heads": 16,
+                "num_hidden_layers": 27,
+                "num_image_tokens": 256,
+                "patch_size": 14,
+                "projection_dim": 2048,
+                "projector_hidden_act": "gelu_fast",
+                "vision_use_head": False,
+            },
+            "vocab_size": 257216,
+        },
+        2_923_466_480,  # a public table of measured towers and models, 2026-11
+    ),
+    "HuggingFaceTB/SmolVLM-256M-Instruct": (
+        {
+            "model_type": "smolvlm",
+            "scale_factor": 4,
+            "text_config": {
+                "head_dim": 64,
+                "hidden_size": 576,
+                "intermediate_size": 1536,
+                "is_llama_config": True,
+                "max_position_embeddings": 8192,
+                "model_type": "llama",
+                "num_attention_heads": 9,
+                "num_hidden_layers": 30,
+                "num_key_value_heads": 3,
+                "perceiver_config": {"model_type": "vllama3", "resampler_depth": 6},
+                "pixel_shuffle_factor": 4,
+                "qk_layer_norms": False,
+                "use_resampler": False,
+                "vocab_size": 49280,
+            },
+            "tie_word_embeddings": False,
+            "vision_config": {
+                "hidden_size": 768,
+                "image_size": 512,
+                "intermediate_size": 3072,
+                "max_image_size": {"longest_edge": 512},
+                "model_type": "smolvlm_vision",
+                "num_attention_heads": 12,
+                "patch_size": 16,
+                "size": {"longest_edge": 2048},
+                "use_base_siglip": True,
+            },
+            "vocab_size": 49280,
+        },
+        256_484_928,  # printed by torch of the loaded repository, in public logs, 2026-11
+    ),
+    "LiquidAI/LFM2-VL-450M": (
+        {
+            "model_type": "lfm2_vl",
+            "do_image_splitting": True,
+            "downsample_factor": 2,
+            "encoder_patch_size": 16,
+            "max_image_tokens": 256,
+            "max_tiles": 10,
+            "min_tiles": 2,
+            "projector_bias": True,
+            "projector_hidden_size": 2560,
+            "text_config": {
+                "block_auto_adjust_ff_dim": True,
+                "block_dim": 1024,
+                "block_ff_dim": 6656,
+                "block_ffn_dim_multiplier": 1.0,
+                "block_multiple_of": 256,
+                "block_use_swiglu": True,
+                "conv_L_cache": 3,
+                "conv_bias": False,
+                "conv_dim": 1024,
+                "conv_dim_out": 1024,
+                "full_attn_idxs": [2, 5, 8, 10, 12, 14],
+                "hidden_size": 1024,
+                "max_position_embeddings": 128000,
+                "model_type": "lfm2",
+                "num_attention_heads": 16,
+                "num_heads": 16,
+                "num_hidden_layers": 16,
+                "num_key_value_heads": 8,
+                "use_pos_enc": True,
+                "vocab_size": 65536,
+            },
+            "vision_config": {
+                "hidden_size": 768,
+                "intermediate_size": 3072,
+                "model_type": "siglip2_vision_model",
+                "num_attention_heads": 12,
+                "num_hidden_layers": 12,
+                "num_patches": 256,
+                "patch_size": 16,
+                "vision_use_head": False,
+            },
+            "vision_feature_layer": -1,
+        },
+        450_822_656,  # AlexsJones/llmfit, its list of models, 2026-11
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_all_numbers_of_a_published_checkpoint(name):
+    config, numbers = PUBLISHED[name]
+    model = read(config)
+    assert model.parameters + model.vision_parameters == numbers
+    assert not model.not_read
+
+
+def test_qwen2_5_vl_in_its_two_halves():
+    """As a public log of a training run has them: the tower was frozen there."""
+    model = read(PUBLISHED["Qwen/Qwen2.5-VL-7B-Instruct"][0])
+    assert (model.parameters, model.vision_parameters) == (7_615_616_512, 676_550_144)
+
+
+def test_a_text_model_stands_inside_or_outside():
+    """Files of the Hub do not nest it, newer versions of transformers write it both ways."""
+    flat = PUBLISHED["Qwen/Qwen2-VL-7B-Instruct"][0]
+    nested = {key: flat[key] for key in ("model_type", "vision_config", "tie_word_embeddings")}
+    both = {**flat, "text_config": QWEN2_7B}
+    nested["text_config"] = {**QWEN2_7B, "model_type": "qwen2_vl_text"}
+    found = [read(fields) for fields in (flat, nested, both)]
+    assert header(found[0]) == header(found[1]) == header(found[2])
+    assert found[0].layers == found[1].layers == found[2].layers
+    with pytest.raises(BadInputError, match="hidden_size: expected 3584, given 4096"):
+        read({**both, "hidden_size": 4096})
+    with pytest.raises(BadInputError, match="text_config: expected an object"):
+        read({"model_type": "qwen2_vl", "vision_config": flat["vision_config"]})
+
+
+@pytest.mark.parametrize("model_type", SEEING)
+def test_its_text_model_alone_is_readable(model_type):
+    """Every type that may stand in its text_config has a reader of its own."""
+    assert all(text in READERS or text in INSIDE for text in MODELS[model_type].texts)
+    assert all(tower in TOWERS for tower in MODELS[model_type].towers)
+
+
+LLAVA = PUBLISHED["llava-hf/llava-1.5-7b-hf"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"text_config": {"model_type": "new_text"}}, "given 'new_text'"),
+        ({"vision_config": {**CLIP, "model_type": "new_tower"}}, "vision_config.model_type"),
+        ({"vision_config": {**CLIP, "surprise": 7}}, "surprise: expected only fields"),
+        ({"vision_config": {**CLIP, "num_attention_heads": 7}}, "a divisor of hidden_size"),
+        ({"vision_config": {**CLIP, "patch_size": [14, 7]}}, "patch_size: expected the same number twice"),
+        ({"vision_config": {**CLIP, "vision_use_head": True}}, "vision_use_head"),
+        ({"vision_config": None}, "vision_config: expected an object"),
+    ],
+)
+def test_what_is_not_understood_is_named(change, said):
+    with pytest.raises((BadInputError, UnknownNameError), match=said):
+        read({**LLAVA, **change})
