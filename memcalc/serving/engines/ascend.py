@@ -15,6 +15,7 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving.engines.base import measured_line, refuse_states
+from memcalc.serving.engines.compressed import refuse_compressed
 from memcalc.serving.engines.shared import rotary_table
 from memcalc.serving.engines.vllm import VLLM
 from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
@@ -57,6 +58,11 @@ class OnNPUs(VLLM):
     cache_formats: Mapping[str, Format] = KV_FORMATS
     smaller_caches: tuple[str, ...] = ()
     smaller_weights: tuple[str, ...] = ("w8a8",)
+
+    def prepare(self, model: Model) -> Model:
+        """Return the model as it is loaded; blocks of compressed attention are CUDA's."""
+        refuse_compressed(model, self.id)
+        return super().prepare(model)
 
     def options_for(
         self, model: Model, device: Device | None, given: Mapping[str, object]

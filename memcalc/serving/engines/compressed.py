@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.formats import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from memcalc.files.readers.deepseek_v4 import CompressedAttention
     from memcalc.ledger.model import Layer, Model
 
-__all__ = ["compressed_parts", "is_compressed", "keeping", "refuse_compressed"]
+__all__ = ["BYTES", "POOLED", "compressed_parts", "is_compressed", "keeping", "refuse_compressed"]
+
+
+# whole blocks of an engine's pool, whatever lies in them
+POOLED, BYTES = "blocks of the pool", Format("bytes", 8)
 
 
 def is_compressed(model: Model) -> bool:

@@ -68,7 +68,8 @@ def with_layouts(*layouts: Format) -> Registry[Format]:
 
 def is_sparse(model: Model) -> bool:
     """Say whether an indexer selects the tokens that the model's attention reads."""
-    return any(hasattr(part, "index_dim") for layer in model.groups for _, part in layer.parts)
+    parts = [part for layer in model.groups for _, part in layer.parts]
+    return any(hasattr(part, "index_dim") and not hasattr(part, "compress_rate") for part in parts)
 
 
 def stored_as(tensor: Tensor, form: Format) -> Format:

@@ -30,7 +30,7 @@ from memcalc.serving.engines.base import (
     refuse_uneven,
 )
 from memcalc.serving.engines.compressed import is_compressed
-from memcalc.serving.engines.transformers_eager import eager_attention, kept_by_slices
+from memcalc.serving.engines.transformers_eager import eager_attention, kept_by_slices, kept_wide
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -247,6 +247,8 @@ class Transformers(Engine):
         yield from stored_head(rank, self.behaviour)
         if rank.stage.model_type in self.behaviour.wide_routers:
             yield from wider_routers(rank)
+        if is_compressed(rank.stage):
+            yield from kept_wide(rank)
         if self.behaviour.rotary_tables:
             yield from rotary_tables(rank)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import greatest, least
+from memcalc.serving.engines.base import ALWAYS
 from memcalc.serving.engines.compressed import compressed_parts
 
 if TYPE_CHECKING:
@@ -14,12 +15,36 @@ if TYPE_CHECKING:
 
     from memcalc.serving.engines.base import RankContext
 
-__all__ = ["eager_attention", "kept_by_slices"]
+__all__ = ["eager_attention", "kept_by_slices", "kept_wide"]
 
 EAGER = "huggingface/transformers v5.23, models/deepseek_v4/modeling_deepseek_v4.py, eager_attention_forward"
 SLICES = (
     "huggingface/transformers v5.23, models/deepseek_v4/modeling_deepseek_v4.py, store_compression_weights"
 )
+
+
+WIDE = "huggingface/transformers v5.23, models/deepseek_v4, _keep_in_fp32_modules_strict"
+IN_32_BITS = (
+    "hc.fn", "hc.base", "hc.scale", "hc_fn", "hc_base", "hc_scale",
+    "sinks", "position_bias", "e_score_correction_bias",
+)  # fmt: skip
+
+
+def kept_wide(rank: RankContext) -> Iterator[Line]:
+    """Yield what norms, hyper-connections, sinks and biases in 32 bits take beyond the file's numbers."""
+    beyond = 0
+    for whole in rank.stage.weights():
+        if whole.kind == "norm" or whole.name.endswith(IN_32_BITS):
+            beyond += (4 - rank.rule(whole).bits // 8) * rank.parallelism.on_rank(whole).count
+    if beyond > 0:
+        yield Line(
+            component="weights",
+            name="norms, hyper-connections and sinks, in 32 bits",
+            bytes=beyond,
+            formula="4 B each, less what the file has",
+            moments=ALWAYS,
+            source=WIDE,
+        )
 
 
 def eager_attention(rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:

@@ -16,6 +16,7 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_uneven
+from memcalc.serving.engines.compressed import BYTES, POOLED, is_compressed
 from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
 from memcalc.serving.engines.shared import absorbed_copies, rotary_table, weight_rounding
 from memcalc.serving.engines.sparse_cache import (
@@ -181,6 +182,10 @@ class VLLM(Engine):
         Source: vllm-project/vllm, platforms/cuda.py, check_and_update_config (FlashMLA 64, CUTLASS 128, and
         FlashInfer, Blackwell's own since 0.12, 64 tokens), 2026-11.
         """
+        if is_compressed(model):
+            from memcalc.serving.engines.vllm_compressed import block_for
+
+            return {"block_size": block_for(model, device, given.get("block_size"))}
         if "block_size" in given or (device is not None and device.vendor != "NVIDIA"):
             return {}
         latent = any(is_mla(part) for layer in model.groups for _, part in layer.parts)
@@ -198,10 +203,14 @@ class VLLM(Engine):
         """Return a model as it is loaded; refuse one that this release has no class for."""
         gone = {name for name, last in DROPPED.items() if self.since(0, last + 1)}
         refuse_unserved(model, UNSERVED | gone, f"{self.title} {self.release}")
-        return without_tables(super().prepare(model))
+        return without_tables(model)
 
     def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
         """Return what a request takes of the pool in blocks."""
+        if is_compressed(stage):
+            from memcalc.serving.engines.vllm_compressed import request_of as compressed_request
+
+            return compressed_request(self, stage, context, tokens_a_pass(options, context))
         return request_of(
             stage,
             context,
@@ -262,6 +271,10 @@ class VLLM(Engine):
         drafted tokens, and a request has a block of states for each.
         Source: vllm-project/vllm, layers/mamba/mamba_utils.py (num_spec) and abstract.py, 2026-11.
         """
+        if is_compressed(model):
+            from memcalc.serving.engines.vllm_compressed import laid_out as compressed_laid_out
+
+            return {**options, **compressed_laid_out(self, model, ranks, drafted)}
         if not has_states(model):
             from memcalc.serving.engines.vllm_windows import chunk_layout, laid_out as windows_laid_out
 
@@ -299,7 +312,7 @@ class VLLM(Engine):
 
         Source: vllm-project/vllm, model_executor/models/config.py, DeepseekV32ForCausalLM, 2026-11.
         """
-        return "fp8" if is_sparse(model) else None
+        return "fp8" if is_sparse(model) or is_compressed(model) else None
 
     def cache_layout(self, model: Model, form: Format, options: Mapping[str, int]) -> Format:
         """Take fp8 of sparse attention for DeepSeek's layout, but with a backend that reads plain fp8."""
@@ -308,10 +321,15 @@ class VLLM(Engine):
 
     def cache_format(self, tensor: Tensor, layout: Format) -> Format:
         """Return how a tensor of a cache is stored: sparse attention has layouts of its own."""
+        if tensor.name == POOLED:
+            return BYTES
         return stored_as(tensor, layout)
 
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
         """Refuse a layout of sparse attention for another model."""
+        if is_compressed(model) and (keys.id, values.id) != ("fp8", "fp8"):
+            remedy = "with other backends pages are others, which are not understood yet"
+            raise BadInputError("--kv", "fp8 for compressed attention", f"{keys.id}/{values.id}", remedy)
         refuse_dense(model, keys, values, self.id)
 
     def kept(self, context: int, window: int | None) -> int:
@@ -372,6 +390,11 @@ class VLLM(Engine):
 
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield the blocks that the requests take, with those of padding layers."""
+        if is_compressed(stage):
+            from memcalc.serving.engines.vllm_compressed import blocks_of
+
+            yield from blocks_of(self.request(stage, tokens, options), batch, options)  # type: ignore[arg-type]
+            return
         for tensor in super().cache(stage, batch, tokens, options):
             if tensor.kind != "state":
                 yield tensor
