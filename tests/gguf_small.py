@@ -46,7 +46,9 @@ def mamba2(draw, config, _):
 
 
 def lfm2(draw, config, experts):
-    words = ["full_attention" if one else "conv" for one in attending(draw, config["num_hidden_layers"])]
+    config["num_hidden_layers"] = depth = max(config["num_hidden_layers"], 2)
+    words = ["full_attention" if one else "conv" for one in attending(draw, depth)]
+    words[draw.randrange(depth - 1)] = "conv"
     own = {"layer_types": words, "conv_L_cache": 3, "head_dim": (), "tie_word_embeddings": True}
     if config["model_type"] == "lfm2":
         return {**own, "block_auto_adjust_ff_dim": False}
@@ -243,12 +245,7 @@ def small(kind, seed):
     return DRAWN[kind](draw, *base(draw, kind))
 
 
-READ_BACK = {*PLAIN, "qwen3_vl", "qwen3_vl_moe"} - {
-    "llama4",
-    "mistral3",
-    "qwen3_vl_text",
-    "qwen3_vl_moe_text",
-}
+READ_BACK = {*PLAIN, *HYBRIDS, "gemma4_text"} - {"llama4", "mistral3", "jamba"}
 DRAWN = {
     **dict.fromkeys(PLAIN, plain),
     **dict.fromkeys(HYBRIDS, hybrid),

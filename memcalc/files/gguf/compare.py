@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
@@ -27,6 +28,9 @@ TABLES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.w
 # What stands beside a matrix in NVFP4: what its own scales, and its inputs, are multiplied with. One number,
 # or one an expert, in fp32. Source: https://github.com/ggml-org/llama.cpp/pull/23563, 2026-05.
 SCALES = (".scale", ".input_scale")
+
+
+BY_GROUPS = "ssm_norm.weight"  # Mamba-2's norm is a matrix with a row for each group
 
 
 class Compared(NamedTuple):
@@ -85,7 +89,9 @@ def compared(model: Model, header: Header) -> Iterator[Compared]:
     for name in set(copies(held)) & set(header.tensors):
         expected[name] = expected["token_embd.weight"]
     for name, shape in expected.items():
-        yield Compared(name, shape, header.tensors.get(name))
+        found = header.tensors.get(name)
+        same = found is not None and name.endswith(BY_GROUPS) and prod(found.shape) == prod(shape)
+        yield Compared(name, found.shape if found is not None and same else shape, found)
     for name, found in header.tensors.items():
         if name in TABLES and found is not None:
             yield Compared(name, found.shape, found)

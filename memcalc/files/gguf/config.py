@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.decoders import DECODERS
 from memcalc.files.gguf.header import Listing
+from memcalc.files.gguf.hybrids import HYBRIDS
 from memcalc.files.gguf.values import CONVERT, Values, attending, basic
 from memcalc.ledger.registry import Registry
 
@@ -237,6 +238,7 @@ READERS: Registry[Callable[[Values], Fields]] = Registry(
         "glm-dsa": glm_dsa,
         "glm4moe": glm4moe,
         **DECODERS,
+        **HYBRIDS,
     },
     remedy="add a reader, see CONTRIBUTING.md",
     offers=False,
