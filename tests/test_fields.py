@@ -385,8 +385,14 @@ def test_gptqmodels_dynamic_names_what_stays_or_has_other_bits():
             {"quant_algo": "MIXED_PRECISION", "quantized_layers": {"lm_head": {"quant_algo": "MXFP8"}}},
             "one of FP8, NVFP4, W4A16_NVFP4",
         ),
-        ({"quant_method": "auto-round", "bits": 4, "group_size": 128}, "given 'auto-round'; add --weights"),
-        ({"quant_method": "torchao", "quant_type": {}}, "given 'torchao'; add --weights"),
+        ({"quant_method": "auto-round", "bits": 4, "group_size": 128}, "packing_format: expected auto_round"),
+        *(
+            ({"quant_method": method}, f"given '{method}'; its .safetensors headers alone have exact weights")
+            for method in (
+                *("torchao", "hqq", "quark", "quanto", "fp_quant", "higgs", "spqr", "vptq", "aqlm"),
+                *("exl2", "exl3", "sinq", "four_over_six"),
+            )
+        ),
         ({**GPTQ, "pack_dtype": "int16"}, "pack_dtype"),
     ],
 )

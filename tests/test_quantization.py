@@ -10,7 +10,7 @@ from memcalc.__main__ import main
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.catalogue import record
 from memcalc.files.quantization import scheme
-from memcalc.files.source import quantised_by_name
+from memcalc.files.source import Source, quantised_by_name
 from memcalc.files.sources import source
 from memcalc.ledger.formats import format_named
 from memcalc.serving import serve
@@ -264,3 +264,89 @@ def test_how_gptq_packs_changes_no_byte():
     assert scheme(
         {"quant_method": "gptq", "bits": 4, "group_size": 128, "pack_dtype": "int32"}
     ).format.id == ("gptq-int4-g128")
+
+
+# AutoRound, EETQ, FBGEMM, BitNet
+
+AUTO_ROUND = {"quant_method": "auto-round", "bits": 4, "group_size": 128, "sym": True, "data_type": "int"}
+AUTO_ROUND |= {"packing_format": "auto_round:auto_gptq", "autoround_version": "0.14.2", "iters": 200}
+
+
+def packed_by_auto_round(rows, columns, bits=4, group=128):
+    """qweight, qzeros and scales as its class registers them (qlinear_torch_zp.py, intel/auto-round 2026-08).
+
+    Without an index. Instances of that class held these bytes for six widths, 2026-11.
+    """
+    groups = -(-columns // group)
+    return 4 * (columns // 32 * bits * rows + groups * (rows // 32 * bits)) + 2 * groups * rows
+
+
+def in_every_layer(size):
+    """The bytes of Qwen3-32B's matrices, each by a function of its rows and columns."""
+    shapes = [(8192, 5120), (1024, 5120), (1024, 5120), (5120, 8192)]
+    shapes += [(25_600, 5120), (25_600, 5120), (5120, 25_600)]
+    return 64 * sum(size(rows, columns) for rows, columns in shapes)
+
+
+@pytest.mark.parametrize(
+    ("stated", "size"),
+    [
+        (AUTO_ROUND, packed_by_auto_round),
+        (AUTO_ROUND | {"packing_format": "auto_round:auto_awq", "sym": False}, packed_by_auto_round),
+        (AUTO_ROUND | {"bits": 2, "group_size": 64}, lambda r, c: packed_by_auto_round(r, c, 2, 64)),
+        (AUTO_ROUND | {"block_name_to_quantize": "model.layers"}, packed_by_auto_round),
+        ({"quant_method": "eetq", "weights": "int8"}, lambda r, c: r * c + 2 * r),
+        ({"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, lambda r, c: r * c + 4 * r),
+        (
+            {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"},
+            lambda r, c: r * c // 4 + 2,
+        ),
+    ],
+)
+def test_these_tools_store_so_many_bytes(tmp_path, stated, size):
+    assert int(stored(tmp_path, stated).weights_file_bytes) == REST + in_every_layer(size)
+
+
+def test_auto_rounds_extra_config_gives_modules_other_bits(tmp_path):
+    """Up-projections of one layer in 16 bits, all of the downward ones in 8, as a name or an expression."""
+    extra = {"model.layers.3.mlp.up_proj": {"bits": 16, "data_type": "float"}, "lm_head": {"bits": 16}}
+    extra |= {r".*mlp\.down_proj.*": {"bits": 8, "group_size": 64}}
+    found = int(stored(tmp_path, AUTO_ROUND | {"extra_config": extra}).weights_file_bytes)
+    up, down = (25_600, 5120), (5120, 25_600)
+    eight = packed_by_auto_round(*down, 8, 64) - packed_by_auto_round(*down)
+    kept = 2 * 25_600 * 5120 - packed_by_auto_round(*up)
+    assert found == REST + in_every_layer(packed_by_auto_round) + 64 * eight + kept
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        (AUTO_ROUND | {"data_type": "mx_fp"}, "data_type"),
+        (AUTO_ROUND | {"act_bits": 8}, "act_bits"),
+        (AUTO_ROUND | {"bits": 5}, "bits"),
+        (AUTO_ROUND | {"packing_format": "auto_round:fp8_static"}, "packing_format"),
+        (AUTO_ROUND | {"packing_format": "auto_round:gptqmodel"}, "packing_format"),
+        (AUTO_ROUND | {"block_name_to_quantize": "model.visual.blocks"}, "block_name_to_quantize"),
+        (AUTO_ROUND | {"extra_config": {"model.layers.0.mlp.up_proj": {"bits": 7}}}, "extra_config"),
+        (AUTO_ROUND | {"extra_config": [1]}, "extra_config"),
+        (AUTO_ROUND | {"rotation": "hadamard"}, "rotation"),
+        ({"quant_method": "bitnet", "quantization_mode": "online"}, "quantization_mode"),
+        ({"quant_method": "bitnet", "use_rms_norm": True}, "use_rms_norm"),
+        ({"quant_method": "eetq", "weights": "int4"}, "weights"),
+    ],
+)
+def test_what_they_store_otherwise_is_refused(tmp_path, stated, says):
+    with pytest.raises(BadInputError, match=rf"quantization_config\.{says}"):
+        stored(tmp_path, stated)
+
+
+@pytest.mark.parametrize("method", ["eetq", "fbgemm_fp8", "bitnet", "auto-round"])
+def test_experts_that_a_version_may_leave_out_are_not_guessed(method):
+    """Routers of Qwen3-MoE were linear layers until transformers 5: extra_config says what they are."""
+    fields = record("Qwen/Qwen3-30B-A3B").fields
+    stated = AUTO_ROUND if method == "auto-round" else {"quant_method": method}
+    with pytest.raises(BadInputError, match="depends on the tool's version"):
+        serve(Source("x", {**fields, "quantization_config": stated}, "x"), context=8)
+    gates = {f"model.layers.{layer}.mlp.gate": {"bits": 16} for layer in range(48)}
+    named = AUTO_ROUND | {"extra_config": gates}
+    assert serve(Source("x", {**fields, "quantization_config": named}, "x"), context=8).weights_file_bytes

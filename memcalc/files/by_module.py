@@ -40,8 +40,8 @@ def own_formats(method: str, stated: Mapping[str, object]) -> Iterator[tuple[str
             if isinstance(value, dict) or (value is False and "." in name):
                 yield name.replace(".switch_mlp.", ".experts.{expert}."), of_mlx(name, value)
         return
-    if method == "gptq":
-        yield from of_gptq(stated)
+    if method in ("gptq", "auto-round"):
+        yield from of_gptq(stated) if method == "gptq" else of_auto_round(stated)
         return
     listed = stated.get("quantized_layers")
     if not isinstance(listed, dict) or not listed:
@@ -89,6 +89,36 @@ def of_gptq(stated: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         except UnknownNameError:
             expected = "bits and group_size that are known"
             raise BadInputError("quantization_config.dynamic", expected, value, ASIDE) from None
+
+
+def of_auto_round(stated: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield what AutoRound's `extra_config` says: modules with other bits, 16 of them as they are.
+
+    Source: intel/auto-round, export/export_to_autoround/export.py (extra_config), 2026-08.
+
+    Raises:
+        BadInputError: an entry says more than bits and groups.
+
+    """
+    field = "quantization_config.extra_config"
+    entries = stated["extra_config"]
+    for name, value in entries.items() if isinstance(entries, dict) else [("*", entries)]:
+        own = value if isinstance(value, dict) else {"bits": value}
+        bits, group = own.get("bits", stated.get("bits")), own.get("group_size", stated.get("group_size"))
+        form = (
+            ""
+            if type(bits) is int and bits >= 16
+            else f"auto-round-int{bits}-g{'c' if group == -1 else group}"
+        )
+        plain = own.get("act_bits") in (None, 16) and own.get("data_type") in (None, "int", "float", "fp")
+        try:
+            known = not form or (plain and format_named(form).id == form)
+        except UnknownNameError:
+            known = False
+        if not known:
+            raise BadInputError(f"{field}.{name}", "bits and group_size that are known", value, ASIDE)
+        expression = re.search(r"[\\*+?()\[\]|^$]", name) is not None
+        yield (f"re:{name if name.startswith('.*') else f'.*{name}'}" if expression else name), form
 
 
 def of_mlx(name: str, value: Any) -> str:

@@ -27,6 +27,7 @@ __all__ = ["Scheme", "exclude_modules", "scheme", "zero_biases"]
 
 FIELD = "quantization_config"
 ASIDE = "add --weights to leave it aside"
+OTHERWISE = f"its .safetensors headers alone have exact weights, or {ASIDE}"
 MIXED = "MIXED_PRECISION"
 
 
@@ -46,6 +47,8 @@ class Scheme(NamedTuple):
     @property
     def quantizer(self) -> str:
         """The tool that writes the arrays, as `memcalc.files.quantizers` names it."""
+        if self.method == "auto-round" and "awq" in self.layout:
+            return "awq"
         return f"{self.method} {self.layout}" if self.method == "compressed-tensors" else self.method
 
 
@@ -75,20 +78,22 @@ def scheme(stated: object) -> Scheme:
         if value and name not in known:
             raise BadInputError(f"{FIELD}.{name}", "nothing", value, f"it may change what is stored; {ASIDE}")
     kept_out = tuple(entry for name in fields for entry in names_in(name, fields[name]))
-    layout = stated.get("format")
+    layout = stated.get("format", stated.get("packing_format"))
     return Scheme(chosen, kept_out, method, layout if isinstance(layout, str) else "", others)
 
 
 def own_formats_of(method: str, stated: Mapping[str, object], known: set[str]) -> tuple[tuple[str, str], ...]:
     """Return the modules that have a format of their own; most configs have none, and load nothing for it."""
     by_module = {name for name, value in stated.items() if isinstance(value, dict) or "." in name}
-    dynamic = method == "gptq" and stated.get("dynamic")
+    dynamic = (method == "gptq" and stated.get("dynamic")) or (
+        method == "auto-round" and stated.get("extra_config")
+    )
     if stated.get("quant_algo") != MIXED and not dynamic and not (method == "mlx" and by_module):
         return ()
     from memcalc.files.by_module import own_formats
 
     found = tuple(own_formats(method, stated))
-    known |= by_module if method == "mlx" else {"quantized_layers", "dynamic"}
+    known |= by_module if method == "mlx" else {"quantized_layers", "dynamic", "extra_config"}
     return found
 
 
@@ -250,6 +255,61 @@ def mlx(fields: Fields) -> Format:
     return named(f"mlx-{fields.get('bits')}bit-g{group(fields)}", "bits")
 
 
+# packing_format of AutoRound -> GPTQ's arrays without an index, or AWQ's: the same bytes
+PACKED = (
+    *("auto_round", "auto_round:auto_round", "auto_round:gptq", "auto_round:auto_gptq"),
+    *("auto_round:awq", "auto_round:auto_awq"),
+)
+
+
+def auto_round(fields: Fields) -> Format:
+    """Read AutoRound's integers; its other kinds of numbers are packed in other ways.
+
+    Source: intel/auto-round, export/export_to_autoround/export.py (which packing has which arrays), 2026-08.
+    """
+    fields.get("data_type", None, "int")
+    fields.get("act_bits", None, 16)
+    fields.get("packing_format", *PACKED)
+    blocks = fields.get("block_name_to_quantize")
+    for name in blocks.split(",") if isinstance(blocks, str) else blocks or ():  # type: ignore[attr-defined]
+        if (
+            not (isinstance(name, str) and name.rpartition(".")[2] in ("layers", "h", "blocks"))
+            or "vis" in name
+        ):
+            expected = "the layers of the text model"
+            raise BadInputError(f"{FIELD}.block_name_to_quantize", expected, blocks, OTHERWISE)
+    return named(f"auto-round-int{fields.get('bits')}-g{group(fields)}", "bits")
+
+
+def eetq(fields: Fields) -> Format:
+    """Read EETQ: int8 codes, and a scale of 16 bits a row.
+
+    Source: huggingface/transformers, integrations/eetq.py (EetqLinear), 5.23.
+    """
+    fields.get("weights", None, "int8")
+    return replace(named("int8", "weights"), id="eetq-int8", scale_bits=16)
+
+
+def fbgemm_fp8(_fields: Fields) -> Format:
+    """Read FBGEMM's FP8: a scale of 32 bits a row.
+
+    Source: huggingface/transformers, integrations/fbgemm_fp8.py (FbgemmFp8Linear), 5.23.
+    """
+    return replace(named("fp8-channel", "quant_method"), id="fbgemm-fp8", scale_bits=32, assumed="")
+
+
+def bitnet(fields: Fields) -> Format:
+    """Read BitNet's packed weights: four of three values in a byte, and one number of 16 bits a matrix.
+
+    Weights that are quantised while the model runs ("online") are stored as they are.
+    Source: huggingface/transformers, integrations/bitnet.py (BitLinear), 5.23.
+    """
+    fields.get("linear_class", None, "bitlinear", "autobitlinear")
+    fields.get("quantization_mode", None, "offline")
+    fields.get("use_rms_norm", None, False)
+    return Format("bitnet", 2, matrix_bits=16)
+
+
 class Method(NamedTuple):
     """A method of a quantization_config: how it is read, its lists of modules, and its harmless fields.
 
@@ -296,8 +356,19 @@ METHODS: Registry[Method] = Registry(
             "producer config_groups kv_cache_scheme kv_cache_quant_algo",
         ),
         "mlx": Method(mlx),
+        "auto-round": Method(
+            auto_round,
+            ("modules_to_not_convert",),
+            """sym iters nsamples seqlen lr minmax_lr batch_size dataset amp gradient_accumulate_steps nblocks
+        enable_quanted_input enable_minmax_tuning enable_norm_bias_tuning enable_alg_ext low_gpu_mem_usage
+        scale_dtype autoround_version model_free backend desc_act damp_percent true_sequential
+        enable_torch_compile super_bits super_group_size momentum act_dynamic""",
+        ),
+        "eetq": Method(eetq, ("modules_to_not_convert",)),
+        "fbgemm_fp8": Method(fbgemm_fp8, ("modules_to_not_convert",), "activation_scale_ub"),
+        "bitnet": Method(bitnet, ("modules_to_not_convert",), "rms_norm_eps"),
     },
-    remedy=ASIDE,
+    remedy=OTHERWISE,
     offers=False,
 )
 

@@ -94,6 +94,43 @@ def awq_arrays(form: Format, rows: int, columns: int, _endings: set[str]) -> Arr
     }
 
 
+def auto_round_arrays(form: Format, rows: int, columns: int, endings: set[str]) -> Arrays:
+    """Return AutoRound's arrays: GPTQ's without its index; packed as AWQ's, which lie the other way.
+
+    Source: https://github.com/intel/auto-round, auto_round_extension/torch/qlinear_torch_zp.py, 2026-08.
+    """
+    found = gptq_arrays(form, rows, columns, endings)
+    return {ending: array for ending, array in found.items() if ending != ".g_idx"}
+
+
+def eetq_arrays(_form: Format, rows: int, columns: int, _endings: set[str]) -> Arrays:
+    """Return EETQ's arrays; the matrix lies the other way.
+
+    Source: https://github.com/huggingface/transformers, integrations/eetq.py (EetqLinear), 5.23.
+    """
+    return {".weight": Array((columns, rows), ("I8",)), ".weight_scales": Array((rows,), ("F16",))}
+
+
+def fbgemm_arrays(_form: Format, rows: int, columns: int, _endings: set[str]) -> Arrays:
+    """Return FBGEMM's arrays of FP8.
+
+    Source: https://github.com/huggingface/transformers, integrations/fbgemm_fp8.py (FbgemmFp8Linear), 5.23.
+    """
+    return {
+        ".weight": Array((rows, columns), ("F8_E4M3",)),
+        ".weight_scale": Array((rows, 1), FLOATS[32]),
+        ".input_scale_ub": Array((), FLOATS[32], optional=True),
+    }
+
+
+def bitnet_arrays(_form: Format, rows: int, columns: int, _endings: set[str]) -> Arrays:
+    """Return BitNet's arrays: four rows in one of bytes.
+
+    Source: https://github.com/huggingface/transformers, integrations/bitnet.py (BitLinear), 5.23.
+    """
+    return {".weight": Array((ceil_div(rows, 4), columns), ("U8",)), ".weight_scale": Array((), FLOATS[16])}
+
+
 def fp8_arrays(form: Format, rows: int, columns: int, endings: set[str]) -> Arrays:
     """Return FP8's arrays: a scale a block, or one a matrix, with one for the activations if they are static.
 
@@ -238,6 +275,10 @@ QUANTIZERS: Registry[Quantizer] = Registry(
         "mxfp4": Quantizer(mxfp4_arrays, experts="stacked"),
         "modelopt": Quantizer(modelopt_arrays),
         "mlx": Quantizer(mlx_arrays, experts="renamed"),
+        "auto-round": Quantizer(auto_round_arrays),
+        "eetq": Quantizer(eetq_arrays),
+        "fbgemm_fp8": Quantizer(fbgemm_arrays),
+        "bitnet": Quantizer(bitnet_arrays),
     },
 )
 

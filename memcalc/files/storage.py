@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memcalc.errors import UnknownNameError, nearest
+from memcalc.errors import BadInputError, UnknownNameError, nearest
 from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
@@ -143,6 +143,24 @@ def plain_name(weights: str) -> str:
     return {"f16": "fp16", "f32": "fp32"}.get(weights.lower(), weights)
 
 
+def check_linear(model: Model, own: Scheme) -> None:
+    """Refuse tools that quantise linear layers where it depends on a version which layers are linear.
+
+    The experts of a layer are one array from transformers 5 on, and some routers are no linear layers then.
+    """
+    entries = (*own.excluded, *(name for name, _ in own.others))
+    linear = own.method in ("eetq", "fbgemm_fp8", "bitnet") and model.has_experts
+    routed = own.method == "auto-round" and model.model_type in LINEAR_ROUTERS
+    if linear or (routed and not any("gate" in entry.split(".")[-1] for entry in entries)):
+        expected = (
+            "a model without experts" if linear else "an entry of extra_config for the routers, mlp.gate"
+        )
+        remedy = (
+            "what of it is quantised depends on the tool's version: its .safetensors headers alone say it"
+        )
+        raise BadInputError("quantization_config.quant_method", expected, own.method, remedy)
+
+
 def mtp_as_stored(layers: tuple[Layer, ...], rest: Format) -> tuple[Layer, ...]:
     """Return a checkpoint's layers for multi-token prediction: what joins the two streams is not quantised.
 
@@ -178,6 +196,7 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
         return StoredModel(*as_published(model, activation, own), own.format, activation, own=True)
     if own is not None:
         form = own.format
+        check_linear(model, own)
         if own.others:
             from memcalc.files.mixed import with_own_formats
 

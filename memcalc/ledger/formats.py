@@ -164,6 +164,7 @@ GGUF_KV_FORMATS: Registry[Format] = Registry("--kv", {**_SHORT, **_WIDTHS, **_IN
 EVERY_MATRIX = frozenset({"matrix", "expert", "shared", "embedding", "head"})
 PATTERNS = "gptq-intB-gG, awq-intB-gG, intB-gG or mlx-Bbit-gG"  # B bits; G numbers share a scale, c: a row
 _AWQ = "https://github.com/casper-hansen/AutoAWQ, WQLinear_GEMM qweight, qzeros, scales, 2024"
+_AUTO_ROUND = "https://github.com/intel/auto-round, qlinear_torch_zp.py qweight, qzeros, scales, 2026-08"
 _MLX = "https://github.com/ml-explore/mlx, mlx.core.quantize (affine), 2026-11"
 
 
@@ -176,16 +177,20 @@ def parse_format_name(name: str) -> Format | None:
     >>> parse_format_name("mlx-4bit-g64").bytes(rows=64, columns=64)
     2304
     """
-    found = re.fullmatch(r"(gptq-int|awq-int|int|mlx-)([234568])(?:bit)?-g(c|[1-9][0-9]{0,5})", name)
+    found = re.fullmatch(
+        r"(gptq-int|awq-int|auto-round-int|int|mlx-)([234568])(?:bit)?-g(c|[1-9][0-9]{0,5})", name
+    )
     if found is None or (found[1] == "mlx-") != ("bit-" in name):
         return None
     kind, bits = found[1], int(found[2])
     form = Format(name, bits, 1, None if found[3] == "c" else int(found[3]), scale_bits=16)
     gptq, compressed = FORMATS["gptq-int4-g128"], FORMATS["w8a8"]
     match kind, bits:
-        case "gptq-int", 2 | 3 | 4 | 8:
-            form = replace(form, zero_bits=bits, index_bits=gptq.index_bits)
-            return replace(form, source=gptq.source, assumed=gptq.assumed)
+        case "gptq-int" | "auto-round-int", 2 | 3 | 4 | 8:
+            unordered = replace(gptq, index_bits=0, source=_AUTO_ROUND, assumed="")
+            like = gptq if kind == "gptq-int" else unordered
+            form = replace(form, zero_bits=bits, index_bits=like.index_bits)
+            return replace(form, source=like.source, assumed=like.assumed)
         case "awq-int", 4 | 8:
             return replace(form, zero_bits=bits, source=_AWQ)
         case "int", 4 | 8:

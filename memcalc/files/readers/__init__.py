@@ -205,6 +205,8 @@ def check_rotation(model: Model) -> None:
     if model.rotary_positions is None:
         return
     for part in {part for layer in set(model.layers) for _, part in layer.parts}:
+        if not (hasattr(part, "kv_heads") or hasattr(part, "nope_dim")):
+            continue
         rotated = getattr(part, "rope_dim", 0)
         rotated = getattr(part, "head_dim", 0) if rotated is None else rotated
         if rotated == 1:
