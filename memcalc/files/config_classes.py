@@ -22,7 +22,8 @@ class ConfigClass:
     """What one configuration class declares.
 
     `defaults` has every declared field, and what the class takes out of undeclared keywords; `nullable` are
-    those that may be null; `aliases` are other names of declared fields.
+    those that may be null; `aliases` are other names of declared fields. `generates` are classes with a head
+    whose names do not say so.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
@@ -30,6 +31,7 @@ class ConfigClass:
         self.defaults: Mapping[str, object] = record["defaults"]
         self.nullable = frozenset(record["nullable"])
         self.aliases: Mapping[str, str] = record["aliases"]
+        self.generates: tuple[str, ...] = tuple(record.get("generates", ()))
 
     def takes_null(self, field: str) -> bool:
         """Whether the class takes null for a field."""
@@ -82,10 +84,13 @@ def stem(name: str) -> str:
 
 @cache
 def types_by_stem() -> dict[str, str]:
-    """Return the types that transformers knows, by what their classes are called.
+    """Return the types of transformers and of published code, by what their classes are called.
 
-    >>> types_by_stem()["qwen2moe"]
-    'qwen2_moe'
+    >>> types_by_stem()["qwen2moe"], types_by_stem()["decilm"]
+    ('qwen2_moe', 'nemotron-nas')
     """
+    with open_text("published_classes.jsonl") as file:
+        published = [json.loads(line) for line in file]
     with open_text("transformers_types.json") as file:
-        return {stem(model_type): model_type for model_type in json.load(file)["types"]}
+        known = {stem(model_type): model_type for model_type in json.load(file)["types"]}
+    return {**{stem(one["class"]): one["model_type"] for one in published}, **known}

@@ -339,6 +339,44 @@ SPELLINGS: dict[str, Spelling] = {
     "biogpt": Spelling(
         {"lm_head.": "output_projection.", "model.norm.": "biogpt.layer_norm.", "model.": "biogpt.", **BART}
     ),
+    "phi-msft": Spelling(
+        {
+            "lm_head.": "lm_head.linear.",
+            **gpt("transformer.embd.wte.", "transformer.h.", "lm_head.ln."),
+            "input_layernorm.": "ln.",
+            **fused("mixer.Wqkv."),
+            "self_attn.o_proj.": "mixer.out_proj.",
+            **FC_1,
+        }
+    ),
+    "internlm2": Spelling(
+        {
+            "lm_head.": "output.",
+            "model.embed_tokens.": "model.tok_embeddings.",
+            "input_layernorm.": "attention_norm.",
+            "post_attention_layernorm.": "ffn_norm.",
+            **fused("attention.wqkv."),
+            "self_attn.o_proj.": "attention.wo.",
+            **renamed(MLP, gate="feed_forward.w1.", down="feed_forward.w2.", up="feed_forward.w3."),
+        }
+    ),
+    "baichuan": Spelling(fused("self_attn.W_pack.")),
+    "chatglm": Spelling(
+        {
+            "lm_head.": "transformer.output_layer.",
+            "model.rotary_pos_emb.": "transformer.rotary_pos_emb.",
+            **gpt(
+                "transformer.embedding.word_embeddings.",
+                "transformer.encoder.layers.",
+                "transformer.encoder.final_layernorm.",
+            ),
+            **fused("self_attention.query_key_value."),
+            "self_attn.o_proj.": "self_attention.dense.",
+            **H_TO_4H,
+            "mlp.gate_proj.": "mlp.dense_h_to_4h.",
+        }
+    ),
+    "mimo": Spelling({}, mtp="model.mtp_layers."),
     "qwen": Spelling(
         {
             **gpt("transformer.wte.", "transformer.h.", "transformer.ln_f."),

@@ -110,7 +110,19 @@ INSIDE: Registry[Reader] = Registry(
 # types that no version of transformers has: their code lies beside their weights. What its configuration
 # class declares is written down with its source in memcalc/data/published_classes.jsonl
 PUBLISHED: Registry[Reader] = Registry(
-    "model_type", {"qwen": "published:published", "minimax_m1": "minimax:minimax_m1"}, package=__name__
+    "model_type",
+    {
+        **dict.fromkeys(
+            ("qwen", "deepseek", "phi-msft", "internlm", "internlm2", "minicpm"), "published:published"
+        ),
+        "baichuan": "published:baichuan",
+        "chatglm": "published:chatglm",
+        "mimo": "published:mimo",
+        "PanguEmbedded": "published:pangu_embedded",
+        "nemotron-nas": "nemotron_nas:nemotron_nas",
+        "minimax_m1": "minimax:minimax_m1",
+    },
+    package=__name__,
 )
 # those of the table in towers.py
 IN_TABLE = (
@@ -193,7 +205,7 @@ def as_its_class(model: Model, config: Config) -> Model:
         from memcalc.files.readers.classes import checked_against
 
         model = checked_against(model, first, own, config)
-    if not first or first.endswith(GENERATE):
+    if not first or first.endswith(GENERATE) or (config.declared and first in config.declared.generates):
         return model
     from memcalc.files.readers.heads import with_head_of
 

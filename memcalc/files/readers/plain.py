@@ -249,8 +249,9 @@ class Decoder(NamedTuple):
     beyond the number that the field `limit` has. `check` refuses what the class does, `restated` are fields
     with the one value that is understood, `harmless` those that the class reads and that change no memory.
     `in_32_bits` are tensors of a sparse layer that the class keeps in fp32 whatever the model's dtype.
-    `rotated_width` is the field with the rotated numbers of a head where no share of them is stated. `beside`
-    are fields that tell of weights which no published checkpoint has: they are not counted, and are named.
+    `rotated_width` is the field with the rotated numbers of a head where no share of them is stated, or tells
+    them. `beside` are fields that tell of weights which no published checkpoint has: they are not counted,
+    and are named.
     """
 
     norms: tuple[str, ...] = PRE_NORMS
@@ -280,7 +281,7 @@ class Decoder(NamedTuple):
     restated: tuple[tuple[str, object], ...] = ()
     harmless: tuple[str, ...] = ()
     in_32_bits: tuple[str, ...] = ()
-    rotated_width: str = ""
+    rotated_width: Width = ""
     beside: tuple[str, ...] = ()
 
 
@@ -536,7 +537,10 @@ def attention(config: Config, words: Decoder, window: int | None) -> GQA:
 
 def rotated_numbers(config: Config, words: Decoder) -> int | None:
     """Return how many numbers of a head are rotated, or None for all of them."""
-    stated = config.optional(words.rotated_width) if words.rotated_width else None
+    if isinstance(words.rotated_width, str):
+        stated = config.optional(words.rotated_width) if words.rotated_width else None
+    else:
+        stated = words.rotated_width(config)
     share = rotary_dim(config)
     return share if share is not None or stated == head_counts(config)[2] else stated
 
