@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +33,7 @@ REFUSED = {
     "num_attention_heads": "heads that do not divide the width",
     "num_key_value_heads": "heads that do not divide the query heads, or that MLA has not",
     "num_experts_per_tok": "more experts a token than there are",
+    "moe_topk": "more experts a token than there are",
     "moe_k": "more experts a token than there are",
     "text_config": "another text model than the tower belongs to",
     "vision_config": "another tower than the text model belongs to",
@@ -45,6 +47,10 @@ REFUSED_OF_TYPE = {
         ("helium", field): "an output that is wider than the stream"
         for field in ("head_dim", "hidden_size", "num_attention_heads")
     },
+    **{
+        ("longcat_flash", field): "a head that is wider or narrower than the sum of its parts"
+        for field in ("qk_rope_head_dim", "qk_nope_head_dim")
+    },
     ("opt", "hidden_size"): "embeddings of another width than the stream's",
     ("llava_next", "text_config.num_attention_heads"): "heads of one number, which cannot be rotated",
     ("qwen2_vl", "vision_config.hidden_size"): "a tower whose vectors are of another width",
@@ -53,6 +59,11 @@ REFUSED_OF_TYPE = {
 MOONSHOT = ("hidden_size", "intermediate_size", "num_hidden_layers", "pos_emb_height", "pos_emb_width")
 # What the recorded version of transformers cannot do, and memcalc can.
 BEYOND = {
+    (
+        "longcat_flash",
+        "absent",
+        "zero_expert_num",
+    ): "it makes matrices for experts that compute nothing, which published files do not have",
     (
         "mistral3",
         "null",
@@ -94,7 +105,11 @@ def figures_of(model):
     """The same of a model; most changes of a config leave the model as it was."""
     lines = sorted(f"{name} {'x'.join(map(str, shape))}" for name, shape in header(model).items())
     held = engine("transformers").prepare(model)
-    attending = (dict(layer.parts).get("self_attn") for layer in held.layers)
+    attending = (
+        part
+        for layer in held.layers
+        for part in [one for name, one in layer.parts if re.fullmatch(r"self_attn(\.\d)?", name)] or [None]
+    )
     windows = [getattr(part, "window", None) for part in attending]
     return {
         "parameters": model.parameters,

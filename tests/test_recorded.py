@@ -46,6 +46,12 @@ def spelled(shape):
     return "x".join(map(str, shape))
 
 
+def attention_of(name):
+    """Which attention of a layer a cached tensor belongs to: LongCat's layers have two, cached one by one."""
+    half = name.split(".")[1]
+    return half if half.isdecimal() else ""
+
+
 def cached(model, run):
     """What `model` keeps of so many sequences and tokens under transformers' rule for windows.
 
@@ -55,13 +61,17 @@ def cached(model, run):
     model = keeping(ENGINE.prepare(model), "now")
     layers = []
     for layer in model.layers:
-        shapes = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}
-        one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(shapes)
-        one_head |= {
-            name for name in ("self_attn.keys", "self_attn.values") if len(shapes.get(name, ())) == 3
-        }
-        shapes |= {name: (batch, 1, *shapes[name][1:]) for name in one_head}
-        layers.append(" ".join(map(spelled, shapes.values())))
+        every = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}
+        for _, names in groupby(every, attention_of):
+            shapes = {name: every[name] for name in names}
+            one_head = {name for name in shapes if name.endswith((".latent", ".rotated_key"))}
+            one_head |= {
+                name for name in ("self_attn.keys", "self_attn.values") if len(shapes.get(name, ())) == 3
+            }
+            shapes |= {name: (batch, 1, *shapes[name][1:]) for name in one_head}
+            layers.append(" ".join(map(spelled, shapes.values())))
+        if not every:
+            layers.append("")
     held = ENGINE.cache(model, batch, context, ENGINE.defaults)
     total = sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in held)
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}

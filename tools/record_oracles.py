@@ -36,6 +36,7 @@ def public() -> dict[str, Any]:
 def figures() -> dict[str, dict[str, Callable[[], Any]]]:
     """Return, for each record and each name in it, the function that asks for what stands there."""
     ask, small = importlib.import_module("ask"), importlib.import_module("small")
+    classes = importlib.import_module("class_defaults")
     catalogue = importlib.import_module("memcalc.files.catalogue")
 
     def published(model: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def figures() -> dict[str, dict[str, Callable[[], Any]]]:
             f"{kind} {seed}": partial(drawn, kind, seed) for kind in small.DRAWN for seed in small.seeds(kind)
         },
         "rope": {kind: partial(ask.rope, kind) for kind in ask.ROPE_TYPES},
+        "class_defaults": {name: partial(classes.recorded, name) for name in classes.TYPES},
     }
 
 
@@ -66,9 +68,10 @@ def asked_versions() -> dict[str, str]:
 def of_types(types: list[str]) -> dict[str, Any]:
     """Return the records that hold every reader, with these types asked anew and the others as they were."""
     ask, small, defaults = map(importlib.import_module, ("ask", "small", "defaults"))
-    names = ("models.json", "random.json", "defaults.json", "catalogue.json")
+    classes = importlib.import_module("class_defaults")
+    names = ("models.json", "random.json", "defaults.json", "catalogue.json", "class_defaults.json")
     found = {name: json.loads((RECORDED / name).read_text(encoding="utf-8")) for name in names}
-    published, drawn, changed, listed = (found[name]["models"] for name in names)
+    published, drawn, changed, listed, alone = (found[name]["models"] for name in names)
     catalogue = importlib.import_module("memcalc.files.catalogue")
     for name in catalogue.catalogue():
         fields = catalogue.record(name).fields
@@ -81,6 +84,7 @@ def of_types(types: list[str]) -> dict[str, Any]:
         for seed in small.seeds(kind):
             config = small.small_config(kind, seed)
             drawn[f"{kind} {seed}"] = {"config": config, "figures": ask.small_figures(config)}
+    alone |= {kind: classes.recorded(kind) for kind in types if kind in classes.TYPES}
     changed |= defaults.recorded(types)
     for name, asked in (
         *((name, figures()[name]) for name in ("models", "random", "catalogue")),

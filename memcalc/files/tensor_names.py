@@ -61,6 +61,15 @@ def fused(theirs: str) -> dict[str, str]:
     return renamed("self_attn.{}_proj.", q=theirs, k=theirs, v=theirs)
 
 
+def bare(beginning: str, *names: str) -> dict[str, str]:
+    """Return vectors of the ledger under names that do not end with the word for their numbers.
+
+    >>> bare("mlp.act_fn.", "beta")
+    {'mlp.act_fn.beta.value': 'mlp.act_fn.beta'}
+    """
+    return {f"{beginning}{name}.value": f"{beginning}{name}" for name in names}
+
+
 def gpt(table: str, layers: str, norm: str) -> dict[str, str]:
     """Return the words of GPT-2's relatives for embedding, layers and final norm."""
     return {"model.embed_tokens.": table, "model.norm.": norm, "model.layers.": layers}
@@ -138,6 +147,7 @@ DEEPSEEK_V4 = {
     "self_attn.": "attn.",
     "mlp.": "ffn.",
 }
+ROUTER = {"mlp.gate.e_score_correction_bias": "mlp.expert_bias", "mlp.gate.": "mlp.router.gate."}
 BACKBONE = gpt("backbone.embeddings.", "backbone.layers.", "backbone.norm_f.")
 LFM2 = {
     "model.norm.": "model.embedding_norm.",
@@ -251,6 +261,39 @@ SPELLINGS: dict[str, Spelling] = {
         rows=("e_score_correction_bias",),
     ),
     "starcoder2": Spelling(C_FC),
+    "granitemoe_swa": Spelling(
+        {
+            **{ours: theirs for ours, theirs in GRANITE_EXPERTS.items() if "shared" in ours},
+            **{f"mlp.{ours}": f"block_sparse_moe.{theirs}" for ours, theirs in ONE_FOR_ALL.items()},
+            "mlp.gate.": "block_sparse_moe.router.",
+        }
+    ),
+    "nanochat": Spelling(FC_1),
+    "apertus": Spelling(bare("mlp.act_fn.", "alpha_p", "alpha_n", "beta", "eps")),
+    "diffllama": Spelling(bare("self_attn.lambda_", "q1", "k1", "q2", "k2")),
+    "exaone_moe": Spelling({"mlp.gate.e_score_correction_bias": "mlp.e_score_correction_bias"}),
+    "afmoe": Spelling(ROUTER),
+    "hy_v3": Spelling({**ROUTER, "mlp.shared_experts.": "mlp.shared_mlp."}),
+    "flint": Spelling({"self_attn.sinks": "self_attn.softmax_offset", **SHARED_EXPERT}),
+    "kolibri1": Spelling({"mlp.gate.e_score_correction_bias": "moe.router.expert_bias"}),
+    "hy_v4": Spelling(
+        {
+            **bare("model.hc_pre.hc_head.", "hc_head_fn", "hc_head_base", "hc_head_scale"),
+            **bare("hc_pre.hc_attn_layer.", "hc_fn", "hc_base", "hc_scale"),
+            **bare("hc_pre.hc_mlp_layer.", "hc_fn", "hc_base", "hc_scale"),
+            **bare("self_attn.", "learnable_sink_param"),
+            **ONE_FOR_ALL,
+            "mlp.gate_proj.": "mlp.linear_gate.",
+            "mlp.shared_experts.gate_proj.": "mlp.shared_experts.linear_gate.",
+        }
+    ),
+    "laguna": Spelling(
+        {"mlp.gate.e_score_correction_bias": "mlp.experts.e_score_correction_bias", **SHARED_EXPERT}
+    ),
+    "longcat_flash": Spelling(
+        {"mlp.gate.e_score_": "mlp.router.e_score_", "mlp.gate.": "mlp.router.classifier."}
+    ),
+    "mimo_v2_flash": Spelling({"self_attn.sinks": "self_attn.attention_sink_bias"}),
     "phi": Spelling(
         {
             "model.norm.": "model.final_layernorm.",

@@ -860,6 +860,8 @@ DIVIDED = (
     "hyperclovax",
     "internlm3",
     "iquestcoder",
+    "jais2",
+    "vaultgemma",
 )  # classes that want a width that the heads divide, although they have a head_dim
 UNTIED = ("codegen", "gptj", "phi", "phimoe")  # their head has a bias, which a tied one cannot have
 
@@ -893,11 +895,113 @@ def three_ways(_draw, _depth, sizes):
     return {"rope_parameters": kind | {"mrope_section": third}}
 
 
+def kinds_of_mlp(draw, depth, *, first="first_k_dense_replace"):
+    """Dense layers by a list, or by how many there are in front."""
+    listed = {"mlp_layer_types": [draw.choice(("dense", "sparse")) for _ in range(depth)]}
+    return draw.choice((listed, {first: draw.randint(0, depth)} if first else {}))
+
+
+def low_ranks(draw, sizes):
+    """Latent attention, whose key/value heads are those of the queries."""
+    return {
+        "num_key_value_heads": sizes["num_attention_heads"],
+        "q_lora_rank": draw.choice((None, draw.randint(8, 60))),
+        "kv_lora_rank": draw.randint(8, 60),
+        "qk_rope_head_dim": 2 * draw.randint(2, 9),
+        "qk_nope_head_dim": draw.randint(4, 30),
+        "v_head_dim": draw.randint(4, 30),
+    }
+
+
+def laguna(draw):
+    """Query heads layer by layer; gates a head or a number."""
+    fields = decoder("laguna")(draw) | kinds_of_mlp(draw, 1, first="")
+    kv_heads, depth = fields["num_key_value_heads"], fields["num_hidden_layers"]
+    fields |= {"mlp_layer_types": [draw.choice(("dense", "sparse")) for _ in range(depth)], "head_dim": 16}
+    each = [kv_heads * draw.randint(1, 3) for _ in range(depth)]
+    fields |= {"gating": draw.choice((True, "per-head", "per-element"))}
+    fields.pop("moe_apply_router_weight_on_input", None)
+    return fields | some(draw, num_attention_heads_per_layer=each)
+
+
+def hy_v4(draw):
+    """The first layer has an indexer of its own; few streams or many."""
+    fields = deepseek_v32(draw)
+    for field in ("first_k_dense_replace", "num_nextn_predict_layers", "n_group", "topk_group"):
+        fields.pop(field, None)
+    depth = fields["num_hidden_layers"]
+    rest = [draw.choice(("full", "shared")) for _ in range(depth - 1)]
+    fields |= kinds_of_mlp(draw, depth, first="") | some(draw, indexer_types=["full", *rest])
+    return fields | {"n_shared_experts": draw.randint(1, 2), "hc_mult": draw.randint(1, 4), "pad_token_id": 0}
+
+
+def axk2(draw):
+    """All groups of experts at once, or one by one."""
+    fields = deepseek_v32(draw)
+    fields.pop("num_nextn_predict_layers", None)
+    depth = fields["num_hidden_layers"]
+    fields |= kinds_of_mlp(draw, depth) | {"n_shared_experts": draw.randint(1, 2), "pad_token_id": 0}
+    return fields | some(draw, gated_norm_rank=draw.randint(1, 9))
+
+
+def longcat_flash(draw):
+    """Experts that compute nothing only where a token uses all of the others: which it meets is chance."""
+    experts, heads = draw.randint(2, 6), draw.choice((1, 2, 3, 4))
+    return {
+        "vocab_size": draw.randint(50, 999),
+        "hidden_size": heads * 2 * draw.randint(4, 16),
+        "ffn_hidden_size": draw.randint(16, 300),
+        "expert_ffn_hidden_size": draw.randint(5, 80),
+        "num_layers": draw.randint(1, 3),
+        "num_attention_heads": heads,
+        "max_position_embeddings": 4096,
+        **(ranks := low_ranks(draw, {"num_attention_heads": heads})),
+        "q_lora_rank": draw.randint(8, 60),
+        "head_dim": ranks["qk_rope_head_dim"],
+        "qk_head_dim": ranks["qk_nope_head_dim"] + ranks["qk_rope_head_dim"],
+        "n_routed_experts": experts,
+        "moe_topk": draw.randint(1, experts),
+        "zero_expert_num": 0,
+    } | some(draw, attention_bias=draw.random() < 0.6, tie_word_embeddings=draw.random() < 0.5)
+
+
 OWN = {
     "aria_text": lambda draw, *_: (
         {"moe_num_experts": draw.randint(2, 6), "moe_topk": draw.randint(1, 2), "mlp_bias": False}
         | {"intermediate_size": draw.randint(5, 60)}
     ),
+    "youtu": lambda draw, _, sizes: low_ranks(draw, sizes),
+    "axk1": lambda draw, depth, sizes: (
+        low_ranks(draw, sizes) | {"q_lora_rank": draw.randint(8, 60)} | kinds_of_mlp(draw, depth)
+    ),
+    "flint": lambda draw, depth, _: (
+        {"decoder_sparse_step": draw.randint(1, 2)}
+        | some(draw, mlp_only_layers=sorted(draw.sample(range(depth), draw.randint(0, depth // 2))))
+    ),
+    "exaone_moe": lambda draw, depth, _: (
+        kinds_of_mlp(draw, depth) | {"sliding_window_pattern": 3, "num_shared_experts": draw.randint(1, 3)}
+    ),
+    "cohere2_moe": lambda draw, depth, sizes: (
+        kinds_of_mlp(draw, depth)
+        | {"prefix_dense_sliding_window_pattern": draw.randint(1, 2), "sliding_window_pattern": 3}
+        | {"num_shared_experts": draw.choice((0, 2))}
+        | some(draw, prefix_dense_intermediate_size=draw.randint(16, 300))
+    ),
+    "afmoe": lambda draw, depth, _: {
+        "num_dense_layers": draw.randint(0, depth),
+        "num_shared_experts": draw.randint(1, 3),
+        "global_attn_every_n_layers": draw.randint(1, 3),
+    },
+    "hy_v3": lambda draw, depth, _: (
+        kinds_of_mlp(draw, depth, first="") | {"mlp_bias": False, "num_shared_experts": draw.randint(1, 3)}
+    ),
+    "mimo_v2_flash": lambda draw, depth, sizes: (
+        kinds_of_mlp(draw, depth, first="")
+        | {"v_head_dim": draw.randint(4, 30), "head_dim": 24}
+        | {"num_attention_heads": 4, "num_key_value_heads": draw.choice((1, 2))}
+        | some(draw, sliding_window_size=draw.randint(5, 150))
+    ),
+    "diffllama": lambda *_: {"num_attention_heads": 4, "num_key_value_heads": 2},  # they go in pairs
     "phimoe": lambda *_: {"num_experts_per_tok": 2},  # its router takes two, whatever this says
     "qwen2_moe": lambda draw, depth, _: {
         "sliding_window": draw.randint(5, 150),
@@ -1101,6 +1205,10 @@ DRAWN = {
     "gpt_neox_japanese": gpt_neox_japanese,
     "gpt-sw3": gpt2,
     "minicpm3": minicpm3,
+    "hy_v4": hy_v4,
+    "axk2": axk2,
+    "laguna": laguna,
+    "longcat_flash": longcat_flash,
     **{model_type: decoder(model_type) for model_type in PLAIN},
 }
 DRAWN |= {

@@ -19,17 +19,24 @@ COMPRESSED = [name for name in SMALL if name.startswith(("deepseek_v4", "deepsee
 WINDOWED = [name for name in SMALL if name not in COMPRESSED and set(ask.windows(SMALL[name])) - {None}]
 
 
+def attention_of(name):
+    """Which attention of a layer a tensor belongs to: LongCat's layers have two, each with its own cache."""
+    half = name.split(".")[1]
+    return half if half.isdecimal() else ""
+
+
 def expected(fields, batch, context):
     """The shapes memcalc gives each layer; transformers writes a latent as keys and values of one head."""
     layers = []
     for layer in keeping(ENGINE.prepare(read(fields)), "now").layers:
         cached = {tensor.name: tensor.stored_shape for tensor in layer.cache(batch, context, KEPT)}
-        one_head = {"self_attn.latent", "self_attn.rotated_key"} & set(cached)
+        one_head = {name for name in cached if name.endswith((".latent", ".rotated_key"))}
         one_head |= {
             name for name in ("self_attn.keys", "self_attn.values") if len(cached.get(name, ())) == 3
         }
         cached |= {name: (batch, 1, *cached[name][1:]) for name in one_head}
-        layers.append(tuple(cached.values()))
+        halves = [tuple(cached[name] for name in names) for _, names in groupby(cached, attention_of)]
+        layers += halves or [()]
     return layers
 
 

@@ -28,6 +28,9 @@ PLAIN = (
     "hyperclovax", "internlm3", "iquestcoder", "mellum", "mpt", "xglm",
     "minimax_m2", "ministral3", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "persimmon", "phi",
     "phimoe", "qwen2_moe", "seed_oss", "smollm3", "stablelm", "starcoder2",
+    "afmoe", "apertus", "axk1", "bitnet", "cohere2_moe", "diffllama", "exaone_moe", "flint",
+    "granite_swa", "granitemoe_swa", "hy_v3", "jais2", "kolibri1", "mimo_v2_flash", "ministral",
+    "nanochat", "solar_open", "vaultgemma", "youtu",
 )  # fmt: skip
 # of them, those that stand only inside of others
 PLAIN_INSIDE = ("glm4v_moe_text", "glm4v_text", "glm_ocr_text", "qwen2_5_vl_text", "qwen2_vl_text")
@@ -85,6 +88,10 @@ READERS: Registry[Reader] = Registry(
         "gpt_oss": "gpt_oss:gpt_oss",
         "glm4_moe": "glm:glm4_moe",
         "minimax": "minimax:minimax",
+        "hy_v4": "indexed:hy_v4",
+        "axk2": "indexed:axk2",
+        "laguna": "laguna:laguna",
+        "longcat_flash": "longcat:longcat_flash",
         **dict.fromkeys(PLAIN, "plain:plain"),
         "opt": "opt:opt",
         **dict.fromkeys(SEEING, "seeing:seeing"),

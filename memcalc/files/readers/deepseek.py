@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
 
-__all__ = ["deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "minicpm3"]
+__all__ = [
+    "deepseek_v2",
+    "deepseek_v3",
+    "deepseek_v32",
+    "glm4_moe_lite",
+    "glm_moe_dsa",
+    "latent_attention",
+    "minicpm3",
+]
 
 
 def deepseek_v2(config: Config, name: str) -> Model:
@@ -39,18 +47,7 @@ def deepseek_v3(config: Config, name: str) -> Model:
 
 def deepseek(config: Config, name: str, *, score_bias: bool, dense: Sequence[bool] | None = None) -> Model:
     """Read what DeepSeek's models have in common; `dense` says which layers have no experts."""
-    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    refuse_contradictions(config, heads)
-    attention = MLA(
-        width,
-        heads,
-        config.size("kv_lora_rank"),
-        config.size("qk_nope_head_dim"),
-        config.size("qk_rope_head_dim"),
-        config.size("v_head_dim"),
-        config.optional("q_lora_rank"),
-        bias=config.flag("attention_bias"),
-    )
+    attention, width = latent_attention(config), config.size("hidden_size")
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
     sparse = moe(config, "n_routed_experts", shared_width=shared, score_bias=score_bias)
     if dense is None:
@@ -82,6 +79,22 @@ def minicpm3(config: Config, name: str) -> Model:
     attention = MLA(width, heads, rank, nope, rope, value, q_rank, bias=biased)
     layer = decoder_layer(attention, dense_mlp(config, bias=config.flag("mlp_bias")), width)
     return decoder(config, name, [layer] * config.size("num_hidden_layers"))
+
+
+def latent_attention(config: Config) -> MLA:
+    """Return attention over a latent as DeepSeek's configs describe it."""
+    heads = config.size("num_attention_heads")
+    refuse_contradictions(config, heads)
+    return MLA(
+        config.size("hidden_size"),
+        heads,
+        config.size("kv_lora_rank"),
+        config.size("qk_nope_head_dim"),
+        config.size("qk_rope_head_dim"),
+        config.size("v_head_dim"),
+        config.optional("q_lora_rank"),
+        bias=config.flag("attention_bias"),
+    )
 
 
 def glm4_moe_lite(config: Config, name: str) -> Model:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
+from memcalc.files.readers import variants
 from memcalc.files.readers.common import (
     PRE_NORMS,
     NoNorm,
@@ -31,7 +32,7 @@ from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts.plain import Embedding, Norm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from memcalc.files.config import Config
     from memcalc.ledger.parts import GQA, Part
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     Dense = Callable[[Config], tuple[bool, ...]]
     Width = str | Callable[[Config], int]
     Mixture = Callable[[Config], Part]
+    Attention = Callable[[Config, int | None], Part]
+    Further = Callable[[Config, str], Iterable[tuple[str, Part]]]
 
 __all__ = ["CLASSIC", "DECODERS", "Decoder", "decoder_of", "first_dense", "plain"]
 
@@ -252,6 +255,9 @@ class Decoder(NamedTuple):
     `rotated_width` is the field with the rotated numbers of a head where no share of them is stated, or tells
     them. `beside` are fields that tell of weights which no published checkpoint has: they are not counted,
     and are named.
+    `attend` makes the attention of a layer with a window (or None) where it is no `GQA`; `sinks` says whether
+    each query head has a logit of its own. `further` makes further parts of a "dense" or "sparse" layer.
+    With `rotated_by_kind` layers with a window have a table of sines of their own.
     """
 
     norms: tuple[str, ...] = PRE_NORMS
@@ -283,6 +289,10 @@ class Decoder(NamedTuple):
     in_32_bits: tuple[str, ...] = ()
     rotated_width: Width = ""
     beside: tuple[str, ...] = ()
+    attend: Attention | None = None
+    sinks: bool = False
+    further: Further | None = None
+    rotated_by_kind: bool = False
 
 
 ROUTER_OF = "mlp.gate"
@@ -308,6 +318,8 @@ GLM4V = Decoder(
     out_bias=False,
     check=check_heads_fill,
 )
+CORRECTED = partial(variants.experts, number="num_experts", shared="num_shared_experts", corrected=True)
+FIRST_OF_FOUR = partial(variants.full_where, full=lambda index, _: index % 4 == 0)
 DECODERS: dict[str, Decoder] = {
     "gemma": Decoder(),
     "seed_oss": Decoder(out_bias="attention_out_bias"),
@@ -410,7 +422,92 @@ DECODERS: dict[str, Decoder] = {
     "glm4v_text": GLM4V,
     "glm_ocr_text": GLM4V._replace(qkv_bias=False, check=None),
     "glm4v_moe_text": Decoder(out_bias=False, mixture=dots, dense=first_dense),
+    "apertus": Decoder(
+        ("attention_layernorm", "feedforward_layernorm"),
+        qk_norm=True,
+        gated=False,
+        further=variants.xielu,
+        restated=(("qk_norm", True),),
+    ),
+    "ministral": Decoder(windows=variants.window_or_list, check=variants.needs_head_dim),
+    "nanochat": Decoder(norms=(), final_norm=False, gated=False),
+    "vaultgemma": Decoder(
+        ("input_layernorm", "pre_feedforward_layernorm"),
+        windows=partial(periodic_windows, period=2),
+        check=check_head_width,
+    ),
+    "bitnet": Decoder(further=variants.inner_norms),
+    "diffllama": Decoder(further=variants.differences, check=variants.check_pairs),
+    "jais2": Decoder(layer_norm=True, gated=False, check=check_head_width),
+    "granite_swa": Decoder(windows=FIRST_OF_FOUR, sinks=True, harmless=("layer_rope_theta",)),
+    "youtu": Decoder(attend=variants.latent),
     # mixtures of experts
+    "granitemoe_swa": Decoder(
+        windows=FIRST_OF_FOUR, sinks=True, mixture=granite_shared, harmless=("layer_rope_theta",)
+    ),
+    "exaone_moe": Decoder(
+        qk_norm=True,
+        windows=variants.exaone_moe_windows,
+        mixture=CORRECTED,
+        dense=variants.listed_dense,
+        check=variants.check_exaone,
+    ),
+    "cohere2_moe": Decoder(
+        ONE_NORM,
+        windows=variants.cohere2_moe_windows,
+        mixture=variants.cohere2_experts,
+        dense=variants.listed_dense,
+        ffn=variants.cohere2_dense_width,
+        harmless=("intermediate_size", "prefix_dense_intermediate_size"),
+    ),
+    "afmoe": Decoder(
+        (*PRE_NORMS, "pre_mlp_layernorm", "post_mlp_layernorm"),
+        qk_norm=True,
+        windows=variants.afmoe_windows,
+        mixture=partial(CORRECTED, trained=True),
+        dense=variants.afmoe_dense,
+        check=variants.needs_head_dim,
+        further=variants.output_gate,
+        harmless=("mup_enabled", "num_expert_groups", "num_limited_groups", "route_norm", "use_grouped_mm"),
+    ),
+    "hy_v3": Decoder(
+        qk_norm=True,
+        mixture=CORRECTED,
+        dense=variants.listed_dense,
+        restated=(("mlp_bias", False),),
+        harmless=("enable_moe_fp32_combine",),
+    ),
+    "axk1": Decoder(
+        attend=variants.latent,
+        mixture=partial(CORRECTED, number="n_routed_experts", shared="n_shared_experts"),
+        dense=variants.listed_dense,
+        further=variants.norm_behind_experts,
+    ),
+    "flint": Decoder(
+        qk_norm=True,
+        windows=variants.flint_windows,
+        sinks=True,
+        mixture=variants.beside_shared,
+        dense=variants.flint_dense,
+        in_32_bits=(ROUTER, "self_attn.sinks"),
+    ),
+    "kolibri1": Decoder(
+        ("input_layernorm", "post_attn_norm", "post_attention_layernorm", "post_ffn_norm"),
+        qk_norm=True,
+        windows=partial(variants.full_where, full=lambda index, _: index % 5 == 4),
+        mixture=partial(variants.beside_shared, corrected=True),
+    ),
+    "mimo_v2_flash": Decoder(
+        rotated_by_kind=True,
+        attend=variants.mimo_attention,
+        check=variants.check_mimo,
+        windows=variants.mimo_windows,
+        mixture=partial(variants.experts, number="n_routed_experts", corrected=True),
+        dense=variants.listed_dense,
+    ),
+    "solar_open": Decoder(
+        out_bias=False, mixture=partial(CORRECTED, number="n_routed_experts", shared="n_shared_experts")
+    ),
     "qwen2_moe": Decoder(
         qkv_bias="qkv_bias", out_bias=False, windows=alternating, mixture=qwen2_moe, dense=qwen2_moe_dense
     ),
@@ -458,7 +555,7 @@ DECODERS: dict[str, Decoder] = {
 
 EXPERT_FIELDS = (
     "moe_intermediate_size", "moe_num_experts", "moe_num_shared_experts", "n_routed_experts",
-    "n_shared_experts", "num_experts", "num_experts_per_tok", "num_local_experts",
+    "n_shared_experts", "num_experts", "num_experts_per_tok", "num_local_experts", "num_shared_experts",
     "shared_expert_intermediate_size", "shared_intermediate_size",
 )  # fmt: skip
 
@@ -493,12 +590,16 @@ def decoder_of(config: Config, name: str, words: Decoder) -> Model:
         window, is_dense = kind
         mlp = feed_forward(config, words) if is_dense or sparse is None else sparse
         named = ((each, norm) for each in norms)
-        wide = tuple((tensor, "fp32") for tensor in words.in_32_bits) if mlp is sparse else ()
-        return Layer((("self_attn", attention(config, words, window)), ("mlp", mlp), *named), formats=wide)
+        own = words.further(config, "sparse" if mlp is sparse else "dense") if words.further else ()
+        wide = tuple((one, "fp32") for one in words.in_32_bits if mlp is sparse or ROUTER_OF not in one)
+        attends = words.attend(config, window) if words.attend else attention(config, words, window)
+        return Layer((("self_attn", attends), ("mlp", mlp), *named, *own), formats=wide)
 
     layers = tuple(stack(zip(windows, dense, strict=True), layer))
     limit = config.optional(words.limit)
     rows = rotary_positions(config, limit) if words.rotated else None
+    if rows is not None and words.rotated_by_kind:
+        rows *= len({window is None for window in windows})
     tied = config.flag("tie_word_embeddings")
     outside = ends(config, words, norm, limit, tied=tied)
     beside = tuple(f"{field} {config.value(field)}" for field in words.beside if config.has(field))
@@ -527,6 +628,7 @@ def attention(config: Config, words: Decoder, window: int | None) -> GQA:
         qk_norm_bias=words.norm_bias,
         qk_norm_whole=words.whole_norm,
         rope_dim=rotated_numbers(config, words) if words.rotated else 0,
+        sinks=words.sinks,
     )
     if not (normed and words.head_norms):
         return made

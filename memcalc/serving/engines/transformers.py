@@ -186,6 +186,9 @@ class Transformers(Engine):
         if parallelism.tp > 1 and is_compressed(model):
             remedy = "its class cuts experts alone; leave --tp out"
             raise BadInputError("--tp", f"1 for {model.model_type}", parallelism.tp, remedy)
+        if any(getattr(part, "idle_experts", 0) for layer in model.groups for _, part in layer.parts):
+            remedy = "its class makes matrices for experts that compute nothing: name another engine"
+            raise BadInputError(f"--engine {self.id}", "experts that compute", model.model_type, remedy)
         refuse_uneven(model, parallelism, self.id, replicates=False)
         refuse_cut_blocks(model, parallelism, rule, self.id)
 

@@ -241,6 +241,9 @@ class VLLM(Engine):
         """Refuse ranks that do not divide heads, widths, experts or the blocks of a format."""
         refuse_uneven(model, parallelism, self.id, replicates=True)
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({MXFP4}))
+        from memcalc.serving.engines.vllm_windows import refuse_uneven_heads
+
+        refuse_uneven_heads(model, self.id)
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
         """Refuse versions whose trial pass is as long as the context, which differs from point to point.

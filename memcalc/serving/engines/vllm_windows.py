@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.parallelism import ServingParallelism
 
-__all__ = ["chunk_layout", "has_chunks", "laid_out", "refuse_chunks"]
+__all__ = ["chunk_layout", "has_chunks", "laid_out", "refuse_chunks", "refuse_uneven_heads"]
 
 
 def has_chunks(model: Model) -> bool:
@@ -56,6 +56,22 @@ def refuse_chunks(model: Model, engine: str) -> None:
         given = f"{model.model_type} with chunks of {min(model.windows)} tokens"
         remedy = f"it is not known what {engine} keeps of them"
         raise BadInputError(f"--engine {engine}", "a model without chunked attention", given, remedy)
+
+
+def refuse_uneven_heads(model: Model, engine: str) -> None:
+    """Refuse values in heads of a width of their own: some releases pad them to the keys', others do not.
+
+    Source: vllm-project/vllm, model_executor/models/mimo_v2_flash.py, 2026-11.
+
+    Raises:
+        BadInputError: there are such heads.
+
+    """
+    for _, part in (pair for layer in model.groups for pair in layer.remembering):
+        if hasattr(part, "value_dim") and hasattr(part, "kv_heads"):
+            given = f"{part.head_dim} and {part.value_dim}"  # type: ignore[attr-defined]
+            remedy = f"some releases of {engine} pad values to the width of keys: what is kept is not known"
+            raise BadInputError(f"--engine {engine}", "keys and values of one width", given, remedy)
 
 
 def laid_out(

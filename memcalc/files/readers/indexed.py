@@ -1,0 +1,121 @@
+"""Hy4 and A.X-K2: latent attention with an indexer, and gates. Held against transformers 5.23."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, stack
+from memcalc.files.readers.deepseek import latent_attention
+from memcalc.files.readers.variants import Values, experts, listed_dense, pass_over_widths
+from memcalc.ledger.parts import MLA, Indexer, Linear, Norm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.files.config import Config
+    from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parts import Part
+    from memcalc.ledger.tensor import Tensor
+
+__all__ = ["axk2", "hy_v4"]
+
+MIXERS = ("hc_pre.hc_attn_layer", "hc_pre.hc_mlp_layer")
+# What Hy4's class keeps in fp32 whatever the model's dtype.
+IN_32_BITS = (
+    *(f"{mixer}.{name}.value" for mixer in MIXERS for name in ("hc_fn", "hc_base", "hc_scale")),
+    *(f"self_attn.indexer.{name}" for name in ("weights_proj.weight", "k_norm.weight", "k_norm.bias")),
+    "self_attn.learnable_sink_param.value",
+)
+
+
+@dataclass(frozen=True, repr=False)
+class GatedQueries(MLA):
+    """Latent attention whose queries come with a gate for each number that attention gives (A.X-K2).
+
+    One matrix makes both, from the queries' latent and a second one of the same width.
+
+    >>> part = GatedQueries(8, heads=2, kv_rank=4, nope_dim=3, rope_dim=2, value_dim=5, q_rank=6)
+    >>> next(one.stored_shape for one in part.weights() if one.name == "q_b_proj.weight")
+    (20, 12)
+    """
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield the tensors, the queries' up-projection with the gate's rows."""
+        columns = 2 * (self.q_rank or 0)
+        rows = self.heads, self.nope_dim + self.rope_dim + self.value_dim
+        for tensor in super().weights():
+            yield tensor._replace(shape=(rows, columns)) if tensor.name == "q_b_proj.weight" else tensor
+
+
+def indexer_of(config: Config, depth: int) -> Indexer:
+    """Return the indexer that a layer with its own has; how many tokens it finds changes nothing kept."""
+    config.has("index_topk")
+    config.words("layer_types", ("indexed_attention",), depth)
+    width, rank = config.size("hidden_size"), config.size("q_lora_rank")
+    return Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
+
+
+def hy_v4(config: Config, name: str) -> Model:
+    """Read Hy4: several streams beside each other, sinks and a gate; some layers look where another did."""
+    attention, width = latent_attention(config), config.size("hidden_size")
+    depth, streams = config.size("num_hidden_layers"), config.size("hc_mult")
+    indexer, dense = indexer_of(config, depth), listed_dense(config)
+    own = config.words("indexer_types", ("full", "shared"), depth) or tuple(
+        "full" if index == 0 or index % 4 == 1 else "shared" for index in range(depth)
+    )
+    pass_over_widths(config)
+    sparse = None if all(dense) else experts(config, "n_routed_experts", "n_shared_experts", corrected=True)
+    beside: list[tuple[str, Part]] = [
+        ("self_attn.linear_gate", Linear(attention.heads * attention.value_dim, width, cut=True)),
+        ("self_attn.learnable_sink_param", Values((attention.heads,), "bias")),
+    ]
+    for mixer in MIXERS:
+        beside += [
+            (f"{mixer}.hc_fn", Values((2 * streams, streams * width))),
+            (f"{mixer}.hc_base", Values((2 * streams,))),
+            (f"{mixer}.hc_scale", Values((2,))),
+        ]
+
+    def layer(kind: tuple[bool, str]) -> Layer:
+        mlp = dense_mlp(config) if kind[0] or sparse is None else sparse
+        looks = (("self_attn.indexer", indexer),) if kind[1] == "full" else ()
+        made = decoder_layer(attention, mlp, width)
+        return replace(made, parts=(*made.parts, *looks, *beside), formats=wide(looks=bool(looks)))
+
+    model = decoder(config, name, stack(zip(dense, own, strict=True), layer))
+    ends = (
+        ("model.hc_pre.hc_head.hc_head_fn", Values((streams, streams * width))),
+        ("model.hc_pre.hc_head.hc_head_base", Values((streams,))),
+        ("model.hc_pre.hc_head.hc_head_scale", Values((1,))),
+    )
+    return replace(model, outside=(*model.outside, *ends))
+
+
+def wide(*, looks: bool) -> tuple[tuple[str, str], ...]:
+    """Return the tensors of a layer that stay in fp32, those of its indexer if it looks for itself."""
+    return tuple((one, "fp32") for one in IN_32_BITS if looks or ".indexer." not in one)
+
+
+def axk2(config: Config, name: str) -> Model:
+    """Read A.X-K2: norms with a gate of a low rank, gated queries, and an indexer in every layer."""
+    found, width = latent_attention(config), config.size("hidden_size")
+    attention = GatedQueries(**vars(found))
+    depth, rank = config.size("num_hidden_layers"), config.size("gated_norm_rank")
+    indexer, dense = indexer_of(config, depth), listed_dense(config)
+    pass_over_widths(config)
+    sparse = None if all(dense) else experts(config, "n_routed_experts", "n_shared_experts", corrected=True)
+
+    def gated(norm: str) -> tuple[tuple[str, Part], ...]:
+        down, up = Linear(rank, width), Linear(width, rank)
+        return (f"{norm}.norm", Norm(width)), (f"{norm}.W_down", down), (f"{norm}.W_up", up)
+
+    def layer(kind: str) -> Layer:
+        plain = kind == "dense"
+        mlp = dense_mlp(config) if plain or sparse is None else sparse
+        behind = "post_attention_layernorm"
+        norms = (*gated("input_layernorm"), *(((behind, Norm(width)),) if plain else gated(behind)))
+        made = decoder_layer(attention, mlp, width, ())
+        return replace(made, parts=(*made.parts, ("self_attn.indexer", indexer), *norms))
+
+    return decoder(config, name, stack(("dense" if plain else "sparse" for plain in dense), layer))

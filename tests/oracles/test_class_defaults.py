@@ -1,0 +1,33 @@
+"""Every type of transformers that writes text, with nothing said but its name: what each class builds.
+
+tests/test_class_defaults.py holds memcalc to the record: equal, or refused by name. Here some classes are
+asked again, and tensors are compared name by name.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ask
+import class_defaults
+import pytest
+
+from memcalc.errors import MemcalcError
+from memcalc.files.readers import read
+from memcalc.files.tensor_names import header
+
+RECORD = Path(__file__).resolve().parents[1] / "recorded" / "class_defaults.json"
+RECORDED = json.loads(RECORD.read_text(encoding="utf-8"))["models"]
+
+
+@pytest.mark.sampled(13)  # what is recorded of them all is asked in test_record.py
+@pytest.mark.parametrize("name", [name for name, said in RECORDED.items() if "figures" in said])
+def test_equal_or_refused(name):
+    """The class is built on the meta device, at the size that it has when nothing is stated."""
+    fields = class_defaults.config(name)
+    try:
+        listed = header(read(fields))
+    except MemcalcError:
+        return
+    assert listed == ask.tensors(ask.on_meta(fields))
