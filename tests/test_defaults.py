@@ -85,6 +85,7 @@ BEYOND = {
         for kind in ("qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "llama4")
         for way in WAYS
     },
+    ("ernie4_5_moe", "null", "num_key_value_heads"): "taken as in the dense class: as many as query heads",
     ("phi3", "absent", "vocab_size"): "its padding token lies beyond the default vocabulary",
 }
 

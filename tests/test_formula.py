@@ -17,7 +17,7 @@ from sympy import Rational, ceiling, floor
 
 from memcalc.errors import BadInputError, ProofError
 from memcalc.files.api import model as load_model
-from memcalc.files.catalogue import catalogue
+from memcalc.files.catalogue import catalogue, record
 from memcalc.formula import Formula, derive, derive_bytes, formula, lift, prove, symbol, symbols, to_latex
 from memcalc.ledger import parts
 from memcalc.ledger.formats import (
@@ -49,9 +49,12 @@ COMMANDS = {r"\left", r"\right", r"\lceil", r"\rceil", r"\lfloor", r"\rfloor"}
 COMMANDS |= {r"\frac", r"\min", r"\cdot", r"\quad", r"\Phi", r"\beta"}
 
 
-@pytest.fixture(params=catalogue())
-def name(request):
-    return request.param
+def pytest_generate_tests(metafunc):
+    """A model of each type, whose formulas are those of its others but for the numbers; all with --full."""
+    if "model" in metafunc.fixturenames:
+        of_types = {record(name).fields["model_type"]: name for name in catalogue()}
+        full = metafunc.config.getoption("full")
+        metafunc.parametrize("name", catalogue() if full else list(of_types.values()))
 
 
 @pytest.fixture
