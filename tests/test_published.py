@@ -322,6 +322,22 @@ def test_layers_that_lack_something() -> None:
     assert sum(tensor.count for tensor in model.cache(1, 1)) == 2 * 2 * 64
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "added"),
+    [
+        ("internlm/internlm2-7b", "bias", 32 * (4096 + 2 * 1024 + 4096)),
+        ("internlm/internlm-20b", "bias", 60 * 4 * 5120),
+        ("openpangu/openPangu-Embedded-7B", "bias", 0),
+        ("openbmb/MiniCPM-2B", "num_key_value_heads", 0),
+    ],
+)
+def test_an_absent_field_means_what_its_class_says(name: str, field: str, added: int) -> None:
+    """InternLM's and Pangu's classes have biases if nothing is said."""
+    fields = CASES[name][0]
+    without = {key: value for key, value in fields.items() if key != field}
+    assert read(without).parameters == read(fields).parameters + added
+
+
 def test_the_classes_that_do_not_say_that_they_have_a_head() -> None:
     """ChatGLM's config names its trunk, and the file has a head."""
     assert not read(GLM4).headless
