@@ -30,6 +30,10 @@ from memcalc.files.gguf.names import ARCHITECTURES  # noqa: E402
 from memcalc.files.readers import INSIDE, READERS, read  # noqa: E402
 from memcalc.files.tensor_names import header  # noqa: E402
 
+# what a class is built with, where it has these fields: enough layers for each kind to appear, few experts
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+SMALL = {**dict.fromkeys((*LAYERS, *EXPERTS), 8), "num_experts_per_tok": 2}
 REGISTERED = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")  # vLLM's tables of classes that write
 
 
@@ -101,11 +105,28 @@ def classes(transformers: Any) -> dict[str, str]:
     return {name: one for each in both for name, one in each.items() if hasattr(transformers, one)}
 
 
+def small(config: Any) -> Any:
+    """Return a configuration with the class's defaults, but few layers and experts if it takes them."""
+    whole = config()
+
+    def fewer(one: Any) -> dict[str, Any]:
+        return {name: most for name, most in SMALL.items() if (getattr(one, name, None) or 0) > most}
+
+    asked: dict[str, Any] = fewer(whole)
+    text = getattr(whole, "text_config", None)
+    if text is not None:
+        asked = {**asked, "text_config": {"model_type": text.model_type, **fewer(text)}}
+    try:
+        return config(**asked)
+    except Exception:  # noqa: BLE001 (its other fields may say how many layers there are)
+        return whole
+
+
 def tensors_of(transformers: Any, model_type: str, named: str) -> tuple[dict[str, object], Counter[str]]:
-    """Return a type's fields and tensors with its class's defaults, on the meta device."""
+    """Return a type's fields and tensors with its class's defaults but few layers, on the meta device."""
     torch = importlib.import_module("torch")
     loading = importlib.import_module("transformers.core_model_loading")
-    config = transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type]()
+    config = small(transformers.models.auto.configuration_auto.CONFIG_MAPPING[model_type])
     with torch.device("meta"):
         model = getattr(transformers, named)._from_config(config)  # noqa: SLF001 (as the auto classes do)
     tied = {} if model.all_tied_weights_keys is None else model.all_tied_weights_keys

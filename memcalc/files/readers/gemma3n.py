@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -10,35 +10,13 @@ from memcalc.files.readers.common import SANDWICH_NORMS, check_head_width, decod
 from memcalc.files.readers.gemma4 import KINDS, check_borrowing, with_per_layer_tables, with_tables
 from memcalc.files.readers.vision import Values
 from memcalc.ledger.model import Layer
-from memcalc.ledger.parts import MLP, Linear, Norm, Part
-from memcalc.ledger.tensor import Tensor
+from memcalc.ledger.parts import MLP, Linear, Norm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model
 
-__all__ = ["Streams", "gemma3n_text"]
-
-
-@dataclass(frozen=True, repr=False)
-class Streams(Part):
-    """What makes the `streams` of AltUp out of one, or one out of them: a square matrix for each other one.
-
-    Source: Baykal et al. 2023, arXiv:2301.13310; names as in transformers' Gemma3nTextModel.
-
-    >>> [tensor.stored_shape for tensor in Streams(streams=4, width=2048).weights()]
-    [(2048, 2048), (2048, 2048), (2048, 2048)]
-    """
-
-    streams: int
-    width: int
-
-    def weights(self) -> Iterator[Tensor]:
-        """Yield the matrices."""
-        for index in range(self.streams - 1):
-            yield Tensor(f"{index}.weight", (self.width, self.width))
+__all__ = ["gemma3n_text"]
 
 
 def gemma3n_text(config: Config, name: str) -> Model:
@@ -76,8 +54,8 @@ def gemma3n_text(config: Config, name: str) -> Model:
     borrows = (index >= depth - borrowing for index in range(depth))
     layers = stack(zip(kinds, borrows, inner_widths(config, depth), strict=True), layer)
     model = with_tables(config, decoder(config, name, layers), kinds)
-    names = ("model.altup_projections", "model.altup_unembed_projections")
-    ends = tuple((each, Streams(streams, width)) for each in names)
+    names = ("model.altup_projections", "model.altup_unembed_projections")  # of each stream but the first
+    ends = ((f"{end}.{index}", Linear(width, width)) for end in names for index in range(streams - 1))
     return with_per_layer_tables(config, replace(model, outside=(*model.outside, *ends)), each)
 
 

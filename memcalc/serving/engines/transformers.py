@@ -447,12 +447,12 @@ def beside_the_stream(rank: RankContext, tokens: int) -> Iterator[Line]:
     """
     outside = dict(rank.stage.outside)
     inputs: Any = outside.get("model.per_layer_model_projection")
-    streams: Any = outside.get("model.altup_projections")
+    made = [part for name, part in outside.items() if name.startswith("model.altup_projections")]
     found = []
     if inputs is not None:
         found.append(("inputs of each layer", inputs.rows, f"{inputs.rows} numbers"))
-    if streams is not None:  # one of them is the stream that all models have
-        width, number = streams.width, 3 * streams.streams - 1
+    if made:  # one stream more than matrices, and one of them is the stream that all models have
+        width, number = made[0].columns, 3 * (len(made) + 1) - 1  # type: ignore[attr-defined]
         found.append(("AltUp's streams", number * width, f"{number} streams x {width} numbers"))
     for name, width, words in found:
         yield Line(
