@@ -15,11 +15,12 @@ import pytest
 from memcalc.errors import MemcalcError
 from memcalc.files.readers import INSIDE, READERS, read
 from memcalc.files.tensor_names import header
+from memcalc.serving import serve
 from tests.test_recorded import cached, spelled
 
 FOLDER = Path(__file__).parent / "recorded"
 RECORDED = json.loads((FOLDER / "class_defaults.json").read_text(encoding="utf-8"))["models"]
-LEAST = 70  # types that are answered when nothing is stated: more may come, none may go
+LEAST = 103  # types that are answered when nothing is stated: more may come, none may go
 
 
 def asked(name):
@@ -84,3 +85,21 @@ def test_what_was_not_asked_says_why():
     reasons = [why for said in RECORDED.values() for key, why in said.items() if key != "figures"]
     assert all(reasons)
     assert len(reasons) < len(RECORDED) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "why"),
+    [
+        ("mimo_v2_flash", "vllm", "expected keys and values of one width, given '192 and 128'"),
+        ("longcat_flash", "transformers", "matrices for experts that compute nothing"),
+    ],
+)
+def test_an_engine_that_keeps_something_else_is_refused(name, engine, why, tmp_path):
+    """Another engine answers: LongCat-Flash's published size in vLLM, MiMo's own cache in transformers."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": name}), encoding="utf-8")
+    with pytest.raises(MemcalcError, match=why):
+        serve(path, context=64, engine=engine)
+    other = serve(path, context=64, engine="vllm" if engine == "transformers" else "transformers")
+    sizes = {"longcat_flash": 560_664_958_976 + 28 * 768, "mimo_v2_flash": 308_778_768_832 + 47 * 256}
+    assert other.model.parameters + other.model.buffer_values == sizes[name]
