@@ -278,11 +278,30 @@ def attention(config: Config, kind: str) -> CompressedAttention:
         config.size("q_lora_rank"),
         groups,
         config.size("o_lora_rank"),
-        config.optional("qk_rope_head_dim") or head_dim // 8,
+        rotary_dim(config, head_dim),
         config.size("sliding_window"),
         rates.get(kind),
         *(indexed if kind == SPARSE else ()),
     )
+
+
+def rotary_dim(config: Config, head_dim: int) -> int:
+    """Return how many numbers of a head are rotated: a share of it, or as stated, or an eighth.
+
+    Raises
+    ------
+    BadInputError
+        The share is none.
+
+    """
+    share = config.value("partial_rotary_factor")
+    stated = config.optional("qk_rope_head_dim")
+    if share is None:
+        return stated or head_dim // 8
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        expected = "a number above 0 and at most 1"
+        raise BadInputError("partial_rotary_factor", expected, share, "correct config.json")
+    return int(head_dim * share)
 
 
 def compress_rates(config: Config) -> dict[str, int]:
