@@ -163,7 +163,7 @@ def test_heads_may_differ_from_layer_to_layer(tmp_path: Path) -> None:
         ({"ssm.state_size": 128}, r"ssm\.state_size may change it"),
         ({"attention.kv_lora_rank": 4}, "kv_lora_rank may change it"),
         ({"attention.causal": False}, "causal may change it"),
-        ({"name": "llama4"}, "windows of llama4 that no key states"),
+        ({"name": "smallthinker"}, "windows of smallthinker that no key states"),
         ({"rows": (8, 4)}, r"blk\.0: expected 2 key/value heads of 2 and 2"),
         ({"attention.head_count_kv": [2, 2, 2]}, "one for each of 2 layers"),
         ({"added": [("blk.1.ssm_in.weight", (4, 32), "F32")]}, "ssm_in.weight may remember"),

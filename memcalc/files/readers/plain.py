@@ -10,7 +10,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, Faults
 from memcalc.files.readers import variants
 from memcalc.files.readers.common import (
     PRE_NORMS,
@@ -216,13 +216,18 @@ NO_SHAPE_OF_MPT = (
 def check_mpt(config: Config) -> None:
     """Refuse attention that the class of MPT does not build."""
     check_head_width(config)
-    stated = config.mapping("attn_config") if config.has("attn_config") else {}
+    stated, faults = config.mapping("attn_config") if config.has("attn_config") else {}, Faults()
     for field, value in stated.items():
-        if field not in NO_SHAPE_OF_MPT and (
-            field not in ATTENTION_OF_MPT or value != ATTENTION_OF_MPT[field]
-        ):
-            expected = str(ATTENTION_OF_MPT.get(field, "only fields of MptAttentionConfig"))
-            raise BadInputError(f"attn_config.{field}", expected, value, "no other attention is understood")
+        faults.of(check_attention_of_mpt, field, value)
+    faults.refuse()
+
+
+def check_attention_of_mpt(field: str, value: object) -> None:
+    """Refuse a field of the attention of MPT that may change its shape."""
+    if field in NO_SHAPE_OF_MPT or (field in ATTENTION_OF_MPT and value == ATTENTION_OF_MPT[field]):
+        return
+    expected = str(ATTENTION_OF_MPT.get(field, "only fields of MptAttentionConfig"))
+    raise BadInputError(f"attn_config.{field}", expected, value, "no other attention is understood")
 
 
 def check_internlm3(config: Config) -> None:

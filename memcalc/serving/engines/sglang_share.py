@@ -142,6 +142,7 @@ def sees(model: Model) -> bool:
 def vision_factor(asked: Asked) -> float:
     """Return what a vision tower scales the share by: 0.95, less for towers larger than 24 layers of 1,024.
 
+    One without layers (Gemma 4's unified one) is taken as so large: its config says neither number.
     Source: adjust_mem_fraction_for_vlm; before 0.4.10 one factor for all.
     """
     if not sees(asked.model) or not asked.release.vision:
@@ -150,7 +151,7 @@ def vision_factor(asked: Asked) -> float:
         return 0.9
     towers = [part for layer in asked.model.vision for _, part in layer.parts if is_gqa(part)]
     layers = sum(layer.times for layer in asked.model.vision if any(is_gqa(part) for _, part in layer.parts))
-    ratio = layers * max(tower.width for tower in towers) ** 2 / (24 * 1024**2)
+    ratio = layers * max(tower.width for tower in towers) ** 2 / (24 * 1024**2) if towers else 1
     return 0.95 * max(0.8, min(1.05, 1 - 0.1 * (ratio - 1)))
 
 
