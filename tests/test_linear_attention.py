@@ -108,3 +108,76 @@ def test_the_tables_of_decay_are_in_transformers_alone(tmp_path):
 def test_engines_without_such_a_class_refuse_by_name(tmp_path, name, config):
     with pytest.raises(MemcalcError, match=config["model_type"]):
         serve(given(tmp_path, config), context=64, engine=name)
+
+
+# huggingface.co/Zyphra/Zamba2-7B, config.json, 2024-10: 81 layers, 13 of which use one of two blocks
+HYBRIDS = [6, 11, 17, 23, 29, 35, 41, 47, 53, 59, 65, 71, 77]
+ZAMBA2 = {
+    "model_type": "zamba2",
+    "hidden_size": 3584,
+    "intermediate_size": 14_336,
+    "num_hidden_layers": 81,
+    "layers_block_type": ["hybrid" if layer in HYBRIDS else "mamba" for layer in range(81)],
+    "hybrid_layer_ids": HYBRIDS,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "n_mamba_heads": 112,
+    "mamba_headdim": 64,
+    "mamba_ngroups": 2,
+    "mamba_d_state": 64,
+    "num_mem_blocks": 2,
+    "adapter_rank": 128,
+    "use_mem_rope": True,
+    "use_shared_attention_adapter": False,
+    "vocab_size": 32_000,
+}
+
+
+def test_a_shared_block_is_counted_once_and_remembers_at_each_use():
+    model = read(ZAMBA2)
+    assert round(model.parameters / 10**7) == 736  # its page: 7.36B parameters
+    first, again = model.layers[6], model.layers[17]
+    assert {"shared_transformer.self_attn.q_proj.weight"} <= {one.name for one in first.weights()}
+    assert not [one for one in again.weights() if one.name.startswith("shared_transformer.")]
+    adapters = [one.name for one in first.weights() if one.name.endswith("adapter_list.2.0.weight")]
+    assert adapters == ["shared_transformer.feed_forward.gate_up_proj_adapter_list.2.0.weight"]
+    growth = cache_growth(model)
+    assert growth["bytes_per_token"] == 13 * 2 * 32 * 224 * 2
+    assert growth["state_bytes_per_sequence"] == 81 * (7424 * 4 * 2 + 112 * 64 * 64 * 4)
+
+
+@pytest.mark.parametrize(("name", "why"), [("transformers", "share a block"), ("vllm", "equal shares")])
+def test_a_shared_block_is_on_no_two_stages(tmp_path, name, why):
+    with pytest.raises(MemcalcError, match=why):
+        _ = serve(given(tmp_path, ZAMBA2), context=64, engine=name, pp=3).device
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mamba_headdim", 32),
+        ("hybrid_layer_ids", [1, 2]),
+        ("attention_head_dim", 128),
+        ("n_mamba_heads", 111),
+        ("tie_word_embeddings", False),
+        ("layers_block_type", ["mamba"] * 81),
+    ],
+)
+def test_what_contradicts_itself_in_zamba2_is_refused(field, value):
+    with pytest.raises(MemcalcError, match=field):
+        read({**ZAMBA2, field: value})
+
+
+def test_zamba_is_as_transformers_counts_it():
+    """Zamba-7B-v1 is the class's default: parameters and caches as transformers 5.23 has them."""
+    model = read({"model_type": "zamba"})
+    assert model.parameters == 7_232_490_496
+    assert list(cache_growth(model).values()) == [386_048, 386_048, 40_624_128]
+
+
+def test_olmo_hybrid_in_vllm(tmp_path):
+    """States in the model's own 16 bits (gated_delta_net_state_dtype): 80 tokens of 30 heads hold one."""
+    served = serve(given(tmp_path, {"model_type": "olmo_hybrid"}), context=64, engine="vllm")
+    state = 3 * (2 * 30 * 96 + 30 * 192) * 2 + 30 * 96 * 192 * 2
+    token = 2 * 30 * 128 * 2
+    assert served.plan.engine_options["attention_block"] == -(-state // (16 * token)) * 16 == 80

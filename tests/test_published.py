@@ -234,6 +234,10 @@ CASES = {
 }
 
 
+# whose sizes are published in rounded figures, or of another type: test_kimi_k3.py, test_minimax_m3.py
+ROUNDED = {"kimi_k3", "kimi_k3_text", "minimax_m3"}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_bytes_of_a_published_checkpoint(name: str) -> None:
     """All tensors together, to the byte."""
@@ -257,7 +261,7 @@ def test_every_published_type_has_a_case_and_a_source() -> None:
         classes = [json.loads(line) for line in file]
     assert {one["model_type"] for one in classes} == set(PUBLISHED)
     assert all(one["source"].startswith("https://") and one["date"] for one in classes)
-    assert {fields["model_type"] for fields, _, _ in CASES.values()} == set(PUBLISHED)
+    assert {fields["model_type"] for fields, _, _ in CASES.values()} | ROUNDED == set(PUBLISHED)
     with open_text("transformers_types.json") as file:
         assert not {*READERS, *json.load(file)["types"]} & set(PUBLISHED)
 

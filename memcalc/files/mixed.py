@@ -63,7 +63,7 @@ def with_own_formats(
             meant_too = not by_expression or tensor.kind in scheme.format.kinds  # of what is quantised
             if own and len(tensor.shape) > 1 and meant_too:
                 formats.append((name, forms[entry]))
-        return replace(layer, formats=tuple(formats)) if formats else layer
+        return replace(layer, formats=(*layer.formats, *formats)) if formats else layer
 
     numbered = {one.layer for one in every}
     keys = (index if index in numbered else None for index in range(depth))

@@ -455,7 +455,7 @@ def exclude_modules(model: Model, scheme: Scheme, rest: Format) -> tuple[Model, 
         formats = tuple(
             (name, rest.id) for name, same in found if any(one.layer in (None, index) for one in same)
         )
-        return replace(layer, formats=formats) if formats else layer
+        return replace(layer, formats=formats + layer.formats) if formats else layer  # the model's own win
 
     keys = (index if index in numbered else None for index in range(depth))
     changed = replace(model, mtp=()).map_layers(excluded, keys)

@@ -155,6 +155,37 @@ LFM2 = {
     **{f"self_attn.{letter}_norm.": f"self_attn.{letter}_layernorm." for letter in "qk"},
     **renamed("{}_proj.", gate="w1.", down="w2.", up="w3."),
 }
+MOONVIT = {
+    **TEXT,
+    "vision_tower.patches.": "vision_tower.patch_embed.proj.",
+    "vision_tower.positions.": "vision_tower.patch_embed.pos_emb.",
+    "vision_tower.norm.": "vision_tower.encoder.final_layernorm.",
+    **{f"{VISION}self_attn.{letter}_proj.": f"{VISION}wqkv." for letter in "qkv"},
+    f"{VISION}self_attn.o_proj.": f"{VISION}wo.",
+    f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc0.",
+    f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc1.",
+    f"{VISION}input_layernorm.": f"{VISION}norm0.",
+    f"{VISION}post_attention_layernorm.": f"{VISION}norm1.",
+    "vision_tower.layers.": "vision_tower.encoder.blocks.",
+    "mm_projector.in_proj.": "mm_projector.proj.0.",
+    "mm_projector.out_proj.": "mm_projector.proj.2.",
+}
+KIMI_K3 = {
+    **renamed("experts.{{expert}}.{}_proj.", gate="experts.{expert}.w1.", up="experts.{expert}.w3."),
+    "experts.{expert}.down_proj.": "experts.{expert}.w2.",
+    **{
+        f"mlp.{part}": f"block_sparse_moe.{part}"
+        for part in ("experts.", "shared_experts.", "gate.", "routed_expert_")
+    },
+}
+M3 = {
+    "mlp.gate.e_score_correction_bias": "block_sparse_moe.e_score_correction_bias",
+    **{f"mlp.{part}": f"block_sparse_moe.{part}" for part in ("experts.", "shared_experts.", "gate.")},
+    **renamed("experts.{{expert}}.{}_proj.", gate="experts.{expert}.w1.", up="experts.{expert}.w3."),
+    "experts.{expert}.down_proj.": "experts.{expert}.w2.",
+    "self_attn.indexer.": "self_attn.index_",
+}
+CLIP = "vision_tower.vision_model."
 FALCON_H1 = {"model.norm.": "model.final_layernorm."}
 QWEN_VL = {
     "model.": "model.language_model.",
@@ -525,8 +556,55 @@ SPELLINGS: dict[str, Spelling] = {
             "mlp.": "block_sparse_moe.",
         }
     ),
+    "kimi_k3_text": Spelling(KIMI_K3),
+    "kimi_k3": Spelling({**KIMI_K3, **MOONVIT}),
+    "minimax_m3": Spelling(M3),
+    "minimax_m3_vl_text": Spelling(
+        {
+            **ONE_FOR_ALL,
+            **GATE_UP,
+            **renamed(
+                "shared_experts.{}_proj.",
+                gate="shared_experts.gate_up_proj.",
+                up="shared_experts.gate_up_proj.",
+            ),
+        }
+    ),
+    "minimax_m3_vl": Spelling(
+        {
+            **M3,
+            **TEXT,
+            "vision_tower.patches.": f"{CLIP}embeddings.patch_embedding.",
+            "vision_tower.norm.": f"{CLIP}pre_layrnorm.",
+            f"{VISION}self_attn.o_proj.": f"{VISION}self_attn.out_proj.",
+            f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc1.",
+            f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc2.",
+            f"{VISION}input_layernorm.": f"{VISION}layer_norm1.",
+            f"{VISION}post_attention_layernorm.": f"{VISION}layer_norm2.",
+            "vision_tower.layers.": f"{CLIP}encoder.layers.",
+        }
+    ),
     "mistral3": Spelling({**TEXT, "vision_tower.layers.": "vision_tower.transformer.layers."}),
     "lfm2": Spelling(LFM2),
+    "lfm3": Spelling(
+        {
+            "model.norm.": "model.embedding_norm.",
+            **renamed(
+                "feed_forward.{}_proj.",
+                gate="feed_forward.w1.",
+                down="feed_forward.w2.",
+                up="feed_forward.w3.",
+            ),
+        }
+    ),
+    "bailing_hybrid": Spelling(
+        {
+            "model.embed_tokens.": "model.word_embeddings.",
+            "self_attn.o_proj.": "attention.dense.",
+            "self_attn.": "attention.",
+            "gate.e_score_correction_bias": "gate.expert_bias",
+        }
+    ),
     "lfm2_moe": Spelling({**LFM2, "gate.e_score_correction_bias": "expert_bias"}),
     "jamba": Spelling({**FALCON_H1, "feed_forward.gate.": "feed_forward.router."}),
     "mamba": Spelling(BACKBONE),
@@ -534,6 +612,15 @@ SPELLINGS: dict[str, Spelling] = {
     "mamba2": Spelling(BACKBONE),
     "nemotron_h": Spelling(BACKBONE),
     "falcon_h1": Spelling(FALCON_H1),
+    "zamba": Spelling(FALCON_H1),
+    "zamba2": Spelling(
+        {
+            **FALCON_H1,
+            **renamed(
+                "feed_forward.{}_proj.", gate="feed_forward.gate_up_proj.", up="feed_forward.gate_up_proj."
+            ),
+        }
+    ),
     "bamba": Spelling(FALCON_H1),
     "granitemoehybrid": Spelling(GRANITE_EXPERTS),
     "gemma3n_text": Spelling({"correct_output_scale.value": "correct_output_scale"}),
@@ -596,23 +683,7 @@ SPELLINGS: dict[str, Spelling] = {
             **{f"{each}.": f"model.{each}." for each in ("vision_embedder", "embed_vision", "embed_audio")},
         }
     ),
-    "kimi_k25": Spelling(
-        {
-            **TEXT,
-            "vision_tower.patches.": "vision_tower.patch_embed.proj.",
-            "vision_tower.positions.": "vision_tower.patch_embed.pos_emb.",
-            "vision_tower.norm.": "vision_tower.encoder.final_layernorm.",
-            **{f"{VISION}self_attn.{letter}_proj.": f"{VISION}wqkv." for letter in "qkv"},
-            f"{VISION}self_attn.o_proj.": f"{VISION}wo.",
-            f"{VISION}mlp.up_proj.": f"{VISION}mlp.fc0.",
-            f"{VISION}mlp.down_proj.": f"{VISION}mlp.fc1.",
-            f"{VISION}input_layernorm.": f"{VISION}norm0.",
-            f"{VISION}post_attention_layernorm.": f"{VISION}norm1.",
-            "vision_tower.layers.": "vision_tower.encoder.blocks.",
-            "mm_projector.in_proj.": "mm_projector.proj.0.",
-            "mm_projector.out_proj.": "mm_projector.proj.2.",
-        }
-    ),
+    "kimi_k25": Spelling(MOONVIT),
 }
 
 

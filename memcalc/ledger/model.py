@@ -287,6 +287,13 @@ class Model:
         The vision tower stands before the first layer: what it sees takes the place of embeddings.
         """
         end = len(self.layers)
+        for layer in dict.fromkeys(self.layers[first:last]) if first else ():
+            if any(getattr(part, "again", False) for _, part in layer.parts):
+                expected, remedy = (
+                    "1 for a model whose layers share a block",
+                    "it would have to lie on each stage",
+                )
+                raise BadInputError("--pp", expected, f"a stage from layer {first} on", remedy)
         keep = {"model.embed_tokens": first == 0 or (self.tied and last == end), "model.norm": last == end}
         here = {True: first == 0, False: last == end}
         outside = tuple(pair for pair in self.outside if keep.get(pair[0], here[pair[0].startswith(BEFORE)]))

@@ -24,6 +24,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 from transformers.models.deepseek_v4 import modeling_deepseek_v4  # names its caches' layers when it loads
 from transformers.models.minimax.modeling_minimax import MiniMaxCache
+from transformers.models.minimax_m3_vl import modeling_minimax_m3_vl  # noqa: F401 (its caches register there)
 
 transformers.logging.set_verbosity_error()
 assert modeling_deepseek_v4
@@ -141,6 +142,13 @@ MISSPELLED = {
 }
 
 
+# Of OLMo Hybrid the rules go back to older names than its checkpoints have: vllm-project/vllm reads these.
+MISNAMED = {
+    ".attention_layer_norm.": ".input_layernorm.",
+    ".feedforward_layer_norm.": ".post_attention_layernorm.",
+}
+
+
 # DeepSeek-V4's rules backwards make one name of two norms, and leave the prefix of the class: the names of
 # its files are those of the rules forwards, "layers.0.attn.kv_norm.weight", "embed.weight".
 OF_DEEPSEEK_V4 = {
@@ -158,7 +166,22 @@ def as_published(name, model_type=None):
     for wrong, right in MISSPELLED.items():
         if name.startswith(wrong):
             return name.replace(wrong, right, 1)
+    for wrong, right in MISNAMED.items():
+        name = name.replace(wrong, right)
     return name
+
+
+def in_published_sizes(config, found):
+    """Shapes by name; transformers 5.23 takes OLMo Hybrid's convolutions apart in three equal pieces."""
+    if config.model_type != "olmo_hybrid":
+        return found
+    keys = config.linear_num_key_heads * config.linear_key_head_dim
+    values = config.linear_num_value_heads * config.linear_value_head_dim
+    rows = {"q_conv1d.weight": keys, "k_conv1d.weight": keys, "v_conv1d.weight": values}
+    return {
+        name: (rows.get(name.partition("linear_attn.")[2], shape[0]), *shape[1:])
+        for name, shape in found.items()
+    }
 
 
 def tensors(model):
@@ -171,7 +194,8 @@ def tensors(model):
     state = remove_tied_weights_from_state_dict(model.state_dict(), model)
     written = revert_weight_conversion(model, state)
     kind = model.config.model_type
-    return {as_published(name, kind): tuple(item.shape) for name, item in written.items()}
+    found = {as_published(name, kind): tuple(item.shape) for name, item in written.items()}
+    return in_published_sizes(model.config, found)
 
 
 def digest(shapes):
@@ -298,8 +322,8 @@ def layers_held(held):
             yield compressed(layer)
             continue
         found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
-        assert found - {"indexer_keys"} == {"keys", "values"}, found
-        indexer = getattr(layer, "indexer_keys", None)
+        assert found - {"indexer_keys", "idx_keys"} == {"keys", "values"}, found
+        indexer = getattr(layer, "indexer_keys", getattr(layer, "idx_keys", None))
         yield (layer.keys, layer.values) if indexer is None else (layer.keys, layer.values, indexer)
 
 

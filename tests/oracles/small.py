@@ -723,6 +723,162 @@ def minimax(draw):
     )
 
 
+def olmo_hybrid(draw):
+    """Both kinds of layers; sizes of linear attention stated, or left to follow from the others."""
+    fields, heads = hybrid_stream(draw), draw.randint(1, 3)
+    depth = fields["num_hidden_layers"] = 1 + fields["num_hidden_layers"]
+    full = draw.randint(1, depth - 1)
+    words = ["linear_attention"] * (depth - full) + ["full_attention"] * full
+    draw.shuffle(words)
+    fields["hidden_size"] *= 4
+    both = {"linear_num_key_heads": heads, "linear_num_value_heads": heads * draw.randint(1, 3)}
+    fields |= draw.choice(({}, both))
+    return fields | some(
+        draw,
+        layer_types=words,
+        linear_key_head_dim=2 * draw.randint(2, 9),
+        linear_value_head_dim=2 * draw.randint(2, 9),
+        linear_conv_kernel_dim=draw.randint(2, 4),
+        attention_bias=draw.random() < 0.5,
+    )
+
+
+def zamba2(draw):
+    """One to three blocks that take turns, adapters at queries, keys and values or not."""
+    fields = hybrid_stream(draw) | {"tie_word_embeddings": True}
+    fields["num_key_value_heads"] = fields["num_attention_heads"]  # the adapters want as many
+    groups = draw.choice((1, 2))
+    heads = groups * draw.randint(1, 3)
+    fields["hidden_size"] = heads * fields["num_attention_heads"] * 2 * draw.randint(1, 4)
+    depth = fields["num_hidden_layers"] = 2 + fields["num_hidden_layers"]
+    words = [draw.choice(("mamba", "hybrid")) for _ in range(depth - 1)]
+    blocks = draw.randint(1, 1 + words.count("hybrid"))
+    return (
+        fields
+        | {
+            "layers_block_type": [*words, "hybrid"],
+            "num_mem_blocks": blocks,
+            "adapter_rank": draw.randint(2, 9),
+        }
+        | {"n_mamba_heads": heads, "mamba_ngroups": groups, "mamba_d_state": draw.randint(3, 20)}
+        | {"mamba_d_conv": draw.randint(2, 4), "num_attention_heads": fields["num_attention_heads"]}
+        | some(
+            draw,
+            use_shared_attention_adapter=draw.random() < 0.6,
+            use_mem_rope=draw.random() < 0.5,
+            add_bias_linear=draw.random() < 0.5,
+        )
+    )
+
+
+def zamba(draw):
+    """One block; layers by a list, or by period and offset."""
+    fields = hybrid_stream(draw) | {"tie_word_embeddings": True}
+    heads = draw.randint(1, 3)
+    fields["hidden_size"] = heads * fields["num_attention_heads"] * 2 * draw.randint(1, 4)
+    depth = fields["num_hidden_layers"] = 3 + fields["num_hidden_layers"]
+    words = ["hybrid", *[draw.choice(("mamba", "hybrid")) for _ in range(depth - 2)]]
+    period = draw.randint(1, 3)
+    fields["num_hidden_layers"] = depth = depth + 3  # the class wants two uses
+    words += ["mamba"] * 3
+    return (
+        fields
+        | {"n_mamba_heads": heads, "mamba_d_state": draw.randint(3, 20), "mamba_d_conv": draw.randint(2, 4)}
+        | {"attn_layer_period": period, "attn_layer_offset": draw.randint(0, period - 1)}
+        | some(
+            draw,
+            layers_block_type=[*words, "hybrid"],
+            mamba_dt_rank=draw.choice(("auto", draw.randint(2, 9))),
+            mamba_conv_bias=draw.random() < 0.5,
+            mamba_proj_bias=draw.random() < 0.5,
+        )
+    )
+
+
+def minimax_m3_vl_text(draw):
+    """Sparse layers and experts by words, or as MiniMax's own files list them."""
+    fields, experts = stream(draw), draw.randint(2, 6)
+    depth, wide = fields["num_hidden_layers"], 4 * draw.randint(1, 5)
+    looks, routed = ([draw.randint(0, 1) for _ in range(depth)] for _ in range(2))
+    heads = fields["num_key_value_heads"]
+    words = {
+        "layer_types": [("full_attention", "minimax_m3_sparse")[each] for each in looks],
+        "mlp_layer_types": [("dense", "sparse")[each] for each in routed],
+        "index_n_heads": heads,
+        "index_head_dim": wide,
+    }
+    own = {"sparse_attention_freq": looks, "sparse_num_index_heads": heads, "sparse_index_dim": wide}
+    return (
+        fields
+        | {"head_dim": wide, "rotary_dim": wide // 2, "num_local_experts": experts}
+        | {"num_experts_per_tok": draw.randint(1, experts), "tie_word_embeddings": False}
+        | {"shared_intermediate_size": draw.randint(5, 80), "dense_intermediate_size": draw.randint(5, 80)}
+        | draw.choice((words, {"sparse_attention_config": own, "moe_layer_freq": routed}))
+    )
+
+
+def minimax_m3_vl(draw):
+    """The same behind a tower, whose projections have a width of their own."""
+    heads = draw.choice((1, 2, 3))
+    vision = {
+        "hidden_size": heads * 12 * draw.randint(1, 4),
+        "intermediate_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "patch_size": draw.randint(2, 5),
+    } | some(draw, num_channels=draw.randint(1, 4), spatial_merge_size=draw.randint(1, 3))
+    text = minimax_m3_vl_text(draw) | {"model_type": "minimax_m3_vl_text"}
+    fields = {"text_config": text, "vision_config": vision, "projector_hidden_size": draw.randint(9, 90)}
+    return fields | {"tie_word_embeddings": False}
+
+
+def bailing_hybrid(draw):
+    """Kimi delta attention and MLA by a list, or by a period; a layer that attends: a cache needs keys."""
+    fields = stream(draw) | {"pad_token_id": 0, "tie_word_embeddings": False}
+    fields["num_key_value_heads"] = fields["num_attention_heads"]
+    depth = fields["num_hidden_layers"] = 2 + fields["num_hidden_layers"]
+    groups, together = draw.choice((1, 2)), draw.randint(2, 4)
+    words = [draw.choice(("full_attention", "linear_attention")) for _ in range(depth - 1)]
+    words.append("full_attention")
+    return (
+        fields
+        | {"head_dim": 2 * draw.randint(2, 9), "kv_lora_rank": draw.randint(8, 60)}
+        | {"qk_rope_head_dim": 2 * draw.randint(2, 9), "qk_nope_head_dim": draw.randint(4, 30)}
+        | {"v_head_dim": draw.randint(4, 30), "num_experts": groups * together, "n_group": groups}
+        | {"topk_group": 1, "num_experts_per_tok": draw.randint(1, together)}
+        | {"moe_intermediate_size": draw.randint(5, 80), "layer_group_size": draw.randint(1, 3)}
+        | some(
+            draw,
+            layer_types=words,
+            n_shared_experts=draw.randint(1, 3),
+            first_k_dense_replace=draw.randint(0, depth),
+            short_conv_kernel_size=draw.randint(2, 4),
+            attention_bias=draw.random() < 0.5,
+            mlp_layer_types=[draw.choice(("dense", "sparse")) for _ in range(depth)],
+        )
+    )
+
+
+def lfm3(draw):
+    """Three kinds of layers; the last one attends to all tokens: a cache needs keys."""
+    fields = stream(draw, head_dim_needed=True) | {"pad_token_id": 0}
+    fields["head_dim"] = 4 * draw.randint(1, 10)
+    depth = fields["num_hidden_layers"] = 3 + fields["num_hidden_layers"]
+    words = [draw.choice(("full_attention", "sliding_attention", "conv")) for _ in range(depth - 1)]
+    return (
+        fields
+        | {"conv_L_cache": draw.randint(2, 4), "sliding_window": draw.randint(5, 150)}
+        | some(
+            draw,
+            layer_types=[*words, "full_attention"],
+            conv_bias=draw.random() < 0.5,
+            use_sandwich_norm=draw.random() < 0.5,
+            use_attention_gate=draw.random() < 0.5,
+            attention_bias=draw.random() < 0.5,
+        )
+    )
+
+
 def gpt_oss(draw):
     """`intermediate_size` is an expert's width."""
     experts, fields = draw.randint(2, 9), stream(draw)
@@ -1183,6 +1339,13 @@ DRAWN = {
     "falcon_mamba": mamba,
     "jamba": jamba,
     "minimax": minimax,
+    "bailing_hybrid": bailing_hybrid,
+    "lfm3": lfm3,
+    "minimax_m3_vl": minimax_m3_vl,
+    "minimax_m3_vl_text": minimax_m3_vl_text,
+    "olmo_hybrid": olmo_hybrid,
+    "zamba": zamba,
+    "zamba2": zamba2,
     "glm4_moe_lite": glm4_moe_lite,
     "kimi_linear": kimi_linear,
     "bamba": bamba,

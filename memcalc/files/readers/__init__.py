@@ -92,6 +92,13 @@ READERS: Registry[Reader] = Registry(
         "axk2": "indexed:axk2",
         "laguna": "laguna:laguna",
         "longcat_flash": "longcat:longcat_flash",
+        "bailing_hybrid": "bailing:bailing_hybrid",
+        "lfm3": "lfm3:lfm3",
+        "minimax_m3_vl": "minimax_m3:minimax_m3_vl",
+        "minimax_m3_vl_text": "minimax_m3:minimax_m3_vl_text",
+        "olmo_hybrid": "olmo_hybrid:olmo_hybrid",
+        "zamba": "zamba:zamba",
+        "zamba2": "zamba:zamba2",
         **dict.fromkeys(PLAIN, "plain:plain"),
         "opt": "opt:opt",
         **dict.fromkeys(SEEING, "seeing:seeing"),
@@ -128,6 +135,9 @@ PUBLISHED: Registry[Reader] = Registry(
         "PanguEmbedded": "published:pangu_embedded",
         "nemotron-nas": "nemotron_nas:nemotron_nas",
         "minimax_m1": "minimax:minimax_m1",
+        "minimax_m3": "minimax_m3:minimax_m3",
+        "kimi_k3": "kimi_k3:kimi_k3",
+        "kimi_k3_text": "kimi_k3:kimi_k3_text",
     },
     package=__name__,
 )
@@ -138,6 +148,7 @@ IN_TABLE = (
 )  # fmt: skip
 # types of a vision_config: its class's defaults are known
 TOWERS = (
+    "minimax_m3_vl_vision",
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
     *IN_TABLE,

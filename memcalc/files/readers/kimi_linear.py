@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
 
-__all__ = ["kimi_linear"]
+__all__ = ["kimi_linear", "kinds_of", "latent_of", "linear_sizes", "stated_inside"]
 
 INSIDE = ("num_heads", "head_dim", "short_conv_kernel_size", "full_attn_layers", "kda_layers")
 KINDS = ("linear_attention", "full_attention")
@@ -28,31 +28,9 @@ def kimi_linear(config: Config, name: str) -> Model:
     config.restates("mla_use_nope", True)  # noqa: FBT003 (a value that a field must have)
     config.restates("moe_layer_freq", 1)
     config.restates("tie_word_embeddings", False)  # noqa: FBT003 (the class has a head of its own anyway)
-    heads, width = config.size("num_attention_heads"), config.size("hidden_size")
-    config.restates("num_key_value_heads", heads)
-    # transformers writes it beside the two when it saves a model
-    config.restates("qk_head_dim", config.size("qk_nope_head_dim") + config.size("qk_rope_head_dim"))
-    latent = MLA(
-        width,
-        heads,
-        config.size("kv_lora_rank"),
-        config.size("qk_nope_head_dim"),
-        config.size("qk_rope_head_dim"),
-        config.size("v_head_dim"),
-        config.optional("q_lora_rank"),
-        bias=config.flag("attention_bias"),
-    )
-    depth, inside = config.size("num_hidden_layers"), config.nested("linear_attn_config", None)
-    inside.read.update(INSIDE)  # what else stands there is refused with the rest
-    stated = inside.fields
-    count, size, kernel = (
-        linear_size(config, field, stated.get(other), other)
-        for field, other in (
-            ("linear_num_heads", "num_heads"),
-            ("linear_head_dim", "head_dim"),
-            ("linear_conv_kernel_dim", "short_conv_kernel_size"),
-        )
-    )
+    latent, width = latent_of(config), config.size("hidden_size")
+    depth, stated = config.size("num_hidden_layers"), stated_inside(config)
+    count, size, kernel = linear_sizes(config, stated)
     delta = KimiDelta(width, count, count, size, size, kernel)
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
     sparse = moe(config, "num_local_experts", shared_width=shared, score_bias=True)
@@ -67,6 +45,42 @@ def kimi_linear(config: Config, name: str) -> Model:
 
     layers = stack(zip(kinds_of(config, stated, depth), mlps, strict=True), layer)
     return replace(decoder(config, name, layers), rotary_positions=None)
+
+
+def stated_inside(config: Config, *more: str) -> dict[str, object]:
+    """Return the object about linear attention: what else stands in it is refused with the rest."""
+    inside = config.nested("linear_attn_config", None)
+    inside.read.update((*INSIDE, *more))
+    return inside.fields
+
+
+def latent_of(config: Config) -> MLA:
+    """Return the attention of the layers that keep every token."""
+    heads = config.size("num_attention_heads")
+    config.restates("num_key_value_heads", heads)
+    # transformers writes it beside the two when it saves a model
+    config.restates("qk_head_dim", config.size("qk_nope_head_dim") + config.size("qk_rope_head_dim"))
+    return MLA(
+        config.size("hidden_size"),
+        heads,
+        config.size("kv_lora_rank"),
+        config.size("qk_nope_head_dim"),
+        config.size("qk_rope_head_dim"),
+        config.size("v_head_dim"),
+        config.optional("q_lora_rank"),
+        bias=config.flag("attention_bias"),
+    )
+
+
+def linear_sizes(config: Config, stated: dict[str, object]) -> tuple[int, int, int]:
+    """Return heads, numbers of each, and tokens of the convolution of linear attention."""
+    named = (
+        ("linear_num_heads", "num_heads"),
+        ("linear_head_dim", "head_dim"),
+        ("linear_conv_kernel_dim", "short_conv_kernel_size"),
+    )
+    heads, size, kernel = (linear_size(config, field, stated.get(other), other) for field, other in named)
+    return heads, size, kernel
 
 
 def linear_size(config: Config, field: str, value: object, other: str) -> int:

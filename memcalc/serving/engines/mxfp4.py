@@ -67,7 +67,8 @@ def padded_bytes(rank: RankContext, kernel: Kernel) -> tuple[int, int, int]:
             if is_moe(part):
                 inner = ceil_div(part.expert_width, ranks.expert_tp)
                 width = ceil_div(inner, kernel.inner) * kernel.inner
-                hidden = ceil_div(part.width, kernel.hidden) * kernel.hidden
+                seen = part.width if part.latent is None else part.latent
+                hidden = ceil_div(seen, kernel.hidden) * kernel.hidden
                 matrices = 3 * ceil_div(part.experts, ranks.ep)
                 size += layer.times * matrices * FORMATS[MXFP4].bytes(rows=width, columns=hidden)
     low, usual, high = (size * (1000 + more) // 1000 for more in kernel.grows)

@@ -118,8 +118,11 @@ COPYING = (
 COPYING_SINCE = tuple(RELEASES)[tuple(RELEASES).index("0.5.9") :]
 SGLANG_KERNEL = Kernel("FlashInfer as SGLang calls it", 128, 256)
 SLOTS, RATIO, STATE_DTYPE = "max_mamba_cache_size", "mamba_full_memory_ratio", "mamba_ssm_dtype"
-# models with states of which sgl-project/sglang, srt/models, has no class in a release that was read, 2026-11
-UNSERVED = frozenset({"minimax", "minimax_m1", "olmo_hybrid", "recurrent_gemma", "zamba", "zamba2"})
+# models with states or indexers of which sgl-project/sglang, srt/models, has no class that was read, 2026-11
+UNSERVED = frozenset(
+    {"minimax", "minimax_m1", "olmo_hybrid", "recurrent_gemma", "zamba", "zamba2"}
+    | {"minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"}
+)
 SLOTS_A_REQUEST = 3  # of a state: its own, and two for prefixes, while its radix cache is on
 INDEXERS_APART = "0.5.3"  # the first with sparse attention: its pool was sized without the indexers' keys
 

@@ -191,6 +191,8 @@ class VLLM(Engine):
             return {"block_size": block_for(model, device, given.get("block_size"))}
         if "block_size" in given or (device is not None and device.vendor != "NVIDIA"):
             return {}
+        if any(hasattr(part, "block_index_dim") for layer in model.groups for _, part in layer.parts):
+            return {"block_size": 128}  # models/minimax_m3: a page is a block that is chosen
         latent = any(is_mla(part) for layer in model.groups for _, part in layer.parts)
         generation = "" if device is None else (device.capability or "").partition(".")[0]
         if is_sparse(model) or (latent and generation == "9"):

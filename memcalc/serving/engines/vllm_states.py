@@ -51,7 +51,14 @@ MLA_KERNEL, NEWER_MLA_KERNEL = 64, 128  # FlashMLA's; from 0.32 on, where it was
 # of Qwen3.5 reads mamba_ssm_dtype, float32 in all published configs, that of Qwen3-Next reads nothing
 WIDE = ("qwen3_5", "nemotron_h")
 # whose classes take no other: mamba_utils.py, kda_state_dtype and linear_attention_state_dtype
-FIXED = {"kimi_linear": 32, "minimax": 16, "minimax_m1": 16}
+FIXED = {
+    "kimi_linear": 32,
+    "kimi_k3": 32,
+    "kimi_k3_text": 32,
+    "bailing_hybrid": 32,
+    "minimax": 16,
+    "minimax_m1": 16,
+}
 
 
 class Layout(NamedTuple):

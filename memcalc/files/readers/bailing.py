@@ -1,0 +1,76 @@
+"""Ling and Ring 3: Kimi delta attention in most layers, MLA in the others, experts behind the first layers.
+
+Held against transformers 5.23 in tests/oracles; states as in vllm-project/vllm 0.32, bailing_moe_v3.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, moe, stack
+from memcalc.files.readers.kimi_linear import latent_of
+from memcalc.ledger.parts import KimiDelta, Linear
+from memcalc.ledger.tensor import OUT, Tensor, linear
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.files.config import Config
+    from memcalc.ledger.model import Layer, Model
+
+__all__ = ["BailingDelta", "bailing_hybrid"]
+
+KINDS = ("linear_attention", "full_attention")
+LOW_RANK = ("f_a_proj", "f_b_proj", "g_a_proj", "g_b_proj", "A_log")
+
+
+@dataclass(frozen=True, repr=False)
+class BailingDelta(KimiDelta):
+    """Kimi delta attention whose decays and gate come from matrices of full rank.
+
+    Source: names as in transformers' BailingHybridDeltaAttention.
+    """
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield what Kimi delta attention has, with one matrix each for decays and gate."""
+        yield from (one for one in super().weights() if not one.name.startswith(LOW_RANK))
+        heads = (self.linear_key_heads, self.linear_key_dim)
+        for letter in "fg":
+            yield from linear(f"{letter}_proj", heads, self.width, shard_axis=OUT)
+        yield Tensor("A_log", (self.linear_key_heads,), "bias", shard_axis=0)
+
+
+def bailing_hybrid(config: Config, name: str) -> Model:
+    """Read Ling 3: every `layer_group_size`-th layer attends, or as it lists."""
+    depth, width = config.size("num_hidden_layers"), config.size("hidden_size")
+    for field in ("kda_safe_gate", "kda_lower_bound", "rope_theta", "mtp_loss_scaling_factor"):
+        config.has(field)
+    heads, size = config.size("num_attention_heads"), config.size("head_dim")
+    config.restates("linear_num_heads", heads)
+    config.restates("linear_head_dim", size)
+    delta = BailingDelta(width, heads, heads, size, size, config.size("short_conv_kernel_size"))
+    config.restates("linear_conv_kernel_dim", delta.conv_kernel)
+    latent, gate = latent_of(config), Linear(heads, width, cut=True)
+    shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
+    sparse = moe(config, "num_local_experts", shared_width=shared, score_bias=True)
+    for field in ("layer_group_size", "intermediate_size"):
+        config.has(field)  # needed only where there are some
+    kinds = config.words("layer_types", KINDS, depth) or [
+        KINDS[(index + 1) % config.size("layer_group_size") == 0] for index in range(depth)
+    ]
+    first = config.count("first_k_dense_replace")
+    mlps = config.words("mlp_layer_types", ("dense", "sparse"), depth) or [
+        "dense" if index < first else "sparse" for index in range(depth)
+    ]
+
+    def layer(kind: tuple[str, str]) -> Layer:
+        attends = kind[0] == "full_attention"
+        mlp = dense_mlp(config) if kind[1] == "dense" else sparse
+        made = decoder_layer(latent if attends else delta, mlp, width)
+        return replace(made, parts=(*made.parts, ("self_attn.g_proj", gate))) if attends else made
+
+    ahead = (f"num_mtp_layers {config.value('num_mtp_layers')}",) if config.count("num_mtp_layers") else ()
+    stated = {"num_mtp_layers", "num_nextn_predict_layers"} & set(config.fields)
+    model = decoder(config, name, stack(zip(kinds, mlps, strict=True), layer))
+    return replace(model, not_read=ahead if stated else ())
