@@ -78,12 +78,13 @@ def test_an_answer_at_the_shell(root, name, form):
 # the only models of the catalogue that an engine may refuse, by what the refusal says
 FP8 = "given 'fp8"
 CHUNKS = "a model without chunked attention"
+SHARED = "a model whose layers have a cache of their own"
 HEADS = "a divisor of the model's"  # SmolLM2 has 9 heads, and 15
 GROUPS, PAGES = "groups of heads that share its inputs", "layers whose tokens take the same bytes"
 REFUSED = {
     "vllm": (GROUPS, HEADS),
-    "sglang": (GROUPS, HEADS, "a model without sliding windows"),
-    "ktransformers": (GROUPS, HEADS, "a model without sliding windows"),
+    "sglang": (GROUPS, HEADS, SHARED, "a model without sliding windows"),
+    "ktransformers": (GROUPS, HEADS, SHARED, "a model without sliding windows"),
     "vllm-ascend": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a state that keys of whole blocks"),
     "mindie": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a model without recurrent states"),
     "llama.cpp": ("its names in GGUF are not known", "a method that llama.cpp's converter unpacks"),
