@@ -95,6 +95,7 @@ NO_NUMBERS = frozenset(
         "scoring_func", "summary_activation", "summary_type", "task_specific_params",
         "tokenizer_class", "topk_method", "torch_dtype",
         "transformers_version",
+        "use_return_dict",  # a property of every class, which cannot be set
     ]
 )  # fmt: skip
 
