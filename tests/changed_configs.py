@@ -10,7 +10,7 @@ from pathlib import Path
 
 from memcalc.files.catalogue import catalogue, record
 from memcalc.files.config_classes import config_class
-from memcalc.files.readers import READERS
+from memcalc.files.readers import PUBLISHED, READERS
 
 WAYS = ("absent", "null")
 RECORDED = Path(__file__).parent / "recorded"
@@ -56,7 +56,10 @@ def known_configs():
     for name in ("models", "random"):
         models = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["models"]
         published += [model["config"] for model in models.values()]
-    found = {model_type: [] for model_type in READERS}
+    from tests.test_published import CASES  # of the types that transformers does not have
+
+    published += [fields for fields, _, _ in CASES.values()]
+    found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:
         if fields not in found[fields["model_type"]]:
             found[fields["model_type"]].append(fields)

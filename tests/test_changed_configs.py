@@ -11,19 +11,20 @@ import json
 import pytest
 
 from memcalc.errors import RefusalError
-from memcalc.files.readers import READERS, read
+from memcalc.files.readers import PUBLISHED, READERS, read
 from memcalc.files.source import Source
 from memcalc.serving import serve
 from tests.changed_configs import PLANTED, known_configs, mutants, objects, planted
 
 LONGEST = 300
+TYPES = (*READERS, *PUBLISHED)
 ENGINES = ("transformers", "vllm", "sglang", "llama.cpp")
 
 
 @pytest.fixture(scope="session")
 def each(pytestconfig):
     """How many configs of a type: 2,000 of all, or 20,000 with --full."""
-    return -(-(20_000 if pytestconfig.getoption("full") else 2000) // len(READERS))
+    return -(-(20_000 if pytestconfig.getoption("full") else 2000) // len(TYPES))
 
 
 def check_line(refusal):
@@ -62,7 +63,7 @@ def check_answer(fields, engine):
     return True
 
 
-@pytest.mark.parametrize("model_type", READERS)
+@pytest.mark.parametrize("model_type", TYPES)
 def test_a_changed_config_is_answered_or_refused_in_a_line(model_type, each):
     answered = 0
     for seed, fields in enumerate(mutants(model_type, each)):
@@ -74,7 +75,7 @@ def test_a_changed_config_is_answered_or_refused_in_a_line(model_type, each):
     assert answered >= each // 10, "hardly any is answered: nothing is tried"
 
 
-@pytest.mark.parametrize("model_type", READERS)
+@pytest.mark.parametrize("model_type", TYPES)
 def test_a_field_that_nobody_knows_is_refused_by_its_name(model_type):
     """In the config, and in the configs inside of it, whatever else stands there."""
     fields = known_configs()[model_type][0]
