@@ -83,8 +83,8 @@ HEADS = "a divisor of the model's"  # SmolLM2 has 9 heads, and 15
 GROUPS, PAGES = "groups of heads that share its inputs", "layers whose tokens take the same bytes"
 REFUSED = {
     "vllm": (GROUPS, HEADS),
-    "sglang": (GROUPS, HEADS, SHARED, "a model without sliding windows"),
-    "ktransformers": (GROUPS, HEADS, SHARED, "a model without sliding windows"),
+    "sglang": (GROUPS, HEADS, SHARED),
+    "ktransformers": (GROUPS, HEADS, SHARED),
     "vllm-ascend": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a state that keys of whole blocks"),
     "mindie": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a model without recurrent states"),
     "llama.cpp": ("its names in GGUF are not known", "a method that llama.cpp's converter unpacks"),
