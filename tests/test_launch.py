@@ -26,6 +26,7 @@ FLAGS = {
 SAID_OTHERWISE = {
     *(
         "prefix_caching",
+        "async_scheduling",
         "mamba_ssm_cache_dtype",
         "mamba_ssm_dtype",
         "server",
@@ -137,6 +138,12 @@ def test_what_an_engine_does_not_make_is_refused():
         words(context=8, engine="mindie")
     own = serve("Qwen/Qwen3-32B-FP8", context=8, engine="vllm", weights="fp8-block128").launch_line
     assert "--quantization" not in own
+
+
+def test_one_pass_at_a_time_is_said():
+    line = words(context=8, engine="vllm", engine_options={"async_scheduling": False})
+    assert "--no-async-scheduling" in line
+    assert "--no-async-scheduling" not in words(context=8, engine="vllm")
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -338,6 +338,7 @@ def test_vllms_own_classes_say_the_same(tmp_path, number):
     options = {
         "block_size": case["block_size"],
         "max_num_batched_tokens": case["tokens_a_pass"],
+        "async_scheduling": False,
         "kv_cache_memory": "1GiB",
         "prefix_caching": case.get("prefix_caching", True),
     }
@@ -406,3 +407,21 @@ def test_a_model_that_no_class_is_there_for_is_refused(tmp_path, model_type, ser
         else:
             with pytest.raises(MemcalcError, match=f"a type that vLLM {version} has a class for"):
                 serve(tmp_path, **asked)
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "window"),
+    [("0.25", {}, 2113), ("0.26", {}, 4161), ("0.26", {"async_scheduling": False}, 2113)],
+)
+def test_a_window_waits_for_two_passes_since_0_26(version, options, window):
+    """github.com/vllm-project/vllm/issues/49878: 45.79 GiB with 0.25.1, 70.79 GiB with 0.26."""
+    served = serve(
+        "google/gemma-4-31B",
+        context=262_144,
+        engine="vllm",
+        engine_version=version,
+        engine_options={"max_num_batched_tokens": 32_768, **options},
+    )
+    held = served.device.components["kv_cache"]
+    assert held == (8192 + 5 * window) * 10 * 2**18
+    assert round(held / 2**30, 2) == {2113: 45.79, 4161: 70.79}[window]

@@ -156,6 +156,8 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
     if "prefix_caching" in plan.engine_options:
         on = plan.engine_options["prefix_caching"]
         yield "--enable-prefix-caching" if on else "--no-enable-prefix-caching"
+    if not plan.engine_options.get("async_scheduling", True):
+        yield "--no-async-scheduling"
     state = dict(plan.options.engine_options).get("mamba_ssm_cache_dtype")
     yield from () if state is None else ("--mamba-ssm-cache-dtype", str(state))
     yield from (*cache_type(plan, "fp8"), *backend(plan))

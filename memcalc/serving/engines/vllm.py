@@ -71,6 +71,9 @@ DROPPED = {**dict.fromkeys(("baichuan", "bamba", "internlm", "minimax", "minimax
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 CHUNKED = "chunked"  # whether windows are chunks
+FLIGHT = (
+    "batches_in_flight"  # passes that are scheduled and not yet settled: what leaves a window waits for them
+)
 FULL, WINDOWED = "full_block", "window_block"  # tokens of a block where layers differ in the bytes of a token
 DRAFTED, DRAFTING = "drafted_tokens", "drafting_layers"  # beside states, if a model drafts by itself
 BLOCK = "attention_block"  # tokens of a block where states make it longer than what was asked for
@@ -111,6 +114,7 @@ class VLLM(Engine):
         "cudagraph_capture_sizes (1,2,4), "
         "kv_cache_memory (4.99GiB: the pool, whatever the share), prefix_caching (of models with "
         "states from 0.28 on: a second block for each), mamba_ssm_cache_dtype (auto, float32, bfloat16), "
+        "async_scheduling (true: from 0.26 on a window keeps the tokens of two passes), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
         "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
         "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
@@ -124,6 +128,7 @@ class VLLM(Engine):
         CAPTURED: 0,
         POOL: 0,
         "prefix_caching": True,
+        "async_scheduling": True,
         STATE_DTYPE: 0,
         "plain_fp8": False,
         "language_model_only": False,
@@ -277,8 +282,11 @@ class VLLM(Engine):
 
         Layers of its own that draft join those that keep all tokens; a convolution keeps the inputs of the
         drafted tokens, and a request has a block of states for each.
-        Source: vllm-project/vllm, layers/mamba/mamba_utils.py (num_spec) and abstract.py, 2026-11.
+        Source: vllm-project/vllm, layers/mamba/mamba_utils.py (num_spec) and abstract.py, 2026-11; of batches
+        in flight vllm-project/vllm#47728 (0.26), config/vllm.py, max_concurrent_batches.
         """
+        if self.since(0, 26):
+            options = {**options, FLIGHT: ranks.pp + options["async_scheduling"]}
         if is_compressed(model):
             from memcalc.serving.engines.vllm_compressed import laid_out as compressed_laid_out
 
@@ -355,7 +363,7 @@ class VLLM(Engine):
         def kept(context: int, window: int | None) -> int:
             if window is None:
                 return context
-            moving = tokens_a_pass(options, context)
+            moving = tokens_in_flight(options, context)
             if options.get(CHUNKED):
                 return ceil_div(least(context, window + moving), block) * block
             if self.behaviour.whole_prompts:
@@ -373,7 +381,8 @@ class VLLM(Engine):
             name for name in ("cpu_offload_gb", "kv_offloading_size", POOL, CAPTURED) if not options.get(name)
         }
         unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE}
-        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING, FULL, WINDOWED, CHUNKED, "uniform_page"}
+        unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING, FULL, WINDOWED, CHUNKED, FLIGHT, "uniform_page"}
+        unsaid |= {"async_scheduling"} if options["async_scheduling"] else set()
         if BLOCK in options:
             unsaid.add("block_size")
             yield f"blocks of {options[BLOCK]:,} tokens, so that a state fits into one"
@@ -447,6 +456,11 @@ class VLLM(Engine):
 def block_of(options: Mapping[str, int]) -> int:
     """Return the tokens of a block of attention: as many as asked for, or as states need."""
     return options.get(BLOCK) or options.get(FULL) or options["block_size"]
+
+
+def tokens_in_flight(options: Mapping[str, int], longest: int) -> int:
+    """Return the tokens that may be scheduled and not yet settled, whose blocks a window keeps."""
+    return options.get(FLIGHT, 1) * tokens_a_pass(options, longest)
 
 
 def tokens_a_pass(options: Mapping[str, int], longest: int) -> int:
