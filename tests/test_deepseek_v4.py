@@ -312,3 +312,27 @@ def test_other_engines_refuse_it_by_name(flash: Model, name: str) -> None:
 def test_transformers_cuts_experts_alone(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="experts alone"):
         serve(written(tmp_path, **CONFIGS[FLASH]), context=64, tp=2)
+
+
+def test_qwen4_exp_keeps_positions_once() -> None:
+    """Keys of an indexer in every layer that attends, and in transformers three positions of each token."""
+    fields = {
+        "model_type": "qwen4_exp_text",
+        "num_hidden_layers": 8,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25},
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 128,
+        "indexer_budget": 64,
+        "indexer_compress_ratio": 4,
+    }
+    model = read(fields)
+    token = 2 * 2 * (2 * 2 * 256 + 128)
+    assert cache_growth(model)["bytes_per_token"] == token
+    assert cache_growth(engine("transformers").prepare(model))["bytes_per_token"] == token + 3 * 8
+    with pytest.raises(BadInputError, match="blocks"):
+        engine("vllm").prepare(model)
+    with pytest.raises(BadInputError, match="n-grams"):
+        read({**fields, "ple_layer_ids": [1]})

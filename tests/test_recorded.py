@@ -40,6 +40,8 @@ CASES = (
     + [pytest.param(model["config"], model["figures"], id=name) for name, model in RANDOM.items()]
 )
 
+BYTES = {"fp32": 4, "int64": 8}
+
 
 def spelled(shape):
     """A shape as the records write it."""
@@ -73,7 +75,7 @@ def cached(model, run):
         if not every:
             layers.append("")
     held = ENGINE.cache(model, batch, context, ENGINE.defaults)
-    total = sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in held)
+    total = sum(BYTES.get(tensor.format, 2) * tensor.count for tensor in held)
     return {"bytes": total, "layers": [f"{len(list(equal))} x {shapes}" for shapes, equal in groupby(layers)]}
 
 

@@ -496,6 +496,7 @@ SPELLINGS: dict[str, Spelling] = {
         }
     ),
     "qwen3_5_moe_text": Spelling(SHARED_EXPERT),
+    "qwen4_exp_text": Spelling({"model.norm.": "model.hyper_connection_mixer.", **SHARED_EXPERT}),
     "qwen2_vl": Spelling({**FC_12, **TOWERS, "vision_tower.": "visual."}),
     "qwen2_5_vl": Spelling({**TOWERS, "vision_tower.": "visual."}),
     "glm4v_text": Spelling(GATE_UP),

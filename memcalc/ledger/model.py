@@ -326,7 +326,10 @@ def cache_growth(
 
     def growth(context: int, rule: Kept) -> int:
         ends = (model.cache(1, tokens, rule) for tokens in (context, context + period))
-        before, after = (sum(2 * one.count for one in end if one.kind == "cache") for end in ends)
+        before, after = (
+            sum((8 if one.format == "int64" else 2) * one.count for one in end if one.kind == "cache")
+            for end in ends
+        )
         return ceil_div(after - before, period)
 
     of_a_sequence = model.cache(1, 1) if states is None else states

@@ -88,7 +88,7 @@ def build(text):
 _on_meta = cache(build)
 
 
-REFUSALS = (TypeError, ValueError, StrictDataclassError, ZeroDivisionError)
+REFUSALS = (AttributeError, TypeError, ValueError, StrictDataclassError, ZeroDivisionError)
 
 
 def configures(fields):
@@ -322,9 +322,10 @@ def layers_held(held):
             yield compressed(layer)
             continue
         found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
-        assert found - {"indexer_keys", "idx_keys"} == {"keys", "values"}, found
-        indexer = getattr(layer, "indexer_keys", getattr(layer, "idx_keys", None))
-        yield (layer.keys, layer.values) if indexer is None else (layer.keys, layer.values, indexer)
+        beside = ("indexer_keys", "idx_keys", "indexer_position_ids")
+        assert found - set(beside) == {"keys", "values"}, found
+        indexer = (getattr(layer, name, None) for name in beside)
+        yield (layer.keys, layer.values, *(item for item in indexer if item is not None))
 
 
 def compressed(layer):

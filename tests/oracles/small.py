@@ -212,6 +212,19 @@ def qwen3_vl_moe_text(draw):
     return fields
 
 
+def qwen4_exp_text(draw):
+    """As Qwen3.5 with experts, its indexers in every layer that attends, without tables of n-grams."""
+    fields = qwen3_5_moe_text(draw)
+    fields["layer_types"] = [
+        draw.choice(("indexed_attention", kind)) if kind == "full_attention" else kind
+        for kind in fields["layer_types"]
+    ]
+    fields["partial_rotary_factor"] = 0.5
+    fields |= {"indexer_n_heads": draw.randint(1, 4), "indexer_kv_heads": 1, "indexer_compress_ratio": 4}
+    fields |= {"indexer_head_dim": 8 * draw.randint(3, 6), "indexer_budget": 4 * draw.randint(1, 9)}
+    return fields | some(draw, hc_count=draw.randint(2, 5), hc_lowrank=draw.randint(5, 40))
+
+
 def qwen_vl(text):
     """A drawer of a model with the tower that Qwen3-VL and Qwen3.5 share."""
 
@@ -1323,6 +1336,7 @@ DRAWN = {
     "deepseek_v32": deepseek_v32,
     "glm_moe_dsa": glm_moe_dsa,
     "deepseek_v4": deepseek_v4,
+    "qwen4_exp_text": qwen4_exp_text,
     "deepseek_ref": deepseek_v4,
     "kimi_k25": kimi_k25,
     "mistral": mistral,

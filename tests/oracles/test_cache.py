@@ -18,6 +18,8 @@ KEPT = ENGINE.kept
 COMPRESSED = [name for name in SMALL if name.startswith(("deepseek_v4", "deepseek_ref"))]
 WINDOWED = [name for name in SMALL if name not in COMPRESSED and set(ask.windows(SMALL[name])) - {None}]
 
+BYTES = {"fp32": 4, "int64": 8}
+
 
 def attention_of(name):
     """Which attention of a layer a tensor belongs to: LongCat's layers have two, each with its own cache."""
@@ -43,7 +45,7 @@ def expected(fields, batch, context):
 def bytes_of(fields, batch, context):
     """16 bits a number; most states of linear attention have 32."""
     tensors = ENGINE.cache(keeping(ENGINE.prepare(read(fields)), "now"), batch, context, ENGINE.defaults)
-    return sum((4 if tensor.format == "fp32" else 2) * tensor.count for tensor in tensors)
+    return sum(BYTES.get(tensor.format, 2) * tensor.count for tensor in tensors)
 
 
 @pytest.mark.sampled

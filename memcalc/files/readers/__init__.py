@@ -57,6 +57,7 @@ READERS: Registry[Reader] = Registry(
         "deepseek_v32": "deepseek:deepseek_v32",
         "glm_moe_dsa": "deepseek:glm_moe_dsa",
         **dict.fromkeys(("deepseek_v4", "deepseek_ref"), "deepseek_v4:deepseek_v4"),
+        "qwen4_exp_text": "qwen4_exp:qwen4_exp_text",
         "kimi_k25": "kimi:kimi_k25",
         "mistral": "dense:mistral",
         "mixtral": "mixtral:mixtral",

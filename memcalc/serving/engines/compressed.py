@@ -31,15 +31,16 @@ def is_compressed(model: Model) -> bool:
 
 
 def refuse_compressed(model: Model, engine: str) -> None:
-    """Refuse a cache whose entries stand for several tokens.
+    """Refuse a cache whose entries stand for several tokens, and indexers that select blocks.
 
     Raises:
         BadInputError: the model has one.
 
     """
-    if is_compressed(model):
-        expected = "a cache that keeps tokens, and no entries made of several"
-        remedy = f"how {engine} lays them out is not understood yet; transformers and vllm answer"
+    parts = (part for layer in model.groups for _, part in layer.parts)
+    if is_compressed(model) or any(hasattr(part, "selects_blocks") for part in parts):
+        expected = "a cache that keeps tokens, and no entries made of several or chosen by blocks"
+        remedy = f"how {engine} lays them out is not understood yet; transformers answers"
         raise BadInputError(f"--engine {engine}", expected, f"{model.model_type}: {model.name}", remedy)
 
 

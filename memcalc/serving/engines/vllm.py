@@ -213,7 +213,7 @@ class VLLM(Engine):
         """Return a model as it is loaded; refuse one that this release has no class for."""
         gone = {name for name, last in DROPPED.items() if self.since(0, last + 1)}
         refuse_unserved(model, UNSERVED | gone, f"{self.title} {self.release}")
-        return without_tables(model)
+        return without_tables(model if is_compressed(model) else super().prepare(model))
 
     def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
         """Return what a request takes of the pool in blocks."""
