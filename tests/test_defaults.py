@@ -37,6 +37,7 @@ REFUSED = {
     "moe_k": "more experts a token than there are",
     "text_config": "another text model than the tower belongs to",
     "vision_config": "another tower than the text model belongs to",
+    "audio_config": "no audio tower, where the class makes one of its own",
     "hybrid_override_pattern": "no kinds of layers, where the class makes four whatever their number",
     "out_hidden_size": "a tower whose vectors are of another width than the text model's",
     "vision_use_head": "a head that no Gemma 3 has",

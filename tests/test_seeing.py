@@ -256,3 +256,143 @@ LLAVA = PUBLISHED["llava-hf/llava-1.5-7b-hf"][0]
 def test_what_is_not_understood_is_named(change, said):
     with pytest.raises((BadInputError, UnknownNameError), match=said):
         read({**LLAVA, **change})
+
+
+SMALL_VIT = {
+    "hidden_size": 1024,
+    "image_size": 448,
+    "intermediate_size": 4096,
+    "model_type": "intern_vit_6b",
+    "norm_type": "layer_norm",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "patch_size": 14,
+    "qk_normalization": False,
+    "qkv_bias": True,
+}
+LARGE_VIT = {
+    "hidden_size": 3200,
+    "image_size": 448,
+    "intermediate_size": 12800,
+    "model_type": "intern_vit_6b",
+    "norm_type": "rms_norm",
+    "num_attention_heads": 25,
+    "num_hidden_layers": 45,
+    "patch_size": 14,
+    "qk_normalization": True,
+    "qkv_bias": False,
+}
+
+
+def internvl_chat(tower, *sizes):
+    """InternVL2.5 with Qwen2.5 as its text model, as OpenGVLab's files describe it."""
+    width, inner, depth, heads, kv_heads = sizes
+    text = {
+        "model_type": "qwen2",
+        "architectures": ["Qwen2ForCausalLM"],
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": 151674,
+        "tie_word_embeddings": False,
+    }
+    return {
+        "model_type": "internvl_chat",
+        "architectures": ["InternVLChatModel"],
+        "auto_map": {"AutoModel": "modeling_internvl_chat.InternVLChatModel"},
+        "downsample_ratio": 0.5,
+        "dynamic_image_size": True,
+        "force_image_size": 448,
+        "llm_config": text,
+        "max_dynamic_patch": 12,
+        "ps_version": "v2",
+        "select_layer": -1,
+        "template": "internvl2_5",
+        "use_thumbnail": True,
+        "vision_config": tower,
+    }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "numbers"),
+    [
+        ((SMALL_VIT, 896, 4864, 24, 14, 2), 938_193_024),  # InternVL2_5-1B
+        ((SMALL_VIT, 2048, 11008, 36, 16, 2), 3_712_637_952),  # InternVL2_5-4B
+        ((LARGE_VIT, 5120, 27648, 64, 40, 8), 38_388_164_992),  # InternVL2_5-38B
+        ((LARGE_VIT, 8192, 29568, 80, 64, 8), 78_408_318_336),  # InternVL2_5-78B
+    ],
+)
+def test_internvl_of_its_own_code(sizes, numbers):
+    """Sizes: safetensors metadata, as the list of baselines of floschne/gimmick has it, 2026-11."""
+    model = read(internvl_chat(*sizes))
+    assert model.parameters + model.vision_parameters == numbers
+    names = header(model)
+    assert names["vision_model.encoder.layers.0.attn.qkv.weight"] == (
+        3 * sizes[0]["hidden_size"],
+        sizes[0]["hidden_size"],
+    )
+    assert {"language_model.lm_head.weight", "mlp1.0.bias", "mlp1.3.weight"} <= set(names)
+    with pytest.raises(UnknownNameError, match="given 'internlm9'"):
+        read({**internvl_chat(*sizes), "llm_config": {"model_type": "internlm9"}})
+
+
+KIMI_VL = {
+    "model_type": "kimi_vl",
+    "architectures": ["KimiVLForConditionalGeneration"],
+    "media_placeholder_token_id": 163605,
+    "text_config": {
+        "model_type": "deepseek_v3",
+        "first_k_dense_replace": 1,
+        "hidden_size": 2048,
+        "intermediate_size": 11264,
+        "kv_lora_rank": 512,
+        "max_position_embeddings": 131072,
+        "moe_intermediate_size": 1408,
+        "moe_layer_freq": 1,
+        "n_group": 1,
+        "n_routed_experts": 64,
+        "n_shared_experts": 2,
+        "num_attention_heads": 16,
+        "num_experts_per_tok": 6,
+        "num_hidden_layers": 27,
+        "num_key_value_heads": 16,
+        "q_lora_rank": None,
+        "qk_nope_head_dim": 128,
+        "qk_rope_head_dim": 64,
+        "topk_group": 1,
+        "v_head_dim": 128,
+        "vocab_size": 163840,
+    },
+    "vision_config": {
+        "model_type": "moonvit",
+        "hidden_size": 1152,
+        "init_pos_emb_height": 64,
+        "init_pos_emb_width": 64,
+        "intermediate_size": 4304,
+        "merge_kernel_size": [2, 2],
+        "num_attention_heads": 16,
+        "num_hidden_layers": 27,
+        "patch_size": 14,
+    },
+}
+
+
+def test_kimi_vl_of_its_own_code():
+    """The tower by hand: patches, positions, 27 layers, the last norm, the projector's norm and matrices.
+
+    Public logs of 2026-11 count 16,407,657,776 numbers of 16 bits in the file: 1,664 more of the routers'
+    correction, and 27 x 32 of 32 bits for rotation.
+    """
+    model, width, merged = read(KIMI_VL), 1152, 4 * 1152
+    layer = 4 * width * width + 4 * width + 2 * width * 4304 + 4304 + width + 4 * width
+    tower = width * 3 * 14 * 14 + width + 64 * 64 * width + 27 * layer + 2 * width
+    assert model.vision_parameters == tower + 2 * width + merged * (merged + 1) + 2048 * (merged + 1)
+    assert model.buffer_values == 26 * 64
+    stored = model.parameters + model.vision_parameters + model.buffer_values + 2 * 27 * 32
+    assert stored == 16_407_657_776
+    names = header(model)
+    assert names["vision_tower.encoder.blocks.26.wqkv.weight"] == (3 * width, width)
+    assert names["vision_tower.patch_embed.pos_emb.weight"] == (64, 64, width)
+    assert {"language_model.lm_head.weight", "multi_modal_projector.linear_2.bias"} <= set(names)

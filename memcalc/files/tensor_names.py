@@ -264,6 +264,15 @@ def seen(text: str, **roots: str) -> Spelling:
     return Spelling({"model.": f"{text}.", **TOWERS, **beyond})
 
 
+INTERNVIT = "vision_model.encoder.layers.{layer}."
+KIMI_VL = "vision_tower.encoder.blocks.{layer}."
+HEARD = "audio_tower.layers.{layer}."
+WHISPER = {
+    f"{HEARD}self_attn.o_proj.": f"{HEARD}self_attn.out_proj.",
+    f"{HEARD}mlp.up_proj.": f"{HEARD}fc1.",
+    f"{HEARD}mlp.down_proj.": f"{HEARD}fc2.",
+    **{f"{HEARD}self_attn.{each}_proj.bias.value": f"{HEARD}self_attn.{each}_proj.bias" for each in "qv"},
+}
 LLAVA = Spelling({**TEXT, **TOWERS})
 IN_MODEL = {each: f"model.{each}" for each in ("vision_tower", "multi_modal_projector")}
 IDEFICS3 = seen("model.text_model", vision_tower="model.vision_model", connector="model.connector")
@@ -499,6 +508,46 @@ SPELLINGS: dict[str, Spelling] = {
     "qwen4_exp_text": Spelling({"model.norm.": "model.hyper_connection_mixer.", **SHARED_EXPERT}),
     "qwen2_vl": Spelling({**FC_12, **TOWERS, "vision_tower.": "visual."}),
     "qwen2_5_vl": Spelling({**TOWERS, "vision_tower.": "visual."}),
+    "qwen2_5_omni_thinker": Spelling(
+        {
+            **TOWERS,
+            **{f"{BLOCK}attn.{letter}_proj.": f"{BLOCK}attn.{letter}." for letter in "qkv"},
+            **WHISPER,
+            "vision_tower.": "visual.",
+        }
+    ),
+    "qwen3_omni_moe_thinker": Spelling(
+        {
+            **TOWERS,
+            f"{BLOCK}mlp.up_proj.": f"{BLOCK}mlp.linear_fc1.",
+            f"{BLOCK}mlp.down_proj.": f"{BLOCK}mlp.linear_fc2.",
+            **WHISPER,
+            "deepstack.": "visual.merger_list.",
+            "vision_tower.": "visual.",
+        }
+    ),
+    "mistral4": Spelling(ONE_FOR_ALL),
+    "kimi_vl": Spelling(
+        {
+            **TEXT,
+            **{f"{KIMI_VL}attn.{letter}_proj.": f"{KIMI_VL}wqkv." for letter in "qkv"},
+            f"{KIMI_VL}attn.o_proj.": f"{KIMI_VL}wo.",
+            f"{KIMI_VL}mlp.up_proj.": f"{KIMI_VL}mlp.fc0.",
+            f"{KIMI_VL}mlp.down_proj.": f"{KIMI_VL}mlp.fc1.",
+        }
+    ),
+    "internvl_chat": Spelling(
+        {
+            **TEXT,
+            **{f"{INTERNVIT}attn.{letter}_proj.": f"{INTERNVIT}attn.qkv." for letter in "qkv"},
+            f"{INTERNVIT}attn.o_proj.": f"{INTERNVIT}attn.proj.",
+            f"{INTERNVIT}mlp.up_proj.": f"{INTERNVIT}mlp.fc1.",
+            f"{INTERNVIT}mlp.down_proj.": f"{INTERNVIT}mlp.fc2.",
+            **{f"{INTERNVIT}ls{number}.value": f"{INTERNVIT}ls{number}" for number in (1, 2)},
+            "vision_model.embeddings.class_embedding.value": "vision_model.embeddings.class_embedding",
+            "vision_model.embeddings.position_embedding.weight": "vision_model.embeddings.position_embedding",
+        }
+    ),
     "glm4v_text": Spelling(GATE_UP),
     "glm_ocr_text": Spelling(GATE_UP),
     **dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glm_ocr"), GLM_V),

@@ -950,6 +950,28 @@ def kimi_k25(draw):
     return fields | some(draw, tie_word_embeddings=draw.random() < 0.5)
 
 
+def mistral4(draw):
+    """DeepSeek-V3 without a correction of its router, with dense layers only if a file says so."""
+    fields = deepseek_v3(draw)
+    fields.pop("num_nextn_predict_layers", None)
+
+    return fields
+
+
+def qwen3_omni_moe_text(draw):
+    """Qwen3-MoE without windows, in heads that fill the width, rotated in three directions."""
+    fields = qwen3_vl_moe_text(draw)
+    fields["head_dim"] = 8 * draw.randint(1, 4)
+    half = fields["head_dim"] // 2
+    third = [half - 2 * (half // 3), half // 3, half // 3]
+    return fields | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": third}}
+
+
+def hearing(drawer, audio):
+    """A drawer of a model that sees, with an audio tower."""
+    return lambda draw: drawer(draw) | {"audio_config": audio(draw)}
+
+
 def seeing(texts, tower, *, flat=False, tied_inside=False, **outside):
     """A drawer of a text model of some type and a tower beside it; files of some types do not nest it.
 
@@ -959,7 +981,8 @@ def seeing(texts, tower, *, flat=False, tied_inside=False, **outside):
 
     def drawn(draw):
         text = draw.choice(texts)
-        inside = DRAWN[text](draw) if text in DRAWN else decoder(text)(draw)
+        known = DRAWN | {"qwen3_omni_moe_text": qwen3_omni_moe_text}
+        inside = known[text](draw) if text in known else decoder(text)(draw)
         tied = {key: inside.pop(key) for key in ("tie_word_embeddings",) if key in inside}
         vision = tower(draw, inside["hidden_size"])
         fields = {"vision_config": vision, **some(draw, **{key: of(draw) for key, of in outside.items()})}
@@ -1347,6 +1370,7 @@ DRAWN = {
     "gemma3_text": gemma3_text,
     "gemma3": gemma3,
     "mistral3": mistral3,
+    "mistral4": mistral4,
     "lfm2": lfm2,
     "lfm2_moe": lfm2_moe,
     "mamba": mamba,
@@ -1435,6 +1459,12 @@ DRAWN |= {
         "aria_text",
         small_towers.vit,
         projector_patch_to_query_dict=lambda draw: {"9": draw.randint(3, 20), "16": draw.randint(3, 20)},
+    ),
+    "qwen2_5_omni_thinker": hearing(
+        seeing("qwen2_5_omni_text", small_towers.qwen2_5_vl), small_towers.qwen2_5_omni_audio
+    ),
+    "qwen3_omni_moe_thinker": hearing(
+        seeing("qwen3_omni_moe_text", small_towers.qwen3_omni), small_towers.qwen3_omni_audio
     ),
     "qwen2_vl": seeing("qwen2_vl_text", small_towers.qwen2_vl, flat=True, tied_inside=True),
     "qwen2_5_vl": seeing("qwen2_5_vl_text", small_towers.qwen2_5_vl, flat=True, tied_inside=True),

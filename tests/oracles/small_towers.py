@@ -109,3 +109,29 @@ def gemma4_audio(draw):
         "subsampling_conv_channels": [4 * draw.randint(1, 9), draw.randint(1, 9)],
         "output_proj_dims": draw.randint(9, 90),
     } | some(draw, conv_kernel_size=draw.randint(2, 5), use_clipped_linears=draw.random() < 0.5)
+
+
+def qwen3_omni(draw, width):
+    """With mergers behind some layers."""
+    fields = qwen2_5_vl(draw, width) | {"num_position_embeddings": draw.randint(2, 9) ** 2}
+    return fields | {"deepstack_visual_indexes": list(range(draw.randint(0, fields["depth"])))}
+
+
+def whisper(draw):
+    """An encoder of sound."""
+    heads = draw.choice((1, 2, 3))
+    return {
+        "d_model": heads * 2 * draw.randint(2, 15),
+        "encoder_attention_heads": heads,
+        "encoder_ffn_dim": draw.randint(9, 90),
+        "encoder_layers": draw.randint(1, 4),
+        "output_dim": draw.randint(9, 90),
+    } | some(draw, num_mel_bins=draw.randint(9, 90))
+
+
+def qwen2_5_omni_audio(draw):
+    return whisper(draw)
+
+
+def qwen3_omni_audio(draw):
+    return whisper(draw) | {"downsample_hidden_size": draw.randint(4, 20)}

@@ -33,11 +33,14 @@ PLAIN = (
     "nanochat", "solar_open", "vaultgemma", "youtu",
 )  # fmt: skip
 # of them, those that stand only inside of others
-PLAIN_INSIDE = ("glm4v_moe_text", "glm4v_text", "glm_ocr_text", "qwen2_5_vl_text", "qwen2_vl_text")
+PLAIN_INSIDE = (
+    "glm4v_moe_text", "glm4v_text", "glm_ocr_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen2_vl_text",
+)  # fmt: skip
 # model types of the table in seeing.py
 SEEING = (
     "aria", "cohere2_vision", "glm46v", "glm4v", "glm4v_moe", "glm_ocr", "idefics3", "internvl", "lfm2_vl",
-    "llava", "llava_next", "llava_onevision", "paligemma", "qwen2_5_vl", "qwen2_vl", "smolvlm",
+    "llava", "llava_next", "llava_onevision", "paligemma", "qwen2_5_omni_thinker", "qwen2_5_vl", "qwen2_vl",
+    "qwen3_omni_moe_thinker", "smolvlm",
 )  # fmt: skip
 # model_type -> the module here, and its function
 READERS: Registry[Reader] = Registry(
@@ -71,6 +74,7 @@ READERS: Registry[Reader] = Registry(
         "granitemoehybrid": "mamba:granitemoehybrid",
         "mamba2": "mamba:mamba2",
         "mistral3": "mistral3:mistral3",
+        "mistral4": "deepseek:mistral4",
         "lfm2": "lfm2:lfm2",
         "lfm2_moe": "lfm2:lfm2_moe",
         "mamba": "mamba1:mamba",
@@ -118,6 +122,7 @@ INSIDE: Registry[Reader] = Registry(
     {
         "qwen3_vl_text": "qwen_vl:qwen3_vl_text",
         "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text",
+        "qwen3_omni_moe_text": "qwen_vl:qwen3_vl_moe_text",
         **dict.fromkeys(PLAIN_INSIDE, "plain:plain"),
     },
     package=__name__,
@@ -139,13 +144,16 @@ PUBLISHED: Registry[Reader] = Registry(
         "minimax_m3": "minimax_m3:minimax_m3",
         "kimi_k3": "kimi_k3:kimi_k3",
         "kimi_k3_text": "kimi_k3:kimi_k3_text",
+        "internvl_chat": "internvl_chat:internvl_chat",
+        "kimi_vl": "seeing:seeing",
     },
     package=__name__,
 )
 # those of the table in towers.py
 IN_TABLE = (
     "clip_vision_model", "glm4v_moe_vision", "glm4v_vision", "glm_ocr_vision", "idefics3_vision",
-    "internvl_vision", "qwen2_5_vl_vision", "qwen2_vl_vision", "siglip2_vision_model", "smolvlm_vision",
+    "internvl_vision", "qwen2_5_omni_vision_encoder", "qwen2_5_vl_vision", "qwen2_vl_vision",
+    "qwen3_omni_moe_vision_encoder", "siglip2_vision_model", "smolvlm_vision",
 )  # fmt: skip
 # types of a vision_config: its class's defaults are known
 TOWERS = (
@@ -153,7 +161,8 @@ TOWERS = (
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
     *IN_TABLE,
-    *("gemma4_audio", "gemma4_unified_audio", "gemma4_unified_vision"),
+    *("gemma4_audio", "gemma4_unified_audio", "gemma4_unified_vision", "qwen2_5_omni_audio_encoder"),
+    "qwen3_omni_moe_audio_encoder",
 )  # fmt: skip
 
 

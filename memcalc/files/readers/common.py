@@ -142,8 +142,8 @@ def moe(config: Config, experts: str, width: str = "moe_intermediate_size", **va
 
 def sliding_window(config: Config) -> int | None:
     """Return ``sliding_window`` in tokens where ``use_sliding_window`` switches it on (Qwen's configs)."""
-    window = config.value("sliding_window")
-    return None if window is None or not config.flag("use_sliding_window") else config.size("sliding_window")
+    window, used = config.value("sliding_window"), config.flag("use_sliding_window")
+    return None if window is None or not used else config.size("sliding_window")
 
 
 def layer_types(config: Config) -> tuple[str, ...] | None:

@@ -31,6 +31,7 @@ __all__ = [
     "glm_moe_dsa",
     "latent_attention",
     "minicpm3",
+    "mistral4",
 ]
 
 
@@ -95,6 +96,11 @@ def latent_attention(config: Config) -> MLA:
         config.optional("q_lora_rank"),
         bias=config.flag("attention_bias"),
     )
+
+
+def mistral4(config: Config, name: str) -> Model:
+    """Read Mistral Small 4's text model: as DeepSeek-V2, with a shared expert and usually no dense layer."""
+    return deepseek(config, name, score_bias=False)
 
 
 def glm4_moe_lite(config: Config, name: str) -> Model:

@@ -8,13 +8,13 @@ from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.vision import Kernel, Values
 from memcalc.ledger.model import Layer
-from memcalc.ledger.parts import Linear, Norm, Part
+from memcalc.ledger.parts import GQA, MLP, Linear, Norm, Part
 
 if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Named
 
-__all__ = ["clipped", "conformer"]
+__all__ = ["conformer", "qwen2_5_omni", "qwen3_omni"]
 
 ROOT = "audio_tower."
 LIMITS = tuple(f"{side}_{end}" for side in ("input", "output") for end in ("min", "max"))
@@ -96,3 +96,73 @@ def conformer_layer(audio: Config, width: int, heads: int) -> Named:
     norms = ("lconv1d.pre_layer_norm", "lconv1d.conv_norm", "norm_pre_attn", "norm_post_attn", "norm_out")
     found += [(name, norm) for name in norms]
     return tuple((f"{ROOT}layers.{{layer}}.{name}", part) for name, part in found)
+
+
+def qwen2_5_omni(config: Config) -> tuple[Layer, ...]:
+    """Read Qwen2.5-Omni's audio tower: Whisper's encoder, whose keys have no bias."""
+    audio = config.nested("audio_config", config_class("qwen2_5_omni_audio_encoder"))
+    audio.restates("model_type", "qwen2_5_omni_audio_encoder")
+    width, out = audio.size("d_model"), audio.size("output_dim")
+    biases = tuple((f"self_attn.{letter}_proj.bias", Values((width,), "bias")) for letter in "qv")
+    before = (
+        (f"{ROOT}conv1", Kernel((width, audio.size("num_mel_bins"), 3), bias=True)),
+        (f"{ROOT}conv2", Kernel((width, width, 3), bias=True)),
+        (f"{ROOT}audio_bos_eos_token", Linear(2, out)),
+    )
+    after = ((f"{ROOT}ln_post", Norm(width, bias=True)), (f"{ROOT}proj", Linear(out, width, bias=True)))
+    return whisper(audio, before, after, biases)
+
+
+def qwen3_omni(config: Config) -> tuple[Layer, ...]:
+    """Read Qwen3-Omni's audio tower: three convolutions over time and frequency before Whisper's layers."""
+    audio = config.nested("audio_config", config_class("qwen3_omni_moe_audio_encoder"))
+    audio.restates("model_type", "qwen3_omni_moe_audio_encoder")
+    for field in ("n_window_infer", "conv_chunksize"):
+        audio.has(field)  # how many pieces go through at once
+    width, inner = audio.size("d_model"), audio.size("downsample_hidden_size")
+    bands = audio.size("num_mel_bins")
+    for _ in range(3):  # each convolution halves them, rounding up
+        bands = (bands + 1) // 2
+    before = (
+        (f"{ROOT}conv2d1", Kernel((inner, 1, 3, 3), bias=True)),
+        (f"{ROOT}conv2d2", Kernel((inner, inner, 3, 3), bias=True)),
+        (f"{ROOT}conv2d3", Kernel((inner, inner, 3, 3), bias=True)),
+        (f"{ROOT}conv_out", Linear(width, inner * bands)),
+    )
+    after = (
+        (f"{ROOT}ln_post", Norm(width, bias=True)),
+        (f"{ROOT}proj1", Linear(width, width, bias=True)),
+        (f"{ROOT}proj2", Linear(audio.size("output_dim"), width, bias=True)),
+    )
+    return whisper(audio, before, after)
+
+
+def whisper(audio: Config, before: Named, after: Named, biases: Named = ()) -> tuple[Layer, ...]:
+    """Return the layers of Whisper's encoder between what a family has around them.
+
+    Source: Radford et al. 2022, arXiv:2212.04356. With `biases` those of queries and values stand apart.
+
+    Raises
+    ------
+    BadInputError
+        Heads do not fill the width.
+
+    """
+    for field in ("n_window", "max_source_positions", "scale_embedding"):
+        audio.has(field)
+    width, heads = audio.size("d_model"), audio.size("encoder_attention_heads")
+    if width % heads:
+        given = f"{heads} for d_model {width}"
+        raise BadInputError(
+            "encoder_attention_heads", "a divisor of d_model", given, "correct one of the two"
+        )
+    attention = GQA(width, heads, heads, width // heads, qkv_bias=not biases, out_bias=True)
+    inside = (
+        ("self_attn", attention),
+        *biases,
+        ("self_attn_layer_norm", Norm(width, bias=True)),
+        ("mlp", MLP(width, audio.size("encoder_ffn_dim"), gated=False, bias=True)),
+        ("final_layer_norm", Norm(width, bias=True)),
+    )
+    layer = tuple((f"{ROOT}layers.{{layer}}.{name}", part) for name, part in inside)
+    return Layer(before), Layer(layer, times=audio.size("encoder_layers")), Layer(after)

@@ -20,8 +20,8 @@ __all__ = ["mistral3"]
 
 
 def mistral3(config: Config, name: str) -> Model:
-    """Read Mistral Small 3.1 and later, and Ministral 3: a text model, and Pixtral before it."""
-    text = nested_text_model(config, name, "mistral", "ministral3")
+    """Read Mistral Small 3.1 to 4, and Ministral 3: a text model, and Pixtral before it."""
+    text = nested_text_model(config, name, "mistral", "ministral3", "mistral4")
     return replace(text, vision=pixtral(config, hidden_size_of(text)))
 
 

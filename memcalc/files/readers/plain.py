@@ -424,6 +424,7 @@ DECODERS: dict[str, Decoder] = {
     # text models inside of models that see
     "qwen2_vl_text": QWEN2_VL,
     "qwen2_5_vl_text": QWEN2_VL,
+    "qwen2_5_omni_text": QWEN2_VL,
     "glm4v_text": GLM4V,
     "glm_ocr_text": GLM4V._replace(qkv_bias=False, check=None),
     "glm4v_moe_text": Decoder(out_bias=False, mixture=dots, dense=first_dense),

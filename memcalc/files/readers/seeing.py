@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import harmless_fields
+from memcalc.files.readers.hearing import qwen2_5_omni, qwen3_omni
 from memcalc.files.readers.towers import tower, tower_config
 from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model
 from memcalc.ledger.model import Layer
@@ -130,6 +131,27 @@ def queries(config: Config, vision: Config, text_width: int) -> Named:
     )
 
 
+def kimi(_config: Config, vision: Config, text_width: int) -> Named:
+    """Return Kimi-VL's projector, for a rectangle of neighbouring patches.
+
+    Raises
+    ------
+    BadInputError
+        It is not said how large that is.
+
+    """
+    width, joined = vision.size("hidden_size"), vision.whole_numbers("merge_kernel_size")
+    if len(joined) != 2 or min(joined) < 1:
+        remedy = "give how many patches become one, in height and in width"
+        raise BadInputError("merge_kernel_size", "two whole numbers >= 1", list(joined), remedy)
+    merged = width * joined[0] * joined[1]
+    return (
+        (f"{JOINED}pre_norm", Norm(width, bias=True)),
+        (f"{JOINED}linear_1", Linear(merged, merged, bias=True)),
+        (f"{JOINED}linear_2", Linear(text_width, merged, bias=True)),
+    )
+
+
 class Seeing(NamedTuple):
     """What a type that sees consists of.
 
@@ -137,8 +159,8 @@ class Seeing(NamedTuple):
     where a file says nothing; with `others` the class takes text models of every type. `join` is what stands
     between tower and text model, by config, tower and the text model's width. `flat` types have files that
     state the text model's fields outside. With `tied_by_either` a text model that says so is tied, too;
-    `tied` is another name of the field. `harmless` are fields that change no memory, `aside` those of the
-    text model.
+    `tied` is another name of the field. `hears` reads an audio tower. `harmless` are fields that change no
+    memory, `aside` those of the text model.
     """
 
     texts: tuple[str, ...]
@@ -148,6 +170,7 @@ class Seeing(NamedTuple):
     flat: bool = False
     tied_by_either: bool = False
     tied: str = ""
+    hears: Callable[[Config], tuple[Layer, ...]] | None = None
     harmless: tuple[str, ...] = ()
     aside: tuple[str, ...] = ()
 
@@ -161,6 +184,14 @@ LFM2 = (
     "do_image_splitting", "encoder_patch_size", "max_image_tokens", "max_num_patches", "max_pixels_tolerance",
     "max_tiles", "min_image_tokens", "min_tiles", "tile_size", "use_image_special_tokens", "use_thumbnail",
 )  # fmt: skip
+# where a position stands in time, and numbers of tokens
+OMNI = (
+    "position_id_per_seconds",
+    "seconds_per_chunk",
+    "audio_start_token_id",
+    "audio_end_token_id",
+    "user_token_id",
+)
 LLAVA = Seeing(
     ("llama",),
     ("clip_vision_model", "siglip_vision_model", "pixtral"),
@@ -206,6 +237,13 @@ MODELS: dict[str, Seeing] = {
         harmless=(*LAYERS, *LFM2),
     ),
     "aria": Seeing(("aria_text",), ("idefics3_vision",), join=queries, harmless=LAYERS),
+    "kimi_vl": Seeing(("deepseek_v3",), ("moonvit",), join=kimi),
+    "qwen2_5_omni_thinker": Seeing(
+        ("qwen2_5_omni_text",), ("qwen2_5_omni_vision_encoder",), hears=qwen2_5_omni, harmless=OMNI
+    ),
+    "qwen3_omni_moe_thinker": Seeing(
+        ("qwen3_omni_moe_text",), ("qwen3_omni_moe_vision_encoder",), hears=qwen3_omni, harmless=OMNI
+    ),
     "qwen2_vl": Seeing(("qwen2_vl_text",), ("qwen2_vl_vision",), flat=True, tied_by_either=True),
     "qwen2_5_vl": Seeing(("qwen2_5_vl_text",), ("qwen2_5_vl_vision",), flat=True, tied_by_either=True),
     "glm4v": Seeing(("glm4v_text",), ("glm4v_vision",), tied_by_either=True),
@@ -248,7 +286,8 @@ def seeing(config: Config, name: str) -> Model:
     vision = tower_config(config, *words.towers)
     layers = tower(vision, width)
     joined = (Layer(words.join(config, vision, width)),) if words.join else ()
-    return replace(text, vision=(*layers, *joined))
+    heard = words.hears(config) if words.hears else ()
+    return replace(text, vision=(*layers, *joined, *heard))
 
 
 def flat_text_model(config: Config, name: str, text_type: str) -> Model:

@@ -194,6 +194,40 @@ def qwen_merger(vision: Config, *, out: str, layer_norm: bool = False) -> Named:
     )
 
 
+def moonvit_before(vision: Config) -> Named:
+    """Return patches of colours and a table of positions with rows and columns."""
+    width = width_of(vision)
+    sides = vision.size("init_pos_emb_height"), vision.size("init_pos_emb_width")
+    return (
+        (f"{ROOT}patch_embed.proj", Patches(width, 3, vision.size("patch_size"))),
+        (f"{ROOT}patch_embed.pos_emb", PositionTable(sides, width)),
+    )
+
+
+def moonvit_after(vision: Config) -> Named:
+    """Return the last norm."""
+    return ((f"{ROOT}encoder.final_layernorm", Norm(width_of(vision), bias=True)),)
+
+
+def table_of(vision: Config) -> Named:
+    """Return the table of positions of Qwen3's towers, whose rows are counted in their config."""
+    rows = vision.size("num_position_embeddings")
+    return ((f"{ROOT}pos_embed", PositionTable((rows,), width_of(vision))),)
+
+
+def deepstack(vision: Config) -> Layer:
+    """Return the mergers behind some layers: what they give is added to the text model's."""
+    width = width_of(vision) * vision.size("spatial_merge_size") ** 2
+    each = "deepstack.{layer}."
+    merger = (
+        (f"{each}ln_q", Norm(width, bias=True)),
+        (f"{each}mlp.0", Linear(width, width, bias=True)),
+        (f"{each}mlp.2", Linear(vision.size("out_hidden_size"), width, bias=True)),
+    )
+    times = len(vision.whole_numbers("deepstack_visual_indexes"))
+    return Layer(merger if times else (), times=times)
+
+
 # What tells one tower from another
 
 
@@ -205,9 +239,9 @@ class Tower(NamedTuple):
     many times the stream's that is (`times`). `layer_norm` says whether norms have a bias, `gated` whether
     feed-forward parts have three matrices, `qk_norm` whether queries and keys have norms, and `whole_norm`
     that those span all heads. `before` and `after` are what stands before and after the layers, `beside` what
-    stands in each of them. `out` is the field that has to restate the width of the text model, if there is
-    one; `restated` are fields that repeat another, or have the one value that is understood, `harmless` those
-    that change no memory.
+    stands in each of them; with `deepstack` a merger follows some layers, too. `out` is the field that has to
+    restate the width of the text model, if there is one; `repeated` are fields that repeat another,
+    `restated` those with the one value that is understood, `harmless` those that change no memory.
     """
 
     layers: str = "encoder.layers"
@@ -225,6 +259,7 @@ class Tower(NamedTuple):
     before: Built = vit_before
     beside: Built = none
     after: Built = vit_after
+    deepstack: bool = False
     out: str = ""
     repeated: tuple[tuple[str, str], ...] = ()
     restated: tuple[tuple[str, object], ...] = ()
@@ -294,6 +329,29 @@ TOWERS: dict[str, Tower] = {
         repeated=REPEATED,
         harmless=("window_size", "fullatt_block_indexes", "tokens_per_second"),
     ),
+    "qwen2_5_omni_vision_encoder": BLOCKS._replace(
+        layer_norm=False,
+        gated=True,
+        before=lambda vision: video_patches(vision, bias=False),
+        after=lambda vision: qwen_merger(vision, out="out_hidden_size"),
+        out="out_hidden_size",
+        repeated=REPEATED,
+        harmless=("window_size", "fullatt_block_indexes", "tokens_per_second"),
+    ),
+    "qwen3_omni_moe_vision_encoder": BLOCKS._replace(
+        before=lambda vision: (*video_patches(vision), *table_of(vision)),
+        after=lambda vision: qwen_merger(vision, out="out_hidden_size", layer_norm=True),
+        deepstack=True,
+        out="out_hidden_size",
+        repeated=REPEATED,
+        harmless=("image_size", "apply_vit_abs_pos_embed", "tokens_per_second"),
+    ),
+    "moonvit": Tower(  # moonshotai/Kimi-VL-A3B-Instruct, modeling_kimi_vl.py beside its weights, 2026-11
+        layers="encoder.blocks",
+        parts=("attn", "mlp", "norm0", "norm1"),
+        before=moonvit_before,
+        after=moonvit_after,
+    ),
     "glm4v_vision": GLM,
     "glm4v_moe_vision": GLM,
     "glm_ocr_vision": GLM._replace(
@@ -362,6 +420,7 @@ def tower(vision: Config, text_width: int | None = None) -> tuple[Layer, ...]:
         Layer(words.before(vision)),
         Layer(layer, times=vision.size("num_hidden_layers")),
         Layer(words.after(vision)),
+        *((deepstack(vision),) if words.deepstack else ()),
     )
     return tuple(each for each in found if each.parts)
 
