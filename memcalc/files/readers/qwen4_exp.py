@@ -153,8 +153,20 @@ def qwen4_exp_text(config: Config, name: str) -> Model:
 
 
 def indexer(config: Config, width: int) -> BlockIndexer:
-    """Return the indexer of a layer of attention; how many blocks it selects changes no memory."""
+    """Return the indexer of a layer of attention; how many blocks it selects changes no memory.
+
+    Raises
+    ------
+    BadInputError
+        Its heads are narrower than what is rotated of a head of attention.
+
+    """
     for field in INDEXER[3:]:
         config.size(f"indexer_{field}")
     config.restates("indexer_kv_heads", 1)
-    return BlockIndexer(width, config.size("indexer_n_heads"), config.size("indexer_head_dim"))
+    found, attention = config.size("indexer_head_dim"), gated_attention(config)
+    rotated = attention.rope_dim or attention.head_dim
+    if rotated > found:
+        expected = f"at least the {rotated} rotated numbers of a head"
+        raise BadInputError("indexer_head_dim", expected, found, "correct config.json")
+    return BlockIndexer(width, config.size("indexer_n_heads"), found)
