@@ -111,7 +111,7 @@ def test_no_number_of_a_config_is_beyond_any_size(name):
     """Every whole number of every config in the catalogue, wherever it stands; some can change nothing."""
     fields = record(name).fields
     places, parameters = list(nested_sizes(fields)), read(fields).parameters
-    assert len(places) > 4
+    assert len(places) >= 4
     for path in places:
         for value in ABSURD:
             changed = with_size(fields, path, value)
@@ -119,7 +119,7 @@ def test_no_number_of_a_config_is_beyond_any_size(name):
             if path[0] in harmless_fields() and said == parameters:
                 continue
             place = next(one for one in reversed(path) if isinstance(one, str))
-            assert f"{place}: expected" in said
+            assert f"{place}: expected" in said or "they are one field" in said
             assert said.isprintable()
 
 
@@ -606,7 +606,7 @@ def test_choices_are_shown_to_the_end(refusal):
     assert all(name in said for name in ("bf16", "nvfp4", "mlx-Bbit-gG"))
     said = refusal("serve", "Qwen/Qwen3-32B", "--context", "8", "--on", "1x nothing")
     assert "memcalc list machines" in said
-    with pytest.raises(UnknownNameError, match=r"gptq, .*, mlx, given 'nobody_knows'"):
+    with pytest.raises(UnknownNameError, match=r"gptq, .*, bitnet, given 'nobody_knows'"):
         scheme({"quant_method": "nobody_knows"})
 
 
