@@ -22,7 +22,7 @@ RECORDED = json.loads(RECORD.read_text(encoding="utf-8"))["models"]
 
 
 def is_answered(name):
-    """Whether memcalc reads the class with nothing but its defaults; what it refuses is held by the record."""
+    """Whether memcalc reads the class with its defaults alone; what it refuses is held by the record."""
     try:
         read(class_defaults.config(name))
     except MemcalcError:
