@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts.experts import MoE
     from memcalc.ledger.parts.feedforward import MLP
     from memcalc.ledger.parts.latent import MLA
+    from memcalc.ledger.parts.plain import Part
 
-__all__ = ["is_gqa", "is_mla", "is_mlp", "is_moe"]
+__all__ = ["is_gqa", "is_mla", "is_mlp", "is_moe", "keeps_state"]
 
 
 def is_gqa(part: object) -> TypeIs[GQA]:
@@ -33,3 +34,8 @@ def is_mlp(part: object) -> TypeIs[MLP]:
 def is_moe(part: object) -> TypeIs[MoE]:
     """Say whether a part is a mixture of experts."""
     return hasattr(part, "experts")
+
+
+def keeps_state(part: Part) -> bool:
+    """Say whether a part remembers a state of fixed size instead of tokens."""
+    return part.counted == "state_depth"

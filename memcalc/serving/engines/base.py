@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from memcalc.errors import BadInputError, Faults, UnknownNameError, nearest
 from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
-from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe, keeps_state
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
-from memcalc.serving.engines.compressed import refuse_compressed
-from memcalc.serving.engines.states import keeps_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -251,7 +249,11 @@ class Engine(ABC):
 
     def prepare(self, model: Model) -> Model:
         """Return the model as the engine loads it; most load what the checkpoint has."""
-        refuse_compressed(model, self.id)
+        words = ("compress_rate", "selects_blocks")
+        if any(hasattr(part, word) for layer in model.groups for _, part in layer.parts for word in words):
+            from memcalc.serving.engines.compressed import refuse_compressed
+
+            refuse_compressed(model, self.id)
         return model
 
     def place_weights(self, model: Model, options: Mapping[str, int], offload: str | None) -> Model:

@@ -6,27 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.parts.kinds import keeps_state
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
 
-__all__ = [
-    "has_states",
-    "keeps_state",
-    "refuse_cut_states",
-    "refuse_unserved",
-    "state_bits",
-    "without_tables",
-]
+__all__ = ["has_states", "refuse_cut_states", "refuse_unserved", "state_bits", "without_tables"]
 
 TABLES = "decay_block"
 DTYPES = {"auto": 0, "float32": 32, "bfloat16": 16, "float16": 16}
-
-
-def keeps_state(part: Part) -> bool:
-    """Say whether a part remembers a state of fixed size instead of tokens."""
-    return part.counted == "state_depth"
 
 
 def has_states(model: Model) -> bool:

@@ -29,8 +29,6 @@ from memcalc.serving.engines.base import (
     refuse_cut_blocks,
     refuse_uneven,
 )
-from memcalc.serving.engines.compressed import is_compressed
-from memcalc.serving.engines.transformers_eager import eager_attention, kept_by_slices, kept_wide
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -183,7 +181,7 @@ class Transformers(Engine):
             BadInputError: it cannot, or the plan of this model's class cuts experts alone.
 
         """
-        if parallelism.tp > 1 and is_compressed(model):
+        if parallelism.tp > 1 and model.period > 1:
             remedy = "its class cuts experts alone; leave --tp out"
             raise BadInputError("--tp", f"1 for {model.model_type}", parallelism.tp, remedy)
         if any(getattr(part, "idle_experts", 0) for layer in model.groups for _, part in layer.parts):
@@ -250,7 +248,9 @@ class Transformers(Engine):
         yield from stored_head(rank, self.behaviour)
         if rank.stage.model_type in self.behaviour.wide_routers:
             yield from wider_routers(rank)
-        if is_compressed(rank.stage):
+        if rank.stage.period > 1:
+            from memcalc.serving.engines.transformers_eager import kept_wide
+
             yield from kept_wide(rank)
         if self.behaviour.rotary_tables:
             yield from rotary_tables(rank)
@@ -262,7 +262,9 @@ class Transformers(Engine):
             yield from without_parts(rank, tokens, batch)
             return
         layers = widest_layer(rank, tokens)
-        if is_compressed(rank.stage):
+        if rank.stage.period > 1:
+            from memcalc.serving.engines.transformers_eager import eager_attention, kept_by_slices
+
             yield from eager_attention(rank, batch, prompt)
             yield from kept_by_slices(rank, batch, prompt)
         logits = prompt_logits(rank, batch * prompt) if self.behaviour.prompt_logits else None

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.parts.kinds import keeps_state
 from memcalc.ledger.tensor import ceil_div
-from memcalc.serving.engines.states import keeps_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

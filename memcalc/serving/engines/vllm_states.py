@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.ledger.parts.kinds import is_mla
+from memcalc.ledger.parts.kinds import is_mla, keeps_state
 from memcalc.ledger.tensor import Tensor, ceil_div
-from memcalc.serving.engines.states import keeps_state, refuse_cut_states
+from memcalc.serving.engines.states import refuse_cut_states
 from memcalc.serving.engines.vllm_pool import group_size, kinds_of, missing_layers
 from memcalc.serving.parallelism import stages
 
