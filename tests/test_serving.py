@@ -212,6 +212,8 @@ def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
         "language_model_only": False,
         "cpu_offload_gb": 0,
         "kv_offloading_size": 0,
+        "async_scheduling": True,
+        "batches_in_flight": 2,
     }
     for option, value, expected in (
         ("block_size", "32", "a whole number from 1 to 999999999, given '32'"),
