@@ -34,7 +34,10 @@ def test_scout_has_its_published_size():
 
 @pytest.mark.parametrize(
     ("engine", "tokens"),
-    [("transformers", 8191), ("vllm", 8192 + 2048)],  # a window less the current token; a chunk and a pass
+    [
+        ("transformers", 8191),
+        ("vllm", 8192 + 2 * 2048),
+    ],  # a window less the current token; a chunk, two passes
 )
 def test_layers_with_chunks_keep_so_many_tokens(scout, engine, tokens):
     options = {"max_num_batched_tokens": 2048} if engine == "vllm" else {}

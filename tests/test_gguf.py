@@ -485,8 +485,8 @@ def test_key_values_that_are_not_understood(small, refusal, values, says):
 
 
 def test_an_architecture_without_a_reader_has_weights_alone(small, refusal, answer):
-    path = small(values={"general.architecture": "mamba"})
-    assert "mamba.block_count" in answer("model", path)["cache_unknown"]
+    path = small(values={"general.architecture": "arctic"})
+    assert "arctic.block_count" in answer("model", path)["cache_unknown"]
     assert "general.architecture" in refusal("serve", path, "--context", 256)
 
 
