@@ -58,7 +58,7 @@ def known_configs():
         published += [model["config"] for model in models.values()]
     from tests.test_published import CASES  # of the types that transformers does not have
 
-    published += [fields for fields, _, _ in CASES.values()]
+    published += [case.fields for case in CASES.values()]
     found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:
         if fields not in found[fields["model_type"]]:

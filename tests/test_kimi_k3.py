@@ -1,13 +1,15 @@
 """Kimi-K3, of which transformers has no class: figures that others read off its files, and refusals.
 
-Config: huggingface.co/moonshotai/Kimi-K3, config.json, 2026-07. Figures: 2.78T parameters, 104B a token,
-a trunk of 108.81 GB and 1.45 TB of experts (github.com/FareedKhan-dev/kimi-k3-in-c, docs/ARCHITECTURE.md);
-experts of [3072, 3584] in MXFP4 (github.com/sqliteai/waste, docs/K3.md); 1.56 TB (docs.rs/ferrox-models 0.8).
+Config: moonshotai/Kimi-K3, from aiconfigurator-core 0.12.0 (PyPI). Figures: 2.78T parameters, 104.2B a token,
+401M in the tower (arXiv:2607.24653, table 1, as README.md of github.com/TimRots/kimi3 has it); a trunk of
+108.81 GB and 1.45 TB of experts (docs/ARCHITECTURE.md of github.com/FareedKhan-dev/kimi-k3-in-c); experts of
+[3072, 3584] in MXFP4 (docs/K3.md of github.com/sqliteai/waste, commit d9b919a). All were read in 2026-11.
 """
 
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -128,7 +130,9 @@ def given(folder, config):
 def test_its_parameters_are_those_that_others_count():
     model = read(K3)
     assert round(model.parameters / 10**10) == 278
-    assert round((model.active_parameters - model.embedding_parameters) / 10**9) == 104
+    assert round((model.active_parameters - model.embedding_parameters) / 10**8) == 1042
+    tower = [shape for name, shape in header(model).items() if name.startswith("vision_tower.")]
+    assert round(sum(map(math.prod, tower)) / 10**6) == 401
     assert cache_growth(model) == {
         "bytes_per_token": 24 * (512 + 64) * 2,
         "bytes_per_token_in_window": 24 * (512 + 64) * 2,

@@ -1,10 +1,17 @@
-"""Types that transformers does not have: parameters, names and sizes of their published checkpoints."""
+"""Types that transformers does not have: parameters, names and sizes of their published checkpoints.
+
+Right values are those that others have published: the total of a checkpoint's index with the names in it, or
+a number of parameters that another program has counted or a model card has. What each is stands at the case.
+Where no index was found, the names are those that the published code of the class gives its modules. All
+sources were read in 2026-11.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -12,7 +19,7 @@ from memcalc.data import open_text
 from memcalc.errors import BadInputError
 from memcalc.files.readers import PUBLISHED, READERS, read
 from memcalc.files.tensor_names import header, listed
-from memcalc.ledger.formats import FORMATS, tensor_bytes
+from memcalc.ledger.model import cache_growth
 from memcalc.serving import serve
 from tests.test_linear_attention import M1
 
@@ -79,6 +86,35 @@ PANGU_NAMES = LLAMA_NAMES | {
 }
 BAICHUAN_NAMES = LLAMA_NAMES - {f"model.layers.*.self_attn.{letter}_proj.weight" for letter in "qkv"}
 BAICHUAN_NAMES |= {"model.layers.*.self_attn.W_pack.weight"}
+DEEPSEEK_NAMES = LLAMA_NAMES | {
+    "model.layers.*.mlp.gate.weight",
+    *(f"model.layers.*.mlp.experts.*.{one}_proj.weight" for one in ("gate", "up", "down")),
+    *(f"model.layers.*.mlp.shared_experts.{one}_proj.weight" for one in ("gate", "up", "down")),
+}
+MIMO_NAMES = LLAMA_NAMES | {f"model.layers.*.self_attn.{letter}_proj.bias" for letter in "qkv"}
+MIMO_NAMES |= {
+    *(name.replace("layers", "mtp_layers") for name in MIMO_NAMES if "layers" in name),
+    "model.mtp_layers.*.input_proj.weight",
+    *(f"model.mtp_layers.*.{one}_layernorm.weight" for one in ("token", "hidden", "final")),
+}
+M1_NAMES = {name for name in LLAMA_NAMES if "mlp" not in name} | {
+    "model.layers.*.block_sparse_moe.gate.weight",
+    *(f"model.layers.*.block_sparse_moe.experts.*.w{number}.weight" for number in (1, 2, 3)),
+    *(f"model.layers.*.self_attn.{one}.weight" for one in ("norm", "out_proj", "output_gate", "qkv_proj")),
+}
+
+
+class Case(NamedTuple):
+    """A published config, the names of its tensors with stars for numbers, and how large it is said to be.
+
+    `total_size` are the bytes of all tensors in an index, at 16 bits where a tensor has no other format;
+    `parameters` a count without what a checkpoint carries besides, such as frequencies.
+    """
+
+    fields: dict[str, object]
+    names: set[str]
+    total_size: int | None = None
+    parameters: int | None = None
 
 
 def sized(width: int, inner: int, depth: int, heads: int, vocab: int) -> dict[str, object]:
@@ -88,7 +124,7 @@ def sized(width: int, inner: int, depth: int, heads: int, vocab: int) -> dict[st
 
 
 QWEN = {"model_type": "qwen", "kv_channels": 128, "no_bias": True, "tie_word_embeddings": False}
-BAICHUAN = {"model_type": "baichuan", "model_max_length": 4096, "tie_word_embeddings": False}
+BAICHUAN = {"model_type": "baichuan", "tie_word_embeddings": False}
 GLM4 = {
     "architectures": ["ChatGLMModel"],
     "model_type": "chatglm",
@@ -145,7 +181,7 @@ MIMO = {
     "model_type": "mimo",
     "attention_bias": True,
     "head_dim": 128,
-    "max_window_layers": 32,
+    "max_window_layers": 36,
     "num_key_value_heads": 8,
     "num_nextn_predict_layers": 1,
     "sliding_window": 32768,
@@ -160,108 +196,176 @@ def block(group: int | None, times: float) -> dict[str, object]:
     return {"attention": attention, "ffn": {"ffn_mult": times, "no_op": False, "replace_with_linear": False}}
 
 
+OF_NEMOTRON = (  # runs of equal layers: how many, query heads to a key/value head, multiple of the width
+    (1, 8, 2.625), (5, 8, 5.25), (2, None, 2.625), (3, 8, 5.25), (1, None, 3.28125), (30, 8, 5.25),
+    (1, None, 1.3125), (2, None, 2.625), (1, None, 1.3125), (1, None, 5.25), (1, None, 1.3125),
+    (1, None, 2.625), (3, None, 1.3125), (1, 8, 5.25), (1, None, 1.3125), (2, None, 1.0), (1, None, 1.3125),
+    (3, None, 1.0), (2, None, 1.3125), (2, None, 0.5), (2, None, 1.0), (2, None, 0.5), (1, None, 1.0),
+    (2, None, 0.5), (9, 8, 5.25),
+)  # fmt: skip
 NEMOTRON = {
     "model_type": "nemotron-nas",
     "architectures": ["DeciLMForCausalLM"],
+    "attention_bias": False,
     "hidden_size": 8192,
     "intermediate_size": None,
+    "mlp_bias": False,
     "num_attention_heads": 64,
     "num_hidden_layers": 80,
     "num_key_value_heads": None,
+    "tie_word_embeddings": False,
     "vocab_size": 128256,
-    "block_configs": [
-        *(48 * [block(8, 5.25)]), block(8, 2.625), block(None, 3.28125), block(None, 5.25),
-        *(5 * [block(None, 2.625)]), *(10 * [block(None, 1.3125)]), *(8 * [block(None, 1.0)]),
-        *(6 * [block(None, 0.5)]),
-    ],
-}  # fmt: skip
-# model: its config, bytes of its 16-bit weights, names of its tensors where they were seen; source, 2026-11
+    "block_configs": [block(group, times) for number, group, times in OF_NEMOTRON for _ in range(number)],
+}
+CHATGLM3 = {
+    **{field: value for field, value in GLM4.items() if field not in ("num_hidden_layers", "rope_ratio")},
+    "layernorm_epsilon": 1e-05,
+    "num_layers": 28,
+    "padded_vocab_size": 65024,
+    "seq_length": 8192,
+}
 CASES = {
-    # model.safetensors.index.json: https://github.com/mapengAdam/qianwen-72B, commit 3334bfe
-    "Qwen/Qwen-72B": (QWEN | sized(8192, 49152, 80, 64, 152064), 144_575_840_256, QWEN_NAMES),
-    # parameters that https://github.com/foldl/chatllm.cpp, commit 4a4310e, prints: docs/rag.md
-    "Qwen/Qwen-7B": (QWEN | sized(4096, 22016, 32, 32, 151936), 2 * 7_721_324_544, QWEN_NAMES),
-    "openbmb/MiniCPM-2B": (
-        {"model_type": "minicpm", "scale_emb": 12, "dim_model_base": 256, "num_key_value_heads": 36}
+    # config.json, names and total_size: mapengAdam/qianwen-72B on GitHub, commit c677f29 (copy of the
+    # repository on ModelScope, 2023-12), model.safetensors.index.json
+    "Qwen/Qwen-72B": Case(QWEN | sized(8192, 49152, 80, 64, 152064), QWEN_NAMES, total_size=144_575_840_256),
+    # config.json: zhangningboo/Qwen-7B on GitHub, commit abcb6d6. Parameters: as foldl/chatllm.cpp counts
+    # them in the converted file, commit 4a4310e, docs/rag.md. Names: Qwen-72B's, the same class
+    "Qwen/Qwen-7B": Case(QWEN | sized(4096, 22016, 32, 32, 151936), QWEN_NAMES, parameters=7_721_324_544),
+    # config.json: huggingface.co/openbmb/MiniCPM-2B-dpo-fp16, commit 6cd6dee (it has no tie_word_embeddings).
+    # Parameters: foldl/chatllm.cpp, as above. Names: modeling_minicpm.py in wxthu/nas_tuner, commit 316794f
+    "openbmb/MiniCPM-2B": Case(
+        {"model_type": "minicpm", "scale_emb": 12, "dim_model_base": 256, "scale_depth": 1.4}
+        | {"num_key_value_heads": 36}
         | sized(2304, 5760, 40, 36, 122753),
-        2 * 2_724_880_896,
         LLAMA_NAMES - {"lm_head.weight"},
+        parameters=2_724_880_896,
     ),
-    # the same, docs/tool_calling.md; and 32 frequencies
-    "THUDM/glm-4-9b": (GLM4, 2 * (9_399_951_360 + 32), GLM_NAMES),
-    # model.safetensors.index.json: https://github.com/NanSang2000/S1mpleAgent, commit 4275caa
-    "internlm/internlm2-7b": (
-        {"model_type": "internlm2", "bias": False, "num_key_value_heads": 8}
+    # config.json: huggingface.co/THUDM/glm-4-9b-chat, commit 731ca7f. Parameters: foldl/chatllm.cpp, commit
+    # 4a4310e, docs/tool_calling.md. Names: ChatGLM3's, the same class
+    "THUDM/glm-4-9b-chat": Case(GLM4, GLM_NAMES, parameters=9_399_951_360),
+    # config.json, names and total_size: zhangbo2008/chatglm3_annotated on GitHub, commit 84fba0f (2024-01),
+    # model.safetensors.index.json
+    "THUDM/chatglm3-6b": Case(CHATGLM3, GLM_NAMES, total_size=12_487_168_064),
+    # config.json, names and total_size: NanSang2000/S1mpleAgent on GitHub, commit 4275caa (2024-03),
+    # model.safetensors.index.json
+    "internlm/internlm2-7b": Case(
+        {"model_type": "internlm2", "bias": False, "num_key_value_heads": 8, "tie_word_embeddings": False}
         | sized(4096, 14336, 32, 32, 92544),
-        15_475_417_088,
         INTERNLM2_NAMES,
+        total_size=15_475_417_088,
     ),
-    # pytorch_model.bin.index.json: https://github.com/yangulei/internlm-20b, commit c8acf43
-    "internlm/internlm-20b": (
-        {"model_type": "internlm", "bias": False, "rotary": {"base": 10000, "type": "dynamic"}}
+    # config.json, names and total_size: yangulei/internlm-20b on GitHub, commit 5d2ec53 (2023-09),
+    # pytorch_model.bin.index.json
+    "internlm/internlm-20b": Case(
+        {"model_type": "internlm", "bias": False, "num_key_value_heads": 40, "tie_word_embeddings": False}
         | sized(5120, 13824, 60, 40, 103168),
-        40_177_428_480,
         LLAMA_NAMES,
+        total_size=40_177_428_480,
     ),
-    # model.safetensors.index.json: https://github.com/IDLEOAK/openpangu-lightweight-methods, commit bc3cf2c
-    "openpangu/openPangu-Embedded-7B": (
-        {"model_type": "PanguEmbedded", "bias": True, "num_key_value_heads": 8}
+    # config.json, names and total_size: IDLEOAK/openpangu-lightweight-methods on GitHub, commit bc3cf2c
+    # (2026-04), model.safetensors.index.json
+    "openpangu/openPangu-Embedded-7B": Case(
+        {"model_type": "PanguEmbedded", "bias": True, "num_key_value_heads": 8, "tie_word_embeddings": False}
         | sized(4096, 12800, 34, 32, 153376),
-        16_061_784_576,
         PANGU_NAMES,
+        total_size=16_061_784_576,
     ),
-    # table of parameters: https://github.com/baichuan-inc/Baichuan-13B, README.md, 2023-07
-    "baichuan-inc/Baichuan-7B": (
+    # config.json: huggingface.co/Laurie/baichuan7b-lora-merged, made of baichuan-inc/baichuan-7B.
+    # Parameters: the table in README.md of baichuan-inc/Baichuan-13B on GitHub, commit a1ed082 (2023-09).
+    # Names: Baichuan2's; whether its file carries frequencies besides was not found
+    "baichuan-inc/Baichuan-7B": Case(
         BAICHUAN | {"max_position_embeddings": 4096} | sized(4096, 11008, 32, 32, 64000),
-        2 * 7_000_559_616,
         BAICHUAN_NAMES,
+        parameters=7_000_559_616,
     ),
-    "baichuan-inc/Baichuan-13B": (
-        BAICHUAN | sized(5120, 13696, 40, 40, 64000),
-        2 * 13_264_901_120,
+    # config.json: huggingface.co/baichuan-inc/Baichuan-13B-Chat. Parameters: the same table
+    "baichuan-inc/Baichuan-13B-Chat": Case(
+        BAICHUAN | {"model_max_length": 4096} | sized(5120, 13696, 40, 40, 64000),
         BAICHUAN_NAMES,
+        parameters=13_264_901_120,
     ),
-    # parameters of the safetensors: https://huggingface.co/microsoft/phi-2
-    "microsoft/phi-2": (PHI2, 2 * 2_779_683_840, PHI_NAMES),
-    # parameters of the safetensors: https://huggingface.co/deepseek-ai/deepseek-moe-16b-base
-    "deepseek-ai/deepseek-moe-16b": (DEEPSEEK, 2 * 16_375_728_128, set()),
-    # 7.83 billion with the layer for multi-token prediction: https://huggingface.co/XiaomiMiMo/MiMo-7B-Base
-    "XiaomiMiMo/MiMo-7B": (MIMO, 2 * 7_622_619_136, set()),
-    # 49.9 billion: https://huggingface.co/mmnga/Llama-3_3-Nemotron-Super-49B-v1-gguf
-    "nvidia/Llama-3_3-Nemotron-Super-49B-v1": (NEMOTRON, 2 * 49_867_145_216, LLAMA_NAMES),
-    # model.safetensors.index.json: https://github.com/MiniMax-AI/MiniMax-M1, commit 2abb4f4, 2025-06
-    "MiniMaxAI/MiniMax-M1-80k": (M1, 912_210_767_872, set()),
+    # config.json, names and total_size: jrd77/Baichuan2-13B-Chat on GitHub, commit d022d72 (2023-09),
+    # pytorch_model.bin.index.json
+    "baichuan-inc/Baichuan2-13B-Chat": Case(
+        BAICHUAN | {"model_max_length": 4096} | sized(5120, 13696, 40, 40, 125696),
+        BAICHUAN_NAMES,
+        total_size=27_793_336_320,
+    ),
+    # config.json: what huggingface.co/anilbhatt1/phi2-oasst-guanaco-bf16-custom, commit 558f5ad, replaces,
+    # Microsoft's of 2024-01. Parameters: the same model in transformers 5.23, below. Names: the modules of
+    # moondream/phi/modeling_phi.py in vikhyat/moondream on GitHub, commit 0b689c3 (2023-12)
+    "microsoft/phi-2": Case(PHI2, PHI_NAMES, parameters=2_779_683_840),
+    # config.json: mlc-ai/mlc-llm on GitHub, commit 79d603f, python/mlc_llm/model/model_preset.py. Parameters:
+    # cornell-sysphotonics/ccl-bench on GitHub, commit 1d257f0, trace_collection/deepseek-moe-16b-*/*.yaml.
+    # Names: the modules of models/modelling_deepseek.py in ilyalasy/moe-routing on GitHub, commit 4f7f8f7
+    "deepseek-ai/deepseek-moe-16b": Case(DEEPSEEK, DEEPSEEK_NAMES, parameters=16_375_728_128),
+    # config.json, names and total_size: jj8127/mimo_kor on GitHub, commit 60c075c (2025-07),
+    # model.safetensors.index.json; with the layer for multi-token prediction
+    "XiaomiMiMo/MiMo-7B": Case(MIMO, MIMO_NAMES, total_size=15_666_819_072),
+    # config.json: aiconfigurator-core 0.12.0 on PyPI, model_configs. No index and no exact count whose place
+    # could be named was found: test_nemotron_super_has_as_many_parameters_as_is_said. Names: the modules of
+    # modeling_decilm.py in DeltaVector1/Chat-Prompters on GitHub, commit 760b19a (2025-07)
+    "nvidia/Llama-3_3-Nemotron-Super-49B-v1": Case(NEMOTRON, LLAMA_NAMES),
+    # config.json, names and total_size: MiniMax-AI/MiniMax-M1 on GitHub, commit 2abb4f4 (2025-07),
+    # model.safetensors.index.json; its routers are in 32 bits
+    "MiniMaxAI/MiniMax-M1-80k": Case(M1, M1_NAMES, total_size=912_210_767_872),
 }
 
 
-# whose sizes are published in rounded figures, or of another type: test_kimi_k3.py, test_minimax_m3.py
-ROUNDED = {"kimi_k3", "kimi_k3_text", "minimax_m3"}
+# held by rounded figures, or by a type of transformers: test_kimi_k3.py, test_minimax_m3.py
+ELSEWHERE = {"kimi_k3", "kimi_k3_text", "minimax_m3"} | {"internvl_chat", "kimi_vl"}  # test_seeing.py
+INSIDE = {"intern_vit_6b", "moonvit"}  # towers of these
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.total_size])
 def test_the_bytes_of_a_published_checkpoint(name: str) -> None:
-    """All tensors together, to the byte."""
-    fields, size, _ = CASES[name]
-    model = read(fields, name)
-    held = (tensor_bytes(tensor, FORMATS[tensor.format or "bf16"]) for tensor in model.weights())
-    assert sum(held) == size
+    """All tensors together, to the byte; those for multi-token prediction too."""
+    held = listed(read(CASES[name].fields, name)).values()
+    sizes = (math.prod(one.shape) * (4 if one.tensor.format == "fp32" else 2) for one in held)
+    assert sum(sizes) == CASES[name].total_size
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.parameters])
+def test_the_parameters_of_a_published_model(name: str) -> None:
+    """As others count them."""
+    assert read(CASES[name].fields, name).parameters == CASES[name].parameters
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_names_of_a_published_checkpoint(name: str) -> None:
     """Layers and experts together, those of the file and no others."""
-    fields, _, names = CASES[name]
-    starred = {re.sub(r"\.\d+\.", ".*.", tensor) for tensor in header(read(fields, name))}
-    assert starred == (names or starred)
+    starred = {re.sub(r"\.\d+(?=\.)", ".*", tensor) for tensor in listed(read(CASES[name].fields, name))}
+    assert starred == CASES[name].names
+
+
+def test_phi_2_under_its_first_name_is_the_model_that_transformers_has() -> None:
+    """No index with the first names was found: total and shapes are those of transformers' class."""
+    sizes = sized(2560, 10240, 32, 32, 51200)
+    first, now = read(PHI2), read({"model_type": "phi", "partial_rotary_factor": 0.4, **sizes})
+    assert first.parameters == now.parameters
+    assert cache_growth(first) == cache_growth(now)
+    theirs = header(now)
+    assert header(first)["transformer.h.0.mixer.Wqkv.weight"] == (
+        sum(theirs[f"model.layers.0.self_attn.{letter}_proj.weight"][0] for letter in "qkv"),
+        2560,
+    )
+
+
+def test_nemotron_super_has_as_many_parameters_as_is_said() -> None:
+    """No exact independent total was found: shapes as its published code, and a rounded total.
+
+    49.9 billion: the page of huggingface.co/mmnga/Llama-3_3-Nemotron-Super-49B-v1-gguf, 2026-11.
+    """
+    assert round(read(NEMOTRON).parameters / 10**8) == 499
 
 
 def test_every_published_type_has_a_case_and_a_source() -> None:
     """None of them is a type of transformers, whose classes would be the truth."""
     with open_text("published_classes.jsonl") as file:
         classes = [json.loads(line) for line in file]
-    assert {one["model_type"] for one in classes} == set(PUBLISHED)
+    assert {one["model_type"] for one in classes} == {*PUBLISHED, *INSIDE}
     assert all(one["source"].startswith("https://") and one["date"] for one in classes)
-    assert {fields["model_type"] for fields, _, _ in CASES.values()} | ROUNDED == set(PUBLISHED)
+    assert {case.fields["model_type"] for case in CASES.values()} | ELSEWHERE == set(PUBLISHED)
     with open_text("transformers_types.json") as file:
         assert not {*READERS, *json.load(file)["types"]} & set(PUBLISHED)
 
@@ -276,10 +380,21 @@ def test_every_published_type_has_a_case_and_a_source() -> None:
         ("deepseek-ai/deepseek-moe-16b", "moe_layer_freq", 2),
         ("microsoft/phi-2", "num_local_experts", 4),
         ("microsoft/phi-2", "n_layer", None),
-        ("THUDM/glm-4-9b", "add_bias_linear", True),
-        ("THUDM/glm-4-9b", "pre_seq_len", 128),
-        ("THUDM/glm-4-9b", "multi_query_group_num", 3),
-        ("THUDM/glm-4-9b", "num_layers", 41),
+        ("microsoft/phi-2", "vocab_size", 51199),  # the class makes 51,200 of it
+        ("microsoft/phi-2", "head_dim", 64),
+        ("Qwen/Qwen-7B", "head_dim", 64),
+        ("Qwen/Qwen-7B", "num_key_value_heads", 8),
+        ("internlm/internlm-20b", "num_key_value_heads", 8),
+        ("internlm/internlm2-7b", "head_dim", 64),
+        ("baichuan-inc/Baichuan2-13B-Chat", "num_key_value_heads", 8),
+        ("openbmb/MiniCPM-2B", "head_dim", 32),
+        ("openbmb/MiniCPM-2B", "sparse_config", {"kernel_size": 32}),
+        ("deepseek-ai/deepseek-moe-16b", "head_dim", 64),
+        ("THUDM/chatglm3-6b", "tie_word_embeddings", True),
+        ("THUDM/glm-4-9b-chat", "add_bias_linear", True),
+        ("THUDM/glm-4-9b-chat", "pre_seq_len", 128),
+        ("THUDM/glm-4-9b-chat", "multi_query_group_num", 3),
+        ("THUDM/glm-4-9b-chat", "num_layers", 41),
         ("XiaomiMiMo/MiMo-7B", "use_mrope", True),
         ("openpangu/openPangu-Embedded-7B", "param_sink_number", 128),
         ("openbmb/MiniCPM-2B", "num_experts", 8),
@@ -290,16 +405,16 @@ def test_every_published_type_has_a_case_and_a_source() -> None:
     ],
 )
 def test_what_is_not_understood_is_refused(name: str, field: str, value: object) -> None:
-    """By the name of the field."""
+    """By the name of the field; what a class does not read may only say again what it does all the same."""
     with pytest.raises(BadInputError, match=field):
-        read({**CASES[name][0], field: value})
+        read({**CASES[name].fields, field: value})
 
 
 def test_active_parameters_and_layers_ahead() -> None:
-    """Six of 64 experts and both shared ones; MiMo's 7.83 billion with its layer ahead."""
-    assert read(CASES["deepseek-ai/deepseek-moe-16b"][0]).active_parameters == 2_828_650_496
+    """Six of 64 experts and both shared ones, as ccl-bench counts; MiMo's layer ahead is counted apart."""
+    assert read(DEEPSEEK).active_parameters == 2_828_650_496
     mimo = read(MIMO)
-    assert mimo.parameters + mimo.mtp_parameters == 7_833_409_536
+    assert 2 * (mimo.parameters + mimo.mtp_parameters) == CASES["XiaomiMiMo/MiMo-7B"].total_size
     assert listed(mimo)["model.mtp_layers.0.input_proj.weight"].shape == (4096, 8192)
     assert {one.part for name, one in listed(mimo).items() if "mtp_layers" in name} == {"mtp"}
 
@@ -332,14 +447,25 @@ def test_layers_that_lack_something() -> None:
         ("internlm/internlm2-7b", "bias", 32 * (4096 + 2 * 1024 + 4096)),
         ("internlm/internlm-20b", "bias", 60 * 4 * 5120),
         ("openpangu/openPangu-Embedded-7B", "bias", 0),
+        ("openpangu/openPangu-Embedded-7B", "num_key_value_heads", 0),
+        ("MiniMaxAI/MiniMax-M1-80k", "num_key_value_heads", 0),
+        ("XiaomiMiMo/MiMo-7B", "num_key_value_heads", 37 * 2 * 24 * 128 * (4096 + 1)),
         ("openbmb/MiniCPM-2B", "num_key_value_heads", 0),
+        ("openbmb/MiniCPM-2B", "tie_word_embeddings", 0),
+        ("deepseek-ai/deepseek-moe-16b", "n_shared_experts", -27 * 3 * 2 * 1408 * 2048),
+        (
+            "deepseek-ai/deepseek-moe-16b",
+            "first_k_dense_replace",
+            66 * 3 * 1408 * 2048 + 64 * 2048 - 3 * 10944 * 2048,
+        ),
     ],
 )
 def test_an_absent_field_means_what_its_class_says(name: str, field: str, added: int) -> None:
-    """InternLM's and Pangu's classes have biases if nothing is said."""
-    fields = CASES[name][0]
+    """InternLM's and Pangu's have biases, Pangu's and M1's 8 key/value heads, MiMo's 32."""
+    fields = CASES[name].fields
     without = {key: value for key, value in fields.items() if key != field}
-    assert read(without).parameters == read(fields).parameters + added
+    before, after = read(fields), read(without)
+    assert after.parameters + after.mtp_parameters == before.parameters + before.mtp_parameters + added
 
 
 def test_the_classes_that_do_not_say_that_they_have_a_head() -> None:
@@ -352,7 +478,7 @@ def test_the_classes_that_do_not_say_that_they_have_a_head() -> None:
 def test_vllm_has_no_class_for_them_any_more(name: str, tmp_path: Path) -> None:
     """The registry of 0.32 says: until 0.23."""
     config = tmp_path / "config.json"
-    config.write_text(json.dumps(CASES[name][0]), encoding="utf-8")
+    config.write_text(json.dumps(CASES[name].fields), encoding="utf-8")
     serve(config, context=2048, engine="vllm", engine_version="0.22", on="1x h200")
     with pytest.raises(BadInputError, match="--engine: expected a type that vLLM"):
         serve(config, context=2048, engine="vllm", on="1x h200")

@@ -1,7 +1,7 @@
 """Decoders whose code lies beside their weights, and in no version of transformers: a table of their words.
 
 Each is read as its published code builds it; memcalc/data/published_classes.jsonl says where that is. Held by
-published sizes of their checkpoints (tests/test_published.py).
+the indices of their checkpoints, or by what others count (tests/test_published.py).
 """
 
 from __future__ import annotations
@@ -61,10 +61,32 @@ def half_inner(config: Config) -> int:
     return both // 2
 
 
+def divides(config: Config) -> None:
+    """Refuse heads that do not divide the stream, and a width of a head that these classes do not read."""
+    check_head_width(config)
+    config.restates("head_dim", config.size("hidden_size") // config.size("num_attention_heads"))
+
+
+def every_head(config: Config) -> None:
+    """Refuse fewer key/value heads too: these classes have as many as query heads whatever is said."""
+    divides(config)
+    config.restates("num_key_value_heads", config.size("num_attention_heads"))
+
+
 def check_qwen(config: Config) -> None:
     """Refuse what the first Qwen's fields say twice, and say otherwise."""
+    every_head(config)
     config.restates("kv_channels", config.size("hidden_size") // config.size("num_attention_heads"))
     config.restates("padded_vocab_size", config.size("vocab_size"))
+
+
+def check_phi(config: Config) -> None:
+    """Refuse a vocabulary that Phi's class would fill up with empty rows."""
+    divides(config)
+    multiple = config.size("pad_vocab_size_multiple")
+    if config.size("vocab_size") % multiple:
+        remedy = "give the number of rows that the embedding has"
+        raise BadInputError("vocab_size", f"a multiple of {multiple}", config.size("vocab_size"), remedy)
 
 
 def inner(config: Config) -> int:
@@ -79,7 +101,7 @@ def deepseek_moe(config: Config) -> Part:
     return moe(config, "n_routed_experts", shared_width=width)
 
 
-LLAMA = Decoder(qkv_bias=False, out_bias=False, ffn=inner, check=check_head_width)
+LLAMA = Decoder(qkv_bias=False, out_bias=False, ffn=inner, check=divides)
 PUBLISHED_DECODERS: dict[str, Decoder] = {
     "qwen": Decoder(
         qkv_bias=True,
@@ -89,16 +111,19 @@ PUBLISHED_DECODERS: dict[str, Decoder] = {
         restated=(("no_bias", True), ("rotary_pct", 1.0)),
         harmless=("bf16", "fp16", "fp32", "onnx_safe", "scale_attn_weights", "tokenizer_type"),
     ),
-    "deepseek": Decoder(mixture=deepseek_moe, dense=first_dense, restated=(("moe_layer_freq", 1),)),
+    "deepseek": Decoder(
+        mixture=deepseek_moe, dense=first_dense, restated=(("moe_layer_freq", 1),), check=divides
+    ),
     "phi-msft": CLASSIC._replace(
         norms=ONE_NORM,
         ffn="n_inner",
         rotated=True,
         head_bias=True,
         rotated_width="rotary_dim",
+        check=check_phi,
         harmless=("flash_rotary", "fused_dense"),
     ),
-    "internlm": LLAMA._replace(qkv_bias="bias", out_bias="bias", harmless=("rotary",)),
+    "internlm": LLAMA._replace(qkv_bias="bias", out_bias="bias", check=every_head, harmless=("rotary",)),
     "internlm2": LLAMA._replace(qkv_bias="bias", out_bias="bias"),
     "minicpm": LLAMA._replace(
         qkv_bias="attention_bias", out_bias="attention_bias", harmless=("scale_emb", "dim_model_base")
@@ -117,7 +142,8 @@ def baichuan(config: Config, name: str) -> Model:
     stated = config.has("max_position_embeddings")
     limit = "max_position_embeddings" if stated else "model_max_length"
     harmless = ("z_loss_weight", "_from_model_config")
-    return decoder_of(config, name, LLAMA._replace(rotated=rotated, limit=limit, harmless=harmless))
+    words = LLAMA._replace(rotated=rotated, limit=limit, check=every_head, harmless=harmless)
+    return decoder_of(config, name, words)
 
 
 def chatglm(config: Config, name: str) -> Model:
@@ -134,7 +160,10 @@ def chatglm(config: Config, name: str) -> Model:
         ffn=lambda config: config.size("ffn_hidden_size"),
         kv_heads=lambda _: groups,
         rotated_width=lambda _: head_dim // 2,
-        restated=(("add_bias_linear", False), ("rmsnorm", True), ("post_layer_norm", True)),
+        restated=(
+            *(("add_bias_linear", False), ("rmsnorm", True), ("post_layer_norm", True)),
+            ("tie_word_embeddings", False),  # the class names no head that could be tied
+        ),
         harmless=(
             *("apply_query_key_layer_scaling", "apply_residual_connection_post_layernorm", "rope_ratio"),
             *("bias_dropout_fusion", "fp32_residual_connection", "original_rope", "interleaved_qkv"),
@@ -156,7 +185,7 @@ def pangu_embedded(config: Config, name: str) -> Model:
 
 def mimo(config: Config, name: str) -> Model:
     """Read MiMo: Qwen2, and layers for multi-token prediction with norms of their own."""
-    config.restates("attention_bias", *(True,))
+    config.restates("attention_bias", *(True,))  # Qwen2's attention has biases, whatever the field says
     model, width = qwen2(config, name), config.size("hidden_size")
     norms = ("token_layernorm", "hidden_layernorm", "final_layernorm")
     extra = (*((one, Norm(width)) for one in norms), ("input_proj", Linear(width, 2 * width)))
