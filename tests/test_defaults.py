@@ -87,6 +87,10 @@ BEYOND = {
         for way in WAYS
     },
     ("ernie4_5_moe", "null", "num_key_value_heads"): "taken as in the dense class: as many as query heads",
+    **{
+        ("internvl", way, "tie_word_embeddings"): "files have a head of their own where the class ties one"
+        for way in WAYS
+    },
     ("phi3", "absent", "vocab_size"): "its padding token lies beyond the default vocabulary",
 }
 

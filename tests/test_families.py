@@ -231,7 +231,7 @@ def test_layers_for_multi_token_prediction_stand_beside_the_model() -> None:
     assert model.mtp_parameters == count(model.layers[-1].weights()) + 3 * 4096 + 2 * 4096 * 4096
 
 
-SEEING: dict[str, object] = {"model_type": "gemma3", "text_config": {**SMALL}}
+WITH_TOWER: dict[str, object] = {"model_type": "gemma3", "text_config": {**SMALL}}
 TOWER = {
     "hidden_size": 8,
     "intermediate_size": 9,
@@ -284,7 +284,7 @@ def test_what_is_not_understood_is_refused_by_name(
 )
 def test_what_sees_is_refused_by_name_as_well(changed: dict[str, object], named: str) -> None:
     """A vision tower that is not understood is no zero."""
-    good = SEEING | {"vision_config": TOWER}
+    good = WITH_TOWER | {"vision_config": TOWER}
     assert read(good).vision_parameters
     with pytest.raises(BadInputError, match=named):
         read(good | changed)

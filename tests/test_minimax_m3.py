@@ -70,7 +70,7 @@ VISION = {
     "img_token_compression_config": {"spatial_merge_size": 2, "temporal_patch_size": 2},
     "vision_segment_max_frames": 4,
 }
-SEEING = {
+WITH_TOWER = {
     "model_type": "minimax_m3_vl",
     "text_config": TEXT,
     "vision_config": VISION,
@@ -87,7 +87,7 @@ def given(folder, config):
     return folder
 
 
-@pytest.mark.parametrize(("config", "vision"), [(SEEING, 865_567_232), (ALONE, 0)], ids=["vl", "text"])
+@pytest.mark.parametrize(("config", "vision"), [(WITH_TOWER, 865_567_232), (ALONE, 0)], ids=["vl", "text"])
 def test_it_is_as_transformers_counts_it(config, vision):
     model = read(config)
     assert (model.parameters, model.active_parameters) == (426_174_565_632, 25_962_466_560)
@@ -96,9 +96,11 @@ def test_it_is_as_transformers_counts_it(config, vision):
 
 
 def test_a_text_file_has_the_names_of_the_other_without_their_beginning():
-    seeing = {name.removeprefix("language_model.") for name in header(read(SEEING)) if "language" in name}
-    assert set(header(read(ALONE))) == seeing
-    assert "model.layers.3.self_attn.index_k_norm.weight" in seeing
+    with_tower = {
+        name.removeprefix("language_model.") for name in header(read(WITH_TOWER)) if "language" in name
+    }
+    assert set(header(read(ALONE))) == with_tower
+    assert "model.layers.3.self_attn.index_k_norm.weight" in with_tower
 
 
 def test_vllm_keeps_the_keys_of_indexers_whole_and_in_16_bits(tmp_path):
@@ -148,4 +150,4 @@ def test_other_meanings_are_refused(field, value):
 @pytest.mark.parametrize(("field", "value"), [("rope_mode", "2d"), ("num_attention_heads", 3)])
 def test_another_tower_is_refused(field, value):
     with pytest.raises(MemcalcError, match=field):
-        read({**SEEING, "vision_config": {**VISION, field: value}})
+        read({**WITH_TOWER, "vision_config": {**VISION, field: value}})

@@ -313,7 +313,10 @@ CASES = {
 
 
 # held by rounded figures, or by a type of transformers: test_kimi_k3.py, test_minimax_m3.py
-ELSEWHERE = {"kimi_k3", "kimi_k3_text", "minimax_m3"} | {"internvl_chat", "kimi_vl"}  # test_seeing.py
+ELSEWHERE = {"kimi_k3", "kimi_k3_text", "minimax_m3"} | {
+    "internvl_chat",
+    "kimi_vl",
+}  # test_vision_language.py
 INSIDE = {"intern_vit_6b", "moonvit"}  # towers of these
 
 

@@ -263,10 +263,10 @@ def on_meta(transformers: Any, config: Any) -> Any:
     """Return the model that writes text, without memory."""
     import torch
 
-    auto, seeing = transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText
+    auto, image_text = transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText
     sees = "vision_config" in config.sub_configs  # the class for text alone would leave the tower out
-    if type(config) in seeing._model_mapping and (sees or type(config) not in auto._model_mapping):  # noqa: SLF001
-        auto = seeing  # (there is no other list of them)
+    if type(config) in image_text._model_mapping and (sees or type(config) not in auto._model_mapping):  # noqa: SLF001
+        auto = image_text  # (there is no other list of them)
     try:
         with torch.device("meta"):
             model = auto.from_config(config, dtype=torch.bfloat16)
@@ -411,7 +411,7 @@ def caches_of(transformers: Any, model: Any, text: Any) -> tuple[list[tuple[Reme
 
     try:
         return remembered(model), ""
-    except Exception as error:  # noqa: BLE001 (masks of classes that see ask for numbers)
+    except Exception as error:  # noqa: BLE001 (masks of vision-language classes ask for numbers)
         first = reason(error)
     try:
         with torch.device("meta"):

@@ -266,12 +266,15 @@ def seen(text: str, **roots: str) -> Spelling:
 
 INTERNVIT = "vision_model.encoder.layers.{layer}."
 KIMI_VL = "vision_tower.encoder.blocks.{layer}."
-HEARD = "audio_tower.layers.{layer}."
+OF_AUDIO = "audio_tower.layers.{layer}."
 WHISPER = {
-    f"{HEARD}self_attn.o_proj.": f"{HEARD}self_attn.out_proj.",
-    f"{HEARD}mlp.up_proj.": f"{HEARD}fc1.",
-    f"{HEARD}mlp.down_proj.": f"{HEARD}fc2.",
-    **{f"{HEARD}self_attn.{each}_proj.bias.value": f"{HEARD}self_attn.{each}_proj.bias" for each in "qv"},
+    f"{OF_AUDIO}self_attn.o_proj.": f"{OF_AUDIO}self_attn.out_proj.",
+    f"{OF_AUDIO}mlp.up_proj.": f"{OF_AUDIO}fc1.",
+    f"{OF_AUDIO}mlp.down_proj.": f"{OF_AUDIO}fc2.",
+    **{
+        f"{OF_AUDIO}self_attn.{each}_proj.bias.value": f"{OF_AUDIO}self_attn.{each}_proj.bias"
+        for each in "qv"
+    },
 }
 LLAVA = Spelling({**TEXT, **TOWERS})
 IN_MODEL = {each: f"model.{each}" for each in ("vision_tower", "multi_modal_projector")}

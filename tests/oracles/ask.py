@@ -126,8 +126,8 @@ def in_memory(fields, dtype=torch.bfloat16):
     return model
 
 
-# Where the classes that see keep what sees, and its projection into the text model's stream.
-SEEING = (
+# Where classes keep their vision and audio towers, and the projection into the text model's stream.
+TOWER_PREFIXES = (
     *("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.", "model.visual."),
     *("model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
     *("vision_model.", "multi_modal_projector."),
@@ -212,7 +212,7 @@ def in_short(shapes):
 
 def text_parameters(model):
     """Names and parameters, tied ones once, without the vision tower and its projection."""
-    return [(name, item) for name, item in model.named_parameters() if not name.startswith(SEEING)]
+    return [(name, item) for name, item in model.named_parameters() if not name.startswith(TOWER_PREFIXES)]
 
 
 EXPERTS = ".experts."

@@ -396,7 +396,7 @@ def gemma3n_text(draw):
 
 
 def gemma4(draw):
-    """With towers that see and hear, or without them."""
+    """With vision and audio towers, or without them."""
     heads = draw.choice((1, 2, 3))
     vision = {
         "model_type": "gemma4_vision",
@@ -428,7 +428,7 @@ def gemma4_unified_text(draw):
 
 
 def gemma4_unified(draw):
-    """Without towers: what sees and hears is some matrices, or nothing."""
+    """Without towers: images and sounds pass some matrices, or there is nothing for them."""
     fields = {"text_config": gemma4_unified_text(draw) | some(draw, model_type="gemma4_unified_text")}
     vision = {"patch_size": draw.randint(2, 5), "pooling_kernel_size": draw.randint(1, 3)}
     vision |= {"mm_embed_dim": draw.randint(9, 90), "mm_posemb_size": draw.randint(9, 90)}
@@ -967,12 +967,12 @@ def qwen3_omni_moe_text(draw):
     return fields | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": third}}
 
 
-def hearing(drawer, audio):
-    """A drawer of a model that sees, with an audio tower."""
+def with_audio(drawer, audio):
+    """A drawer of a vision-language model with an audio tower."""
     return lambda draw: drawer(draw) | {"audio_config": audio(draw)}
 
 
-def seeing(texts, tower, *, flat=False, tied_inside=False, **outside):
+def vision_language(texts, tower, *, flat=False, tied_inside=False, tied_as_stated=False, **outside):
     """A drawer of a text model of some type and a tower beside it; files of some types do not nest it.
 
     Where several types are given the first one is meant if the text model does not say which.
@@ -991,7 +991,8 @@ def seeing(texts, tower, *, flat=False, tied_inside=False, **outside):
         if tied_inside and draw.random() < 0.5:
             inside |= tied
         named = some(draw, model_type=text) if text == texts[0] else {"model_type": text}
-        return fields | {"text_config": inside | named} | some(draw, **tied)
+        said = {"tie_word_embeddings": draw.random() < 0.5} if tied_as_stated else some(draw, **tied)
+        return fields | {"text_config": inside | named} | said
 
     return drawn
 
@@ -1413,41 +1414,46 @@ DRAWN = {
     **{model_type: decoder(model_type) for model_type in PLAIN},
 }
 DRAWN |= {
-    "llava": seeing(
+    "llava": vision_language(
         ("llama", "mistral", "qwen2", "gemma", "phi3"),
         small_towers.any_of(small_towers.clip, small_towers.siglip, small_towers.pixtral),
         tied_inside=True,
         vision_feature_layer=lambda draw: draw.choice((-2, -1, [-2, -1])),
         multimodal_projector_bias=lambda draw: draw.random() < 0.5,
     ),
-    "llava_next": seeing(
+    "llava_next": vision_language(
         ("llama", "mistral", "qwen2"),
         small_towers.any_of(small_towers.clip, small_towers.siglip),
         vision_feature_layer=lambda draw: draw.choice((-2, [-2, -1])),
         multimodal_projector_bias=lambda draw: draw.random() < 0.5,
     ),
-    "llava_onevision": seeing(
+    "llava_onevision": vision_language(
         ("qwen2", "llama"),
         small_towers.siglip,
         tied_inside=True,
         vision_feature_layer=lambda draw: draw.choice((-1, [-2, -1])),
         multimodal_projector_bias=lambda draw: draw.random() < 0.5,
     ),
-    "internvl": seeing(
+    "internvl": vision_language(
         ("qwen2", "llama", "qwen3", "qwen3_moe", "gpt_oss"),
         small_towers.internvl,
         downsample_ratio=lambda draw: draw.choice((0.5, 0.25, 1.0)),
+        tied_as_stated=True,
     ),
-    "idefics3": seeing(("llama", "mistral"), small_towers.vit, scale_factor=lambda draw: draw.randint(1, 3)),
-    "smolvlm": seeing(("llama", "qwen2"), small_towers.vit, scale_factor=lambda draw: draw.randint(1, 3)),
-    "paligemma": seeing(("gemma", "gemma2"), small_towers.siglip),
-    "cohere2_vision": seeing(
+    "idefics3": vision_language(
+        ("llama", "mistral"), small_towers.vit, scale_factor=lambda draw: draw.randint(1, 3)
+    ),
+    "smolvlm": vision_language(
+        ("llama", "qwen2"), small_towers.vit, scale_factor=lambda draw: draw.randint(1, 3)
+    ),
+    "paligemma": vision_language(("gemma", "gemma2"), small_towers.siglip),
+    "cohere2_vision": vision_language(
         ("cohere2", "cohere"),
         small_towers.siglip,
         downsample_factor=lambda draw: draw.randint(1, 3),
         alignment_intermediate_size=lambda draw: 2 * draw.randint(5, 40),
     ),
-    "lfm2_vl": seeing(
+    "lfm2_vl": vision_language(
         ("lfm2", "lfm2_moe"),
         small_towers.siglip2,
         downsample_factor=lambda draw: draw.randint(1, 3),
@@ -1455,21 +1461,21 @@ DRAWN |= {
         projector_bias=lambda draw: draw.random() < 0.5,
         projector_use_layernorm=lambda draw: draw.random() < 0.5,
     ),
-    "aria": seeing(
+    "aria": vision_language(
         "aria_text",
         small_towers.vit,
         projector_patch_to_query_dict=lambda draw: {"9": draw.randint(3, 20), "16": draw.randint(3, 20)},
     ),
-    "qwen2_5_omni_thinker": hearing(
-        seeing("qwen2_5_omni_text", small_towers.qwen2_5_vl), small_towers.qwen2_5_omni_audio
+    "qwen2_5_omni_thinker": with_audio(
+        vision_language("qwen2_5_omni_text", small_towers.qwen2_5_vl), small_towers.qwen2_5_omni_audio
     ),
-    "qwen3_omni_moe_thinker": hearing(
-        seeing("qwen3_omni_moe_text", small_towers.qwen3_omni), small_towers.qwen3_omni_audio
+    "qwen3_omni_moe_thinker": with_audio(
+        vision_language("qwen3_omni_moe_text", small_towers.qwen3_omni), small_towers.qwen3_omni_audio
     ),
-    "qwen2_vl": seeing("qwen2_vl_text", small_towers.qwen2_vl, flat=True, tied_inside=True),
-    "qwen2_5_vl": seeing("qwen2_5_vl_text", small_towers.qwen2_5_vl, flat=True, tied_inside=True),
-    "glm4v": seeing("glm4v_text", small_towers.glm4v, tied_inside=True),
-    "glm4v_moe": seeing("glm4v_moe_text", small_towers.glm4v, tied_inside=True),
-    "glm46v": seeing("glm4v_text", small_towers.glm4v),
-    "glm_ocr": seeing("glm_ocr_text", small_towers.glm4v, tied_inside=True),
+    "qwen2_vl": vision_language("qwen2_vl_text", small_towers.qwen2_vl, flat=True, tied_inside=True),
+    "qwen2_5_vl": vision_language("qwen2_5_vl_text", small_towers.qwen2_5_vl, flat=True, tied_inside=True),
+    "glm4v": vision_language("glm4v_text", small_towers.glm4v, tied_inside=True),
+    "glm4v_moe": vision_language("glm4v_moe_text", small_towers.glm4v, tied_inside=True),
+    "glm46v": vision_language("glm4v_text", small_towers.glm4v),
+    "glm_ocr": vision_language("glm_ocr_text", small_towers.glm4v, tied_inside=True),
 }

@@ -76,7 +76,7 @@ def check(fields):
 
 def sees(name):
     """Whether a tensor belongs to a tower."""
-    return name.startswith(ask.SEEING)
+    return name.startswith(ask.TOWER_PREFIXES)
 
 
 @pytest.mark.sampled(2)  # half of the types: about 60; with --full all of them, and 500 answers

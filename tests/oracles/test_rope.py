@@ -15,7 +15,7 @@ MIB = 2**20
 AFTER_A_RUN = {"longrope": {"long_inv_freq": 64 * 4}, "dynamic": {"max_seq_len_cached": 8}}
 
 
-# Those that see have the rotation of the text model inside, and Gemma 3 has two of them: a test of its own.
+# Vision-language models have their text model's rotation; Gemma 3 has two of them: a test of its own.
 # GPT-2 has none: its positions are learned. Later families share the rotation of these, or have none.
 ONE_ROTATION = [kind for kind in FIRST if kind not in {"gemma3", "gemma3_text", "kimi_k25", "gpt2"}]
 TAKEN = [

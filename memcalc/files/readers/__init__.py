@@ -36,8 +36,8 @@ PLAIN = (
 PLAIN_INSIDE = (
     "glm4v_moe_text", "glm4v_text", "glm_ocr_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen2_vl_text",
 )  # fmt: skip
-# model types of the table in seeing.py
-SEEING = (
+# model types of the table in vision_language.py
+VISION_LANGUAGE = (
     "aria", "cohere2_vision", "glm46v", "glm4v", "glm4v_moe", "glm_ocr", "idefics3", "internvl", "lfm2_vl",
     "llava", "llava_next", "llava_onevision", "paligemma", "qwen2_5_omni_thinker", "qwen2_5_vl", "qwen2_vl",
     "qwen3_omni_moe_thinker", "smolvlm",
@@ -106,7 +106,7 @@ READERS: Registry[Reader] = Registry(
         "zamba2": "zamba:zamba2",
         **dict.fromkeys(PLAIN, "plain:plain"),
         "opt": "opt:opt",
-        **dict.fromkeys(SEEING, "seeing:seeing"),
+        **dict.fromkeys(VISION_LANGUAGE, "vision_language:vision_language"),
         "falcon": "older:falcon",
         "gpt_neo": "older:gpt_neo",
         "gpt_neox_japanese": "older:gpt_neox_japanese",
@@ -145,7 +145,7 @@ PUBLISHED: Registry[Reader] = Registry(
         "kimi_k3": "kimi_k3:kimi_k3",
         "kimi_k3_text": "kimi_k3:kimi_k3_text",
         "internvl_chat": "internvl_chat:internvl_chat",
-        "kimi_vl": "seeing:seeing",
+        "kimi_vl": "vision_language:vision_language",
     },
     package=__name__,
 )

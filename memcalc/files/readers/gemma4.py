@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
+from memcalc.files.readers.audio import conformer
 from memcalc.files.readers.common import (
     SANDWICH_NORMS,
     decoder,
@@ -15,7 +16,6 @@ from memcalc.files.readers.common import (
     scaled_positions,
     stack,
 )
-from memcalc.files.readers.hearing import conformer
 from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Embedding, Linear, MoE, Norm, Part, PositionTable
@@ -188,8 +188,8 @@ def gemma4(config: Config, name: str) -> Model:
     text = nested_text_model(config, name, "gemma4_text")
     width = hidden_size_of(text)
     sees = tower(config, width) if config.has("vision_config") else ()
-    hears = conformer(config, width) if config.has("audio_config") else ()
-    return replace(text, vision=(*sees, *hears))
+    audio = conformer(config, width) if config.has("audio_config") else ()
+    return replace(text, vision=(*sees, *audio))
 
 
 def gemma4_unified(config: Config, name: str) -> Model:

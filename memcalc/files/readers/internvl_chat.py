@@ -1,8 +1,7 @@
 """InternVL as OpenGVLab publishes it: a text model in `llm_config` beside InternViT.
 
-Source: OpenGVLab's repositories of InternVL2.5, configuration_intern_vit.py, modeling_intern_vit.py and
-modeling_internvl_chat.py, which lie beside the weights, 2026-11. Held against published sizes in
-tests/test_seeing.py.
+Source: OpenGVLab/InternVL, commit 2410d1d (2025-09-22), internvl_chat/internvl/model/internvl_chat. Held
+against published sizes in tests/test_vision_language.py.
 """
 
 from __future__ import annotations
@@ -31,7 +30,16 @@ TILES = (
 
 
 def internvl_chat(config: Config, name: str) -> Model:
-    """Read InternVL: a text model of any type that has a reader, InternViT, and what joins the two."""
+    """Read InternVL: a text model of any type that has a reader, InternViT, and what joins the two.
+
+    The class unties the head of each text model, whatever its own class declares.
+
+    Raises
+    ------
+    BadInputError
+        The file says that the head is tied.
+
+    """
     for field in TILES:
         config.has(field)
     config.restates("architectures", ["InternVLChatModel"])
@@ -41,7 +49,13 @@ def internvl_chat(config: Config, name: str) -> Model:
     text = {key: value for key, value in text.items() if key not in ("architectures", "auto_map")}
     if config.read_model is None:
         raise TypeError("llm_config: no reader for it was given")
-    config.restates("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    for said in (text.get("tie_word_embeddings"), config.stated.get("tie_word_embeddings")):
+        if said:
+            raise BadInputError(
+                "tie_word_embeddings", "false: the class ties no head", said, "correct config.json"
+            )
+    config.has("tie_word_embeddings")
+    text["tie_word_embeddings"] = False
     config.restates("hidden_size", text.get("hidden_size"))
     model = config.read_model(text, name)
     layers = (*internvit(config), Layer(joined(config, hidden_size_of(model))))

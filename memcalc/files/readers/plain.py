@@ -421,7 +421,7 @@ DECODERS: dict[str, Decoder] = {
         harmless=("cla_share_factor", "dense_list", "num_media_embeds", "org_vocab_size"),
     ),
     "aria_text": Decoder(mixture=aria, restated=(("mlp_bias", False),), check=check_head_width),
-    # text models inside of models that see
+    # text models of vision-language models
     "qwen2_vl_text": QWEN2_VL,
     "qwen2_5_vl_text": QWEN2_VL,
     "qwen2_5_omni_text": QWEN2_VL,

@@ -346,7 +346,7 @@ TOWERS: dict[str, Tower] = {
         repeated=REPEATED,
         harmless=("image_size", "apply_vit_abs_pos_embed", "tokens_per_second"),
     ),
-    "moonvit": Tower(  # moonshotai/Kimi-VL-A3B-Instruct, modeling_kimi_vl.py beside its weights, 2026-11
+    "moonvit": Tower(  # vllm-project/vllm 0.32, vllm/model_executor/models/moonvit.py
         layers="encoder.blocks",
         parts=("attn", "mlp", "norm0", "norm1"),
         before=moonvit_before,

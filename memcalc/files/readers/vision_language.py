@@ -1,4 +1,4 @@
-"""Models that see: a text model of a known type, a tower, and what joins them; a line or two a type.
+"""Vision-language models: a text model of a known type, a tower, and what joins them; a line or two a type.
 
 Held against transformers 5.23 in tests/oracles.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import harmless_fields
-from memcalc.files.readers.hearing import qwen2_5_omni, qwen3_omni
+from memcalc.files.readers.audio import qwen2_5_omni, qwen3_omni
 from memcalc.files.readers.towers import tower, tower_config
 from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model
 from memcalc.ledger.model import Layer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Join = Callable[[Config, Config, int], Named]
 
-__all__ = ["MODELS", "seeing"]
+__all__ = ["MODELS", "vision_language"]
 
 
 # What joins tower and text model
@@ -152,15 +152,16 @@ def kimi(_config: Config, vision: Config, text_width: int) -> Named:
     )
 
 
-class Seeing(NamedTuple):
-    """What a type that sees consists of.
+class VisionLanguage(NamedTuple):
+    """What a type with a vision tower consists of.
 
     `texts` are the known types of its text model and `towers` those of its tower, the first of which is meant
     where a file says nothing; with `others` the class takes text models of every type. `join` is what stands
     between tower and text model, by config, tower and the text model's width. `flat` types have files that
-    state the text model's fields outside. With `tied_by_either` a text model that says so is tied, too;
-    `tied` is another name of the field. `hears` reads an audio tower. `harmless` are fields that change no
-    memory, `aside` those of the text model.
+    state the text model's fields outside. With `tied_by_either` a text model that says so is tied, too, with
+    `tied_inside` only one that does; `tied` is another name of the field, and `tied_as_stated` types have
+    files that contradict the default of their class, so that there is none. `audio` reads an audio tower.
+    `harmless` are fields that change no memory, `aside` those of the text model.
     """
 
     texts: tuple[str, ...]
@@ -169,8 +170,10 @@ class Seeing(NamedTuple):
     others: bool = False
     flat: bool = False
     tied_by_either: bool = False
+    tied_inside: bool = False
+    tied_as_stated: bool = False
     tied: str = ""
-    hears: Callable[[Config], tuple[Layer, ...]] | None = None
+    audio: Callable[[Config], tuple[Layer, ...]] | None = None
     harmless: tuple[str, ...] = ()
     aside: tuple[str, ...] = ()
 
@@ -192,21 +195,21 @@ OMNI = (
     "audio_end_token_id",
     "user_token_id",
 )
-LLAVA = Seeing(
+LLAVA = VisionLanguage(
     ("llama",),
     ("clip_vision_model", "siglip_vision_model", "pixtral"),
     join=two_matrices,
     others=True,
     harmless=LAYERS,
 )
-IDEFICS3 = Seeing(
+IDEFICS3 = VisionLanguage(
     ("llama",),
     ("idefics3_vision",),
     join=shuffled,
     others=True,
     aside=("perceiver_config", "pixel_shuffle_factor", "use_resampler", "qk_layer_norms"),
 )
-MODELS: dict[str, Seeing] = {
+MODELS: dict[str, VisionLanguage] = {
     "llava": LLAVA._replace(tied_by_either=True),
     "llava_next": LLAVA._replace(join=with_line_breaks, harmless=(*LAYERS, *TILES)),
     "llava_onevision": LLAVA._replace(
@@ -216,10 +219,13 @@ MODELS: dict[str, Seeing] = {
         tied_by_either=True,
         harmless=(*LAYERS, *TILES),
     ),
-    "internvl": Seeing(("qwen2",), ("internvl_vision",), join=internvl, others=True, harmless=LAYERS),
+    # OpenGVLab/InternVL3-1B-hf has 938,193,024 numbers, 135,899,904 of them in a head of its own, 2026-09
+    "internvl": VisionLanguage(
+        ("qwen2",), ("internvl_vision",), join=internvl, others=True, tied_as_stated=True, harmless=LAYERS
+    ),
     "idefics3": IDEFICS3,
     "smolvlm": IDEFICS3._replace(towers=("smolvlm_vision",)),
-    "paligemma": Seeing(
+    "paligemma": VisionLanguage(
         ("gemma",),
         ("siglip_vision_model",),
         join=one_matrix,
@@ -227,8 +233,8 @@ MODELS: dict[str, Seeing] = {
         harmless=("vocab_size", "hidden_size"),
         aside=("num_image_tokens", "use_bidirectional_attention"),
     ),
-    "cohere2_vision": Seeing(("cohere2",), ("siglip_vision_model",), join=halved, others=True),
-    "lfm2_vl": Seeing(
+    "cohere2_vision": VisionLanguage(("cohere2",), ("siglip_vision_model",), join=halved, others=True),
+    "lfm2_vl": VisionLanguage(
         ("lfm2",),
         ("siglip2_vision_model",),
         join=lfm2,
@@ -236,24 +242,26 @@ MODELS: dict[str, Seeing] = {
         tied="tie_embedding",
         harmless=(*LAYERS, *LFM2),
     ),
-    "aria": Seeing(("aria_text",), ("idefics3_vision",), join=queries, harmless=LAYERS),
-    "kimi_vl": Seeing(("deepseek_v3",), ("moonvit",), join=kimi),
-    "qwen2_5_omni_thinker": Seeing(
-        ("qwen2_5_omni_text",), ("qwen2_5_omni_vision_encoder",), hears=qwen2_5_omni, harmless=OMNI
+    "aria": VisionLanguage(("aria_text",), ("idefics3_vision",), join=queries, harmless=LAYERS),
+    "kimi_vl": VisionLanguage(("deepseek_v3",), ("moonvit",), join=kimi, tied_inside=True),
+    "qwen2_5_omni_thinker": VisionLanguage(
+        ("qwen2_5_omni_text",), ("qwen2_5_omni_vision_encoder",), audio=qwen2_5_omni, harmless=OMNI
     ),
-    "qwen3_omni_moe_thinker": Seeing(
-        ("qwen3_omni_moe_text",), ("qwen3_omni_moe_vision_encoder",), hears=qwen3_omni, harmless=OMNI
+    "qwen3_omni_moe_thinker": VisionLanguage(
+        ("qwen3_omni_moe_text",), ("qwen3_omni_moe_vision_encoder",), audio=qwen3_omni, harmless=OMNI
     ),
-    "qwen2_vl": Seeing(("qwen2_vl_text",), ("qwen2_vl_vision",), flat=True, tied_by_either=True),
-    "qwen2_5_vl": Seeing(("qwen2_5_vl_text",), ("qwen2_5_vl_vision",), flat=True, tied_by_either=True),
-    "glm4v": Seeing(("glm4v_text",), ("glm4v_vision",), tied_by_either=True),
-    "glm4v_moe": Seeing(("glm4v_moe_text",), ("glm4v_moe_vision",), tied_by_either=True),
-    "glm46v": Seeing(("glm4v_text", "glm4v_moe_text"), ("glm4v_vision", "glm4v_moe_vision")),
-    "glm_ocr": Seeing(("glm_ocr_text",), ("glm_ocr_vision",), tied_by_either=True),
+    "qwen2_vl": VisionLanguage(("qwen2_vl_text",), ("qwen2_vl_vision",), flat=True, tied_by_either=True),
+    "qwen2_5_vl": VisionLanguage(
+        ("qwen2_5_vl_text",), ("qwen2_5_vl_vision",), flat=True, tied_by_either=True
+    ),
+    "glm4v": VisionLanguage(("glm4v_text",), ("glm4v_vision",), tied_by_either=True),
+    "glm4v_moe": VisionLanguage(("glm4v_moe_text",), ("glm4v_moe_vision",), tied_by_either=True),
+    "glm46v": VisionLanguage(("glm4v_text", "glm4v_moe_text"), ("glm4v_vision", "glm4v_moe_vision")),
+    "glm_ocr": VisionLanguage(("glm_ocr_text",), ("glm_ocr_vision",), tied_by_either=True),
 }
 
 
-def seeing(config: Config, name: str) -> Model:
+def vision_language(config: Config, name: str) -> Model:
     """Read a model of the table: the text model's parameters are its own, the tower's are counted apart.
 
     Raises
@@ -267,6 +275,9 @@ def seeing(config: Config, name: str) -> Model:
         config.has(field)
     if words.tied and config.has(words.tied):
         config.stated["tie_word_embeddings"] = config.flag(words.tied)
+    if words.tied_as_stated and config.stated.get("tie_word_embeddings") is None:
+        remedy = "add it: the files of this type do not all do what its class does where nothing is said"
+        raise BadInputError("tie_word_embeddings", "true or false", None, remedy)
     if words.flat and not config.has("text_config"):
         text = flat_text_model(config, name, words.texts[0])
     else:
@@ -275,9 +286,12 @@ def seeing(config: Config, name: str) -> Model:
             name,
             *words.texts,
             others=words.others,
+            tied_inside=words.tied_inside,
             tied_by_either=words.tied_by_either,
             aside=words.aside,
         )
+        if words.tied_inside:
+            config.restates("tie_word_embeddings", text.tied)
         declared = config.declared.defaults if config.declared else {}
         for field, value in config.mapping("text_config").items():
             if type(value) is int and field in config.fields and field not in (*declared, *harmless_fields()):
@@ -286,8 +300,8 @@ def seeing(config: Config, name: str) -> Model:
     vision = tower_config(config, *words.towers)
     layers = tower(vision, width)
     joined = (Layer(words.join(config, vision, width)),) if words.join else ()
-    heard = words.hears(config) if words.hears else ()
-    return replace(text, vision=(*layers, *joined, *heard))
+    audio = words.audio(config) if words.audio else ()
+    return replace(text, vision=(*layers, *joined, *audio))
 
 
 def flat_text_model(config: Config, name: str, text_type: str) -> Model:

@@ -1,7 +1,7 @@
-"""Models that see: sizes of published files, which text models they take, and what is refused by name.
+"""Vision-language models: published sizes, which text models they take, and what is refused by name.
 
-Every tensor's name and shape is held by tests/oracles. The configs are those of the repositories, without the
-fields that change nothing.
+Every tensor's name and shape is held by tests/oracles. The configs have the fields that sizes depend on.
+Where a public copy of one was found it is named; the others are held by their numbers alone.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from memcalc.errors import BadInputError, UnknownNameError
-from memcalc.files.readers import INSIDE, READERS, SEEING, read
-from memcalc.files.readers.seeing import MODELS
+from memcalc.files.readers import INSIDE, READERS, VISION_LANGUAGE, read
 from memcalc.files.readers.towers import TOWERS
+from memcalc.files.readers.vision_language import MODELS
 from memcalc.files.tensor_names import header
 
 QWEN2_7B = {
@@ -58,7 +58,8 @@ PUBLISHED = {
                 "temporal_patch_size": 2,
             },
         },
-        8_291_375_616,  # safetensors metadata, as the list of baselines of floschne/gimmick has it, 2026-11
+        # from safetensors metadata: floschne/gimmick, commit 81c06a5, src/gimmick/utils, get_model_sizes
+        8_291_375_616,
     ),
     "Qwen/Qwen2.5-VL-7B-Instruct": (
         {
@@ -72,7 +73,10 @@ PUBLISHED = {
                 "tokens_per_second": 2,
             },
         },
-        8_292_166_656,  # of Alibaba-NLP/GVE-7B in embeddings-benchmark/mteb; index 16584333312 B, 2026-11
+        # of its fine-tune Alibaba-NLP/GVE-7B: embeddings-benchmark/mteb, commit edeffb2,
+        # mteb/models/model_implementations/gve_models.py. Config: that of Nexus-GenV2, its fine-tune, too, in
+        # modelscope/DiffSynth-Studio, commit e23578b, diffsynth/models/nexus_gen.py
+        8_292_166_656,
     ),
     "llava-hf/llava-1.5-7b-hf": (
         {
@@ -83,9 +87,11 @@ PUBLISHED = {
             "vision_feature_layer": -2,
             "vision_feature_select_strategy": "default",
         },
-        7_063_427_072,  # printed by transformers of the loaded repository, in public notebooks, 2026-11
+        # config: mit-han-lab/llm-awq, issue 210; the number is what several public logs print of the loaded
+        # repository, 686 tensors of revision b234b80 among them, none of them by a name to cite
+        7_063_427_072,
     ),
-    "google/paligemma-3b-pt-224": (
+    "keras/paligemma/pali_gemma_3b_mix_224": (
         {
             "model_type": "paligemma",
             "hidden_size": 2048,
@@ -98,7 +104,7 @@ PUBLISHED = {
                 "num_hidden_layers": 18,
                 "num_image_tokens": 256,
                 "num_key_value_heads": 1,
-                "vocab_size": 257216,
+                "vocab_size": 257152,
             },
             "vision_config": {
                 "hidden_size": 1152,
@@ -112,9 +118,11 @@ PUBLISHED = {
                 "projector_hidden_act": "gelu_fast",
                 "vision_use_head": False,
             },
-            "vocab_size": 257216,
+            "vocab_size": 257152,
         },
-        2_923_466_480,  # a public table of measured towers and models, 2026-11
+        # keras-team/keras-hub, commit cac6f1e, keras_hub/src/models/pali_gemma/pali_gemma_presets.py; its
+        # vocabulary is 64 rows shorter than that of the files for transformers
+        2_923_335_408,
     ),
     "HuggingFaceTB/SmolVLM-256M-Instruct": (
         {
@@ -150,7 +158,9 @@ PUBLISHED = {
             },
             "vocab_size": 49280,
         },
-        256_484_928,  # printed by torch of the loaded repository, in public logs, 2026-11
+        # public logs print it of the loaded repository, none of them by a name to cite; that many in 16 bits
+        # and 58,952 B are docling-project/SmolDocling-256M-preview, revision ce51f56: 513,028,808 B
+        256_484_928,
     ),
     "LiquidAI/LFM2-VL-450M": (
         {
@@ -197,7 +207,7 @@ PUBLISHED = {
             },
             "vision_feature_layer": -1,
         },
-        450_822_656,  # AlexsJones/llmfit, its list of models, 2026-11
+        450_822_656,  # AlexsJones/llmfit, commit a6839af, scripts/scrape_hf_models.py
     ),
 }
 
@@ -231,7 +241,7 @@ def test_a_text_model_stands_inside_or_outside():
         read({"model_type": "qwen2_vl", "vision_config": flat["vision_config"]})
 
 
-@pytest.mark.parametrize("model_type", SEEING)
+@pytest.mark.parametrize("model_type", VISION_LANGUAGE)
 def test_its_text_model_alone_is_readable(model_type):
     """Every type that may stand in its text_config has a reader of its own."""
     assert all(text in READERS or text in INSIDE for text in MODELS[model_type].texts)
@@ -285,7 +295,7 @@ LARGE_VIT = {
 
 
 def internvl_chat(tower, *sizes):
-    """InternVL2.5 with Qwen2.5 as its text model, as OpenGVLab's files describe it."""
+    """InternVL2.5 with Qwen2.5 as its text model; fields as in OpenGVLab/InternVL, commit 2410d1d."""
     width, inner, depth, heads, kv_heads = sizes
     text = {
         "model_type": "qwen2",
@@ -325,7 +335,7 @@ def internvl_chat(tower, *sizes):
     ],
 )
 def test_internvl_of_its_own_code(sizes, numbers):
-    """Sizes: safetensors metadata, as the list of baselines of floschne/gimmick has it, 2026-11."""
+    """Sizes from safetensors metadata: floschne/gimmick, commit 81c06a5, get_model_sizes."""
     model = read(internvl_chat(*sizes))
     assert model.parameters + model.vision_parameters == numbers
     names = header(model)
@@ -336,6 +346,39 @@ def test_internvl_of_its_own_code(sizes, numbers):
     assert {"language_model.lm_head.weight", "mlp1.0.bias", "mlp1.3.weight"} <= set(names)
     with pytest.raises(UnknownNameError, match="given 'internlm9'"):
         read({**internvl_chat(*sizes), "llm_config": {"model_type": "internlm9"}})
+
+
+def test_internvl_of_its_own_code_ties_no_head():
+    """Its class sets it to false whatever the text model's class declares; a true is refused."""
+    sizes = SMALL_VIT, 896, 4864, 24, 14, 2
+    fields = internvl_chat(*sizes)
+    tied = {**fields["llm_config"], "tie_word_embeddings": True}
+    for change in ({"tie_word_embeddings": True}, {"llm_config": tied}):
+        with pytest.raises(BadInputError, match="tie_word_embeddings: expected false"):
+            read({**fields, **change})
+    silent = {key: value for key, value in fields["llm_config"].items() if key != "tie_word_embeddings"}
+    assert header(read({**fields, "llm_config": silent})) == header(read(fields))
+
+
+def test_internvl_for_transformers_has_to_say_whether_its_head_is_tied():
+    """Its class ties where nothing is said; OpenGVLab/InternVL3-1B-hf has a head of its own all the same.
+
+    938,193,024 numbers, as a note of 2026-09-02 has it of revision 014c058.
+    """
+    text = internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)["llm_config"]
+    text = {key: value for key, value in text.items() if key not in ("architectures", "tie_word_embeddings")}
+    tower = {
+        "model_type": "internvl_vision",
+        "attention_bias": True,
+        "image_size": [448, 448],
+        "patch_size": [14, 14],
+    }
+    fields = {"model_type": "internvl", "text_config": text, "vision_config": tower}
+    with pytest.raises(BadInputError, match="tie_word_embeddings: expected true or false"):
+        read(fields)
+    tied, untied = (read({**fields, "tie_word_embeddings": said}) for said in (True, False))
+    assert untied.parameters + untied.vision_parameters == 938_193_024
+    assert tied.parameters == untied.parameters - 151_674 * 896
 
 
 KIMI_VL = {
@@ -382,17 +425,21 @@ KIMI_VL = {
 def test_kimi_vl_of_its_own_code():
     """The tower by hand: patches, positions, 27 layers, the last norm, the projector's norm and matrices.
 
-    Public logs of 2026-11 count 16,407,657,776 numbers of 16 bits in the file: 1,664 more of the routers'
-    correction, and 27 x 32 of 32 bits for rotation.
+    Parameters: ai-bot-pro/achatbot, pull request 142, 2025-04-10. The file and the text model's sizes:
+    joshuahickscorp/hawking, commit e9d354e, workspace/campaign/odyssey/patients/O003/census.json. It has 27
+    tensors and 3,456 B more, which are no parameters: 32 frequencies of rotation a layer have that size.
     """
     model, width, merged = read(KIMI_VL), 1152, 4 * 1152
     layer = 4 * width * width + 4 * width + 2 * width * 4304 + 4304 + width + 4 * width
     tower = width * 3 * 14 * 14 + width + 64 * 64 * width + 27 * layer + 2 * width
     assert model.vision_parameters == tower + 2 * width + merged * (merged + 1) + 2048 * (merged + 1)
     assert model.buffer_values == 26 * 64
-    stored = model.parameters + model.vision_parameters + model.buffer_values + 2 * 27 * 32
-    assert stored == 16_407_657_776
+    assert model.parameters + model.vision_parameters + model.buffer_values == 16_407_656_048
+    assert 2 * 16_407_656_048 + 27 * 32 * 4 == 32_815_315_552
+    assert len(header(model)) + 27 == 5_679
     names = header(model)
     assert names["vision_tower.encoder.blocks.26.wqkv.weight"] == (3 * width, width)
     assert names["vision_tower.patch_embed.pos_emb.weight"] == (64, 64, width)
     assert {"language_model.lm_head.weight", "multi_modal_projector.linear_2.bias"} <= set(names)
+    with pytest.raises(BadInputError, match="tie_word_embeddings"):
+        read({**KIMI_VL, "tie_word_embeddings": True})
