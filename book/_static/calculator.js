@@ -204,10 +204,11 @@
       row("Highest of the range", found.high, "high"),
       row(KNOWN[found.device.known], found.device.capacity, "capacity"),
     );
+    const own = limit(asked) === Infinity ? "the model states no limit of its own"
+      : `the model's own limit is ${thin(limit(asked))} tokens`;
     form.querySelector(".room").textContent =
       `Largest context at this batch: ${found.maxContext === MEMCALC.limit ? "any number of" : thin(found.maxContext)} tokens. ` +
-      `Largest batch at this context: ${thin(found.maxBatch)}. (Memory alone; ` +
-      `the model's own limit is ${thin(MEMCALC.models[asked.model].limit)} tokens.)`;
+      `Largest batch at this context: ${thin(found.maxBatch)}. (Memory alone; ${own}.)`;
     form.querySelector(".room").dataset.maxContext = found.maxContext;
     form.querySelector(".room").dataset.maxBatch = found.maxBatch;
     form.querySelector(".command").textContent = line(asked);
