@@ -56,9 +56,11 @@ def known_configs():
     for name in ("models", "random"):
         models = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["models"]
         published += [model["config"] for model in models.values()]
-    from tests.test_published import CASES  # of the types that transformers does not have
+    from tests import test_kimi_k3, test_minimax_m3  # of the types that transformers does not have
+    from tests.test_published import CASES
 
     published += [case.fields for case in CASES.values()]
+    published += [test_kimi_k3.K3, test_kimi_k3.ALONE, test_minimax_m3.ALONE]
     found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:
         if fields not in found[fields["model_type"]]:

@@ -119,6 +119,8 @@ K3 = {
     "vision_config": VISION,
     "tie_word_embeddings": False,
 }
+ALONE = {field: value for field, value in TEXT.items() if field not in ("architectures", "auto_map")}
+ALONE |= {"model_type": "kimi_k3_text", "tie_word_embeddings": False}
 
 
 def given(folder, config):

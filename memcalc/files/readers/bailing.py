@@ -71,6 +71,5 @@ def bailing_hybrid(config: Config, name: str) -> Model:
         return replace(made, parts=(*made.parts, ("self_attn.g_proj", gate))) if attends else made
 
     ahead = (f"num_mtp_layers {config.value('num_mtp_layers')}",) if config.count("num_mtp_layers") else ()
-    stated = {"num_mtp_layers", "num_nextn_predict_layers"} & set(config.fields)
     model = decoder(config, name, stack(zip(kinds, mlps, strict=True), layer))
-    return replace(model, not_read=ahead if stated else ())
+    return replace(model, not_read=ahead)

@@ -157,7 +157,9 @@ def refuse_contradictions(config: Config, heads: int) -> None:
     """Check what other fields say again."""
     rope, nope = config.size("qk_rope_head_dim"), config.size("qk_nope_head_dim")
     config.restates("num_key_value_heads", heads)  # MLA has one latent for all heads; it repeats their number
-    # transformers writes the rotary width, others all of it, GLM-5.2 the rest of it: no class reads it
-    config.restates("head_dim", rope, rope + nope, nope)
+    # transformers writes the rotary width, others all of it, GLM-5.2 the rest of it: no class reads it, and
+    # each that declares one puts the rotary width in its place
+    declared = config.defaults.get("head_dim")
+    config.restates("head_dim", rope, rope + nope, nope, *(() if declared is None else (declared,)))
     config.restates("qk_head_dim", rope + nope)
     config.restates("moe_layer_freq", 1)

@@ -71,7 +71,7 @@ class BlockIndexer(Part):
 
 def minimax_m3_vl_text(config: Config, name: str) -> Model:
     """Read the text model, by its class's fields or by those of MiniMax's own files."""
-    sparse = config.mapping("sparse_attention_config") if config.has("sparse_attention_config") else {}
+    sparse = stated_inside(config) if config.has("sparse_attention_config") else {}
     attends = chosen(config, "layer_types", "minimax_m3_sparse", sparse.get("sparse_attention_freq"))
     routed = chosen(config, "mlp_layer_types", "sparse", config.value("moe_layer_freq"), usual=True)
     check_sparse(config, sparse, attends)
@@ -140,8 +140,15 @@ SPARSE = {
 }  # fmt: skip
 
 
+def stated_inside(config: Config) -> dict[str, object]:
+    """Return the object about sparse attention: what else stands in it is refused with the rest."""
+    inside = config.nested("sparse_attention_config", None)
+    inside.read.update(SPARSE)
+    return inside.fields
+
+
 def check_sparse(config: Config, stated: dict[str, object], attends: Sequence[bool]) -> None:
-    """Refuse what would give an indexer values of its own, or is not known; and what other fields restate.
+    """Refuse what would give an indexer values of its own, and what other fields restate otherwise.
 
     Raises
     ------
@@ -149,9 +156,6 @@ def check_sparse(config: Config, stated: dict[str, object], attends: Sequence[bo
         A field of ``sparse_attention_config`` has another meaning.
 
     """
-    for field in set(stated) - SPARSE:
-        remedy = "it may change memory; remove it if it cannot"
-        raise BadInputError(f"sparse_attention_config.{field}", "no such field", stated[field], remedy)
     values = stated.get("sparse_disable_index_value")
     if values is not None and (not isinstance(values, list) or [one == 1 for one in values] != list(attends)):
         field = "sparse_attention_config.sparse_disable_index_value"
