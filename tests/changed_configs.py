@@ -58,9 +58,11 @@ def known_configs():
         published += [model["config"] for model in models.values()]
     from tests import test_kimi_k3, test_minimax_m3  # of the types that transformers does not have
     from tests.test_published import CASES
+    from tests.test_vision_language import KIMI_VL, SMALL_VIT, internvl_chat
 
     published += [case.fields for case in CASES.values()]
     published += [test_kimi_k3.K3, test_kimi_k3.ALONE, test_minimax_m3.ALONE]
+    published += [KIMI_VL, internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)]
     found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:
         if fields not in found[fields["model_type"]]:
