@@ -3,7 +3,9 @@
 Config: moonshotai/Kimi-K3, from aiconfigurator-core 0.12.0 (PyPI). Figures: 2.78T parameters, 104.2B a token,
 401M in the tower (arXiv:2607.24653, table 1, as README.md of github.com/TimRots/kimi3 has it); a trunk of
 108.81 GB and 1.45 TB of experts (docs/ARCHITECTURE.md of github.com/FareedKhan-dev/kimi-k3-in-c); experts of
-[3072, 3584] in MXFP4 (docs/K3.md of github.com/sqliteai/waste, commit d9b919a). All were read in 2026-11.
+[3072, 3584] in MXFP4 (docs/K3.md of github.com/sqliteai/waste, commit d9b919a); numbers by their dtype
+(safetensors at huggingface.co/api/models/moonshotai/Kimi-K3, as several public records quote it alike). All
+were read in 2026-11.
 """
 
 from __future__ import annotations
@@ -143,6 +145,23 @@ def test_its_parameters_are_those_that_others_count():
     sizes = header(model)
     expert = "language_model.model.layers.92.block_sparse_moe.experts.895"
     assert (sizes[f"{expert}.w1.weight"], sizes[f"{expert}.w2.weight"]) == ((3072, 3584), (3584, 3072))
+
+
+IN_32_BITS = ("_conv1d.weight", ".o_norm.weight", ".A_log", ".dt_bias", ".e_score_correction_bias")
+
+
+def test_its_numbers_are_those_of_its_file():
+    """Packed experts, what has 32 bits, and the rest: to the number, and to the byte of its index.
+
+    In the file A_log has 128 numbers in each of 69 layers, one for each of 96 heads in the code; MXFP4 has a
+    byte of scale for 32 numbers.
+    """
+    counts = {name: math.prod(shape) for name, shape in header(read(K3)).items()}
+    packed = sum(count for name, count in counts.items() if ".experts." in name)
+    wide = sum(count for name, count in counts.items() if name.endswith(IN_32_BITS)) + 69 * (128 - 96)
+    rest = sum(counts.values()) + 69 * (128 - 96) - packed - wide
+    assert (packed, rest, wide) == (2_722_740_830_208, 57_179_884_544, 11_122_432)
+    assert packed // 2 + packed // 32 + 2 * rest + 4 * wide == 1_560_860_324_864
 
 
 def test_its_file_is_as_large_as_others_say(tmp_path):

@@ -1,7 +1,9 @@
 """MiniMax-M3: the published config under both of its names, and what engines make of its indexers.
 
 Config: nvidia/MiniMax-M3-NVFP4 and MiniMaxAI/MiniMax-M3, from aiconfigurator-core 0.12.0 (PyPI), 2026-11.
-Right values: transformers 5.23 on the meta device; vLLM's caches as models/minimax_m3 of 0.32 has them.
+Right values: transformers 5.23 on the meta device, and 427,040,140,160 numbers in the file (safetensors at
+huggingface.co/api/models/MiniMaxAI/MiniMax-M3, as several public records quote it alike, 2026-11); vLLM's
+caches as models/minimax_m3 of 0.32 has them.
 """
 
 from __future__ import annotations
@@ -92,6 +94,8 @@ def test_it_is_as_transformers_counts_it(config, vision):
     model = read(config)
     assert (model.parameters, model.active_parameters) == (426_174_565_632, 25_962_466_560)
     assert (model.vision_parameters, model.buffer_values) == (vision, 57 * 128)
+    whole = model.parameters + 865_567_232 + model.buffer_values
+    assert whole == 427_040_140_160
     assert list(cache_growth(model).values()) == [2 * (KEYS + INDEX), 2 * (KEYS + INDEX), 0]
 
 

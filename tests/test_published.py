@@ -302,8 +302,8 @@ CASES = {
     # config.json, names and total_size: jj8127/mimo_kor on GitHub, commit 60c075c (2025-07),
     # model.safetensors.index.json; with the layer for multi-token prediction
     "XiaomiMiMo/MiMo-7B": Case(MIMO, MIMO_NAMES, total_size=15_666_819_072),
-    # config.json: aiconfigurator-core 0.12.0 on PyPI, model_configs. No index and no exact count whose place
-    # could be named was found: test_nemotron_super_has_as_many_parameters_as_is_said. Names: the modules of
+    # config.json: aiconfigurator-core 0.12.0 on PyPI, model_configs. No index was found, and no count whose
+    # place could be named: test_nemotron_super_has_as_many_parameters_as_is_said. Names: the modules of
     # modeling_decilm.py in DeltaVector1/Chat-Prompters on GitHub, commit 760b19a (2025-07)
     "nvidia/Llama-3_3-Nemotron-Super-49B-v1": Case(NEMOTRON, LLAMA_NAMES),
     # config.json, names and total_size: MiniMax-AI/MiniMax-M1 on GitHub, commit 2abb4f4 (2025-07),
@@ -355,11 +355,13 @@ def test_phi_2_under_its_first_name_is_the_model_that_transformers_has() -> None
 
 
 def test_nemotron_super_has_as_many_parameters_as_is_said() -> None:
-    """No exact independent total was found: shapes as its published code, and a rounded total.
+    """No index was found: shapes as its published code, and two totals.
 
-    49.9 billion: the page of huggingface.co/mmnga/Llama-3_3-Nemotron-Super-49B-v1-gguf, 2026-11.
+    49.9 billion: the page of huggingface.co/mmnga/Llama-3_3-Nemotron-Super-49B-v1-gguf, 2026-11. To the
+    number: a public research log of 2026-08-10 that says so; the search did not name its repository.
     """
     assert round(read(NEMOTRON).parameters / 10**8) == 499
+    assert read(NEMOTRON).parameters == 49_867_145_216
 
 
 def test_every_published_type_has_a_case_and_a_source() -> None:
