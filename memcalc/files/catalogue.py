@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 
 from memcalc.data import folder, open_text
 from memcalc.files.source import Source
@@ -22,8 +23,14 @@ def catalogue() -> list[str]:
     >>> "Qwen/Qwen3-32B" in catalogue()
     True
     """
+    return list(listed())
+
+
+@cache
+def listed() -> tuple[str, ...]:
+    """Return the same, of which the folder is asked once a process."""
     names = sorted(os.listdir(folder("models")))
-    return [name.removesuffix(".json").replace("__", "/") for name in names if name.endswith(".json")]
+    return tuple(name.removesuffix(".json").replace("__", "/") for name in names if name.endswith(".json"))
 
 
 def record(name: str) -> Source:
@@ -53,7 +60,9 @@ def canonical_name(text: str) -> str | None:
     >>> canonical_name("qwen3-32b"), canonical_name("DeepSeek-R1-0528"), canonical_name("Qwen/Qwen3-32")
     ('Qwen/Qwen3-32B', 'deepseek-ai/DeepSeek-R1', None)
     """
-    wanted, names = text.lower(), catalogue()
+    wanted, names = text.lower(), listed()
+    if text in names:  # the usual case
+        return text
     same = [name for name in names if name.lower() == wanted]
     same = same or [name for name in names if name.partition("/")[2].lower() == wanted]
     if len(same) == 1:

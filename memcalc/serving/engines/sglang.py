@@ -234,7 +234,7 @@ class SGLang(Engine):
             BadInputError: This is such a model, or the release is too old.
 
         """
-        if any(getattr(part, "borrows", False) for layer in model.layers for _, part in layer.parts):
+        if any(getattr(part, "borrows", False) for layer in model.groups for _, part in layer.parts):
             remedy = "which of its cells they get is not known"
             expected = "a model whose layers have a cache of their own"
             raise BadInputError("--engine sglang", expected, f"{model.model_type}, some share one", remedy)
