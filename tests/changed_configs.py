@@ -60,7 +60,6 @@ def known_configs():
     from tests.test_published import CASES
     from tests.test_vision_language import KIMI_VL, SMALL_VIT, internvl_chat
 
-    published += [KIMI_VL, internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)]
     published += [case.fields for case in CASES.values()]
     published += [test_kimi_k3.K3, test_kimi_k3.ALONE, test_minimax_m3.ALONE]
     published += [KIMI_VL, internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)]

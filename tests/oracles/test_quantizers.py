@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
-from transformers.integrations.bitnet import BitLinear
 from transformers.integrations.eetq import EetqLinear
 from transformers.integrations.fbgemm_fp8 import FbgemmFp8Linear
 
 from memcalc.files.quantization import scheme
 from memcalc.files.quantizers import arrays_of
+
+with warnings.catch_warnings():
+    # torch's compiler, which it loads, warns about itself
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from transformers.integrations.bitnet import BitLinear
 
 LAYERS = {
     "bitnet": lambda rows, columns: BitLinear(columns, rows, bias=False, dtype=torch.bfloat16),
