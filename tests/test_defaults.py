@@ -62,6 +62,7 @@ REFUSED_OF_TYPE = {
             ("llava_next", "text_config."),
         )
     },
+    ("gemma3n", "audio_config.conf_num_attention_heads"): "heads narrower together than what follows them",
     ("qwen2_vl", "vision_config.hidden_size"): "a tower whose vectors are of another width",
 }
 # Moonshot's own names of the tower's fields: transformers does not read them at all.
@@ -124,7 +125,10 @@ def figures_of(model):
         for layer in held.layers
         for part in [one for name, one in layer.parts if re.fullmatch(r"self_attn(\.\d)?", name)] or [None]
     )
-    windows = [getattr(part, "window", None) for part in attending]
+    # what borrows keys and values keeps nothing, in a window or without one
+    windows = [
+        None if getattr(part, "borrows", False) else getattr(part, "window", None) for part in attending
+    ]
     return {
         "parameters": model.parameters,
         "vision": model.vision_parameters,

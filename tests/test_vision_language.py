@@ -6,6 +6,9 @@ Where a public copy of one was found it is named; the others are held by their n
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from memcalc.errors import BadInputError, UnknownNameError
@@ -443,3 +446,29 @@ def test_kimi_vl_of_its_own_code():
     assert {"language_model.lm_head.weight", "multi_modal_projector.linear_2.bias"} <= set(names)
     with pytest.raises(BadInputError, match="tie_word_embeddings"):
         read({**KIMI_VL, "tie_word_embeddings": True})
+
+
+def test_gemma3n_with_its_towers():
+    """Class defaults are those of google/gemma-3n-E4B; the vision tower is that of timm, tensor by tensor."""
+    fields = {"model_type": "gemma3n", "architectures": ["Gemma3nForConditionalGeneration"]}
+    model = read(fields)
+    assert (model.parameters, model.vision_parameters) == (6_835_235_568, 983_281_504)
+    record = json.loads((Path(__file__).parent / "recorded" / "mobilenetv5.json").read_text(encoding="utf-8"))
+    root, names = "model.vision_tower.timm_model.", header(model)
+    found = {name.removeprefix(root): list(shape) for name, shape in names.items() if name.startswith(root)}
+    assert found == record["tensors"]
+    assert names["model.embed_audio.embedding.weight"] == (128, 1536)
+    for change, said in (
+        ({"vision_config": {"architecture": "resnet50"}}, "architecture: expected mobilenetv5_300m_enc"),
+        ({"vision_config": {"hidden_size": 1024}}, "hidden_size: expected 2048"),
+        ({"vision_config": {"model_args": {"depth": 3}}}, "model_args"),
+        ({"audio_config": {"sscp_conv_kernel_size": [3, 3]}}, "sscp_conv_kernel_size: expected two whole"),
+        ({"audio_config": {"sscp_conv_stride_size": [[2, 2]]}}, "sscp_conv_stride_size: expected two pairs"),
+        ({"audio_config": {"conf_num_attention_heads": 7}}, "a divisor of hidden_size"),
+        (
+            {"audio_config": {"input_feat_size": 1, "sscp_conv_kernel_size": [[9, 9], [9, 9]]}},
+            "input_feat_size",
+        ),
+    ):
+        with pytest.raises(BadInputError, match=said):
+            read({**fields, **change})

@@ -677,6 +677,17 @@ SPELLINGS: dict[str, Spelling] = {
     "bamba": Spelling(FALCON_H1),
     "granitemoehybrid": Spelling(GRANITE_EXPERTS),
     "gemma3n_text": Spelling({"correct_output_scale.value": "correct_output_scale"}),
+    "gemma3n": Spelling(
+        {
+            **{
+                f"{name}.value": name
+                for name in ("correct_output_scale", "layer_scale.gamma", "per_dim_scale")
+            },
+            "model.": "model.language_model.",
+            **{f"{part}.": f"model.{part}." for part in ("vision_tower", "audio_tower")},
+            **{f"{part}.": f"model.{part}." for part in ("embed_vision", "embed_audio")},
+        }
+    ),
     "gemma4_text": Spelling(GEMMA4),
     "gemma4": Spelling(
         {

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 
 import torch
 import transformers
@@ -25,8 +26,38 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 from transformers.models.deepseek_v4 import modeling_deepseek_v4  # names its caches' layers when it loads
 from transformers.models.minimax.modeling_minimax import MiniMaxCache
 from transformers.models.minimax_m3_vl import modeling_minimax_m3_vl  # noqa: F401 (its caches register there)
+from transformers.models.timm_wrapper import modeling_timm_wrapper
 
 transformers.logging.set_verbosity_error()
+
+
+class Mobilenet(torch.nn.Module):
+    """Stands for timm's vision tower of Gemma 3n: parameters of the recorded names and shapes, no program."""
+
+    def __init__(self):
+        super().__init__()
+        record = Path(__file__).parents[1] / "recorded" / "mobilenetv5.json"
+        for name, shape in json.loads(record.read_text(encoding="utf-8"))["tensors"].items():
+            *above, last = name.split(".")
+            module = self
+            for part in above:
+                if part not in dict(module.named_children()):
+                    module.add_module(part, torch.nn.Module())
+                module = module.get_submodule(part)
+            module.register_parameter(last, torch.nn.Parameter(torch.zeros(shape)))
+
+
+def from_timm(self, config):
+    """As the class does, with the stand-in."""
+    if config.architecture != "mobilenetv5_300m_enc" or config.model_args:
+        raise ValueError("the only tower of timm's that is recorded is mobilenetv5_300m_enc")
+    modeling_timm_wrapper.TimmWrapperPreTrainedModel.__init__(self, config)
+    self.features_only, self.timm_model = False, Mobilenet()
+    self.post_init()
+
+
+modeling_timm_wrapper.TimmWrapperModel.__init__ = from_timm
+modeling_timm_wrapper.TimmWrapperModel._init_weights = lambda *_: None
 assert modeling_deepseek_v4
 VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
 LENGTHS = (64, 128)

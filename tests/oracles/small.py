@@ -395,6 +395,13 @@ def gemma3n_text(draw):
     } | some(draw, attention_bias=draw.random() < 0.5)
 
 
+def gemma3n(draw):
+    """With timm's vision tower, whose sizes are always the same."""
+    text = gemma3n_text(draw) | some(draw, model_type="gemma3n_text")
+    fields = {"text_config": text, "vision_config": some(draw, vocab_size=draw.randint(9, 90))}
+    return fields | {"audio_config": small_towers.gemma3n_audio(draw)} | some(draw, tie_word_embeddings=False)
+
+
 def gemma4(draw):
     """With vision and audio towers, or without them."""
     heads = draw.choice((1, 2, 3))
@@ -1396,6 +1403,7 @@ DRAWN = {
     "gemma4": gemma4,
     "gemma4_unified": gemma4_unified,
     "gemma4_unified_text": gemma4_unified_text,
+    "gemma3n": gemma3n,
     "gemma3n_text": gemma3n_text,
     "llama4_text": llama4_text,
     "llama4": llama4,

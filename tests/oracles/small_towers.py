@@ -99,6 +99,18 @@ def internvl(draw, width):
     )
 
 
+def gemma3n_audio(draw):
+    """Two convolutions and a conformer."""
+    heads = draw.choice((1, 2, 3))
+    return {
+        "hidden_size": heads * 2 * draw.randint(2, 15),
+        "conf_num_hidden_layers": draw.randint(1, 4),
+        "conf_num_attention_heads": heads,
+        "input_feat_size": draw.randint(20, 90),
+        "sscp_conv_channel_size": [draw.randint(1, 9), draw.randint(1, 9)],
+    } | some(draw, conf_conv_kernel_size=draw.randint(2, 5), sscp_conv_kernel_size=[[3, 3], [2, 4]])
+
+
 def gemma4_audio(draw):
     """A conformer."""
     heads = draw.choice((1, 2, 3))

@@ -87,6 +87,7 @@ READERS: Registry[Reader] = Registry(
         "gemma4": "gemma4:gemma4",
         "gemma4_unified": "gemma4:gemma4_unified",
         "gemma4_unified_text": "gemma4:gemma4_text",
+        "gemma3n": "gemma3n:gemma3n",
         "gemma3n_text": "gemma3n:gemma3n_text",
         "llama4_text": "llama4:llama4_text",
         "llama4": "llama4:llama4",
@@ -162,7 +163,7 @@ TOWERS = (
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
     *IN_TABLE,
     *("gemma4_audio", "gemma4_unified_audio", "gemma4_unified_vision", "qwen2_5_omni_audio_encoder"),
-    "qwen3_omni_moe_audio_encoder",
+    *("qwen3_omni_moe_audio_encoder", "gemma3n_audio", "gemma3n_vision"),
 )  # fmt: skip
 
 

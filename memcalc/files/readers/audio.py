@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Named
 
-__all__ = ["conformer", "qwen2_5_omni", "qwen3_omni"]
+__all__ = ["conformer", "gemma3n_audio", "qwen2_5_omni", "qwen3_omni"]
 
 ROOT = "audio_tower."
 LIMITS = tuple(f"{side}_{end}" for side in ("input", "output") for end in ("min", "max"))
@@ -96,6 +96,87 @@ def conformer_layer(audio: Config, width: int, heads: int) -> Named:
     norms = ("lconv1d.pre_layer_norm", "lconv1d.conv_norm", "norm_pre_attn", "norm_post_attn", "norm_out")
     found += [(name, norm) for name in norms]
     return tuple((f"{ROOT}layers.{{layer}}.{name}", part) for name, part in found)
+
+
+def gemma3n_audio(audio: Config) -> tuple[Layer, ...]:
+    """Read Gemma 3n's audio tower: two convolutions over time and frequency, then a conformer.
+
+    Raises
+    ------
+    BadInputError
+        Heads do not fill the width.
+
+    """
+    audio.restates("model_type", "gemma3n_audio")
+    ahead = ("conf_attention_chunk_size", "conf_attention_context_left", "conf_attention_context_right")
+    for field in (*ahead, "conf_reduction_factor", "vocab_offset"):
+        audio.has(field)  # how far is looked, how many vectors come out
+    width, heads = audio.size("hidden_size"), audio.size("conf_num_attention_heads")
+    if width % heads:
+        given, field = f"{heads} for hidden_size {width}", "conf_num_attention_heads"
+        raise BadInputError(field, "a divisor of hidden_size", given, "correct one of the two")
+    channels = pair("sscp_conv_channel_size", audio.value("sscp_conv_channel_size"))
+    kernels, strides = two_pairs(audio, "sscp_conv_kernel_size"), two_pairs(audio, "sscp_conv_stride_size")
+    first, bands, inputs = f"{ROOT}subsample_conv_projection.", audio.size("input_feat_size"), 1
+    before: list[tuple[str, Part]] = []
+    for index, (out, kernel, stride) in enumerate(zip(channels, kernels, strides, strict=True)):
+        before.append((f"{first}conv_{index}.conv", Kernel((out, inputs, *kernel))))
+        before.append((f"{first}conv_{index}.norm", Norm(out)))
+        bands, inputs = (bands + 2 - kernel[1]) // stride[1] + 1, out  # one frequency more at either end
+    if bands < 1:
+        raise BadInputError("input_feat_size", "more than the kernels take", bands, "correct config.json")
+    before.append((f"{first}input_proj_linear", Linear(width, inputs * bands)))
+    norm, square = Norm(width), Linear(width, width)
+    found: list[tuple[str, Part]] = []
+    for name in ("ffw_layer_start", "ffw_layer_end"):
+        found += [(f"{name}.ffw_layer_1", Linear(4 * width, width)), (f"{name}.pre_layer_norm", norm)]
+        found += [(f"{name}.ffw_layer_2", Linear(width, 4 * width)), (f"{name}.post_layer_norm", norm)]
+    found += [(f"attention.attn.{letter}_proj", square) for letter in "qkv"]
+    found += [
+        ("attention.attn.per_dim_scale", Values((width // heads,), "norm")),
+        ("attention.attn.relative_position_embedding.pos_proj", square),
+        ("attention.post", square),
+        ("lconv1d.linear_start", Linear(2 * width, width)),
+        ("lconv1d.linear_end", square),
+        ("lconv1d.depthwise_conv1d", Kernel((width, 1, audio.size("conf_conv_kernel_size")))),
+    ]
+    norms = ("attention.pre_attn_norm", "attention.post_norm", "lconv1d.pre_layer_norm", "lconv1d.conv_norm")
+    found += [(name, norm) for name in (*norms, "norm")]
+    layer = tuple((f"{ROOT}conformer.{{layer}}.{name}", part) for name, part in found)
+    return Layer(tuple(before)), Layer(layer, times=audio.size("conf_num_hidden_layers"))
+
+
+def pair(field: str, stated: object) -> tuple[int, int]:
+    """Return two whole numbers of at least 1.
+
+    Raises
+    ------
+    BadInputError
+        They are not.
+
+    """
+    if (
+        not isinstance(stated, list)
+        or len(stated) != 2
+        or any(type(one) is not int or one < 1 for one in stated)
+    ):
+        raise BadInputError(field, "two whole numbers >= 1", stated, "correct config.json")
+    return stated[0], stated[1]
+
+
+def two_pairs(audio: Config, field: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what the two convolutions have in time and in frequency.
+
+    Raises
+    ------
+    BadInputError
+        There are not two of them.
+
+    """
+    stated = audio.value(field)
+    if not isinstance(stated, list) or len(stated) != 2:
+        raise BadInputError(field, "two pairs of whole numbers >= 1", stated, "correct config.json")
+    return pair(field, stated[0]), pair(field, stated[1])
 
 
 def qwen2_5_omni(config: Config) -> tuple[Layer, ...]:

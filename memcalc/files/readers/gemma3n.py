@@ -1,4 +1,4 @@
-"""Gemma 3n's text model. Held against transformers 5.23 in tests/oracles."""
+"""Gemma 3n, its vision and its audio tower. Held against transformers 5.23 in tests/oracles."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.files.config_classes import config_class
+from memcalc.files.readers.audio import gemma3n_audio
 from memcalc.files.readers.common import SANDWICH_NORMS, check_head_width, decoder, decoder_layer, gqa, stack
 from memcalc.files.readers.gemma4 import KINDS, check_borrowing, with_per_layer_tables, with_tables
-from memcalc.files.readers.vision import Values
+from memcalc.files.readers.mobilenet import ARCHITECTURE, WIDTH, mobilenet
+from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model
 from memcalc.ledger.model import Layer
-from memcalc.ledger.parts import MLP, Linear, Norm
+from memcalc.ledger.parts import MLP, Embedding, Linear, Norm
 
 if TYPE_CHECKING:
     from memcalc.files.config import Config
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Model, Named
 
-__all__ = ["gemma3n_text"]
+__all__ = ["gemma3n", "gemma3n_text"]
+
+TOKENS = (
+    *("audio_soft_tokens_per_image", "vision_soft_tokens_per_image", "boi_token_id", "eoi_token_id"),
+    *("boa_token_id", "eoa_token_id"),
+)
 
 
 def gemma3n_text(config: Config, name: str) -> Model:
@@ -84,3 +92,42 @@ def inner_widths(config: Config, depth: int) -> tuple[int, ...]:
         expected, remedy = f"{depth} whole numbers >= 1, one a layer", "correct config.json"
         raise BadInputError("intermediate_size", expected, list(found), remedy)
     return found
+
+
+def gemma3n(config: Config, name: str) -> Model:
+    """Read Gemma 3n: the text model, MobileNetV5 and a conformer; what a file leaves out is the class's own.
+
+    Raises
+    ------
+    BadInputError
+        The vision tower is another one of timm's.
+
+    """
+    for field in TOKENS:
+        config.has(field)
+    for field in ("text_config", "vision_config", "audio_config"):
+        if not config.has(field):
+            config.fields[field] = config.stated[field] = {}
+    text = nested_text_model(config, name, "gemma3n_text")
+    width = hidden_size_of(text)
+    vision = config.nested("vision_config", config_class("gemma3n_vision"))
+    vision.restates("model_type", "gemma3n_vision")
+    vision.restates("architecture", ARCHITECTURE)
+    vision.restates("model_args", {})
+    vision.restates("hidden_size", WIDTH)
+    for field in ("do_pooling", "vocab_offset", "num_classes", "label_names"):
+        vision.has(field)
+    audio = config.nested("audio_config", config_class("gemma3n_audio"))
+    ends = (*embedder("vision", vision, width), *embedder("audio", audio, width))
+    return replace(text, vision=(Layer(mobilenet()), *gemma3n_audio(audio), Layer(ends)))
+
+
+def embedder(kind: str, tower: Config, width: int) -> Named:
+    """Return what brings a tower's vectors, and those of its own tokens, into the text model's stream."""
+    root, own = f"embed_{kind}.", tower.size("hidden_size")
+    return (
+        (f"{root}embedding", Embedding(tower.size("vocab_size"), own, "positions")),
+        (f"{root}hard_embedding_norm", Norm(own)),
+        (f"{root}soft_embedding_norm", Norm(own)),
+        (f"{root}embedding_projection", Linear(width, own)),
+    )
