@@ -5,8 +5,10 @@ import json
 import pytest
 
 from memcalc.data.units import GIB
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.catalogue import catalogue
 from memcalc.serving import serve
+from memcalc.serving.engines import ENGINES
 
 GPT_OSS = "openai/gpt-oss-120b"
 
@@ -384,3 +386,31 @@ def test_sizes_that_are_listed_count(listed):
 def test_sizes_that_are_none_are_refused(listed):
     with pytest.raises(BadInputError, match=r"cudagraph_capture_sizes: expected sizes as in 1,2,4"):
         serve("Qwen/Qwen3-8B", context=8, engine="vllm", engine_options={"cudagraph_capture_sizes": listed})
+
+
+@pytest.mark.parametrize("name", ["google/gemma-4-E2B", "google/gemma-4-E4B"])
+def test_a_stage_has_the_layers_that_it_borrows_from(name):
+    """validate_kv_sharing_target of layers/attention/attention.py: each must be on the borrower's own stage.
+
+    Of E4B's 42 layers the last 18 borrow from 22 and 23, which lie in the second half; of E2B's 35 the last
+    20 borrow from 13 and 14, and the second half begins with 18.
+    """
+    for pp in range(2, 8):
+        if (name, pp) == ("google/gemma-4-E4B", 2):
+            assert serve(name, context=5000, engine="vllm", pp=pp, on=f"{pp}x h200").kv_pool.tokens > 0
+            continue
+        with pytest.raises(BadInputError, match="borrows the cache of an earlier one") as refused:
+            serve(name, context=5000, engine="vllm", pp=pp, on=f"{pp}x h200")
+        assert (refused.value.field, refused.value.given) == ("--pp", pp)
+
+
+@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("engine", list(ENGINES))
+def test_every_model_in_stages_has_a_pool_or_is_refused(name, engine):
+    """Stages may have no cache, or states alone: never a crash, and no pool without tokens."""
+    device = "ascend-910b" if engine in {"vllm-ascend", "mindie"} else "h200"
+    try:
+        served = serve(name, context=5000, engine=engine, pp=5, on=f"5x {device}")
+    except MemcalcError:
+        return
+    assert served.verdict != "fits" or served.kv_pool is None or served.kv_pool.tokens > 0

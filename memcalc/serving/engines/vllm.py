@@ -29,7 +29,7 @@ from memcalc.serving.engines.sparse_cache import (
 )
 from memcalc.serving.engines.states import has_states, refuse_unserved, state_bits, without_tables
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
-from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, request_of
+from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, refuse_parted_borrowers, request_of
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
@@ -248,9 +248,10 @@ class VLLM(Engine):
         return ServingParallelism(tp=devices)
 
     def check(self, model: Model, parallelism: ServingParallelism, rule: Rule) -> None:
-        """Refuse ranks that do not divide heads, widths, experts or the blocks of a format."""
+        """Refuse ranks that do not divide heads, widths, experts or blocks, stages that part borrowers."""
         refuse_uneven(model, parallelism, self.id, replicates=True)
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({MXFP4}))
+        refuse_parted_borrowers(model, parallelism.pp, self.id)
         from memcalc.serving.engines.vllm_windows import refuse_uneven_heads
 
         refuse_uneven_heads(model, self.id)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts.kinds import keeps_state
 from memcalc.ledger.tensor import ceil_div
+from memcalc.serving.parallelism import stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ __all__ = [
     "kinds_of",
     "missing_layers",
     "padding_layers",
+    "refuse_parted_borrowers",
     "refuse_unequal_pages",
     "request_of",
 ]
@@ -107,6 +109,27 @@ def refuse_unequal_pages(model: Model, engine: str) -> None:
         raise BadInputError(f"--engine {engine}", "layers whose tokens take the same bytes", given, remedy)
 
 
+def refuse_parted_borrowers(model: Model, pp: int, engine: str) -> None:
+    """Refuse stages with layers that borrow the cache of a layer on an earlier stage.
+
+    Source: vllm-project/vllm, layers/attention/attention.py, validate_kv_sharing_target: a server does not
+    start whose stage does not have the layer that is borrowed from, 2026-11.
+
+    Raises:
+        BadInputError: there are such layers.
+
+    """
+    for number, stage in enumerate(stages(model, pp) if pp > 1 else (), start=1):
+        lending: set[object] = set()
+        for part in (part for layer in stage.layers for _, part in layer.parts):
+            if not getattr(part, "borrows", False):
+                lending.add(getattr(part, "window", None) if hasattr(part, "borrows") else part)
+            elif part.window not in lending:  # type: ignore[attr-defined]
+                expected = f"no stage that borrows the cache of an earlier one (stage {number} does)"
+                remedy = f"{engine} shares a cache within a stage alone: use a smaller pp"
+                raise BadInputError("--pp", expected, pp, remedy)
+
+
 def group_size(counts: list[int], quarters: int = 6) -> int:
     """Return how many layers a group has, by the layers of each kind.
 
@@ -135,7 +158,7 @@ def request_of(
     Windows may have blocks of their own, of `windowed` tokens.
     """
     kinds = kinds_of(stage, drafting)
-    size = group_size(list(kinds.values()), quarters)
+    size = group_size(list(kinds.values()), quarters) if kinds else 1  # a stage may have no cache at all
     groups = {kind: ceil_div(layers, size) for kind, layers in kinds.items()}
     blocks = 0
     for kind, times in groups.items():
