@@ -22,6 +22,7 @@ from memcalc.files.readers import READERS, read
 from memcalc.files.tensor_names import header
 from memcalc.serving.engines import engine
 from tests.changed_configs import WAYS, changed
+from tests.published_fields import WITH_OTHER_FIELDS
 
 FOLDER = Path(__file__).parent / "recorded"
 RECORDED, PUBLIC, RANDOM = (
@@ -301,3 +302,43 @@ def test_what_tools_write_is_no_reason_to_refuse(who):
     """The same model as without it."""
     fields, written = WRITTEN_BY_TOOLS[who]
     assert figures({**fields, **written}) == figures(fields)
+
+
+@pytest.mark.parametrize("who", WITH_OTHER_FIELDS)
+def test_what_published_files_state_beside_the_shapes(who):
+    """The number that the class builds; tests/oracles/test_defaults.py asks it."""
+    parameters, fields, others = WITH_OTHER_FIELDS[who]
+    assert read({**fields, **others}).parameters == (parameters or read(fields).parameters)
+    assert not read({**fields, **others}).not_read
+
+
+@pytest.mark.parametrize(
+    ("who", "field", "value"),
+    [
+        ("Command R7B", "use_parallel_block", False),
+        ("Command R7B", "use_gated_activation", False),
+        ("Command R7B", "use_embedding_sharing", False),
+        ("Command R7B", "layer_switch", 3),
+        ("Falcon-11B", "ff_factor", 3),
+        ("Falcon-H1", "mamba_use_mlp", False),
+        ("Zamba2", "use_shared_mlp_adapter", False),
+        ("EXAONE 4", "reorder_and_qk_norm", False),
+        ("Hunyuan-A13B", "moe_topk", [8] * 31 + [4]),
+        ("Hunyuan-A13B", "moe_topk", [8]),
+        ("Hunyuan-A13B", "num_shared_expert", [1] * 31 + [2]),
+        ("Hunyuan-A13B", "moe_intermediate_size", [3072] * 31 + [1536]),
+        ("Hunyuan-A13B", "attention_head_dim", 64),
+        ("Hunyuan-A13B", "use_cla", True),
+    ],
+)
+def test_their_other_values_would_be_another_model(who, field, value):
+    """The class passes over them; the files that state them would have other tensors."""
+    _, fields, others = WITH_OTHER_FIELDS[who]
+    with pytest.raises(BadInputError, match=field):
+        read({**fields, **others, field: value})
+
+
+def test_embedding_gemma_sees_half_of_its_window_on_each_side():
+    _, fields, others = WITH_OTHER_FIELDS["EmbeddingGemma"]
+    assert read(fields).layers[0].parts[0][1].window == 512
+    assert read({**fields, **others}).layers[0].parts[0][1].window == 257

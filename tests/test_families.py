@@ -249,7 +249,7 @@ TOWER = {
         ("gemma2", {"sliding_window": None}, "layer_types"),
         ("gemma2", {"num_attention_heads": 6, "num_key_value_heads": 6}, "num_attention_heads"),
         ("gemma2", {"cache_implementation": "static"}, "cache_implementation"),
-        ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ("gemma3_text", {"use_bidirectional_attention": 2}, "use_bidirectional_attention"),
         ("gemma3_text", {"rope_parameters": {"full_attention": "linear"}}, "rope_scaling"),
         ("mistral", {"layer_types": ["full_attention"] * 4}, "layer_types"),
         ("mistral", {"sliding_window_size": 128}, "sliding_window_size"),

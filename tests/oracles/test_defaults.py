@@ -6,8 +6,13 @@ import importlib.util
 import json
 from pathlib import Path
 
+import ask
 import defaults
 import pytest
+
+from memcalc.files.readers import read
+from memcalc.files.tensor_names import header
+from tests.published_fields import WITH_OTHER_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = json.loads((defaults.RECORDED / "defaults.json").read_text(encoding="utf-8"))["models"]
@@ -56,3 +61,20 @@ def test_a_field_that_is_not_there(model_type, way, place):
     recorded = RECORDED[model_type]
     assert recorded["config_of"] == name
     assert defaults.difference(recorded["whole"], fields, place, way) == recorded[way][place]
+
+
+@pytest.mark.parametrize("who", WITH_OTHER_FIELDS)
+def test_what_published_files_state_beside_the_shapes(who):
+    """The class builds the same with these fields as without, and the recorded number of parameters."""
+    parameters, fields, others = WITH_OTHER_FIELDS[who]
+    whole = fields | others
+    assert ask.tensors(ask.on_meta(whole)) == ask.tensors(ask.on_meta(fields)) == header(read(whole))
+    counted = sum(item.numel() for _, item in ask.text_parameters(ask.on_meta(whole)))
+    assert counted == (parameters or read(fields).parameters)
+
+
+def test_embedding_gemma_sees_half_of_its_window_on_each_side():
+    _, fields, others = WITH_OTHER_FIELDS["EmbeddingGemma"]
+    windows = [layer.parts[0][1].window for layer in read(fields | others).layers]
+    assert set(windows) == {257, None}
+    assert ask.windows(fields | others) == windows

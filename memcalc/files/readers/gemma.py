@@ -58,6 +58,8 @@ def gemma3_text(config: Config, name: str) -> Model:
     """
     config.has("_sliding_window_pattern")  # transformers writes down what it sets itself, and reads it never
     found = periodic_windows(config, config.size("sliding_window_pattern"))
+    if config.flag("use_bidirectional_attention"):  # the class counts half of the window on each side
+        found = tuple(None if window is None else window // 2 + 1 for window in found)
     model = gemma(config, name, found, qk_norm=True)
     if model.max_context is None:
         return model

@@ -89,6 +89,8 @@ def bamba(config: Config, name: str) -> Model:
 
 def falcon_h1(config: Config, name: str) -> Model:
     """Read Falcon-H1: attention and Mamba-2 side by side in every layer."""
+    for field, value in (("mamba_use_mlp", True), ("mlp_expansion_factor", 8)):
+        config.restates(field, value)  # all files say so, whatever their intermediate_size is
     width, attention = config.size("hidden_size"), gqa(config, biased=config.flag("attention_bias"))
     out, normed = config.flag("projectors_bias"), config.flag("mamba_rms_norm")
     state = mixer(config, config.optional("mamba_d_ssm"), out_bias=out, normed=normed)

@@ -90,6 +90,8 @@ def falcon(config: Config, name: str) -> Model:
         kv_heads=lambda _: 1 if single else stated,
         harmless=("activation", "apply_residual_connection_post_layernorm"),
     )
+    inner = config.optional("ffn_hidden_size")
+    config.restates("ff_factor", inner / config.size("hidden_size") if inner else 4)
     model = decoder_of(config, name, words)
     if not new:
         return model

@@ -79,6 +79,13 @@ def first_of_period(config: Config, period: int) -> tuple[int | None, ...]:
     return tuple(window if index % period else None for index in range(config.size("num_hidden_layers")))
 
 
+def cohere_windows(config: Config) -> tuple[int | None, ...]:
+    """Return each layer's window in Command R7B, whose own files state the period and the tied head again."""
+    config.restates("layer_switch", config.value("sliding_window_pattern") or 4)
+    config.restates("use_embedding_sharing", config.flag("tie_word_embeddings"))
+    return stated_period(config, 4)
+
+
 def exaone_windows(config: Config) -> tuple[int | None, ...]:
     """Return each layer's window in EXAONE 4, which has none without a ``sliding_window``."""
     if not config.has("sliding_window"):
@@ -172,7 +179,17 @@ def ernie(config: Config) -> Part:
 
 
 def hunyuan(config: Config) -> Part:
-    """Return Hunyuan's mixture, with one shared expert as wide as the others."""
+    """Return Hunyuan's mixture, with one shared expert as wide as the others.
+
+    Tencent's files state each layer's experts in lists; the class builds all layers alike.
+    """
+    depth, width = config.size("num_hidden_layers"), config.size("intermediate_size")
+    top_k = config.value("moe_topk")
+    if isinstance(top_k, list):
+        config.restates("moe_topk", top_k[:1] * depth)
+        config.stated["moe_topk"] = top_k[0]
+    config.restates("num_shared_expert", 1, [1] * depth)
+    config.restates("moe_intermediate_size", width, [width] * depth)
     return moe(config, "num_experts", "intermediate_size", shared_width=config.size("intermediate_size"))
 
 
@@ -301,6 +318,12 @@ class Decoder(NamedTuple):
 
 
 ROUTER_OF = "mlp.gate"
+OF_HUNYUAN = (
+    ("use_qk_norm", True),
+    ("use_cla", False),
+    ("use_rotary_pos_emb", True),
+    ("add_classification_head", False),
+)
 ROUTER = f"{ROUTER_OF}.weight"
 ONE_NORM = ("input_layernorm",)
 AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")
@@ -325,6 +348,9 @@ GLM4V = Decoder(
 )
 CORRECTED = partial(variants.experts, number="num_experts", shared="num_shared_experts", corrected=True)
 FIRST_OF_FOUR = partial(variants.full_where, full=lambda index, _: index % 4 == 0)
+BESIDE_HUNYUAN = ("cla_share_factor", "dense_list", "num_media_embeds", "org_vocab_size")
+
+
 DECODERS: dict[str, Decoder] = {
     "gemma": Decoder(),
     "seed_oss": Decoder(out_bias="attention_out_bias"),
@@ -353,10 +379,19 @@ DECODERS: dict[str, Decoder] = {
         check=None,
     ),
     "cohere": Decoder(ONE_NORM, qk_norm="use_qk_norm", head_norms="stacked"),
-    "cohere2": Decoder(ONE_NORM, windows=partial(stated_period, usual=4)),
+    "cohere2": Decoder(
+        ONE_NORM,
+        windows=cohere_windows,
+        restated=(("use_gated_activation", True), ("use_parallel_block", True)),
+    ),
     "glm": Decoder(out_bias=False),
     "glm4": Decoder((*PRE_NORMS, "post_self_attn_layernorm", "post_mlp_layernorm"), out_bias=False),
-    "exaone4": Decoder(AFTER, qk_norm=True, windows=exaone_windows, restated=(("reorder_qk_norm", True),)),
+    "exaone4": Decoder(
+        AFTER,
+        qk_norm=True,
+        windows=exaone_windows,
+        restated=tuple((field, True) for field in ("reorder_qk_norm", "reorder_and_qk_norm")),
+    ),
     "stablelm": Decoder(
         layer_norm=True,
         qkv_bias="use_qkv_bias",
@@ -410,15 +445,7 @@ DECODERS: dict[str, Decoder] = {
     "persimmon": CLASSIC._replace(rotated=True, qk_norm="qk_layernorm", norm_bias=True),
     "arcee": Decoder(gated=False, check=check_head_width),
     "hunyuan_v1_dense": Decoder(
-        qk_norm=True,
-        check=check_hunyuan,
-        restated=(
-            ("use_qk_norm", True),
-            ("use_cla", False),
-            ("use_rotary_pos_emb", True),
-            ("add_classification_head", False),
-        ),
-        harmless=("cla_share_factor", "dense_list", "num_media_embeds", "org_vocab_size"),
+        qk_norm=True, check=check_hunyuan, restated=OF_HUNYUAN, harmless=BESIDE_HUNYUAN
     ),
     "aria_text": Decoder(mixture=aria, restated=(("mlp_bias", False),), check=check_head_width),
     # text models of vision-language models
@@ -554,7 +581,14 @@ DECODERS: dict[str, Decoder] = {
         restated=(("use_bias", False),),
         in_32_bits=(ROUTER, f"{ROUTER_OF}.e_score_correction_bias"),
     ),
-    "hunyuan_v1_moe": Decoder(qk_norm=True, mixture=hunyuan, in_32_bits=(ROUTER,)),
+    "hunyuan_v1_moe": Decoder(
+        qk_norm=True,
+        mixture=hunyuan,
+        in_32_bits=(ROUTER,),
+        check=check_hunyuan,
+        restated=(*OF_HUNYUAN, ("use_mixed_mlp_moe", True)),
+        harmless=(*BESIDE_HUNYUAN, "anyres_pooling_size"),
+    ),
     "dots1": Decoder(qk_norm=True, windows=late_windows, mixture=dots, dense=first_dense),
 }
 

@@ -220,6 +220,7 @@ def zamba2(config: Config, name: str) -> Model:
         ("attention_head_dim", 2 * width // heads),
         ("kv_channels", width // heads),
         ("num_query_groups", heads),
+        ("use_shared_mlp_adapter", True),
     ):
         config.restates(field, value)
     turns = config.flag("use_mem_rope")
