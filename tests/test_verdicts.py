@@ -432,3 +432,44 @@ def test_a_stage_without_attention_holds_any_number_of_tokens():
         engine="sglang",
     )
     assert 0 < served.kv_pool.tokens < LIMIT
+
+
+MAMBA2 = {  # sizes of state-spaces/mamba2-2.7b, Apache 2.0
+    "model_type": "mamba2",
+    "head_dim": 64,
+    "hidden_size": 2560,
+    "n_groups": 1,
+    "num_heads": 80,
+    "num_hidden_layers": 64,
+    "state_size": 128,
+    "tie_word_embeddings": True,
+    "vocab_size": 50288,
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "unbounded"),
+    [
+        ("Qwen/Qwen3-8B --context 8192 --task embed --engine vllm --on h200", ["max_batch"]),
+        ("config.json --context 4096 --engine sglang --on h100-80g", ["max_context", "tokens"]),
+        ("mistralai/Mistral-7B-v0.1 --context 4096 --engine vllm --on h100-80g", ["max_context"]),
+    ],
+)
+def test_json_has_null_where_memory_sets_no_limit(words, unbounded, capsys, tmp_path, monkeypatch):
+    """And Python a number that compares: the end of the search."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(MAMBA2))
+    assert main(["serve", *words.split(), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    pool = said["pools"][0]["kv_pool"] or {}
+    largest = {"max_context": said["max_context"], "max_batch": said["max_batch"], "tokens": pool["tokens"]}
+    assert [name for name, number in largest.items() if number is None] == unbounded
+    assert all(number < LIMIT for number in largest.values() if number is not None)
+
+
+def test_which_has_null_there_too(capsys):
+    command = ["which", "mistralai/Mistral-7B-v0.1", "--context", "4096", "--engine", "vllm", "--json"]
+    assert main(command) == 0
+    rows = json.loads(capsys.readouterr().out)["machines"]
+    assert None in {one["max_context"] for one in rows}
+    assert all(one["max_context"] is None or one["max_context"] < LIMIT for one in rows)

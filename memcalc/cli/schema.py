@@ -153,6 +153,8 @@ VERSION: Schema = {"const": 1, "description": "the version of this schema"}
 NAME = text("name of the model")
 CLASS_DEFAULTS = many("sizes that the config does not state, with its class's values", {"type": "string"})
 DEFAULTS = many("what was chosen where an option was left open, in words", {"type": "string"})
+NO_LIMIT = "null: memory sets no limit"
+UNBOUNDED = f"{NO_LIMIT}, or there is no machine"
 VERDICT = or_null(
     choice(
         "may_not_fit: with every measured range at its upper end it does not; null where it is not known",
@@ -283,9 +285,9 @@ def pool_of_serve(moments: tuple[str, ...]) -> Schema:
         "bytes": number("bytes"),
         "low_bytes": number("lower end of the range"),
         "high_bytes": number("upper end of the range"),
-        "tokens": number("tokens that it holds, as the engine prints them"),
-        "low_tokens": number("lower end of the range"),
-        "high_tokens": number("upper end of the range"),
+        "tokens": or_null(number(f"tokens that it holds, as the engine prints them; {NO_LIMIT}")),
+        "low_tokens": or_null(number(f"lower end of the range; {NO_LIMIT}")),
+        "high_tokens": or_null(number(f"upper end of the range; {NO_LIMIT}")),
         "concurrency": or_null(number("requests of this context, where it prints them") | {"type": "number"}),
     }
     keys = {
@@ -332,8 +334,10 @@ def answer_of_serve() -> Schema:
         "verdict": VERDICT,
         "cause": CAUSE,
         "remedies": REMEDIES,
-        "max_context": or_null(number("the longest context that fits, bounded by memory alone")),
-        "max_batch": or_null(number("the largest batch that fits, bounded by memory alone")),
+        "max_context": or_null(
+            number(f"the longest context that fits, bounded by memory alone; {UNBOUNDED}")
+        ),
+        "max_batch": or_null(number(f"the largest batch that fits, bounded by memory alone; {UNBOUNDED}")),
         "model_max_context": or_null(number("the model's own limit")),
         "command": text("the engine's own command, quoted for a shell; with --engine-command alone"),
         "lines": line(*moments, least=None),
@@ -395,7 +399,7 @@ def answer_of_which() -> Schema:
         "verdict": choice("may_not_fit: with every measured range at its upper end it does not", *HOLDING),
         "total_bytes": number("what the fullest device holds"),
         "capacity_bytes": number("what a framework can use of one device"),
-        "max_context": number("the longest context that fits, bounded by memory alone"),
+        "max_context": or_null(number(f"the longest context that fits, bounded by memory alone; {NO_LIMIT}")),
     }
     keys = {
         "schema": VERSION,

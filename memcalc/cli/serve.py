@@ -20,6 +20,7 @@ from memcalc.errors import BadInputError
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.plan import plan_fields
+from memcalc.serving.search import limited
 
 if TYPE_CHECKING:
     import argparse
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from memcalc.cli.parser import Parser
     from memcalc.ledger.budget import PoolBudget
     from memcalc.serving.estimate import ServingEstimate
+    from memcalc.serving.search import KVPool
 
 __all__ = ["COMMAND", "fields"]
 
@@ -94,8 +96,8 @@ def fields(served: ServingEstimate) -> dict[str, object]:
         "fits": served.fits,
         "verdict": served.verdict,
         "cause": served.cause,
-        "max_context": served.max_context,
-        "max_batch": served.max_batch,
+        "max_context": limited(served.max_context),
+        "max_batch": limited(served.max_batch),
         "model_max_context": served.model.max_context,
         "lines": [{"pool": pool.name, **line.fields} for pool in budget.pools for line in pool.lines],
     }
@@ -116,8 +118,14 @@ def pool_fields(pool: PoolBudget, served: ServingEstimate) -> dict[str, object]:
         "high_bytes": pool.high_bytes,
         "free_bytes": pool.free_bytes,
         "fits": pool.fits,
-        "kv_pool": kv_pool and kv_pool._asdict(),
+        "kv_pool": kv_pool and pool_in_advance(kv_pool),
     }
+
+
+def pool_in_advance(pool: KVPool) -> dict[str, object]:
+    """Return the pool for the cache; of its numbers of tokens those that memory does not limit are null."""
+    ends = ("tokens", "low_tokens", "high_tokens")
+    return {**pool._asdict(), **{name: limited(getattr(pool, name)) for name in ends}}
 
 
 COMMAND = Command(add, answer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from memcalc.cli.command import Answer, Command, add_source
 from memcalc.cli.options import add_options, options_from
 from memcalc.serving.holding import machines_for
+from memcalc.serving.search import limited
 from memcalc.serving.which_options import WhichOptions
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def fields(found: Machines) -> dict[str, object]:
         "model": found.plan.model.name,
         "engine": found.plan.engine.id,
         "defaults": list(found.plan.defaults),
-        "machines": [one._asdict() for one in found.machines],
+        "machines": [{**one._asdict(), "max_context": limited(one.max_context)} for one in found.machines],
     }
 
 

@@ -12,12 +12,12 @@ import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.config import EMPTY, is_count
 from memcalc.files.config_classes import harmless_fields
-from memcalc.files.readers.heads import with_head_of
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts.plain import Embedding, Norm, Part
 from memcalc.ledger.tensor import Tensor, count
@@ -38,7 +38,7 @@ TOP = ("num_experts_per_tok", "moe_topk", "top_k_experts", "moe_k", "num_experts
 ASIDE = ("quantization_config", "auto_map", "architectures")
 UNDERSTOOD = {"rope_scaling", "rope_parameters", "rope_theta", "text_config", "vision_config", "audio_config"}
 HARMLESS = re.compile(r"_token_(id|index)s?$")
-SEES = re.compile(r"vision|visual|image|audio|multi_modal|mm_proj|aligner|speech")
+SEES = re.compile(r"vision|visual|image|audio|multi_modal|patch_merge|mm_proj|aligner|speech")
 TEXT = ("model.language_model", "language_model")
 LAYER = re.compile(r"^(?:.*?\.)?(?:layers|layer|h|blocks|block)\.(\d+)\.(.+)$")
 STACKED = re.compile(r"\.experts\b|(?:input|output)_linear\.weight$")
@@ -111,7 +111,7 @@ def built_of(transformers: Any, fields: Mapping[str, object], name: str) -> Mode
     said = {key: copy.deepcopy(value) for key, value in fields.items() if key not in ASIDE}
     config = config_of(transformers, said)
     text = config.get_text_config()
-    built = on_meta(transformers, config)
+    built = on_meta(transformers, config, class_named(fields))
     outside, layers, vision, tied = sorted_out(built, text)
     caches, unknown = caches_of(transformers, built, text)
     unknown = "its layers have names that are not understood" if caches and not layers else unknown
@@ -127,13 +127,20 @@ def built_of(transformers: Any, fields: Mapping[str, object], name: str) -> Mode
         class_defaults=tuple(class_defaults(fields, text)),
         via=f"transformers {transformers.__version__}",
         cache_unknown=unknown,
+        headless=built.get_output_embeddings() is None,
     )
     check_count(found, built)
+    return found
+
+
+def class_named(fields: Mapping[str, object]) -> str:
+    """Return the class that a config names first; empty where it names none.
+
+    >>> class_named({"architectures": ["BertModel"]}), class_named({})
+    ('BertModel', '')
+    """
     stated = fields.get("architectures")
-    first = stated[0] if isinstance(stated, list) and stated and isinstance(stated[0], str) else "ForCausalLM"
-    if first.endswith(("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")):
-        return found
-    return with_head_of(found, first, fields)
+    return stated[0] if isinstance(stated, list) and stated and isinstance(stated[0], str) else ""
 
 
 def installed() -> Any:
@@ -259,23 +266,52 @@ def code_of(config_class: type) -> str:
 # The tensors
 
 
-def on_meta(transformers: Any, config: Any) -> Any:
-    """Return the model that writes text, without memory."""
+def on_meta(transformers: Any, config: Any, named: str) -> Any:
+    """Return the model of a class, or where none is named the one that writes text, without memory."""
     import torch
 
+    built = named_class(transformers, config, named) if named else writer_of(transformers, config)
+    try:
+        with torch.device("meta"):
+            model = built(dtype=torch.bfloat16)
+    except Exception as error:  # noqa: BLE001 (each class refuses in its own way)
+        given = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        expected = f"{named} of {type(config).__name__}" if named else f"a model of {type(config).__name__}"
+        expected += "" if named else " that writes text"
+        raise BadInputError("model_type", expected, given, "another way to it is not known") from None
+    model.tie_weights()
+    return model.train(mode=False)
+
+
+def writer_of(transformers: Any, config: Any) -> Any:
+    """Return what builds the class of a config that writes text."""
     auto, image_text = transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText
     sees = "vision_config" in config.sub_configs  # the class for text alone would leave the tower out
     if type(config) in image_text._model_mapping and (sees or type(config) not in auto._model_mapping):  # noqa: SLF001
         auto = image_text  # (there is no other list of them)
-    try:
-        with torch.device("meta"):
-            model = auto.from_config(config, dtype=torch.bfloat16)
-    except Exception as error:  # noqa: BLE001 (each class refuses in its own way)
-        given = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        expected = f"a model of {type(config).__name__} that writes text"
-        raise BadInputError("model_type", expected, given, "another way to it is not known") from None
-    model.tie_weights()
-    return model.train(mode=False)
+    return partial(auto.from_config, config)
+
+
+def named_class(transformers: Any, config: Any, named: str) -> Any:
+    """Return what builds a class by its name: its pooler and head are no other class's.
+
+    Raises:
+        BadInputError: transformers has no such class of models, or it is another type's.
+
+    """
+    found: Any = getattr(transformers, named, None)
+    takes = getattr(found, "config_class", None)
+    is_model = inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel)
+    if not is_model or takes is None:
+        expected = f"a class of models that transformers {transformers.__version__} has"
+        remedy = "its own code is not run; its .safetensors or .gguf alone gives the weights"
+        raise BadInputError("architectures", expected, named, remedy)
+    fitting = next((one for one in (config, config.get_text_config()) if isinstance(one, takes)), None)
+    if fitting is None:
+        expected = f"a class of {config.model_type}, as model_type says"
+        remedy = "correct whichever of the two is wrong"
+        raise BadInputError("architectures", expected, named, remedy)
+    return partial(found._from_config, fitting)  # noqa: SLF001 (as the automatic classes call it)
 
 
 def written(model: Any) -> tuple[dict[str, Any], dict[int, str]]:
@@ -442,8 +478,8 @@ def remembered(model: Any) -> list[tuple[Remembered, ...]]:
             out = model(input_ids=ids, use_cache=True)
         held = getattr(out, "past_key_values", None)
         held = getattr(out, "cache_params", None) if held is None else held
-        if held is None:
-            raise BadInputError("cache", "a cache object", "none", "")
+        if held is None:  # of an encoder, or of a class that keeps it for itself
+            raise BadInputError("cache", "a cache from its class", "none was", "")
         beside = beside_layers(held)
         passes.append([[*tensors_of(layer), *beside[place]] for place, layer in enumerate(held.layers)])
     return [

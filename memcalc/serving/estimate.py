@@ -225,12 +225,18 @@ class ServingEstimate(Shown):
 
     @cached_property
     def max_context(self) -> int | None:
-        """The longest context that fits with this batch, bounded by memory alone; None without a machine."""
+        """The longest context that fits with this batch, bounded by memory alone; None without a machine.
+
+        Where memory sets no limit it is the end of the search, 2^40 or more, and null in JSON.
+        """
         return None if self.plan.machine is None else self.search.max_context()
 
     @cached_property
     def max_batch(self) -> int | None:
-        """The most sequences that fit at this context, bounded by memory alone; None without a machine."""
+        """The most sequences that fit at this context, bounded by memory alone; None without a machine.
+
+        Where memory sets no limit it is the end of the search, 2^40 or more, and null in JSON.
+        """
         return None if self.plan.machine is None else self.search.max_batch()
 
     @cached_property
@@ -263,13 +269,13 @@ def notes(served: ServingEstimate) -> Iterator[str]:
         left = served.kv_pool
         span = f"({left.low_tokens:,} to {left.high_tokens:,})"
         span += "" if left.concurrency is None else f", {left.concurrency:,.2f} requests of this context"
-        tokens = "any number of tokens" if left.tokens == LIMIT else f"{left.tokens:,} tokens {span}"
+        tokens = "any number of tokens" if left.tokens >= LIMIT else f"{left.tokens:,} tokens {span}"
         yield f"pool for the KV cache {gib(left.bytes)} a device: {tokens}"
     if served.plan.machine is not None:
         limit = served.model.max_context
         own = "" if limit is None else f"; the model's own limit is {limit:,} tokens"
         longest, most = (
-            "any" if number == LIMIT else f"{number or 0:,}"
+            "any" if (number or 0) >= LIMIT else f"{number or 0:,}"
             for number in (served.max_context, served.max_batch)
         )
         yield f"largest context {longest}, largest batch {most} (memory alone{own})"

@@ -28,7 +28,10 @@ SHOWN = 9  # rows at a prompt
 
 
 class Holding(NamedTuple):
-    """So many machines of an id hold a plan: what the fullest device holds, and the longest context."""
+    """So many machines of an id hold a plan: what the fullest device holds, and the longest context.
+
+    Where memory sets no limit `max_context` is the end of the search, 2^40 or more, and null in JSON.
+    """
 
     id: str
     count: int  # type: ignore[assignment]  # the word of every machine, and no tuple's
@@ -57,7 +60,7 @@ class Machines:
         width = max(len(one.id) for one in self.machines) + 4
         yield f"  {'machine':<{width}} {'a device holds':>14} {'of':>12} {'tokens left':>13}  verdict"
         for one in self.machines:
-            left = "any" if one.max_context == LIMIT else f"{one.max_context - plan.context:,}"
+            left = "any" if one.max_context >= LIMIT else f"{one.max_context - plan.context:,}"
             sizes = f"{gib(one.total_bytes):>14} {gib(one.capacity_bytes):>12}"
             yield f"  {f'{one.count}x {one.id}':<{width}} {sizes} {left:>13}  {VERDICTS[one.verdict]}"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from memcalc.serving.plan import ServingPlan
     from memcalc.serving.stage import LoadedStage
 
-__all__ = ["LIMIT", "KVPool", "Search", "largest", "largest_fitting"]
+__all__ = ["LIMIT", "KVPool", "Search", "largest", "largest_fitting", "limited"]
 
 CACHES = ("kv_cache", "state")
 LIMIT = 2**40  # where a search ends: with windows in all layers more tokens need no more memory
@@ -40,7 +40,8 @@ class KVPool(NamedTuple):
 
     `tokens` are what the engine prints: those of one sequence in whole blocks, the model's own limit aside,
     or, where windows have blocks too, those of as many requests as fit. `concurrency` is how many requests of
-    the plan's context that are; None of an engine that does not print it.
+    the plan's context that are; None of an engine that does not print it. Where tokens take none of the pool,
+    `tokens` are 2^40 or more: JSON has null there.
     """
 
     bytes: Amount
@@ -420,6 +421,17 @@ def largest_in(left: Callable[[int], int], far: int = 2**20) -> int:
             break
         start = max(1, start + left(start) // slope)
     return largest(lambda number: left(number) >= 0, start=start)
+
+
+def limited(number: int | None) -> int | None:
+    """Return a largest number as JSON has it: None where memory sets no limit, or where none was asked for.
+
+    In Python such numbers are the end of the search, 2^40 or more, and compare as numbers do.
+
+    >>> limited(40_960), limited(2**40), limited(None)
+    (40960, None, None)
+    """
+    return None if number is None or number >= LIMIT else number
 
 
 def largest(fits: Callable[[int], bool], limit: int = LIMIT, start: int = 1) -> int:

@@ -31,6 +31,7 @@ ASK = """async asked => {
     await new Promise(done => setTimeout(done));
     for (const [name, value] of Object.entries(asked)) form.elements[name].value = value;
     form.dispatchEvent(new Event('input'));
+    const bounded = number => Number(number) >= MEMCALC.limit ? null : Number(number);  // as --json has it
     const rows = form.querySelectorAll('tbody tr');
     const room = form.querySelector('.room').dataset;
     return {
@@ -40,7 +41,7 @@ ASK = """async asked => {
         verdict: form.querySelector('.verdict').dataset.verdict,
         remedies: [...form.querySelectorAll('.remedies code')].map(code => code.textContent),
         bytes: Object.fromEntries([...rows].map(row => [row.className, Number(row.dataset.bytes)])),
-        max_context: Number(room.maxContext), max_batch: Number(room.maxBatch),
+        max_context: bounded(room.maxContext), max_batch: bounded(room.maxBatch),
     };
 }"""
 

@@ -29,6 +29,25 @@ FALCON = {  # sizes of tiiuae/falcon-7b's config.json, Apache 2.0
 }
 
 
+LARGE = {  # sizes of google-bert/bert-large-uncased's config.json, Apache 2.0
+    "model_type": "bert",
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "max_position_embeddings": 512,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "vocab_size": 30522,
+}
+M3 = {  # sizes of BAAI/bge-m3's config.json, MIT
+    **LARGE,
+    "model_type": "xlm-roberta",
+    "max_position_embeddings": 8194,
+    "type_vocab_size": 1,
+    "vocab_size": 250002,
+}
+MODERN = {"model_type": "modernbert", "hidden_size": 768, "num_hidden_layers": 22, "vocab_size": 50368}
+
+
 @pytest.mark.sampled
 @pytest.mark.parametrize("kind", [kind for kind in DRAWN if kind != "kimi_k2"])
 def test_the_same_as_a_reader(kind):
@@ -45,8 +64,9 @@ def test_the_same_as_a_reader(kind):
 
 
 @pytest.fixture
-def falcon(tmp_path):
-    """A config.json of a type without a reader."""
+def falcon(tmp_path, monkeypatch):
+    """A config.json, as if its type had no reader."""
+    monkeypatch.setattr("memcalc.files.readers.has_reader", lambda _type: False)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(FALCON))
     return path
@@ -102,6 +122,31 @@ def test_heads_follow_the_class():
     assert bare.headless
     scored = by_transformers({**FALCON, "architectures": ["FalconForSequenceClassification"]}, "small")
     assert scored.parameters == bare.parameters + 2 * 4544
+
+
+@pytest.mark.parametrize(
+    ("fields", "named", "parameters"),
+    [
+        (LARGE, "BertModel", 335_141_888),
+        (LARGE, "BertForSequenceClassification", 335_143_938),
+        (LARGE, "BertForMaskedLM", 335_174_458),
+        ({"model_type": "bert", "hidden_size": 768}, "BertModel", 109_482_240),
+        (M3, "XLMRobertaModel", 567_754_752),
+        (MODERN, "ModernBertForSequenceClassification", 149_606_402),
+    ],
+)
+def test_the_class_that_the_file_names(fields, named, parameters):
+    """Encoders have a pooler or a head of their own, which no class that writes text has."""
+    found = by_transformers({**fields, "architectures": [named]}, "small")
+    assert found.parameters == parameters
+    assert found.headless == (named != "BertForMaskedLM")
+    assert found.cache_unknown == "a cache from its class was expected, and none was found"
+
+
+@pytest.mark.parametrize("named", ["NewBertModel", "AutoModel", "BertConfig", "pipeline", "GPT2Model"])
+def test_another_class_is_refused_by_name(named):
+    with pytest.raises(BadInputError, match=rf"^architectures: expected a class .*'{named}'"):
+        by_transformers({**LARGE, "architectures": [named]}, "small")
 
 
 def test_a_reader_comes_first():
