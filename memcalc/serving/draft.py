@@ -145,7 +145,7 @@ def drafted(
     own = len(model.mtp) if kind == MTP and engine.id == "vllm" else None  # its n_predict
     tokens = options.draft_tokens or known[kind] or own
     if ranks.pp > 1 and kind != MTP and engine.id in SPREAD:
-        parts = zip(stages(model, ranks.pp), stages(found.model, ranks.pp), strict=True)
+        parts = zip(stages(model, ranks), stages(found.model, ranks), strict=True)
         found = found._replace(shares=tuple(parts))
     return found._replace(tokens=tokens)
 

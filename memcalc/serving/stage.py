@@ -121,7 +121,7 @@ def placed_stages(plan: ServingPlan) -> Iterator[tuple[Model, Device | None]]:
     model, machine = plan.model, plan.machine
     if machine is None or not plan.layers_by_device:
         device = None if machine is None else machine.device
-        yield from ((stage, device) for stage in stages(model, plan.parallelism.pp))
+        yield from ((stage, device) for stage in stages(model, plan.parallelism))
         return
     depth, first = len(model.layers), 0
     joined = model.tied and plan.engine.head_by_embedding
@@ -421,5 +421,5 @@ def added_host_lines(plan: ServingPlan) -> Iterator[Line]:
     if "cpu_offload_gb" in plan.engine_options and plan.engine.uses_host(plan.engine_options):
         from memcalc.serving.host_offload import host_offload_lines
 
-        ranks = (rank_context(plan, stage) for stage in stages(plan.model, plan.parallelism.pp))
+        ranks = (rank_context(plan, stage) for stage in stages(plan.model, plan.parallelism))
         yield from host_offload_lines(ranks, plan.engine_options)

@@ -10,6 +10,7 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe, keeps_state
 from memcalc.ledger.tensor import OUT, ceil_div, least, product
+from memcalc.serving.parallelism import with_copied_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ __all__ = [
     "cuda_evidence",
     "last_logits",
     "measured_line",
+    "refuse_copied_formats",
     "refuse_cut_blocks",
     "refuse_states",
     "refuse_uneven",
@@ -458,7 +460,7 @@ def refuse_uneven(model: Model, parallelism: ServingParallelism, engine: str, *,
                 heads["query heads"] = part.heads
             if is_gqa(part) and not (replicates and cuts % part.kv_heads == 0):
                 heads["key/value heads"] = part.kv_heads
-            widths = sharded_widths(part, parallelism)
+            widths = sharded_widths(part, parallelism, copies=replicates)
             if not any(one.field == "--tp" for one in faults.found):
                 faults.of(refuse_remainder, heads, cuts, engine)
                 ranks = parallelism.expert_tp if is_moe(part) else parallelism.tp
@@ -477,14 +479,15 @@ def refuse_remainder(counts: Mapping[str, int], ranks: int, engine: str) -> None
             raise BadInputError("--tp", expected, ranks, f"{engine} cuts them whole; choose another tp")
 
 
-def sharded_widths(part: Part, parallelism: ServingParallelism) -> dict[str, int]:
+def sharded_widths(part: Part, parallelism: ServingParallelism, *, copies: bool) -> dict[str, int]:
     """Return the widths of a feed-forward part that tensor-parallel ranks share."""
     if is_moe(part):
         return {"numbers of an expert's width": part.expert_width} if parallelism.ep == 1 else {}
     groups = getattr(part, "ssm_groups", None)
-    if groups is not None:  # of one group every rank has a copy, in engines that know how
-        heads: int = part.ssm_heads  # type: ignore[attr-defined]
-        return {"heads of a state space model": heads, "groups of heads that share its inputs": groups}
+    if groups is not None:
+        heads = {"heads of a state space model": part.ssm_heads}  # type: ignore[attr-defined]
+        alone = copies and groups == 1  # every rank has a copy of the only one
+        return heads if alone else {**heads, "groups of heads that share its inputs": groups}
     width = getattr(part, "ffn_width", None)
     return {} if width is None else {"numbers of the feed-forward width": width}
 
@@ -504,7 +507,8 @@ def refuse_cut_blocks(
         BadInputError: a rank's rows or columns are no multiple of the block that shares a scale.
 
     """
-    for tensor in model.weights() if parallelism.tp * parallelism.expert_tp > 1 else ():
+    whole = with_copied_groups(model, parallelism.tp)
+    for tensor in whole.weights() if parallelism.tp * parallelism.expert_tp > 1 else ():
         form = rule(tensor)
         if form.is_plain or tensor.shard_axis is None or form.id in padded:
             continue
@@ -517,6 +521,22 @@ def refuse_cut_blocks(
             given = f"{ranks}, a share of {size}"
             remedy = f"{engine} does not cut the blocks of {form.id}; use fewer ranks, or --ep for experts"
             raise BadInputError("--tp", expected, given, remedy)
+
+
+def refuse_copied_formats(model: Model, parallelism: ServingParallelism, rule: Rule, engine: str) -> None:
+    """Refuse quantised weights where ranks copy the only group of heads of a state space model.
+
+    Source: sgl-project/sglang, srt/layers/attention/mamba/mamba.py: an assertion, read 2026-12.
+
+    Raises:
+        BadInputError: there are some.
+
+    """
+    whole = with_copied_groups(model, parallelism.tp)
+    if whole is not model and not all(rule(tensor).is_plain for tensor in model.weights()):
+        expected = "1 for a quantised model all of whose Mamba-2 heads share one group"
+        remedy = f"{engine} copies the group for each rank in 16 bits alone"
+        raise BadInputError("--tp", expected, parallelism.tp, remedy)
 
 
 def refuse_states(model: Model, engine: str) -> None:

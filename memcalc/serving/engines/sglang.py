@@ -33,6 +33,7 @@ from memcalc.serving.engines.base import (
     cuda_evidence,
     last_logits,
     measured_line,
+    refuse_copied_formats,
     refuse_cut_blocks,
     refuse_uneven,
 )
@@ -70,7 +71,7 @@ from memcalc.serving.engines.states import (
     state_bits,
     without_tables,
 )
-from memcalc.serving.parallelism import ServingParallelism
+from memcalc.serving.parallelism import ServingParallelism, with_copied_groups
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -223,6 +224,7 @@ class SGLang(Engine):
         """
         refuse_uneven(model, parallelism, self.id, replicates=True)
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({"mxfp4"}))
+        refuse_copied_formats(model, parallelism, rule, self.title)
         if parallelism.attention_dp > 1:
             self.refuse_uncopied(model)
         self.refuse_unknown_pools(model)
@@ -294,7 +296,7 @@ class SGLang(Engine):
         if not self.since(0, 5, 3):
             expected, remedy = "0.5.3 or newer for a model with states", "name a later one"
             raise BadInputError("--engine-version", expected, self.release, remedy)
-        refuse_cut_states(model, ranks.attention_tp, self.id)
+        refuse_cut_states(with_copied_groups(model, ranks.tp), ranks.attention_tp, self.id)
         usual = 0.9 if self.since(0, 5, 4) else 0.2
         return {RATIO: usual, **options}  # type: ignore[dict-item]
 

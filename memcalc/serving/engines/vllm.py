@@ -15,7 +15,7 @@ from memcalc.data.units import GIB
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.ledger.tensor import ceil_div, least
-from memcalc.serving.engines.base import Engine, refuse_cut_blocks, refuse_uneven
+from memcalc.serving.engines.base import Engine, refuse_copied_formats, refuse_cut_blocks, refuse_uneven
 from memcalc.serving.engines.compressed import BYTES, POOLED, is_compressed
 from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
 from memcalc.serving.engines.shared import absorbed_copies, rotary_table, weight_rounding
@@ -251,7 +251,9 @@ class VLLM(Engine):
         """Refuse ranks that do not divide heads, widths, experts or blocks, stages that part borrowers."""
         refuse_uneven(model, parallelism, self.id, replicates=True)
         refuse_cut_blocks(model, parallelism, rule, self.id, padded=frozenset({MXFP4}))
-        refuse_parted_borrowers(model, parallelism.pp, self.id)
+        if not self.since(0, 32):  # where it was read that it copies them, too
+            refuse_copied_formats(model, parallelism, rule, f"{self.title} {self.release}")
+        refuse_parted_borrowers(model, parallelism, self.id)
         from memcalc.serving.engines.vllm_windows import refuse_uneven_heads
 
         refuse_uneven_heads(model, self.id)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts import Part
     from memcalc.ledger.parts.plain import Kept
     from memcalc.ledger.tensor import Tensor
+    from memcalc.serving.parallelism import ServingParallelism
 
 __all__ = [
     "Request",
@@ -109,7 +110,7 @@ def refuse_unequal_pages(model: Model, engine: str) -> None:
         raise BadInputError(f"--engine {engine}", "layers whose tokens take the same bytes", given, remedy)
 
 
-def refuse_parted_borrowers(model: Model, pp: int, engine: str) -> None:
+def refuse_parted_borrowers(model: Model, ranks: ServingParallelism, engine: str) -> None:
     """Refuse stages with layers that borrow the cache of a layer on an earlier stage.
 
     Source: vllm-project/vllm, layers/attention/attention.py, validate_kv_sharing_target: a server does not
@@ -119,7 +120,7 @@ def refuse_parted_borrowers(model: Model, pp: int, engine: str) -> None:
         BadInputError: there are such layers.
 
     """
-    for number, stage in enumerate(stages(model, pp) if pp > 1 else (), start=1):
+    for number, stage in enumerate(stages(model, ranks) if ranks.pp > 1 else (), start=1):
         lending: set[object] = set()
         for part in (part for layer in stage.layers for _, part in layer.parts):
             if not getattr(part, "borrows", False):
@@ -127,7 +128,7 @@ def refuse_parted_borrowers(model: Model, pp: int, engine: str) -> None:
             elif part.window not in lending:  # type: ignore[attr-defined]
                 expected = f"no stage that borrows the cache of an earlier one (stage {number} does)"
                 remedy = f"{engine} shares a cache within a stage alone: use a smaller pp"
-                raise BadInputError("--pp", expected, pp, remedy)
+                raise BadInputError("--pp", expected, ranks.pp, remedy)
 
 
 def group_size(counts: list[int], quarters: int = 6) -> int:

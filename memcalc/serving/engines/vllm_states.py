@@ -19,7 +19,7 @@ from memcalc.ledger.parts.kinds import is_mla, keeps_state
 from memcalc.ledger.tensor import Tensor, ceil_div
 from memcalc.serving.engines.states import refuse_cut_states
 from memcalc.serving.engines.vllm_pool import group_size, kinds_of, missing_layers
-from memcalc.serving.parallelism import stages
+from memcalc.serving.parallelism import stages, with_copied_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,7 +99,7 @@ def laid_out(
         BadInputError: this version has no pages for states, or ranks or stages do not divide the layers.
 
     """
-    engine = rules.engine
+    engine, model = rules.engine, with_copied_groups(model, ranks.tp)
     refuse_release(engine, options)
     refuse_shares(engine, model, ranks, rules.quarters)
     caching = options.get("prefix_caching", engine.since(0, 28))
@@ -204,7 +204,7 @@ def refuse_shares(engine: Engine, model: Model, ranks: ServingParallelism, quart
     def size_of(kinds: dict[object, int]) -> int:
         return group_size(list(kinds.values()), quarters)
 
-    for stage in stages(model, ranks.pp) if ranks.pp > 1 else ():
+    for stage in stages(model, ranks) if ranks.pp > 1 else ():
         mine = kinds_of(stage)
         even = {kind: number * ranks.pp for kind, number in mine.items()} == whole
         if not even or size_of(mine) * ranks.pp != size_of(whole):
