@@ -81,7 +81,8 @@ class RefusalError(MemcalcError):
     def __str__(self) -> str:
         every = (self, *self.others)
         line, limit = "; ".join(one.line for one in every), max(one.limit for one in every)
-        if len(line) <= limit or len(every) == 1:
+        alike = limit == LONGEST_OF_A_FILE and len({(one.expected, one.step) for one in every}) == 1
+        if len(every) == 1 or (len(line) <= limit and not alike):
             return line
         if limit == LONGEST_OF_A_FILE and len({one.expected for one in every}) == 1:
             return self.together(limit)
@@ -115,11 +116,16 @@ class RefusalError(MemcalcError):
                 said[place] = shortened(said[place], max(LEAST[place], len(said[place]) - excess))
         return joined(*said)
 
+    @property
+    def step(self) -> str:
+        """What to do, without the field's name."""
+        return self.remedy.replace(self.field, "each")
+
     def together(self, limit: int) -> str:
         """Return the line that says several faults of one kind, as many by name as it has room for."""
         every = (self, *self.others)
         named = [shortened(f"{one.field} {shown(one.given, 20)}", LEAST[0]) for one in every]
-        remedy = shortened(min((one.remedy.replace(one.field, "each") for one in every), key=len), LEAST[1])
+        remedy = shortened(min((one.step for one in every), key=len), LEAST[0] + LEAST[1])
         while True:
             more = len(every) - len(named)
             rest = f" and {more} more" if more else ""

@@ -622,3 +622,27 @@ def test_errors_keep_their_facts_and_travel_between_processes():
                 "say a or b",
             )
             assert str(one) == "--on: expected one of a, b, given 'c'; say a or b"
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        ("llama", "or download its config.json"),
+        ("m.pt", "give the model's folder or config.json"),
+        ("model.bin", "give the model's folder or config.json"),
+        ({"architectures": ["Qwen3Foo"]}, "to count the rest"),
+        ({"surprise": 7, "wonder": 8}, "each may change memory; remove it if it cannot"),
+    ],
+    ids=str,
+)
+def test_what_to_do_is_never_cut(given, ends, tmp_path, monkeypatch, refusal):
+    """The list before it is; a sentence that holds for several fields is said once."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.pt", "model.bin"):
+        (tmp_path / name).write_bytes(b"")
+    if isinstance(given, dict):
+        (tmp_path / "changed.json").write_text(json.dumps({**QWEN3, **given}), encoding="utf-8")
+    line = refusal("model", "changed.json" if isinstance(given, dict) else given)
+    assert line.rstrip().endswith(ends)
+    assert len(line.removeprefix("memcalc: error: ").rstrip()) <= 300
+    assert line.count("may change memory") <= 1

@@ -63,7 +63,9 @@ def refuse_missing(option: Option) -> NoReturn:
         BadInputError: always.
 
     """
-    raise BadInputError(option.flag, expectation(option)[0], NOTHING, f"add it: {option.meaning}")
+    raise BadInputError(
+        option.flag, expectation(option)[0], NOTHING, f"add it: {option.meaning.partition(';')[0]}"
+    )
 
 
 def argument(option: Option) -> tuple[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ __all__ = ["canonical_name", "catalogue", "nearest_names", "record", "relatives"
 RECORD_FIELDS = {"id", "config", "source", "date"}
 VARIANTS = {"base", "pt", "instruct", "it", "chat", "hf", "meta"}  # words of names that change no shape
 MOST_OFFERED = 8  # names that a question offers at most
+LONGEST_OFFER = 100  # characters that they take at most
 OPTIONAL_FIELDS = {"aliases", "note", "scale_bits"}
 
 
@@ -118,6 +119,8 @@ def nearest_names(text: str) -> str:
     offered = (begun or of_its_size(wanted) or alike(wanted, catalogue()))[:MOST_OFFERED]
     if "/" not in whole:
         offered = [name.partition("/")[2] for name in offered]
+    while len(offered) > 1 and len(" or ".join(offered)) > LONGEST_OFFER:
+        offered.pop()  # what to do if none is meant stands behind it, and is not cut
     return f"did you mean {' or '.join(offered)}?" if offered else ""
 
 

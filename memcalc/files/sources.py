@@ -144,6 +144,15 @@ def config_file(text: str) -> Source | None:
     return Source(text, read_config(text), text)
 
 
+def pickled_file(text: str) -> Source | None:
+    """Refuse weights that PyTorch pickled: to read them is to run them."""
+    if text.endswith((".bin", ".pt", ".pth", ".ckpt")) and (os.path.isfile(text) or not is_repository(text)):
+        expected = "a config.json, or weights in .safetensors or .gguf"
+        remedy = "PyTorch's .bin and .pt files are not read: give the model's folder or config.json"
+        raise BadInputError("SOURCE", expected, text, remedy)
+    return None
+
+
 def hub_repository(text: str) -> Source | None:
     """Recognise a repository of the Hub; where there is none, the nearest catalogue names come first."""
     if not is_repository(text):
@@ -164,6 +173,7 @@ RECOGNISERS: tuple[Callable[[str], Source | None], ...] = (  # the first that kn
     folder,
     safetensors_file,
     gguf_file,
+    pickled_file,
     config_file,
     relative,
     hub_repository,

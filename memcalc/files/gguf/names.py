@@ -273,7 +273,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         **dict.fromkeys(("gemma4", "gemma4_text"), Architecture("gemma4", GEMMA4, windows=True)),
         "glm4_moe": Architecture("glm4moe", {**COMMON, **EXPERTS, **BEHIND, **PREDICTING}, predicts=True),
     },
-    remedy="its names in GGUF are not known: add them to memcalc/files/gguf/names.py, or leave GGUF aside",
+    remedy="its names in GGUF are not known, so no GGUF of it is counted; --engine transformers answers",
     offers=False,
 )
 
@@ -315,7 +315,7 @@ def translated(model_type: str, name: str) -> str:
     words = ARCHITECTURES[model_type].words
     fitting = [ours for ours in words if name.startswith(ours)]
     if not fitting:
-        expected, remedy = "a tensor with a name in GGUF", "add it to memcalc/files/gguf/names.py"
+        expected, remedy = "a tensor with a name in GGUF", "--engine transformers answers"
         raise BadInputError(f"model_type {model_type}", expected, name, remedy)
     ours = max(fitting, key=len)
     return words[ours] + name.removeprefix(ours)

@@ -75,7 +75,8 @@ def with_head_of(model: Model, named: str, fields: Mapping[str, object]) -> Mode
     """
     ending = next((one for one in HEADS if named.endswith(one)), None)
     if ending is None or (ending == "Model" and any(word in named for word in NOT_BARE)):
-        expected = f"a class whose end is known: ...{', ...'.join(('ForCausalLM', *HEADS))}"
+        short = (one for one in HEADS if not one.startswith("Qwen2"))  # all of them leave no room to say more
+        expected = f"a class whose end is known: ...{', ...'.join(('ForCausalLM', *short))}"
         remedy = "its head is not understood; name the class without it, ...Model, to count the rest"
         raise BadInputError("architectures", expected, named, remedy)
     bare = headless(model)

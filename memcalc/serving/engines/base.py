@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 OWN_OPTIONS = "`memcalc list engines --json` shows each engine's own"
+MOST_SHOWN = 6  # of an engine's options, in an error
 ALWAYS = ("load", "prefill", "decode")
 WHILE_SERVING = ("prefill", "decode")
 
@@ -194,8 +195,9 @@ class Engine(ABC):
         found: dict[str, int] = {}
         for key, value in given.items():
             if key not in self.defaults:
-                known = ", ".join(self.defaults)
-                expected = f"one of {known}" if known else f"none: {self.id} has no options"
+                expected = (
+                    f"one of {some(self.defaults)}" if self.defaults else f"none: {self.id} has no options"
+                )
                 remedy = nearest(key, self.defaults, "--engine-option") or OWN_OPTIONS
                 raise UnknownNameError("--engine-option", expected, key, remedy)
             found[key] = checked_value(f"--engine-option {key}", value, self.defaults[key])
@@ -374,6 +376,16 @@ class Engine(ABC):
     def host_lines(self, model: Model, options: Mapping[str, int]) -> Iterator[Line]:
         """Yield what the engine needs in the host's memory on top of weights and cache."""
         yield from ()
+
+
+def some(names: Collection[str]) -> str:
+    """Return names in words, and of many the first: what to do about them stands behind.
+
+    >>> some("ab"), some("abcdefgh")
+    ('a, b', 'a, b, c, d, e, f and 2 more')
+    """
+    more = len(names) - MOST_SHOWN
+    return ", ".join(list(names)[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def checked_value(field: str, value: object, default: int) -> int:
