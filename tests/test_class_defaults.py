@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from memcalc.__main__ import main
 from memcalc.errors import MemcalcError
 from memcalc.files.readers import INSIDE, READERS, read
 from memcalc.files.tensor_names import header
@@ -94,12 +95,14 @@ def test_what_was_not_asked_says_why():
         ("longcat_flash", "transformers", "matrices for experts that compute nothing"),
     ],
 )
-def test_an_engine_that_keeps_something_else_is_refused(name, engine, why, tmp_path):
+def test_an_engine_that_keeps_something_else_is_refused(name, engine, why, tmp_path, capsys):
     """Another engine answers: LongCat-Flash's published size in vLLM, MiMo's own cache in transformers."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": name}), encoding="utf-8")
     with pytest.raises(MemcalcError, match=why):
         serve(path, context=64, engine=engine)
+    assert main(["model", str(path), "--engine", engine]) == 2
+    assert why in capsys.readouterr().err
     other = serve(path, context=64, engine="vllm" if engine == "transformers" else "transformers")
     sizes = {"longcat_flash": 560_664_958_976 + 28 * 768, "mimo_v2_flash": 308_778_768_832 + 47 * 256}
     assert other.model.parameters + other.model.buffer_values == sizes[name]

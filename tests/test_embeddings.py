@@ -156,3 +156,30 @@ def test_what_is_refused(config) -> None:
         serve("Qwen/Qwen3-8B", context=512, task="embed", draft="Qwen/Qwen3-0.6B", **NEW)  # type: ignore[arg-type]
     with pytest.raises(MemcalcError, match="--task"):
         serve("Qwen/Qwen3-8B", context=512, task="rank")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"architectures": ["LlamaMoEForCausalLM"]}, "MoE"),
+        ({"architectures": ["MedusaLlamaForCausalLM"]}, "Medusa"),
+        ({"architectures": ["EagleModel"]}, "Eagle"),
+        ({"architectures": ["LlamaMambaForCausalLM"]}, "Mamba"),
+        ({"architectures": ["LlamaLoRAForCausalLM"]}, "LoRA"),
+        ({"architectures": ["MyVLForCausalLM"]}, "VL"),
+        ({"auto_map": {"AutoModelForCausalLM": "modeling.LlamaForCausalLMEagle"}}, "Eagle"),
+    ],
+)
+def test_a_class_that_speaks_of_other_parts_is_refused(fields, named) -> None:
+    """Its tensors are nobody's; another unknown class is named in the answer."""
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    llama = {"model_type": "llama", "vocab_size": 10, **sizes}
+    with pytest.raises(MemcalcError, match=rf"expected a class of llama without {named}, which its reader"):
+        memcalc.read({**llama, **fields})
+    same = {"architectures": ["MyOwnForCausalLM"], "auto_map": {"AutoConfig": "configuration_moe.MoEConfig"}}
+    assert memcalc.read({**llama, **same}).not_read == ("architectures 'MyOwnForCausalLM'",)
+
+
+def test_a_mixture_may_have_a_mixtures_class() -> None:
+    fields = {**source("Qwen/Qwen3-30B-A3B").fields, "architectures": ["MyMoEForCausalLM"]}
+    assert memcalc.read(fields).not_read == ("architectures 'MyMoEForCausalLM'",)

@@ -407,3 +407,21 @@ def test_gptqmodels_dynamic_names_what_stays_or_has_other_bits():
 def test_what_is_not_understood_of_them_is_refused(stated, says):
     with pytest.raises((BadInputError, LookupError), match=says):
         size_with(MOE, stated)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "none"),
+    [
+        ("num_nextn_predict_layers", 2, 0),
+        ("num_nextn_predict_layers", 1, 0),
+        ("pruned_heads", {"0": [1, 2]}, {}),
+        ("add_cross_attention", True, False),
+        ("is_encoder_decoder", True, False),
+    ],
+)
+def test_fields_of_other_tensors_are_refused_where_nobody_counts_them(field, value, none) -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    llama = {"model_type": "llama", "vocab_size": 10, **sizes}
+    with pytest.raises(BadInputError, match=rf"^{field}: expected only fields that the reader of llama"):
+        read({**llama, field: value})
+    assert read({**llama, field: none}).not_read == ()

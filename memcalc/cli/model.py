@@ -65,6 +65,10 @@ def growth_with(model: Model, name: str) -> dict[str, int]:
     """Return what a token and a sequence leave behind as an engine allocates it, on one device.
 
     Of a pool of states it is what one more sequence takes of it.
+
+    Raises:
+        BadInputError: the engine does not serve such a model, or holds other weights than its files have.
+
     """
     from memcalc.ledger.formats import FORMATS
     from memcalc.serving.engines import engine
@@ -72,6 +76,7 @@ def growth_with(model: Model, name: str) -> dict[str, int]:
 
     one, alone, form = engine(name), ServingParallelism(), FORMATS["bf16"]
     prepared = one.prepare(model)
+    one.check(prepared, alone, lambda _tensor: form)
     options = one.laid_out(prepared, (form, form), alone, one.options({}, None, alone))
     first, two = (
         cache_growth(prepared, one.kept, one.cache(prepared, batch, model.period, options))

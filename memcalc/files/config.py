@@ -230,7 +230,13 @@ class Config:
         for field, value in self.fields.items():
             if self.says_nothing(field, value):
                 continue
-            if self.declared is None or value is True or isinstance(value, list | dict) or is_count(value):
+            if (
+                field in OTHER_TENSORS
+                or self.declared is None
+                or value is True
+                or isinstance(value, list | dict)
+                or is_count(value)
+            ):
                 faults.of(self.refuse_unread, field, value)
             named.append(f"{shortened(field, 60)} {shown(value)}")
         for outer, config in self.inside:
@@ -259,13 +265,18 @@ class Config:
     def says_nothing(self, field: str, value: object) -> bool:
         """Whether a field was read, says "none", stands at its class's default, or cannot change memory."""
         name = self.aliases.get(field, field)
-        if name in self.read or value in EMPTY or field in harmless_fields() or field.endswith(TOKENS):
+        if name in self.read or value in EMPTY:
+            return True
+        if field not in OTHER_TENSORS and (field in harmless_fields() or field.endswith(TOKENS)):
             return True
         default = self.defaults.get(name)
         return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 
 TOKENS = ("_token_id", "_token_ids", "_token_index")  # numbers of tokens with a meaning: no sizes
+# with another value than none or false there are fewer tensors, or others beside: of harmless fields these
+# alone are refused by the readers that do not count them
+OTHER_TENSORS = {"add_cross_attention", "is_encoder_decoder", "num_nextn_predict_layers", "pruned_heads"}
 EMPTY: tuple[object, ...] = (None, False, 0, "", [], {})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from memcalc.errors import BadInputError, RefusalError
 from memcalc.files.config_classes import stem, types_by_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model
@@ -39,17 +40,53 @@ def checked_against(model: Model, first: str, own: Collection[str], config: Conf
     """
     named = []
     for field, shown in (("architectures", first), *own_code(config.fields.get("auto_map"))):
-        found = stem(shown.rpartition(".")[2])
+        name = shown.rpartition(".")[2]
+        found = stem(name)
         if found in {*own, ""}:
+            check_structure(model, field, shown, name.partition("For")[2])
             continue
         other = types_by_stem().get(found)
         if other is None:
+            check_structure(model, field, shown, name)
             named.append(f"{field} {shown!r}")
         elif not is_the_same(model, other, config):
             model_type = config.fields["model_type"]
             expected, given = f"a class of {model_type}, as model_type says", f"{shown}, of {other}"
             raise BadInputError(field, expected, given, "correct whichever of the two is wrong")
     return replace(model, not_read=(*model.not_read, *dict.fromkeys(named))) if named else model
+
+
+def has_states(model: Model) -> bool:
+    """Say whether a sequence leaves a state of fixed size behind."""
+    return any(one.kind == "state" for one in model.cache(1, 1))
+
+
+# what a word of a class's name speaks of, and how a model shows that it has some
+STRUCTURES: tuple[tuple[str, Callable[[Model], bool]], ...] = (
+    ("MoE|Moe|MOE|Mixture|Experts?", lambda model: any(one.experts > 1 for one in model.weights())),
+    ("Mamba|SSM|Ssm|RWKV|Rwkv|Hybrid|Linear", has_states),
+    ("MTP|Mtp|NextN", lambda model: model.mtp_parameters > 0),
+    ("Vision|VL|Llava|Audio|Speech|Omni|Multimodal|MultiModal", lambda model: model.vision_parameters > 0),
+    (
+        "Medusa|Eagle|EAGLE|Hydra|Draft|Speculat(?:ive|or)|LoRA|Lora|Adapter|Cross|Encoder|MLA",
+        lambda _model: False,
+    ),
+)
+
+
+def check_structure(model: Model, field: str, shown: str, name: str) -> None:
+    """Refuse a class whose name speaks of parts that the model, as its type is read, has none of.
+
+    Raises:
+        BadInputError: it does.
+
+    """
+    for words, has in STRUCTURES:
+        found = re.search(rf"(?:{words})(?![a-z])", name)
+        if found and not has(model):
+            expected = f"a class of {model.model_type} without {found[0]}, which its reader does not know"
+            remedy = "its tensors are not known; its .safetensors or .gguf alone gives the weights"
+            raise BadInputError(field, expected, shown, remedy)
 
 
 def own_code(stated: object) -> Iterator[tuple[str, str]]:
