@@ -81,6 +81,12 @@ class Format:
         extra = self.scale_bits or self.zero_bits or self.index_bits or self.matrix_bits
         return not (extra or self.block_bytes)
 
+    @cached_property
+    def has_scales_alone(self) -> bool:
+        """True if a matrix is codes and their scales, and nothing else."""
+        others = self.zero_bits or self.index_bits or self.matrix_bits or self.scales_per_scale
+        return bool(self.scale_bits) and not (others or self.block_bytes)
+
     @property
     def assumption(self) -> str:
         """What the bytes assume of a checkpoint whose header was not read; nothing for most formats.
@@ -139,6 +145,9 @@ class Format:
             return self.bits // 8 * rows * columns
         if self.block_bytes:
             return self.block_bytes * self.blocks(rows, columns)
+        if self.has_scales_alone:  # FP8 and its like, asked for each tensor of a model: no list of two
+            scales = self.scale_bits * self.blocks(rows, columns)
+            return ceil_div(self.bits * rows * columns, 8) + ceil_div(scales, 8)
         return sum(ceil_div(piece.bits, 8) for piece in self.pieces(rows, columns))
 
 
@@ -275,6 +284,8 @@ def own_or_of_kind(matrices: Format, rest: Format, tensor: Tensor) -> Format:
 
 def as_matrix(tensor: Tensor) -> tuple[int, int]:
     """Return the rows and the columns of one of the equal arrays; all axes but the last are rows."""
+    if len(tensor.shape) == 2:  # most tensors
+        return product(tensor.shape[0]), product(tensor.shape[1])
     *rows, columns = map(product, tensor.shape)
     return prod(rows), columns
 
