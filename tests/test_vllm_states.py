@@ -467,3 +467,52 @@ def test_engines_that_copy_no_quantised_group():
     for name, version in (("sglang", None), ("vllm", "0.28")):
         with pytest.raises(MemcalcError, match="16 bits alone"):
             serve(GRANITE, engine=name, engine_version=version, **asked)
+
+
+# NVIDIA-Nemotron-Nano-9B-v2: 27 layers of Mamba-2, 4 of attention, 25 feed-forward (its config.json, 2025-08)
+NANO_9B = {
+    "architectures": ["NemotronHForCausalLM"],
+    "model_type": "nemotron_h",
+    "hybrid_override_pattern": "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-",
+    "num_hidden_layers": 56,
+    "hidden_size": 4480,
+    "intermediate_size": 15680,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "mamba_num_heads": 128,
+    "mamba_head_dim": 80,
+    "n_groups": 8,
+    "ssm_state_size": 128,
+    "conv_kernel": 4,
+    "vocab_size": 131072,
+    "max_position_embeddings": 131072,
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "version", "block"),
+    [
+        (None, "0.11", 672),  # printed in vllm-project/vllm#24280, 2025-09
+        (None, "0.13", 672),  # float16 where the config says nothing: #29978
+        (None, "0.19", 672),
+        (None, "0.20", 1312),  # float32: #39032
+        ("float32", "0.12", 672),  # not read yet
+        ("float32", "0.13", 1312),
+        ("bfloat16", "0.20", 672),
+        ("auto", "0.33", 672),
+    ],
+)
+def test_the_states_of_nemotron_h_by_release(tmp_path, said, version, block):
+    config = NANO_9B if said is None else {**NANO_9B, "mamba_ssm_cache_dtype": said}
+    served = hybrid(tmp_path, config, context=5000, engine_version=version, on="1x h200-141g")
+    assert served.plan.engine_options["attention_block"] == block
+    asked = hybrid(
+        tmp_path,
+        config,
+        context=5000,
+        engine_version=version,
+        on="1x h200-141g",
+        engine_options={"mamba_ssm_cache_dtype": "bfloat16"},
+    )
+    assert asked.plan.engine_options["attention_block"] == 672

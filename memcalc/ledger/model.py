@@ -86,7 +86,7 @@ class Model:
     harmless; `class_defaults` sizes that it does not state, with the values of its class in transformers.
     `headless` models give no logits of the vocabulary; `text_type` is the type of a nested text model.
     `via` says which library listed the tensors where no reader knows the type; `cache_unknown` why it could
-    not tell the cache, which nobody may count then.
+    not tell the cache, which nobody may count then. `state_dtype` is what its config asks of states.
     """
 
     name: str
@@ -105,6 +105,7 @@ class Model:
     via: str = ""
     cache_unknown: str = ""
     text_type: str = ""
+    state_dtype: str = ""
 
     @property
     def depth(self) -> int:

@@ -161,7 +161,7 @@ def nemotron_h(config: Config, name: str) -> Model:
     made |= {"moe": nemotron_experts, "mlp": nemotron_mlp}
     for field in (*ONE_KIND, *NOT_SHAPES):
         config.has(field)
-    config.restates("mamba_ssm_cache_dtype", "float32")
+    config.restates("mamba_ssm_cache_dtype", "auto", "float32", "bfloat16", "float16")  # engines read it
     config.restates("tie_word_embeddings", False)  # noqa: FBT003 (the class has a head of its own anyway)
     norm = Norm(config.size("hidden_size"))
 
@@ -173,7 +173,8 @@ def nemotron_h(config: Config, name: str) -> Model:
     if depth is not None and depth != len(kinds):
         given, remedy = f"{len(kinds)} for {depth} layers", "correct one of the two"
         raise BadInputError("hybrid_override_pattern", "a letter a layer", given, remedy)
-    model = decoder(config, name, stack(kinds, layer))
+    said = config.stated.get("mamba_ssm_cache_dtype") or ""
+    model = replace(decoder(config, name, stack(kinds, layer)), state_dtype=str(said))
     ahead = config.count("num_nextn_predict_layers") if config.has("num_nextn_predict_layers") else 0
     config.has("mtp_layers_block_type")
     config.has("mtp_hybrid_override_pattern")

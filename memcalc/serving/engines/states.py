@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
 
-__all__ = ["has_states", "refuse_cut_states", "refuse_unserved", "state_bits", "without_tables"]
+__all__ = ["DTYPES", "has_states", "refuse_cut_states", "refuse_unserved", "state_bits", "without_tables"]
 
 TABLES = "decay_block"
 DTYPES = {"auto": 0, "float32": 32, "bfloat16": 16, "float16": 16}

@@ -17,7 +17,7 @@ from memcalc.errors import BadInputError
 from memcalc.ledger.formats import tensor_bytes
 from memcalc.ledger.parts.kinds import is_mla, keeps_state
 from memcalc.ledger.tensor import Tensor, ceil_div
-from memcalc.serving.engines.states import refuse_cut_states
+from memcalc.serving.engines.states import DTYPES, refuse_cut_states
 from memcalc.serving.engines.vllm_pool import group_size, kinds_of, missing_layers
 from memcalc.serving.parallelism import stages, with_copied_groups
 
@@ -49,7 +49,7 @@ KERNEL = 16  # tokens: FlashAttention's and FlashInfer's blocks
 MLA_KERNEL, NEWER_MLA_KERNEL = 64, 128  # FlashMLA's; from 0.32 on, where it was read, of all latent attention
 # whose recurrent states have 32 bits; others have the model's own, even where its authors keep 32: the class
 # of Qwen3.5 reads mamba_ssm_dtype, float32 in all published configs, that of Qwen3-Next reads nothing
-WIDE = ("qwen3_5", "nemotron_h")
+WIDE, READING = "qwen3_5", "nemotron_h"
 # whose classes take no other: mamba_utils.py, kda_state_dtype and linear_attention_state_dtype
 FIXED = {
     "kimi_linear": 32,
@@ -145,6 +145,7 @@ def sizes_of(
         BadInputError: layers differ in them, and how such pages are made equal is not understood.
 
     """
+    usual = state_bits_of(engine, model, options)
     tokens: set[tuple[int, int]] = set()
     states: set[tuple[int, int]] = set()
     for part in dict.fromkeys(part for layer in model.groups for _, part in layer.remembering):
@@ -154,7 +155,7 @@ def sizes_of(
             if whole.kind == "state":
                 recurrent = whole.format == "fp32"
                 kind = "recurrent" if recurrent else "convolution"
-                sizes[kind] += state_bytes(mine, options, model.model_type)
+                sizes[kind] += state_bytes(mine, options, usual)
             else:
                 values = whole.name.endswith("values")
                 form = engine.cache_format(mine, kv[values])
@@ -174,11 +175,26 @@ def sizes_of(
     return Sizes(*(next(iter(tokens), (0, 0))), *next(iter(states)))
 
 
-def state_bytes(mine: Tensor, options: Mapping[str, int], model_type: str) -> int:
+def state_bits_of(engine: Engine, model: Model, options: Mapping[str, int]) -> int:
+    """Return the bits of a number of a recurrent state: what is asked for, else what a type or a config says.
+
+    Nemotron-H's config is read since 0.13, and where it says nothing the state has 32 bits since 0.20.
+    Source: vllm-project/vllm#29978 (2025-12) and #39032 (2026-04); a log of 2025-09 is in #24280.
+    """
+    asked = FIXED.get(model.model_type) or options.get(DTYPE)
+    if asked:
+        return asked
+    if model.model_type.startswith(READING):
+        if engine.since(0, 13) and model.state_dtype:
+            return DTYPES[model.state_dtype] or 16  # "auto" is the model's own
+        return 32 if engine.since(0, 20) else 16
+    return 32 if model.model_type.startswith(WIDE) else 16
+
+
+def state_bytes(mine: Tensor, options: Mapping[str, int], bits: int) -> int:
     """Return the bytes of a state on a rank; a convolution keeps the inputs before the current one."""
     if mine.format == "fp32":
-        usual = 32 if model_type.startswith(WIDE) else 16
-        return mine.each * (FIXED.get(model_type) or options.get(DTYPE) or usual) // 8
+        return mine.each * bits // 8
     seen = mine.stored_shape[-1]
     return 2 * (mine.each // seen) * (seen - 1 + options.get(DRAFTED, 0))
 
