@@ -131,7 +131,7 @@ KIMI = record("moonshotai/Kimi-Linear-48B-A3B-Instruct").fields
         ),
         (NEMOTRON, {"hybrid_override_pattern": "MX" * 26}, "hybrid_override_pattern"),
         (NEMOTRON, {"num_hidden_layers": 51}, "hybrid_override_pattern"),
-        (NEMOTRON, {"mamba_ssm_cache_dtype": "float16"}, "mamba_ssm_cache_dtype"),
+        (NEMOTRON, {"mamba_ssm_cache_dtype": "float64"}, "mamba_ssm_cache_dtype"),
         (
             KIMI,
             {"linear_attn_config": {**KIMI["linear_attn_config"], "kda_layers": [1]}},
