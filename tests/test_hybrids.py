@@ -151,10 +151,13 @@ def test_pages_of_different_sizes_are_refused():
         serve("google/gemma-4-31B", context=8192, engine="vllm-ascend", on="1x ascend-910b-64g")
 
 
-def test_one_group_of_a_state_space_model_cannot_be_cut():
-    """Granite 4: engines give every rank a copy of the group, which is not counted yet."""
-    with pytest.raises(BadInputError, match="divisor of the model's 1 groups"):
-        serve("ibm-granite/granite-4.0-h-small", context=8192, engine="vllm", on="2x h200", tp=2)
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_two_groups_of_a_state_space_model_are_not_copied(tmp_path, engine):
+    """Engines give every rank a copy where there is one group; two on four ranks are an assertion in both."""
+    fields = record("ibm-granite/granite-4.0-h-small").fields
+    (tmp_path / "config.json").write_text(json.dumps({**fields, "mamba_n_groups": 2}), encoding="utf-8")
+    with pytest.raises(BadInputError, match="divisor of the model's 2 groups"):
+        serve(tmp_path, context=8192, engine=engine, on="4x h200", tp=4)
 
 
 def test_a_state_space_layer_is_alive_in_a_pass():
