@@ -84,6 +84,36 @@ def test_active_parameters_are_those_with_a_gradient(name):
     assert read(SMALL[name]).active_parameters == ask.touched(model)
 
 
+# What a class declares and passes over, and memcalc refuses all the same.
+REFUSED_ALL_THE_SAME = {
+    "mlp_bias": "DeepSeek-V3.2's and GLM-5's published code would have a bias there",
+    **dict.fromkeys(
+        ("mamba_chunk_size", "mamba_conv_bias", "mamba_d_conv", "mamba_expand", "mamba_n_groups"),
+        "other names of Nemotron-H's fields, which may contradict them",
+    ),
+    "moe_apply_router_weight_on_input": "the class of Laguna has no answer",
+    "num_mtp_layers": "layers that predict further tokens, which the class of Mellum leaves out",
+}
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("model_type", DRAWN)
+def test_no_declared_field_is_refused_for_nothing(model_type):
+    """Of the fields that a class declares and the reader leaves, each that is refused changes something.
+
+    What may stand there is asked of the class; a value that shapes no tensor is no reason to refuse.
+    """
+    fields, declared = SMALL[f"{model_type} 0"], config_class(model_type).defaults
+    unread = set(declared) - harmless_fields() - read_fields(fields) - REFUSED_ALL_THE_SAME.keys()
+    for field in sorted(unread):
+        for odd in (2, True):
+            changed = fields | {field: odd}
+            if not ask.configures(changed) or not ask.accepts(changed):
+                continue
+            if described_tensors(changed) == described_tensors(fields):
+                assert ask.windows(changed) != ask.windows(fields) or read(changed), (field, odd)
+
+
 # Fields of which a class wants words, lists or mappings: an odd number says nothing there.
 NO_NUMBERS = frozenset(
     [

@@ -47,7 +47,8 @@ def gemma(config: Config, name: str, found: tuple[int | None, ...], *, qk_norm: 
 
 
 def gemma2(config: Config, name: str) -> Model:
-    """Read Gemma 2: a window in every second layer."""
+    """Read Gemma 2: a window in every second layer, the same one where it sees both ways."""
+    config.has("use_bidirectional_attention")
     return gemma(config, name, periodic_windows(config, 2), qk_norm=False)
 
 

@@ -352,7 +352,7 @@ BESIDE_HUNYUAN = ("cla_share_factor", "dense_list", "num_media_embeds", "org_voc
 
 
 DECODERS: dict[str, Decoder] = {
-    "gemma": Decoder(),
+    "gemma": Decoder(harmless=("use_bidirectional_attention",)),
     "seed_oss": Decoder(out_bias="attention_out_bias"),
     "cwm": Decoder(
         qkv_bias=False, out_bias=False, windows=partial(first_of_period, period=4), check=check_head_width
