@@ -29,6 +29,7 @@ __all__ = [
     "known_name",
     "meant",
     "nearest",
+    "not_read_rows",
     "shown",
     "switched_off",
 ]
@@ -302,6 +303,34 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+STRUCTURAL = (
+    r"(?<![^_.\d])(mlp|ffn|attn|attention|gat(e|es|ed|ing)|norms?|ranks?|compress(ion|ed)?|ratios?|shar(e|ed|ing)|"
+    r"moe|experts?|heads?|layers?|blocks?|kv|latent|mixer|adapters?|lora|dims?|width|sizes?)(?![^_\d])"
+)
+DTYPES = ("_dtype", "_eps", "_epsilon")  # how a part computes
+
+
+def not_read_rows(named: tuple[str, ...], mark: str = "") -> dict[str, str]:
+    """Return what an answer says of fields that were not read: those whose names speak of a part come first.
+
+    The label of those ends in `mark`.
+
+    >>> not_read_rows(("mlp_type 'gelu_mlp'", "kv_compression 0.25", "rotary_pct 0.25"))
+    {'not read, may change memory': "mlp_type 'gelu_mlp', kv_compression 0.25", 'not read': 'rotary_pct 0.25'}
+    """
+    if not named:
+        return {}
+    import re
+
+    warning = f"not read, may change memory{mark}"
+    found: dict[str, list[str]] = {warning: [], "not read": []}
+    for one in named:
+        field = one.partition(" ")[0]
+        warned = re.search(STRUCTURAL, field.lower()) and not field.endswith(DTYPES)
+        found[warning if warned else "not read"].append(one)
+    return {words: ", ".join(fields) for words, fields in found.items() if fields}
 
 
 def shortened(text: str, limit: int) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import memcalc
 from memcalc.__main__ import main
+from memcalc.errors import MemcalcError
 from memcalc.files.sources import source
 from tests.test_schema import faults
 
@@ -123,9 +125,42 @@ def test_what_was_not_read_is_named(capsys: pytest.CaptureFixture[str], tmp_path
         asked = [command[0], str(path), *command[1:]]
         assert answer(capsys, *asked)["not_read"] == named
         assert main(asked) == 0
-        line = next(line for line in capsys.readouterr().out.splitlines() if "not read" in line)
-        assert line.endswith("some_unused_size '8', surprise -1")
+        warned, other = [line for line in capsys.readouterr().out.splitlines() if "not read" in line]
+        assert warned.endswith("not read, may change memory: some_unused_size '8'")
+        assert other.endswith("surprise -1")
     assert "not_read" not in answer(capsys, "model", "Qwen/Qwen3-32B")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("mlp_type", "gelu_mlp"),
+        ("attn_gate", "sigmoid"),
+        ("norm_type", "layernorm"),
+        ("kv_compression", 0.25),
+        ("low_rank_ratio", 0.5),
+        ("share_ratio", 0.5),
+    ],
+)
+def test_what_may_be_a_part_is_a_warning(named, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Words and fractions pass; where their names speak of a part the answer warns in a line of its own."""
+    path, (field, value) = tmp_path / "config.json", named
+    path.write_text(json.dumps({**QWEN3, field: value, "release_kind": "b", "router_dtype": "float32"}))
+    for command in ("model",), ("serve", "--context", "8"), ("train", "--seq", "8"):
+        assert main([command[0], str(path), *command[1:]]) == 0
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        assert f"not read, may change memory: {field} {value!r}" in lines
+        assert not [line for line in lines if "may change" in line and ("kind" in line or "dtype" in line)]
+
+
+def test_a_model_is_no_source() -> None:
+    """What `memcalc.read` gives has tensors alone: no format, no place."""
+    found = memcalc.read(QWEN3)
+    for model in (found, dict(QWEN3)):
+        with pytest.raises(
+            MemcalcError, match=r"give the path of its config.json, or memcalc.source\(path\)"
+        ):
+            memcalc.serve(model, context=64)
 
 
 def test_sizes_that_a_config_does_not_state_are_named(

@@ -53,7 +53,9 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
             raise BadInputError(
                 "SOURCE", expected, text, "add it, as in Qwen/Qwen3-32B: see `memcalc list models`"
             )
-        raise BadInputError("SOURCE", expected, text, "`memcalc.read` takes the fields of a config")
+        counted = "; memcalc.read counts the tensors of its fields" if isinstance(text, dict) else ""
+        remedy = f"give the path of its config.json, or memcalc.source(path){counted}"
+        raise BadInputError("SOURCE", expected, text, remedy)
     text = repository_name(os.fspath(text).strip())
     for recognise in RECOGNISERS:
         found = recognise(text)

@@ -9,7 +9,7 @@ from math import lcm
 from typing import TYPE_CHECKING, Any
 
 from memcalc.data.units import gb, gib
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, not_read_rows
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, ceil_div, count, least, under
 
@@ -361,7 +361,7 @@ def summary(model: Model, growth: dict[str, int]) -> list[str]:
         "cache a token": f"{cache}{window}",
         "state a sequence": f"{state:,} B" if state else "",
         "as 16-bit weights": f"{gib(2 * model.parameters)} = {gb(2 * model.parameters)}",
-        "not read": ", ".join(model.not_read),
+        **not_read_rows(model.not_read, mark=":"),
         "class defaults": ", ".join(model.class_defaults),
     }
     return [title, *(f"  {name:<18} {text}" for name, text in rows.items() if text)]

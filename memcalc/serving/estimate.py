@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from memcalc.data.units import Amount, amount, gib
+from memcalc.errors import not_read_rows
 from memcalc.files.storage import mtp_as_stored
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
@@ -59,7 +60,7 @@ class ServingEstimate(Shown):
         """What the shell and Jupyter show of it."""
         plan, engine = self.plan, self.engine
         facts = {
-            "not read": ", ".join(self.model.not_read),
+            **not_read_rows(self.model.not_read),
             "class defaults": ", ".join(self.model.class_defaults),
             "names in quantization_config that match no module": ", ".join(plan.unmatched),
             "derived, under these assumptions": plan.assumed,

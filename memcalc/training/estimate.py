@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.units import Amount, amount, gib
-from memcalc.errors import BadInputError, Described, UnknownNameError, nearest
+from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, not_read_rows
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
@@ -357,7 +357,6 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
     for one in step.assumed:
         yield f"assumed: {one}"
-    if step.model.not_read:
-        yield f"not read: {', '.join(step.model.not_read)}"
+    yield from (f"{words}: {said}" for words, said in not_read_rows(step.model.not_read).items())
     if step.model.class_defaults:
         yield f"class defaults: {', '.join(step.model.class_defaults)}"
