@@ -1,0 +1,1 @@
+"""Start-up logs of engines: which line says what, and how that compares with the ledger."""
