@@ -44,6 +44,7 @@ SUMMARIES = {
     "serve": "does it fit, and what fills the memory?",
     "train": "what does a training step hold?",
     "which": "which machines hold it?",
+    "check": "is it what the engine's log says?",
     "list": "what is known: models, machines, formats, engines",
 }
 

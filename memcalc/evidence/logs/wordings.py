@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["SCOPES", "UNITS", "Wording", "wordings"]
+__all__ = ["COUNTS", "SCOPES", "UNITS", "Wording", "wordings"]
 
 UNITS = {
     "B": 1,
@@ -67,7 +67,7 @@ COUNTS = {
     "kv_blocks_gpu", "kv_blocks_cpu", "kv_tokens", "kv_tokens_window", "concurrency", "utilization",
     "state_slots", "max_tokens", "block_tokens",
 }  # fmt: skip
-NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?"
 UNIT = r"\s?(?:[KMGT]i?B|B)"
 PLACE = re.compile(r"\{(\w+)(:u)?\}")
 

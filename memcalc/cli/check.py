@@ -1,0 +1,98 @@
+"""``memcalc check``: a start-up log, each memory figure beside the ledger's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memcalc.cli.command import Answer, Command
+from memcalc.errors import NOTHING, BadInputError
+from memcalc.evidence.logs.compare import check, in_words
+
+if TYPE_CHECKING:
+    import argparse
+
+    from memcalc.cli.parser import Parser
+    from memcalc.evidence.logs.compare import Checked, Compared
+
+__all__ = ["COMMAND", "fields"]
+
+LOG = "a file with what the engine, PyTorch or nvidia-smi printed, or - for standard input"
+MODEL = "the model, where the log does not name one that the catalogue knows"
+ON = 'the machine, where the log does not print its size, as in "2x rtx-3090"'
+
+
+def add(parser: Parser) -> None:
+    """Add the options."""
+    parser.add_argument("log", metavar="LOG", nargs="?", default=NOTHING, help=LOG)
+    parser.add_argument("--model", metavar="SOURCE", help=MODEL)
+    parser.add_argument("--on", metavar="MACHINE", help=ON)
+
+
+def answer(given: argparse.Namespace) -> Answer:
+    """Answer: 0, whatever the log says; what could not be told stands in the answer."""
+    checked = check(text_of(given.log), model=given.model, on=given.on)
+    return Answer(0, lambda: fields(checked), lambda: in_words(checked))
+
+
+def text_of(name: str) -> str:
+    """Return a log's text.
+
+    Raises:
+        BadInputError: There is no such file.
+
+    """
+    if not name:
+        raise BadInputError("LOG", LOG, NOTHING, "write for example `memcalc check server.log`")
+    if name == "-":
+        return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    try:
+        return Path(name).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BadInputError("LOG", LOG, name, str(error.strerror or error)) from error
+
+
+def fields(checked: Checked) -> dict[str, object]:
+    """Return a log beside the ledger as JSON shows it.
+
+    Parameters
+    ----------
+    checked : Checked
+        What was read.
+
+    Returns
+    -------
+    dict
+        The names and numbers of the answer; sizes are whole bytes.
+
+    """
+    plan = checked.plan
+    return {
+        "schema": 1,
+        "engine": plan.engine,
+        "version": plan.version,
+        "model": checked.model,
+        "plan": plan.options,
+        "not_compared": checked.unsaid or None,
+        "lines": [line_fields(one) for one in checked.lines],
+        "ignored": [{"text": one.text, "why": one.why} for one in checked.ignored],
+    }
+
+
+def line_fields(one: Compared) -> dict[str, object]:
+    """Return a figure as JSON shows it."""
+    told = one.told
+    return {
+        "text": told.text,
+        "quantity": told.quantity,
+        "printed": told.printed,
+        "count" if told.is_count else "bytes": told.amount,
+        "scope": told.scope,
+        "ledger_bytes": one.ledger,
+        "difference": one.difference,
+        "cause": one.cause or None,
+    }
+
+
+COMMAND = Command(add, answer)
