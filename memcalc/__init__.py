@@ -14,6 +14,7 @@ from memcalc.data.lazy import lazy_names
 TYPE_CHECKING = False  # typing takes longer to load than everything here; type checkers know the name
 if TYPE_CHECKING:
     from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
+    from memcalc.evidence.logs.compare import check
     from memcalc.files.api import model
     from memcalc.files.catalogue import catalogue
     from memcalc.files.machines import devices
@@ -34,6 +35,7 @@ __all__ = [
     "UnknownNameError",
     "__version__",
     "catalogue",
+    "check",
     "devices",
     "engine",
     "largest",
@@ -57,6 +59,7 @@ __getattr__, _ = lazy_names(
         "ledger.formats": ("FORMATS",),
         "files.machines": ("devices",),
         "serving.search": ("largest",),
+        "evidence.logs.compare": ("check",),
         "serving.api": ("serve", "which"),
         "serving.engines": ("engine",),
         "training.api": ("train",),

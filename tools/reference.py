@@ -24,6 +24,7 @@ IN_PYTHON = {
     "serve": "memcalc.serve(source, context=...)",
     "train": "memcalc.train(source, seq=...)",
     "which": "memcalc.which(source, context=...)",
+    "check": "memcalc.check(log)",
 }
 
 
@@ -115,6 +116,6 @@ def of_action(action: argparse.Action, command: str) -> Row:
     """Return the row of what the command alone has: its source, and how it answers."""
     value = str(action.metavar or "")
     if not action.option_strings:
-        keyword = "source" if command in IN_PYTHON else ""
+        keyword = action.dest if command in IN_PYTHON else ""
         return Row("", "", value, keyword, action.help or "", "", "required")
     return Row("answer", action.option_strings[-1], value, "", action.help or "", "", "")

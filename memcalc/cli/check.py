@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memcalc.cli.command import Answer, Command
 from memcalc.errors import NOTHING, BadInputError
-from memcalc.evidence.logs.compare import check, in_words
+from memcalc.evidence.logs.compare import check
 
 if TYPE_CHECKING:
     import argparse
@@ -31,26 +30,19 @@ def add(parser: Parser) -> None:
 
 
 def answer(given: argparse.Namespace) -> Answer:
-    """Answer: 0, whatever the log says; what could not be told stands in the answer."""
-    checked = check(text_of(given.log), model=given.model, on=given.on)
-    return Answer(0, lambda: fields(checked), lambda: in_words(checked))
-
-
-def text_of(name: str) -> str:
-    """Return a log's text.
+    """Answer: 0, whatever the log says; what could not be told stands in the answer.
 
     Raises:
-        BadInputError: There is no such file.
+        BadInputError: No log is named.
 
     """
-    if not name:
+    if not given.log:
         raise BadInputError("LOG", LOG, NOTHING, "write for example `memcalc check server.log`")
-    if name == "-":
-        return sys.stdin.buffer.read().decode("utf-8", errors="replace")
-    try:
-        return Path(name).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise BadInputError("LOG", LOG, name, str(error.strerror or error)) from error
+    log = given.log
+    if log == "-":
+        log = sys.stdin.buffer.read().decode("utf-8", errors="replace") + "\n"
+    checked = check(log, model=given.model, on=given.on)
+    return Answer(0, lambda: fields(checked), lambda: str(checked))
 
 
 def fields(checked: Checked) -> dict[str, object]:

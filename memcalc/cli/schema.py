@@ -45,7 +45,7 @@ def schema(command: str) -> Schema:
 
     Parameters
     ----------
-    command : {'model', 'serve', 'train', 'which', 'list'}
+    command : {'model', 'serve', 'train', 'which', 'check', 'list'}
         The command.
 
     Returns
@@ -411,6 +411,37 @@ def answer_of_which() -> Schema:
     return closed("", keys)
 
 
+def answer_of_check() -> Schema:
+    """Return the schema of ``memcalc check``."""
+    bytes_or_count = "where it is no memory: blocks, tokens, slots, requests, a ratio"
+    told: dict[str, Schema] = {
+        "text": text("the line of the log, without the colours of a terminal"),
+        "quantity": text("what the figure is"),
+        "printed": text("the figure as the line has it"),
+        "bytes": {"type": "integer", "description": "the figure; absent of a count"},
+        "count": {"type": "number", "description": f"the figure {bytes_or_count}"},
+        "scope": text("of what: rank, device, host, all, or a device by its own name"),
+        "ledger_bytes": {
+            "type": ["number", "null"],
+            "description": "what memcalc says of it; a count of a count",
+        },
+        "difference": {"type": ["number", "null"], "description": "the log's figure less that"},
+        "cause": or_null(text("what a difference is likely to come from; null where there is none")),
+    }
+    ignored: dict[str, Schema] = {"text": text("the line"), "why": text("why it is no memory of a device")}
+    keys: dict[str, Schema] = {
+        "schema": VERSION,
+        "engine": or_null(text("whose log it is; null where it cannot be told")),
+        "version": or_null(text("the version that the log names")),
+        "model": or_null(text("the model that the log names, or that was stated")),
+        "plan": {"type": "object", "description": "options of `memcalc serve` that the log tells"},
+        "not_compared": or_null(text("why no figure was compared; null where some were")),
+        "lines": many("the figures, in the order of the log", closed("one", told, "bytes", "count")),
+        "ignored": many("lines that only look like a figure of memory", closed("one", ignored)),
+    }
+    return closed("", keys)
+
+
 def answer_of_list() -> Schema:
     """Return the schema of ``memcalc list``: rows of one kind."""
     named = {
@@ -501,6 +532,7 @@ ANSWERS: Registry[Callable[[], Schema]] = Registry(
         "serve": answer_of_serve,
         "train": answer_of_train,
         "which": answer_of_which,
+        "check": answer_of_check,
         "list": answer_of_list,
     },
     remedy="see `memcalc --help`",

@@ -1,11 +1,12 @@
-"""Each figure of a log beside the ledger's: the difference, and what it is likely to come from."""
+"""``memcalc.check``: each figure of a log beside the ledger's, and a likely cause of the difference."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from memcalc.errors import MemcalcError, escaped
+from memcalc.errors import BadInputError, MemcalcError, escaped
 from memcalc.evidence.logs.plan import plan_of
 from memcalc.evidence.logs.reading import read
 from memcalc.evidence.logs.wordings import COUNTS
@@ -15,19 +16,20 @@ from memcalc.serving.options import ServingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from os import PathLike
 
     from memcalc.evidence.logs.plan import Plan
     from memcalc.evidence.logs.reading import Ignored, Told
     from memcalc.ledger.budget import Line
     from memcalc.serving.estimate import ServingEstimate
 
-__all__ = ["Checked", "Compared", "check", "in_words"]
+__all__ = ["Checked", "Compared", "check"]
 
 CLOSE = 0.01  # what two decimals of a log and rounding up to blocks come to
 
 
 class Compared(NamedTuple):
-    """A figure of the log, what memcalc says of it (None where it says nothing), and the cause if they differ."""
+    """A figure of the log, what memcalc says of it (None: nothing), and the cause if they differ."""
 
     told: Told
     ledger: int | float | None
@@ -53,14 +55,18 @@ class Checked(NamedTuple):
         """The model's name: the one that was compared with, else what the log calls it."""
         return self.plan.model if self.served is None else self.served.model.name
 
+    def __str__(self) -> str:
+        """Show a line for each figure."""
+        return in_words(self)
 
-def check(log: str, *, model: str | None = None, on: str | None = None) -> Checked:
-    """Read a start-up log and hold each memory figure against the ledger.
+
+def check(log: str | PathLike[str], *, model: str | None = None, on: str | None = None) -> Checked:
+    r"""Read a start-up log and hold each memory figure against the ledger.
 
     Parameters
     ----------
-    log : str
-        The log's text.
+    log : str or path
+        The path of a log, or its text where it has more than one line.
     model : str, optional
         The model's source, where the log does not name one that the catalogue knows.
     on : str, optional
@@ -73,22 +79,39 @@ def check(log: str, *, model: str | None = None, on: str | None = None) -> Check
 
     Raises
     ------
-    MemcalcError
-        `model` or `on` is not understood.
+    BadInputError
+        There is no such file, or `model` or `on` is not understood.
 
     Examples
     --------
-    >>> line = "INFO [gpu_model_runner.py:2581] Model loading took 61.03 GiB and 9.1 seconds"
-    >>> (weights,) = check(line, model="Qwen/Qwen3-32B").lines
-    >>> weights.told.quantity, abs(weights.difference) < 2**24
-    ('weights', True)
+    >>> log = "vLLM API server version 0.11.0\nINFO Model loading took 61.03 GiB and 9.1 seconds\n"
+    >>> (weights,) = check(log, model="Qwen/Qwen3-32B").lines
+    >>> weights.told.quantity, weights.told.amount, weights.difference < 2**24
+    ('weights', 65530463519, True)
 
     """
-    reading = read(log)
-    plan = plan_of(log, reading)
+    content = text_of(log)
+    reading = read(content)
+    plan = plan_of(content, reading)
     served, unsaid = served_as(plan, model, on, machine_said(reading.told))
     lines = tuple(beside(told, served) for told in reading.told)
     return Checked(plan, lines, reading.ignored, served, unsaid)
+
+
+def text_of(log: str | PathLike[str]) -> str:
+    """Return a log's text.
+
+    Raises:
+        BadInputError: There is no such file.
+
+    """
+    if isinstance(log, str) and "\n" in log:
+        return log
+    try:
+        return Path(log).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        expected = "a file with what an engine, PyTorch or nvidia-smi printed, or - for standard input"
+        raise BadInputError("LOG", expected, str(log), str(error.strerror or error)) from error
 
 
 def machine_said(told: tuple[Told, ...]) -> str | None:
@@ -103,7 +126,11 @@ def served_as(
     """Return the estimate of a log's plan, or why there is none; what the user states is refused aloud."""
     source = model or (plan.model if plan.known else None)
     if source is None:
-        told = f"the log names {plan.model}, which is not in the catalogue" if plan.model else "the log names no model"
+        told = (
+            f"the log names {plan.model}, which is not in the catalogue"
+            if plan.model
+            else "the log names no model"
+        )
         return None, f"{told}: add --model"
     if plan.engine not in ENGINES:
         return None, f"memcalc has no engine for {plan.engine or 'this log'}"
@@ -135,7 +162,7 @@ def cause(told: Told, ledger: float, served: ServingEstimate) -> str:
     if abs(told.amount - ledger) <= CLOSE * max(abs(ledger), 1):
         return ""
     if told.quantity == "weights":
-        return f"weights as {served.plan.weights} assumed: another format, or layers and heads shared out otherwise"
+        return f"weights as {served.plan.weights} assumed: another format, or another parallelism"
     if told.quantity in ("kv_pool", "kv_tokens", "concurrency", "kv_blocks_gpu"):
         low, high = bounds(told, served)
         if low <= told.amount <= high:
@@ -185,7 +212,7 @@ OF_LEDGER: dict[str, Callable[[ServingEstimate], int | float | None]] = {
     "activation": lambda served: int(served.device.components.get("activations", 0)) or None,
     "graphs": line_sum(r"graph"),
     "graphs_estimated": line_sum(r"graph"),
-    "total": lambda served: served.capacity_bytes,
+    "total": lambda served: served.device.capacity_bytes,
 }
 UNCOUNTED = {
     "free": "what is left at that moment: compare the parts",
@@ -195,7 +222,7 @@ UNCOUNTED = {
 
 
 def in_words(checked: Checked) -> str:
-    """Return a log beside the ledger as text: a line for each figure, equal ones of several ranks together."""
+    """Return a log beside the ledger as text: a line for each figure, equal ones together."""
     plan = checked.plan
     asked = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plan.options.items())
     title = f"{plan.engine or 'unknown engine'} {plan.version or ''}".strip()
@@ -213,8 +240,10 @@ def in_words(checked: Checked) -> str:
         said = "" if ledger is None else shown(cast("float", ledger), is_count=is_count)
         cells.append((str(quantity), str(scope), told, said, str(why)))
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    rows += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
-             for row in cells]
+    rows += [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+        for row in cells
+    ]
     if checked.ignored:
         whys = dict.fromkeys(one.why for one in checked.ignored)
         rows.append(f"  passed over: {len(checked.ignored):,} lines ({'; '.join(whys)})")

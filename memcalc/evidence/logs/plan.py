@@ -39,9 +39,9 @@ NUMBERS = {  # option of a plan -> how logs spell it
     "tp": r"(?:tensor_parallel_size|tp_size|tensor-parallel-size|'tensor_parallel_size')['\"]?[=: ]+(\d+)",
     "pp": r"(?:pipeline_parallel_size|pp_size|pipeline-parallel-size)['\"]?[=: ]+(\d+)",
     "dp": r"(?:data_parallel_size|dp_size|data-parallel-size)['\"]?[=: ]+(\d+)",
-    "context": r"(?:max_seq_len|max_model_len|max model len|max-model-len|context_len(?:gth)?|n_ctx)['\"]?\s*[=: ]+(\d+)",
+    "context": r"(?:max_seq_len|max[ _-]model[ _-]len|context_len(?:gth)?|n_ctx)['\"]?\s*[=: ]+(\d+)",
 }
-SHARE = r"(?:gpu_memory_utilization|gpu-memory-utilization|mem_fraction_static|mem-fraction-static)['\"]?[=: (]+(0\.\d+)"
+SHARE = r"(?:gpu[_-]memory[_-]utilization|mem[_-]fraction[_-]static)['\"]?[=: (]+(0\.\d+)"
 CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16"}
 KV = r"kv_cache_dtype['\"]?[=: ]+['\"]?(\w+)"
 EAGER = r"enforce_eager['\"]?[=: ]+True|--enforce-eager"
@@ -93,7 +93,9 @@ def plan_of(log: str, reading: Reading) -> Plan:
     engine = engine_of(log, reading)
     version = re.search(VERSIONS[engine], log) if engine in VERSIONS else None
     said = next((found[1] for pattern in MODEL if (found := re.search(pattern, log))), None)
-    name = None if said is None else canonical_name(said) or canonical_name(said.rstrip("/").rpartition("/")[2])
+    name = (
+        None if said is None else canonical_name(said) or canonical_name(said.rstrip("/").rpartition("/")[2])
+    )
     options: dict[str, Any] = {
         option: int(found[1]) for option, pattern in NUMBERS.items() if (found := re.search(pattern, log))
     }
@@ -115,7 +117,9 @@ def engine_of(log: str, reading: Reading) -> str | None:
             return engine
     first = [name for name in ("sglang", "vllm", "llama.cpp", "ollama") if name in wordings]
     if "vllm" in first and "Loading model weights took" in log and "Available KV cache memory" in log:
-        return "vllm-ascend"  # the one engine that joins the older wording of weights to the newer of the pool
+        return (
+            "vllm-ascend"  # the one engine that joins the older wording of weights to the newer of the pool
+        )
     if first:
         return max(first, key=wordings.count)
     if re.search(VERSIONS["vllm"], log):

@@ -1,4 +1,4 @@
-"""A log, line by line: every memory figure in it, in bytes, and every line that is none of a device's memory."""
+"""A log, line by line: memory figures in bytes, and lines that are no memory of a device."""
 
 from __future__ import annotations
 
@@ -26,18 +26,22 @@ PROCESS = re.compile(r"^\|\s+(\d+)\s.*\s(\d+)MiB\s*\|\s*$")
 class Told(NamedTuple):
     """A figure of a log.
 
-    `text` is the whole line, `printed` the figure as it stands there; `amount` are bytes, or with `is_count`
-    a number of blocks, tokens, slots or requests, or a ratio. `scope` says of what: rank, device, host, all, or a
+    `text` is the whole line, `printed` the figure as it stands there; `amount` are whole bytes, or a number
+    of blocks, tokens, slots or requests, or a ratio. `scope` says of what: rank, device, host, all, or a
     device by its own name. `engine` is whose wording it is.
     """
 
     text: str
     quantity: str
     printed: str
-    amount: int | float
-    is_count: bool
+    amount: float
     scope: str
     engine: str
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it is no memory."""
+        return self.quantity in COUNTS
 
 
 class Ignored(NamedTuple):
@@ -60,7 +64,7 @@ def read(log: str) -> Reading:
     Parameters
     ----------
     log : str
-        The text as an engine, PyTorch or nvidia-smi printed it; prefixes and colours of a terminal do not matter.
+        The text as it was printed; prefixes and a terminal's colours do not matter.
 
     Returns
     -------
@@ -115,17 +119,18 @@ def of_wording(wording: Wording, found: re.Match[str], line: str) -> Iterator[To
         if not name.endswith("_unit"):
             parts.setdefault(re.sub(r"_\d$", "", name), []).append(name)
     for quantity, names in parts.items():
-        is_count = quantity in COUNTS
         units = [groups.get(f"{name}_unit", wording.unit).strip() for name in names]
         numbers = [Decimal(groups[name].replace(",", "")) for name in names]
-        if is_count:
-            amount: int | float = float(numbers[0]) if numbers[0] % 1 else int(numbers[0])
+        if quantity in COUNTS:
+            amount: float = float(numbers[0]) if numbers[0] % 1 else int(numbers[0])
         else:
-            total = sum((number * UNITS[unit] for number, unit in zip(numbers, units, strict=True)), Decimal(0))
+            total = sum(
+                (number * UNITS[unit] for number, unit in zip(numbers, units, strict=True)), Decimal(0)
+            )
             amount = round(total)
         printed = " + ".join(as_printed(found, name) for name in names)
         where = scope or SCOPES[quantity]
-        yield Told(line, quantity, printed, amount, is_count, where, wording.engine)
+        yield Told(line, quantity, printed, amount, where, wording.engine)
 
 
 def as_printed(found: re.Match[str], name: str) -> str:
@@ -142,7 +147,7 @@ def place(name: str) -> str:
 
 
 def indexer(one: Told, before: list[Told]) -> Told:
-    """Return a sum of llama.cpp under the name of the buffer that it is the sum of: an indexer has its own."""
+    """Return llama.cpp's sum under the name of what it is the sum of: an indexer has its own."""
     if one.engine == "llama.cpp" and one.scope == "all" and before and before[-1].quantity == "kv_indexer":
         return one._replace(quantity="kv_indexer") if one.quantity == "kv_pool" else one
     return one
@@ -155,12 +160,13 @@ def named_devices(told: list[Told]) -> list[Told]:
         return told
     (name,) = names
     return [
-        one._replace(scope=name) if one.engine == "llama.cpp" and one.scope == "device" else one for one in told
+        one._replace(scope=name) if one.engine == "llama.cpp" and one.scope == "device" else one
+        for one in told
     ]
 
 
 class Smi:
-    """nvidia-smi's table, in which a card's figures stand below its name; slices of a card have one line each."""
+    """nvidia-smi's table: a card's figures stand below its name, those of a slice beside it."""
 
     def __init__(self) -> None:
         """Begin before the table."""
@@ -186,10 +192,10 @@ class Smi:
         if process:
             amount = int(process[2]) * UNITS["MiB"]
             printed = f"{process[2]}MiB"
-            yield Told(line, "in_use_process", printed, amount, False, f"GPU {process[1]}", "nvidia-smi")
+            yield Told(line, "in_use_process", printed, amount, f"GPU {process[1]}", "nvidia-smi")
 
     def pair(self, line: str, scope: str, used: str, total: str) -> Iterator[Told]:
         """Yield what is in use, and what there is."""
         for quantity, number in (("in_use", used), ("total", total)):
             amount = int(number) * UNITS["MiB"]
-            yield Told(line, quantity, f"{number}MiB", amount, False, scope, "nvidia-smi")
+            yield Told(line, quantity, f"{number}MiB", amount, scope, "nvidia-smi")
