@@ -14,6 +14,7 @@ from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.files.readers import READERS
 from memcalc.files.sources import source
+from memcalc.ledger.model import cache_growth
 from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName
@@ -137,11 +138,13 @@ def models() -> str:
         {
             "model": f"`{name}`",
             "parameters": model.parameters,
-            "cache, B a token (windows not full)": sum(2 * part.count for part in model.cache(1, 1)),
+            "cache, B a token (windows not full)": growth["bytes_per_token_in_window"],
+            "state, B a sequence": growth["state_bytes_per_sequence"] or None,
             "config.json from": source(name).found,
         }
         for name in catalogue()
         for model in [load_model(name)]
+        for growth in [cache_growth(model)]
     ]
     return f"{table(rows)!r}\n"
 
