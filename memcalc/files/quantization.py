@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.patterns import PATTERN, quick_pattern
-from memcalc.files.tensor_names import spelled, spelling
 from memcalc.ledger.formats import Format, format_named
 from memcalc.ledger.registry import Registry
 
@@ -487,6 +486,10 @@ def used_outside(model: Model, grouped: Grouped, scheme: Scheme) -> set[str]:
 
 def meanings(model: Model, layer: Layer, grouped: Grouped) -> dict[str, list[Pattern]]:
     """Return for each tensor of a layer the patterns that mean its module, in any layer."""
+    if not grouped:
+        return {tensor.name: [] for tensor in layer.weights()}
+    from memcalc.files.tensor_names import spelled, spelling
+
     words = tuple(spelling(model).words.items())
     found = {}
     for tensor in layer.weights():

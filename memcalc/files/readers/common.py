@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
@@ -11,19 +10,17 @@ from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts.plain import Embedding, Norm, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeVar
 
     from memcalc.files.config import Config
     from memcalc.ledger.parts import GQA, MLP, MoE
-    from memcalc.ledger.tensor import Tensor
 
     Kind = TypeVar("Kind")
 
 __all__ = [
     "PRE_NORMS",
     "SANDWICH_NORMS",
-    "NoNorm",
     "check_head_width",
     "decoder",
     "decoder_layer",
@@ -43,15 +40,6 @@ __all__ = [
 
 
 # Parts
-
-
-@dataclass(frozen=True, repr=False)
-class NoNorm(Part):
-    """What stands at the end of the layers where the final norm has no weights, or there is none."""
-
-    def weights(self) -> Iterator[Tensor]:
-        """Yield nothing."""
-        yield from ()
 
 
 def head_counts(config: Config) -> tuple[int, int, int]:

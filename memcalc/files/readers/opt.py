@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.files.readers.common import NoNorm
+from memcalc.files.readers.no_norm import NoNorm
 from memcalc.files.readers.plain import plain
 from memcalc.ledger.parts.linear import Linear
 from memcalc.ledger.parts.plain import Embedding, Part

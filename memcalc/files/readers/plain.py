@@ -14,7 +14,6 @@ from memcalc.errors import BadInputError, Faults
 from memcalc.files.readers import variants
 from memcalc.files.readers.common import (
     PRE_NORMS,
-    NoNorm,
     check_head_width,
     head_counts,
     layer_types,
@@ -27,6 +26,7 @@ from memcalc.files.readers.common import (
     windows_by_layer_type,
     windows_from_layer,
 )
+from memcalc.files.readers.no_norm import NoNorm
 from memcalc.ledger import parts
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.parts.plain import Embedding, Norm
