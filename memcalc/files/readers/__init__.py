@@ -256,8 +256,25 @@ def check_rotation(model: Model) -> None:
             raise BadInputError(field, "at least 2 rotated values in a head", rotated, remedy)
 
 
+def refuse_trained_activations(fields: Mapping[str, object]) -> None:
+    """Refuse an activation that has parameters of its own, which one class alone counts.
+
+    Raises:
+        BadInputError: This is such a one.
+
+    """
+    if fields.get("hidden_act") == "xielu" and fields.get("model_type") != "apertus":
+        raise BadInputError(
+            "hidden_act",
+            "an activation without parameters",
+            "xielu",
+            "its numbers are counted for apertus alone",
+        )
+
+
 def finished(reader: Reader, config: Config, name: str) -> Model:
     """Return what a reader makes of a config, once it is known that nothing of it was passed over unnamed."""
+    refuse_trained_activations(config.fields)
     model = as_its_class(reader(config, name), config)
     check_rotation(model)
     unread, assumed = config.unread(), tuple(f"{name} {value}" for name, value in config.assumed.items())
