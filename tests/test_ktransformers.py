@@ -201,8 +201,6 @@ def test_ranks_share_the_buffer_of_a_layer() -> None:
 @pytest.mark.parametrize("options", [{}, {"gpu_layers": 1}, {"gpu_experts": 2, "sockets": 2}], ids=str)
 def test_every_weight_lies_somewhere(name: str, version: str, offload: str, options: dict[str, int]) -> None:
     """Whole in one pool at least: numbers on device and host together are never fewer than parameters."""
-    if version == "0.7.2" and name == MIXTURES["gemma4"]:
-        pytest.skip("SGLang's pools for windows are not modelled there")
     serving = serve(
         name,
         context=1,
