@@ -133,8 +133,7 @@ def test_search_finds_a_word(visit):
     found = page.locator("#search-results ul.search li a")
     assert found.count() >= 1
     found.first.click()
-    page.wait_for_load_state()
-    assert "search.html" not in page.url
+    page.wait_for_url(lambda url: "search.html" not in url)
     assert page.noise == []
 
 
