@@ -56,12 +56,17 @@ def known_configs():
     for name in ("models", "random"):
         models = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["models"]
         published += [model["config"] for model in models.values()]
-    from tests import test_kimi_k3, test_minimax_m3  # of the types that transformers does not have
+    from tests import (
+        test_kimi_k3,
+        test_minimax_m3,
+        test_step3,
+    )  # of the types that transformers does not have
     from tests.test_published import CASES
     from tests.test_vision_language import KIMI_VL, SMALL_VIT, internvl_chat
 
     published += [case.fields for case in CASES.values()]
     published += [test_kimi_k3.K3, test_kimi_k3.ALONE, test_minimax_m3.ALONE]
+    published += [test_step3.STEP3, test_step3.ALONE]
     published += [KIMI_VL, internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)]
     found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:

@@ -317,7 +317,8 @@ ELSEWHERE = {"kimi_k3", "kimi_k3_text", "minimax_m3"} | {
     "internvl_chat",
     "kimi_vl",
 }  # test_vision_language.py
-INSIDE = {"intern_vit_6b", "moonvit"}  # towers of these
+ELSEWHERE |= {"step3_vl", "step3_text"}  # test_step3.py
+INSIDE = {"intern_vit_6b", "moonvit", "step3_vision_encoder"}  # towers of these
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.total_size])

@@ -54,10 +54,7 @@ BOOK: Lane = [Check("book", ["tools/book.py"]), Check("browser", ["tools/browser
 COVERED: Stage = [
     [
         Check("coverage: begin anew", ["-m", "coverage", "erase"]),
-        Check(
-            "unit tests and doctests, under coverage",
-            ["-m", "coverage", "run", *UNITS, "--full", *CODE],
-        ),
+        Check("unit tests and doctests, under coverage", ["-m", "coverage", "run", *UNITS, "--full", *CODE]),
         Check("coverage: together", ["-m", "coverage", "combine", "--quiet"]),
         Check("coverage", ["-m", "coverage", "report"]),
         Check("speed", [*ALONE, "--full", SPEED]),

@@ -12,7 +12,7 @@ from memcalc.errors import MemcalcError
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
-from memcalc.files.readers import READERS
+from memcalc.files.readers import PUBLISHED, READERS
 from memcalc.files.sources import source
 from memcalc.ledger.model import cache_growth
 from memcalc.ledger.vocabulary import WORDS
@@ -172,7 +172,9 @@ def types() -> str:
     known = {str(source(name).fields["model_type"]): name for name in reversed(catalogue())}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
-        rows = [row_of_type(name, known.get(name), path) for name in sorted(READERS)]
+        rows = [
+            row_of_type(name, known.get(name), path) for name in sorted((*READERS, *PUBLISHED), key=str.lower)
+        ]
     return f"{table(rows)!r}\n"
 
 

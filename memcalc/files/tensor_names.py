@@ -281,7 +281,20 @@ IN_MODEL = {each: f"model.{each}" for each in ("vision_tower", "multi_modal_proj
 IDEFICS3 = seen("model.text_model", vision_tower="model.vision_model", connector="model.connector")
 GLM_V = seen("model.language_model", vision_tower="model.visual")
 FC_12 = {f"{BLOCK}mlp.up_proj.": f"{BLOCK}mlp.fc1.", f"{BLOCK}mlp.down_proj.": f"{BLOCK}mlp.fc2."}
+STEP3 = "vision_model.transformer.layers.{layer}."
 SPELLINGS: dict[str, Spelling] = {
+    "step3_text": Spelling(
+        {"mlp.experts.{expert}.": "moe.", "mlp.gate.": "moe.gate.", "mlp.shared_experts.": "share_expert."}
+    ),
+    "step3_vl": Spelling(
+        {
+            **{f"{STEP3}self_attn.{letter}_proj.": f"{STEP3}self_attn.qkv_proj." for letter in "qkv"},
+            f"{STEP3}self_attn.o_proj.": f"{STEP3}self_attn.out_proj.",
+            f"{STEP3}mlp.up_proj.": f"{STEP3}mlp.fc1.",
+            f"{STEP3}mlp.down_proj.": f"{STEP3}mlp.fc2.",
+            **bare("vision_model.embeddings.", "class_embedding"),
+        }
+    ),
     "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
     "gpt2": GPT2,
     "gpt-sw3": GPT2,

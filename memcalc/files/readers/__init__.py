@@ -147,6 +147,8 @@ PUBLISHED: Registry[Reader] = Registry(
         "kimi_k3_text": "kimi_k3:kimi_k3_text",
         "internvl_chat": "internvl_chat:internvl_chat",
         "kimi_vl": "vision_language:vision_language",
+        "step3_vl": "step3:step3_vl",
+        "step3_text": "step3:step3_text",
     },
     package=__name__,
 )

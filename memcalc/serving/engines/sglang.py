@@ -119,10 +119,11 @@ COPYING = (
 COPYING_SINCE = tuple(RELEASES)[tuple(RELEASES).index("0.5.9") :]
 SGLANG_KERNEL = Kernel("FlashInfer as SGLang calls it", 128, 256)
 SLOTS, RATIO, STATE_DTYPE = "max_mamba_cache_size", "mamba_full_memory_ratio", "mamba_ssm_dtype"
-# models with states or indexers of which sgl-project/sglang, srt/models, has no class that was read, 2026-11
+# models of which sgl-project/sglang, srt/models, has no class that was read, 2026-11
 UNSERVED = frozenset(
     {"bailing_hybrid", "lfm3", "minimax", "minimax_m1", "olmo_hybrid", "recurrent_gemma", "zamba", "zamba2"}
     | {"minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"}
+    | {"step3_text"}  # the class of Step-3 wants its tower
 )
 SLOTS_A_REQUEST = 3  # of a state: its own, and two for prefixes, while its radix cache is on
 INDEXERS_APART = "0.5.3"  # the first with sparse attention: its pool was sized without the indexers' keys

@@ -38,7 +38,7 @@ __all__ = [
 NEWEST = "0.5.23"
 NO_CARD = 80 * 1024  # where no machine is named: a card of 80 GiB
 AITER_CONTEXT, AITER_FACTOR = 8192, 0.85  # of longer contexts its workspace is left room, on AMD
-TEXT_ONLY = ("gemma3", "llama4")  # the vision tower stays off until it is asked for
+TEXT_ONLY = ("gemma3", "llama4", "step3_vl")  # the vision tower stays off until it is asked for
 DEEPSEEK_V3 = ("deepseek_v3", "kimi_k2")  # models of its class
 
 
