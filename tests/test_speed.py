@@ -72,7 +72,7 @@ def test_import_costs_little(root):
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_at_the_shell(root, name, form):
-    costs_at_most(2.5 if name == "train" else 2, root, ("-m", "memcalc", *ANSWERS[name], *form), USUAL)
+    costs_at_most(2, root, ("-m", "memcalc", *ANSWERS[name], *form), USUAL)
 
 
 # the only models of the catalogue that an engine may refuse, by what the refusal says

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.units import amount
 
@@ -22,8 +21,7 @@ COMPONENTS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """Bytes of one tensor (or overhead) on the fullest device, and why we believe them.
 
     `count` is how many numbers they are, None where no count was taken. `evidence` is exact (follows from
@@ -34,8 +32,8 @@ class Line:
 
     component: str
     name: str
-    count: int | None = None
     bytes: int
+    count: int | None = None  # type: ignore[assignment]  # not the tuple's
     formula: str = ""
     moments: tuple[str, ...] = ()
     evidence: str = "exact"
@@ -47,7 +45,7 @@ class Line:
     @property
     def fields(self) -> dict[str, object]:
         """All of it by name, as JSON shows it."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self._asdict()
 
     @property
     def least_bytes(self) -> int:

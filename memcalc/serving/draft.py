@@ -251,7 +251,7 @@ def draft_lines(draft: Draft, engine: Engine, rank: RankContext, pool: str = "gp
         same = {line.bytes for line in rotary_table(rank)}  # equal tables are one array: no second one
         tables = (line for line in rotary_table(own) if line.bytes not in same)
         for line in (*absorbed_copies(own), weight_rounding(own), *tables):
-            yield replace(line, name=f"draft weights: {line.name}", outside=not draft.in_share)
+            yield line._replace(name=f"draft weights: {line.name}", outside=not draft.in_share)
 
 
 def draft_cache(draft: Draft, cache: Iterable[Tensor], ranks: ServingParallelism) -> Iterator[Tensor]:

@@ -9,7 +9,6 @@ linear layer of the language model has slots) and config/lora.py; sgl-project/sg
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -87,10 +86,8 @@ def lora_lines(engine: Engine, rank: RankContext, slots: int, lora_rank: int) ->
         certain = is_certain(engine, tensor)
         if certain is not None:
             line = matrix_line(rank, tensor, slots, lora_rank)
-            yield replace(
-                line,
-                source=VLLM if engine.id == "vllm" else SGLANG,
-                evidence="exact" if certain else "assumed",
+            yield line._replace(
+                source=VLLM if engine.id == "vllm" else SGLANG, evidence="exact" if certain else "assumed"
             )
     if engine.id == "vllm":
         yield from vocabulary_lines(engine, rank, slots, lora_rank)

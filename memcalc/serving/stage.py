@@ -83,7 +83,7 @@ def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
         if plan.shares_memory:  # what lies in the host's memory lies here, beside the engine's share
             held = [*weight_lines(plan, stage, "host"), *draft_weights(plan, rank, "host")]
             held += [] if found else added_host_lines(plan)
-            constant += (replace(line, outside=True) for line in held)
+            constant += (line._replace(outside=True) for line in held)
         weights = (*weight_lines(plan, stage), *offloaded(plan, rank))
         found.append(LoadedStage(rank, weights, tuple(constant)))
     return tuple(found)
@@ -243,7 +243,7 @@ def draft_tensors(plan: ServingPlan, draft: Draft, batch: int, tokens: int) -> I
 def drafts_lines(draft: Draft, lines: Iterable[Line]) -> Iterator[Line]:
     """Yield the lines of a draft's cache under names of their own."""
     for line in lines:
-        yield replace(line, name=f"draft KV cache: {line.name}", outside=not draft.in_share)
+        yield line._replace(name=f"draft KV cache: {line.name}", outside=not draft.in_share)
 
 
 def pool_bytes(plan: ServingPlan, rank: RankContext, tokens: int) -> int:
@@ -331,7 +331,7 @@ def growing_lines(
             yield from drafts_lines(draft, lines(plan, draft_tensors(plan, draft, mine, tokens), moments))
     if plan.engine.copies_cache:
         for line in lines(plan, cache_tensors(plan, rank.stage, mine, context), ("decode",)):
-            yield replace(line, name=f"{line.name}, of the step before")
+            yield line._replace(name=f"{line.name}, of the step before")
     yield from pass_lines(plan, rank, mine, prompt)
     yield from plan.engine.trial_lines(rank, context)
 

@@ -7,7 +7,6 @@ on four servers).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from memcalc.data import constants
@@ -176,8 +175,7 @@ def separate_tables(rank: RankContext) -> Iterator[Line]:
     latent = any(is_mla(part) for layer in rank.stage.groups for _, part in layer.parts)
     if latent or rank.stage.rotary_positions == rank.stage.max_context:
         for line in rotary_table(rank):
-            yield replace(
-                line,
+            yield line._replace(
                 name="tables of cosines and of sines",
                 count=2 * (line.count or 0),
                 bytes=2 * line.bytes,
