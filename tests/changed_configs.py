@@ -59,6 +59,7 @@ def known_configs():
     from tests import (
         test_kimi_k3,
         test_minimax_m3,
+        test_pangu,
         test_step3,
     )  # of the types that transformers does not have
     from tests.test_published import CASES
@@ -66,7 +67,7 @@ def known_configs():
 
     published += [case.fields for case in CASES.values()]
     published += [test_kimi_k3.K3, test_kimi_k3.ALONE, test_minimax_m3.ALONE]
-    published += [test_step3.STEP3, test_step3.ALONE]
+    published += [test_step3.STEP3, test_step3.ALONE, test_pangu.FIRST, test_pangu.SECOND]
     published += [KIMI_VL, internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)]
     found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:

@@ -283,6 +283,10 @@ GLM_V = seen("model.language_model", vision_tower="model.visual")
 FC_12 = {f"{BLOCK}mlp.up_proj.": f"{BLOCK}mlp.fc1.", f"{BLOCK}mlp.down_proj.": f"{BLOCK}mlp.fc2."}
 STEP3 = "vision_model.transformer.layers.{layer}."
 SPELLINGS: dict[str, Spelling] = {
+    "PanguProMoEV1": Spelling({**SHARED_EXPERT, **bare("mlp.", "router_scale")}),
+    "PanguProMoEV2": Spelling(
+        {**fused("self_attn.qkv_proj."), "mlp.gate.e_score_correction_bias": "mlp.e_score_correction_bias"}
+    ),
     "step3_text": Spelling(
         {"mlp.experts.{expert}.": "moe.", "mlp.gate.": "moe.gate.", "mlp.shared_experts.": "share_expert."}
     ),

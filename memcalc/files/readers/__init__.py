@@ -140,6 +140,7 @@ PUBLISHED: Registry[Reader] = Registry(
         "chatglm": "published:chatglm",
         "mimo": "published:mimo",
         "PanguEmbedded": "published:pangu_embedded",
+        "PanguProMoE": "pangu:pangu_pro_moe",
         "nemotron-nas": "nemotron_nas:nemotron_nas",
         "minimax_m1": "minimax:minimax_m1",
         "minimax_m3": "minimax_m3:minimax_m3",

@@ -46,9 +46,10 @@ def refuse_unserved(model: Model, types: frozenset[str], engine: str) -> None:
         BadInputError: this is one of them.
 
     """
-    if model.model_type in types:
+    named = next((one for one in (model.model_type, model.text_type) if one in types), None)
+    if named:
         expected, remedy = f"a type that {engine} has a class for", "choose another engine or release"
-        raise BadInputError("--engine", expected, model.model_type, remedy)
+        raise BadInputError("--engine", expected, named, remedy)
 
 
 def state_bits(field: str, named: object) -> int:

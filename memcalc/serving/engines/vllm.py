@@ -58,10 +58,11 @@ BLACKWELL = {"max_num_batched_tokens": 16_384}  # from 0.28 on, on B200 and its 
 MOST_OFFLOADED = 1024  # GiB of a device's weights that are offered to be offloaded
 CAPTURED = "cudagraph_capture_sizes"  # how many are listed, if they are
 POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
-# models with states that vllm-project/vllm has no file for in model_executor/models, 2026-11
+# models that vllm-project/vllm has no file for in model_executor/models, 2026-11
 UNSERVED = frozenset(
     {
         *("recurrent_gemma", "zamba", "biogpt", "codegen", "gpt_neo", "gpt_neox_japanese", "xglm"),
+        "PanguProMoEV1",
         "phi-msft",  # its class knows transformers' names of Phi's tensors alone
     }
 )
