@@ -22,7 +22,9 @@ __all__ = ["headless", "with_head_of"]
 LABELS = 2  # of transformers' PretrainedConfig, where a config says nothing
 NOT_BARE = ("For", "Head", "Reward", "PreTrained")  # words of classes that end in Model, and have a head
 # classes for tokens whose head is called otherwise: transformers 5.23, models/*/modeling_*.py, 2026-11
-CLASSIFIER = ("BloomFor", "GPT2For", "GPTBigCodeFor", "GPTNeoXFor")
+CLASSIFIER = tuple(
+    f"{name}For" for name in ("BioGpt", "Bloom", "Falcon", "GPT2", "GPTBigCode", "GPTNeo", "GPTNeoX", "Mpt")
+)
 
 
 @dataclass(frozen=True, repr=False)
