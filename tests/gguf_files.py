@@ -253,7 +253,7 @@ def described(config, model, *, old=False):
         "vocab_size": vocab,
         "context_length": get("max_position_embeddings") or 4096,
         "embedding_length": width,
-        "block_count": get("num_hidden_layers") + len(gguf_model(model).mtp),
+        "block_count": len(model.layers) + len(gguf_model(model).mtp),
         "feed_forward_length": get("intermediate_size") or 4 * width,
         "attention.head_count": heads if attention else 0,
         "attention.head_count_kv": get("num_key_value_heads") or getattr(attention, "kv_heads", heads),

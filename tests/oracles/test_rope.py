@@ -55,7 +55,7 @@ def test_gemma_3_rotates_each_kind_of_layer_in_its_own_way():
         for kind in ("sliding", "full")
         for which in ("inv_freq", "original_inv_freq")
     }
-    limit = fields["text_config"]["max_position_embeddings"]
+    limit = ask.config_of(fields).text_config.max_position_embeddings  # the class's own: the file states none
     assert read(fields).rotary_positions == limit + 8 * limit
 
 

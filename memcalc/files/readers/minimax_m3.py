@@ -237,6 +237,7 @@ def tower(config: Config, text_width: int) -> tuple[Layer, ...]:
         ("vision_tower.layers.{layer}.post_attention_layernorm", norm),
     )
     merged = text_width * joined**2
+    config.has("merged_hidden_size")  # transformers writes it, and makes it anew
     config.restates("multimodal_projector_bias", True)  # noqa: FBT003 (a value that a field must have)
     projection: Named = (
         ("multi_modal_projector.linear_1", Linear(inner, width, bias=True)),

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, Faults
+from memcalc.files.config_classes import harmless_fields
 from memcalc.files.readers import variants
 from memcalc.files.readers.common import (
     PRE_NORMS,
@@ -224,10 +225,7 @@ def check_minimax(config: Config) -> None:
 
 
 ATTENTION_OF_MPT = {"attn_type": "multihead_attention", "qk_ln": False, "prefix_lm": False, "alibi": True}
-NO_SHAPE_OF_MPT = (
-    "alibi_bias_max", "attn_impl", "attn_pdrop", "attn_uses_sequence_id", "clip_qkv", "model_type",
-    "softmax_scale",
-)  # fmt: skip
+NO_SHAPE_OF_MPT = ("alibi_bias_max", "attn_impl", "attn_uses_sequence_id", "model_type", "softmax_scale")
 
 
 def check_mpt(config: Config) -> None:
@@ -240,8 +238,10 @@ def check_mpt(config: Config) -> None:
 
 
 def check_attention_of_mpt(field: str, value: object) -> None:
-    """Refuse a field of the attention of MPT that may change its shape."""
+    """Refuse a field of the attention of MPT that may change its shape; transformers writes every class's."""
     if field in NO_SHAPE_OF_MPT or (field in ATTENTION_OF_MPT and value == ATTENTION_OF_MPT[field]):
+        return
+    if field in harmless_fields() and field not in ATTENTION_OF_MPT:
         return
     expected = str(ATTENTION_OF_MPT.get(field, "only fields of MptAttentionConfig"))
     raise BadInputError(f"attn_config.{field}", expected, value, "no other attention is understood")

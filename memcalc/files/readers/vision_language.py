@@ -115,6 +115,7 @@ def queries(config: Config, vision: Config, text_width: int) -> Named:
     counts = [one for one in stated.values() if type(one) is int and one > 0]
     if not counts or len(counts) < len(stated):
         raise BadInputError(QUERIES, "whole numbers >= 1 by patches", stated, "correct config.json")
+    config.restates(f"max_value_{QUERIES}", max(counts))  # transformers writes it, and builds from it
     width, norm = vision.size("hidden_size"), Norm(vision.size("hidden_size"), bias=True)
     asked = Linear(width, width)
     return (
