@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "Difference", "check"]
 
-DTYPES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
+DTYPES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32", "int64": "I64"}
 NUMBERED = {**dict.fromkeys(("layers", "blocks", "blk"), "{layer}"), "experts": "{expert}"}
 # the router's bias: F32 in published files, the model's dtype if written again
 BUFFER = ("F32", "BF16", "F16")
@@ -170,7 +170,8 @@ def expected_arrays(model: Model, scheme: Scheme | None, rest: Format, header: H
         if one.part not in there:
             continue
         if form.is_plain:
-            dtypes = BUFFER if one.tensor.kind == "buffer" else (DTYPES[form.id],)
+            stated = one.tensor.kind != "buffer" or one.tensor.format is not None
+            dtypes = (DTYPES[form.id],) if stated else BUFFER
             expected.arrays[name] = Array(stored_shape(model, name, one.shape), dtypes)
             continue
         is_expert, module = one.tensor.active_experts is not None, name.removesuffix(".weight")

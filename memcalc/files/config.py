@@ -267,7 +267,8 @@ class Config:
         name = self.aliases.get(field, field)
         if name in self.read or value in EMPTY:
             return True
-        if field not in OTHER_TENSORS and (field in harmless_fields() or field.endswith(TOKENS)):
+        names = {field, name}
+        if not names & OTHER_TENSORS and (names & harmless_fields() or field.endswith(TOKENS)):
             return True
         default = self.defaults.get(name)
         return value == default and isinstance(value, bool) == isinstance(default, bool)

@@ -32,10 +32,7 @@ __all__ = ["METHOD", "TYPES", "as_published", "published_scheme"]
 METHOD = "deepseek-v4"
 TYPES = ("deepseek_v4", "deepseek_ref")
 EXPERTS = {"fp4": "mxfp4", "fp8": "fp8-block128", None: "fp8-block128"}
-IN_32_BITS = (
-    "hc.fn", "hc.base", "hc.scale", "hc_fn", "hc_base", "hc_scale",
-    "sinks", "position_bias", "e_score_correction_bias",
-)  # fmt: skip
+IN_32_BITS = "e_score_correction_bias"  # the others are so whatever the scheme: files/readers/deepseek_v4.py
 KNOWN = {
     "quant_method", "activation_scheme", "fmt", "scale_fmt", "weight_block_size", "expert_dtype",
     "quant_algo", "quantized_layers", "moe_quant_algo", "ignore", "producer", "config_groups",

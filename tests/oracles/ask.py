@@ -202,17 +202,44 @@ def as_published(name, model_type=None):
     return name
 
 
-def in_published_sizes(config, found):
-    """Shapes by name; transformers 5.23 takes OLMo Hybrid's convolutions apart in three equal pieces."""
+def rows_of_convolutions(config):
+    """Rows of OLMo Hybrid's convolutions; transformers 5.23 takes them apart in three equal pieces."""
     if config.model_type != "olmo_hybrid":
-        return found
+        return {}
     keys = config.linear_num_key_heads * config.linear_key_head_dim
     values = config.linear_num_value_heads * config.linear_value_head_dim
-    rows = {"q_conv1d.weight": keys, "k_conv1d.weight": keys, "v_conv1d.weight": values}
+    return {"q_conv1d.weight": keys, "k_conv1d.weight": keys, "v_conv1d.weight": values}
+
+
+def in_published_sizes(config, found):
+    """Shapes by name, those that transformers takes apart wrongly as they should be."""
+    rows = rows_of_convolutions(config)
     return {
-        name: (rows.get(name.partition("linear_attn.")[2], shape[0]), *shape[1:])
+        name: (rows.get(name.partition("linear_attn.")[2], shape[0]), *shape[1:]) if rows else shape
         for name, shape in found.items()
     }
+
+
+# What a class keeps in fp32 and its makers' files have in BF16; sources of both: memcalc/files/deepseek_formats.py
+# and memcalc/files/readers/indexed.py.
+WIDER = {
+    "deepseek_v4": "norm.weight",
+    "deepseek_ref": "norm.weight",
+    "hy_v4": ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias", "lm_head.weight"),
+}
+
+
+def file_as_published(written, config):
+    """What transformers has written, with the names, pieces and dtypes of published checkpoints."""
+    kind = config.model_type
+    found = {as_published(name, kind): item for name, item in written.items()}
+    rows = rows_of_convolutions(config)
+    for first in [name for name in found if rows and name.endswith("linear_attn.q_conv1d.weight")]:
+        names = [first.replace("q_conv1d", f"{letter}_conv1d") for letter in "qkv"]
+        pieces = torch.cat([found[name] for name in names]).split(list(rows.values()))
+        found |= {name: piece.contiguous() for name, piece in zip(names, pieces, strict=True)}
+    narrow = [name for name in found if name.endswith(WIDER.get(kind, "no such name"))]
+    return found | {name: found[name].to(torch.bfloat16) for name in narrow}
 
 
 def tensors(model):

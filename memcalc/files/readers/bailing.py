@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["BailingDelta", "bailing_hybrid"]
 
 KINDS = ("linear_attention", "full_attention")
+# what the class keeps in fp32 whatever the model's dtype
+IN_32_BITS = tuple(
+    (f"self_attn.{name}", "fp32")
+    for name in ("A_log", "dt_bias", *(f"{letter}_conv1d.weight" for letter in "qkv"))
+)
 LOW_RANK = ("f_a_proj", "f_b_proj", "g_a_proj", "g_b_proj", "A_log")
 
 
@@ -46,12 +51,19 @@ def bailing_hybrid(config: Config, name: str) -> Model:
     depth, width = config.size("num_hidden_layers"), config.size("hidden_size")
     for field in ("kda_safe_gate", "kda_lower_bound", "rope_theta", "mtp_loss_scaling_factor"):
         config.has(field)
-    heads, size = config.size("num_attention_heads"), config.size("head_dim")
-    config.restates("linear_num_heads", heads)
-    config.restates("linear_head_dim", size)
-    delta = BailingDelta(width, heads, heads, size, size, config.size("short_conv_kernel_size"))
-    config.restates("linear_conv_kernel_dim", delta.conv_kernel)
-    latent, gate = latent_of(config), Linear(heads, width, cut=True)
+    for field in ("num_attention_heads", "head_dim", "short_conv_kernel_size"):
+        config.has(field)  # needed only where there is no other name
+    # transformers writes the width that is rotated as head_dim, and what that was under a name of its own
+    own, size, kernel = (
+        config.optional(f"linear_{name}") or config.size(usual)
+        for name, usual in (
+            ("num_heads", "num_attention_heads"),
+            ("head_dim", "head_dim"),
+            ("conv_kernel_dim", "short_conv_kernel_size"),
+        )
+    )
+    delta = BailingDelta(width, own, own, size, size, kernel)
+    latent, gate = latent_of(config), Linear(config.size("num_attention_heads"), width, cut=True)
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")
     sparse = moe(config, "num_local_experts", shared_width=shared, score_bias=True)
     for field in ("layer_group_size", "intermediate_size"):
@@ -65,10 +77,11 @@ def bailing_hybrid(config: Config, name: str) -> Model:
     ]
 
     def layer(kind: tuple[str, str]) -> Layer:
-        attends = kind[0] == "full_attention"
         mlp = dense_mlp(config) if kind[1] == "dense" else sparse
-        made = decoder_layer(latent if attends else delta, mlp, width)
-        return replace(made, parts=(*made.parts, ("self_attn.g_proj", gate))) if attends else made
+        if kind[0] == "full_attention":
+            made = decoder_layer(latent, mlp, width)
+            return replace(made, parts=(*made.parts, ("self_attn.g_proj", gate)))
+        return replace(decoder_layer(delta, mlp, width), formats=IN_32_BITS)
 
     ahead = (f"num_mtp_layers {config.value('num_mtp_layers')}",) if config.count("num_mtp_layers") else ()
     model = decoder(config, name, stack(zip(kinds, mlps, strict=True), layer))

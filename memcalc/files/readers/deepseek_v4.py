@@ -111,7 +111,7 @@ class CompressedAttention(Part):
         groups = (self.out_groups, self.out_rank)
         yield from linear("o_a_proj", groups, share(product(heads), self.out_groups), shard_axis=OUT)
         yield from linear("o_b_proj", self.width, groups, shard_axis=IN)
-        yield Tensor("sinks", (self.heads,), "bias", shard_axis=0)
+        yield Tensor("sinks", (self.heads,), "bias", shard_axis=0, format="fp32")
         for name, size in self.entries:
             yield from self.compressor(name.rpartition(".")[0], size)
         if self.index_heads is not None and self.index_dim is not None:
@@ -125,7 +125,7 @@ class CompressedAttention(Part):
         wide, rate = self.series * size, self.compress_rate or 0
         for matrix in ("kv_proj", "gate_proj"):
             yield from under(name, linear(matrix, wide, self.width, kind="router"))
-        yield Tensor(f"{name}.position_bias", (rate, wide), "bias")
+        yield Tensor(f"{name}.position_bias", (rate, wide), "bias", format="fp32")
         yield from under(f"{name}.kv_norm", Norm(size).weights())
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
@@ -175,11 +175,11 @@ class HyperConnection(Part):
     streams: int
 
     def weights(self) -> Iterator[Tensor]:
-        """Yield the projection of all streams, its shift, and the scales of its three pieces."""
+        """Yield the projection of all streams, its shift, and the scales of its three pieces, in fp32."""
         mixed = (2 + self.streams) * self.streams
-        yield Tensor("fn", (mixed, self.streams * self.width), "router")
-        yield Tensor("base", (mixed,), "bias")
-        yield Tensor("scale", (3,), "bias")
+        yield Tensor("fn", (mixed, self.streams * self.width), "router", format="fp32")
+        yield Tensor("base", (mixed,), "bias", format="fp32")
+        yield Tensor("scale", (3,), "bias", format="fp32")
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,10 +194,10 @@ class StreamHead(Part):
     streams: int
 
     def weights(self) -> Iterator[Tensor]:
-        """Yield the projection of all streams, its shift, and its scale."""
-        yield Tensor("hc_fn", (self.streams, self.streams * self.width), "router")
-        yield Tensor("hc_base", (self.streams,), "bias")
-        yield Tensor("hc_scale", (1,), "bias")
+        """Yield the projection of all streams, its shift, and its scale, in fp32."""
+        yield Tensor("hc_fn", (self.streams, self.streams * self.width), "router", format="fp32")
+        yield Tensor("hc_base", (self.streams,), "bias", format="fp32")
+        yield Tensor("hc_scale", (1,), "bias", format="fp32")
 
 
 @dataclass(frozen=True, repr=False)

@@ -40,8 +40,9 @@ class OlmoDelta(DeltaNet):
         for letter in "ab":
             yield from linear(f"{letter}_proj", self.linear_value_heads, self.width, shard_axis=OUT)
         yield from linear("g_proj", values, self.width, shard_axis=OUT)
-        for name in ("A_log", "dt_bias"):
-            yield Tensor(name, (self.linear_value_heads,), "bias", shard_axis=0)
+        # the class makes the decays in fp32, whatever the model's dtype
+        yield Tensor("A_log", (self.linear_value_heads,), "bias", shard_axis=0, format="fp32")
+        yield Tensor("dt_bias", (self.linear_value_heads,), "bias", shard_axis=0)
         yield from under("o_norm", Norm(self.linear_value_dim).weights())
         yield from linear("o_proj", self.width, values, shard_axis=IN)
 

@@ -146,7 +146,7 @@ def ernie_dense(config: Config) -> tuple[bool, ...]:
     """Say of each layer of ERNIE 4.5 whether it is dense: outside of two layers, and between every n-th."""
     depth, first = config.size("num_hidden_layers"), config.count("moe_layer_start_index")
     last, step = config.value("moe_layer_end_index"), config.size("moe_layer_interval")
-    end = depth - 1 if last == -1 else config.size("moe_layer_end_index")
+    end = depth - 1 if last == -1 else config.count("moe_layer_end_index")
     return tuple((index + 1) % step > 0 or not first <= index <= end for index in range(depth))
 
 

@@ -120,7 +120,8 @@ class HeadedMamba(Part):
         yield Tensor("x_proj_weight", (heads, chosen, size), shard_axis=0)
         yield Tensor("dt_proj_weight", (heads, size, self.step_rank), shard_axis=0)
         yield Tensor("dt_proj_bias", (heads, size), "bias", shard_axis=0)
-        yield Tensor("A_log", (heads, size, self.ssm_state), "bias", shard_axis=0)
+        # the class makes it in fp32, whatever the model's dtype
+        yield Tensor("A_log", (heads, size, self.ssm_state), "bias", shard_axis=0, format="fp32")
         yield Tensor("D", (heads, size), "bias", shard_axis=0)
         yield from linear("out_proj", self.width, inner, bias=self.bias, shard_axis=IN)
 

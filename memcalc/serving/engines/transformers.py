@@ -67,6 +67,10 @@ TIES_EQUALS = "huggingface/transformers v5.23, modeling_utils.py, tie_weights: e
 
 
 WIDE = "huggingface/transformers v5.24, models/*/modeling_*.py, _keep_in_fp32_modules_strict, 2026-11"
+# the same in 5.23: what a class has in fp32 beyond what its makers' files have, by the ends of names
+KEPT_WIDE: Mapping[str, tuple[str, ...]] = {
+    "hy_v4": ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias", "lm_head.weight"),
+}
 NARROW_STATES = frozenset({"minimax"})  # not cast up, as those of other classes are
 WIDE_ROUTERS = frozenset(
     {"deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe", "glm_moe_dsa", "kimi_k2", "kimi_k25"}
@@ -247,7 +251,9 @@ class Transformers(Engine):
         yield from weight_rounding(rank, self.behaviour.own_blocks)
         yield from stored_head(rank, self.behaviour)
         if rank.stage.model_type in self.behaviour.wide_routers:
-            yield from wider_routers(rank)
+            yield from wider(rank, ("mlp.gate.weight",))
+        if self.version.startswith("5") and rank.stage.model_type in KEPT_WIDE:
+            yield from wider(rank, KEPT_WIDE[rank.stage.model_type])
         if rank.stage.period > 1:
             from memcalc.serving.engines.transformers_eager import kept_wide
 
@@ -350,16 +356,16 @@ def stored_head(rank: RankContext, behaviour: Behaviour) -> Iterator[Line]:
             )
 
 
-def wider_routers(rank: RankContext) -> Iterator[Line]:
-    """Yield what routers in 32 bits take beyond the file's numbers."""
+def wider(rank: RankContext, endings: tuple[str, ...]) -> Iterator[Line]:
+    """Yield what tensors with such names take in 32 bits beyond the file's numbers."""
     for whole in rank.stage.weights():
         stored = rank.rule(whole).bits // 8
         beyond = 4 - stored
-        if whole.kind == "router" and whole.name.endswith("mlp.gate.weight") and beyond:
+        if whole.name.endswith(endings) and beyond > 0:
             mine = rank.parallelism.on_rank(whole)
             yield Line(
                 component="weights",
-                name="mlp.gate.weight, in 32 bits",
+                name=f"{whole.name.partition('{layer}.')[2] or whole.name}, in 32 bits",
                 count=mine.count,
                 bytes=mine.count * beyond,
                 formula=f"{mine.count} x (4 - {stored}) B",
