@@ -183,3 +183,12 @@ def test_a_class_that_speaks_of_other_parts_is_refused(fields, named) -> None:
 def test_a_mixture_may_have_a_mixtures_class() -> None:
     fields = {**source("Qwen/Qwen3-30B-A3B").fields, "architectures": ["MyMoEForCausalLM"]}
     assert memcalc.read(fields).not_read == ("architectures 'MyMoEForCausalLM'",)
+
+
+@pytest.mark.parametrize("named", ["FalconForTokenClassification", "BioGptForTokenClassification"])
+def test_older_classes_call_a_head_for_tokens_otherwise(named) -> None:
+    """A header with `classifier.weight` is theirs (tests/oracles/test_heads.py)."""
+    small = {"model_type": named.partition("For")[0].lower(), "hidden_size": 64, "num_attention_heads": 4}
+    ends = dict(memcalc.files.read({**small, "architectures": [named]}).outside)
+    assert "classifier" in ends
+    assert "score" not in ends

@@ -274,6 +274,48 @@ def test_null_is_as_many_as_query_heads_where_transformers_4_took_it():
         read({**fields_of(MOE), "num_key_value_heads": None})
 
 
+# What transformers 5.23 writes beside the fields of a small config (tests/oracles/test_headers.py): what the class
+# has derived, and the fields of every class in an object inside.
+LING = {"model_type": "bailing_hybrid", "num_hidden_layers": 6, "head_dim": 96, "num_local_experts": 16}
+ARIA = {
+    "model_type": "aria",
+    "text_config": {"model_type": "aria_text"},
+    "vision_config": {"hidden_size": 1152},
+}
+WRITTEN = [
+    (ARIA, {"max_value_projector_patch_to_query_dict": 256}),
+    (
+        {"model_type": "mpt"},
+        {"attn_config": {"alibi": True, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "architectures": None}},
+    ),
+    (
+        LING,
+        {"head_dim": 64, "linear_head_dim": 96, "linear_num_heads": 32, "linear_conv_kernel_dim": 4}
+        | {"num_expert_group": 8},
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "written"), WRITTEN, ids=lambda given: given.get("model_type", ""))
+def test_what_transformers_writes_beside_it_changes_nothing(fields, written):
+    before, after = read(fields), read({**fields, **written})
+    assert (after.layers, after.outside, after.vision) == (before.layers, before.outside, before.vision)
+
+
+def test_another_number_than_the_one_derived_is_refused():
+    with pytest.raises(BadInputError, match="max_value_projector_patch_to_query_dict: expected 256"):
+        read({**ARIA, "max_value_projector_patch_to_query_dict": 300})
+    with pytest.raises(BadInputError, match="attn_config.qk_ln"):
+        read({"model_type": "mpt", "attn_config": {"qk_ln": True}})
+
+
+def test_experts_in_the_first_layer_alone():
+    """ERNIE 4.5 may end them at layer 0, which a model of one layer writes."""
+    small = {"model_type": "ernie4_5_moe", "num_hidden_layers": 2, "moe_layer_start_index": 0}
+    only = read({**small, "moe_layer_end_index": 0})
+    assert [any("experts" in one.name for one in layer.weights()) for layer in only.layers] == [True, False]
+
+
 # Quantisation
 
 EIGHT = {"dynamic": False, "num_bits": 8, "type": "float"}

@@ -220,12 +220,17 @@ def in_published_sizes(config, found):
     }
 
 
-# What a class keeps in fp32 and its makers' files have in BF16; sources of both: memcalc/files/deepseek_formats.py
-# and memcalc/files/readers/indexed.py.
+# What a class keeps in fp32 and its makers' files have in BF16; the sources of both stand in
+# memcalc/files/deepseek_formats.py and memcalc/files/readers/indexed.py.
 WIDER = {
     "deepseek_v4": "norm.weight",
     "deepseek_ref": "norm.weight",
-    "hy_v4": ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias", "lm_head.weight"),
+    "hy_v4": (
+        "indexer.weights_proj.weight",
+        "indexer.k_norm.weight",
+        "indexer.k_norm.bias",
+        "lm_head.weight",
+    ),
 }
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["axk2", "hy_v4"]
 
 MIXERS = ("hc_pre.hc_attn_layer", "hc_pre.hc_mlp_layer")
-# What is F32 in the headers of tencent/Hy4-preview, where all else is BF16 but the routers' biases: 626 of 2,006
-# tensors, three of them behind the layers (https://github.com/wendadawen/dojo, review of hy4-preview-dataflow, 2026-09).
-# The class has more of it in fp32 once it is loaded: KEPT_WIDE in serving/engines/transformers.py.
+# What is F32 in the headers of tencent/Hy4-preview, where all else is BF16 but the routers' biases: 626 of
+# 2,006 tensors, three of them behind the layers (https://github.com/wendadawen/dojo, hy4-preview-dataflow,
+# 2026-09). The class has more in fp32 once it is loaded: KEPT_WIDE in serving/engines/transformers.py.
 IN_32_BITS = tuple(
     (f"{name}.value", "fp32")
     for name in (

@@ -69,7 +69,7 @@ TIES_EQUALS = "huggingface/transformers v5.23, modeling_utils.py, tie_weights: e
 WIDE = "huggingface/transformers v5.24, models/*/modeling_*.py, _keep_in_fp32_modules_strict, 2026-11"
 # the same in 5.23: what a class has in fp32 beyond what its makers' files have, by the ends of names
 KEPT_WIDE: Mapping[str, tuple[str, ...]] = {
-    "hy_v4": ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias", "lm_head.weight"),
+    "hy_v4": ("indexer.weights_proj.weight", "indexer.k_norm.weight", "indexer.k_norm.bias", "lm_head.weight")
 }
 NARROW_STATES = frozenset({"minimax"})  # not cast up, as those of other classes are
 WIDE_ROUTERS = frozenset(
