@@ -274,7 +274,7 @@ def test_null_is_as_many_as_query_heads_where_transformers_4_took_it():
         read({**fields_of(MOE), "num_key_value_heads": None})
 
 
-# What transformers 5.23 writes beside the fields of a small config (tests/oracles/test_headers.py): what the class
+# What transformers 5.23 writes beside the fields of a config (tests/oracles/test_headers.py): what the class
 # has derived, and the fields of every class in an object inside.
 LING = {"model_type": "bailing_hybrid", "num_hidden_layers": 6, "head_dim": 96, "num_local_experts": 16}
 ARIA = {
@@ -305,7 +305,7 @@ def test_what_transformers_writes_beside_it_changes_nothing(fields, written):
 def test_another_number_than_the_one_derived_is_refused():
     with pytest.raises(BadInputError, match="max_value_projector_patch_to_query_dict: expected 256"):
         read({**ARIA, "max_value_projector_patch_to_query_dict": 300})
-    with pytest.raises(BadInputError, match="attn_config.qk_ln"):
+    with pytest.raises(BadInputError, match=r"attn_config\.qk_ln"):
         read({"model_type": "mpt", "attn_config": {"qk_ln": True}})
 
 
