@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 
 import pytest
 
@@ -203,3 +204,98 @@ def test_what_is_not_understood_is_refused(where, field, value):
 def test_what_is_said_outside_must_agree(field, value):
     with pytest.raises(MemcalcError, match=field):
         read({**STEP3, field: value})
+
+
+# stepfun-ai/Step-3.5-Flash, README.md: 196B parameters without embedding and head, 11B a token, three layers
+# for multi-token prediction; windows in three of four layers, which have 96 query heads. The sizes are those
+# of NVIDIA's Step35Config (docs.nvidia.com/nemo/megatron-bridge), both read in 2026-11.
+EVERY = [("sliding_attention", "full_attention")[index % 4 == 0] for index in range(48)]
+FLASH = {
+    "model_type": "step3p5",
+    "architectures": ["Step3p5ForCausalLM"],
+    "att_impl_type": "GQA",
+    "attention_other_setting": {
+        "attention_type": "sliding_attention",
+        "num_attention_heads": 96,
+        "num_attention_groups": 8,
+        "head_dim": 128,
+    },
+    "head_dim": 128,
+    "hidden_size": 4096,
+    "intermediate_size": 11_264,
+    "layer_types": EVERY,
+    "moe_intermediate_size": 1280,
+    "moe_layers_enum": ",".join(map(str, range(3, 45))),
+    "moe_num_experts": 288,
+    "moe_top_k": 8,
+    "norm_expert_weight": True,
+    "num_attention_groups": 8,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 45,
+    "num_nextn_predict_layers": 3,
+    "partial_rotary_factors": [0.5 if kind == "full_attention" else 1.0 for kind in EVERY],
+    "rope_theta": [5e6 if kind == "full_attention" else 1e4 for kind in EVERY],
+    "share_expert_dims": 1280,
+    "sliding_window": 512,
+    "use_head_wise_attn_gate": True,
+    "use_moe_router_bias": True,
+    "vocab_size": 128_896,
+}
+
+
+def test_step_3_5_flash_has_the_parameters_that_its_makers_state():
+    model = read(FLASH)
+    ends = 2 * model.embedding_parameters
+    assert round((model.parameters - ends) / 10**9) == 196
+    assert round((model.active_parameters - ends) / 10**9) == 11
+    assert cache_growth(model)["bytes_per_token"] == 12 * 2 * 8 * 128 * 2
+    assert Counter(part.heads for layer in model.layers for _, part in layer.remembering) == {64: 12, 96: 33}
+
+
+def heads_ahead(**changed):
+    """The query heads of the layers for multi-token prediction."""
+    return [dict(layer.parts)["self_attn"].heads for layer in read({**FLASH, **changed}).mtp]
+
+
+def test_its_layers_ahead_are_dense_and_of_the_kinds_that_are_said():
+    assert heads_ahead() == [96, 96, 96]
+    assert not any(tensor.kind == "expert" for layer in read(FLASH).mtp for tensor in layer.weights())
+    apart = {"layer_types": EVERY[:45], "mtp_layer_types": ["full_attention", *EVERY[46:]]}
+    assert heads_ahead(**apart) == [64, 96, 96]
+    unsaid = read({**FLASH, "layer_types": EVERY[:45]})
+    assert unsaid.mtp == ()
+    assert "num_nextn_predict_layers 3" in unsaid.not_read[0]
+    assert heads_ahead(num_nextn_predict_layers=0, layer_types=EVERY[:45]) == []
+
+
+def test_each_kind_of_its_layers_has_a_table_of_its_own():
+    assert read(FLASH).rotary_positions == 2 * 128_000
+    dims = {part.window: part.rope_dim for layer in read(FLASH).layers for _, part in layer.remembering}
+    assert dims == {None: 64, 512: None}
+
+
+def test_the_tower_of_step_3_7():
+    """1.8B without what joins patches: huggingface.co/docs/transformers, model_doc/step3p7, 2026-11."""
+    model = read({"model_type": "step3p7", "text_config": FLASH, "vision_config": {}})
+    joined = 9 * (1536 * 3072 + 3072 * 6144) + 3072 + 6144 + 6144 * 4096
+    assert round((model.vision_parameters - joined) / 10**8) == 17
+    assert model.parameters == read(FLASH).parameters
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("use_head_wise_attn_gate", False),
+        ("mlp_bias", True),
+        ("layer_types", EVERY[:44]),
+        ("attention_other_setting", {**FLASH["attention_other_setting"], "num_attention_groups": 4}),
+        ("attention_other_setting", {**FLASH["attention_other_setting"], "head_dim": 64}),
+        ("num_sliding_attention_heads", 90),
+        ("sliding_window", None),
+        ("per_layer_config", {"1": {"num_attention_heads": 64}}),
+        ("sparse_attention_config", {"sparse_num_index_heads": 4}),
+    ],
+)
+def test_what_step_3_5_cannot_be_is_refused(field, value):
+    with pytest.raises(MemcalcError):
+        read({**FLASH, field: value})

@@ -34,7 +34,16 @@ BORROWED = {
     ),
 }
 # Keywords that a class takes for a field of its own: BloomConfig.__post_init__ and its like.
-TAKEN_FOR = {"bloom": {"n_embed": "hidden_size"}, "falcon": {"n_embed": "hidden_size"}}
+TAKEN_FOR = {
+    "bloom": {"n_embed": "hidden_size"},
+    "falcon": {"n_embed": "hidden_size"},
+    "step3p5_vision": {
+        "width": "hidden_size",
+        "layers": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "ls_init_value": "layer_scale_init_value",
+    },
+}
 # Fields that every class has, or that its base class takes out of the keywords under another name.
 OF_ALL = ("model_type", "name_or_path", "torch_dtype", "_name_or_path", "_commit_hash", "attn_implementation")
 

@@ -282,13 +282,33 @@ IDEFICS3 = seen("model.text_model", vision_tower="model.vision_model", connector
 GLM_V = seen("model.language_model", vision_tower="model.visual")
 FC_12 = {f"{BLOCK}mlp.up_proj.": f"{BLOCK}mlp.fc1.", f"{BLOCK}mlp.down_proj.": f"{BLOCK}mlp.fc2."}
 STEP3 = "vision_model.transformer.layers.{layer}."
+STEP3P5 = {
+    "mlp.experts.{expert}.": "moe.",
+    "mlp.gate.e_score_correction_bias": "moe.router_bias",
+    "mlp.gate.": "moe.gate.",
+    "mlp.shared_experts.": "share_expert.",
+}
+STEP3P7 = "vision_model.transformer.resblocks.{layer}."
 SPELLINGS: dict[str, Spelling] = {
     "PanguProMoEV1": Spelling({**SHARED_EXPERT, **bare("mlp.", "router_scale")}),
     "PanguProMoEV2": Spelling(
         {**fused("self_attn.qkv_proj."), "mlp.gate.e_score_correction_bias": "mlp.e_score_correction_bias"}
     ),
-    "step3_text": Spelling(
-        {"mlp.experts.{expert}.": "moe.", "mlp.gate.": "moe.gate.", "mlp.shared_experts.": "share_expert."}
+    "step3_text": Spelling(STEP3P5),
+    "step3p5": Spelling(STEP3P5),
+    "step3p7": Spelling(
+        {
+            **{
+                f"{STEP3P7}attn.{letter}_proj.{end}": f"{STEP3P7}attn.in_proj_{end}"
+                for letter in "qkv"
+                for end in ("weight", "bias")
+            },
+            f"{STEP3P7}attn.o_proj.": f"{STEP3P7}attn.out_proj.",
+            f"{STEP3P7}mlp.up_proj.": f"{STEP3P7}mlp.c_fc.",
+            f"{STEP3P7}mlp.down_proj.": f"{STEP3P7}mlp.c_proj.",
+            **bare(STEP3P7, "ls_1.gamma", "ls_2.gamma"),
+            **bare("vision_model.", "positional_embedding"),
+        }
     ),
     "step3_vl": Spelling(
         {

@@ -161,7 +161,7 @@ def in_memory(fields, dtype=torch.bfloat16):
 TOWER_PREFIXES = (
     *("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.", "model.visual."),
     *("model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
-    *("vision_model.", "multi_modal_projector."),
+    *("vision_model.", "multi_modal_projector.", "vit_large_projector."),
     *("model.vision_model.", "model.connector.", "model.image_newline", "model.vision_embedder."),
 )
 # In version 5.23 kimi_k25's rules go too far backwards: names of the vision tower appear in the text model.

@@ -1349,7 +1349,48 @@ def deepseek_v4(draw):
     return fields | some(draw, hc_mult=draw.randint(1, 5), tie_word_embeddings=draw.random() < 0.5, **more)
 
 
+def step3p7(draw):
+    """Windows with more heads or as many; experts by words, by numbers, or from the fourth layer on."""
+    fields = stream(draw, head_dim_needed=True) | {"pad_token_id": 0}
+    fields.pop("tie_word_embeddings", None)
+    depth, experts, ahead = fields["num_hidden_layers"], draw.randint(2, 6), draw.randint(0, 2)
+    every = depth + ahead
+    kinds = [draw.choice(("full_attention", "sliding_attention")) for _ in range(every)]
+    groups = fields.pop("num_key_value_heads")
+    more = groups * draw.randint(1, 4)
+    listed = sorted(draw.sample(range(every), draw.randint(0, every)))
+    words = ["sparse" if index in listed else "dense" for index in range(every)]
+    numbers = draw.choice((listed, ",".join(map(str, listed)) or None))
+    fields |= {
+        "num_attention_groups": groups,
+        "layer_types": kinds[: draw.choice((depth, every))],
+        "sliding_window": draw.randint(5, 150),
+        "moe_num_experts": experts,
+        "moe_top_k": draw.randint(1, experts),
+        "moe_intermediate_size": draw.randint(5, 80),
+        "share_expert_dim": draw.randint(5, 80),
+        "num_nextn_predict_layers": ahead,
+        "rope_theta": [1e4] * every,
+    }
+    fields |= draw.choice(({"moe_layers_enum": numbers}, {"mlp_layer_types": words}, {}))
+    other = {
+        "attention_type": "sliding_attention",
+        "num_attention_heads": more,
+        "num_attention_groups": groups,
+    }
+    fields |= draw.choice(({"attention_other_setting": other}, {"num_sliding_attention_heads": more}, {}))
+    fields |= some(draw, attention_bias=draw.random() < 0.5)
+    heads, patch = draw.choice((1, 2, 3)), draw.randint(2, 5)
+    vision = {"width": 8 * heads * draw.randint(1, 4), "layers": draw.randint(1, 4), "heads": heads}
+    vision |= {"image_size": patch * draw.randint(3, 9) + draw.randint(0, 1), "patch_size": patch}
+    vision |= some(draw, mlp_ratio=draw.choice((2.5, 4.0)), num_channels=draw.randint(1, 4))
+    return {"text_config": fields | {"model_type": "step3p5"}, "vision_config": vision} | some(
+        draw, tie_word_embeddings=draw.random() < 0.5, projector_bias=draw.random() < 0.5
+    )
+
+
 DRAWN = {
+    "step3p7": step3p7,
     "llama": llama,
     "qwen2": qwen2,
     "qwen3": qwen3,

@@ -113,6 +113,7 @@ READERS: Registry[Reader] = Registry(
         "gpt_neox_japanese": "older:gpt_neox_japanese",
         "gpt-sw3": "gpt2:gpt2",
         "minicpm3": "deepseek:minicpm3",
+        "step3p7": "step3p7:step3p7",
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",
@@ -124,6 +125,7 @@ INSIDE: Registry[Reader] = Registry(
         "qwen3_vl_text": "qwen_vl:qwen3_vl_text",
         "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text",
         "qwen3_omni_moe_text": "qwen_vl:qwen3_vl_moe_text",
+        "step3p5": "step3p7:step3p5",
         **dict.fromkeys(PLAIN_INSIDE, "plain:plain"),
     },
     package=__name__,
@@ -162,6 +164,7 @@ IN_TABLE = (
 # types of a vision_config: its class's defaults are known
 TOWERS = (
     "minimax_m3_vl_vision",
+    "step3p5_vision",
     "siglip_vision_model", "kimi_k25_vision", "qwen3_5_vision", "qwen3_5_moe_vision", "qwen3_vl_vision",
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
     *IN_TABLE,

@@ -97,6 +97,7 @@ TWO_POOLS = (
     "laguna",
     "llama4",
     "mimo_v2_flash",
+    "step3p5",
     "step3p7",
 )
 TWO_POOLS_SINCE = (0, 5, 20)  # all but gpt_oss, whose releases were read one by one

@@ -40,13 +40,14 @@ def without_table(part: Any) -> Part:
 
 
 def refuse_unserved(model: Model, types: frozenset[str], engine: str) -> None:
-    """Refuse types of which an engine's source shows no class.
+    """Refuse types of which an engine's source shows no class, and text models that stand alone.
 
     Raises:
         BadInputError: this is one of them.
 
     """
-    named = next((one for one in (model.model_type, model.text_type) if one in types), None)
+    alone = () if model.vision else (model.text_type,)
+    named = next((one for one in (model.model_type, *alone) if one in types), None)
     if named:
         expected, remedy = f"a type that {engine} has a class for", "choose another engine or release"
         raise BadInputError("--engine", expected, named, remedy)
