@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.evidence.logs.smi import Smi
 from memcalc.evidence.logs.wordings import COUNTS, SCOPES, UNITS, wordings
 
 if TYPE_CHECKING:
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Ignored", "Reading", "Told", "read"]
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# colours and other commands to a terminal, titles of its window, and what else prints nothing
+ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0e-\x1f\x7f]"
+)
+LINE = re.compile(r"[^\r\n]+")
 AMOUNT = re.compile(r"\d\s?(?:[KMGT]i?B)\b")
-CARD = re.compile(r"^\|\s+(\d+)\s+\S.*\s(?:On|Off|N/A)\s*\|")
-USED = re.compile(r"\|\s*(\d+)MiB\s*/\s*(\d+)MiB\s*\|")
-SLICE = re.compile(r"^\|\s*(\d+)\s+\d+\s+\d+\s+(\d+)\s*\|\s*(\d+)MiB\s*/\s*(\d+)MiB")
-PROCESS = re.compile(r"^\|\s+(\d+)\s.*\s(\d+)MiB\s*\|\s*$")
+LONGEST = 20_000  # characters: what is longer is data, no line for people
+BREAKDOWN = re.compile(r"\|\s+- [^|]+\|")
 
 
 class Told(NamedTuple):
@@ -80,11 +83,13 @@ def read(log: str) -> Reading:
     """
     told: list[Told] = []
     ignored: list[Ignored] = []
-    of_smi = Smi()
-    for raw in log.splitlines():
-        line = ANSI.sub("", raw).rstrip("\r\n")
+    smi = Smi()
+    for raw in LINE.finditer(log):
+        line = ANSI.sub("", raw[0])
+        if len(line) > LONGEST:
+            continue
         why = trap(line)
-        found = [] if why else [*of_smi.read(line), *figures(line, told)]
+        found = [] if why else [*of_smi(smi, line), *figures(line, told)]
         told += found
         if not found and (why or AMOUNT.search(line)):
             ignored.append(Ignored(line, why or "no line that is known of a device's memory"))
@@ -94,20 +99,28 @@ def read(log: str) -> Reading:
 def trap(line: str) -> str:
     """Return why a line is no figure of memory, or nothing."""
     traps, _ = wordings()
-    return next((wording.why for wording, pattern in traps if pattern.search(line)), "")
+    return next((row.wording.why for row in traps if row.may_match(line) and row.pattern.search(line)), "")
 
 
 def figures(line: str, before: list[Told]) -> Iterator[Told]:
     """Yield the figures of a line: of each wording, where no other has been found in the same place."""
     taken: list[tuple[int, int]] = []
     _, table = wordings()
-    for wording, pattern in table:
-        found = pattern.search(line)
-        if found is None or any(found.start() < end and start < found.end() for start, end in taken):
+    for row in table:
+        if not row.may_match(line):
             continue
-        taken.append(found.span())
-        for one in of_wording(wording, found, line):
-            yield indexer(one, before)
+        for found in row.pattern.finditer(line):
+            if any(found.start() < end and start < found.end() for start, end in taken):
+                continue
+            taken.append(found.span())
+            for one in of_wording(row.wording, found, line):
+                yield named_as_before(one, before)
+
+
+def of_smi(smi: Smi, line: str) -> Iterator[Told]:
+    """Yield what nvidia-smi says in a line."""
+    for quantity, mib, scope, printed in smi.read(line):
+        yield Told(line, quantity, printed, mib * UNITS["MiB"], scope, "nvidia-smi")
 
 
 def of_wording(wording: Wording, found: re.Match[str], line: str) -> Iterator[Told]:
@@ -120,6 +133,8 @@ def of_wording(wording: Wording, found: re.Match[str], line: str) -> Iterator[To
             parts.setdefault(re.sub(r"_\d$", "", name), []).append(name)
     for quantity, names in parts.items():
         units = [groups.get(f"{name}_unit", wording.unit).strip() for name in names]
+        if wording.binary:
+            units = [re.sub(r"^([KMGT])B$", r"\1iB", unit) for unit in units]
         numbers = [Decimal(groups[name].replace(",", "")) for name in names]
         if quantity in COUNTS:
             amount: float = float(numbers[0]) if numbers[0] % 1 else int(numbers[0])
@@ -135,7 +150,7 @@ def of_wording(wording: Wording, found: re.Match[str], line: str) -> Iterator[To
 
 def as_printed(found: re.Match[str], name: str) -> str:
     """Return a figure and the unit behind it, as the line has them."""
-    unit = re.match(r"\s?(?:[KMGT]i?B\b|%)", found.string[found.end(name) :])
+    unit = re.match(r"\s?(?:[kKMGT]i?B\b|bytes\b|%)", found.string[found.end(name) :])
     return found[name] + (unit[0] if unit else "")
 
 
@@ -146,10 +161,19 @@ def place(name: str) -> str:
     return name.removesuffix("_Mapped")
 
 
-def indexer(one: Told, before: list[Told]) -> Told:
-    """Return llama.cpp's sum under the name of what it is the sum of: an indexer has its own."""
-    if one.engine == "llama.cpp" and one.scope == "all" and before and before[-1].quantity == "kv_indexer":
-        return one._replace(quantity="kv_indexer") if one.quantity == "kv_pool" else one
+def named_as_before(one: Told, before: list[Told]) -> Told:
+    """Return a figure under the name that the lines above give it.
+
+    llama.cpp's sum is of what stands above it: an indexer has its own. In its table of devices the host's row
+    does not say whether the memory is held or will be: the devices' rows do.
+    """
+    if one.engine != "llama.cpp" or not before:
+        return one
+    last = before[-1]
+    if one.scope == "all" and one.quantity == "kv_pool" and last.quantity == "kv_indexer":
+        return one._replace(quantity="kv_indexer")
+    if one.quantity == "projected" and one.scope == "host" and last.quantity == "in_use":
+        return one._replace(quantity="in_use") if BREAKDOWN.search(last.text) else one
     return one
 
 
@@ -163,39 +187,3 @@ def named_devices(told: list[Told]) -> list[Told]:
         one._replace(scope=name) if one.engine == "llama.cpp" and one.scope == "device" else one
         for one in told
     ]
-
-
-class Smi:
-    """nvidia-smi's table: a card's figures stand below its name, those of a slice beside it."""
-
-    def __init__(self) -> None:
-        """Begin before the table."""
-        self.card = ""
-
-    def read(self, line: str) -> Iterator[Told]:
-        """Yield what a line of the table says of memory: BAR1, an address window, is none."""
-        found = SLICE.search(line)
-        if found:
-            yield from self.pair(line, f"GPU {found[1]} MIG {found[2]}", *found.group(3, 4))
-            self.card = ""
-            return
-        named = CARD.search(line)
-        if named:
-            self.card = f"GPU {named[1]}"
-            return
-        used = USED.search(line)
-        if used and self.card:
-            yield from self.pair(line, self.card, *used.groups())
-            self.card = ""
-            return
-        process = PROCESS.search(line)
-        if process:
-            amount = int(process[2]) * UNITS["MiB"]
-            printed = f"{process[2]}MiB"
-            yield Told(line, "in_use_process", printed, amount, f"GPU {process[1]}", "nvidia-smi")
-
-    def pair(self, line: str, scope: str, used: str, total: str) -> Iterator[Told]:
-        """Yield what is in use, and what there is."""
-        for quantity, number in (("in_use", used), ("total", total)):
-            amount = int(number) * UNITS["MiB"]
-            yield Told(line, quantity, f"{number}MiB", amount, scope, "nvidia-smi")

@@ -3,6 +3,9 @@
 A row is a regular expression in which `{quantity}` is a figure and `{quantity:u}` one with its unit. Figures
 of one quantity in a row are added up (keys and values: `{kv_pool_1}`, `{kv_pool_2}`). Units are the engine's:
 vLLM and SGLang print "GB" for 2^30 bytes; Metal's limit and SGLang's host cache are in powers of ten.
+
+A line is searched for a row only if it holds one of the row's `needles`, plain text that every match must
+hold: a log of 100 MB is mostly requests, which hold none.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ __all__ = ["COUNTS", "SCOPES", "UNITS", "Wording", "wordings"]
 
 UNITS = {
     "B": 1,
+    "bytes": 1,
     "KiB": 2**10,
     "MiB": 2**20,
     "GiB": 2**30,
     "TiB": 2**40,
     "kB": 10**3,
+    "KB": 10**3,
     "MB": 10**6,
     "GB": 10**9,
     "TB": 10**12,
@@ -30,6 +35,8 @@ UNITS = {
 # of what a quantity is a figure, unless its row says otherwise
 SCOPES = {
     "weights": "rank",
+    "consumed": "rank",
+    "load_peak": "rank",
     "state": "rank",
     "kv_pool": "rank",
     "kv_needed": "rank",
@@ -64,27 +71,41 @@ SCOPES = {
     "oom_allocated": "device",
     "oom_reserved": "device",
     "oom_reserved_unallocated": "device",
+    "oom_private_pools": "device",
 }
 COUNTS = {
     "kv_blocks_gpu", "kv_blocks_cpu", "kv_tokens", "kv_tokens_window", "concurrency", "utilization",
     "state_slots", "max_tokens", "block_tokens",
 }  # fmt: skip
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?"
-UNIT = r"\s?(?:[KMGT]i?B|B)"
+UNIT = r"\s?(?:[kKMGT]i?B|B|bytes)\b"
 PLACE = re.compile(r"\{(\w+)(:u)?\}")
 
 
 class Wording(NamedTuple):
-    """How a figure is said: by whom, in which unit, and of what (`scope`); or `why` it is none."""
+    """How a figure is said: by whom, in which unit, and of what (`scope`); or `why` it is none.
+
+    `binary` says that a printed MB or GB is a power of two.
+    """
 
     engine: str
     text: str
     unit: str = "GiB"
     scope: str = ""
     why: str = ""
+    binary: bool = False
 
 
-Compiled = tuple[tuple[Wording, re.Pattern[str]], ...]
+class Row(NamedTuple):
+    """A wording, its compiled pattern, and the plain texts of which a line must hold one."""
+
+    wording: Wording
+    pattern: re.Pattern[str]
+    needles: tuple[str, ...]
+
+    def may_match(self, line: str) -> bool:
+        """Whether a line holds a needle."""
+        return any(needle in line for needle in self.needles)
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -98,14 +119,44 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(PLACE.sub(group, text))
 
 
+# what a pattern is made of, as far as needles care; a quantified piece may be missing, so it is no text
+PIECE = re.compile(
+    r"(?P<quantified>(?:\\.|\[[^\]]*\]|.)(?:[?*]|\{0))|(?P<place>\{\w+(?::u)?\})"
+    r"|(?P<class>\\[a-zA-Z]|\[[^\]]*\]|[.^$+])|\\(?P<escaped>.)|(?P<plain>.)"
+)
+GROUP = re.compile(r"\((?:[^()\\\[]|\\.|\[[^\]]*\])*\)(?:[?*+])?")
+
+
+def needles(text: str) -> tuple[str, ...]:
+    r"""Return, for each alternative of a wording, its longest plain text.
+
+    >>> needles(r"(?:Model loading|Loading) took {weights} Gi?B")
+    (' took ',)
+    >>> needles(r"file size\s*=|[Cc]heckpoint size")
+    ('file size', 'heckpoint size')
+    """
+    bare, count = text, 1
+    while count:
+        bare, count = GROUP.subn("\0", bare)
+    alternatives = [[""]]
+    for piece in PIECE.finditer(bare):
+        if piece["plain"] == "|":
+            alternatives.append([""])
+        elif (plain := piece["escaped"] or piece["plain"]) and plain != "\0":
+            alternatives[-1][-1] += plain
+        else:
+            alternatives[-1].append("")
+    return tuple(max(texts, key=len) for texts in alternatives)
+
+
 @cache
-def wordings() -> tuple[Compiled, Compiled]:
+def wordings() -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Return the rows that are no figure, which are looked for first, and the others, compiled."""
     with open_text("log_wordings.json") as file:
         record = json.load(file)
     rows = [Wording(engine, **row) for engine, kind in record.items() for row in kind["rows"]]
     traps, table = (
-        tuple((row, pattern(row.text)) for row in rows if bool(row.why) is is_trap)
+        tuple(Row(row, pattern(row.text), needles(row.text)) for row in rows if bool(row.why) is is_trap)
         for is_trap in (True, False)
     )
     return traps, table
