@@ -11,8 +11,9 @@ from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.api import model as load_model
 from memcalc.files.readers import read
 from memcalc.files.readers.vision import Patches
+from memcalc.files.source import Source
 from memcalc.files.sources import source
-from memcalc.files.tensor_names import header
+from memcalc.files.tensor_names import header, listed
 from memcalc.formula import derive, lift, prove, symbols
 from memcalc.ledger.parts import GQA, MLP, MoE, PositionTable
 from memcalc.ledger.tensor import count
@@ -361,3 +362,54 @@ def test_a_router_that_takes_two_experts():
     assert read({"model_type": "phimoe", "num_hidden_layers": 2}).has_experts
     with pytest.raises(BadInputError, match="num_experts_per_tok"):
         read({"model_type": "phimoe", "num_hidden_layers": 2, "num_experts_per_tok": 3})
+
+
+# tencent/Hy4-preview as its config.json has it, and what the headers of its 131 files hold: counts, types and
+# names were read by https://github.com/wendadawen/dojo, wiki/hy4-preview-dataflow, 2026-09
+HY4 = {
+    "model_type": "hy_v4", "architectures": ["HYV4ForCausalLM"], "vocab_size": 120832, "hidden_size": 6144,
+    "intermediate_size": 18432, "moe_intermediate_size": 2048, "num_hidden_layers": 78,
+    "num_attention_heads": 64, "q_lora_rank": 2048, "kv_lora_rank": 512, "qk_nope_head_dim": 192,
+    "qk_rope_head_dim": 64, "v_head_dim": 256, "index_n_heads": 32, "index_head_dim": 128, "index_topk": 2048,
+    "n_routed_experts": 256, "num_experts_per_tok": 8, "n_shared_experts": 1, "hc_mult": 4,
+    "enable_ihc": True, "enable_lm_head_fp32": True, "learnable_sink": True, "gated_mla": True,
+    "gating_type": "elementwise",
+    "layer_types": ["deepseek_sparse_attention"] * 78, "num_nextn_predict_layers": 1,
+    "max_position_embeddings": 1048576, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_the_headers_of_hy4() -> None:
+    """2,006 tensors, 626 in fp32 (77 are biases of routers, which are buffers), 27 of a layer ahead."""
+    model = read(HY4)
+    held = listed(model)
+    assert (model.parameters + model.buffer_values, model.mtp_parameters) == (769_907_408_797, 10_053_583_936)
+    biases = [name for name, one in held.items() if one.tensor.kind == "buffer" and one.part == "text"]
+    wide = [name for name, one in held.items() if one.tensor.format == "fp32"]
+    assert (len(held), len(wide), len(biases)) == (2006, 626 - 77, 77)
+    assert sum(name.startswith("model.mtp_layers.0.") for name in held) == 27
+    assert {
+        "model.layers.77.hc_attn_layer.hc_pre.hc_fn",
+        "model.layers.0.mlp.gate_proj.weight",
+        "model.layers.0.self_attn.linear_gate.weight",
+        "model.layers.9.mlp.experts.gate_up_proj",
+        "model.hc_head.hc_head_fn",
+        "model.mtp_layers.0.eh_proj.weight",
+    } <= set(held)
+
+
+def test_what_transformers_has_of_hy4_in_32_bits() -> None:
+    """Its class names the head and the indexers, which are BF16 in the files."""
+    plan = serve(Source("hy4", HY4, ""), context=1, engine="transformers")
+    lines = [line for pool in plan.budget.pools for line in pool.lines]
+    rows = {line.name: line.bytes for line in lines if "in 32 bits" in line.name}
+    assert rows["lm_head.weight, in 32 bits"] == 120832 * 6144 * 2
+    assert len(rows) == 4
+
+
+def test_hy4_without_what_its_class_always_builds_is_refused() -> None:
+    for field in ("enable_ihc", "learnable_sink", "gated_mla"):
+        with pytest.raises(BadInputError, match=f"{field}: expected True"):
+            read({**HY4, field: False})
+    with pytest.raises(BadInputError, match="gating_type"):
+        read({**HY4, "gating_type": "headwise"})

@@ -358,14 +358,13 @@ SPELLINGS: dict[str, Spelling] = {
     "kolibri1": Spelling({"mlp.gate.e_score_correction_bias": "moe.router.expert_bias"}),
     "hy_v4": Spelling(
         {
-            **bare("model.hc_pre.hc_head.", "hc_head_fn", "hc_head_base", "hc_head_scale"),
-            **bare("hc_pre.hc_attn_layer.", "hc_fn", "hc_base", "hc_scale"),
-            **bare("hc_pre.hc_mlp_layer.", "hc_fn", "hc_base", "hc_scale"),
+            **bare("model.hc_head.", "hc_head_fn", "hc_head_base", "hc_head_scale"),
+            **bare("hc_attn_layer.hc_pre.", "hc_fn", "hc_base", "hc_scale"),
+            **bare("hc_mlp_layer.hc_pre.", "hc_fn", "hc_base", "hc_scale"),
             **bare("self_attn.", "learnable_sink_param"),
             **ONE_FOR_ALL,
-            "mlp.gate_proj.": "mlp.linear_gate.",
-            "mlp.shared_experts.gate_proj.": "mlp.shared_experts.linear_gate.",
-        }
+        },
+        mtp="model.mtp_layers.",
     ),
     "laguna": Spelling(
         {"mlp.gate.e_score_correction_bias": "mlp.experts.e_score_correction_bias", **SHARED_EXPERT}

@@ -190,9 +190,19 @@ OF_DEEPSEEK_V4 = {
 }
 
 
-def as_published(name, model_type=None):
+# Hy4's rules backwards put what one name has lost into all: the headers of tencent/Hy4-preview have
+# "hc_attn_layer.hc_pre.hc_fn", "hc_head.hc_head_fn", and "mlp.gate_proj" (source: files/readers/indexed.py).
+OF_HY_V4 = {
+    r"\.hc_pre\.(hc_attn_layer|hc_mlp_layer)\.": r".\1.hc_pre.",
+    r"\.hc_pre\.hc_head\.": ".hc_head.",
+    r"\.mlp\.(shared_experts\.)?linear_gate\.": r".mlp.\1gate_proj.",
+}
+OF_TYPES = {"deepseek_v4": OF_DEEPSEEK_V4, "deepseek_ref": OF_DEEPSEEK_V4, "hy_v4": OF_HY_V4}
+
+
+def as_published(name, model_type):
     """A name as published checkpoints spell it, where transformers would write another."""
-    for wrong, right in OF_DEEPSEEK_V4.items() if model_type in ("deepseek_v4", "deepseek_ref") else ():
+    for wrong, right in OF_TYPES.get(model_type, {}).items():
         name = re.sub(wrong, right, name)
     for wrong, right in MISSPELLED.items():
         if name.startswith(wrong):

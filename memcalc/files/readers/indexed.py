@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["axk2", "hy_v4"]
 
-MIXERS = ("hc_pre.hc_attn_layer", "hc_pre.hc_mlp_layer")
+MIXERS = ("hc_attn_layer.hc_pre", "hc_mlp_layer.hc_pre")
+AHEAD = ("enorm", "hnorm", "final_layernorm")
 # What is F32 in the headers of tencent/Hy4-preview, where all else is BF16 but the routers' biases: 626 of
 # 2,006 tensors, three of them behind the layers (https://github.com/wendadawen/dojo, hy4-preview-dataflow,
 # 2026-09). The class has more in fp32 once it is loaded: KEPT_WIDE in serving/engines/transformers.py.
@@ -64,7 +65,7 @@ class GatedQueries(MLA):
 def indexer_of(config: Config, depth: int) -> Indexer:
     """Return the indexer that a layer with its own has; how many tokens it finds changes nothing kept."""
     config.has("index_topk")
-    config.words("layer_types", ("indexed_attention",), depth)
+    config.words("layer_types", ("indexed_attention", "deepseek_sparse_attention"), depth)
     width, rank = config.size("hidden_size"), config.size("q_lora_rank")
     return Indexer(width, rank, config.size("index_n_heads"), config.size("index_head_dim"))
 
@@ -79,12 +80,17 @@ def hy_v4(config: Config, name: str) -> Model:
     )
     pass_over_widths(config)
     sparse = None if all(dense) else experts(config, "n_routed_experts", "n_shared_experts", corrected=True)
-    beside: list[tuple[str, Part]] = [
+    for field in ("enable_ihc", "learnable_sink", "gated_mla"):
+        config.restates(field, True)  # noqa: FBT003 (what transformers always builds)
+    config.restates("gating_type", "elementwise")
+    config.has("enable_lm_head_fp32")  # its file is BF16, and transformers has it in fp32 anyway
+    beside: tuple[tuple[str, Part], ...] = (
         ("self_attn.linear_gate", Linear(attention.heads * attention.value_dim, width, cut=True)),
         ("self_attn.learnable_sink_param", Values((attention.heads,), "bias")),
-    ]
+    )
+    mixed: list[tuple[str, Part]] = []
     for mixer in MIXERS:
-        beside += [
+        mixed += [
             (f"{mixer}.hc_fn", Values((2 * streams, streams * width))),
             (f"{mixer}.hc_base", Values((2 * streams,))),
             (f"{mixer}.hc_scale", Values((2,))),
@@ -94,13 +100,17 @@ def hy_v4(config: Config, name: str) -> Model:
         mlp = dense_mlp(config) if kind[0] or sparse is None else sparse
         looks = (("self_attn.indexer", indexer),) if kind[1] == "full" else ()
         made = decoder_layer(attention, mlp, width)
-        return replace(made, parts=(*made.parts, *looks, *beside), formats=IN_32_BITS)
+        return replace(made, parts=(*made.parts, *looks, *beside, *mixed), formats=IN_32_BITS)
 
-    model = decoder(config, name, stack(zip(dense, own, strict=True), layer))
+    joining = (("eh_proj", Linear(width, 2 * width)), *((each, Norm(width)) for each in AHEAD))
+    alone = replace(layer((False, "full")), formats=())
+    alone = replace(alone, parts=(*(one for one in alone.parts if one not in mixed), *joining))
+    ahead = config.count("num_nextn_predict_layers") if config.has("num_nextn_predict_layers") else 0
+    model = decoder(config, name, stack(zip(dense, own, strict=True), layer), (alone,) * ahead)
     ends = (
-        ("model.hc_pre.hc_head.hc_head_fn", WideValues((streams, streams * width))),
-        ("model.hc_pre.hc_head.hc_head_base", WideValues((streams,))),
-        ("model.hc_pre.hc_head.hc_head_scale", WideValues((1,))),
+        ("model.hc_head.hc_head_fn", WideValues((streams, streams * width))),
+        ("model.hc_head.hc_head_base", WideValues((streams,))),
+        ("model.hc_head.hc_head_scale", WideValues((1,))),
     )
     return replace(model, outside=(*model.outside, *ends))
 
