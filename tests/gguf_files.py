@@ -7,7 +7,7 @@ import struct
 from memcalc.files.gguf.compare import shapes
 from memcalc.files.gguf.header import TYPES, format_of
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import HYBRIDS, architecture
+from memcalc.files.gguf.names import HYBRIDS, architecture, written_as
 from memcalc.files.gguf.presets import PRESETS, with_preset
 from memcalc.files.readers import read
 
@@ -41,7 +41,7 @@ def text(value):
 
 
 def value(item):
-    """A value behind its type: flags, whole numbers, fractions, texts, lists of whole numbers or texts."""
+    """A value behind its type: flags, whole numbers, fractions, texts, lists of these."""
     if isinstance(item, bool):
         return struct.pack("<I?", 7, item)
     if isinstance(item, int):
@@ -52,7 +52,7 @@ def value(item):
         return struct.pack("<I", 8) + text(item)
     if item and isinstance(item[0], str):
         return struct.pack("<IIQ", 9, 8, len(item)) + b"".join(map(text, item))
-    number, letter = (7, "?") if item and isinstance(item[0], bool) else (4, "I")
+    number, letter = {bool: (7, "?"), float: (6, "f")}.get(type(item[0]) if item else int, (4, "I"))
     return struct.pack(f"<IIQ{len(item)}{letter}", 9, number, len(item), *item)
 
 
@@ -204,8 +204,57 @@ def gemma4(get, model):
     }
 
 
+def mixture(_, model):
+    """What a file states of experts, where it states all of it."""
+    sparse = next(part for _, part in every_part(model) if hasattr(part, "experts"))
+    shared = getattr(sparse, "shared_width", None) or 0
+    dense = next((part.ffn_width for _, part in every_part(model) if hasattr(part, "ffn_width")), None)
+    return {
+        **({"feed_forward_length": dense} if dense else {}),
+        "leading_dense_block_count": first_sparse(model),
+        "expert_count": sparse.experts,
+        "expert_feed_forward_length": sparse.expert_width,
+        "expert_shared_count": max(1, shared // sparse.expert_width) if shared else 0,
+        "expert_shared_feed_forward_length": shared,
+        "expert_weights_scale": 1.0,
+        "expert_weights_norm": True,
+        "expert_gating_func": 2,
+    }
+
+
+def listed(_, model):
+    """Which layers have a window, in a list."""
+    windows = [dict(layer.parts)["self_attn"].window for layer in (*model.layers, *gguf_model(model).mtp)]
+    return {
+        "attention.sliding_window": max((one for one in windows if one), default=0),
+        "attention.sliding_window_pattern": [one is not None for one in windows],
+    }
+
+
+def both(*given):
+    return mixture(*given) | listed(*given)
+
+
+def laguna(get, model):
+    """Layers may differ in heads; which have a window stands in the library's code."""
+    heads = [dict(layer.parts)["self_attn"].heads for layer in model.layers]
+    window = {"attention.sliding_window": max(model.windows, default=0), "rope.dimension_count_swa": 32}
+    return {**mixture(get, model), "attention.head_count": heads, **(window if model.windows else {})}
+
+
+SECTIONS = {"rope.dimension_sections": [11, 11, 10, 0]}
+XIELU = ("alpha_n", "alpha_p", "beta", "eps")
+
 # what an architecture states beside the rest
 OWN = {
+    "afmoe": lambda *given: {**mixture(*given), **windowed(*given)},
+    "cohere2moe": lambda *given: {**both(*given), "logit_scale": 1.0},
+    "deepseek": mixture,
+    "exaone-moe": both,
+    "hy_v3": mixture,
+    "laguna": laguna,
+    "mellum": listed,
+    "qwen2vl": lambda *_: SECTIONS,
     "gemma4": gemma4,
     "nemotron_h": nemotron,
     "nemotron_h_moe": nemotron,
@@ -230,10 +279,14 @@ OWN = {
     "mistral3": lambda *_: {"attention.temperature_scale": 1.0},
     "olmo2": lambda get, _: {"attention.sliding_window": get("sliding_window")},
     "qwen2moe": lambda get, _: {"expert_shared_feed_forward_length": get("shared_expert_intermediate_size")},
-    "qwen3vl": lambda *_: {"rope.dimension_sections": [11, 11, 10, 0], "n_deepstack_layers": 3},
-    "qwen3vlmoe": lambda *_: {"rope.dimension_sections": [11, 11, 10, 0], "n_deepstack_layers": 3},
+    "qwen3vl": lambda *_: {**SECTIONS, "n_deepstack_layers": 3},
+    "qwen3vlmoe": lambda *_: {**SECTIONS, "n_deepstack_layers": 3},
     "stablelm": lambda *_: {"use_parallel_residual": False},
 }
+
+
+# ChatGLM's and Phi's own words
+SPELLED = {"max_position_embeddings": "seq_length", "num_key_value_heads": "multi_query_group_num"}
 
 
 def described(config, model, *, old=False):
@@ -241,10 +294,11 @@ def described(config, model, *, old=False):
     text_config = config.get("text_config", config)
 
     def get(*names):
+        names = [each for name in names for each in (name, SPELLED.get(name))]
         return next((text_config[name] for name in names if text_config.get(name) is not None), None)
 
     name = architecture(model).id
-    heads, kind = get("num_attention_heads"), model.model_type
+    heads, kind = get("num_attention_heads"), written_as(model)
     parts = [[part for _, part in layer.parts] for layer in model.layers]
     attention = next((part for own in parts for part in own if hasattr(part, "kv_heads")), None)
     attention = attention or next((part for own in parts for part in own if hasattr(part, "heads")), None)
@@ -254,7 +308,7 @@ def described(config, model, *, old=False):
         "context_length": get("max_position_embeddings") or 4096,
         "embedding_length": width,
         "block_count": len(model.layers) + len(gguf_model(model).mtp),
-        "feed_forward_length": get("intermediate_size") or 4 * width,
+        "feed_forward_length": get("intermediate_size", "ffn_hidden_size", "n_inner") or 4 * width,
         "attention.head_count": heads if attention else 0,
         "attention.head_count_kv": get("num_key_value_heads") or getattr(attention, "kv_heads", heads),
         "attention.layer_norm_rms_epsilon": 1e-6,
@@ -318,6 +372,8 @@ def described(config, model, *, old=False):
     found |= spread(parts) if kind in HYBRIDS else {}
     found |= OWN.get(name, lambda *_: {})(get, model)
     own = {f"{name}.{key}": item for key, item in found.items() if item is not None}
+    if name == "apertus":
+        own |= {f"xielu.{each}": [0.5] * len(model.layers) for each in XIELU}
     return {"general.architecture": name, "general.file_type": 1, "tokenizer.ggml.model": "no_vocab", **own}
 
 

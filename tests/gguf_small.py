@@ -10,6 +10,7 @@ import random
 
 from memcalc.files.config_classes import config_class
 from memcalc.files.gguf.names import HYBRIDS, PLAIN
+from memcalc.files.readers import PUBLISHED
 
 
 def known(config, own):
@@ -154,13 +155,28 @@ def gemma4(draw, config, experts):
 
 # plain decoders
 
-TIED = {"cohere", "cohere2", "gemma"}  # there the output is always the embedding
+TIED = {"bitnet", "cohere", "cohere2", "gemma"}  # there the output is always the embedding
 UNTIED = {
     *("dots1", "glm4_moe_lite", "gpt_neox", "llama4_text", "minimax_m2", "nemotron", "olmo2", "olmo3"),
-    *("olmoe", "phi", "phimoe", "qwen2_moe", "stablelm"),
+    *("olmoe", "phi", "phimoe", "qwen2_moe", "stablelm", "mellum", "exaone_moe", "apertus"),
 }
 ALL_HEADS = {"dots1", "olmoe"}  # as many of keys as of queries
-OWN_HEADS = {"ernie4_5", "exaone4", "gemma", "glm4", "granite", "hunyuan_v1_dense", "ministral3", "seed_oss"}
+OWN_HEADS = {
+    "afmoe",
+    "cohere2_moe",
+    "hy_v3",
+    "mellum",
+    "laguna",
+    "exaone_moe",
+    "ernie4_5",
+    "exaone4",
+    "gemma",
+    "glm4",
+    "granite",
+    "hunyuan_v1_dense",
+    "ministral3",
+    "seed_oss",
+}
 UNSCALED = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
 
 
@@ -184,11 +200,47 @@ def fixed(**fields):
     return lambda *_: fields
 
 
+def mixed_windows(draw, config):
+    """Layers with a window, the first of them, and without; where none has one the library aborts."""
+    listed = [KINDS[draw.randint(0, 1)] for _ in range(config["num_hidden_layers"] - 1)]
+    return {"layer_types": [KINDS[1], *listed]}
+
+
+def cohere2_moe(draw, config, _):
+    dense = draw.randint(0, min(2, config["num_hidden_layers"] - 1))
+    inner = {"prefix_dense_intermediate_size": 96, "num_shared_experts": draw.randint(0, 2)}
+    return {**window(draw), **mixed_windows(draw, config), **inner, "first_k_dense_replace": dense}
+
+
+def laguna(draw, config, _):
+    dense = draw.randint(0, min(2, config["num_hidden_layers"] - 1))
+    kinds = ["dense"] * dense + ["sparse"] * (config["num_hidden_layers"] - dense)
+    period = {"layer_types": [KINDS[index % 4 > 0] for index in range(len(kinds))]}
+    heads = [config["num_attention_heads"] * draw.choice((1, 2)) for _ in kinds]
+    own = {"num_attention_heads_per_layer": heads} if draw.random() < 0.5 else {}
+    gate = {"gating": draw.choice(("per-head", "per-element"))}
+    return {**window(draw), **period, **own, **gate, "mlp_layer_types": kinds}
+
+
+KINDS = ("full_attention", "sliding_attention")
 OWN = {
     **dict.fromkeys(("bloom", "gpt2", "gpt_bigcode"), fixed(intermediate_size=())),
     "cohere": lambda _draw, config, _: {"num_hidden_layers": min(config["num_hidden_layers"], 48)},
     **dict.fromkeys(("cohere2", "olmo3"), window),
-    "dots1": first_dense("first_k_dense_replace"),
+    **dict.fromkeys(("dots1", "glm4v_moe_text"), first_dense("first_k_dense_replace")),
+    "afmoe": lambda draw, config, _: {**window(draw), **first_dense("num_dense_layers")(draw, config, _)},
+    "cohere2_moe": cohere2_moe,
+    "exaone_moe": lambda draw, config, _: {
+        **window(draw),
+        **mixed_windows(draw, config),
+        **first_dense("first_k_dense_replace")(draw, config, _),
+    },
+    "hy_v3": lambda _draw, config, _: {
+        "num_shared_experts": 1,
+        "num_hidden_layers": max(2, config["num_hidden_layers"]),
+    },
+    "laguna": laguna,
+    "mellum": lambda draw, config, _: {**window(draw), **mixed_windows(draw, config)},
     "ernie4_5_moe": fixed(moe_layer_start_index=0, moe_layer_interval=1, use_bias=False),
     "exaone4": lambda draw, *_: {**window(draw), "num_hidden_layers": draw.choice((5, 64)), **PATTERN},
     "glm4_moe_lite": flash,
@@ -198,6 +250,59 @@ OWN = {
     "phimoe": fixed(lm_head_bias=True, attention_bias=True, num_experts_per_tok=2),
 }
 PATTERN = {"sliding_window_pattern": 4}
+
+
+def published(draw, config, experts):
+    """A config of a type whose code lies beside its weights: no class says which fields it has."""
+    config = filled({**config, "tie_word_embeddings": False})
+    own = BESIDE.get(config["model_type"], lambda *_: {})(draw, config, experts)
+    return {**config, **own}
+
+
+def every_head(_draw, config, _):
+    return {"num_key_value_heads": config["num_attention_heads"], "head_dim": config["head_dim"]}
+
+
+def qwen(draw, config, _):
+    return {**every_head(draw, config, _), "intermediate_size": 2 * config["intermediate_size"]}
+
+
+def deepseek(draw, config, experts):
+    dense = draw.randint(0, min(3, config["num_hidden_layers"] - 1))
+    own = {"n_routed_experts": experts, "n_shared_experts": draw.randint(1, 2), **routed(draw, experts)}
+    return {**own, "first_k_dense_replace": dense, "moe_layer_freq": 1}
+
+
+CHATGLM = {
+    "padded_vocab_size": "vocab_size",
+    "num_layers": "num_hidden_layers",
+    "ffn_hidden_size": "intermediate_size",
+    "kv_channels": "head_dim",
+    "multi_query_group_num": "num_key_value_heads",
+    "seq_length": "max_position_embeddings",
+}
+
+
+def chatglm(draw, config, _):
+    named = {theirs: config.pop(ours) for theirs, ours in CHATGLM.items()}
+    return {**named, "multi_query_attention": True, "add_qkv_bias": draw.random() < 0.5}
+
+
+def phi_msft(draw, config, _):
+    config["n_inner"] = config.pop("intermediate_size")
+    heads = {"num_key_value_heads": config["num_attention_heads"]}
+    return {**heads, "vocab_size": 64 * draw.randint(4, 40), "rotary_dim": 32}
+
+
+BESIDE = {
+    "baichuan": every_head,
+    "deepseek": deepseek,
+    "chatglm": chatglm,
+    "internlm2": fixed(bias=False),
+    "phi-msft": phi_msft,
+    "minicpm": lambda draw, *_: {"tie_word_embeddings": draw.random() < 0.5},
+    "qwen": qwen,
+}
 
 
 def plain(draw, config, experts):
@@ -245,9 +350,12 @@ def small(kind, seed):
     return DRAWN[kind](draw, *base(draw, kind))
 
 
-READ_BACK = {*PLAIN, *HYBRIDS, "gemma4_text"} - {"llama4", "mistral3", "jamba"}
+# experts, gates and windows of these stand in no field that a reader here knows; Apertus' activations in none
+UNREAD = {"afmoe", "apertus", "cohere2_moe", "exaone_moe", "hy_v3", "laguna", "mellum"}
+READ_BACK = {*PLAIN, *HYBRIDS, "gemma4_text"} - {"llama4", "mistral3", "jamba", *UNREAD}
 DRAWN = {
     **dict.fromkeys(PLAIN, plain),
+    **dict.fromkeys({*PLAIN} & {*PUBLISHED}, published),
     **dict.fromkeys(HYBRIDS, hybrid),
     **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe"), qwen3_vl),
     "gemma4_text": gemma4,

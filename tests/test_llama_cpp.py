@@ -15,9 +15,9 @@ from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import record
 from memcalc.files.gguf.header import DTYPES, NO_WEIGHTS, TYPES, format_of
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import ARCHITECTURES, gguf_name
+from memcalc.files.gguf.names import ARCHITECTURES, NESTING, gguf_name
 from memcalc.files.gguf.presets import FILE_TYPES, PRESETS, find_preset, with_preset
-from memcalc.files.readers import READERS, read
+from memcalc.files.readers import INSIDE, PUBLISHED, READERS, read
 from memcalc.files.source import Source
 from memcalc.files.sources import source
 from memcalc.ledger.formats import (
@@ -34,7 +34,8 @@ from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import RankContext, activation_width
 from memcalc.serving.engines.llama_cpp import compute_buffers, tokens_a_pass
 from memcalc.serving.parallelism import ServingParallelism
-from tests.gguf_files import QWEN_27B, model_file
+from tests import gguf_small
+from tests.gguf_files import QWEN_27B, model_file, types_of
 
 RECORDED = Path(__file__).parent / "recorded"
 SAID = json.loads((RECORDED / "llama_cpp.json").read_text(encoding="utf-8"))
@@ -301,9 +302,27 @@ def test_every_tensor_has_a_name_in_gguf():
 
 
 def test_architectures_are_families():
-    assert set(ARCHITECTURES) <= set(READERS)
-    with pytest.raises(UnknownNameError, match="kimi_linear"):
-        ARCHITECTURES["kimi_linear"]
+    assert set(ARCHITECTURES) <= {*READERS, *INSIDE, *PUBLISHED}
+    assert set(NESTING) <= {*READERS, *PUBLISHED} - {*ARCHITECTURES}
+    with pytest.raises(UnknownNameError, match="xglm"):
+        ARCHITECTURES["xglm"]
+
+
+TEXTS = {"glm46v": "glm4v_text", "idefics3": "llama", "lfm2_vl": "lfm2", "llava": "llama", "smolvlm": "llama"}
+TEXTS |= {"kimi_vl": "deepseek_v3", "internvl_chat": "qwen2", "qwen2_5_omni_thinker": "qwen2_5_omni_text"}
+TEXTS |= {"qwen3_omni_moe_thinker": "qwen3_omni_moe_text"}
+TEXTS |= {kind: f"{kind}_text" for kind in ("glm4v", "glm4v_moe", "glm_ocr", "qwen2_5_vl", "qwen2_vl")}
+WHOLE = {"llama": "meta-llama/Meta-Llama-3.1-8B", "qwen2": "Qwen/Qwen2.5-72B"}
+WHOLE |= {"deepseek_v3": "deepseek-ai/DeepSeek-R1"}
+
+
+@pytest.mark.parametrize("kind", sorted(NESTING))
+def test_a_nested_text_model_is_written_as_its_own_type(kind):
+    """Of a tower there is nothing in its file."""
+    whole = WHOLE.get(TEXTS[kind])
+    text = load_model(whole) if whole else read(gguf_small.small(TEXTS[kind], 1))
+    outer = replace(text, model_type=kind, text_type=text.model_type)
+    assert types_of(outer, "Q4_K_M") == types_of(text, "Q4_K_M")
 
 
 def test_windows_that_llama_cpp_does_not_know_keep_everything():

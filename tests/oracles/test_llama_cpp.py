@@ -13,7 +13,7 @@ import pytest
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import catalogue, record
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import ARCHITECTURES
+from memcalc.files.gguf.names import ARCHITECTURES, has_names
 from memcalc.files.gguf.presets import PRESETS
 from memcalc.files.readers import read
 from memcalc.ledger.formats import FORMATS, GGUF_KV_FORMATS, tensor_bytes, uniform_rule
@@ -26,10 +26,10 @@ from tests.gguf_files import model_file, types_of
 
 MIB = 2**20
 ENGINE = engine("llama.cpp")
-NAMES = [name for name in catalogue() if record(name).fields["model_type"] in ARCHITECTURES]
+NAMES = [name for name in catalogue() if has_names(record(name).fields["model_type"])]
 # the same files as others
 ALIKE = {"gemma3", "gemma4", "kimi_k2", "kimi_k25", "llama4", "mistral", "mistral3", "qwen3_5", "qwen3_5_moe"}
-ALIKE |= {"falcon_mamba"}
+ALIKE |= {"falcon_mamba", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_omni_moe_text"}
 KINDS = sorted(set(ARCHITECTURES) - ALIKE)
 SEEDS = range(8)
 CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]

@@ -134,12 +134,81 @@ def hunyuan_moe(values: Values) -> Fields:
     return sparse(values, "hunyuan_v1_moe", "num_experts", "intermediate_size")
 
 
+def falcon(values: Values) -> Fields:
+    """Read Falcon: of the newer kind where two norms stand side by side, or a few key/value heads do."""
+    found = basic(values)
+    heads, kept = found["num_attention_heads"], found.pop("num_key_value_heads")
+    new = "blk.0.attn_norm_2.weight" in values.tensors or kept not in (1, heads)
+    norms = {"num_ln_in_parallel_attn": 2 if "blk.0.attn_norm_2.weight" in values.tensors else 1}
+    kinds = {"new_decoder_architecture": new, "num_kv_heads": kept, "multi_query": kept == 1}
+    inner = {"ffn_hidden_size": found.pop("intermediate_size")}
+    return {"model_type": "falcon", **found, **kinds, **inner, **(norms if new else {}), "bias": False}
+
+
+def chatglm(values: Values) -> Fields:
+    """Read ChatGLM and GLM-4 by their own code, where queries, keys and values are one matrix, or GLM."""
+    if "blk.0.attn_qkv.weight" not in values.tensors:
+        return plain(values, "glm", ATTENTION)
+    found = basic(values)
+    head_dim = values.size("embedding_length") // values.size("attention.head_count")
+    return {
+        "model_type": "chatglm",
+        "hidden_size": found["hidden_size"],
+        "num_attention_heads": found["num_attention_heads"],
+        "padded_vocab_size": found["vocab_size"],
+        "num_layers": found["num_hidden_layers"],
+        "ffn_hidden_size": found["intermediate_size"],
+        "kv_channels": head_dim,
+        "seq_length": found["max_position_embeddings"],
+        "multi_query_attention": True,
+        "multi_query_group_num": found["num_key_value_heads"],
+        "add_qkv_bias": "blk.0.attn_qkv.bias" in values.tensors,
+    }
+
+
+def deepseek(values: Values) -> Fields:
+    """Read DeepSeek's first mixture of experts."""
+    found = sparse(values, "deepseek", "n_routed_experts", "moe_intermediate_size")
+    del found["attention_bias"]
+    first = values.get("leading_dense_block_count") or 0
+    shared = values.sizes(n_shared_experts="expert_shared_count")
+    return {**found, **shared, "first_k_dense_replace": first}
+
+
+def phi(values: Values) -> Fields:
+    """Read Phi-2, or as Microsoft's own code has it: queries, keys and values are one matrix."""
+    if "blk.0.attn_qkv.weight" not in values.tensors:
+        return plain(values, "phi", {})
+    found = basic(values)
+    inner = {"n_inner": found.pop("intermediate_size"), "rotary_dim": values.size("rope.dimension_count")}
+    return {"model_type": "phi-msft", **found, **inner}
+
+
+def mpt(values: Values) -> Fields:
+    """Read MPT."""
+    found = four_times(values, "mpt")
+    return {**found, "max_seq_len": found.pop("max_position_embeddings")}
+
+
 def named(model_type: str, there: Mapping[str, str] = BIASED, **fixed: object) -> Callable[[Values], Fields]:
     """Return the reader of a plain decoder."""
     return lambda values: plain(values, model_type, there, **fixed)
 
 
 DECODERS: dict[str, Callable[[Values], Fields]] = {
+    "apertus": named("apertus", ATTENTION),
+    "baichuan": named("baichuan", {}),
+    "bitnet": named("bitnet", {}),
+    "chatglm": chatglm,
+    "deepseek": deepseek,
+    "falcon": falcon,
+    "internlm2": named("internlm2", {}, bias=False),
+    "jais2": named("jais2"),
+    "minicpm": named("minicpm", ATTENTION),
+    "mpt": mpt,
+    "pangu-embedded": named("PanguEmbedded", {"bias": "blk.0.attn_q.bias"}),
+    "qwen": named("qwen", {}),
+    "qwen2vl": named("qwen2", {}),
     "arcee": named("arcee"),
     "bloom": partial(four_times, model_type="bloom"),
     "command-r": named("cohere", ATTENTION),
@@ -164,7 +233,7 @@ DECODERS: dict[str, Callable[[Values], Fields]] = {
     "olmo": named("olmo", ATTENTION),
     "olmo2": olmo2,
     "olmoe": lambda values: sparse(values, "olmoe", "num_experts", "intermediate_size"),
-    "phi2": named("phi", {}),
+    "phi2": phi,
     "phimoe": phimoe,
     "qwen2moe": qwen2_moe,
     "qwen3vl": named("qwen3", ATTENTION),

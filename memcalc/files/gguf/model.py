@@ -10,7 +10,7 @@ from memcalc.files.gguf.names import architecture
 from memcalc.ledger.parts.kinds import is_gqa, is_mla
 
 if TYPE_CHECKING:
-    from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.model import Layer, Model, Named
     from memcalc.ledger.parts import Part
 
 __all__ = ["gguf_model"]
@@ -41,7 +41,7 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
     known = architecture(model)
     windowed = known.windows and known.depth in (None, len(model.layers))
     if windowed and known.period is not None and model.windows:
-        check_pattern(model, known.period)
+        check_pattern(model, known.period, leads=known.leads)
 
     def held(part: Part) -> Part:
         if is_mla(part):
@@ -54,13 +54,17 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
         # without routed experts Granite 4's shared ones are the feed-forward part
         return name if model.has_experts else name.replace("mlp.shared_experts", "mlp")
 
+    def left(parts: Named) -> Named:
+        return tuple(pair for pair in parts if not pair[0].startswith(known.drops)) if known.drops else parts
+
     def changed(layer: Layer, _: None) -> Layer:
-        return replace(layer, parts=tuple((called(name), held(part)) for name, part in layer.parts))
+        return replace(layer, parts=tuple((called(name), held(part)) for name, part in left(layer.parts)))
 
-    return replace(model, mtp=model.mtp if known.predicts else ()).map_layers(changed)
+    mtp = model.mtp if known.predicts else ()
+    return replace(model, mtp=mtp, outside=left(model.outside)).map_layers(changed)
 
 
-def check_pattern(model: Model, period: int) -> None:
+def check_pattern(model: Model, period: int, *, leads: bool) -> None:
     """Refuse layers with windows elsewhere than llama.cpp's code has them, and chunks of another length.
 
     Source: ggml-org/llama.cpp v0.5.0, src/models/*.cpp (set_swa_pattern, n_swa), 2026-11.
@@ -74,10 +78,11 @@ def check_pattern(model: Model, period: int) -> None:
     found = [
         any(getattr(part, "window", None) is not None for _, part in layer.parts) for layer in model.layers
     ]
-    expected = [(index + 1) % period > 0 for index in range(len(found))]
+    expected = [(index + (not leads)) % period > 0 for index in range(len(found))]
     if found != expected:
         remedy = "leave GGUF aside"
-        words = f"windows in all layers but every {period}. one, as llama.cpp's code has them"
+        which = f"every {period}. one" + (", from the first on" if leads else "")
+        words = f"windows in all layers but {which}, as llama.cpp's code has them"
         raise BadInputError(f"windows of {model.model_type}", words, f"{sum(found)} of {len(found)}", remedy)
     chunked = any(hasattr(part, "chunked") for layer in model.groups for _, part in layer.parts)
     if chunked and set(model.windows) != {CHUNK}:

@@ -10,6 +10,40 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
+from memcalc.files.gguf.words import (
+    AFMOE,
+    AFTER,
+    APERTUS,
+    ATTENTION_BIAS,
+    BARE,
+    BEHIND,
+    COMMON,
+    EXPERTS,
+    FALCON,
+    FUSED,
+    GEMMA4,
+    GLM4,
+    GLM4_MOE,
+    HY_V3,
+    INDEXED,
+    JAMBA,
+    LATENT,
+    LEARNED,
+    LFM2,
+    MELLUM,
+    MIXER,
+    NEMOTRON,
+    PREDICTING,
+    QKV,
+    QKV_BIAS,
+    RECURRENT,
+    RECURRENT_35,
+    SANDWICH,
+    SPARSE,
+    SPARSE_BARE,
+    UP,
+    state_space,
+)
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
@@ -17,84 +51,16 @@ if TYPE_CHECKING:
 
     from memcalc.ledger.model import Model
 
-__all__ = ["ARCHITECTURES", "Architecture", "architecture", "gguf_name", "translated"]
-
-COMMON = {
-    "model.embed_tokens.": "token_embd.",
-    "model.norm.": "output_norm.",
-    "lm_head.": "output.",
-    "input_layernorm.": "attn_norm.",
-    "post_attention_layernorm.": "ffn_norm.",
-    **{f"self_attn.{letter}_proj.": f"attn_{letter}." for letter in "qkv"},
-    **{f"self_attn.{letter}_norm.": f"attn_{letter}_norm." for letter in "qk"},
-    "self_attn.o_proj.": "attn_output.",
-    **{f"mlp.{half}_proj.": f"ffn_{half}." for half in ("gate", "up", "down")},
-}
-EXPERTS = {
-    "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
-    "mlp.gate.": "ffn_gate_inp.",
-    "mlp.shared_expert_gate.": "ffn_gate_inp_shexp.",
-    **{f"mlp.experts.{{expert}}.{half}_proj.": f"ffn_{half}_exps." for half in ("gate", "up", "down")},
-    **{f"mlp.shared_experts.{half}_proj.": f"ffn_{half}_shexp." for half in ("gate", "up", "down")},
-}
-LATENT = {
-    "self_attn.q_a_proj.": "attn_q_a.",
-    "self_attn.q_a_layernorm.": "attn_q_a_norm.",
-    "self_attn.q_b_proj.": "attn_q_b.",
-    "self_attn.kv_a_proj_with_mqa.": "attn_kv_a_mqa.",
-    "self_attn.kv_a_layernorm.": "attn_kv_a_norm.",
-    "self_attn.kv_b_proj.": "attn_kv_b.",
-    "self_attn.k_b_proj.": "attn_k_b.",
-    "self_attn.v_b_proj.": "attn_v_b.",
-}
-RECURRENT = {
-    "linear_attn.in_proj_qkv.": "attn_qkv.",
-    "linear_attn.in_proj_z.": "attn_gate.",
-    "linear_attn.in_proj_b.": "ssm_ba.",
-    "linear_attn.in_proj_a.": "ssm_ba.",
-    "linear_attn.conv1d.": "ssm_conv1d.",
-    "linear_attn.dt_bias": "ssm_dt.bias",
-    "linear_attn.A_log": "ssm_a",
-    "linear_attn.norm.": "ssm_norm.",
-    "linear_attn.out_proj.": "ssm_out.",
-}
-INDEXED = {
-    "self_attn.indexer.wq_b.": "indexer.attn_q_b.",
-    "self_attn.indexer.wk.": "indexer.attn_k.",
-    "self_attn.indexer.k_norm.": "indexer.k_norm.",
-    "self_attn.indexer.weights_proj.": "indexer.proj.",
-}
-PREDICTING = {
-    **{f"{name}.": f"nextn.{name}." for name in ("eh_proj", "enorm", "hnorm")},
-    "shared_head.norm.": "nextn.shared_head_norm.",
-}
-BEHIND = {"post_attention_layernorm.": "post_attention_norm."}
-# Qwen3.5: ggml-org/llama.cpp, conversion/qwen.py (_Qwen35MtpMixin) and gguf-py/gguf/constants.py, 2026-11
-RECURRENT_35 = {
-    **RECURRENT,
-    **BEHIND,
-    "linear_attn.in_proj_b.": "ssm_beta.",
-    "linear_attn.in_proj_a.": "ssm_alpha.",
-    "fc.": "nextn.eh_proj.",
-    "pre_fc_norm_embedding.": "nextn.enorm.",
-    "pre_fc_norm_hidden.": "nextn.hnorm.",
-    "norm.": "nextn.shared_head_norm.",
-}
-SANDWICH = {
-    **BEHIND,
-    "pre_feedforward_layernorm.": "ffn_norm.",
-    "post_feedforward_layernorm.": "post_ffw_norm.",
-}
-FUSED = {
-    **{f"self_attn.{letter}_proj.": "attn_qkv." for letter in "qkv"},
-    **{f"mlp.{half}_proj.": "ffn_up." for half in ("gate", "up")},
-}
-
-
-QKV = {f"self_attn.{letter}_proj.": "attn_qkv." for letter in "qkv"}
-AFTER = {**BEHIND, "post_feedforward_layernorm.": "post_ffw_norm."}
-LEARNED = {"model.embed_positions.": "position_embd."}
-SPARSE = {**COMMON, **EXPERTS}
+__all__ = [
+    "ARCHITECTURES",
+    "NESTING",
+    "Architecture",
+    "architecture",
+    "gguf_name",
+    "has_names",
+    "translated",
+    "written_as",
+]
 
 
 class Architecture(NamedTuple):
@@ -102,10 +68,11 @@ class Architecture(NamedTuple):
 
     Two canonical names that become one are one tensor, as in `files.tensor_names`. Where llama.cpp knows no
     window, its layers keep all tokens whatever the config says; where its code says which layers have one,
-    every `period`-th has none, and only models of `depth` layers have any if that is stated. With experts
-    the architecture may have another name, `sparse`. `predicts`: its converter writes the layers
-    for multi-token prediction behind the others; they are in the file, and are not loaded.
-    Source of the last: ggml-org/llama.cpp, conversion/deepseek.py and glm.py (skip_mtp), 2026-11.
+    every `period`-th has none, from the first on if that one `leads`, and only models of `depth` layers have
+    any if that is stated. With experts the architecture may have another name, `sparse`. `drops` are parts
+    that its converter leaves out. `predicts`: its converter writes the layers for multi-token prediction
+    behind the others; they are in the file, and are not loaded.
+    Source of the last: ggml-org/llama.cpp, conversion/*.py (skip_mtp, block_count), 2026-11.
     """
 
     id: str
@@ -113,52 +80,12 @@ class Architecture(NamedTuple):
     windows: bool = False
     predicts: bool = False
     period: int | None = None
+    leads: bool = False
     depth: int | None = None
     sparse: str | None = None
+    drops: tuple[str, ...] = ()
 
 
-def state_space(module: str) -> dict[str, str]:
-    """Return the words of Mamba and Mamba-2, which stand in a module of that name."""
-    words = {
-        **{f"{name}.": f"ssm_{theirs}." for name, theirs in (("in_proj", "in"), ("out_proj", "out"))},
-        **{f"{name}.": f"ssm_{name}." for name in ("conv1d", "norm")},
-        **{f"{name}_proj.": f"ssm_{name}." for name in ("x", "dt")},
-        **{f"{name}_layernorm.": f"ssm_{name}_norm." for name in ("dt", "b", "c")},
-        "dt_bias": "ssm_dt.bias",
-        "A_log": "ssm_a",
-        "D": "ssm_d",
-    }
-    return {f"{module}.{ours}": theirs for ours, theirs in words.items()}
-
-
-INNER = ("mlp.", "self")
-
-
-def within(module: str, words: Mapping[str, str]) -> dict[str, str]:
-    """Return the words of attention, feed-forward parts and experts in a module of another name."""
-    return {
-        f"{module}.{ours.partition('.')[2]}": theirs for ours, theirs in words.items() if ours[:4] in INNER
-    }
-
-
-MIXER = {**COMMON, **state_space("mixer"), "norm.": "attn_norm."}
-FEEDING = {**SPARSE, **within("feed_forward", SPARSE)}
-JAMBA = {**FEEDING, **state_space("mamba"), "pre_ff_layernorm.": "ffn_norm."}
-LFM2 = {
-    **FEEDING,
-    "model.norm.": "token_embd_norm.",
-    "operator_norm.": "attn_norm.",
-    "ffn_norm.": "ffn_norm.",
-    "conv.conv.": "shortconv.conv.",
-    "conv.in_proj.": "shortconv.in_proj.",
-    "conv.out_proj.": "shortconv.out_proj.",
-}
-NEMOTRON = {
-    **MIXER,
-    **within("mixer", SPARSE),
-    "mixer.fc1_latent_proj.": "ffn_latent_down.",
-    "mixer.fc2_latent_proj.": "ffn_latent_up.",
-}
 HYBRIDS = {
     "falcon_h1": Architecture("falcon-h1", {**JAMBA, "pre_ff_layernorm.weight": "ffn_norm"}),
     "falcon_mamba": Architecture("mamba", MIXER),
@@ -170,44 +97,35 @@ HYBRIDS = {
     "mamba2": Architecture("mamba2", MIXER),
     "nemotron_h": Architecture("nemotron_h", NEMOTRON, sparse="nemotron_h_moe"),
 }
-GEMMA4 = {
-    **COMMON,
-    **SANDWICH,
-    **{f"post_feedforward_layernorm_{number}.": f"post_ffw_norm_{number}." for number in "12"},
-    "pre_feedforward_layernorm_2.": "pre_ffw_norm_2.",
-    "model.embed_tokens_per_layer.": "per_layer_token_embd.",
-    "model.per_layer_model_projection.": "per_layer_model_proj.",
-    "model.per_layer_projection_norm.": "per_layer_proj_norm.",
-    "per_layer_input_gate.": "inp_gate.",
-    "per_layer_projection.": "proj.",
-    "post_per_layer_input_norm.": "post_norm.",
-    "layer_scalar.value": "layer_output_scale.weight",
-    "moe.gate.": "ffn_gate_inp.",
-    "router.scale.value": "ffn_gate_inp.scale",
-    "router.per_expert_scale.value": "ffn_down_exps.scale",
-    **{f"moe.experts.{{expert}}.{half}_proj.": "ffn_gate_up_exps." for half in ("gate", "up")},
-    "moe.experts.{expert}.down_proj.": "ffn_down_exps.",
-}
+QWEN2_VL = Architecture("qwen2vl", {**BARE, **QKV_BIAS})
 # decoders of the table in files.readers.plain, and their relatives
 PLAIN = {
+    "PanguEmbedded": Architecture(
+        "pangu-embedded", {**BARE, **ATTENTION_BIAS}, drops=("self_attn.rotary_emb",)
+    ),
+    "afmoe": Architecture("afmoe", AFMOE, windows=True, period=4),
+    "apertus": Architecture("apertus", APERTUS, drops=("mlp.act_fn.",)),
     "arcee": Architecture("arcee", COMMON),
+    "baichuan": Architecture("baichuan", BARE),
+    "bitnet": Architecture(
+        "bitnet", {**BARE, "self_attn.attn_sub_norm.": "attn_sub_norm.", "mlp.ffn_sub_norm.": "ffn_sub_norm."}
+    ),
     "bloom": Architecture("bloom", {**COMMON, **QKV, "model.embed_norm.": "token_embd_norm."}),
+    "chatglm": Architecture("chatglm", {**BARE, **QKV, **UP}, drops=("model.rotary_pos_emb",)),
     "cohere": Architecture("command-r", COMMON),
     "cohere2": Architecture("cohere2", COMMON, windows=True, period=4),
+    "cohere2_moe": Architecture("cohere2moe", SPARSE_BARE, windows=True, predicts=True),
+    "deepseek": Architecture("deepseek", SPARSE_BARE),
     "dots1": Architecture("dots1", SPARSE),
     "ernie4_5": Architecture("ernie4_5", COMMON),
     "ernie4_5_moe": Architecture("ernie4_5-moe", SPARSE),
     "exaone4": Architecture("exaone4", {**COMMON, **AFTER}, windows=True, period=4, depth=64),
+    "exaone_moe": Architecture("exaone-moe", SPARSE_BARE, windows=True, predicts=True),
+    "falcon": Architecture("falcon", FALCON),
     "gemma": Architecture("gemma", COMMON),
-    "glm4": Architecture(
-        "glm4",
-        {
-            **COMMON,
-            **{f"mlp.{half}_proj.": "ffn_up." for half in ("gate", "up")},
-            "post_self_attn_layernorm.": "post_attention_norm.",
-            "post_mlp_layernorm.": "post_ffw_norm.",
-        },
-    ),
+    "glm": Architecture("chatglm", {**BARE, **QKV_BIAS, **UP}),
+    **dict.fromkeys(("glm4", "glm4v_text", "glm_ocr_text"), Architecture("glm4", GLM4)),
+    **dict.fromkeys(("glm4v_moe_text", "solar_open"), Architecture("glm4moe", GLM4_MOE, predicts=True)),
     "glm4_moe_lite": Architecture("deepseek2", {**COMMON, **EXPERTS, **LATENT}),
     "gpt2": Architecture("gpt2", {**COMMON, **QKV, **LEARNED}),
     "gpt_bigcode": Architecture("starcoder", {**COMMON, **QKV, **LEARNED}),
@@ -215,23 +133,37 @@ PLAIN = {
     "granite": Architecture("granite", COMMON),
     "granitemoe": Architecture("granitemoe", SPARSE),
     "granitemoeshared": Architecture("granitemoe", SPARSE),
+    "hy_v3": Architecture("hy_v3", HY_V3, predicts=True),
     "hunyuan_v1_dense": Architecture("hunyuan-dense", COMMON),
     "hunyuan_v1_moe": Architecture("hunyuan-moe", SPARSE),
+    "internlm2": Architecture("internlm2", {**BARE, **QKV_BIAS}),
+    **dict.fromkeys(("internlm3", "iquestcoder"), Architecture("llama", COMMON)),
+    "jais2": Architecture("jais2", COMMON),
+    "laguna": Architecture(
+        "laguna", {**SPARSE_BARE, "self_attn.g_proj.": "attn_gate."}, windows=True, period=4, leads=True
+    ),
     "llama4": Architecture("llama4", SPARSE, windows=True, period=4),
     "llama4_text": Architecture("llama4", SPARSE, windows=True, period=4),
+    "mellum": Architecture("mellum", MELLUM, windows=True),
+    "minicpm": Architecture("minicpm", COMMON),
     "minimax_m2": Architecture("minimax-m2", SPARSE),
     "ministral3": Architecture("mistral3", COMMON),
     "mistral3": Architecture("mistral3", COMMON),
+    "mpt": Architecture("mpt", {**COMMON, **QKV}),
     "nemotron": Architecture("nemotron", COMMON),
     "olmo": Architecture("olmo", COMMON),
     "olmo2": Architecture("olmo2", {**COMMON, **AFTER}),
     "olmo3": Architecture("olmo2", {**COMMON, **AFTER}, windows=True, period=4),
     "olmoe": Architecture("olmoe", SPARSE),
     "phi": Architecture("phi2", COMMON),
+    "phi-msft": Architecture("phi2", {**COMMON, **QKV}),
     "phimoe": Architecture("phimoe", SPARSE),
+    "qwen": Architecture("qwen", {**BARE, **QKV}),
+    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"), QWEN2_VL),
     "qwen2_moe": Architecture("qwen2moe", SPARSE),
     "qwen3_vl": Architecture("qwen3vl", COMMON),
     "qwen3_vl_moe": Architecture("qwen3vlmoe", SPARSE),
+    "qwen3_omni_moe_text": Architecture("qwen3vlmoe", SPARSE),
     "seed_oss": Architecture("seed_oss", {**COMMON, **BEHIND}),
     "smollm3": Architecture("smollm3", COMMON),
     "stablelm": Architecture("stablelm", COMMON),
@@ -271,11 +203,51 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         **PLAIN,
         **HYBRIDS,
         **dict.fromkeys(("gemma4", "gemma4_text"), Architecture("gemma4", GEMMA4, windows=True)),
-        "glm4_moe": Architecture("glm4moe", {**COMMON, **EXPERTS, **BEHIND, **PREDICTING}, predicts=True),
+        "glm4_moe": Architecture("glm4moe", GLM4_MOE, predicts=True),
     },
     remedy="its names in GGUF are not known, so no GGUF of it is counted; --engine transformers answers",
     offers=False,
 )
+
+
+# their text model is a GGUF of its own, under its own type's names; a tower is another file (mmproj).
+# Source: ggml-org/llama.cpp, conversion/base.py (get_model_architecture) and __init__.py, 2026-11
+NESTING = frozenset(
+    {
+        *(
+            "glm46v",
+            "glm4v",
+            "glm4v_moe",
+            "glm_ocr",
+            "idefics3",
+            "internvl_chat",
+            "kimi_vl",
+            "lfm2_vl",
+            "llava",
+        ),
+        *("qwen2_5_omni_thinker", "qwen2_5_vl", "qwen2_vl", "qwen3_omni_moe_thinker", "smolvlm"),
+    }
+)
+
+
+def written_as(model: Model) -> str:
+    """Return the model_type whose names a model's file has: the text model's, where that is nested.
+
+    >>> import memcalc
+    >>> written_as(memcalc.model("Qwen/Qwen3-32B"))
+    'qwen3'
+
+    """
+    return model.text_type if model.model_type in NESTING else model.model_type
+
+
+def has_names(model_type: object) -> bool:
+    """Say whether models of a type have names in GGUF; of some their text model decides.
+
+    >>> has_names("qwen3"), has_names("llava"), has_names("xglm")
+    (True, True, False)
+    """
+    return model_type in ARCHITECTURES or model_type in NESTING
 
 
 def architecture(model: Model) -> Architecture:
@@ -286,7 +258,7 @@ def architecture(model: Model) -> Architecture:
     'gpt-oss'
 
     """
-    found = ARCHITECTURES[model.model_type]
+    found = ARCHITECTURES[written_as(model)]
     return found._replace(id=found.sparse) if found.sparse and model.has_experts else found
 
 
@@ -305,8 +277,8 @@ def gguf_name(model: Model, name: str) -> str:
     """
     if name.startswith("model.layers."):
         layer, _, rest = name.removeprefix("model.layers.").partition(".")
-        return f"blk.{layer}.{translated(model.model_type, rest)}"
-    return translated(model.model_type, name)
+        return f"blk.{layer}.{translated(written_as(model), rest)}"
+    return translated(written_as(model), name)
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import HYBRIDS, architecture, translated
+from memcalc.files.gguf.names import HYBRIDS, architecture, translated, written_as
 from memcalc.ledger.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
@@ -273,6 +273,19 @@ PRESETS: Registry[Preset] = Registry(
     },
     remedy="see `memcalc list formats`",
 )
+# where llama.cpp's code has other exceptions for Falcon; its attention's output has none, its head is in Q8_0
+OF_FALCON: dict[str, Mapping[str, Exceptions]] = {
+    "Q4_K_M": {**MORE, "down": (("first sixteenth", "Q6_K"), ("more", "Q5_K"))},
+    "Q4_K_S": {"values": (("first 4", "Q5_K"),)},
+    "Q3_K_L": {
+        kind: (("always", form),)
+        for kind, form in zip(("values", "down", "attention output"), ("Q5_K", "Q4_K", "Q4_K"), strict=True)
+    },
+    "Q3_K_M": {
+        "values": (("first 2", "Q5_K"), ("always", "Q4_K")),
+        "down": (("first sixteenth", "Q5_K"), ("more", "Q4_K")),
+    },
+}
 PLAIN = {"FP32": "F32", "FP16": "F16"}  # our words for the same
 ALIASES = {**PLAIN, "Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # llama-quantize's own
 # general.file_type of a file -> preset (llama_ftype in include/llama.h)
@@ -417,15 +430,23 @@ def with_preset(model: Model, preset: Preset, *, old: bool = False) -> TypedMode
     """
     held = gguf_model(model, old=old)
     facts = facts_of(held)
+    preset = of_falcon(preset) if architecture(held).id == "falcon" else preset
     every = (*held.layers, *held.mtp)
     distinct = {id(layer): layer for layer in every}
-    members = {key: members_of(held.model_type, layer) for key, layer in distinct.items()}
+    members = {key: members_of(written_as(held), layer) for key, layer in distinct.items()}
 
     def typed(layer: Layer, types: Types) -> Layer:
         return replace(layer, formats=tuple(layer_formats(preset, members[id(layer)], dict(types), facts)))
 
     counted = counted_types(preset, [members[id(layer)] for layer in every], facts)
     return TypedModel(held.map_layers(typed, counted), rule_of_layers(dict(outside_formats(held, preset))))
+
+
+def of_falcon(preset: Preset) -> Preset:
+    """Return a preset as llama.cpp applies it to Falcon."""
+    plain = {kind: found for kind, found in preset.exceptions.items() if kind != "attention output"}
+    own = preset.exceptions if preset.tiny else OF_FALCON.get(preset.id, plain)
+    return preset._replace(exceptions=own, head="Q8_0")
 
 
 def counted_types(preset: Preset, layers: Sequence[Members], facts: Facts) -> Iterator[Types]:
@@ -482,7 +503,7 @@ def facts_of(model: Model) -> Facts:
     """
     parts = [part for layer in model.groups for _, part in layer.parts]
     heads, kv_heads, family = 1, 1, architecture(model).id
-    listed = model.model_type in HYBRIDS and not any(is_gqa(part) for _, part in model.layers[0].parts)
+    listed = written_as(model) in HYBRIDS and not any(is_gqa(part) for _, part in model.layers[0].parts)
     if listed:
         heads, kv_heads = 0, 1
     for part in () if listed else parts:

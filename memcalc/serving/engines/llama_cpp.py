@@ -392,7 +392,7 @@ def compute_buffers(rank: RankContext, context: int) -> tuple[int, int]:
     It holds every published model of the record, not every small one that can be drawn.
     """
     tokens, vocab = tokens_a_pass(context, rank.options), rank.stage.logits_width or 0
-    stream = max(getattr(part, "width", 0) for part in rank.widths)
+    stream = max(getattr(part, "width", 0) for part in rank.widths if part.counted != "depth")  # of no norm
     low = 4 * tokens * (vocab + stream)
     a_cell = 2 + (2 * 4 if any(hasattr(part, "index_heads") for part in rank.widths) else 0)
     beyond = 4 * tokens * (stream + max(rank.widths.values())) + a_cell * tokens * padded(context)
