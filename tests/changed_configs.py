@@ -57,6 +57,7 @@ def known_configs():
         models = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))["models"]
         published += [model["config"] for model in models.values()]
     from tests import (
+        test_hunyuan,
         test_kimi_k3,
         test_minimax_m3,
         test_pangu,
@@ -68,6 +69,7 @@ def known_configs():
     published += [case.fields for case in CASES.values()]
     published += [test_kimi_k3.K3, test_kimi_k3.ALONE, test_minimax_m3.ALONE]
     published += [test_step3.STEP3, test_step3.ALONE, test_pangu.FIRST, test_pangu.SECOND]
+    published += [test_hunyuan.LARGE, test_hunyuan.DENSE]
     published += [KIMI_VL, internvl_chat(SMALL_VIT, 896, 4864, 24, 14, 2)]
     found = {model_type: [] for model_type in (*READERS, *PUBLISHED)}
     for fields in published:

@@ -317,7 +317,8 @@ ELSEWHERE = {"kimi_k3", "kimi_k3_text", "minimax_m3"} | {
     "internvl_chat",
     "kimi_vl",
 }  # test_vision_language.py
-ELSEWHERE |= {"step3_vl", "step3_text", "PanguProMoE"}  # test_step3.py, test_pangu.py
+# test_step3.py, test_pangu.py, test_hunyuan.py
+ELSEWHERE |= {"step3_vl", "step3_text", "PanguProMoE", "hunyuan"}
 INSIDE = {"intern_vit_6b", "moonvit", "step3_vision_encoder"}  # towers of these
 
 

@@ -333,6 +333,7 @@ SPELLINGS: dict[str, Spelling] = {
     "glm4": Spelling(GATE_UP),
     "granitemoe": Spelling(GRANITE_EXPERTS),
     "granitemoeshared": Spelling(GRANITE_EXPERTS),
+    "hunyuan": Spelling(HUNYUAN),
     "hunyuan_v1_dense": Spelling(HUNYUAN),
     "hunyuan_v1_moe": Spelling(HUNYUAN),
     "qwen2_moe": Spelling(SHARED_EXPERT),

@@ -152,6 +152,7 @@ PUBLISHED: Registry[Reader] = Registry(
         "kimi_vl": "vision_language:vision_language",
         "step3_vl": "step3:step3_vl",
         "step3_text": "step3:step3_text",
+        "hunyuan": "hunyuan:hunyuan",
     },
     package=__name__,
 )

@@ -63,6 +63,7 @@ UNSERVED = frozenset(
     {
         *("recurrent_gemma", "zamba", "biogpt", "codegen", "gpt_neo", "gpt_neox_japanese", "xglm"),
         "PanguProMoEV1",
+        "hunyuan",
         "phi-msft",  # its class knows transformers' names of Phi's tensors alone
     }
 )
