@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from memcalc.serving.api import serve, which
     from memcalc.serving.engines import engine
     from memcalc.serving.search import largest
+    from memcalc.show.comparison import compare
+    from memcalc.show.explain import explain
     from memcalc.training.api import train
     from memcalc.training.zero import states
 
@@ -36,8 +38,10 @@ __all__ = [
     "__version__",
     "catalogue",
     "check",
+    "compare",
     "devices",
     "engine",
+    "explain",
     "largest",
     "model",
     "read",
@@ -62,6 +66,8 @@ __getattr__, _ = lazy_names(
         "evidence.logs.compare": ("check",),
         "serving.api": ("serve", "which"),
         "serving.engines": ("engine",),
+        "show.comparison": ("compare",),
+        "show.explain": ("explain",),
         "training.api": ("train",),
         "training.zero": ("states",),
     },

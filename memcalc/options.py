@@ -128,15 +128,16 @@ class OptionSet:
     def __repr__(self) -> str:
         """Leave out what is left at its default."""
         return (
-            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asked.items())})"
+            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.asked.items())})"
         )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Store what is asked for: what was left at its default is known by being the default itself."""
-        return partial(type(self), **self._asked), ()
+        return partial(type(self), **self.asked), ()
 
     @property
-    def _asked(self) -> dict[str, object]:
+    def asked(self) -> dict[str, object]:
+        """What was given, by name: all that is not left at its default."""
         declared: Any = type(self)
         values = ((one.name, getattr(self, one.name), one.default) for one in fields(declared))
         return {name: value for name, value, default in values if value is not default}

@@ -83,7 +83,7 @@ def explained(function):
     """Each parameter that a docstring explains, with its type and its explanation (numpydoc)."""
     text = inspect.getdoc(function)
     parameters = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n\w+\n-+\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    rows = re.findall(r"^(\w+) : (.+)\n    (\S.*)", parameters[1] if parameters else "", re.MULTILINE)
+    rows = re.findall(r"^\*?(\w+) : (.+)\n    (\S.*)", parameters[1] if parameters else "", re.MULTILINE)
     return {name: (kind, meaning) for name, kind, meaning in rows}
 
 

@@ -25,6 +25,8 @@ IN_PYTHON = {
     "train": "memcalc.train(source, seq=...)",
     "which": "memcalc.which(source, context=...)",
     "check": "memcalc.check(log)",
+    "explain": "memcalc.explain(answer)",
+    "compare": "memcalc.compare(answer, ...)",
 }
 
 

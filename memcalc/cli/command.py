@@ -45,6 +45,8 @@ SUMMARIES = {
     "train": "what does a training step hold?",
     "which": "which machines hold it?",
     "check": "is it what the engine's log says?",
+    "explain": "where does each number come from?",
+    "compare": "in what do plans differ, and why?",
     "list": "what is known: models, machines, formats, engines",
 }
 
@@ -57,10 +59,18 @@ class Answer:
 
 
 class Command:
-    """One command: how its options are added to a parser, and how it answers."""
+    """One command: how its options are added to a parser, and how it answers.
 
-    def __init__(self, add: Callable[[Parser], None], answer: Callable[[argparse.Namespace], Answer]) -> None:
-        self.add, self.answer = add, answer
+    One that is asked about other commands reads its words itself: what it is given as `reads`.
+    """
+
+    def __init__(
+        self,
+        add: Callable[[Parser], None],
+        answer: Callable[[argparse.Namespace], Answer] | None = None,
+        reads: Callable[[list[str]], tuple[int, str]] | None = None,
+    ) -> None:
+        self.add, self.answer, self.reads = add, answer, reads
 
 
 COMMANDS: Registry[Command] = Registry(
@@ -101,9 +111,12 @@ def parse(arguments: list[str]) -> tuple[int, str]:
         name, rest = rest[0], ["--help"]
     if not name:
         raise BadInputError("command", choices(COMMANDS), NOTHING, f"write for example {EXAMPLE}")
-    command, parser, faults = command_named(name), parser_of(name), Faults()
+    command = command_named(name)
+    if command.reads is not None and rest[:1] not in (["--help"], ["-h"]):
+        return command.reads(rest)
+    parser, faults = parser_of(name), Faults()
     given = parser.read(rest, faults)
-    if given.help:
+    if given.help or command.answer is None:
         return 0, parser.format_help().rstrip()
     answer = faults.of(command.answer, given)
     faults.refuse()

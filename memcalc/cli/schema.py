@@ -45,7 +45,7 @@ def schema(command: str) -> Schema:
 
     Parameters
     ----------
-    command : {'model', 'serve', 'train', 'which', 'check', 'list'}
+    command : {'model', 'serve', 'train', 'which', 'check', 'explain', 'compare', 'list'}
         The command.
 
     Returns
@@ -442,6 +442,106 @@ def answer_of_check() -> Schema:
     return closed("", keys)
 
 
+def answer_of_explain() -> Schema:
+    """Return the schema of ``memcalc explain``."""
+    symbol: dict[str, Schema] = {
+        "name": text("its name in the vocabulary; a prime marks a second number of the same name"),
+        "latex": text("its letter in LaTeX"),
+        "value": number("its number"),
+        "meaning": text("what it is"),
+    }
+    of_none = "null where there is nothing but `words`"
+    explained: dict[str, Schema] = {
+        "component": text("what it counts as; of a model the kind of tensor"),
+        "name": text("the tensor or the overhead"),
+        "formula": or_null(text(f"how it was made, by the names of the symbols; {of_none}")),
+        "numbers": or_null(text(f"the same with the numbers put in; {of_none}")),
+        "latex": or_null(text(f"the formula in LaTeX; {of_none}")),
+        "words": text("what the estimate says of it; empty if nothing"),
+        "value": number("bytes, or a count, as the section's unit says", None),
+        "moments": many("when it lives; empty for what lives always", {"type": "string"}),
+        "evidence": choice("exact follows from shapes", "exact", "measured", "assumed"),
+        "source": text("where it comes from"),
+        "low": or_null(number("lower end of its range; null if it has none", None)),
+        "high": or_null(number("upper end of its range; null if it has none", None)),
+    }
+    part: dict[str, Schema] = {
+        "name": text("a component"),
+        "value": number("what it adds; below 0 what is taken away", None),
+    }
+    added: dict[str, Schema] = {
+        "name": text("a moment, `total`, or `free`; of other sections what they count"),
+        "parts": many("they add up to the value", closed("a part", part)),
+        "value": number("the sum", None),
+        "note": text("why a moment is the fullest; of the total its range; else empty"),
+    }
+    section: dict[str, Schema] = {
+        "heading": text("of what"),
+        "pool": or_null(POOL),
+        "unit": choice("of the values", "bytes", "numbers"),
+        "lines": many("tensors and overheads", closed("a line", explained)),
+        "sums": many("what they add up to", closed("a sum", added)),
+    }
+    keys: dict[str, Schema] = {
+        "schema": VERSION,
+        "of": choice("the command that is explained", "model", "serve", "train"),
+        "model": NAME,
+        "title": text("what was asked, in a line"),
+        "defaults": DEFAULTS,
+        "facts": many("how the plan was understood, and what was assumed", {"type": "string"}),
+        "symbols": many("the quantities of the formulas", closed("a symbol", symbol)),
+        "sections": many("the derivation", closed("a section", section)),
+        "conclusion": many("the verdict; empty without a machine", {"type": "string"}),
+        "answer": number("the bytes of the fullest device; of a model its parameters"),
+        "answer_text": text("the answer as the last line of the text"),
+    }
+    return closed("", keys)
+
+
+def answer_of_compare() -> Schema:
+    """Return the schema of ``memcalc compare``."""
+    size = number("bytes; of models a count", None)
+    side: dict[str, Schema] = {
+        "command": choice("what is asked", "model", "serve", "train"),
+        "model": NAME,
+        "title": text("what is asked, in a line"),
+        "defaults": DEFAULTS,
+        "components": by_name("at the fullest moment; `host ` begins those of the host's memory", size),
+        "at": or_null(text("the fullest moment; null of a model")),
+        "total": number("what the fullest device holds; of a model its parameters"),
+        "unit": choice("of the total", "bytes", "parameters"),
+        "low_bytes": or_null(number("lower end of the range; null of a model")),
+        "high_bytes": or_null(number("upper end of the range; null of a model")),
+        "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
+        "verdict": VERDICT,
+        "cause": CAUSE,
+        "max_context": or_null(number(f"the longest context that fits; {UNBOUNDED}, or it is none of serve")),
+        "max_batch": or_null(number(f"the largest batch that fits; {UNBOUNDED}, or it is none of serve")),
+    }
+    option: dict[str, Schema] = {
+        "name": text("the option, or what follows from several"),
+        "values": {"type": "array", "items": {}, "description": "its value in each plan, filled in"},
+        "asked": many("whether it was stated in each plan", {"type": "boolean"}),
+    }
+    component: dict[str, Schema] = {
+        "name": text("the component"),
+        "values": many("its size in each plan", size),
+        "differences": many("its size in each plan less that in the first", size),
+        "causes": many(
+            "why it differs from the first plan, for each plan", many("causes", {"type": "string"})
+        ),
+    }
+    keys: dict[str, Schema] = {
+        "schema": VERSION,
+        "plans": many("the plans, the first of which the others are compared with", closed("a plan", side)),
+        "options": many("options that differ, of those that all plans have", closed("an option", option)),
+        "components": many("all components of all plans", closed("a component", component)),
+        "remarks": many("what cannot be compared", {"type": "string"}),
+        "answer_text": text("the last line of the text: what each plan holds against the first"),
+    }
+    return closed("", keys)
+
+
 def answer_of_list() -> Schema:
     """Return the schema of ``memcalc list``: rows of one kind."""
     named = {
@@ -533,6 +633,8 @@ ANSWERS: Registry[Callable[[], Schema]] = Registry(
         "train": answer_of_train,
         "which": answer_of_which,
         "check": answer_of_check,
+        "explain": answer_of_explain,
+        "compare": answer_of_compare,
         "list": answer_of_list,
     },
     remedy="see `memcalc --help`",

@@ -10,7 +10,7 @@ from memcalc.errors import not_read_rows
 from memcalc.files.storage import mtp_as_stored
 from memcalc.ledger.budget import Budget
 from memcalc.ledger.formats import tensor_bytes
-from memcalc.serving.plan import resolve
+from memcalc.serving.plan import plan_fields, resolve
 from memcalc.serving.search import LIMIT, Search
 from memcalc.serving.stage import (
     allocated_cache_bytes,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from memcalc.serving.plan import ServingPlan
     from memcalc.serving.search import KVPool
     from memcalc.serving.stage import LoadedStage
+    from memcalc.show.explanation import Explanation
     from memcalc.show.remedy import Remedy
 
 __all__ = ["ServingEstimate", "estimate"]
@@ -165,6 +166,46 @@ class ServingEstimate(Shown):
         from memcalc.serving.remedies import remedies
 
         return remedies(self.search)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Every option by name, with what was left open filled in."""
+        return plan_fields(self.plan)
+
+    @property
+    def explanation(self) -> Explanation:
+        """Where its numbers come from, line by line; `memcalc.explain` returns it.
+
+        Raises
+        ------
+        BadInputError
+            There is an answer for each point of a sweep.
+
+        """
+        from memcalc.errors import BadInputError, Described
+        from memcalc.serving.explained import named_plan
+        from memcalc.show.explanation import Explanation
+        from memcalc.show.steps import pool_section
+        from memcalc.show.traced import Names
+
+        card = self.card
+        if not card.pools:
+            remedy = "each point is a plan of its own"
+            raise BadInputError("explain", "a single plan", Described("a sweep"), remedy)
+        pools = self.budget.pools
+        traced = {pool.name: pool for pool in ServingEstimate(named_plan(self.plan, Names())).budget.pools}
+        headings = zip(card.pools, pools, strict=True)
+        return Explanation(
+            "serve",
+            card.title,
+            [pool_section(heading, pool, traced.get(pool.name)) for (heading, _), pool in headings],
+            model=self.model.name,
+            defaults=self.defaults,
+            facts=card.facts,
+            conclusion=() if self.verdict is None else (conclusion(self),),
+            answer=self.device.total_bytes,
+            said="the fullest device holds {} bytes",
+        )
 
     @property
     def launch_line(self) -> str:

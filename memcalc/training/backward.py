@@ -64,7 +64,7 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
 def fullest_point(plan: TrainingPlan, stage: StageTensors) -> BackwardPoint:
     """Return the point of the backward pass at which a rank holds most."""
     found = list(backward_points(plan, stage))
-    if all(type(one.total) is int for one in found):
+    if all(isinstance(one.total, int) for one in found):
         return max(found, key=lambda one: one.total)
     return BackwardPoint("of each", 0, 0, 0, largest(one.total for one in found))  # in a sweep they differ
 

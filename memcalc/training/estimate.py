@@ -15,7 +15,7 @@ from memcalc.training.checks import CHECKS
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import reserve_line, runtime_lines, uncertain_lines, workspace_line
-from memcalc.training.plan import resolve
+from memcalc.training.plan import plan_fields, resolve
 from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stages_asked
 from memcalc.training.weights import adapter_parameters, trainable_parameters
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from memcalc.files.source import Source
     from memcalc.ledger.budget import Line
     from memcalc.ledger.model import Model
+    from memcalc.show.explanation import Explanation
     from memcalc.show.remedy import Remedy
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
@@ -243,6 +244,16 @@ class TrainingEstimate(Shown):
         return remedies(self.plan, partial(estimate, self.plan.source))
 
     @property
+    def settings(self) -> dict[str, object]:
+        """Every option by name, with what was left open filled in."""
+        return plan_fields(self.plan)
+
+    @property
+    def explanation(self) -> Explanation:
+        """Where its numbers come from, line by line; `memcalc.explain` returns it."""
+        return explained(self)
+
+    @property
     def assumed(self) -> tuple[str, ...]:
         """What no plan can say, and what was taken for it."""
         found, plan = [CONSTANT_SHAPES], self.plan
@@ -296,6 +307,40 @@ def estimate(source: str | PathLike[str] | Source, options: TrainingOptions) -> 
     runs, chunks = LayerRuns(plan), chunks_of(plan)
     tensors = [stage_tensors(plan, number, chunks[number], runs) for number in stages_asked(plan)]
     return TrainingEstimate(plan, tuple(estimate_stage(plan, one) for one in tensors))
+
+
+def explained(step: TrainingEstimate) -> Explanation:
+    """Return where the numbers of a step come from: the fullest stage again, with numbers that remember."""
+    from memcalc.show.explanation import Explanation
+    from memcalc.show.steps import pool_section
+    from memcalc.show.traced import Names
+    from memcalc.training.explained import NamedRuns, named_plan, tensor_sections
+
+    card, names, stage = step.card, Names(), step.stage
+    if not card.pools:
+        raise BadInputError(
+            "explain", "a single plan", Described("a sweep"), "each point is a plan of its own"
+        )
+    plan = named_plan(step.plan, names)
+    tensors = stage_tensors(plan, stage.number, chunks_of(plan)[stage.number], NamedRuns(plan, names))
+    traced = estimate_stage(plan, tensors)
+    heading, _ = card.pools[0]
+    sections = [*tensor_sections(plan, tensors), pool_section(heading, stage.device, traced.device)]
+    if stage.host is not None:
+        sections.append(pool_section("one rank's part of the host's memory", stage.host, traced.host))
+    verdict = step.verdict
+    at, allocated = stage.device.fullest, step.allocated_bytes
+    return Explanation(
+        "train",
+        card.title,
+        sections,
+        model=step.model.name,
+        defaults=step.plan.defaults,
+        facts=(*card.facts, *step.assumed),
+        conclusion=() if verdict is None else (in_words(verdict, step.cause),),
+        answer=stage.device.total_bytes,
+        said=f"the allocator holds {allocated:,} bytes at {at}, and the fullest device {{}} bytes in all",
+    )
 
 
 def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:

@@ -10,11 +10,13 @@ from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import shared_bytes, weight_shards
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memcalc.ledger.model import Layer, Model
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["Ends", "LayerGroup", "LayerRuns", "run_ends", "stream_bytes", "stream_shape"]
+__all__ = ["Ends", "LayerGroup", "LayerRuns", "forward_of", "run_ends", "stream_bytes", "stream_shape"]
 
 NOTHING = BackwardPass(0, 0)
 
@@ -104,16 +106,27 @@ class LayerRuns:
         return self.run(self.plan.model.layers[0], grad=True)[0].rope
 
 
-def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
-    """Run one layer forward and backward on shapes."""
-    full = plan.options.recompute == "full"
-    how = plan.recomputed if full or plan.recompute_modules else None
+def forward_of(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[Tape, Value, Value, list[Value]]:
+    """Run one layer forward: the tape, what goes in, what comes out, and what the backward pass needs."""
+    how = recomputed_by(plan)
     tape = plan.micro_batch.tape()
     x = stream(plan, tape, grad=grad)
     out = plan.implementation.layer(tape, plan.micro_batch, layer, x)
     kept = tape.kept(how)
-    if full and not any(value is x for value in kept):
+    if plan.options.recompute == "full" and not any(value is x for value in kept):
         kept.append(x)  # a checkpoint keeps its input, whether or not that gets a gradient
+    return tape, x, out, kept
+
+
+def recomputed_by(plan: TrainingPlan) -> Callable[[str], str | None] | None:
+    """Return what says which modules run again, None where none do."""
+    return plan.recomputed if plan.options.recompute == "full" or plan.recompute_modules else None
+
+
+def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
+    """Run one layer forward and backward on shapes."""
+    full, how = plan.options.recompute == "full", recomputed_by(plan)
+    tape, x, out, kept = forward_of(plan, layer, grad=grad)
     whole = [value for value in tape.kept() if not any(value is other for other in kept)]
     differentiated = bool(tape.operations)
     forward = tape.forward_peak(x) if full else 0
