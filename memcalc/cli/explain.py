@@ -145,6 +145,7 @@ def step_fields(step: Step) -> dict[str, object]:
         "source": step.source,
         "low": step.low,
         "high": step.high,
+        "outside": step.outside,
     }
 
 

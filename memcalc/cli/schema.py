@@ -445,7 +445,7 @@ def answer_of_check() -> Schema:
 def answer_of_explain() -> Schema:
     """Return the schema of ``memcalc explain``."""
     symbol: dict[str, Schema] = {
-        "name": text("its name in the vocabulary; a prime marks a second number of the same name"),
+        "name": text("its name in the vocabulary; `width_2` is a second width"),
         "latex": text("its letter in LaTeX"),
         "value": number("its number"),
         "meaning": text("what it is"),
@@ -464,6 +464,7 @@ def answer_of_explain() -> Schema:
         "source": text("where it comes from"),
         "low": or_null(number("lower end of its range; null if it has none", None)),
         "high": or_null(number("upper end of its range; null if it has none", None)),
+        "outside": flag("it comes on top of the share of a device that the engine takes"),
     }
     part: dict[str, Schema] = {
         "name": text("a component"),

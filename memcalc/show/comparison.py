@@ -6,7 +6,6 @@ component differs because a number in its formulas does, a format, or a line tha
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data.units import gib
@@ -15,7 +14,7 @@ from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.model import Model, cache_growth
 from memcalc.show.card import in_words
 from memcalc.show.explain import explain
-from memcalc.show.traced import PRIME
+from memcalc.show.traced import base_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "Difference", "Side", "compare"]
 
-WRITTEN_AS = re.compile(r" as (\S+)$")  # how a line of tensors ends: the format that they are stored in
 LINES_NAMED = 3  # of those that only one plan has
 NO_LIMIT = 2**40  # a search that ends here found none
 HOST = "host "  # stands before the components of the host's memory
@@ -315,8 +313,7 @@ def is_of(name: str, step: Step) -> bool:
 
 def formats(steps: Iterable[Step]) -> str:
     """Return the formats in which the tensors of some lines are stored."""
-    found = {match[1] for step in steps if (match := WRITTEN_AS.search(step.words))}
-    return ", ".join(sorted(found))
+    return ", ".join(sorted({step.stored_as for step in steps if step.stored_as}))
 
 
 def letters(steps: Iterable[Step], others: Iterable[Step]) -> dict[str, int]:
@@ -337,10 +334,10 @@ def numbers_differ(
     are of different things, and only what both have is compared.
     """
     for name in before:
-        if name in after and before[name] != after[name] and not name.endswith(PRIME):
+        if name in after and before[name] != after[name] and base_of(name) == name:
             yield f"{name}: {before[name]:,} -> {after[name]:,}"
     for word, some, others in (("without", before, after), ("with", after, before)):
-        names = [name for name in some if name not in others and not name.endswith(PRIME)]
+        names = [name for name in some if name not in others and base_of(name) == name]
         named = ", ".join(f"{name} ({some[name]:,})" for name in names if name != "bytes_per_element")
         if named and not shared:
             yield f"{word} {named}"

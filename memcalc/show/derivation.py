@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from memcalc.errors import escaped
-from memcalc.show.steps import SHAPES
+from memcalc.show.steps import SHAPES, together
 from memcalc.show.traced import Letter, latex_letter, latex_number
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ SPECIAL = "_{}%#&$~^\\"  # what LaTeX takes for more than a letter
 
 def remarks(step: Step, unit: str) -> str:
     """Return what is to be known of a step: when it lives, how far it is known, its range, its source."""
-    said = [f"at {', '.join(step.moments)}"] if step.moments else []
+    said = [f"as {step.stored_as}"] if step.stored_as and step.is_derived else []
+    said += [f"at {', '.join(step.moments)}"] if step.moments else []
+    if step.outside:
+        said.append("on top of the engine's share")
     if step.evidence != "exact":
         said.append(step.evidence)
     if step.low is not None and step.high is not None:
@@ -43,13 +46,6 @@ def added(total: Sum) -> str:
         first = "-" if size < 0 else ""
         text += f"{sign if text else first}{name} {abs(size):,}"
     return text or "0"
-
-
-def together(steps: list[Step]) -> int | None:
-    """Return what the steps of a component add up to; None where they do not live at the same moments."""
-    if len(steps) < 2 or len({step.moments for step in steps}) > 1:
-        return None
-    return sum(step.value for step in steps)
 
 
 # ---- text ----
@@ -80,9 +76,9 @@ def text_lines(said: Derivation) -> Iterator[str]:
             yield f"  {component}"
             for step in steps:
                 yield from text_of(step, section.unit)
-            size = together(steps)
-            if size is not None:
-                yield f"    {len(steps)} lines add up to {size:,} {section.unit}"
+            whole = together(steps)
+            if whole is not None:
+                yield from text_of(whole, section.unit)
         yield from (text_of_sum(total, section) for total in section.sums)
     yield ""
     yield from said.conclusion
@@ -141,11 +137,11 @@ def markdown_lines(said: Derivation) -> Iterator[str]:
             f"| component | line | formula | numbers | {section.unit} | evidence and source |",
             "| :--- | :--- | :--- | :--- | ---: | :--- |",
         )
-        for component, steps in section.by_component.items():
+        for steps in section.by_component.values():
             yield from (markdown_row(step, section.unit) for step in steps)
-            size = together(steps)
-            if size is not None:
-                yield f"| **{component}** | {len(steps)} lines add up to | | | **{size:,}** | |"
+            whole = together(steps)
+            if whole is not None:
+                yield markdown_row(whole, section.unit)
         yield ""
         for total in section.sums:
             note = f" ({plain(total.note)})" if total.note else ""
@@ -202,7 +198,9 @@ def latex_lines(said: Derivation) -> Iterator[str]:
     for section in said.sections:
         for component, steps in section.by_component.items():
             yield f"% {escaped(section.heading)}: {component}"
-            yield from aligned([row for step in steps for row in latex_rows(step, section.unit)])
+            whole = together(steps)
+            every = steps if whole is None else [*steps, whole]
+            yield from aligned([row for step in every for row in latex_rows(step, section.unit)])
         if section.sums:
             yield f"% {escaped(section.heading)}: sums"
             yield from aligned([latex_sum(total, section.unit) for total in section.sums])

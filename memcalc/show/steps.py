@@ -6,11 +6,14 @@ made (`show.traced`). A line whose bytes would differ from the answer's has none
 
 from __future__ import annotations
 
+import re
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.vocabulary import word
-from memcalc.show.traced import PRIME, Letter, expression_of, latex_letter, letters_in
+from memcalc.show.traced import Letter, base_of, expression_of, latex_letter, letters_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
     from memcalc.ledger.budget import Line, PoolBudget
     from memcalc.show.traced import Expression
 
-__all__ = ["SHAPES", "Derivation", "Section", "Step", "Sum", "pool_section"]
+__all__ = ["SHAPES", "Derivation", "Section", "Step", "Sum", "pool_section", "together"]
 
+STORED_AS = re.compile(r" as (\S+)$")  # how the words of a line of tensors end
 SHAPES = "derived from the tensors' shapes"
 PLACES = {name: place for place, name in enumerate(COMPONENTS)}
+SHORT = 64  # factors of the formula of several lines together: in longer ones nobody finds them again
 MOST_SAID = 60  # factors of the formula of something that was measured: a longer one says nothing
 MOST_FACTORS = 700  # of any other: it is longer only where every tensor has a format of its own
 
@@ -29,7 +34,8 @@ MOST_FACTORS = 700  # of any other: it is longer only where every tensor has a f
 class Step(NamedTuple):
     """One line of an answer: its expression, None where there is none but its `words`, and its number.
 
-    `moments` is empty where it lives always. `low` and `high` are the ends of a range that was measured.
+    `moments` is empty where it lives always. `low` and `high` are the ends of a range that was measured. What
+    is `outside` comes on top of the share of a device that the engine takes.
     """
 
     component: str
@@ -42,11 +48,35 @@ class Step(NamedTuple):
     source: str = SHAPES
     low: int | None = None
     high: int | None = None
+    outside: bool = False
+
+    @property
+    def stored_as(self) -> str:
+        """The format in which its tensors are stored; empty where it is not one of tensors."""
+        found = STORED_AS.search(self.words)
+        return found[1] if found else ""
 
     @property
     def is_derived(self) -> bool:
         """Whether a formula says more than the number does."""
         return self.expression is not None and not self.expression.is_plain
+
+
+def together(steps: Sequence[Step]) -> Step | None:
+    """Return the lines of a component as one, with their formula where that is short.
+
+    None where there is one alone, or where they do not all live at the same moments.
+    """
+    first = steps[0]
+    if len(steps) < 2 or any(step.moments != first.moments for step in steps):
+        return None
+    name = f"{len(steps)} lines together"
+    whole = Step(first.component, name, sum(step.value for step in steps), moments=first.moments)
+    said = [step.expression for step in steps if step.expression is not None]
+    if len(said) < len(steps):
+        return whole
+    expression = reduce(add, said)
+    return whole._replace(expression=expression) if expression.size <= SHORT else whole
 
 
 class Sum(NamedTuple):
@@ -88,7 +118,7 @@ class Derivation:
     defaults : tuple of str
         What was chosen where an option was left open.
     numbers : dict of str to int
-        The quantities of the formulas, by their names in the vocabulary; a prime marks a second one.
+        The quantities of the formulas by their names in the vocabulary; ``width_2`` is a second width.
     sections : tuple of Section
         The steps, and what they add up to.
     conclusion : tuple of str
@@ -129,7 +159,7 @@ class Derivation:
     def legend(self) -> Iterator[tuple[str, int, str]]:
         """The quantities with their numbers and what they mean."""
         for name, value in self.numbers.items():
-            quantity = word(name.rstrip(PRIME))
+            quantity = word(base_of(name))
             meaning = "layers that are alike, on one device" if name.startswith("depth") else quantity.meaning
             yield name, value, meaning
 
@@ -162,6 +192,7 @@ def step_of(line: Line, traced: Line | None, moments: tuple[str, ...]) -> Step:
         source=line.source,
         low=line.low,
         high=line.high,
+        outside=line.outside,
     )
 
 

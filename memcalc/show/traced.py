@@ -16,11 +16,10 @@ from memcalc.ledger.vocabulary import WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Expression", "Letter", "Names", "Traced", "expression_of"]
+__all__ = ["Expression", "Letter", "Names", "Traced", "base_of", "expression_of"]
 
 MOST_TERMS = 400  # of a sum: a longer one goes on as a plain number
 ORDER = {name: place for place, name in enumerate(WORDS)}
-PRIME = "'"  # a second number of the same name
 LAYERS = ("depth", "attention_depth", "window_depth", "state_depth", "dense_depth", "moe_depth")
 GATHERED = {name: place for place, name in enumerate((*LAYERS, "batch", "context"))}
 
@@ -34,12 +33,22 @@ class Letter(NamedTuple):
     @property
     def base(self) -> str:
         """The word of the vocabulary."""
-        return self.name.rstrip(PRIME)
+        return base_of(self.name)
 
     @property
     def place(self) -> tuple[int, str]:
         """Where it stands in a product."""
         return ORDER.get(self.base, -1), self.name
+
+
+def base_of(name: str) -> str:
+    """Return the word of the vocabulary that a name begins with: all of it, unless it counts quantities.
+
+    >>> base_of("width_2"), base_of("head_dim")
+    ('width', 'head_dim')
+    """
+    word, _, number = name.rpartition("_")
+    return word if number.isdigit() else name
 
 
 class Quotient(NamedTuple):
@@ -79,6 +88,12 @@ class Expression:
 
     def __hash__(self) -> int:
         return hash(frozenset(self.terms.items()))
+
+    def __add__(self, other: Expression) -> Expression:
+        terms = dict(self.terms)
+        for product, number in other.terms.items():
+            terms[product] = terms.get(product, 0) + number
+        return Expression({product: number for product, number in terms.items() if number})
 
     @property
     def value(self) -> int:
@@ -156,9 +171,9 @@ def latex_number(number: int) -> str:
 
 
 def latex_letter(letter: Letter) -> str:
-    """Return the vocabulary's letter, with the primes of the name."""
-    primes, base = letter.name[len(letter.base) :], WORDS[letter.base].latex
-    return f"{{{base}}}{primes}" if primes else base
+    """Return the vocabulary's letter, with the number of the name below it."""
+    base, number = WORDS[letter.base].latex, letter.name[len(letter.base) + 1 :]
+    return f"{{{base}}}_{{({number})}}" if number else base
 
 
 PLAIN = {
@@ -340,10 +355,8 @@ def combined(one: Traced, other: Any, sign: int) -> Any:
     """Add two numbers, or take the second away."""
     if not isinstance(other, int):
         return int(one) + sign * other if isinstance(other, float) else NotImplemented
-    terms = dict(one.expression.terms)
-    for product, number in expression_of(other).terms.items():
-        terms[product] = terms.get(product, 0) + sign * number
-    return made(terms, int(one) + sign * int(other))
+    added = {product: sign * number for product, number in expression_of(other).terms.items()}
+    return made((one.expression + Expression(added)).terms, int(one) + sign * int(other))
 
 
 def divided(above: int, below: int) -> int:
@@ -372,11 +385,11 @@ def quotient(above: int, below: int, value: int, rounded: str) -> int:
 
 
 class Names:
-    """The quantities of one explanation: two numbers of one name get a prime.
+    """The quantities of one explanation: a second number of one name is another quantity.
 
     >>> names = Names()
     >>> [expression_of(names("width", size)).text("name") for size in (8, 16, 8)]
-    ['width', "width'", 'width']
+    ['width', 'width_2', 'width']
     """
 
     def __init__(self) -> None:
@@ -384,9 +397,11 @@ class Names:
 
     def __call__(self, name: str, value: int) -> int:
         """Return a number that remembers its name; 0 is nothing to remember."""
-        while self.numbers.setdefault(name, value) != value:
-            name += PRIME
-        return made({(Letter(name, value),): 1}, value)
+        known, named = 1, name
+        while self.numbers.setdefault(named, value) != value:
+            known += 1
+            named = f"{name}_{known}"
+        return made({(Letter(named, value),): 1}, value)
 
 
 def letters_in(found: Mapping[str, int]) -> list[str]:
