@@ -1,7 +1,8 @@
-"""Pages that need no network: MathJax from the installed package, no launch buttons, no source maps."""
+"""Pages that need no network, and carry nothing that they do not use: extras of the theme are left out."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.metadata import files
 from pathlib import Path
@@ -9,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+
+# What sphinx-thebe writes at the end of each page: where a kernel would run, and its name.
+KERNEL = re.compile(
+    r'\s*<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>', re.DOTALL
+)
+
+FORMULA = re.compile(r'class="[^"]*\bmath\b')
 
 
 def mathjax(app: Sphinx) -> None:
@@ -25,30 +33,30 @@ def mathjax(app: Sphinx) -> None:
         shutil.copy(font, target / fonts)
 
 
-def without_thebe(
+def without(head: str, *words: str) -> str:
+    """Return a part of a page's head without the lines that speak of something."""
+    return "\n".join(line for line in head.splitlines() if not any(word in line for word in words))
+
+
+def without_extras(
     _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object
 ) -> None:
-    """Drop sphinx-thebe, which is always loaded, asks a foreign host for its script and raises an error."""
+    """Drop sphinx-thebe, which asks a foreign host, and MathJax where no formula stands."""
+    context["without"] = without  # layout.html drops more
+    body = context["body"] = KERNEL.sub("", context.get("body", ""))
+    extras = ["thebe"] if FORMULA.search(body) else ["thebe", "mathjax"]
 
-    def foreign(asset: object) -> bool:
-        body = str((getattr(asset, "attributes", None) or {}).get("body"))
-        return "thebe" in f"{getattr(asset, 'filename', asset)} {body}".lower()
+    def extra(asset: object) -> bool:
+        inside = str((getattr(asset, "attributes", None) or {}).get("body"))
+        said = f"{getattr(asset, 'filename', asset)} {inside}".lower()
+        return any(word in said for word in extras)
 
     for kind in ("script_files", "css_files"):
-        context[kind] = [asset for asset in context.get(kind, []) if not foreign(asset)]
-
-
-def without_leftovers(app: Sphinx, error: Exception | None) -> None:
-    """Remove the theme's source maps and templates: a third of the site, and read by nobody."""
-    if error is None and app.builder.format == "html":
-        for pattern in ("*.map", "*webpack-macros.html"):
-            for path in (Path(app.outdir) / "_static").rglob(pattern):
-                path.unlink()
+        context[kind] = [asset for asset in context.get(kind, []) if not extra(asset)]
 
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Register with Sphinx."""
     app.connect("builder-inited", mathjax)
-    app.connect("html-page-context", without_thebe, priority=900)
-    app.connect("build-finished", without_leftovers, priority=900)
+    app.connect("html-page-context", without_extras, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -39,7 +39,7 @@ def test_versions_of_what_the_pages_carry_are_the_pinned_ones(notice, pins):
 
 def test_every_sphinx_package_that_writes_into_the_pages_is_named(notice, pins):
     """Extensions that add scripts or styles; the others only read or translate."""
-    silent = r"sphinx-(comments|jupyterbook-latex|multitoc-numbering|external-toc)|sphinxcontrib-.*"
+    silent = r"sphinx-(comments|thebe|jupyterbook-latex|multitoc-numbering|external-toc)|sphinxcontrib-.*"
     writing = [name for name in pins if "sphinx" in name and not re.fullmatch(silent, name)]
     assert len(writing) >= 8
     assert [name for name in writing if name not in notice.lower()] == []
@@ -56,8 +56,8 @@ def test_the_site_carries_the_licenses_of_what_it_carries(root):
     assert all(len(text) > 500 for text in texts.values())
     assert "MIT" in texts["LICENSE.txt"]
     assert "9. Accepting Warranty" in texts["mathjax-apache-2.0.txt"]
-    assert "PERMISSION & CONDITIONS" in texts["mathjax-fonts-ofl-1.1.txt"]
-    assert texts["mathjax-fonts-ofl-1.1.txt"].rstrip().endswith("OTHER DEALINGS IN THE FONT SOFTWARE.")
+    assert "PERMISSION & CONDITIONS" in texts["fonts-ofl-1.1.txt"]
+    assert texts["fonts-ofl-1.1.txt"].rstrip().endswith("OTHER DEALINGS IN THE FONT SOFTWARE.")
 
 
 def test_the_page_of_sources_has_all_that_pages_link_to(root):

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import generate
+import lighten
+import weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,7 @@ GENERATED = BUILD / "generated"
 UNFINISHED = BUILD / "unfinished"
 MADE_OF = (
     *("_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "README.md", "CONTRIBUTING.md"),
-    *("LICENSE", "THIRD_PARTY.md"),
+    *("CITATION.cff", "LICENSE", "THIRD_PARTY.md"),
 )
 MADE_OF_FOLDERS = ("_ext", "book", "memcalc", "notebooks", "tools")
 
@@ -85,10 +87,12 @@ def build() -> int:
         return pages.returncode
     whole = UNFINISHED / "_build" / "html"
     shutil.copytree(GENERATED / "served", whole / "_static", dirs_exist_ok=True)
+    lighten.lighten(whole)
     STAMP.unlink(missing_ok=True)
     shutil.rmtree(HOME.parent, ignore_errors=True)
     whole.rename(HOME.parent)
     shutil.rmtree(UNFINISHED)
+    print(weigh.report(HOME.parent))
     return 0
 
 

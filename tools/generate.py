@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import about
 import calculator
 import cited
 import house
@@ -27,6 +28,9 @@ BUILT: Mapping[str, Callable[[], str]] = {
     **{f"static/licenses/{name}": text for name, text in licenses.BUILT.items()},
     **{f"static/schema/{name}.json": partial(reference.schema_text, name) for name in COMMANDS},
     **{f"cited_{kind}.md": partial(cited.listed, kind) for kind in ("papers", "threads", "others")},
+    "changes.md": about.changes,
+    "citation.md": about.citation,
+    "notices.md": about.notices,
     "command_line.md": reference.command_line,
     "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,

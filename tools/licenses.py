@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     *("sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "sphinx-copybutton", "sphinx-design"),
-    *("sphinx-togglebutton", "sphinx-thebe", "sphinx-exercise", "myst-nb", "pygments"),
+    *("sphinx-togglebutton", "sphinx-exercise", "myst-nb", "pygments"),
 )
-# MathJax and its fonts come without the text of their licenses; packages under the same ones have it.
+# MathJax and the fonts come without the text of their licenses; packages under the same ones have it.
 BORROWED = {
     "mathjax-apache-2.0": ("requests", "Apache License", None),
-    "mathjax-fonts-ofl-1.1": ("fonttools", "SIL OPEN FONT LICENSE Version", "====="),
+    "fonts-ofl-1.1": ("fonttools", "SIL OPEN FONT LICENSE Version", "====="),
 }
 
 

@@ -63,7 +63,10 @@ def browser():
 
 
 def visitor(browser, site):
-    """Yield a function that opens a page from its file, offline; `page.noise` is what should not happen."""
+    """Yield a function that opens a page from its file, offline; `page.noise` is what should not happen.
+
+    `page.asked` is every file that the browser has asked for.
+    """
     contexts = []
 
     def open_page(name, size=DESKTOP, mode="light"):
@@ -71,9 +74,10 @@ def visitor(browser, site):
         contexts.append(context)
         context.add_init_script(STORED.format(mode))
         page = context.new_page()
-        page.noise = []
+        page.noise, page.asked = [], set()
 
         def heard(request):
+            page.asked.add(request.url)
             if not request.url.startswith(("file:", "data:", "blob:")):
                 page.noise.append(f"asks the network: {request.url}")
 

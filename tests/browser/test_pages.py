@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 from functools import cache
 from html.parser import HTMLParser
-from urllib.parse import unquote, urldefrag
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 # Formulas that MathJax refused, or never saw: TeX left in the text outside of code.
@@ -57,6 +60,15 @@ CLIPPED = r"""() => {
     }
     return bad;
 }"""
+HOME = "book/index.html"
+# What a page makes the browser load, in bytes as they travel (gzip): twice what was reached. A quarter
+# of a MB is MathJax, where a formula stands. What is loaded when it is asked for (Pyodide) comes on top.
+HOME_LIMIT, PAGE_LIMIT = 300_000, 800_000
+ICONS = r"""() => [...document.querySelectorAll('i')].map(icon => {
+    const {content, fontFamily} = getComputedStyle(icon, '::before');
+    return [icon.className, content.replaceAll('"', ''), fontFamily];
+})"""
+ICON_FONT = "[...document.fonts].some(font => /icons/.test(font.family) && font.status === 'loaded')"
 FIGURES = ".bd-article img, .bd-article .cell_output svg, .bd-article figure svg"
 
 
@@ -64,6 +76,32 @@ def test_opens_without_network_and_errors(opened):
     page = opened()
     assert page.noise == []
     assert page.evaluate(UNRENDERED) == []
+
+
+@cache
+def travels(path):
+    return len(gzip.compress(Path(path).read_bytes(), 6))
+
+
+def test_is_light(opened, page_name):
+    page = opened()
+    paths = (unquote(urlsplit(address).path) for address in page.asked if address.startswith("file:"))
+    files = {path: travels(path) for path in paths if Path(path).is_file()}
+    heaviest = sorted(files.items(), key=lambda item: -item[1])[:5]
+    assert sum(files.values()) <= (HOME_LIMIT if page_name == HOME else PAGE_LIMIT), heaviest
+    assert any("tex-mml-chtml" in path for path in files) == (page.locator(".math").count() > 0)
+
+
+def test_icons_are_in_the_font_that_is_left_of_them(opened, site):
+    drawn = TTFont(site / "_static" / "icons.woff").getBestCmap()
+    page = opened()
+    icons = page.evaluate(ICONS)
+    assert icons
+    for name, shown, family in icons:
+        assert len(shown) == 1, name
+        assert ord(shown) in drawn, name
+        assert "memcalc icons" in family, name
+    assert page.evaluate(ICON_FONT)
 
 
 def luminance(colours):
