@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from memcalc.errors import BadInputError, MemcalcError, escaped
-from memcalc.evidence.logs.plan import plan_of
+from memcalc.evidence.logs.ledger import Compared, Ledger
+from memcalc.evidence.logs.plan import plan_of, unknown_model
 from memcalc.evidence.logs.reading import read
 from memcalc.evidence.logs.wordings import COUNTS
 from memcalc.serving.engines import ENGINES
@@ -15,30 +18,18 @@ from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from os import PathLike
 
     from memcalc.evidence.logs.plan import Plan
     from memcalc.evidence.logs.reading import Ignored, Told
-    from memcalc.ledger.budget import Line
     from memcalc.serving.estimate import ServingEstimate
 
 __all__ = ["Checked", "Compared", "check"]
 
-CLOSE = 0.01  # what two decimals of a log and rounding up to blocks come to
-
-
-class Compared(NamedTuple):
-    """A figure of the log, what memcalc says of it (None: nothing), and the cause if they differ."""
-
-    told: Told
-    ledger: int | float | None
-    cause: str
-
-    @property
-    def difference(self) -> int | float | None:
-        """The log's figure less the ledger's."""
-        return None if self.ledger is None else self.told.amount - self.ledger
+LOG = "a file with what an engine, PyTorch or nvidia-smi printed, or - for standard input"
+STRANGE = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")  # what logs hold hardly any of
+SAMPLE = 2**16  # characters that tell text from other data
+BUILDS = ("llama.cpp",)  # engines whose logs name a build, and no version
 
 
 class Checked(NamedTuple):
@@ -93,31 +84,64 @@ def check(log: str | PathLike[str], *, model: str | None = None, on: str | None 
     content = text_of(log)
     reading = read(content)
     plan = plan_of(content, reading)
-    served, unsaid = served_as(plan, model, on, machine_said(reading.told))
-    lines = tuple(beside(told, served) for told in reading.told)
+    served, unsaid = served_as(plan, model, on, machine_said(plan, reading.told))
+    if served is None:
+        lines = tuple(Compared(told, None, "") for told in reading.told)
+    else:
+        ledger = Ledger(served, reading.told, stated=on is not None)
+        lines = tuple(map(ledger.beside, reading.told))
     return Checked(plan, lines, reading.ignored, served, unsaid)
 
 
-def text_of(log: str | PathLike[str]) -> str:
+def text_of(log: str | bytes | PathLike[str]) -> str:
     """Return a log's text.
 
     Raises:
-        BadInputError: There is no such file.
+        BadInputError: There is no such file, or it is no text.
 
     """
+    if isinstance(log, bytes):
+        return decoded(log, "-")
     if isinstance(log, str) and "\n" in log:
         return log
     try:
-        return Path(log).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        expected = "a file with what an engine, PyTorch or nvidia-smi printed, or - for standard input"
-        raise BadInputError("LOG", expected, str(log), str(error.strerror or error)) from error
+        return decoded(Path(log).read_bytes(), str(log))
+    except (OSError, ValueError) as error:
+        if isinstance(log, str) and read(log).told:  # a log of one line
+            return log
+        if isinstance(error, BadInputError):
+            raise
+        given, said = str(log), getattr(error, "strerror", None)
+        raise BadInputError("LOG", LOG, given, str(said or error)) from error
 
 
-def machine_said(told: tuple[Told, ...]) -> str | None:
-    """Return the size of a device as the log prints it."""
-    totals = [one for one in told if one.quantity == "total" and one.scope not in ("host", "RPC0")]
-    return f"{totals[0].amount / 2**20:.0f}MiB" if totals else None
+def decoded(data: bytes, name: str) -> str:
+    """Return bytes as text: UTF-8, or the UTF-16 that PowerShell writes.
+
+    Raises:
+        BadInputError: They are no text.
+
+    """
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
+    sample = text[:SAMPLE]
+    if len(STRANGE.findall(sample)) > len(sample) // 10:
+        remedy = "unpack it first" if data.startswith((b"\x1f\x8b", b"PK", b"\x28\xb5\x2f\xfd")) else ""
+        raise BadInputError("LOG", LOG, f"{name}, which is no text", remedy or "give the log itself")
+    return text
+
+
+def machine_said(plan: Plan, told: tuple[Told, ...]) -> str | None:
+    """Return the size of the devices as the log prints it, as `--on` has it."""
+    printed = [one for one in told if one.quantity == "total" and one.scope not in ("host", "all", "RPC0")]
+    own = [one for one in printed if one.engine != "nvidia-smi"] or printed
+    if not own:
+        return None
+    if plan.engine in BUILDS:
+        devices = {one.scope: f"{one.amount / 2**20:.0f}MiB" for one in own}
+        return " + ".join(devices.values())
+    ranks = plan.options.get("tp", 1) * plan.options.get("pp", 1) * plan.options.get("dp", 1)
+    return f"{ranks}x {own[0].amount / 2**20:.0f}MiB"
 
 
 def served_as(
@@ -125,106 +149,44 @@ def served_as(
 ) -> tuple[ServingEstimate | None, str]:
     """Return the estimate of a log's plan, or why there is none; what the user states is refused aloud."""
     source = model or (plan.model if plan.known else None)
-    if source is None:
-        told = (
-            f"the log names {plan.model}, which is not in the catalogue"
-            if plan.model
-            else "the log names no model"
-        )
-        return None, f"{told}: add --model"
     if plan.engine not in ENGINES:
         return None, f"memcalc has no engine for {plan.engine or 'this log'}"
+    if source is None:
+        return None, unknown_model(plan)
+    if plan.beyond and not (model and plan.beyond.startswith("it names")):
+        return None, f"the log's plan is more than it says: {plan.beyond}; state it with `memcalc serve`"
     options: dict[str, Any] = {"context": 4096, **plan.options}
-    ranks = options.get("tp", 1) * options.get("pp", 1) * options.get("dp", 1)
     if on or machine:
-        options["on"] = on or f"{ranks}x {machine}"
-    asked = ServingOptions(**options, engine=cast("Any", plan.engine), engine_version=plan.version)
-    if model is not None or on is not None:
-        return estimate(source, asked), ""
+        options["on"] = on or machine
+    version = None if plan.engine in BUILDS else plan.version
+    asked = ServingOptions(**options, engine=cast("Any", plan.engine), engine_version=version)
     try:
-        return estimate(source, asked), ""
+        return quantised(plan, estimate(source, asked), source, asked)
     except MemcalcError as error:
+        if model is not None or on is not None:
+            raise
         return None, str(error)
 
 
-def beside(told: Told, served: ServingEstimate | None) -> Compared:
-    """Return a figure beside the ledger's."""
-    if served is None or told.quantity not in OF_LEDGER:
-        return Compared(told, None, "" if served is None else UNCOUNTED.get(told.quantity, ""))
-    found = OF_LEDGER[told.quantity](served)
-    if found is None:
-        return Compared(told, None, "")
-    return Compared(told, found, cause(told, found, served))
-
-
-def cause(told: Told, ledger: float, served: ServingEstimate) -> str:
-    """Return what a difference is likely to come from, or nothing where there is none."""
-    if abs(told.amount - ledger) <= CLOSE * max(abs(ledger), 1):
-        return ""
-    if told.quantity == "weights":
-        return f"weights as {served.plan.weights} assumed: another format, or another parallelism"
-    if told.quantity in ("kv_pool", "kv_tokens", "concurrency", "kv_blocks_gpu"):
-        low, high = bounds(told, served)
-        if low <= told.amount <= high:
-            return "inside the measured range"
-        return "the pool is what the rest leaves: look at weights, activation and share first"
-    if told.quantity in MEASURED:
-        return "measured on other machines, not derived"
-    return ""
-
-
-def bounds(told: Told, served: ServingEstimate) -> tuple[float, float]:
-    """Return the ends of a pool's range in the unit of a figure."""
-    pool = served.kv_pool
-    if pool is None:
-        return (0, 0)
-    if told.quantity == "kv_pool":
-        return pool.low_bytes, pool.high_bytes
-    return pool.low_tokens, pool.high_tokens
-
-
-def weights(served: ServingEstimate) -> int:
-    """Return a rank's weights as they are loaded."""
-    return int(served.device.components["weights"])
-
-
-def line_sum(pattern: str) -> Callable[[ServingEstimate], int | None]:
-    """Return a function that sums the lines of a device whose names match."""
-
-    def summed(served: ServingEstimate) -> int | None:
-        lines: list[Line] = [line for line in served.device.lines if re.search(pattern, line.name)]
-        return sum(int(line.bytes) for line in lines) if lines else None
-
-    return summed
-
-
-def of_pool(name: str) -> Callable[[ServingEstimate], int | float | None]:
-    """Return a function that takes a figure of the engine's pool."""
-    return lambda served: None if served.kv_pool is None else getattr(served.kv_pool, name)
-
-
-MEASURED = ("activation", "non_torch", "graphs", "graphs_estimated", "compute_buffer")
-OF_LEDGER: dict[str, Callable[[ServingEstimate], int | float | None]] = {
-    "weights": weights,
-    "kv_pool": of_pool("bytes"),
-    "kv_tokens": of_pool("tokens"),
-    "concurrency": of_pool("concurrency"),
-    "activation": lambda served: int(served.device.components.get("activations", 0)) or None,
-    "graphs": line_sum(r"graph"),
-    "graphs_estimated": line_sum(r"graph"),
-    "total": lambda served: served.device.capacity_bytes,
-}
-UNCOUNTED = {
-    "free": "what is left at that moment: compare the parts",
-    "kv_blocks_cpu": "host memory, not on a device",
-    "kv_pool_host": "host memory, not on a device",
-}
+def quantised(
+    plan: Plan, served: ServingEstimate, source: str, asked: ServingOptions
+) -> tuple[ServingEstimate | None, str]:
+    """Return the estimate with the weights that the log names, where the source's own are not quantised."""
+    said = plan.quantization
+    if said is None or served.plan.weights not in ("bf16", "fp16", "fp32"):
+        return served, ""
+    if said == "fp8":  # made while the model is loaded: a scale a tensor
+        return estimate(source, replace(asked, weights="fp8")), ""
+    stored = f"{served.model.name} is stored as {served.plan.weights}"
+    return None, f"the log says quantization {said}, and {stored}: add --model with the quantised model"
 
 
 def in_words(checked: Checked) -> str:
     """Return a log beside the ledger as text: a line for each figure, equal ones together."""
     plan = checked.plan
-    asked = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plan.options.items())
+    options = {**plan.options, **plan.options.get("engine_options", {})}
+    options.pop("engine_options", None)
+    asked = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in options.items())
     title = f"{plan.engine or 'unknown engine'} {plan.version or ''}".strip()
     rows = [f"{title}: {checked.model or 'unknown model'}{f' ({asked})' if asked else ''}"]
     if checked.unsaid:

@@ -1,4 +1,4 @@
-"""What a log tells of its plan: engine, version, model, parallelism, context, format, share, machine."""
+"""What a log tells of its plan: engine, version, model, parallelism, context, formats, share, options."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from memcalc.files.catalogue import canonical_name
+from memcalc.files.catalogue import canonical_name, nearest_names
+from memcalc.ledger.formats import GGUF_KV_FORMATS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memcalc.evidence.logs.reading import Reading
 
-__all__ = ["Plan", "plan_of"]
+__all__ = ["Plan", "plan_of", "unknown_model"]
 
 SIGNS = {  # signs of an engine that builds upon another: looked for before the wording is asked
-    "ktransformers": r"\[KT\]|ktransformers|kt_cpuinfer=(?!None)|--kt-",
+    "ktransformers": r"\[KT\]|ktransformers|kt_cpuinfer=(?!None)|kt_method=(?!None)|--kt-",
     "ollama": r"\bollama\b",
-    "vllm-ascend": r"vllm[-_]ascend|NPU graph memory|\bnpu_worker\b",
+    "vllm-ascend": r"vllm[-_]ascend|NPU graph memory|\bnpu_worker\b|\bnpu_model_runner",
 }
 VERSIONS = {
-    "vllm": r"(?:vLLM API server version|LLM engine \(|vllm==|vLLM version:?) ?v?(\d[\w.+]*)",
+    "vllm": r"(?:vLLM API server version|LLM engine \(|vllm==|vLLM version:?|[█▄▀] +version) ?v?(\d[\w.+]*)",
     "vllm-ascend": r"(?:vllm[-_]ascend(?:==| version:?)) ?v?(\d[\w.]*)",
     "sglang": r"(?:sglang(?:\[all\])?==|SGLang version:?|sglang-)\s*v?(\d[\w.]*\d)",
     "ktransformers": r"(?:ktransformers|kt-kernel)(?:==|\s+version:?)\s*v?(\d[\w.]*)",
@@ -31,20 +34,59 @@ MODEL = (
     r"engine \([^)]*\) with config: model=['\"]([^'\"]+)",
     r"'model': '([^']+)'",
     r"model_path=['\"]([^'\"]+)",
+    r"[█▄▀]\s+model\s+(\S+)",
     r"Starting to load model (\S+?)\.\.\.",
     r"(?:--model(?:[-_]path)?|vllm serve)[ =]['\"]?([^\s'\"]+)",
-    r"general\.name\s+str\s+= ([^\n]+)",
+    r"general\.name\s+(?:str\s+)?= +([^\n]+)",
+    r"loaded meta data .* from (\S+\.gguf)",
 )
 NUMBERS = {  # option of a plan -> how logs spell it
-    "tp": r"(?:tensor_parallel_size|tp_size|tensor-parallel-size|'tensor_parallel_size')['\"]?[=: ]+(\d+)",
+    "tp": r"(?:tensor_parallel_size|tp_size|tensor-parallel-size)['\"]?[=: ]+(\d+)",
     "pp": r"(?:pipeline_parallel_size|pp_size|pipeline-parallel-size)['\"]?[=: ]+(\d+)",
     "dp": r"(?:data_parallel_size|dp_size|data-parallel-size)['\"]?[=: ]+(\d+)",
+    "ep": r"\bep_size=(\d+)",
     "context": r"(?:max_seq_len|max[ _-]model[ _-]len|context_len(?:gth)?|n_ctx)['\"]?\s*[=: ]+(\d+)",
 }
+ENGINE_NUMBERS = {  # the same of engine options, by engine
+    "vllm": {
+        "max_num_seqs": r"max[_-]num[_-]seqs(?:['\"]?[=: ]+| to )(\d+)",
+        "max_num_batched_tokens": r"max[_-]num[_-]batched[_-]tokens(?:['\"]?[=: ]+| to )(\d+)",
+        "block_size": r"'block_size': (\d+)|--block-size[= ](\d+)",
+        "kv_cache_memory": r"'kv_cache_memory(?:_bytes)?': (\d+)|--kv-cache-memory(?:-bytes)? (\d+)",
+        "cpu_offload_gb": r"cpu[_-]offload[_-]gb['\"]?[=: ]+([1-9]\d*)",
+    },
+    "sglang": {
+        "chunked_prefill_size": r"chunked_prefill_size=(\d+)",
+        "cuda_graph_max_bs": r"cuda_graph_max_bs=(\d+)",
+    },
+    "llama.cpp": {
+        "n_ubatch": r"\bn_ubatch\s*= (\d+)",
+        "n_batch": r"\bn_batch\s*= (\d+)",
+        "n_seq_max": r"\bn_seq_max\s*= (\d+)",
+    },
+}
+FLAGS = {
+    "vllm": {"enforce_eager": r"enforce_eager['\"]?[=: ]+True|--enforce-eager"},
+    "sglang": {"disable_cuda_graph": r"disable_cuda_graph=True"},
+    "llama.cpp": {"kv_unified": r"\bkv_unified\s*= true", "swa_full": r"using full-size SWA cache"},
+}
+LIKE = {"vllm-ascend": "vllm", "ktransformers": "sglang", "ollama": "llama.cpp"}  # whose words an engine has
 SHARE = r"(?:gpu[_-]memory[_-]utilization|mem[_-]fraction[_-]static)['\"]?[=: (]+(0\.\d+)"
+ATTENTION_DP = r"(?<!\w)dp_size=(\d+)[^\n]*enable_dp_attention=True"
 CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16"}
 KV = r"kv_cache_dtype['\"]?[=: ]+['\"]?(\w+)"
-EAGER = r"enforce_eager['\"]?[=: ]+True|--enforce-eager"
+GGUF_KV = r"\bK \((\w+)\): +[\d.]+ MiB, V \((\w+)\)"
+GGUF_FORMAT = r"\b(?:file type|ftype)\s*= (?:all )?(\w+)(?: - (Small|Medium|Large))?"
+LAYERS = r"offloaded (\d+)/(\d+) layers to GPU"
+QUANTIZATION = r"quantization['\"]?[=: ]+['\"]?([\w-]+)"
+# what a plan of memcalc cannot state from a log alone: the ledger's figures would be those of another plan
+BEYOND = {
+    r"speculative_config['\"]?[=: ]+(?!None)\S|--speculative|speculative_algorithm=(?!None)\S": (
+        "tokens are drafted"
+    ),
+    r"enable_lora['\"]?[=: ]+True|--enable-lora|lora_paths=(?!None|\[\])\S": "adapters are loaded",
+    r"buffer type overridden to|--n-cpu-moe|--override-tensor": "tensors are placed by hand",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +103,10 @@ class Plan:
         Whether the catalogue has the model.
     options : dict
         Options of `memcalc serve` under their own names.
+    quantization : str or None
+        What the engine calls the weights' quantisation, where it names one.
+    beyond : str
+        Why these options are not the whole plan, or empty.
 
     """
 
@@ -69,6 +115,8 @@ class Plan:
     model: str | None
     known: bool
     options: dict[str, Any]
+    quantization: str | None = None
+    beyond: str = ""
 
 
 def plan_of(log: str, reading: Reading) -> Plan:
@@ -92,21 +140,89 @@ def plan_of(log: str, reading: Reading) -> Plan:
     """
     engine = engine_of(log, reading)
     version = re.search(VERSIONS[engine], log) if engine in VERSIONS else None
-    said = next((found[1] for pattern in MODEL if (found := re.search(pattern, log))), None)
-    name = (
-        None if said is None else canonical_name(said) or canonical_name(said.rstrip("/").rpartition("/")[2])
+    names = list(dict.fromkeys(models(log)))
+    known = canonical_name(names[0]) if names else None
+    beyond = [why for pattern, why in BEYOND.items() if re.search(pattern, log)]
+    if len(names) > 1:
+        beyond.append(f"it names several models, {names[0]} and {names[1]}: cut it to one start")
+    quantization = re.search(QUANTIZATION, log)
+    return Plan(
+        engine,
+        version[1] if version else None,
+        known or next(iter(names), None),
+        known is not None,
+        dict(options(log, engine)),
+        None if quantization is None or quantization[1] in ("None", "auto") else quantization[1],
+        beyond[0] if beyond else "",
     )
-    options: dict[str, Any] = {
-        option: int(found[1]) for option, pattern in NUMBERS.items() if (found := re.search(pattern, log))
-    }
-    share, kv = re.search(SHARE, log), re.search(KV, log)
-    if share:
-        options["utilization"] = float(share[1])
-    if kv and kv[1] in CACHE:
-        options["kv"] = CACHE[kv[1]]
-    if re.search(EAGER, log):
-        options["engine_options"] = {"enforce_eager": True}
-    return Plan(engine, version[1] if version else None, name or said, name is not None, options)
+
+
+def models(log: str) -> Iterator[str]:
+    """Yield what a log calls its models, as the catalogue does where it knows them."""
+    for pattern in MODEL:
+        found = [name.strip() for name in re.findall(pattern, log)]
+        if found:
+            yield from map(plain_name, found)
+            return
+
+
+def plain_name(said: str) -> str:
+    """Return a model's name without its folder, its cache's, or its file's; as the catalogue has it.
+
+    >>> plain_name("/root/.cache/huggingface/hub/models--Qwen--Qwen3-32B/snapshots/9216db57/")
+    'Qwen/Qwen3-32B'
+    >>> plain_name("/models/Qwen3-32B-Q4_K_M-00001-of-00002.gguf"), plain_name("Qwen3 32B")
+    ('Qwen/Qwen3-32B', 'Qwen/Qwen3-32B')
+    >>> plain_name("meta-llama/Llama-3.1-8B-Instruct"), plain_name("/data/my-model")
+    ('meta-llama/Llama-3.1-8B-Instruct', '/data/my-model')
+    """
+    cached = re.search(r"models--([^/]+?)--([^/]+)/snapshots", said)
+    name = f"{cached[1]}/{cached[2]}" if cached else said
+    last = name.rstrip("/").rpartition("/")[2]
+    file = re.sub(r"(?:[-.](?:UD-)?(?:I?Q\d\w*|F16|BF16|MXFP4\w*))?(?:-\d{5}-of-\d{5})?\.gguf$", "", last)
+    tried = (name, last, file, last.replace(" ", "-"))
+    return next((found for one in tried if (found := canonical_name(one))), name)
+
+
+def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield the options of `memcalc serve` that a log tells."""
+    for option, pattern in NUMBERS.items():
+        if found := re.search(pattern, log):
+            yield option, int(found[1])
+    if share := re.search(SHARE, log):
+        yield "utilization", float(share[1])
+    if (attention := re.search(ATTENTION_DP, log)) and int(attention[1]) > 1:
+        yield "attention_dp", int(attention[1])
+        yield "dp", 1  # the same ranks, shared out otherwise
+    words = LIKE.get(engine or "", engine or "")
+    if words == "llama.cpp":
+        yield from gguf_formats(log)
+    elif (kv := re.search(KV, log)) and kv[1] in CACHE:
+        yield "kv", CACHE[kv[1]]
+    if own := dict(engine_options(log, words)):
+        yield "engine_options", own
+
+
+def engine_options(log: str, words: str) -> Iterator[tuple[str, int]]:
+    """Yield the options of its engine that a log tells."""
+    for option, pattern in ENGINE_NUMBERS.get(words, {}).items():
+        if found := re.search(pattern, log):
+            yield option, int(next(filter(None, found.groups())))
+    for option, pattern in FLAGS.get(words, {}).items():
+        if re.search(pattern, log):
+            yield option, True
+    if (layers := re.search(LAYERS, log)) and layers[1] != layers[2]:
+        yield "n_gpu_layers", int(layers[1])
+
+
+def gguf_formats(log: str) -> Iterator[tuple[str, str]]:
+    """Yield the formats of weights and cache as llama.cpp prints them."""
+    if form := re.search(GGUF_FORMAT, log):
+        yield "weights", form[1] + (f"_{form[2][0]}" if form[2] else "")
+    if kv := re.search(GGUF_KV, log):
+        keys, values = (one if one in GGUF_KV_FORMATS else "" for one in kv.groups())
+        if keys and values:
+            yield "kv", keys if keys == values else f"{keys}/{values}"
 
 
 def engine_of(log: str, reading: Reading) -> str | None:
@@ -127,3 +243,12 @@ def engine_of(log: str, reading: Reading) -> str | None:
     if re.search(r"ServerArgs\(|sglang\.", log):
         return "sglang"
     return wordings[0] if wordings else None
+
+
+def unknown_model(plan: Plan) -> str:
+    """Return why a log's model is not in the catalogue, and what may be meant."""
+    if plan.model is None:
+        return "the log names no model: add --model"
+    told = f"the log names {plan.model}, which is not in the catalogue: add --model"
+    asked = nearest_names(plain_name(plan.model))
+    return f"{told} ({asked})" if asked else told

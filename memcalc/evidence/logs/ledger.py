@@ -1,0 +1,209 @@
+"""What the ledger says of a figure of a log, and what a difference is likely to come from."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.evidence.predict_serving import stage_budgets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.evidence.logs.reading import Told
+    from memcalc.ledger.budget import Line, PoolBudget
+    from memcalc.serving.estimate import ServingEstimate
+    from memcalc.serving.search import KVPool
+
+__all__ = ["Compared", "Ledger"]
+
+CLOSE = 0.01  # what two decimals of a log and rounding up to blocks come to
+STAGE = re.compile(r"(?<![A-Za-z])PP(\d+)(?!\d)")
+PROFILED = re.compile(r"^(?!.*snapshot).*non[-_ ]torch")  # of a trial pass: a process begins with another
+OUTSIDE = r"^outside PyTorch's allocator"
+UNCOUNTED = {
+    "free": "what is left at that moment: compare the parts",
+    "kv_blocks_cpu": "host memory, not on a device",
+    "kv_pool_host": "host memory, not on a device",
+}
+WITHIN = "inside the measured range"
+SEVERAL = "one of several caches, of which the ledger has the sum"
+
+
+class Compared(NamedTuple):
+    """A figure of the log, what memcalc says of it (None: nothing), and the cause if they differ."""
+
+    told: Told
+    ledger: int | float | None
+    cause: str
+
+    @property
+    def difference(self) -> int | float | None:
+        """The log's figure less the ledger's."""
+        return None if self.ledger is None else self.told.amount - self.ledger
+
+
+class Ledger:
+    """The estimate of a log's plan, as figures of the log are held against it.
+
+    Parameters
+    ----------
+    served : ServingEstimate
+        The estimate.
+    told : tuple of Told
+        All figures of the log: where caches have several, none of them is the whole.
+    stated : bool
+        Whether the machine was stated; else its size is the log's own, and proves nothing.
+
+    """
+
+    def __init__(self, served: ServingEstimate, told: tuple[Told, ...], *, stated: bool) -> None:
+        self.served, self.stated = served, stated
+        self.by_gguf = served.engine.reads_gguf
+        self.several = several_caches(told)
+        self.stages = tuple(stage_budgets(served)) if served.plan.parallelism.pp > 1 else ()
+
+    def beside(self, told: Told) -> Compared:
+        """Return a figure beside the ledger's."""
+        found = self.of_gguf(told) if self.by_gguf else self.of_rank(told)
+        if found is None:
+            why = SEVERAL if told.quantity == "kv_pool" and told.scope in self.several else ""
+            return Compared(told, None, why or UNCOUNTED.get(told.quantity, ""))
+        return Compared(told, found, self.cause(told, found))
+
+    def of_rank(self, told: Told) -> int | float | None:
+        """Return the ledger's figure of an engine of ranks, or None."""
+        if told.scope not in ("rank", "all", "device") or told.engine == "nvidia-smi":
+            return None
+        if told.quantity in OF_POOL:
+            return self.of_pool(told)
+        if told.quantity == "total":
+            return self.served.device.capacity_bytes if self.stated else None
+        budget = self.budget(told)
+        if budget is None or told.quantity not in OF_A_BUDGET:
+            return None
+        if told.quantity == "non_torch" and not PROFILED.search(told.text):
+            return None
+        return OF_A_BUDGET[told.quantity](budget) or None
+
+    def of_pool(self, told: Told) -> int | float | None:
+        """Return a figure of the pool that an engine takes; None where stages or caches have one each."""
+        pool = self.served.kv_pool
+        if pool is None or (told.quantity == "kv_pool" and self.stages):
+            return None
+        if told.quantity != "concurrency" and self.several:
+            return None
+        return OF_POOL[told.quantity](pool)
+
+    def budget(self, told: Told) -> PoolBudget | None:
+        """Return the budget of the stage that a line is from; None where a log of stages does not say."""
+        if not self.stages:
+            return self.served.device
+        stage = STAGE.search(told.text)
+        return self.stages[int(stage[1])] if stage and int(stage[1]) < len(self.stages) else None
+
+    def of_gguf(self, told: Told) -> int | None:
+        """Return llama.cpp's figure: of all devices together, of the host, or of the only device."""
+        of_all = {"kv_pool": "kv_cache", "state": "state"}
+        pools = self.served.budget.pools
+        if told.scope == "all" and told.quantity in of_all and told.scope not in self.several:
+            return sum(component(pool, of_all[told.quantity]) for pool in pools) or None
+        machine = self.served.plan.machine
+        alone = len(self.served.devices) == 1 and (machine is None or machine.count == 1)
+        if told.scope in ("all", "host", "device") or not alone or told.scope in self.several:
+            return None
+        names = {**of_all, "weights": "weights"}
+        if told.quantity in names:
+            return component(self.served.device, names[told.quantity]) or None
+        if told.quantity == "compute_buffer":
+            return of_lines(MEASURED["compute_buffer"])(self.served.device) or None
+        return None
+
+    def cause(self, told: Told, ledger: float) -> str:
+        """Return what a difference is likely to come from, or nothing where there is none."""
+        if abs(told.amount - ledger) <= CLOSE * max(abs(ledger), 1):
+            return ""
+        if told.quantity in ("weights", "consumed"):
+            form = self.served.plan.weights
+            return f"weights as {form} assumed: another format, another model or another parallelism"
+        if told.quantity in OF_POOL:
+            low, high = self.ends(told)
+            if low <= told.amount <= high:
+                return WITHIN
+            return "the pool is what the rest leaves: look at weights, activation and share first"
+        if told.quantity in MEASURED:
+            low, high = self.measured(told)
+            return WITHIN if low <= told.amount <= high else "measured on other machines, not derived"
+        return "another context, format or parallelism than the log's plan says"
+
+    def measured(self, told: Told) -> tuple[float, float]:
+        """Return the ends of the range of what was measured on other machines."""
+        budget = self.budget(told) or self.served.device
+        lines = [line for line in budget.lines if MEASURED[told.quantity](line)]
+        return sum(line.least_bytes for line in lines), sum(line.most_bytes for line in lines)
+
+    def ends(self, told: Told) -> tuple[float, float]:
+        """Return the ends of a pool's range in the unit of a figure."""
+        pool = self.served.kv_pool
+        if pool is None or pool.tokens is None:
+            return (0, 0)
+        if told.quantity == "kv_pool":
+            return pool.low_bytes, pool.high_bytes
+        said = OF_POOL[told.quantity](pool) or 0
+        return said * pool.low_tokens / pool.tokens, said * pool.high_tokens / pool.tokens
+
+
+def several_caches(told: tuple[Told, ...]) -> frozenset[str]:
+    """Return the scopes in which a log tells of more than one cache: of layers with a window, of a draft.
+
+    Ranks print the same line with figures of their own, so each rank is looked at alone.
+    """
+    seen: dict[tuple[str, str], set[str]] = {}
+    for one in told:
+        if one.quantity == "kv_pool" and re.search(r"KV Cache is allocated|llama_kv_cache\w*: ", one.text):
+            rank = re.search(r"\b(?:TP|PP|DP)\d+[^\]]*", one.text)
+            seen.setdefault((one.scope, rank[0] if rank else ""), set()).add(one.printed)
+    return frozenset(scope for (scope, _), printed in seen.items() if len(printed) > 1)
+
+
+def component(pool: PoolBudget, name: str) -> int:
+    """Return a component of a pool, for all its lines."""
+    return sum(int(line.bytes) for line in pool.lines if line.component == name)
+
+
+def outside(line: Line) -> bool:
+    """Whether a line is memory outside PyTorch's allocator."""
+    return line.name.startswith("outside PyTorch's allocator")
+
+
+def graphs(line: Line) -> bool:
+    """Whether a line is of CUDA graphs."""
+    return line.name.startswith("CUDA graphs")
+
+
+def of_lines(which: Callable[[Line], bool]) -> Callable[[PoolBudget], int]:
+    """Return a function that sums the lines of a device that are of one kind."""
+    return lambda pool: sum(int(line.bytes) for line in pool.lines if which(line))
+
+
+MEASURED: dict[str, Callable[[Line], bool]] = {
+    "activation": lambda line: line.component == "activations",
+    "non_torch": outside,
+    "graphs": graphs,
+    "graphs_estimated": graphs,
+    "compute_buffer": lambda line: line.name == "compute buffers",
+}
+OF_POOL: dict[str, Callable[[KVPool], int | float | None]] = {
+    "kv_pool": lambda pool: pool.bytes,
+    "kv_tokens": lambda pool: pool.tokens,
+    "concurrency": lambda pool: pool.concurrency,
+}
+OF_A_BUDGET: dict[str, Callable[[PoolBudget], int]] = {
+    "weights": lambda pool: component(pool, "weights"),
+    "consumed": lambda pool: component(pool, "weights") + of_lines(outside)(pool),
+    "activation": of_lines(MEASURED["activation"]),
+    "non_torch": of_lines(outside),
+    "graphs": of_lines(graphs),
+    "graphs_estimated": of_lines(graphs),
+    "kv_needed": lambda pool: component(pool, "kv_cache") + component(pool, "state"),
+}
