@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 import memcalc
 from memcalc.__main__ import main
 from memcalc.errors import MemcalcError
+from memcalc.evidence.inference import CHECKS, observation
 from memcalc.evidence.logs.plan import plan_of
 from memcalc.evidence.logs.reading import read
+from memcalc.evidence.logs.wordings import wordings
+from memcalc.evidence.records import entry
 
 LOGS = json.loads((Path(__file__).parent / "recorded" / "logs.json").read_text(encoding="utf-8"))["logs"]
 QWEN = """\
@@ -99,3 +104,244 @@ def test_no_log(capsys):
     assert main(["check", "no-such-file.log"]) == 2
     assert capsys.readouterr().err.startswith("memcalc: error: LOG: expected a file")
     assert main(["check"]) == 2
+
+
+WORDS = ["GiB", "MiB", "GB", "KiB", "memory", "KV", "cache", "took", "size", "=", ":", ";", "|", "/", "CUDA0"]
+WORDS += ["(", ")", "[", "]", "0", "12", "3.5", "-7", "1,024", "model", "buffer", "tokens"]
+PREFIXES = (
+    "gpu-1  | ",
+    "Jun 05 09:22:24 host engine[7]: ",
+    "2026-07-26T09:17:17.123456789Z stdout F ",
+    "\x1b[36m(RayWorkerWrapper pid=9, ip=10.0.0.7)\x1b[0m ",
+    "0.00.620.628 I ",
+    "> ",
+)
+
+
+def quantities(log):
+    return [(one.quantity, one.amount, one.scope, one.printed) for one in read(log).told]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefixes_colours_and_endings_change_nothing(prefix):
+    """Of every public log: whoever printed before the line, and however it ends."""
+    for log in LOGS:
+        plain = quantities("\n".join(log["log"]))
+        assert quantities("\r\n".join(prefix + line for line in log["log"])) == plain, log["source"]
+        coloured = (f"\x1b[1;32m{line}\x1b[0m" for line in log["log"])
+        assert quantities("\n".join(coloured)) == plain, log["source"]
+
+
+def test_lines_of_other_logs_between_change_nothing():
+    between = '\nINFO:     10.0.0.7:41000 - "POST /v1/chat/completions HTTP/1.1" 200 OK\n'
+    for log in LOGS:
+        assert quantities(between.join(log["log"])) == quantities("\n".join(log["log"])), log["source"]
+
+
+@given(st.text() | st.lists(st.sampled_from(WORDS)).map(" ".join))
+@settings(max_examples=60, deadline=None)
+def test_any_text_has_an_answer(text):
+    """Never a traceback."""
+    assert str(memcalc.check(text + "\n"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_damaged_log_has_an_answer(seed):
+    """Lines cut and mixed: what is read of them is read of whole lines."""
+    draw = random.Random(seed)
+    lines = [line for log in LOGS for line in log["log"]]
+    cut = [line[: draw.randrange(len(line) + 1)] + line[draw.randrange(len(line) + 1) :] for line in lines]
+    checked = memcalc.check("\n".join(cut) + "\n")
+    assert {one.told.text for one in checked.lines} <= set(cut)
+    assert str(checked)
+
+
+def test_every_needle_stands_in_what_its_wording_matches():
+    """Plain text that a line must hold: were it wrong, a wording would never be tried."""
+    lines = [line for log in LOGS for line in log["log"]]
+    for row in (row for kind in wordings() for row in kind):
+        assert all(row.needles), row.wording.text
+        for line in lines:
+            if row.pattern.search(line):
+                assert any(needle in line for needle in row.needles), (row.wording.text, line)
+
+
+SMI_QUERY = """\
+GPU 00000000:01:00.0
+    FB Memory Usage
+        Total                             : 24576 MiB
+        Reserved                          : 326 MiB
+        Used                              : 1023 MiB
+        Free                              : 23226 MiB
+    BAR1 Memory Usage
+        Total                             : 32768 MiB
+        Used                              : 2 MiB
+    Processes
+        Process ID                        : 1234
+            Used GPU Memory               : 987 MiB
+GPU 00000000:02:00.0
+    FB Memory Usage
+        Total                             : 24564 MiB
+"""
+
+
+def test_nvidia_smi_in_its_other_forms():
+    """-q, CSV and dmon, as its manual describes them: BAR1 is a window of addresses, and passed over."""
+    found = [(one.quantity, one.amount // 2**20, one.scope) for one in read(SMI_QUERY).told]
+    assert found == [
+        ("total", 24576, "GPU 0"),
+        ("in_use", 1023, "GPU 0"),
+        ("free", 23226, "GPU 0"),
+        ("in_use_process", 987, "GPU 0"),
+        ("total", 24564, "GPU 1"),
+    ]
+    comma = (
+        "index, name, memory.total [MiB], memory.used [MiB]\n3, A40, 46068 MiB, 12 MiB\n4, A40, 46068, 9\n"
+    )
+    found = [(one.quantity, one.amount // 2**20, one.scope) for one in read(comma).told]
+    assert found == [
+        ("total", 46068, "GPU 3"),
+        ("in_use", 12, "GPU 3"),
+        ("total", 46068, "GPU 4"),
+        ("in_use", 9, "GPU 4"),
+    ]
+    watched = "# gpu     fb   bar1   ccpm\n# Idx     MB     MB     MB\n    0   1234      5      0\n"
+    assert [(one.quantity, one.amount // 2**20, one.scope) for one in read(watched).told] == [
+        ("in_use", 1234, "GPU 0")
+    ]
+
+
+SERVED = """\
+(APIServer pid=1) INFO [utils.py:299]   █▄█▀ █     █     █     █  model   Qwen/Qwen3-8B
+(EngineCore pid=2) INFO [core.py:105] Initializing a V1 LLM engine (v0.19.0) with config: \
+model='Qwen/Qwen3-8B', speculative_config=None, dtype=torch.bfloat16, max_seq_len=8192, \
+tensor_parallel_size=1, quantization=None, kv_cache_dtype=auto
+(APIServer pid=1) DEBUG [arg_utils.py:2242] Defaulting max_num_seqs to 1024 for OPENAI_API_SERVER usage.
+(APIServer pid=1) INFO [scheduler.py:238] Chunked prefill is enabled with max_num_batched_tokens=8192.
+(EngineCore pid=2) INFO [gpu_model_runner.py:4820] Model loading took 15.27 GiB memory and 9.1 seconds
+(EngineCore pid=2) DEBUG [gpu_worker.py:661] Free memory on device (78.68/79.19 GiB) on startup. \
+Desired GPU memory utilization is (0.95, 75.23 GiB). Actual usage is 15.27 GiB for weight, \
+2.21 GiB for peak activation, 0.25 GiB for non-torch memory, and 0.96 GiB for CUDAGraph memory.
+(EngineCore pid=2) INFO [gpu_worker.py:436] Available KV cache memory: 57.5 GiB
+(EngineCore pid=2) INFO [kv_cache_utils.py:1319] GPU KV cache size: 418,688 tokens
+"""  # https://github.com/jgchn/llm-d-planner, accuracy/results/v0.19.0, 2026-04-22
+
+
+def test_a_plan_is_read_with_its_options():
+    """A log of vLLM 0.19: every derived figure to a thousandth, measured ones inside their range."""
+    checked = memcalc.check(SERVED + "--gpu-memory-utilization 0.95\n")
+    assert checked.plan.options["engine_options"] == {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
+    found = {one.told.quantity: one for one in checked.lines}
+    for quantity in ("weights", "kv_pool", "kv_tokens"):
+        assert abs(found[quantity].difference) < found[quantity].ledger / 1000
+    for quantity in ("activation", "graphs", "non_torch"):
+        assert found[quantity].cause in ("", "inside the measured range")
+    assert found["total"].ledger is None  # the log's own size proves nothing
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("quantization=None", "quantization=awq"), "Qwen/Qwen3-8B is stored as bf16"),
+        (("speculative_config=None", "speculative_config=SpeculativeConfig("), "tokens are drafted"),
+        (("v0.19.0", "v99.0"), "--engine-version"),
+        (("Qwen/Qwen3-8B", "someone/new-model"), "not in the catalogue: add --model"),
+    ],
+)
+def test_another_plan_is_never_compared(change, why):
+    checked = memcalc.check(SERVED.replace(*change))
+    assert why in checked.unsaid
+    assert all(one.ledger is None for one in checked.lines)
+
+
+def test_two_starts_in_a_log_are_not_mixed():
+    log = SERVED
+    assert "several models" in memcalc.check(log + log.replace("Qwen3-8B", "Qwen3-14B")).unsaid
+
+
+def test_caches_of_a_model_with_windows_are_not_held_against_the_sum():
+    """SGLang prints a line for each of the two; the ledger has what both take."""
+    log = (
+        "server_args=ServerArgs(model_path='google/gemma-3-27b-it', tp_size=1, mem_fraction_static=0.88)\n"
+        + "".join(
+            f"[TP0] KV Cache is allocated. #tokens: {tokens}, K size: {size} GB, V size: {size} GB\n"
+            for tokens, size in ((13014, 2.48), (130144, 1.24))
+        )
+    )
+    checked = memcalc.check(log, on="1x h100-80g")
+    pools = [one for one in checked.lines if one.told.quantity == "kv_pool"]
+    assert {(one.ledger, one.cause) for one in pools} == {
+        (None, "one of several caches, of which the ledger has the sum")
+    }
+
+
+LLAMA = """\
+print_info: file type   = Q4_K - Medium
+print_info: general.name          = Qwen3 8B
+load_tensors: offloaded 37/37 layers to GPU
+load_tensors:        CUDA0 model buffer size =  4455.34 MiB
+llama_context: n_seq_max     = 1
+llama_context: n_ctx         = 8192
+llama_kv_cache: size = 1152.00 MiB (8192 cells, 36 layers, 1/1 seqs), K (f16): 576.00 MiB, V (f16): 576.00 MiB
+sched_reserve:      CUDA0 compute buffer size =   304.75 MiB
+"""
+
+
+def test_llama_cpp_beside_the_ledger():
+    checked = memcalc.check(LLAMA, on="1x rtx-3090")
+    weights, cache, compute = checked.lines
+    assert checked.plan.options["weights"] == "Q4_K_M"
+    assert abs(weights.difference) < 2**20
+    assert cache.difference == 0
+    assert compute.ledger is not None
+
+
+def test_rows_of_the_record_are_refused_until_filled_in(tmp_path, capsys):
+    """Each "?" is what the log does not tell; the loader names it."""
+    path = tmp_path / "server.log"
+    path.write_text(SERVED, encoding="utf-8")
+    assert main(["check", str(path), "--record"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    names = [
+        "weights_bytes_per_rank",
+        "activation_peak_bytes",
+        "non_torch_bytes",
+        "graph_bytes",
+        "kv_bytes_per_rank",
+    ]
+    assert [row["quantity"] for row in rows] == names
+    row = rows[0]
+    assert (row["printed"], row["value_bytes"], row["seqs"]) == ("15.27 GiB", 16396037652, 1024)
+    with pytest.raises(TypeError, match=r"filled in where they say"):
+        entry(observation, row | {"source": "https://example.org"}, CHECKS)
+    known = {name: "known" for name, value in row.items() if value == "?"}
+    assert (
+        entry(observation, row | known | {"source": "https://example.org"}, CHECKS).value_bytes == 16396037652
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x1f\x8b\x08\x00" + bytes(range(256)) * 8, "unpack it first"),
+        (bytes(range(256)) * 99, "which is no text"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_line(data, why, tmp_path, capsys):
+    path = tmp_path / "server.log"
+    path.write_bytes(data)
+    assert main(["check", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert why in line
+    assert main(["check", str(tmp_path)]) == 2  # a folder
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_log_of_powershell_is_read():
+    (one,) = memcalc.check("Available KV cache memory: 5.0 GiB\r\n".encode("utf-16")).lines
+    assert one.told.amount == 5 * 2**30
+
+
+def test_a_log_of_one_line_is_read():
+    (one,) = memcalc.check("Available KV cache memory: 5.0 GiB").lines
+    assert one.told.amount == 5 * 2**30

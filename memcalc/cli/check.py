@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = ["COMMAND", "fields"]
 LOG = "a file with what the engine, PyTorch or nvidia-smi printed, or - for standard input"
 MODEL = "the model, where the log does not name one that the catalogue knows"
 ON = 'the machine, where the log does not print its size, as in "2x rtx-3090"'
+RECORD = "the figures as rows of the record of measurements, with ? for what the log does not tell"
 
 
 def add(parser: Parser) -> None:
@@ -27,6 +29,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("log", metavar="LOG", nargs="?", default=NOTHING, help=LOG)
     parser.add_argument("--model", metavar="SOURCE", help=MODEL)
     parser.add_argument("--on", metavar="MACHINE", help=ON)
+    parser.add_argument("--record", action="store_true", help=RECORD)
 
 
 def answer(given: argparse.Namespace) -> Answer:
@@ -38,11 +41,17 @@ def answer(given: argparse.Namespace) -> Answer:
     """
     if not given.log:
         raise BadInputError("LOG", LOG, NOTHING, "write for example `memcalc check server.log`")
-    log = given.log
-    if log == "-":
-        log = sys.stdin.buffer.read().decode("utf-8", errors="replace") + "\n"
+    log = sys.stdin.buffer.read() if given.log == "-" else given.log
     checked = check(log, model=given.model, on=given.on)
-    return Answer(0, lambda: fields(checked), lambda: str(checked))
+    if not given.record:
+        return Answer(0, lambda: fields(checked), lambda: str(checked))
+    from memcalc.evidence.logs.rows import rows
+
+    return Answer(
+        0,
+        lambda: {**fields(checked), "record": rows(checked)},
+        lambda: json.dumps(rows(checked), indent=1, ensure_ascii=False),
+    )
 
 
 def fields(checked: Checked) -> dict[str, object]:

@@ -438,8 +438,9 @@ def answer_of_check() -> Schema:
         "not_compared": or_null(text("why no figure was compared; null where some were")),
         "lines": many("the figures, in the order of the log", closed("one", told, "bytes", "count")),
         "ignored": many("lines that only look like a figure of memory", closed("one", ignored)),
+        "record": many("rows of the record of measurements; with --record", {"type": "object"}),
     }
-    return closed("", keys)
+    return closed("", keys, "record")
 
 
 def answer_of_explain() -> Schema:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRADES",
+    "OPEN",
     "PURPOSE",
     "ROLES",
     "SOURCED",
@@ -40,6 +41,7 @@ Entry = TypeVar("Entry", bound=tuple[Any, ...])
 FOLDER = Path(__file__).resolve().parents[2] / "book" / "record"
 ROLES = ("calibration", "test")
 GRADES = ("A", "B")
+OPEN = "?"  # what `memcalc check --record` leaves to be filled in
 # vLLM's (to 0.8) and SGLang's GB are GiB, and Qwen's columns say GB and mean GiB: such rows print GiB here
 UNITS = (("GiB", 2**30), ("MiB", 2**20), ("GB", 10**9), ("MB", 10**6))
 
@@ -50,6 +52,7 @@ SOURCED: Checks = {  # where an entry was read, and of when that is
 PURPOSE: Checks = {  # whether a row sets a constant of memcalc, and how certain it is
     "role": lambda row: row.role in ROLES,
     "grade": lambda row: row.grade in GRADES,
+    'fields filled in where they say "?"': lambda row: OPEN not in row,
 }
 
 

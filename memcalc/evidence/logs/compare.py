@@ -51,13 +51,13 @@ class Checked(NamedTuple):
         return in_words(self)
 
 
-def check(log: str | PathLike[str], *, model: str | None = None, on: str | None = None) -> Checked:
+def check(log: str | bytes | PathLike[str], *, model: str | None = None, on: str | None = None) -> Checked:
     r"""Read a start-up log and hold each memory figure against the ledger.
 
     Parameters
     ----------
-    log : str or path
-        The path of a log, or its text where it has more than one line.
+    log : str, bytes or path
+        The path of a log, or its text: what has more than one line, or is no file and reads as a line of one.
     model : str, optional
         The model's source, where the log does not name one that the catalogue knows.
     on : str, optional
@@ -71,7 +71,7 @@ def check(log: str | PathLike[str], *, model: str | None = None, on: str | None 
     Raises
     ------
     BadInputError
-        There is no such file, or `model` or `on` is not understood.
+        There is no such file, it is no text, or `model` or `on` is not understood.
 
     Examples
     --------

@@ -19,7 +19,7 @@ __all__ = ["Plan", "plan_of", "unknown_model"]
 SIGNS = {  # signs of an engine that builds upon another: looked for before the wording is asked
     "ktransformers": r"\[KT\]|ktransformers|kt_cpuinfer=(?!None)|kt_method=(?!None)|--kt-",
     "ollama": r"\bollama\b",
-    "vllm-ascend": r"vllm[-_]ascend|NPU graph memory|\bnpu_worker\b|\bnpu_model_runner",
+    "vllm-ascend": r"vllm[-_]ascend|NPU graph memory|npu_worker|npu_model_runner",
 }
 VERSIONS = {
     "vllm": r"(?:vLLM API server version|LLM engine \(|vllm==|vLLM version:?|[█▄▀] +version) ?v?(\d[\w.+]*)",

@@ -6,24 +6,25 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.evidence.logs.smi import Smi
+from memcalc.evidence.logs.smi import PRINTED_BY_SMI, Smi
 from memcalc.evidence.logs.wordings import COUNTS, SCOPES, UNITS, wordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memcalc.evidence.logs.wordings import Wording
+    from memcalc.evidence.logs.wordings import Row, Wording
 
 __all__ = ["Ignored", "Reading", "Told", "read"]
 
 # colours and other commands to a terminal, titles of its window, and what else prints nothing
 ANSI = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0e-\x1f\x7f]"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]"
+    r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]"
 )
-LINE = re.compile(r"[^\r\n]+")
 AMOUNT = re.compile(r"\d\s?(?:[KMGT]i?B)\b")
 LONGEST = 20_000  # characters: what is longer is data, no line for people
 BREAKDOWN = re.compile(r"\|\s+- [^|]+\|")
+UNKNOWN = "no line that is known of a device's memory"
 
 
 class Told(NamedTuple):
@@ -81,33 +82,55 @@ def read(log: str) -> Reading:
     [('kv_pool', 5368709120, 'rank')]
 
     """
+    text = ANSI.sub("", log.replace("\r\n", "\n").replace("\r", "\n"))
     told: list[Told] = []
     ignored: list[Ignored] = []
     smi = Smi()
-    for raw in LINE.finditer(log):
-        line = ANSI.sub("", raw[0])
-        if len(line) > LONGEST:
-            continue
-        why = trap(line)
-        found = [] if why else [*of_smi(smi, line), *figures(line, told)]
+    for line, rows in candidates(text):
+        why = next((row.wording.why for row in rows if row.wording.why and row.pattern.search(line)), "")
+        found = [] if why else [*of_smi(smi, line), *figures(line, rows, told)]
         told += found
         if not found and (why or AMOUNT.search(line)):
-            ignored.append(Ignored(line, why or "no line that is known of a device's memory"))
+            ignored.append(Ignored(line, why or UNKNOWN))
     return Reading(tuple(named_devices(told)), tuple(ignored))
 
 
-def trap(line: str) -> str:
-    """Return why a line is no figure of memory, or nothing."""
-    traps, _ = wordings()
-    return next((row.wording.why for row in traps if row.may_match(line) and row.pattern.search(line)), "")
+def candidates(text: str) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the lines that can say something of memory, in their order, and the wordings each may have.
+
+    The whole text is searched for one needle after the other, which is as fast as a search can be; only lines
+    that hold one are looked at. Where nvidia-smi printed something all lines are: each means what those above
+    it say.
+    """
+    starts: dict[int, list[Row]] = {}
+    for row in (row for kind in wordings() for row in kind):
+        for needle in row.needles:
+            at = text.find(needle)
+            while at >= 0:
+                rows = starts.setdefault(text.rfind("\n", 0, at) + 1, [])
+                if not (rows and rows[-1] is row):
+                    rows.append(row)
+                end = text.find("\n", at)
+                at = -1 if end < 0 else text.find(needle, end)
+    for amount in AMOUNT.finditer(text):
+        starts.setdefault(text.rfind("\n", 0, amount.start()) + 1, [])
+    if PRINTED_BY_SMI.search(text):
+        at = 0
+        while at >= 0:
+            starts.setdefault(at, [])
+            at = text.find("\n", at) + 1 or -1
+    for start in sorted(starts):
+        end = text.find("\n", start)
+        line = text[start : len(text) if end < 0 else end]
+        if len(line) <= LONGEST:
+            yield line, starts[start]
 
 
-def figures(line: str, before: list[Told]) -> Iterator[Told]:
+def figures(line: str, rows: list[Row], before: list[Told]) -> Iterator[Told]:
     """Yield the figures of a line: of each wording, where no other has been found in the same place."""
     taken: list[tuple[int, int]] = []
-    _, table = wordings()
-    for row in table:
-        if not row.may_match(line):
+    for row in rows:
+        if row.wording.why:
             continue
         for found in row.pattern.finditer(line):
             if any(found.start() < end and start < found.end() for start, end in taken):

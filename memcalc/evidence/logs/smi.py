@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Figure", "Smi"]
+__all__ = ["PRINTED_BY_SMI", "Figure", "Smi"]
 
+# what only nvidia-smi prints
+PRINTED_BY_SMI = re.compile(r"MiB\s*/|MiB \||FB Memory Usage|memory\.(?:total|used|free) \[MiB\]|# gpu\s")
 STATES = r"(?:On|Off|N/A|WDDM|TCC|MCDM|Enabled|Disabled)"
 CARD = re.compile(rf"\|\s+(\d+)\s+\S.*\s{STATES}\s*\|")
 USED = re.compile(r"\|\s*(\d+)\s?MiB\s*/\s*(\d+)\s?MiB\s*\|")

@@ -5,7 +5,7 @@ of one quantity in a row are added up (keys and values: `{kv_pool_1}`, `{kv_pool
 vLLM and SGLang print "GB" for 2^30 bytes; Metal's limit and SGLang's host cache are in powers of ten.
 
 A line is searched for a row only if it holds one of the row's `needles`, plain text that every match must
-hold: a log of 100 MB is mostly requests, which hold none.
+hold: a log of 100 MB is mostly requests, which hold none. `needle` states it where a wording shows none.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ PLACE = re.compile(r"\{(\w+)(:u)?\}")
 class Wording(NamedTuple):
     """How a figure is said: by whom, in which unit, and of what (`scope`); or `why` it is none.
 
-    `binary` says that a printed MB or GB is a power of two.
+    `binary` says that a printed MB or GB is a power of two, `needle` is plain text that every match holds.
     """
 
     engine: str
@@ -94,6 +94,7 @@ class Wording(NamedTuple):
     scope: str = ""
     why: str = ""
     binary: bool = False
+    needle: str = ""
 
 
 class Row(NamedTuple):
@@ -102,10 +103,6 @@ class Row(NamedTuple):
     wording: Wording
     pattern: re.Pattern[str]
     needles: tuple[str, ...]
-
-    def may_match(self, line: str) -> bool:
-        """Whether a line holds a needle."""
-        return any(needle in line for needle in self.needles)
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -155,8 +152,8 @@ def wordings() -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     with open_text("log_wordings.json") as file:
         record = json.load(file)
     rows = [Wording(engine, **row) for engine, kind in record.items() for row in kind["rows"]]
+    made = [Row(row, pattern(row.text), (row.needle,) if row.needle else needles(row.text)) for row in rows]
     traps, table = (
-        tuple(Row(row, pattern(row.text), needles(row.text)) for row in rows if bool(row.why) is is_trap)
-        for is_trap in (True, False)
+        tuple(row for row in made if bool(row.wording.why) is is_trap) for is_trap in (True, False)
     )
     return traps, table
