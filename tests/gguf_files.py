@@ -97,6 +97,8 @@ INNER = ("ffn_width", "expert_width")
 def spread(parts):
     """What differs from layer to layer where some attend and others have a state, and the state's sizes."""
     states = [part for own in parts for part in own if hasattr(part, "conv_kernel")]
+    if not states:  # lightning attention: its matrices follow from the heads
+        return {}
     heads = [next((part.kv_heads for part in own if hasattr(part, "kv_heads")), 0) for own in parts]
     widths = ([getattr(part, name, 0) for part in own for name in INNER] for own in parts)
     inner = [max(found) for found in widths]
@@ -242,6 +244,33 @@ def laguna(get, model):
     return {**mixture(get, model), "attention.head_count": heads, **(window if model.windows else {})}
 
 
+def minicpm3(get, _):
+    """Keys and values of all heads: how wide a value is follows from the stream's width."""
+    ranks = {f"attention.{one}_lora_rank": get(f"{one}_lora_rank") for one in ("q", "kv")}
+    rotated = get("qk_rope_head_dim")
+    own = {"rope.dimension_count": rotated, "attention.key_length": get("qk_nope_head_dim") + rotated}
+    return {**ranks, **own, "attention.head_count_kv": get("num_attention_heads")}
+
+
+def deci(get, model):
+    """Each layer has its own attention, or a matrix or nothing instead, and its own inner width."""
+    parts = [dict(layer.parts) for layer in model.layers]
+    attends = [own.get("self_attn") for own in parts]
+    linear = [get("num_attention_heads") if "self_attn.linear_attn" in own else 0 for own in parts]
+    return {
+        "attention.head_count": [
+            one.heads if one else other for one, other in zip(attends, linear, strict=True)
+        ],
+        "attention.head_count_kv": [one.kv_heads if one else 0 for one in attends],
+        "feed_forward_length": [own["mlp"].ffn_width if "mlp" in own else 0 for own in parts],
+    }
+
+
+def granite_swa(get, model):
+    shared = get("shared_intermediate_size") or 0
+    return {**granite(get, model), **listed(get, model), "expert_shared_feed_forward_length": shared}
+
+
 SECTIONS = {"rope.dimension_sections": [11, 11, 10, 0]}
 XIELU = ("alpha_n", "alpha_p", "beta", "eps")
 
@@ -249,7 +278,12 @@ XIELU = ("alpha_n", "alpha_p", "beta", "eps")
 OWN = {
     "afmoe": lambda *given: {**mixture(*given), **windowed(*given)},
     "cohere2moe": lambda *given: {**both(*given), "logit_scale": 1.0},
+    "deci": deci,
     "deepseek": mixture,
+    "granite_swa": granite_swa,
+    "minicpm3": minicpm3,
+    "minimax-01": lambda *_: {"residual_scale": 1.0},
+    "mistral4": mixture,
     "exaone-moe": both,
     "hy_v3": mixture,
     "laguna": laguna,
@@ -318,7 +352,7 @@ def described(config, model, *, old=False):
         "expert_used_count": get("num_experts_per_tok"),
         "expert_feed_forward_length": get("moe_intermediate_size") or get("intermediate_size"),
     }
-    if name in ("deepseek2", "deepseek32", "glm-dsa"):
+    if name in ("deepseek2", "deepseek32", "glm-dsa", "mistral4"):
         rank, rotated = get("kv_lora_rank"), get("qk_rope_head_dim")
         key, of_value = get("qk_nope_head_dim") + rotated, get("v_head_dim")
         found |= {
@@ -326,10 +360,11 @@ def described(config, model, *, old=False):
             "attention.key_length": key if old else rank + rotated,
             "attention.value_length": of_value if old else rank,
             "leading_dense_block_count": get("first_k_dense_replace") or first_sparse(model),
+            **({} if model.has_experts else {"leading_dense_block_count": len(model.layers)}),
             "attention.kv_lora_rank": rank,
             "attention.q_lora_rank": get("q_lora_rank"),
             "rope.dimension_count": rotated,
-            "expert_shared_count": get("n_shared_experts"),
+            "expert_shared_count": get("n_shared_experts") or 0,
             "expert_weights_scale": 2.5,
             "expert_gating_func": 2,
             "expert_weights_norm": True,

@@ -94,7 +94,18 @@ def nemotron(draw, config, experts):
     return {**own, "moe_latent_size": draw.choice((None, 64))}
 
 
+def lightning(draw, config, experts):
+    own = {"num_local_experts": experts, "num_experts_per_tok": draw.randint(1, experts)}
+    depth = config["num_hidden_layers"] = draw.choice((8, 16, 31))
+    attends = [index % 8 == 7 for index in range(depth)]
+    if config["model_type"] == "minimax_m1":
+        return {**own, "attn_type_list": [int(one) for one in attends], "rotary_dim": 32}
+    words = ["full_attention" if one else "linear_attention" for one in attends]
+    return {**own, "layer_types": words, "block_size": 32}
+
+
 STATES = {
+    **dict.fromkeys(("minimax", "minimax_m1"), lightning),
     "falcon_h1": falcon_h1,
     "falcon_mamba": mamba,
     "granitemoehybrid": granite,
@@ -110,6 +121,9 @@ STATES = {
 def hybrid(draw, config, experts):
     """A config of a model with states."""
     config = filled(config)
+    if config["model_type"] in PUBLISHED:
+        own = STATES[config["model_type"]](draw, config, experts)
+        return {**config, **own, "tie_word_embeddings": False}
     return known(config, STATES[config["model_type"]](draw, config, experts))
 
 
@@ -223,6 +237,25 @@ def laguna(draw, config, _):
 
 
 KINDS = ("full_attention", "sliding_attention")
+
+
+def latent(draw, config, _):
+    """Latent attention, and as many key/value heads as query heads."""
+    sizes = {"kv_lora_rank": draw.choice((64, 256)), "q_lora_rank": 96, "v_head_dim": draw.choice((64, 128))}
+    sizes |= {"qk_nope_head_dim": draw.choice((64, 128)), "qk_rope_head_dim": draw.choice((32, 64))}
+    return {**sizes, "num_key_value_heads": config["num_attention_heads"], "head_dim": ()}
+
+
+def minicpm3(draw, config, _):
+    own = latent(draw, config, _)
+    return {**own, "hidden_size": config["num_attention_heads"] * own["v_head_dim"]}
+
+
+def granite_swa(draw, config, _):
+    depth = config["num_hidden_layers"] = max(2, config["num_hidden_layers"])
+    return {**window(draw), "layer_types": [KINDS[index % 4 > 0] for index in range(depth)]}
+
+
 OWN = {
     **dict.fromkeys(("bloom", "gpt2", "gpt_bigcode"), fixed(intermediate_size=())),
     "cohere": lambda _draw, config, _: {"num_hidden_layers": min(config["num_hidden_layers"], 48)},
@@ -244,6 +277,10 @@ OWN = {
     "ernie4_5_moe": fixed(moe_layer_start_index=0, moe_layer_interval=1, use_bias=False),
     "exaone4": lambda draw, *_: {**window(draw), "num_hidden_layers": draw.choice((5, 64)), **PATTERN},
     "glm4_moe_lite": flash,
+    **dict.fromkeys(("granite_swa", "granitemoe_swa"), granite_swa),
+    "minicpm3": minicpm3,
+    "mistral4": lambda draw, config, _: {**latent(draw, config, _), "first_k_dense_replace": 0},
+    "youtu": latent,
     "hunyuan_v1_dense": fixed(**UNSCALED),
     "hunyuan_v1_moe": fixed(**UNSCALED),
     "llama4_text": lambda draw, *_: {"interleave_moe_layer_step": draw.randint(1, 2)},
@@ -294,7 +331,23 @@ def phi_msft(draw, config, _):
     return {**heads, "vocab_size": 64 * draw.randint(4, 40), "rotary_dim": 32}
 
 
+def nemotron_nas(draw, config, _):
+    heads = config["num_attention_heads"]
+    del config["head_dim"]
+    groups = [one for one in (1, 2, 4) if heads % one == 0]
+    drops = {"no_op": True}
+
+    def block():
+        attention = draw.choice(({"n_heads_in_group": draw.choice(groups)}, drops))
+        return {"attention": attention, "ffn": {"ffn_mult": draw.choice((0.5, 1.3, 2.6))}}
+
+    blocks = [block() for _ in range(config["num_hidden_layers"])]
+    blocks[0]["attention"] = {"n_heads_in_group": 1}
+    return {"block_configs": blocks, "intermediate_size": None, "num_key_value_heads": None}
+
+
 BESIDE = {
+    "nemotron-nas": nemotron_nas,
     "baichuan": every_head,
     "deepseek": deepseek,
     "chatglm": chatglm,

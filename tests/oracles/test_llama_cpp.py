@@ -186,6 +186,14 @@ def contexts(seed):
         )
 
 
+def aborts(kind, n_ctx, options):
+    """Whether the library may abort: MiniMax-01 where a pass has not equally many tokens of each sequence."""
+    most = min(options["n_ubatch"], options["n_batch"])
+    passes = {most, min(most, n_ctx), min(most, -(-n_ctx // 256) * 256)}
+    uneven = any(one % options["n_seq_max"] for one in passes) and not options["kv_unified"]
+    return kind in ("minimax", "minimax_m1") and uneven
+
+
 def predicted(model, n_ctx, cache, options):
     """MiB of cache and of states."""
     sizes = {"cache": 0, "state": 0}
@@ -234,6 +242,8 @@ def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
     loaded = llama.model(model_file(tmp_path / "model.gguf", config, old=old))
     model, made = gguf_model(read(config), old=old), 0
     for n_ctx, cache, options in contexts(f"{kind} {seed}"):
+        if aborts(kind, n_ctx, options):
+            continue
         said = llama.context(loaded, n_ctx, cache, **options)
         if said is None:
             assert is_refused(model, cache), (n_ctx, cache, options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.names import architecture
-from memcalc.ledger.parts.kinds import is_gqa, is_mla
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, keeps_state
 
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model, Named
@@ -43,9 +43,15 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
     if windowed and known.period is not None and model.windows:
         check_pattern(model, known.period, leads=known.leads)
 
+    if known.attends is not None:
+        check_recurrent(model, known.attends)
+    apart = old or known.expands
+
     def held(part: Part) -> Part:
         if is_mla(part):
-            return replace(part, absorbed=not old, expanded=old)
+            return replace(part, absorbed=not apart, expanded=apart)
+        if getattr(part, "decay_block", None) is not None:
+            return replace(part, decay_block=None)  # type: ignore[call-arg]  # tables that are computed anew
         if is_gqa(part) and part.window is not None and not windowed:
             return replace(part, window=None)
         return part
@@ -89,3 +95,21 @@ def check_pattern(model: Model, period: int, *, leads: bool) -> None:
         given = f"chunks of {max(model.windows)} tokens"
         remedy = "llama.cpp's code has no other: leave GGUF aside"
         raise BadInputError("attention_chunk_size", str(CHUNK), given, remedy)
+
+
+def check_recurrent(model: Model, period: int) -> None:
+    """Refuse layers with states elsewhere than llama.cpp's code has them: in all but every so-many-th.
+
+    Source: ggml-org/llama.cpp, src/models/minimax-01.cpp (load_arch_hparams), 2026-11.
+
+    Raises
+    ------
+    BadInputError
+        They are.
+
+    """
+    found = [any(keeps_state(part) for _, part in layer.parts) for layer in model.layers]
+    if found != [(index + 1) % period > 0 for index in range(len(found))]:
+        words = f"states in all layers but every {period}. one, as llama.cpp's code has them"
+        given = f"{sum(found)} of {len(found)}, elsewhere"
+        raise BadInputError(f"layers of {model.model_type}", words, given, "leave GGUF aside")

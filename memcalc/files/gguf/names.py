@@ -18,19 +18,24 @@ from memcalc.files.gguf.words import (
     BARE,
     BEHIND,
     COMMON,
+    DECI,
     EXPERTS,
     FALCON,
     FUSED,
+    GATE_UP,
     GEMMA4,
     GLM4,
     GLM4_MOE,
+    GRANITE_SWA,
     HY_V3,
     INDEXED,
     JAMBA,
     LATENT,
     LEARNED,
     LFM2,
+    LIGHTNING,
     MELLUM,
+    MINICPM3,
     MIXER,
     NEMOTRON,
     PREDICTING,
@@ -70,8 +75,9 @@ class Architecture(NamedTuple):
     window, its layers keep all tokens whatever the config says; where its code says which layers have one,
     every `period`-th has none, from the first on if that one `leads`, and only models of `depth` layers have
     any if that is stated. With experts the architecture may have another name, `sparse`. `drops` are parts
-    that its converter leaves out. `predicts`: its converter writes the layers for multi-token prediction
-    behind the others; they are in the file, and are not loaded.
+    that its converter leaves out. Where it `expands`, MLA lies as in old files. Where only every so-many-th
+    layer `attends`, the others have states. `predicts`: its converter writes the layers for multi-token
+    prediction behind the others; they are in the file, and are not loaded.
     Source of the last: ggml-org/llama.cpp, conversion/*.py (skip_mtp, block_count), 2026-11.
     """
 
@@ -84,9 +90,12 @@ class Architecture(NamedTuple):
     depth: int | None = None
     sparse: str | None = None
     drops: tuple[str, ...] = ()
+    expands: bool = False
+    attends: int | None = None
 
 
 HYBRIDS = {
+    **dict.fromkeys(("minimax", "minimax_m1"), Architecture("minimax-01", LIGHTNING, attends=8)),
     "falcon_h1": Architecture("falcon-h1", {**JAMBA, "pre_ff_layernorm.weight": "ffn_norm"}),
     "falcon_mamba": Architecture("mamba", MIXER),
     "granitemoehybrid": Architecture("granitehybrid", {**SPARSE, **state_space("mamba")}),
@@ -132,6 +141,9 @@ PLAIN = {
     "gpt_neox": Architecture("gptneox", {**COMMON, **QKV}),
     "granite": Architecture("granite", COMMON),
     "granitemoe": Architecture("granitemoe", SPARSE),
+    **dict.fromkeys(
+        ("granite_swa", "granitemoe_swa"), Architecture("granite_swa", GRANITE_SWA, windows=True)
+    ),
     "granitemoeshared": Architecture("granitemoe", SPARSE),
     "hy_v3": Architecture("hy_v3", HY_V3, predicts=True),
     "hunyuan_v1_dense": Architecture("hunyuan-dense", COMMON),
@@ -146,10 +158,13 @@ PLAIN = {
     "llama4_text": Architecture("llama4", SPARSE, windows=True, period=4),
     "mellum": Architecture("mellum", MELLUM, windows=True),
     "minicpm": Architecture("minicpm", COMMON),
+    "minicpm3": Architecture("minicpm3", MINICPM3, expands=True),
     "minimax_m2": Architecture("minimax-m2", SPARSE),
     "ministral3": Architecture("mistral3", COMMON),
     "mistral3": Architecture("mistral3", COMMON),
+    "mistral4": Architecture("mistral4", {**SPARSE, **LATENT, **GATE_UP}),
     "mpt": Architecture("mpt", {**COMMON, **QKV}),
+    "nemotron-nas": Architecture("deci", DECI),
     "nemotron": Architecture("nemotron", COMMON),
     "olmo": Architecture("olmo", COMMON),
     "olmo2": Architecture("olmo2", {**COMMON, **AFTER}),
@@ -167,6 +182,7 @@ PLAIN = {
     "seed_oss": Architecture("seed_oss", {**COMMON, **BEHIND}),
     "smollm3": Architecture("smollm3", COMMON),
     "stablelm": Architecture("stablelm", COMMON),
+    "youtu": Architecture("deepseek2", {**BARE, **LATENT}),
     "starcoder2": Architecture("starcoder2", COMMON),
 }
 QWEN35 = Architecture("qwen35", {**COMMON, **RECURRENT_35}, predicts=True)

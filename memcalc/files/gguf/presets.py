@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     layers: int
     experts: int
     shared: int  # query heads that share a key/value head
-    is_70b: bool  # llama.cpp's word for 80 layers of Llama with grouped queries, or of Qwen2 or OLMo
+    is_70b: bool  # llama.cpp's word for 80 layers of Llama with grouped queries, Qwen2, OLMo, DeciLM
 
 
 class Position(NamedTuple):
@@ -503,7 +503,11 @@ def facts_of(model: Model) -> Facts:
     """
     parts = [part for layer in model.groups for _, part in layer.parts]
     heads, kv_heads, family = 1, 1, architecture(model).id
-    listed = written_as(model) in HYBRIDS and not any(is_gqa(part) for _, part in model.layers[0].parts)
+    listed = (
+        written_as(model) in HYBRIDS
+        and architecture(model).attends is None
+        and not any(is_gqa(part) for _, part in model.layers[0].parts)
+    )
     if listed:
         heads, kv_heads = 0, 1
     for part in () if listed else parts:
@@ -514,7 +518,7 @@ def facts_of(model: Model) -> Facts:
     experts = next((part.experts for part in parts if is_moe(part)), 0)
     layers = len(model.layers) + len(model.mtp)
     is_70b = layers == 80 and (
-        family in ("qwen2", "olmo") or (family == "llama" and experts != 8 and heads != kv_heads)
+        family in ("deci", "qwen2", "olmo") or (family == "llama" and experts != 8 and heads != kv_heads)
     )
     return Facts(layers, experts, heads // kv_heads, is_70b)
 

@@ -178,3 +178,19 @@ HY_V3 = {**SPARSE_BARE, **QKV_BIAS, **PREDICTING, "mlp.gate.e_score_correction_b
 # every layer has experts
 MELLUM = {ours: theirs for ours, theirs in SPARSE_BARE.items() if "ffn_" not in theirs or "_exps" in theirs}
 MELLUM |= {"mlp.gate.": "ffn_gate_inp.", "post_attention_layernorm.": "ffn_norm."}
+GATE_UP = {f"mlp.experts.{{expert}}.{half}_proj.": "ffn_gate_up_exps." for half in ("gate", "up")}
+MINICPM3 = {ours: theirs for ours, theirs in {**BARE, **LATENT}.items() if ".q_proj" not in ours}
+LIGHTNING = {
+    **SPARSE_BARE,
+    "self_attn.qkv_proj.": "attn_qkv.",
+    "self_attn.output_gate.": "attn_gate.",
+    "self_attn.out_proj.": "attn_output.",
+    "self_attn.norm.": "attn_norm_2.",
+}
+DECI = {**BARE, "self_attn.linear_attn.": "attn_output."}
+GRANITE_SWA = {
+    **COMMON,
+    **EXPERTS,
+    "self_attn.sinks": "attn_sinks.weight",
+    **{f"mlp.shared_experts.{half}_proj.": "ffn_up_shexp." for half in ("gate", "up")},
+}
