@@ -215,6 +215,7 @@ def mixture(_, model):
         **({"feed_forward_length": dense} if dense else {}),
         "leading_dense_block_count": first_sparse(model),
         "expert_count": sparse.experts,
+        "expert_used_count": sparse.top_k,
         "expert_feed_forward_length": sparse.expert_width,
         "expert_shared_count": max(1, shared // sparse.expert_width) if shared else 0,
         "expert_shared_feed_forward_length": shared,
@@ -271,6 +272,34 @@ def granite_swa(get, model):
     return {**granite(get, model), **listed(get, model), "expert_shared_feed_forward_length": shared}
 
 
+def delta(get, model):
+    """Kimi delta attention: of its layers none has key/value heads, of the others each has one latent."""
+    one = next(part for _, part in every_part(model) if hasattr(part, "linear_key_dim"))
+    latent = next(part for _, part in every_part(model) if hasattr(part, "kv_rank"))
+    kept = [int(hasattr(dict(layer.parts)["self_attn"], "kv_rank")) for layer in model.layers]
+    return {
+        **mixture(get, model),
+        "attention.head_count_kv": kept,
+        "attention.kv_lora_rank": latent.kv_rank,
+        "attention.q_lora_rank": latent.q_rank,
+        "attention.key_length": latent.kv_rank + latent.rope_dim,
+        "attention.value_length": latent.kv_rank,
+        "attention.key_length_mla": latent.nope_dim + latent.rope_dim,
+        "attention.value_length_mla": latent.value_dim,
+        "rope.dimension_count": latent.rope_dim,
+        "ssm.conv_kernel": one.conv_kernel,
+        "kda.head_dim": one.linear_key_dim,
+        "kda.gate_lower_bound": -5.0,
+    }
+
+
+def kimi_k3(get, model):
+    sparse = next(part for _, part in every_part(model) if hasattr(part, "experts"))
+    situ = {"activation.situ_beta": 1.0, "activation.situ_linear_beta": 1.0}
+    latent = {"expert_latent_length": get("routed_expert_hidden_size"), "expert_count": sparse.experts}
+    return {**delta(get, model), **situ, **latent, "attn_res.block_size": get("attn_res_block_size")}
+
+
 SECTIONS = {"rope.dimension_sections": [11, 11, 10, 0]}
 XIELU = ("alpha_n", "alpha_p", "beta", "eps")
 
@@ -278,7 +307,10 @@ XIELU = ("alpha_n", "alpha_p", "beta", "eps")
 OWN = {
     "afmoe": lambda *given: {**mixture(*given), **windowed(*given)},
     "cohere2moe": lambda *given: {**both(*given), "logit_scale": 1.0},
+    "bailingmoe3": delta,
     "deci": deci,
+    "kimi-k3": kimi_k3,
+    "kimi-linear": delta,
     "deepseek": mixture,
     "granite_swa": granite_swa,
     "minicpm3": minicpm3,
@@ -412,7 +444,15 @@ def described(config, model, *, old=False):
     return {"general.architecture": name, "general.file_type": 1, "tokenizer.ggml.model": "no_vocab", **own}
 
 
-TURNED = ("falcon-h1", "granitehybrid", "mamba2", "nemotron_h", "nemotron_h_moe")  # with a column of one
+TURNED = (
+    "bailingmoe3",
+    "kimi-linear",
+    "falcon-h1",
+    "granitehybrid",
+    "mamba2",
+    "nemotron_h",
+    "nemotron_h_moe",
+)  # with a column of one
 
 
 def stored(model, mix="F16", *, old=False):
@@ -420,12 +460,15 @@ def stored(model, mix="F16", *, old=False):
     types = types_of(model, mix, old=old)
     found = shapes(gguf_model(model, old=old)) | tables(model)
     if architecture(model).id in TURNED:
-        groups = next(part.ssm_groups for _, part in every_part(model) if hasattr(part, "ssm_groups"))
+        groups = next((part.ssm_groups for _, part in every_part(model) if hasattr(part, "ssm_groups")), 1)
         for name, shape in found.items():
             if name.endswith(("ssm_a", "ssm_d")):
                 found[name] = (*shape, 1)
             elif name.endswith("ssm_norm.weight") and groups > 1:
                 found[name] = (groups, shape[0] // groups)
+    for name in found:
+        if "ssm_conv1d_" in name:  # Kimi's have an axis of one
+            found[name] = (found[name][0], 1, found[name][1])
     return [(name, shape, types[name]) for name, shape in found.items()]
 
 

@@ -104,7 +104,53 @@ def lightning(draw, config, experts):
     return {**own, "layer_types": words, "block_size": 32}
 
 
+def turns(draw, depth):
+    """Which layers attend, at least one, and at least one that does not."""
+    kinds = ["full_attention" if draw.random() < 0.3 else "linear_attention" for _ in range(depth)]
+    kinds[0], kinds[-1] = "linear_attention", "full_attention"
+    return kinds
+
+
+def delta(draw, config, experts):
+    """As many heads of both kinds of attention."""
+    depth = config["num_hidden_layers"] = max(3, config["num_hidden_layers"])
+    kinds, heads = turns(draw, depth), config["num_attention_heads"]
+    dense = draw.randint(1, 2)
+    inside = {"num_heads": heads, "head_dim": draw.choice((32, 64)), "short_conv_kernel_size": 4}
+    for name, kind in (("full_attn_layers", "full_attention"), ("kda_layers", "linear_attention")):
+        inside[name] = [index + 1 for index, one in enumerate(kinds) if one == kind]
+    own = {**latent(draw, config, experts), "linear_attn_config": inside, "tie_word_embeddings": False}
+    own |= {"num_local_experts": experts, "n_shared_experts": draw.randint(1, 2), **routed(draw, experts)}
+    return {**own, "first_k_dense_replace": dense, "q_lora_rank": None}
+
+
+def kimi_k3(draw, config, experts):
+    """Experts in a narrower stream, a gate of full rank, and rows that mix earlier residuals."""
+    own = delta(draw, config, experts)
+    del own["head_dim"], config["head_dim"], own["num_local_experts"]
+    own["linear_attn_config"] |= {"use_full_rank_gate": True, "gate_lower_bound": -5.0}
+    own |= {"num_experts": experts, "num_shared_experts": own.pop("n_shared_experts"), "q_lora_rank": 96}
+    own |= {"routed_expert_hidden_size": draw.choice((64, 256)), "attn_res_block_size": 4}
+    flags = ("mla_use_nope", "mla_use_output_gate", "latent_moe_use_norm", "moe_renormalize")
+    return {**own, **dict.fromkeys(flags, True), "activation_situ_beta": 4.0}
+
+
+def bailing(draw, config, experts):
+    depth = config["num_hidden_layers"] = max(3, config["num_hidden_layers"])
+    own = {**latent(draw, config, experts), "num_experts": experts, **routed(draw, experts)}
+    own |= {"layer_group_size": 3, "first_k_dense_replace": draw.randint(0, 2), "num_shared_experts": 1}
+    own |= {
+        "head_dim": draw.choice((32, 64)),
+        "short_conv_kernel_size": 4,
+        "q_lora_rank": draw.choice((None, 96)),
+    }
+    return {**own, "n_group": 1, "topk_group": 1, "layer_types": turns(draw, depth)}
+
+
 STATES = {
+    "kimi_linear": delta,
+    "kimi_k3_text": kimi_k3,
+    "bailing_hybrid": bailing,
     **dict.fromkeys(("minimax", "minimax_m1"), lightning),
     "falcon_h1": falcon_h1,
     "falcon_mamba": mamba,
@@ -405,6 +451,8 @@ def small(kind, seed):
 
 # experts, gates and windows of these stand in no field that a reader here knows; Apertus' activations in none
 UNREAD = {"afmoe", "apertus", "cohere2_moe", "exaone_moe", "hy_v3", "laguna", "mellum"}
+UNREAD |= {"granite_swa", "granitemoe_swa", "minicpm3", "mistral4", "nemotron-nas", "youtu"}
+UNREAD |= {"bailing_hybrid", "kimi_k3", "kimi_k3_text", "kimi_linear", "minimax", "minimax_m1"}
 READ_BACK = {*PLAIN, *HYBRIDS, "gemma4_text"} - {"llama4", "mistral3", "jamba", *UNREAD}
 DRAWN = {
     **dict.fromkeys(PLAIN, plain),

@@ -207,6 +207,18 @@ def test_its_text_model_alone_is_not_taken_for_kimi_linear():
         read(text)
 
 
-def test_llama_cpp_refuses_it_by_name(tmp_path):
-    with pytest.raises(MemcalcError, match="kimi_k3"):
-        serve(given(tmp_path, K3), context=64, engine="llama.cpp")
+def test_llama_cpp_keeps_its_experts_as_they_are(tmp_path):
+    """Its converter repacks them, 17 bytes for 32 numbers; all else is in 16 bits, or in 32."""
+    served = serve(given(tmp_path, K3), context=4096, engine="llama.cpp")
+    experts = sum(line.bytes for line in served.device.lines if "experts.{expert}" in line.name)
+    assert experts == 92 * 896 * 3 * 3072 * 3584 * 17 // 32
+    assert 1.45e12 < served.weights_file_bytes < 1.7e12
+
+
+def test_a_file_of_it_as_the_library_says_it(tmp_path):
+    """llama.cpp v0.5.0 on a file of its shapes: 108 MiB of cache, 443.11 of states, and this many bytes."""
+    served = serve(given(tmp_path, K3), context=4096, engine="llama.cpp", weights="Q4_K_M")
+    sizes = served.device.components
+    assert sizes["kv_cache"] == 108 * 2**20
+    assert sizes["state"] / 2**20 == pytest.approx(443.11, abs=0.006)
+    assert served.weights_file_bytes == 1_681_669_259_648

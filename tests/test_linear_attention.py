@@ -104,10 +104,19 @@ def test_the_tables_of_decay_are_in_transformers_alone(tmp_path):
 
 
 @pytest.mark.parametrize("config", [M1, TEXT_01], ids=["minimax_m1", "minimax"])
-@pytest.mark.parametrize("name", ["sglang", "llama.cpp", "vllm"])
+@pytest.mark.parametrize("name", ["sglang", "vllm"])
 def test_engines_without_such_a_class_refuse_by_name(tmp_path, name, config):
     with pytest.raises(MemcalcError, match=config["model_type"]):
         serve(given(tmp_path, config), context=64, engine=name)
+
+
+@pytest.mark.parametrize("config", [M1, TEXT_01], ids=["minimax_m1", "minimax"])
+def test_a_file_of_them_as_llama_cpp_says_it(tmp_path, config):
+    """Its v0.5.0 on a file of their shapes: MiB of cache and of states in fp32, and the bytes of a mix."""
+    served = serve(given(tmp_path, config), context=4096, engine="llama.cpp", weights="Q4_K_M")
+    sizes = served.device.components
+    assert (sizes["kv_cache"], sizes["state"]) == (160 * 2**20, 280 * 2**20)
+    assert served.weights_file_bytes == 276_945_692_672
 
 
 # huggingface.co/Zyphra/Zamba2-7B, config.json, 2024-10: 81 layers, 13 of which use one of two blocks

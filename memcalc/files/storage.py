@@ -223,12 +223,15 @@ def as_preset(model: Model, dtype: str, weights: str) -> StoredModel:
 def as_converted(model: Model, dtype: str, own: Scheme | None) -> StoredModel:
     """Return a model as llama.cpp's converter stores a checkpoint: in 16 bits, quantised or not.
 
-    Source: ggml-org/llama.cpp, convert_hf_to_gguf.py (dequant_model), 2026-11.
+    Source: ggml-org/llama.cpp, conversion/base.py (dequant_model) and kimi_k3.py, 2026-11.
     """
+    from memcalc.files.gguf.names import architecture
     from memcalc.files.gguf.presets import converter_preset
 
-    activation = format_named(dtype)
-    return in_preset(model, activation, converter_preset(None if own is None else own.method, activation))
+    activation, method = format_named(dtype), None if own is None else own.method
+    if own is not None and own.layout.startswith("mxfp4"):  # Kimi-K3's is repacked, no other is understood
+        method = "mxfp4" if architecture(model).id == "kimi-k3" else own.layout
+    return in_preset(model, activation, converter_preset(method, activation))
 
 
 def in_preset(model: Model, activation: Format, preset: Preset) -> StoredModel:

@@ -29,7 +29,7 @@ ENGINE = engine("llama.cpp")
 NAMES = [name for name in catalogue() if has_names(record(name).fields["model_type"])]
 # the same files as others
 ALIKE = {"gemma3", "gemma4", "kimi_k2", "kimi_k25", "llama4", "mistral", "mistral3", "qwen3_5", "qwen3_5_moe"}
-ALIKE |= {"falcon_mamba", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_omni_moe_text"}
+ALIKE |= {"falcon_mamba", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_omni_moe_text", "kimi_k3"}
 KINDS = sorted(set(ARCHITECTURES) - ALIKE)
 SEEDS = range(8)
 CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -187,11 +187,11 @@ def contexts(seed):
 
 
 def aborts(kind, n_ctx, options):
-    """Whether the library may abort: MiniMax-01 where a pass has not equally many tokens of each sequence."""
+    """Whether the library may abort: two kinds where a pass has not as many tokens of each sequence."""
     most = min(options["n_ubatch"], options["n_batch"])
     passes = {most, min(most, n_ctx), min(most, -(-n_ctx // 256) * 256)}
     uneven = any(one % options["n_seq_max"] for one in passes) and not options["kv_unified"]
-    return kind in ("minimax", "minimax_m1") and uneven
+    return kind in ("kimi_linear", "minimax", "minimax_m1") and uneven
 
 
 def predicted(model, n_ctx, cache, options):

@@ -10,6 +10,10 @@ from memcalc.files.gguf.names import architecture
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, keeps_state
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+    from memcalc.files.gguf.names import Architecture
+    from memcalc.files.readers.minimax import LightningAttention
     from memcalc.ledger.model import Layer, Model, Named
     from memcalc.ledger.parts import Part
 
@@ -40,23 +44,21 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
     """
     known = architecture(model)
     windowed = known.windows and known.depth in (None, len(model.layers))
-    if windowed and known.period is not None and model.windows:
-        check_pattern(model, known.period, leads=known.leads)
-
-    if known.attends is not None:
-        check_recurrent(model, known.attends)
+    check_layers(model, known, windowed=windowed)
     apart = old or known.expands
 
     def held(part: Part) -> Part:
         if is_mla(part):
             return replace(part, absorbed=not apart, expanded=apart)
-        if getattr(part, "decay_block", None) is not None:
-            return replace(part, decay_block=None)  # type: ignore[call-arg]  # tables that are computed anew
+        if tabulates_decay(part):
+            return replace(part, decay_block=None)  # its tables are computed anew
         if is_gqa(part) and part.window is not None and not windowed:
             return replace(part, window=None)
         return part
 
-    def called(name: str) -> str:
+    def called(name: str, part: Part) -> str:
+        if name == "self_attn" and keeps_state(part) and not hasattr(part, "decay_block"):
+            return "linear_attn"  # a gate of Kimi's has one name in both kinds of layers, and two in a file
         # without routed experts Granite 4's shared ones are the feed-forward part
         return name if model.has_experts else name.replace("mlp.shared_experts", "mlp")
 
@@ -64,10 +66,25 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
         return tuple(pair for pair in parts if not pair[0].startswith(known.drops)) if known.drops else parts
 
     def changed(layer: Layer, _: None) -> Layer:
-        return replace(layer, parts=tuple((called(name), held(part)) for name, part in left(layer.parts)))
+        return replace(
+            layer, parts=tuple((called(name, part), held(part)) for name, part in left(layer.parts))
+        )
 
     mtp = model.mtp if known.predicts else ()
     return replace(model, mtp=mtp, outside=left(model.outside)).map_layers(changed)
+
+
+def tabulates_decay(part: object) -> TypeIs[LightningAttention]:
+    """Say whether a part is lightning attention with its tables."""
+    return getattr(part, "decay_block", None) is not None
+
+
+def check_layers(model: Model, known: Architecture, *, windowed: bool) -> None:
+    """Refuse windows and states elsewhere than llama.cpp's code has them, where no key of a file says it."""
+    if windowed and known.period is not None and model.windows:
+        check_pattern(model, known.period, leads=known.leads)
+    if known.attends is not None:
+        check_recurrent(model, known.attends)
 
 
 def check_pattern(model: Model, period: int, *, leads: bool) -> None:

@@ -15,6 +15,7 @@ from memcalc.files.gguf.words import (
     AFTER,
     APERTUS,
     ATTENTION_BIAS,
+    BAILING,
     BARE,
     BEHIND,
     COMMON,
@@ -30,6 +31,8 @@ from memcalc.files.gguf.words import (
     HY_V3,
     INDEXED,
     JAMBA,
+    KIMI_K3,
+    KIMI_LINEAR,
     LATENT,
     LEARNED,
     LFM2,
@@ -94,7 +97,12 @@ class Architecture(NamedTuple):
     attends: int | None = None
 
 
+# each row is multiplied into the norm before it
+RESIDUAL_ROWS = ("self_attention_res_proj", "mlp_res_proj", "model.output_attn_res_proj")
 HYBRIDS = {
+    "kimi_linear": Architecture("kimi-linear", KIMI_LINEAR),
+    "bailing_hybrid": Architecture("bailingmoe3", BAILING),
+    **dict.fromkeys(("kimi_k3", "kimi_k3_text"), Architecture("kimi-k3", KIMI_K3, drops=RESIDUAL_ROWS)),
     **dict.fromkeys(("minimax", "minimax_m1"), Architecture("minimax-01", LIGHTNING, attends=8)),
     "falcon_h1": Architecture("falcon-h1", {**JAMBA, "pre_ff_layernorm.weight": "ffn_norm"}),
     "falcon_mamba": Architecture("mamba", MIXER),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.model import gguf_model
-from memcalc.files.gguf.names import HYBRIDS, architecture, translated, written_as
+from memcalc.files.gguf.names import ARCHITECTURES, HYBRIDS, architecture, translated, written_as
 from memcalc.ledger.formats import EVERY_MATRIX, FORMATS, GGUF_TYPES, Format, format_named
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
@@ -100,6 +100,7 @@ KINDS = (
     ("ffn_down", "down"),
 )
 COUNTED = ("values", "up", "gate", "down")  # kinds whose place decides
+EXPERTS_ALONE = ("bailingmoe3",)  # where matrices that lie in one array and are no experts count as others
 PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a router does, and is quantised
 
 KEPT = ("model.per_layer_model_projection",)  # never quantised: as the file has it that is quantised
@@ -121,6 +122,7 @@ class Preset(NamedTuple):
     embedding: str | None = None
     tiny: bool = False
     stacked: str | None = None  # the type of matrices that lie in one array
+    routed_alone: bool = False  # whether of these it is the experts' alone
     note: str = ""
 
     def type_of(self, kind: str, at: Position) -> str:
@@ -362,7 +364,7 @@ def preset_named(name: str) -> Preset:
 def converter_preset(method: str | None, activation: Format) -> Preset:
     """Return what llama.cpp's converter makes of a checkpoint: 16 bits, what was quantised unpacked.
 
-    gpt-oss's experts stay in MXFP4.
+    gpt-oss's and Kimi-K3's experts stay in MXFP4.
 
     Raises
     ------
@@ -371,7 +373,7 @@ def converter_preset(method: str | None, activation: Format) -> Preset:
 
     """
     if method == "mxfp4":
-        return PRESETS["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4")
+        return PRESETS["BF16"]._replace(id="BF16, experts MXFP4", stacked="MXFP4", routed_alone=True)
     if method not in (None, "fp8", "gptq", "compressed-tensors"):
         expected = "a method that llama.cpp's converter unpacks"
         remedy = "add --weights, for example --weights Q4_K_M"
@@ -392,6 +394,7 @@ class Member(NamedTuple):
     kind: str
     row: int
     stacked: bool
+    routed: bool
     packable: bool
     names: tuple[str, ...]
 
@@ -529,16 +532,18 @@ def members_of(model_type: str, layer: Layer) -> Members:
     found: dict[str, list[Tensor]] = {}
     for tensor in layer.weights():
         found.setdefault(translated(model_type, tensor.name), []).append(tensor)
-    return tuple(member(name, same) for name, same in sorted(found.items()))
+    by_role = ARCHITECTURES[model_type].id in EXPERTS_ALONE
+    return tuple(member(name, same, by_role=by_role) for name, same in sorted(found.items()))
 
 
-def member(name: str, same: list[Tensor]) -> Member:
+def member(name: str, same: list[Tensor], *, by_role: bool) -> Member:
     """Return a tensor of a file from the canonical ones in it."""
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
-    stacked = one.active_experts is not None or len(one.shape) > 2
+    routed = one.active_experts is not None
+    stacked = routed or (len(one.shape) > 2 and not by_role)
     packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
-    return Member(kind, product(one.shape[-1]), stacked, packable, tuple(item.name for item in same))
+    return Member(kind, product(one.shape[-1]), stacked, routed, packable, tuple(item.name for item in same))
 
 
 def is_packable(*same: Tensor) -> bool:
@@ -556,7 +561,8 @@ def member_type(preset: Preset, one: Member, wanted: str) -> str:
     """Return the type of a tensor of a layer that should get the type `wanted`."""
     if not one.packable:
         return "fp32"
-    if one.stacked and preset.stacked is not None:
+    stacked = one.routed if preset.routed_alone else one.stacked
+    if stacked and preset.stacked is not None:
         return fitting(preset.stacked, one.row)
     return preset.base if preset.base in FORMATS else fitting(wanted, one.row)
 

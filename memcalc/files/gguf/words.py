@@ -194,3 +194,33 @@ GRANITE_SWA = {
     "self_attn.sinks": "attn_sinks.weight",
     **{f"mlp.shared_experts.{half}_proj.": "ffn_up_shexp." for half in ("gate", "up")},
 }
+DELTA = {
+    **{f"linear_attn.{letter}_proj.": f"attn_{letter}." for letter in "qkv"},
+    **{f"linear_attn.{letter}_conv1d.": f"ssm_conv1d_{letter}." for letter in "qkv"},
+    **{f"linear_attn.{gate}_{rank}_proj.": f"ssm_{gate}_{rank}." for gate in "fg" for rank in "ab"},
+    "linear_attn.A_log": "ssm_a",
+    "linear_attn.dt_bias": "ssm_dt.bias",
+    "linear_attn.b_proj.": "ssm_beta.",
+    "linear_attn.o_norm.": "ssm_norm.",
+    "linear_attn.o_proj.": "attn_output.",
+}
+NARROW_DELTA = {**SPARSE_BARE, **LATENT, **DELTA}
+# of queries of low rank its loader knows no width
+KIMI_LINEAR = {ours: theirs for ours, theirs in NARROW_DELTA.items() if not ours.startswith("self_attn.q_")}
+KIMI_LINEAR |= {"self_attn.q_proj.weight": "attn_q.weight"}
+BAILING = {
+    **NARROW_DELTA,
+    "self_attn.g_proj.": "attn_gate.",
+    "linear_attn.f_proj.": "ssm_f_a.",
+    "linear_attn.g_proj.": "ssm_g_a.",
+}
+ROUTED = ("down_proj", "up_proj", "norm")
+KIMI_K3 = {
+    **NARROW_DELTA,
+    "self_attn.g_proj.": "attn_gate.",
+    "linear_attn.g_proj.": "ssm_g.",
+    "self_attention_res_norm.": "attn_res_score.",
+    "mlp_res_norm.": "ffn_res_score.",
+    "model.output_attn_res_norm.": "output_res_score.",
+    **{f"mlp.routed_expert_{name}.": f"ffn_routed_{name.removesuffix('_proj')}." for name in ROUTED},
+}

@@ -45,7 +45,19 @@ CELLS = 256  # every cache is rounded up to a multiple of it
 # types with states that cannot be rolled back: rs_seq is taken as 0, with a warning; as the library itself
 # answers, llm_arch_supports_rs_rollback of v0.5.0, 2026-11 (Qwen3.5, Nemotron-H, LFM2 and others can)
 NO_ROLLBACK = frozenset(
-    {"falcon_h1", "granitemoehybrid", "jamba", "kimi_linear", "mamba", "mamba2", "minimax", "qwen3_next"}
+    {
+        *(
+            "falcon_h1",
+            "falcon_mamba",
+            "granitemoehybrid",
+            "jamba",
+            "kimi_linear",
+            "mamba",
+            "mamba2",
+            "minimax",
+        ),
+        *("minimax_m1", "qwen3_next"),
+    }
 )
 SLOTS = {"n_seq_max": 4, "kv_unified": True}  # llama-server's own, unless -np is given
 PROMPT_CACHE = 8192 * MIB  # --cache-ram
