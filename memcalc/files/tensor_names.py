@@ -37,7 +37,8 @@ class Spelling(NamedTuple):
     Two names that become one are one tensor. What ends with a word of `turned` is stored inputs first. `also`
     are beginnings, in the family's words, that some checkpoints of it write in another way. What ends with a
     word of `rows` is stored as one row of a matrix. Layers for multi-token prediction are counted from 0
-    behind `mtp`, if it is there; otherwise they stand behind the others.
+    behind `mtp`, if it is there; otherwise they stand behind the others. What ends with a word of `stacked`
+    has the rows of all experts of a layer in one matrix.
     """
 
     words: Mapping[str, str]
@@ -45,6 +46,7 @@ class Spelling(NamedTuple):
     also: tuple[tuple[str, str], ...] = ()
     rows: tuple[str, ...] = ()
     mtp: str = ""
+    stacked: tuple[str, ...] = ()
 
 
 def renamed(pattern: str, **words: str) -> dict[str, str]:
@@ -458,6 +460,22 @@ SPELLINGS: dict[str, Spelling] = {
             **renamed(MLP, up="ffn.up_proj.", down="ffn.down_proj."),
         }
     ),
+    "dbrx": Spelling(
+        {
+            **gpt("transformer.wte.", "transformer.blocks.", "transformer.norm_f."),
+            "input_layernorm.": "norm_attn_norm.norm_1.",
+            "post_attention_layernorm.": "norm_attn_norm.norm_2.",
+            **fused("norm_attn_norm.attn.Wqkv."),
+            "self_attn.o_proj.": "norm_attn_norm.attn.out_proj.",
+            "mlp.gate.": "ffn.router.layer.",
+            **renamed(
+                "mlp.experts.{{expert}}.{}_proj.weight", gate="ffn.experts.mlp.w1", up="ffn.experts.mlp.v1"
+            ),
+            "mlp.experts.{expert}.down_proj.weight": "ffn.experts.mlp.w2",
+        },
+        turned=("mlp.w2",),
+        stacked=("mlp.w1", "mlp.v1", "mlp.w2"),
+    ),
     "xglm": Spelling({"model.norm.": "model.layer_norm.", **BART}),
     "biogpt": Spelling(
         {"lm_head.": "output_projection.", "model.norm.": "biogpt.layer_norm.", "model.": "biogpt.", **BART}
@@ -852,10 +870,14 @@ def listed(model: Model) -> dict[str, Listed]:
     The layers for multi-token prediction stand behind the others, as in DeepSeek-V3's and GLM-4.5's files.
     """
     found: dict[str, Listed] = {}
+    own = spelling(model)
     for layer, part, tensor in stored(model):
         name = family_name(model, tensor.name).replace("{layer}", str(layer))
         together = tensor.active_experts is not None and "{expert}" not in name
         shape = (tensor.experts, *tensor.stored_shape) if together else tensor.stored_shape
+        if together and name.endswith(own.stacked):
+            rows = int(name.endswith(own.turned))
+            shape = tuple(size * (tensor.experts if at == rows else 1) for at, size in enumerate(shape[1:]))
         experts = range(tensor.experts) if "{expert}" in name else (0,)
         for expert in experts:
             one = name.replace("{expert}", str(expert))

@@ -299,6 +299,8 @@ def is_expert(name):
 
 def chosen_experts(config):
     """How many experts a token uses, under the class's own word."""
+    if config.model_type == "dbrx":  # rows of all experts lie below each other
+        return config.ffn_config.moe_top_k * config.ffn_config.ffn_hidden_size
     found = [getattr(config, name) for name in CHOSEN if getattr(config, name, None)]
     if not found:
         raise ValueError("experts of which a token uses nobody knows how many")

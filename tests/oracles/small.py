@@ -1349,6 +1349,25 @@ def deepseek_v4(draw):
     return fields | some(draw, hc_mult=draw.randint(1, 5), tie_word_embeddings=draw.random() < 0.5, **more)
 
 
+def dbrx(draw):
+    """Sizes of attention and experts in objects of their own, whole or in part."""
+    heads = draw.choice((1, 2, 4, 6, 12))
+    experts = draw.randint(2, 6)
+    fields = {
+        "vocab_size": draw.randint(50, 999),
+        "d_model": heads * 2 * draw.randint(4, 16),
+        "n_heads": heads,
+        "n_layers": draw.randint(1, 5),
+        "max_seq_len": draw.choice((512, 4096)),
+        "ffn_config": {"ffn_hidden_size": draw.randint(16, 200)},
+    }
+    shared = draw.choice([number for number in (1, 2, 4, 6, 12) if heads % number == 0])
+    fields["ffn_config"] |= some(draw, moe_jitter_eps=None, moe_normalize_expert_weights=1.0)
+    if draw.random() < 0.8:
+        fields["ffn_config"] |= {"moe_num_experts": experts, "moe_top_k": draw.randint(1, experts)}
+    return fields | {"attn_config": {"clip_qkv": 8, "rope_theta": 5e5} | some(draw, kv_n_heads=shared)}
+
+
 def step3p7(draw):
     """Windows with more heads or as many; experts by words, by numbers, or from the fourth layer on."""
     fields = stream(draw, head_dim_needed=True) | {"pad_token_id": 0}
@@ -1391,6 +1410,7 @@ def step3p7(draw):
 
 DRAWN = {
     "step3p7": step3p7,
+    "dbrx": dbrx,
     "llama": llama,
     "qwen2": qwen2,
     "qwen3": qwen3,

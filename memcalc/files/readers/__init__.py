@@ -114,6 +114,7 @@ READERS: Registry[Reader] = Registry(
         "gpt-sw3": "gpt2:gpt2",
         "minicpm3": "deepseek:minicpm3",
         "step3p7": "step3p7:step3p7",
+        "dbrx": "dbrx:dbrx",
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",
