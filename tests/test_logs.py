@@ -254,6 +254,19 @@ def test_another_plan_is_never_compared(change, why):
     assert all(one.ledger is None for one in checked.lines)
 
 
+def test_a_pool_that_an_option_limits_is_not_held_against_what_is_left():
+    checked = memcalc.check(SERVED + "non-default args: {'num_gpu_blocks_override': 512}\n")
+    pools = [one for one in checked.lines if one.told.quantity in ("kv_pool", "kv_tokens")]
+    assert {(one.ledger, one.cause) for one in pools} == {(None, "an option limits the pool")}
+    assert next(one for one in checked.lines if one.told.quantity == "weights").ledger
+
+
+def test_a_log_in_docker_s_json_is_read():
+    lines = [line for log in LOGS for line in log["log"] if 'msg="' in line]
+    wrapped = "\n".join(json.dumps({"log": f"{line}\n", "stream": "stderr"}) for line in lines)
+    assert quantities(wrapped) == quantities("\n".join(lines))
+
+
 def test_two_starts_in_a_log_are_not_mixed():
     log = SERVED
     assert "several models" in memcalc.check(log + log.replace("Qwen3-8B", "Qwen3-14B")).unsaid

@@ -88,7 +88,7 @@ def check(log: str | bytes | PathLike[str], *, model: str | None = None, on: str
     if served is None:
         lines = tuple(Compared(told, None, "") for told in reading.told)
     else:
-        ledger = Ledger(served, reading.told, stated=on is not None)
+        ledger = Ledger(served, reading.told, stated=on is not None, capped=plan.capped)
         lines = tuple(map(ledger.beside, reading.told))
     return Checked(plan, lines, reading.ignored, served, unsaid)
 

@@ -54,11 +54,15 @@ class Ledger:
         All figures of the log: where caches have several, none of them is the whole.
     stated : bool
         Whether the machine was stated; else its size is the log's own, and proves nothing.
+    capped : bool
+        Whether an option limits the pool, which then is not what is left.
 
     """
 
-    def __init__(self, served: ServingEstimate, told: tuple[Told, ...], *, stated: bool) -> None:
-        self.served, self.stated = served, stated
+    def __init__(
+        self, served: ServingEstimate, told: tuple[Told, ...], *, stated: bool, capped: bool = False
+    ) -> None:
+        self.served, self.stated, self.capped = served, stated, capped
         self.by_gguf = served.engine.reads_gguf
         self.several = several_caches(told)
         self.stages = tuple(stage_budgets(served)) if served.plan.parallelism.pp > 1 else ()
@@ -67,9 +71,16 @@ class Ledger:
         """Return a figure beside the ledger's."""
         found = self.of_gguf(told) if self.by_gguf else self.of_rank(told)
         if found is None:
-            why = SEVERAL if told.quantity == "kv_pool" and told.scope in self.several else ""
-            return Compared(told, None, why or UNCOUNTED.get(told.quantity, ""))
+            return Compared(told, None, self.why_not(told))
         return Compared(told, found, self.cause(told, found))
+
+    def why_not(self, told: Told) -> str:
+        """Return why the ledger has no such figure, where that is known."""
+        if told.quantity == "kv_pool" and told.scope in self.several:
+            return SEVERAL
+        if told.quantity in OF_POOL and self.capped:
+            return "an option limits the pool"
+        return UNCOUNTED.get(told.quantity, "")
 
     def of_rank(self, told: Told) -> int | float | None:
         """Return the ledger's figure of an engine of ranks, or None."""
@@ -89,7 +100,7 @@ class Ledger:
     def of_pool(self, told: Told) -> int | float | None:
         """Return a figure of the pool that an engine takes; None where stages or caches have one each."""
         pool = self.served.kv_pool
-        if pool is None or (told.quantity == "kv_pool" and self.stages):
+        if pool is None or self.capped or (told.quantity == "kv_pool" and self.stages):
             return None
         if told.quantity != "concurrency" and self.several:
             return None

@@ -87,6 +87,8 @@ BEYOND = {
     r"enable_lora['\"]?[=: ]+True|--enable-lora|lora_paths=(?!None|\[\])\S": "adapters are loaded",
     r"buffer type overridden to|--n-cpu-moe|--override-tensor": "tensors are placed by hand",
 }
+# a pool of a size that was asked for, which is not what is left: memcalc has no such option
+CAPPED = r"max_total_tokens=\d|'num_gpu_blocks_override': \d|--(?:num-gpu-blocks-override|max-total-tokens)\b"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Plan:
         What the engine calls the weights' quantisation, where it names one.
     beyond : str
         Why these options are not the whole plan, or empty.
+    capped : bool
+        Whether an option limits the pool's tokens or blocks.
 
     """
 
@@ -117,6 +121,7 @@ class Plan:
     options: dict[str, Any]
     quantization: str | None = None
     beyond: str = ""
+    capped: bool = False
 
 
 def plan_of(log: str, reading: Reading) -> Plan:
@@ -154,6 +159,7 @@ def plan_of(log: str, reading: Reading) -> Plan:
         dict(options(log, engine)),
         None if quantization is None or quantization[1] in ("None", "auto") else quantization[1],
         beyond[0] if beyond else "",
+        re.search(CAPPED, log) is not None,
     )
 
 
@@ -197,8 +203,11 @@ def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
     words = LIKE.get(engine or "", engine or "")
     if words == "llama.cpp":
         yield from gguf_formats(log)
-    elif (kv := re.search(KV, log)) and kv[1] in CACHE:
-        yield "kv", CACHE[kv[1]]
+    else:
+        if (kv := re.search(KV, log)) and kv[1] in CACHE:
+            yield "kv", CACHE[kv[1]]
+        if "dtype=torch.float32" in log:
+            yield "weights", "fp32"
     if own := dict(engine_options(log, words)):
         yield "engine_options", own
 

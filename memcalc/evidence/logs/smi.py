@@ -17,6 +17,7 @@ __all__ = ["PRINTED_BY_SMI", "Figure", "Smi"]
 
 # what only nvidia-smi prints
 PRINTED_BY_SMI = re.compile(r"MiB\s*/|MiB \||FB Memory Usage|memory\.(?:total|used|free) \[MiB\]|# gpu\s")
+WIDEST = 400  # characters: the table has 91, and a prefix
 STATES = r"(?:On|Off|N/A|WDDM|TCC|MCDM|Enabled|Disabled)"
 CARD = re.compile(rf"\|\s+(\d+)\s+\S.*\s{STATES}\s*\|")
 USED = re.compile(r"\|\s*(\d+)\s?MiB\s*/\s*(\d+)\s?MiB\s*\|")
@@ -60,6 +61,8 @@ class Smi:
 
     def read(self, line: str) -> Iterator[Figure]:
         """Yield what a line says of memory."""
+        if len(line) > WIDEST:
+            return
         if "MiB" not in line and not self.columns and "|" not in line and "GPU" not in line:
             if "Memory Usage" in line or "Processes" in line or "fb" in line:
                 self.remember(line)

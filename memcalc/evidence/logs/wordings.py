@@ -146,13 +146,23 @@ def needles(text: str) -> tuple[str, ...]:
     return tuple(max(texts, key=len) for texts in alternatives)
 
 
+def compiled(row: Wording) -> Row:
+    r"""Return a wording ready to search with; its quotes may be escaped, as in Docker's logs of JSON.
+
+    >>> bool(compiled(Wording("ollama", 'msg="x" size={weights:u}')).pattern.search('msg=\\"x\\" size=1 GiB'))
+    True
+    """
+    text = row.text.replace('"', r'\\?"')
+    return Row(row, pattern(text), (row.needle,) if row.needle else needles(text))
+
+
 @cache
 def wordings() -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Return the rows that are no figure, which are looked for first, and the others, compiled."""
     with open_text("log_wordings.json") as file:
         record = json.load(file)
     rows = [Wording(engine, **row) for engine, kind in record.items() for row in kind["rows"]]
-    made = [Row(row, pattern(row.text), (row.needle,) if row.needle else needles(row.text)) for row in rows]
+    made = [compiled(row) for row in rows]
     traps, table = (
         tuple(row for row in made if bool(row.wording.why) is is_trap) for is_trap in (True, False)
     )
