@@ -38,7 +38,7 @@ LARGEST = 2**53  # no model and no machine comes near; beyond it floats and Java
 LONGEST_TEXT = 200  # characters of a text that was given: a path shows its file
 LONGEST_NAME, LONGEST_PROSE, LONGEST_CHOICES, LONGEST_LINE = 200, 700, 300, 980  # characters
 LONGEST_OF_A_FILE = 300  # of a line about a file; one about an option shows all choices that there are
-LEAST = (60, 80, 60, 70)  # of it, what is left of the field, what was expected, what was given, what to do
+LEAST = (60, 80, 40, 70)  # of it, what is left of the field, what was expected, what was given, what to do
 
 
 class Described:
@@ -141,10 +141,11 @@ class RefusalError(MemcalcError):
         return shortened(f"{self.field}: given {shown(self.given, 20)}; {step}", limit)
 
     def cut_at(self, limit: int) -> str:
-        """Return the line with prose that is cut at a limit."""
+        """Return the line with prose that is cut at a limit, and of what was given as much as has room."""
         field, given = shortened(self.field, LONGEST_NAME), shown(self.given)
         expected, remedy = shortened(self.expected, limit), shortened(self.remedy, limit)
-        return joined(field, expected, given, remedy)
+        room = len(given) - max(0, len(joined(field, expected, given, remedy)) - LONGEST_OF_A_FILE)
+        return joined(field, expected, shortened(given, max(LEAST[2], room)), remedy)
 
 
 class BadInputError(RefusalError, ValueError):
