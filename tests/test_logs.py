@@ -300,6 +300,11 @@ sched_reserve:      CUDA0 compute buffer size =   304.75 MiB
 """
 
 
+def test_a_build_of_llama_cpp_is_its_version():
+    for said in ("build: 7003 (596a297cb) with cc", "version: 7437 (ec98e2002)"):
+        assert memcalc.check(f"{said}\n{LLAMA}").plan.version in ("7003", "7437")
+
+
 def test_llama_cpp_beside_the_ledger():
     checked = memcalc.check(LLAMA, on="1x rtx-3090")
     weights, cache, compute = checked.lines

@@ -26,7 +26,7 @@ VERSIONS = {
     "vllm-ascend": r"(?:vllm[-_]ascend(?:==| version:?)) ?v?(\d[\w.]*)",
     "sglang": r"(?:sglang(?:\[all\])?==|SGLang version:?|sglang-)\s*v?(\d[\w.]*\d)",
     "ktransformers": r"(?:ktransformers|kt-kernel)(?:==|\s+version:?)\s*v?(\d[\w.]*)",
-    "llama.cpp": r"\bbuild(?: info)?[:=] ?(b?\d+)\b",
+    "llama.cpp": r"\bbuild(?: info)?[:=] ?(b?\d+)\b|^version: (\d+) \(",
     "ollama": r"(?:ollama version is|\(version) (\d[\w.]*)",
     "nvidia-smi": r"NVIDIA-SMI (\d[\d.]*)",
 }
@@ -144,7 +144,7 @@ def plan_of(log: str, reading: Reading) -> Plan:
 
     """
     engine = engine_of(log, reading)
-    version = re.search(VERSIONS[engine], log) if engine in VERSIONS else None
+    version = re.search(VERSIONS[engine], log, re.MULTILINE) if engine in VERSIONS else None
     names = list(dict.fromkeys(models(log)))
     known = canonical_name(names[0]) if names else None
     beyond = [why for pattern, why in BEYOND.items() if re.search(pattern, log)]
@@ -153,7 +153,7 @@ def plan_of(log: str, reading: Reading) -> Plan:
     quantization = re.search(QUANTIZATION, log)
     return Plan(
         engine,
-        version[1] if version else None,
+        version[version.lastindex or 0] if version else None,
         known or next(iter(names), None),
         known is not None,
         dict(options(log, engine)),
