@@ -300,6 +300,12 @@ sched_reserve:      CUDA0 compute buffer size =   304.75 MiB
 """
 
 
+def test_experts_that_ktransformers_copies_are_part_of_the_plan():
+    said = "model_path='deepseek-ai/DeepSeek-V3', kt_method='AMXINT8', kt_num_gpu_experts=4"
+    plan = memcalc.check(f"server_args=ServerArgs({said})\n").plan
+    assert (plan.engine, plan.options["engine_options"]) == ("ktransformers", {"gpu_experts": 4})
+
+
 def test_a_build_of_llama_cpp_is_its_version():
     for said in ("build: 7003 (596a297cb) with cc", "version: 7437 (ec98e2002)"):
         assert memcalc.check(f"{said}\n{LLAMA}").plan.version in ("7003", "7437")

@@ -59,6 +59,7 @@ ENGINE_NUMBERS = {  # the same of engine options, by engine
         "chunked_prefill_size": r"chunked_prefill_size=(\d+)",
         "cuda_graph_max_bs": r"cuda_graph_max_bs=(\d+)",
     },
+    "ktransformers": {"gpu_experts": r"kt[_-]num[_-]gpu[_-]experts[=: ]+(\d+)"},
     "llama.cpp": {
         "n_ubatch": r"\bn_ubatch\s*= (\d+)",
         "n_batch": r"\bn_batch\s*= (\d+)",
@@ -208,13 +209,13 @@ def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
             yield "kv", CACHE[kv[1]]
         if "dtype=torch.float32" in log:
             yield "weights", "fp32"
-    if own := dict(engine_options(log, words)):
+    if own := dict(engine_options(log, engine or "", words)):
         yield "engine_options", own
 
 
-def engine_options(log: str, words: str) -> Iterator[tuple[str, int]]:
-    """Yield the options of its engine that a log tells."""
-    for option, pattern in ENGINE_NUMBERS.get(words, {}).items():
+def engine_options(log: str, engine: str, words: str) -> Iterator[tuple[str, int]]:
+    """Yield the options of its engine that a log tells, those of the engine that it builds upon first."""
+    for option, pattern in {**ENGINE_NUMBERS.get(words, {}), **ENGINE_NUMBERS.get(engine, {})}.items():
         if found := re.search(pattern, log):
             yield option, int(next(filter(None, found.groups())))
     for option, pattern in FLAGS.get(words, {}).items():
