@@ -300,6 +300,14 @@ def kimi_k3(get, model):
     return {**delta(get, model), **situ, **latent, "attn_res.block_size": get("attn_res_block_size")}
 
 
+def minimax_m3(get, model):
+    inside = get("sparse_attention_config") or {}
+    sizes = {"head_count": "sparse_num_index_heads", "key_length": "sparse_index_dim"}
+    sizes |= {"top_k": "sparse_topk_blocks", "block_size": "sparse_block_size"}
+    stated = {f"attention.indexer.{name}": inside.get(field) or 16 for name, field in sizes.items()}
+    return {**mixture(get, model), **stated, "attention.indexer.local_blocks": 1}
+
+
 SECTIONS = {"rope.dimension_sections": [11, 11, 10, 0]}
 XIELU = ("alpha_n", "alpha_p", "beta", "eps")
 
@@ -312,7 +320,9 @@ OWN = {
     "kimi-k3": kimi_k3,
     "kimi-linear": delta,
     "deepseek": mixture,
+    "gemma3n": lambda _, model: {"attention.sliding_window": max(model.windows)},
     "granite_swa": granite_swa,
+    "minimax-m3": minimax_m3,
     "minicpm3": minicpm3,
     "minimax-01": lambda *_: {"residual_scale": 1.0},
     "mistral4": mixture,
@@ -368,13 +378,15 @@ def described(config, model, *, old=False):
     parts = [[part for _, part in layer.parts] for layer in model.layers]
     attention = next((part for own in parts for part in own if hasattr(part, "kv_heads")), None)
     attention = attention or next((part for own in parts for part in own if hasattr(part, "heads")), None)
+    heads = heads or getattr(attention, "heads", None)
+    dense = next((part.ffn_width for own in parts for part in own if hasattr(part, "ffn_width")), None)
     vocab, width = (getattr(dict(model.outside)["model.embed_tokens"], name) for name in ("vocab", "width"))
     found = {
         "vocab_size": vocab,
         "context_length": get("max_position_embeddings") or 4096,
         "embedding_length": width,
         "block_count": len(model.layers) + len(gguf_model(model).mtp),
-        "feed_forward_length": get("intermediate_size", "ffn_hidden_size", "n_inner") or 4 * width,
+        "feed_forward_length": get("intermediate_size", "ffn_hidden_size", "n_inner") or dense or 4 * width,
         "attention.head_count": heads if attention else 0,
         "attention.head_count_kv": get("num_key_value_heads") or getattr(attention, "kv_heads", heads),
         "attention.layer_norm_rms_epsilon": 1e-6,

@@ -213,6 +213,30 @@ def gemma4(draw, config, experts):
     return {**config, "layer_types": listed}
 
 
+def gemma3n(draw, config, _):
+    """What its code has fixed: four streams, widths of 64 and 256, and 20 layers with keys of their own."""
+    depth = draw.choice((30, 35))
+    config |= {"num_hidden_layers": depth, "num_kv_shared_layers": depth - 20, "tie_word_embeddings": True}
+    config |= {"hidden_size_per_layer_input": 256, "laurel_rank": 64, "altup_num_inputs": 4}
+    config |= {"vocab_size_per_layer_input": config["vocab_size"] - draw.choice((0, 20))}
+    config |= {"layer_types": None, "activation_sparsity_pattern": None}
+    return {**config, "sliding_window": draw.choice((512, 1000))}
+
+
+def minimax_m3(draw, config, experts):
+    """Its first layers are dense, and have no indexer; for many more layers the library has no room."""
+    depth = config["num_hidden_layers"] = min(16, max(2, config["num_hidden_layers"]))
+    dense = draw.randint(1, min(3, depth - 1))
+    freq = [int(index >= dense) for index in range(depth)]
+    sizes = {"sparse_index_dim": 128, "sparse_topk_blocks": 16}
+    sizes["sparse_num_index_heads"] = config["num_key_value_heads"]
+    sizes |= {"sparse_block_size": 128, "sparse_attention_freq": freq}
+    own = {"sparse_attention_config": sizes, "moe_layer_freq": freq, "tie_word_embeddings": False}
+    own |= {"num_local_experts": experts, "num_experts_per_tok": draw.randint(1, experts)}
+    own |= {"shared_intermediate_size": config["intermediate_size"], "rotary_dim": 32}
+    return {**config, **own, "dense_intermediate_size": 352}
+
+
 # plain decoders
 
 TIED = {"bitnet", "cohere", "cohere2", "gemma"}  # there the output is always the embedding
@@ -460,4 +484,6 @@ DRAWN = {
     **dict.fromkeys(HYBRIDS, hybrid),
     **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe"), qwen3_vl),
     "gemma4_text": gemma4,
+    "gemma3n_text": gemma3n,
+    "minimax_m3": minimax_m3,
 }

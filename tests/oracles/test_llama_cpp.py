@@ -30,6 +30,7 @@ NAMES = [name for name in catalogue() if has_names(record(name).fields["model_ty
 # the same files as others
 ALIKE = {"gemma3", "gemma4", "kimi_k2", "kimi_k25", "llama4", "mistral", "mistral3", "qwen3_5", "qwen3_5_moe"}
 ALIKE |= {"falcon_mamba", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_omni_moe_text", "kimi_k3"}
+ALIKE |= {"gemma3n", "gemma4_unified", "gemma4_unified_text", "minimax_m3_vl", "minimax_m3_vl_text"}
 KINDS = sorted(set(ARCHITECTURES) - ALIKE)
 SEEDS = range(8)
 CACHES = ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
@@ -132,17 +133,26 @@ def ours(config, mix, *, old=False):
 
 
 # never quantised: here it stays F16, as the file has it, while a converter writes what is asked
-AS_IT_WAS = "per_layer_model_proj.weight"
+AS_IT_WAS = (
+    "per_layer_model_proj.",
+    "altup_proj.",
+    "altup_unembd_proj.",
+    "altup_router.",
+    "laurel_l.",
+    "laurel_r.",
+)
 
 
 def differing(said, ours):
     """Name -> (library, memcalc) where they differ."""
-    if said and ours and said.get(AS_IT_WAS) == "F16" and ours.get(AS_IT_WAS) in ("F32", "BF16"):
-        ours = ours | {AS_IT_WAS: "F16"}
     if said is None or ours is None:
         return said != ours
+    pairs = {name: (said.get(name), ours.get(name)) for name in {*said, *ours}}
+    kept = {("F16", "F32"), ("F16", "BF16")}
     return {
-        name: (said.get(name), ours.get(name)) for name in {*said, *ours} if said.get(name) != ours.get(name)
+        name: pair
+        for name, pair in pairs.items()
+        if pair[0] != pair[1] and not (pair in kept and any(one in name for one in AS_IT_WAS))
     }
 
 
@@ -187,11 +197,13 @@ def contexts(seed):
 
 
 def aborts(kind, n_ctx, options):
-    """Whether the library may abort: two kinds where a pass has not as many tokens of each sequence."""
+    """Whether the library may abort: a pass has not as many tokens of each sequence, or too many streams."""
     most = min(options["n_ubatch"], options["n_batch"])
     passes = {most, min(most, n_ctx), min(most, -(-n_ctx // 256) * 256)}
-    uneven = any(one % options["n_seq_max"] for one in passes) and not options["kv_unified"]
-    return kind in ("kimi_linear", "minimax", "minimax_m1") and uneven
+    streams = 1 if options["kv_unified"] else options["n_seq_max"]
+    if kind == "minimax_m3":
+        return streams > 8
+    return kind in ("kimi_linear", "minimax", "minimax_m1") and any(one % streams for one in passes)
 
 
 def predicted(model, n_ctx, cache, options):

@@ -30,6 +30,7 @@ TABLES = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.w
 SCALES = (".scale", ".input_scale")
 
 
+STACKED = ("altup_proj.", "altup_unembd_proj.")  # matrices of several streams in one array
 BY_GROUPS = "ssm_norm.weight"  # Mamba-2's norm is a matrix with a row for each group
 
 
@@ -129,7 +130,11 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
         stacked = (tensor.experts,) if tensor.active_experts is not None else ()
         shape = (*stacked, *tensor.stored_shape)
         spelled = gguf_name(model, name)
-        found[spelled] = joined(found[spelled], shape, len(stacked)) if spelled in found else shape
+        if spelled in found and spelled.startswith(STACKED):
+            before = found[spelled]
+            found[spelled] = (before[0] + 1 if len(before) > len(shape) else 2, *shape)
+        else:
+            found[spelled] = joined(found[spelled], shape, len(stacked)) if spelled in found else shape
 
     for part, item in model.outside:
         for tensor in item.weights():

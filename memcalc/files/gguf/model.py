@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.names import architecture
+from memcalc.ledger.parts.attention import GQA
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, keeps_state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import TypeIs
 
     from memcalc.files.gguf.names import Architecture
     from memcalc.files.readers.minimax import LightningAttention
+    from memcalc.files.readers.minimax_m3 import BlockIndexer
     from memcalc.ledger.model import Layer, Model, Named
     from memcalc.ledger.parts import Part
+    from memcalc.ledger.tensor import Tensor
 
 __all__ = ["gguf_model"]
 
@@ -45,16 +50,7 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
     known = architecture(model)
     windowed = known.windows and known.depth in (None, len(model.layers))
     check_layers(model, known, windowed=windowed)
-    apart = old or known.expands
-
-    def held(part: Part) -> Part:
-        if is_mla(part):
-            return replace(part, absorbed=not apart, expanded=apart)
-        if tabulates_decay(part):
-            return replace(part, decay_block=None)  # its tables are computed anew
-        if is_gqa(part) and part.window is not None and not windowed:
-            return replace(part, window=None)
-        return part
+    head_dim = next((part.head_dim for _, part in model.layers[0].parts if is_gqa(part)), None)
 
     def called(name: str, part: Part) -> str:
         if name == "self_attn" and keeps_state(part) and not hasattr(part, "decay_block"):
@@ -67,11 +63,64 @@ def gguf_model(model: Model, *, old: bool = False) -> Model:
 
     def changed(layer: Layer, _: None) -> Layer:
         return replace(
-            layer, parts=tuple((called(name, part), held(part)) for name, part in left(layer.parts))
+            layer,
+            parts=tuple(
+                (called(name, part), held(part, known, head_dim, windowed=windowed, old=old))
+                for name, part in left(layer.parts)
+            ),
         )
 
-    mtp = model.mtp if known.predicts else ()
-    return replace(model, mtp=mtp, outside=left(model.outside)).map_layers(changed)
+    mtp, outside = model.mtp if known.predicts else (), left(model.outside)
+    outside = filled_up(outside) if known.carries is not None else outside
+    return replace(model, mtp=mtp, outside=outside).map_layers(changed)
+
+
+def held(part: Part, known: Architecture, head_dim: int | None, *, windowed: bool, old: bool) -> Part:
+    """Return a part as a file of an architecture holds it."""
+    if is_mla(part):
+        apart = old or known.expands
+        return replace(part, absorbed=not apart, expanded=apart)
+    if tabulates_decay(part):
+        return replace(part, decay_block=None)  # its tables are computed anew
+    if chooses_blocks(part):
+        return replace(part, block_value_dim=head_dim)
+    if is_gqa(part) and known.carries is not None and part.borrows:
+        return Carried(**{each.name: getattr(part, each.name) for each in fields(part)})
+    if is_gqa(part) and part.window is not None and not windowed:
+        return replace(part, window=None)
+    return part
+
+
+@dataclass(frozen=True, repr=False)
+class Carried(GQA):
+    """Attention that borrows keys and values, and whose file has matrices for its own all the same.
+
+    transformers drops them when it loads Gemma 3n; llama.cpp's converter writes them, and it loads them.
+    Source: ggml-org/llama.cpp, src/models/gemma3n.cpp (load_arch_tensors), 2026-11.
+    """
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield what attention has that borrows nothing."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        yield from GQA(**{**own, "borrows": False}).weights()
+
+
+def filled_up(outside: Named) -> Named:
+    """Return the parts with as many rows in the table of the layers' inputs as the vocabulary has.
+
+    Source: ggml-org/llama.cpp, conversion/gemma.py (Gemma3NModel), 2026-11.
+    """
+    rows = getattr(dict(outside)["model.embed_tokens"], "vocab")  # noqa: B009 (no part of every kind has it)
+    table = "model.embed_tokens_per_layer"
+    return tuple(
+        (name, replace(part, vocab=max(rows, part.vocab)) if name == table else part)  # type: ignore[attr-defined,type-var]
+        for name, part in outside
+    )
+
+
+def chooses_blocks(part: object) -> TypeIs[BlockIndexer]:
+    """Say whether a part chooses blocks of tokens."""
+    return hasattr(part, "block_index_dim")
 
 
 def tabulates_decay(part: object) -> TypeIs[LightningAttention]:
@@ -83,6 +132,13 @@ def check_layers(model: Model, known: Architecture, *, windowed: bool) -> None:
     """Refuse windows and states elsewhere than llama.cpp's code has them, where no key of a file says it."""
     if windowed and known.period is not None and model.windows:
         check_pattern(model, known.period, leads=known.leads)
+    if known.carries is not None:
+        own = [not getattr(dict(layer.parts)["self_attn"], "borrows", False) for layer in model.layers]
+        if own != [index < known.carries for index in range(len(own))]:
+            words = (
+                f"keys and values of their own in the first {known.carries} layers, as llama.cpp's code has"
+            )
+            raise BadInputError("num_kv_shared_layers", words, f"in {sum(own)}", "leave GGUF aside")
     if known.attends is not None:
         check_recurrent(model, known.attends)
 

@@ -24,6 +24,7 @@ from memcalc.files.gguf.words import (
     FALCON,
     FUSED,
     GATE_UP,
+    GEMMA3N,
     GEMMA4,
     GLM4,
     GLM4_MOE,
@@ -39,6 +40,7 @@ from memcalc.files.gguf.words import (
     LIGHTNING,
     MELLUM,
     MINICPM3,
+    MINIMAX_M3,
     MIXER,
     NEMOTRON,
     PREDICTING,
@@ -79,8 +81,9 @@ class Architecture(NamedTuple):
     every `period`-th has none, from the first on if that one `leads`, and only models of `depth` layers have
     any if that is stated. With experts the architecture may have another name, `sparse`. `drops` are parts
     that its converter leaves out. Where it `expands`, MLA lies as in old files. Where only every so-many-th
-    layer `attends`, the others have states. `predicts`: its converter writes the layers for multi-token
-    prediction behind the others; they are in the file, and are not loaded.
+    layer `attends`, the others have states. Where layers from a number on borrow keys and values, and carry
+    their own matrices all the same, it `carries` that number. `predicts`: its converter writes the layers for
+    multi-token prediction behind the others; they are in the file, and are not loaded.
     Source of the last: ggml-org/llama.cpp, conversion/*.py (skip_mtp, block_count), 2026-11.
     """
 
@@ -95,6 +98,7 @@ class Architecture(NamedTuple):
     drops: tuple[str, ...] = ()
     expands: bool = False
     attends: int | None = None
+    carries: int | None = None
 
 
 # each row is multiplied into the norm before it
@@ -226,7 +230,16 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         "glm_moe_dsa": Architecture("glm-dsa", SPARSE_LATENT, predicts=True),
         **PLAIN,
         **HYBRIDS,
-        **dict.fromkeys(("gemma4", "gemma4_text"), Architecture("gemma4", GEMMA4, windows=True)),
+        **dict.fromkeys(
+            ("gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"),
+            Architecture("gemma4", GEMMA4, windows=True),
+        ),
+        **dict.fromkeys(
+            ("gemma3n", "gemma3n_text"), Architecture("gemma3n", GEMMA3N, windows=True, period=5, carries=20)
+        ),
+        **dict.fromkeys(
+            ("minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"), Architecture("minimax-m3", MINIMAX_M3)
+        ),
         "glm4_moe": Architecture("glm4moe", GLM4_MOE, predicts=True),
     },
     remedy="its names in GGUF are not known, so no GGUF of it is counted; --engine transformers answers",

@@ -103,7 +103,10 @@ COUNTED = ("values", "up", "gate", "down")  # kinds whose place decides
 EXPERTS_ALONE = ("bailingmoe3",)  # where matrices that lie in one array and are no experts count as others
 PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a router does, and is quantised
 
-KEPT = ("model.per_layer_model_projection",)  # never quantised: as the file has it that is quantised
+# never quantised: as the file has it that is quantised
+KEPT = ("model.per_layer_model_projection", "model.altup_")
+KEPT_INSIDE = ("altup_router.", "laurel_l.", "laurel_r.")
+IN_32_BITS = ("altup_correct_coef.", "altup_predict_coef.", "indexer.q_proj.", "indexer.k_proj.")
 TABLES = ("model.embed_tokens_per_layer",)  # looked up like the embedding, and packed like it
 
 Exceptions = tuple[tuple[str, str], ...]  # (condition, type): the first that holds
@@ -540,9 +543,11 @@ def member(name: str, same: list[Tensor], *, by_role: bool) -> Member:
     """Return a tensor of a file from the canonical ones in it."""
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
+    kind = "kept" if name.startswith(KEPT_INSIDE) else kind
     routed = one.active_experts is not None
     stacked = routed or (len(one.shape) > 2 and not by_role)
     packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
+    packable = packable and not name.startswith(IN_32_BITS)
     return Member(kind, product(one.shape[-1]), stacked, routed, packable, tuple(item.name for item in same))
 
 
@@ -559,6 +564,8 @@ def is_packable(*same: Tensor) -> bool:
 
 def member_type(preset: Preset, one: Member, wanted: str) -> str:
     """Return the type of a tensor of a layer that should get the type `wanted`."""
+    if one.kind == "kept":
+        return preset.base if preset.base in FORMATS else "fp16"
     if not one.packable:
         return "fp32"
     stacked = one.routed if preset.routed_alone else one.stacked
@@ -572,7 +579,7 @@ def outside_formats(model: Model, preset: Preset) -> Iterator[tuple[str, Format]
     for name, part in model.outside:
         for tensor in part.weights():
             row, form = product(tensor.shape[-1]), preset.base
-            if name in KEPT:
+            if name.startswith(KEPT):
                 form = form if form in FORMATS else "fp16"
             elif not is_packable(tensor) and name not in TABLES:
                 form = "fp32"

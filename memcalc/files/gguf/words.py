@@ -224,3 +224,25 @@ KIMI_K3 = {
     "model.output_attn_res_norm.": "output_res_score.",
     **{f"mlp.routed_expert_{name}.": f"ffn_routed_{name.removesuffix('_proj')}." for name in ROUTED},
 }
+# the matrices of three streams lie in one array; another number of streams its converter refuses
+ALTUP = {
+    f"model.altup_{ours}.{index}.": f"altup_{theirs}."
+    for ours, theirs in (("projections", "proj"), ("unembed_projections", "unembd_proj"))
+    for index in range(3)
+}
+GEMMA3N = {
+    **{ours: theirs for ours, theirs in GEMMA4.items() if "moe." not in ours and "router." not in ours},
+    **ALTUP,
+    "altup.correct_output_scale.value": "altup_correct_scale.weight",
+    "altup.correction_coefs.": "altup_correct_coef.",
+    "altup.prediction_coefs.": "altup_predict_coef.",
+    "altup.modality_router.": "altup_router.",
+    "altup.router_norm.": "altup_router_norm.",
+    "laurel.linear_left.": "laurel_l.",
+    "laurel.linear_right.": "laurel_r.",
+    "laurel.post_laurel_norm.": "laurel_post_norm.",
+}
+MINIMAX_M3 = {
+    **SPARSE_BARE,
+    **{f"self_attn.indexer.{one}.": f"indexer.{one}." for one in ("q_proj", "k_proj", "q_norm", "k_norm")},
+}

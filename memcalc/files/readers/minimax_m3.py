@@ -39,6 +39,9 @@ class BlockIndexer(Part):
         Width of the residual stream.
     block_index_heads, block_index_dim : int
         Its query heads, and the numbers of each and of its key.
+    block_value_dim : int, optional
+        Numbers of a value that lies beside the key, and that nothing reads: llama.cpp has keys in no cache
+        without values, and both are in the formats of the rest. None in other engines.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class BlockIndexer(Part):
     width: int
     block_index_heads: int
     block_index_dim: int
+    block_value_dim: int | None = None
 
     def weights(self) -> Iterator[Tensor]:
         """Yield the projections of queries and key, and their norms."""
@@ -65,8 +69,11 @@ class BlockIndexer(Part):
 
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield the key of every token."""
-        shape = (batch, 1, kept(context, None), self.block_index_dim)
-        yield Tensor("block_keys", shape, "cache", format="bf16")
+        tokens, values = kept(context, None), self.block_value_dim
+        form = "bf16" if values is None else None
+        yield Tensor("block_keys", (batch, 1, tokens, self.block_index_dim), "cache", format=form)
+        if values is not None:
+            yield Tensor("block_values", (batch, 1, tokens, values), "cache")
 
 
 def minimax_m3_vl_text(config: Config, name: str) -> Model:
