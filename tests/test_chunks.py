@@ -61,13 +61,17 @@ def test_transformers_gives_every_expert_every_token(scout):
     assert line.count == 1000 * (4 * 5120 + 2 * 16 * 5120 + 3 * 16 * 8192 + 16)
 
 
-@pytest.mark.parametrize("vision", ["absent", "null"])
-def test_llama_4_without_its_tower_is_answered_alone(vision):
-    config = {"model_type": "llama4", "text_config": SCOUT} | (
-        {"vision_config": None} if vision == "null" else {}
-    )
-    assert read(config).parameters == read(SCOUT).parameters
-    assert read(config).not_read == ("no vision_config: a tower is not counted",)
+@pytest.mark.parametrize("vision", [{}, {"vision_config": None}])
+def test_llama_4_without_a_stated_tower_has_that_of_its_class(vision):
+    """As Llama4ForConditionalGeneration builds it in transformers 5.23; the class for text alone has none."""
+    config = {"model_type": "llama4", "text_config": SCOUT, **vision}
+    found = read(config)
+    assert found.parameters == read(SCOUT).parameters
+    assert found.vision_parameters == 455_178_240
+    assert "vision_config: no tower is stated, and its class makes one" in found.class_defaults
+    alone = read({**config, "architectures": ["Llama4ForCausalLM"]})
+    assert alone.vision_parameters == 0
+    assert alone.not_read == ("no vision_config: a tower is not counted",)
 
 
 def test_inputs_of_each_layer_live_through_a_pass():

@@ -91,11 +91,6 @@ BEYOND = {
         for kind in ("glm", "mistral", "mixtral", "qwen2_moe")
     },
     **{("hunyuan_v1_dense", way, "head_dim"): "the class divides by it before it has one" for way in WAYS},
-    **{
-        (kind, way, "vision_config"): "the class's own tower is not as wide as the text model"
-        for kind in ("qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "llama4")
-        for way in WAYS
-    },
     ("ernie4_5_moe", "null", "num_key_value_heads"): "taken as in the dense class: as many as query heads",
     **{
         ("internvl", way, "tie_word_embeddings"): "files have a head of their own where the class ties one"

@@ -166,10 +166,14 @@ def test_a_state_space_layer_is_alive_in_a_pass():
     assert activation_width(part, ServingParallelism()) == 4 * 4096 + 2 * 18_560
 
 
-def test_a_text_model_without_its_tower_is_answered_alone():
-    """A config that nests the text model and states no tower: the answer says that none is counted."""
-    alone = read({"model_type": "qwen3_5", "text_config": QWEN_27B, "tie_word_embeddings": False})
-    assert alone.parameters == read(QWEN_27B).parameters
+def test_a_text_model_without_a_stated_tower_has_that_of_its_class():
+    """As classes of transformers 5.23 build it; one for text alone has none, and the answer says so."""
+    fields = {"model_type": "qwen3_5", "text_config": QWEN_27B, "tie_word_embeddings": False}
+    found = read(fields)
+    assert found.parameters == read(QWEN_27B).parameters
+    assert found.vision_parameters == 453_650_672
+    alone = read({**fields, "architectures": ["Qwen3_5ForCausalLM"]})
+    assert alone.parameters == found.parameters
     assert alone.vision_parameters == 0
     assert alone.not_read == ("no vision_config: a tower is not counted",)
 

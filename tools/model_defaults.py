@@ -15,7 +15,10 @@ import textwrap
 import time
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "memcalc" / "data" / "config_classes.jsonl"
@@ -33,17 +36,8 @@ BORROWED = {
         "a copy of DeepSeek-V4-Pro calls itself so and names DeepseekV4ForCausalLM as its architecture",
     ),
 }
-# Keywords that a class takes for a field of its own: BloomConfig.__post_init__ and its like.
-TAKEN_FOR = {
-    "bloom": {"n_embed": "hidden_size"},
-    "falcon": {"n_embed": "hidden_size"},
-    "step3p5_vision": {
-        "width": "hidden_size",
-        "layers": "num_hidden_layers",
-        "heads": "num_attention_heads",
-        "ls_init_value": "layer_scale_init_value",
-    },
-}
+# Keywords that a class takes for a field of its own, in more than one assignment: BloomConfig.__post_init__.
+TAKEN_FOR = {"bloom": {"n_embed": "hidden_size"}, "falcon": {"n_embed": "hidden_size"}}
 # Fields that every class has, or that its base class takes out of the keywords under another name.
 OF_ALL = ("model_type", "name_or_path", "torch_dtype", "_name_or_path", "_commit_hash", "attn_implementation")
 
@@ -63,22 +57,44 @@ def other_keywords(config: type) -> dict[str, object]:
 
     It says so in calls such as ``kwargs.setdefault("partial_rotary_factor", 0.25)``.
     """
+    found: dict[str, object] = {}
+    for node in nodes(config):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name("kwargs"), attr="get" | "pop" | "setdefault"),
+                args=[ast.Constant(name), *rest],
+            ):
+                known = rest and isinstance(rest[0], ast.Constant | ast.List | ast.Dict)
+                found[str(name)] = ast.literal_eval(rest[0]) if known else None
+    return found
+
+
+def nodes(config: type) -> Iterator[ast.AST]:
+    """Yield what stands in ``__post_init__`` of a class and of those that it comes from."""
     from transformers import PreTrainedConfig
 
-    found: dict[str, object] = {}
     for each in reversed(config.__mro__):
         own = vars(each).get("__post_init__")
-        if own is None or not issubclass(each, PreTrainedConfig) or each is PreTrainedConfig:
-            continue
-        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(own))))):
-            match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name("kwargs"), attr="get" | "pop" | "setdefault"),
-                    args=[ast.Constant(name), *rest],
-                ):
-                    known = rest and isinstance(rest[0], ast.Constant | ast.List | ast.Dict)
-                    found[str(name)] = ast.literal_eval(rest[0]) if known else None
-    return found
+        if own is not None and issubclass(each, PreTrainedConfig) and each is not PreTrainedConfig:
+            yield from ast.walk(ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(own)))))
+
+
+def older_names(config: type) -> dict[str, str]:
+    """Return keywords that become a field as they are: older names of it.
+
+    The class says so in assignments such as ``self.conv_kernel = kwargs.pop("mamba_d_conv", 4)``.
+    """
+    found = {}
+    for node in nodes(config):
+        match node:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name("self"), attr=field)], value=value):
+                taken = [one for one in (value, getattr(value, "body", None)) if isinstance(one, ast.Call)]
+                match taken:
+                    case [
+                        ast.Call(func=ast.Attribute(value=ast.Name("kwargs")), args=[ast.Constant(name), *_])
+                    ]:
+                        found[str(name)] = field
+    return {name: field for name, field in found.items() if name != field}
 
 
 def declared(model_type: str, config: Any) -> dict[str, Any]:
@@ -92,16 +108,18 @@ def declared(model_type: str, config: Any) -> dict[str, Any]:
     if made.get("rope_type", "default") != "default":  # what the class makes of null
         defaults["rope_parameters"] = plain(made)
     taken = TAKEN_FOR.get(model_type, {})
-    others = {key: plain(value) for key, value in other_keywords(config).items() if key not in taken}
+    older = {name: field for name, field in older_names(config).items() if field in defaults}
+    others = {key: plain(value) for key, value in other_keywords(config).items() if key not in taken | older}
     names = config.attribute_map.items()  # of two names of one field the declared one is the name
     aliases = dict((b, a) if a in defaults and b not in defaults else (a, b) for a, b in names)
-    return {
+    line = {
         "model_type": model_type,
         "class": config.__name__,
         "defaults": defaults | others,
         "nullable": sorted({*others, *(each.name for each in own if "None" in str(each.type))}),
         "aliases": aliases | taken,
     }
+    return {**line, "older": older} if older else line
 
 
 def passed_over() -> list[str]:

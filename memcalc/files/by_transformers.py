@@ -38,10 +38,15 @@ TOP = ("num_experts_per_tok", "moe_topk", "top_k_experts", "moe_k", "num_experts
 ASIDE = ("quantization_config", "auto_map", "architectures")
 UNDERSTOOD = {"rope_scaling", "rope_parameters", "rope_theta", "text_config", "vision_config", "audio_config"}
 HARMLESS = re.compile(r"_token_(id|index)s?$")
-SEES = re.compile(r"vision|visual|image|audio|multi_modal|patch_merge|mm_proj|aligner|speech")
+SEES = re.compile(
+    r"vision|visual|image|audio|multi_modal|patch_merge|mm_proj|aligner|speech|connector|projector|^vit_"
+)
 TEXT = ("model.language_model", "language_model")
 LAYER = re.compile(r"^(?:.*?\.)?(?:layers|layer|h|blocks|block)\.(\d+)\.(.+)$")
+EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts", "num_routed_experts")
 STACKED = re.compile(r"\.experts\b|(?:input|output)_linear\.weight$")
+OF_EXPERTS = re.compile(r"^(?!.*Shared).*Experts")  # how the classes of their modules are called
+ROUTED = re.compile(r"Router|TopK|Experts|SparseMoe|MoeBlock|MoeLayer$|MoE$")
 ROUTER = re.compile(r"\.(gate|router|wg)(\.|$)")
 DOWN = re.compile(r"down_proj|w2|fc2|output_linear")
 LEFT_OUT = "layers for multi-token prediction, training, GGUF and formulas"
@@ -130,6 +135,8 @@ def built_of(transformers: Any, fields: Mapping[str, object], name: str) -> Mode
         headless=built.get_output_embeddings() is None,
     )
     check_count(found, built)
+    check_experts(found, built, text)
+    check_tower(found, built, text)
     return found
 
 
@@ -350,7 +357,7 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
         kind = "buffer" if own.get(id(item)) in buffers else kind_of(name, shape, types)
         found = LAYER.match(name)
         if SEES.search(name.split(".layers.")[0]) and not name.startswith(TEXT):
-            vision += [] if kind == "buffer" else [Tensor(name, shape, kind)]
+            vision.append(Tensor(name, shape, kind))
         elif found:
             tensor = Tensor(found[2], shape, kind)
             layers.setdefault(int(found[1]), []).append(expert_of(tensor, many[name], text))
@@ -407,8 +414,11 @@ def expert_of(tensor: Tensor, times: int, text: Any) -> Tensor:
 
     """
     name, shape = tensor.name, tensor.shape
-    stacked = STACKED.search(f".{name}") is not None and len(shape) == 3
-    biases = STACKED.search(f".{name}") is not None and name.endswith("bias") and len(shape) == 2
+    many = {value_of(text, field) for field in EXPERTS} - {None, 1}
+    named = STACKED.search(f".{name}") is not None
+    # files may call them otherwise than the class does: then the first axis is as long as there are experts
+    stacked = len(shape) == 3 and (named or (tensor.kind == "matrix" and shape[0] in many))
+    biases = named and name.endswith("bias") and len(shape) == 2
     one_by_one = "{expert}" in name
     if tensor.kind == "buffer" or not (stacked or biases or one_by_one):
         return tensor
@@ -436,6 +446,45 @@ def check_count(found: Model, model: Any) -> None:
     if listed != own:
         remedy = "its tensors are not understood"
         raise BadInputError("model_type", f"{own} parameters, as its class has", listed, remedy)
+
+
+def check_experts(found: Model, model: Any, text: Any) -> None:
+    """Refuse an answer in which experts are not told from the rest: every one would count as used.
+
+    Raises:
+        BadInputError: its class has experts whose tensors were not found to be some.
+
+    """
+    listed = count(one for one in found.weights() if one.experts > 1)
+    held: dict[int, int] = {}
+    for name, module in model.named_modules():
+        if OF_EXPERTS.search(type(module).__name__) or name.rpartition(".")[2] == "experts":
+            held |= {id(one): one.numel() for one in module.parameters()}
+    choosing = any(type(value := value_of(text, field)) is int and value > 0 for field in TOP)
+    routed = any(ROUTED.search(type(one).__name__) for one in model.modules())
+    if listed < sum(held.values()) or (choosing and routed and not listed):
+        expected = f"{sum(held.values())} numbers of experts, as its class has"
+        raise BadInputError("num_experts_per_tok", expected, listed, "its experts are not understood")
+
+
+def check_tower(found: Model, model: Any, text: Any) -> None:
+    """Refuse an answer in which a tower is not told from the text model that the class says it has.
+
+    Raises:
+        BadInputError: the two are not as large as in the class.
+
+    """
+    inside = model.get_decoder() if text is not model.config else None
+    if inside is None or inside is model or getattr(inside, "config", None) is not text:
+        return
+    head = model.get_output_embeddings()
+    held = {id(one) for module in (inside, head) if module is not None for one in module.parameters()}
+    own = sum(one.numel() for one in model.parameters() if id(one) not in held)
+    if own != found.vision_parameters:
+        remedy = "its tensors are not understood"
+        raise BadInputError(
+            "model_type", f"{own} parameters beside its text model", found.vision_parameters, remedy
+        )
 
 
 # The cache

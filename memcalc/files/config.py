@@ -74,10 +74,25 @@ class Config:
         for field, value in self.fields.items():
             name = self.aliases.get(field, field)
             if name in self.stated and self.stated[name] != value:
-                other = next(one for one in self.fields if self.aliases.get(one, one) == name)
-                expected = f"what {other} says, {shown(self.stated[name])}"
-                raise BadInputError(field, expected, value, "they are one field: remove one of the two")
+                value = self.of_two(field, name)  # noqa: PLW2901 (of this field)
             self.stated[name] = value
+
+    def of_two(self, field: str, name: str) -> object:
+        """Return what is meant where a field has two names with two values: what the older one says.
+
+        Raises
+        ------
+        BadInputError
+            The class has no order among them.
+
+        """
+        older = self.declared.older if self.declared else {}
+        other = next(one for one in self.fields if self.aliases.get(one, one) == name)
+        for each in (field, other):
+            if each in older:
+                return self.fields[each]
+        expected = f"what {other} says, {shown(self.stated[name])}"
+        raise BadInputError(field, expected, self.fields[field], "they are one field: remove one of the two")
 
     def value(self, field: str) -> object:
         """Return a field, or its class's default; None if it has none.
@@ -104,7 +119,7 @@ class Config:
         name = self.aliases.get(field, field)
         if field in self.fields or name not in self.stated:
             return field
-        return next(one for one in self.fields if self.aliases.get(one, one) == name)
+        return next((one for one in self.fields if self.aliases.get(one, one) == name), field)
 
     def is_null(self, name: str) -> bool:
         """Whether the file says null where the class takes none."""

@@ -22,15 +22,17 @@ class ConfigClass:
     """What one configuration class declares.
 
     `defaults` has every declared field, and what the class takes out of undeclared keywords; `nullable` are
-    those that may be null; `aliases` are other names of declared fields. `generates` are classes with a head
-    whose names do not say so.
+    those that may be null; `aliases` are other names of declared fields, and `older` those that the class
+    takes even where the file states the newer one, too. `generates` are classes with a head whose names do
+    not say so.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
         self.name: str = record["class"]
         self.defaults: Mapping[str, object] = record["defaults"]
         self.nullable = frozenset(record["nullable"])
-        self.aliases: Mapping[str, str] = record["aliases"]
+        self.older: Mapping[str, str] = record.get("older", {})
+        self.aliases: Mapping[str, str] = {**record["aliases"], **self.older}
         self.generates: tuple[str, ...] = tuple(record.get("generates", ()))
 
     def takes_null(self, field: str) -> bool:

@@ -19,8 +19,6 @@ from tests.changed_configs import inside, mutated, objects, planted, words_of
 RUNS = ((1, 7), (2, 130))  # sequences x tokens: before, in and after most windows
 MOST_LAYERS = 40  # more of them are listed as these are, and take minutes to build
 ANSWERED = 500
-# A text model whose tower is null is answered alone, and says so; the class gives it a tower that cannot run.
-NO_TOWER = "no vision_config: a tower is not counted"
 
 
 def counted(model):
@@ -64,19 +62,11 @@ def check(fields):
     if said is None:
         return False
     counts, names = ask.counts(said), ask.tensors(said)
-    alone = NO_TOWER in model.not_read
-    if alone:
-        counts["vision"], names = 0, {name: shape for name, shape in names.items() if not sees(name)}
     assert counted(model) == counts
     assert listed(fields) == names
     for (batch, tokens), shapes in kept(said).items():
         assert expected(fields, batch, tokens) == shapes, (batch, tokens)
     return True
-
-
-def sees(name):
-    """Whether a tensor belongs to a tower."""
-    return name.startswith(ask.TOWER_PREFIXES)
 
 
 @pytest.mark.sampled(2)  # half of the types: about 60; with --full all of them, and 500 answers

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
-from small import DRAWN, small_config
+from small import small_config
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.by_transformers import read as by_transformers
-from memcalc.files.readers import read
+from memcalc.files.readers import READERS, read
 from memcalc.ledger.model import cache_growth
 from memcalc.serving import serve
 
@@ -48,8 +49,12 @@ M3 = {  # sizes of BAAI/bge-m3's config.json, MIT
 MODERN = {"model_type": "modernbert", "hidden_size": 768, "num_hidden_layers": 22, "vocab_size": 50368}
 
 
+# no type of transformers', a tower of another library, fields that classes do not know or turn into lists
+NOT_BUILT = ("kimi_k2", "deepseek_ref", "gemma3n", "gemma3n_text", "smolvlm")
+
+
 @pytest.mark.sampled
-@pytest.mark.parametrize("kind", [kind for kind in DRAWN if kind != "kimi_k2"])
+@pytest.mark.parametrize("kind", [kind for kind in READERS if kind not in NOT_BUILT])
 def test_the_same_as_a_reader(kind):
     """Parameters, those that a token uses, the tower's, buffers; the cache, or why it is not known."""
     fields = small_config(kind, 1)
@@ -153,3 +158,24 @@ def test_a_reader_comes_first():
     served = serve("Qwen/Qwen3-0.6B", context=64, via="transformers")
     assert served.model.via == ""
     assert "--via transformers is not needed: a reader knows qwen3" in served.defaults
+
+
+def test_experts_that_files_call_otherwise_are_experts():
+    """Step-3.7's class calls them experts and its files do not: a token uses 8 of 288."""
+    fields = {"model_type": "step3p7", "text_config": {"hidden_size": 4096, "num_hidden_layers": 45}}
+    found = by_transformers(fields, "step")
+    assert found.active_parameters == read(fields).active_parameters < found.parameters
+
+
+def test_experts_that_are_not_found_are_no_answer(monkeypatch):
+    """The whole would count as used by each token."""
+    monkeypatch.setattr("memcalc.files.by_transformers.STACKED", re.compile("never"))
+    monkeypatch.setattr("memcalc.files.by_transformers.EXPERTS", ())
+    with pytest.raises(BadInputError, match=r"num_experts_per_tok: expected .* numbers of experts"):
+        by_transformers(small_config("gpt_oss", 1), "small")
+
+
+def test_a_tower_that_is_not_found_is_no_answer(monkeypatch):
+    monkeypatch.setattr("memcalc.files.by_transformers.SEES", re.compile("never"))
+    with pytest.raises(BadInputError, match="parameters beside its text model"):
+        by_transformers(small_config("idefics3", 1), "small")

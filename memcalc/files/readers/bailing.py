@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, moe, stack
 from memcalc.files.readers.kimi_linear import latent_of
 from memcalc.ledger.parts import KimiDelta, Linear
@@ -46,6 +47,45 @@ class BailingDelta(KimiDelta):
         yield Tensor("A_log", (self.linear_key_heads,), "bias", shard_axis=0)
 
 
+# what the published files say of parts that their weights have, or have not
+AS_PUBLISHED: tuple[tuple[str, object], ...] = (
+    ("gated_attention_proj_granularity_type", "head_wise"),
+    ("group_norm_size", 1),
+    ("moe_router_enable_expert_bias", True),
+    ("no_kda_lora", True),
+    ("use_qk_norm", True),
+)
+NOT_SHAPES = ("expert_swiglu_limit_list", "linear_silu", "mtp_use_kda", "share_expert_swiglu_limit_list")
+
+
+def check_published(config: Config) -> None:
+    """Refuse what the published files do not say, and queries of which class and weights differ.
+
+    Ling-3.0-tiny has queries of low rank, and so has vLLM; the class of transformers passes `q_lora_rank`
+    over and would leave them without weights. Source: vllm-project/vllm, bailing_moe_v3.py, and NVIDIA-NeMo's
+    Megatron-Bridge, bailing_moe3_bridge.py, whose tests have the config; 2026-11.
+
+    Raises
+    ------
+    BadInputError
+        So.
+
+    """
+    for field, value in AS_PUBLISHED:
+        config.restates(field, value)
+    for field in NOT_SHAPES:
+        config.has(field)
+    width, heads = config.size("moe_intermediate_size"), config.size("num_attention_heads")
+    config.restates("moe_shared_expert_intermediate_size", width)
+    config.restates("num_kv_heads_for_linear_attn", 0, heads)
+    config.restates("rotary_dim", config.size("qk_rope_head_dim"))
+    named = config.fields.get("architectures")
+    if config.has("q_lora_rank") and named == ["BailingHybridForCausalLM"]:
+        expected, rank = "null, as its class has no queries of low rank", config.value("q_lora_rank")
+        remedy = "published weights are BailingMoeV3ForCausalLM's: correct architectures"
+        raise BadInputError("q_lora_rank", expected, rank, remedy)
+
+
 def bailing_hybrid(config: Config, name: str) -> Model:
     """Read Ling 3: every `layer_group_size`-th layer attends, or as it lists."""
     depth, width = config.size("num_hidden_layers"), config.size("hidden_size")
@@ -62,6 +102,7 @@ def bailing_hybrid(config: Config, name: str) -> Model:
             ("conv_kernel_dim", "short_conv_kernel_size"),
         )
     )
+    check_published(config)
     delta = BailingDelta(width, own, own, size, size, kernel)
     latent, gate = latent_of(config), Linear(config.size("num_attention_heads"), width, cut=True)
     shared = config.size("n_shared_experts") * config.size("moe_intermediate_size")

@@ -31,11 +31,12 @@ def llama(config: Config, name: str) -> Model:
 def llama_like(config: Config, name: str) -> Model:
     """Read a decoder of Llama's kind: attention and gated feed-forward part, biases where its switches say.
 
-    `attention_bias` is on q, k, v and, if `attention_out_bias` says nothing else, on o; `mlp_bias` on gate,
-    up and down. A switch that the class does not declare is off.
+    `attention_bias` is on q, k, v and o; `mlp_bias` on gate, up and down. `attention_out_bias` is a field of
+    code that lies beside some weights: the class of transformers passes it over.
     """
     biased = config.flag("attention_bias")
-    out = config.flag("attention_out_bias") if config.has("attention_out_bias") else biased
+    apart = config.has("attention_out_bias") and bool(config.fields.get("auto_map"))
+    out = config.flag("attention_out_bias") if apart else biased
     attention = gqa(config, qkv_bias=biased, out_bias=out)
     layer = decoder_layer(attention, dense_mlp(config, bias=config.flag("mlp_bias")), attention.width)
     return decoder(config, name, [layer] * config.size("num_hidden_layers"))

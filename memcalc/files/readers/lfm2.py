@@ -88,7 +88,6 @@ def lfm2_moe(config: Config, name: str) -> Model:
 
 def layers(config: Config, kinds: Sequence[str], mlps: Sequence[Part]) -> list[Layer]:
     """Return the layers, each with its feed-forward part."""
-    config.restates("tie_embedding", config.flag("tie_word_embeddings"))
     width = config.size("hidden_size")
     heads = config.size("num_attention_heads")
     own = {
@@ -121,14 +120,15 @@ def inner_width(config: Config) -> int:
         The factor is no number above 0, or nothing is left of the width.
 
     """
-    config.has("intermediate_size")
-    inner = config.optional("block_ff_dim") or config.size("intermediate_size")
+    inner = config.size("intermediate_size")
     factor = config.value("block_ffn_dim_multiplier")
     config.has("block_multiple_of")
     if not config.flag("block_auto_adjust_ff_dim"):
         return inner
     if inner == 1:
-        raise BadInputError("block_ff_dim", "at least 2: two thirds are built", inner, "correct config.json")
+        raise BadInputError(
+            "intermediate_size", "at least 2: two thirds are built", inner, "correct config.json"
+        )
     inner = 2 * inner // 3
     if factor is None:
         return inner

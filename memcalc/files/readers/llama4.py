@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import decoder, decoder_layer, head_counts, moe, stack
-from memcalc.files.readers.vision import Values, hidden_size_of, nested_text_model, vision_tower
+from memcalc.files.readers.vision import (
+    Values,
+    hidden_size_of,
+    nested_text_model,
+    tower_of_class,
+    vision_tower,
+)
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import GQA, MLP, Linear, MoE, PositionTable
 
@@ -93,14 +99,12 @@ def experts(config: Config, depth: int) -> tuple[bool, ...]:
 
 
 def llama4(config: Config, name: str) -> Model:
-    """Read Llama 4: the text model, and its vision tower.
-
-    The class gives a config without a tower one whose parts do not fit together: the text model is answered
-    alone then, and the answer says so.
-    """
+    """Read Llama 4: the text model, and its vision tower, the class's default one where none is stated."""
     text = nested_text_model(config, name, "llama4_text", tied_inside=True)
     if not config.has("vision_config"):
-        return replace(text, not_read=(*text.not_read, "no vision_config: a tower is not counted"))
+        text, made = tower_of_class(config, text)
+        if not made:
+            return text
     return replace(text, vision=tower(config, hidden_size_of(text)))
 
 

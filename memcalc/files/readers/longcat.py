@@ -59,7 +59,9 @@ def longcat_flash(config: Config, name: str) -> Model:
     for field in ("mla_scale_q_lora", "mla_scale_kv_lora"):
         config.has(field)  # the class scales both latents, and its factors are no weights
     config.restates("qk_head_dim", nope + rope)
-    config.restates("num_hidden_layers", depth, 2 * depth)  # attentions, each of which has a cache
+    # attentions, each of which has a cache; with the layers' number the class would halve it
+    published = (depth,) if config.fields.get("auto_map") else ()
+    config.restates("num_hidden_layers", 2 * depth, *published)
     attention = MLA(
         width,
         heads,

@@ -546,7 +546,10 @@ DECODERS: dict[str, Decoder] = {
     ),
     "mellum": Decoder(qk_norm=True, windows=where_listed, mixture=mellum, dense=mellum_dense),
     "olmoe": Decoder(
-        qk_norm=True, whole_norm=True, mixture=partial(moe, experts="num_experts", width="intermediate_size")
+        qk_norm=True,
+        whole_norm=True,
+        mixture=partial(moe, experts="num_experts", width="intermediate_size"),
+        check=check_heads_fill,  # its norms are as wide as the stream
     ),
     "flex_olmo": Decoder(
         AFTER,

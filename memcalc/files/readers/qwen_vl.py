@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, gqa, moe, stack
-from memcalc.files.readers.vision import hidden_size_of, nested_text_model, vision_tower
+from memcalc.files.readers.vision import hidden_size_of, nested_text_model, tower_of_class, vision_tower
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import Linear, Norm, PositionTable
 
@@ -43,23 +43,26 @@ def qwen3_vl_moe_text(config: Config, name: str) -> Model:
 def qwen3_vl(config: Config, name: str) -> Model:
     """Read a text model and its vision tower; the type of the text model's config has a word more.
 
-    The class gives a config without a tower one whose outputs are 3,584 wide, whatever the text model's
-    width: no such model runs, so that the text model is answered alone, and the answer says so.
+    The class gives a config without a tower its default one, whose outputs are 3,584 wide, whatever the text
+    model's width.
     """
     kind = str(config.fields["model_type"])
     text = nested_text_model(config, name, f"{kind}_text")
-    if not config.has("vision_config"):
-        return replace(text, not_read=(*text.not_read, "no vision_config: a tower is not counted"))
-    return replace(text, vision=tower(config, kind, hidden_size_of(text)))
+    if config.has("vision_config"):
+        return replace(text, vision=tower(config, kind, hidden_size_of(text)))
+    text, made = tower_of_class(config, text)
+    return replace(text, vision=tower(config, kind, None)) if made else text
 
 
-def tower(config: Config, kind: str, text_width: int) -> tuple[Layer, ...]:
+def tower(config: Config, kind: str, text_width: int | None) -> tuple[Layer, ...]:
     """Read the tower: patches in space and time, and a merger of neighbours at the end.
 
     Qwen3-VL merges after some layers, too, and adds what comes out to the first layers of the text model.
+    Outputs have the text model's width, or without one that of the class.
     """
     vision = config.nested("vision_config", config_class(f"{kind}_vision"))
     vision.restates("model_type", kind, f"{kind}_vision")
+    text_width = text_width or vision.size("out_hidden_size")
     if vision.size("out_hidden_size") != text_width:
         expected, given = f"{text_width}, the text model's hidden_size", vision.size("out_hidden_size")
         raise BadInputError("out_hidden_size", expected, given, "correct one of the two")

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model, Named
     from memcalc.ledger.tensor import Axis
 
-__all__ = ["Kernel", "Patches", "Values", "hidden_size_of", "nested_text_model", "vision_tower"]
+__all__ = [
+    "Kernel",
+    "Patches",
+    "Values",
+    "hidden_size_of",
+    "nested_text_model",
+    "tower_of_class",
+    "vision_tower",
+]
 
 
 OF_THE_WHOLE = ("architectures", "auto_map")
@@ -161,6 +169,19 @@ def hidden_size_of(text: Model) -> int:
     """Return the width of the text model's stream, into which a tower is projected."""
     embedding = dict(text.outside)["model.embed_tokens"]
     return embedding.width  # type: ignore[attr-defined]
+
+
+def tower_of_class(config: Config, text: Model) -> tuple[Model, bool]:
+    """Return a text model whose config states no tower, and whether its class makes its default one.
+
+    The class for text alone does not. Either way the answer says so.
+    """
+    stated = config.fields.get("architectures")
+    if isinstance(stated, list) and stated and str(stated[0]).endswith("ForCausalLM"):
+        return replace(text, not_read=(*text.not_read, "no vision_config: a tower is not counted")), False
+    config.stated["vision_config"] = {}
+    named = (*text.class_defaults, "vision_config: no tower is stated, and its class makes one")
+    return replace(text, class_defaults=named), True
 
 
 def vision_tower(

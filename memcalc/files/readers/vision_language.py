@@ -160,7 +160,7 @@ class VisionLanguage(NamedTuple):
     where a file says nothing; with `others` the class takes text models of every type. `join` is what stands
     between tower and text model, by config, tower and the text model's width. `flat` types have files that
     state the text model's fields outside. With `tied_by_either` a text model that says so is tied, too, with
-    `tied_inside` only one that does; `tied` is another name of the field, and `tied_as_stated` types have
+    `tied_inside` only one that does; `tied_as_stated` types have
     files that contradict the default of their class, so that there is none. `audio` reads an audio tower.
     `harmless` are fields that change no memory, `aside` those of the text model.
     """
@@ -173,7 +173,6 @@ class VisionLanguage(NamedTuple):
     tied_by_either: bool = False
     tied_inside: bool = False
     tied_as_stated: bool = False
-    tied: str = ""
     audio: Callable[[Config], tuple[Layer, ...]] | None = None
     harmless: tuple[str, ...] = ()
     aside: tuple[str, ...] = ()
@@ -236,12 +235,7 @@ MODELS: dict[str, VisionLanguage] = {
     ),
     "cohere2_vision": VisionLanguage(("cohere2",), ("siglip_vision_model",), join=halved, others=True),
     "lfm2_vl": VisionLanguage(
-        ("lfm2",),
-        ("siglip2_vision_model",),
-        join=lfm2,
-        others=True,
-        tied="tie_embedding",
-        harmless=(*LAYERS, *LFM2),
+        ("lfm2",), ("siglip2_vision_model",), join=lfm2, others=True, harmless=(*LAYERS, *LFM2)
     ),
     "aria": VisionLanguage(("aria_text",), ("idefics3_vision",), join=queries, harmless=LAYERS),
     "kimi_vl": VisionLanguage(("deepseek_v3",), ("moonvit",), join=kimi, tied_inside=True),
@@ -274,8 +268,6 @@ def vision_language(config: Config, name: str) -> Model:
     words = MODELS[str(config.fields["model_type"])]
     for field in words.harmless:
         config.has(field)
-    if words.tied and config.has(words.tied):
-        config.stated["tie_word_embeddings"] = config.flag(words.tied)
     if words.tied_as_stated and config.stated.get("tie_word_embeddings") is None:
         remedy = "add it: the files of this type do not all do what its class does where nothing is said"
         raise BadInputError("tie_word_embeddings", "true or false", None, remedy)

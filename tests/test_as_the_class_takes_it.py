@@ -1,0 +1,109 @@
+"""Fields that a class takes under an older name, passes over, or builds something else from than it seems."""
+
+from __future__ import annotations
+
+import pytest
+
+from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
+from memcalc.files.readers import read
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 100,
+}
+# inclusionAI/Ling-3.0-tiny, as the tests of NVIDIA-NeMo's Megatron-Bridge have it, 2026-11
+LING = {
+    "model_type": "bailing_hybrid",
+    "architectures": ["BailingMoeV3ForCausalLM"],
+    "hidden_size": 1536,
+    "intermediate_size": 4608,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "head_dim": 128,
+    "vocab_size": 157184,
+    "layer_group_size": 4,
+    "short_conv_kernel_size": 4,
+    "no_kda_lora": True,
+    "use_kda_lora": False,
+    "linear_silu": True,
+    "use_qk_norm": True,
+    "rotary_dim": 64,
+    "gated_attention_proj_granularity_type": "head_wise",
+    "qk_head_dim": 192,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "q_lora_rank": 256,
+    "kv_lora_rank": 512,
+    "first_k_dense_replace": 1,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_shared_experts": 1,
+    "moe_intermediate_size": 512,
+    "moe_shared_expert_intermediate_size": 512,
+    "moe_router_enable_expert_bias": True,
+    "num_nextn_predict_layers": 0,
+    "num_kv_heads_for_linear_attn": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "value"),
+    [
+        ("mamba_n_groups", "n_groups", 4),
+        ("mamba_d_conv", "conv_kernel", 2),
+        ("mamba_conv_bias", "use_conv_bias", False),
+    ],
+)
+def test_nemotron_h_takes_older_names_first(older, newer, value):
+    """As its class does, which puts them over what the newer names say."""
+    fields = record("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16").fields
+    assert newer in fields
+    expected = read({**fields, newer: value})
+    assert read({**fields, older: value}).layers == expected.layers != read(fields).layers
+
+
+def test_lfm2_takes_older_names_first():
+    fields = {**LLAMA, "model_type": "lfm2", "num_key_value_heads": 4, "block_multiple_of": 32}
+    assert read({**fields, "block_ff_dim": 160}) == read({**fields, "intermediate_size": 160})
+    assert not read({**fields, "tie_embedding": False, "tie_word_embeddings": True}).tied
+
+
+def test_the_class_of_llama_passes_a_bias_of_its_own_over():
+    """Code that lies beside some weights has it, and `auto_map` names such code."""
+    beside = {"auto_map": {"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"}}
+    stated = {**LLAMA, "attention_out_bias": True}
+    assert read(stated).parameters == read(LLAMA).parameters
+    assert read({**stated, **beside}).parameters == read(LLAMA).parameters + 2 * 64
+
+
+def test_norms_of_olmoe_are_as_wide_as_the_stream():
+    fields = {**LLAMA, "model_type": "olmoe"}
+    with pytest.raises(BadInputError, match="head_dim: expected hidden_size / num_attention_heads"):
+        read({**fields, "head_dim": 24})
+    assert read({**fields, "head_dim": 16}) == read(fields)
+
+
+def test_queries_of_ling_3_tiny_have_a_low_rank():
+    """As its weights, vLLM and Megatron-Bridge have them; the class of transformers has none."""
+    names = {one.name for one in read(LING).weights()}
+    assert any(name.endswith("q_a_proj.weight") for name in names)
+    heads, layers = 16 * 192, 6
+    plain = layers * (1536 * heads - (1536 * 256 + 256 + 256 * heads))
+    assert read({**LING, "q_lora_rank": None}).parameters - read(LING).parameters == plain
+    with pytest.raises(BadInputError, match="q_lora_rank: expected null"):
+        read({**LING, "architectures": ["BailingHybridForCausalLM"]})
+
+
+def test_layers_of_longcat_hold_two_attentions():
+    """With the number of layers as `num_hidden_layers` the class would build half of them."""
+    fields = {"model_type": "longcat_flash", "num_layers": 4}
+    assert read({**fields, "num_hidden_layers": 8}) == read(fields)
+    with pytest.raises(BadInputError, match="num_hidden_layers: expected 8, given 4"):
+        read({**fields, "num_hidden_layers": 4})
