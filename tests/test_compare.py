@@ -130,6 +130,7 @@ def test_serving_and_training_are_told_apart(ask):
         (f"{SERVE} -- {QWEN}", "plan 2: plan: expected a command first"),
         (f"{SERVE} -- model {QWEN}", "plan 2: expected a plan of serve or train"),
         (f"{SERVE} -- --json", "plan 2: "),
+        (f"model {QWEN} -- model {SMALL} --engine vllm", "plan 2: --engine"),
         (f"{SERVE} -- which {QWEN} --context 8k", "plan 2: plan: expected a command first"),
         (f"{SERVE} -- {TRAIN} --micro-batch 0", "plan 2: --micro-batch"),
     ],

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memcalc.cli.parser import Parser
+    from memcalc.files.source import Source
+    from memcalc.ledger.model import Model
     from memcalc.show.comparison import Comparison, Side
 
 __all__ = ["COMMAND", "fields"]
@@ -75,10 +77,23 @@ def answer_of(number: int, words: list[str]) -> tuple[int, object]:
         plan = read("compare", words)
         status, found = answered(plan)
         if plan.kind == "model":
-            found = found.model
+            found = model_of(found, plan.given.engine)
     except MemcalcError as error:
         raise MemcalcError(f"plan {number}: {error}") from None
     return status, found
+
+
+def model_of(found: Source, engine: str | None) -> Model:
+    """Return a model: its cache is compared as the architecture needs it.
+
+    Raises:
+        BadInputError: an engine's cache is asked for.
+
+    """
+    if engine is not None:
+        remedy = "compare plans of `serve`, which have an engine's cache"
+        raise BadInputError("--engine", "none: models are compared by their architecture", engine, remedy)
+    return found.model
 
 
 def fields(found: Comparison) -> dict[str, object]:

@@ -117,8 +117,6 @@ class Derivation:
         What was asked, in a line.
     defaults : tuple of str
         What was chosen where an option was left open.
-    numbers : dict of str to int
-        The quantities of the formulas by their names in the vocabulary; ``width_2`` is a second width.
     sections : tuple of Section
         The steps, and what they add up to.
     conclusion : tuple of str
@@ -147,7 +145,7 @@ class Derivation:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The quantities that its formulas name, in the vocabulary's order."""
+        """The quantities of its formulas by their names in the vocabulary; ``width_2`` is a second width."""
         found: dict[str, int] = {}
         for section in self.sections:
             for step in section.steps:

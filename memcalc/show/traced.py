@@ -77,7 +77,7 @@ class Expression:
     >>> made = 2 * names("kv_heads", 8) * names("head_dim", 128)
     >>> said = expression_of(made)
     >>> said.text("name"), said.text("number"), said.value, said.latex()
-    ('2 × kv_heads × head_dim', '2 × 8 × 128', 2048, '2 \\, k \\, d')
+    ('2 × kv_heads × head_dim', '2 × 8 × 128', 2048, '2 k d')
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -182,7 +182,7 @@ PLAIN = {
 }
 IN_LATEX = r"\left({}\right)".format
 LATEX = {
-    "name": Style(latex_letter, latex_number, r" \, ", " - ", IN_LATEX, latex_quotient),
+    "name": Style(latex_letter, latex_number, " ", " - ", IN_LATEX, latex_quotient),
     "number": Style(
         lambda one: latex_number(one.value), latex_number, r" \cdot ", " - ", IN_LATEX, latex_quotient
     ),
