@@ -138,7 +138,7 @@ def side_fields(side: Side) -> dict[str, object]:
     return {
         "command": side.kind,
         "model": side.model,
-        "title": side.explanation.title,
+        "title": side.title,
         "defaults": list(side.explanation.defaults),
         "components": side.rows,
         "at": side.moment or None,

@@ -493,7 +493,9 @@ def answer_of_explain() -> Schema:
         "facts": many("how the plan was understood, and what was assumed", {"type": "string"}),
         "symbols": many("the quantities of the formulas", closed("a symbol", symbol)),
         "sections": many("the derivation", closed("a section", section)),
-        "conclusion": many("the verdict; empty without a machine", {"type": "string"}),
+        "conclusion": many(
+            "what follows: the verdict, the largest load, what is not counted", {"type": "string"}
+        ),
         "answer": number("the bytes of the fullest device; of a model its parameters"),
         "answer_text": text("the answer as the last line of the text"),
     }

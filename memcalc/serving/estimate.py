@@ -202,7 +202,7 @@ class ServingEstimate(Shown):
             model=self.model.name,
             defaults=self.defaults,
             facts=card.facts,
-            conclusion=() if self.verdict is None else (conclusion(self),),
+            conclusion=card.notes,
             answer=self.device.total_bytes,
             said="the fullest device holds {} bytes",
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from memcalc.show.explanation import Explanation
     from memcalc.show.steps import Step
 
-__all__ = ["Comparison", "Difference", "Side", "compare"]
+__all__ = ["Comparison", "Contrast", "Side", "compare"]
 
 LINES_NAMED = 3  # of those that only one plan has
 NO_LIMIT = 2**40  # a search that ends here found none
@@ -37,11 +37,13 @@ class Side(NamedTuple):
     """
 
     kind: str
+    title: str
     explanation: Explanation
     model: str
     options: dict[str, object]
     asked: frozenset[str]
     rows: dict[str, int]
+    pool: str
     moment: str
     total: int
     low: int | None
@@ -60,13 +62,13 @@ class Side(NamedTuple):
         return [
             step
             for section in self.explanation.sections
-            if section.pool and (section.pool == "host") == host
+            if section.pool and section.pool == ("host" if host else self.pool)
             for step in section.steps
             if step.component == name and (not step.moments or self.moment in step.moments or host)
         ]
 
 
-class Difference(NamedTuple):
+class Contrast(NamedTuple):
     """A component of all plans: its bytes in each, and why those of each differ from the first plan's."""
 
     name: str
@@ -97,11 +99,11 @@ class Comparison:
         return {name: of_each for name, of_each in values.items() if len(said[name]) > 1}
 
     @property
-    def differences(self) -> tuple[Difference, ...]:
+    def differences(self) -> tuple[Contrast, ...]:
         """Every component of a plan, with the causes of what differs."""
         names = sorted(dict.fromkeys(name for side in self.sides for name in side.rows), key=place)
         return tuple(
-            Difference(
+            Contrast(
                 name,
                 tuple(int(side.rows.get(name, 0)) for side in self.sides),
                 tuple(tuple(causes(name, self.sides[0], side)) for side in self.sides),
@@ -132,7 +134,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         """Return the plans and the answer: all of it is long."""
-        titles = [f"{number}  {one.explanation.title}" for number, one in enumerate(self.sides, 1)]
+        titles = [f"{number}  {one.title}" for number, one in enumerate(self.sides, 1)]
         return "\n".join(map(escaped, [*titles, f"  {self.last_line}"]))
 
     def _repr_html_(self) -> str:
@@ -211,11 +213,13 @@ def side_of(answer: Any) -> Side:
         rows |= {f"{HOST}{name}": int(size) for name, size in host.components.items()}
     return Side(
         kind=said.kind,
+        title=said.title if said.kind == "serve" else f"{said.title}; {said.facts[0]}",
         explanation=said,
         model=said.model,
         options=flat(answer.settings),
         asked=frozenset(answer.plan.options.asked),
         rows=rows,
+        pool=device.name,
         moment=device.fullest,
         total=int(device.total_bytes),
         low=int(device.low_bytes),
@@ -239,11 +243,13 @@ def side_of_model(model: Model, said: Explanation) -> Side:
     }
     return Side(
         kind="model",
+        title=said.title,
         explanation=said,
         model=model.name,
         options={"model type": model.model_type, "tied": model.tied, **said.numbers},
         asked=frozenset(),
         rows=rows,
+        pool="",
         moment="",
         total=model.parameters,
         low=None,
@@ -385,7 +391,7 @@ def derived(name: str, steps: Iterable[Step]) -> bool:
 def lines(found: Comparison) -> Iterator[str]:
     """Yield the lines of a comparison."""
     sides = found.sides
-    yield from (f"{number}  {side.kind} {side.explanation.title}" for number, side in enumerate(sides, 1))
+    yield from (f"{number}  {side.kind} {side.title}" for number, side in enumerate(sides, 1))
     yield ""
     yield from table(found)
     yield ""
@@ -494,7 +500,7 @@ def page(found: Comparison) -> str:
 
     head, *rows = cells(found)
     numbers = tuple(range(1, len(head)))
-    titles = listed(f"{number}  {one.explanation.title}" for number, one in enumerate(found.sides, 1))
+    titles = listed(f"{number}  {one.title}" for number, one in enumerate(found.sides, 1))
     shown = rows_of(
         [tuple(map(escape, row)) for row in rows], header=tuple(map(escape, head)), numbers=numbers
     )

@@ -120,7 +120,7 @@ class Derivation:
     sections : tuple of Section
         The steps, and what they add up to.
     conclusion : tuple of str
-        What follows: the verdict.
+        What follows: the verdict, the largest load, what is not counted.
     answer : int
         The number that was asked for, and that stands in the last line.
 

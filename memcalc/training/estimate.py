@@ -328,7 +328,6 @@ def explained(step: TrainingEstimate) -> Explanation:
     sections = [*tensor_sections(plan, tensors), pool_section(heading, stage.device, traced.device)]
     if stage.host is not None:
         sections.append(pool_section("one rank's part of the host's memory", stage.host, traced.host))
-    verdict = step.verdict
     at, allocated = stage.device.fullest, step.allocated_bytes
     return Explanation(
         "train",
@@ -336,8 +335,8 @@ def explained(step: TrainingEstimate) -> Explanation:
         sections,
         model=step.model.name,
         defaults=step.plan.defaults,
-        facts=(*card.facts, *step.assumed),
-        conclusion=() if verdict is None else (in_words(verdict, step.cause),),
+        facts=card.facts,
+        conclusion=card.notes,
         answer=stage.device.total_bytes,
         said=f"the allocator holds {allocated:,} bytes at {at}, and the fullest device {{}} bytes in all",
     )
