@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from jsonschema import Draft202012Validator
 
 import memcalc
 from memcalc.__main__ import main
+from memcalc.cli.schema import schema
 from memcalc.errors import MemcalcError
 from memcalc.evidence.inference import CHECKS, observation
 from memcalc.evidence.logs.plan import plan_of
@@ -342,6 +344,23 @@ def test_rows_of_the_record_are_refused_until_filled_in(tmp_path, capsys):
     assert (
         entry(observation, row | known | {"source": "https://example.org"}, CHECKS).value_bytes == 16396037652
     )
+
+
+@pytest.mark.parametrize("more", [[], ["--record"]])
+def test_answers_keep_to_the_schema(more, tmp_path, capsys):
+    """Of every public log in one, and of a plan that was compared."""
+    path = tmp_path / "server.log"
+    every = "\n".join(line for log in LOGS for line in log["log"])
+    for text in (every, SERVED, LLAMA, "nothing\n"):
+        path.write_text(text, encoding="utf-8")
+        assert main(["check", str(path), "--json", *more]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert list(Draft202012Validator(schema("check")).iter_errors(answer)) == []
+        assert ("record" in answer) is bool(more)
+
+
+def test_a_log_without_a_figure_says_so():
+    assert "no figure of memory was found" in str(memcalc.check("nothing\nat all\n"))
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,10 @@ def in_words(checked: Checked) -> str:
         is_count = quantity in COUNTS
         said = "" if ledger is None else shown(cast("float", ledger), is_count=is_count)
         cells.append((str(quantity), str(scope), told, said, str(why)))
-    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    if len(cells) == 1:
+        rows.append("  no figure of memory was found")
+        cells = []
+    widths = [max((len(row[column]) for row in cells), default=0) for column in range(4)]
     rows += [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
         for row in cells
