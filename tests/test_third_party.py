@@ -29,7 +29,11 @@ def test_the_license_of_every_model_is_named_or_said_not_to_be_established(notic
     assert "https://" in where or "not established" in license_of_it
 
 
-def test_versions_of_what_the_pages_carry_are_the_pinned_ones(notice, pins):
+def test_versions_of_what_the_pages_carry_are_the_pinned_ones(root, notice, pins):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "tools")
+        import pyodide
+    pins = pins | {pyodide.PACKAGE: pyodide.VERSION}
     rows = notice.partition("## What the built pages carry")[2].partition("\n## ")[0].splitlines()
     named = [re.match(r"\| (?:.*, in )?([\w-]+) ([\d.]+) \|", row) for row in rows]
     found = {one[1].lower(): one[2] for one in named if one}
@@ -58,6 +62,9 @@ def test_the_site_carries_the_licenses_of_what_it_carries(root):
     assert "9. Accepting Warranty" in texts["mathjax-apache-2.0.txt"]
     assert "PERMISSION & CONDITIONS" in texts["fonts-ofl-1.1.txt"]
     assert texts["fonts-ofl-1.1.txt"].rstrip().endswith("OTHER DEALINGS IN THE FONT SOFTWARE.")
+    assert "Incompatible With Secondary Licenses" in texts["pyodide-mpl-2.0.txt"]
+    assert "PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2" in texts["cpython-psf.txt"]
+    assert texts["emscripten-mit.txt"].startswith("Permission is hereby granted, free of charge")
 
 
 def test_the_page_of_sources_has_all_that_pages_link_to(root):

@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING
 
 import generate
 import lighten
+import pyodide
+import security
 import weigh
+import worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +74,11 @@ def alone() -> Iterator[None]:
 
 def build() -> int:
     """Build; the exit status of Jupyter Book."""
+    try:
+        pyodide.fetched()
+    except pyodide.NotFetchedError as error:  # before anything is removed
+        print(f"missing: {error}", file=sys.stderr)
+        return 1
     for leftover in (UNFINISHED, GENERATED):
         shutil.rmtree(leftover, ignore_errors=True)
     generate.write(generate.BUILT, GENERATED)
@@ -81,6 +89,7 @@ def build() -> int:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as pages:
         generate.write(generate.SERVED, GENERATED / "served")  # meanwhile
+        worker.write(GENERATED / "served" / "ask")
         said = "".join(pages.communicate())
     if pages.returncode:
         print(said, file=sys.stderr)
@@ -88,6 +97,7 @@ def build() -> int:
     whole = UNFINISHED / "_build" / "html"
     shutil.copytree(GENERATED / "served", whole / "_static", dirs_exist_ok=True)
     lighten.lighten(whole)
+    security.protect(whole)
     STAMP.unlink(missing_ok=True)
     shutil.rmtree(HOME.parent, ignore_errors=True)
     whole.rename(HOME.parent)

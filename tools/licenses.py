@@ -16,10 +16,13 @@ PACKAGES = (
     *("sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "sphinx-copybutton", "sphinx-design"),
     *("sphinx-togglebutton", "sphinx-exercise", "myst-nb", "pygments"),
 )
-# MathJax and the fonts come without the text of their licenses; packages under the same ones have it.
+# These come without the text of their licenses; packages under the same ones have it.
 BORROWED = {
     "mathjax-apache-2.0": ("requests", "Apache License", None),
     "fonts-ofl-1.1": ("fonttools", "SIL OPEN FONT LICENSE Version", "====="),
+    "pyodide-mpl-2.0": ("hypothesis", "Mozilla Public License Version 2.0", None),
+    "cpython-psf": ("typing-extensions", "A. HISTORY OF THE SOFTWARE", None),
+    "emscripten-mit": ("attrs", "Permission is hereby granted", None),
 }
 
 

@@ -52,9 +52,11 @@ def report(site: Path = SITE) -> str:
     """Return the site's total and its heaviest pages, in words."""
     files = [path for path in site.rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
+    asked = sum(path.stat().st_size for path in files if path.parent == site / "_static" / "ask")
     heaviest = [f"{name} {size // 1000:,} kB" for name, size in list(pages(site).items())[:HEAVIEST]]
     return (
-        f"   site: {total / 1e6:.1f} MB in {len(files)} files; heaviest pages, gzipped: {', '.join(heaviest)}"
+        f"   site: {total / 1e6:.1f} MB in {len(files)} files, {asked / 1e6:.1f} MB of it are Python and "
+        f"memcalc, for pages that are asked; heaviest pages, gzipped: {', '.join(heaviest)}"
     )
 
 
