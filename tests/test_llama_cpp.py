@@ -63,7 +63,8 @@ def counted(model, rule):
     types = {}
     for part, item in model.outside:
         for tensor in item.weights():
-            types[part] = rule(tensor._replace(name=f"{part}.{tensor.name}")).id, 1
+            name = f"{part}.{tensor.name}"
+            types[gguf_name(model, name)] = rule(tensor._replace(name=name)).id, 1
     for number, layer in enumerate(model.groups):
         for tensor in layer.weights():
             types[number, gguf_name(model, f"model.layers.0.{tensor.name}")] = rule(tensor).id, layer.times

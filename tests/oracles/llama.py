@@ -198,7 +198,11 @@ RECORDED = (
     "zai-org/GLM-4.5-Air",
     "deepseek-ai/DeepSeek-V3.2",
     "zai-org/GLM-5",
+    "moonshotai/Kimi-Linear-48B-A3B-Instruct",
+    "tiiuae/falcon-40b",
 )
+# with three sequences the library aborts: it wants as many tokens of each in a pass
+EVEN = ("moonshotai/Kimi-Linear-48B-A3B-Instruct",)
 LONG = {"n_ctx": 32768}
 ASKED = (
     {"n_ctx": 4096},
@@ -247,7 +251,9 @@ def recorded(llama, folder, config_of, names):
         contexts = [
             {**options, **found}
             for options in ASKED
-            if (windowed or "swa_full" not in options) and (found := asked(llama, loaded, options))
+            if (windowed or "swa_full" not in options)
+            and not (name in EVEN and options.get("n_seq_max") == 3)
+            and (found := asked(llama, loaded, options))
         ]
         llama.free(loaded)
         models[name] = {"mixes": mixes, "contexts": contexts}
