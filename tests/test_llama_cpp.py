@@ -326,6 +326,26 @@ def test_a_nested_text_model_is_written_as_its_own_type(kind):
     assert types_of(outer, "Q4_K_M") == types_of(text, "Q4_K_M")
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("apertus", {"tie_word_embeddings": True}, "tie_word_embeddings: .*without the output's matrix"),
+        ("mellum", {"mlp_layer_types": ["dense", "sparse"]}, "mlp.gate_proj.weight"),
+        ("falcon", {"bias": True}, "self_attn.q_proj.bias"),
+        ("gemma3n_text", {"num_kv_shared_layers": 5}, "in the first 20 layers"),
+        ("minimax", {"layer_types": None}, "states in all layers but every 8. one"),
+        ("minicpm3", {"q_lora_rank": None}, "self_attn.q_proj.weight"),
+        ("laguna", {"layer_types": ["sliding_attention"] * 5, "num_hidden_layers": 5}, "windows of laguna"),
+    ],
+)
+def test_what_its_loader_has_no_room_for_is_refused(kind, changes, says):
+    fields = gguf_small.small(kind, 1) | changes
+    if kind == "laguna":
+        fields |= {"mlp_layer_types": ["sparse"] * 5, "num_attention_heads_per_layer": None}
+    with pytest.raises(BadInputError, match=says):
+        types_of(read(fields), "Q4_K_M")
+
+
 def test_windows_that_llama_cpp_does_not_know_keep_everything():
     """Mistral's config states a window; its architecture there is Llama's, which has none."""
     states = growth_with(load_model("mistralai/Mistral-7B-v0.1"), "llama.cpp")

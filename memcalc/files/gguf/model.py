@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["gguf_model"]
 
 CHUNK = 8192  # tokens, of Llama 4
+# no file is loaded without the output's matrix, and the converter writes none where it is the embedding: as
+# the library itself answers, v0.5.0, 2026-11
+UNTIED = frozenset(
+    {
+        *("apertus", "baichuan", "dots1", "exaone-moe", "gpt-oss", "gptneox", "internlm2", "kimi-k3"),
+        *("kimi-linear", "mellum", "minimax-m2", "minimax-m3", "nemotron", "olmo2", "olmoe", "phi2"),
+        *("phimoe", "qwen", "qwen2moe", "stablelm"),
+    }
+)
 
 
 def gguf_model(model: Model, *, old: bool = False) -> Model:
@@ -129,7 +138,17 @@ def tabulates_decay(part: object) -> TypeIs[LightningAttention]:
 
 
 def check_layers(model: Model, known: Architecture, *, windowed: bool) -> None:
-    """Refuse windows and states elsewhere than llama.cpp's code has them, where no key of a file says it."""
+    """Refuse windows and states elsewhere than llama.cpp's code has them, where no key of a file says it.
+
+    Raises
+    ------
+    BadInputError
+        They are, or the embedding is the output where none of its files is loaded so.
+
+    """
+    if known.id in UNTIED and model.tied and not model.headless:
+        expected = f"false: llama.cpp loads no {known.id} without the output's matrix"
+        raise BadInputError("tie_word_embeddings", expected, True, "leave GGUF aside")  # noqa: FBT003
     if windowed and known.period is not None and model.windows:
         check_pattern(model, known.period, leads=known.leads)
     if known.carries is not None:
