@@ -85,7 +85,7 @@ REFUSED = {
     "vllm": (GROUPS, HEADS),
     "sglang": (GROUPS, HEADS, SHARED),
     "ktransformers": (GROUPS, HEADS, SHARED),
-    "vllm-ascend": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a state that keys of whole blocks"),
+    "vllm-ascend": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "keys of which whole blocks"),
     "mindie": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a model without recurrent states"),
     "llama.cpp": ("its names in GGUF are not known", "a method that llama.cpp's converter unpacks"),
 }

@@ -242,7 +242,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         ),
         "glm4_moe": Architecture("glm4moe", GLM4_MOE, predicts=True),
     },
-    remedy="its names in GGUF are not known, so no GGUF of it is counted; --engine transformers answers",
+    remedy="its names in GGUF are not known, so no GGUF of it is counted; name another --engine",
     offers=False,
 )
 
@@ -324,7 +324,7 @@ def translated(model_type: str, name: str) -> str:
     words = ARCHITECTURES[model_type].words
     fitting = [ours for ours in words if name.startswith(ours)]
     if not fitting:
-        expected, remedy = "a tensor with a name in GGUF", "--engine transformers answers"
+        expected, remedy = "a tensor with a name in GGUF", "name another --engine"
         raise BadInputError(f"model_type {model_type}", expected, name, remedy)
     ours = max(fitting, key=len)
     return words[ours] + name.removeprefix(ours)

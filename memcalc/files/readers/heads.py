@@ -21,6 +21,7 @@ __all__ = ["headless", "with_head_of"]
 
 LABELS = 2  # of transformers' PretrainedConfig, where a config says nothing
 NOT_BARE = ("For", "Head", "Reward", "PreTrained")  # words of classes that end in Model, and have a head
+WRITES = ("ForCausalLM", "ForConditionalGeneration", "LMHead")  # a class that says more behind it adds parts
 # classes for tokens whose head is called otherwise: transformers 5.23, models/*/modeling_*.py, 2026-11
 CLASSIFIER = tuple(
     f"{name}For" for name in ("BioGpt", "Bloom", "Falcon", "GPT2", "GPTBigCode", "GPTNeo", "GPTNeoX", "Mpt")
@@ -80,6 +81,8 @@ def with_head_of(model: Model, named: str, fields: Mapping[str, object]) -> Mode
         short = (one for one in HEADS if not one.startswith("Qwen2"))  # all of them leave no room to say more
         expected = f"a class whose end is known: ...{', ...'.join(('ForCausalLM', *short))}"
         remedy = "its head is not understood; name the class without it, ...Model, to count the rest"
+        if any(head in named for head in WRITES):  # Eagle's: what is added need not stand at the end
+            remedy = "what it adds is not known; its .safetensors or .gguf alone gives the weights"
         raise BadInputError("architectures", expected, named, remedy)
     bare = headless(model)
     width = dict(bare.outside)["model.embed_tokens"].width  # type: ignore[attr-defined]

@@ -150,8 +150,9 @@ class VLLMAscend(OnNPUs):
         state = max(sizes.convolution, sizes.recurrent)
         beside = sizes.convolution + sizes.recurrent - state
         if not sizes.keys or state % (BLOCK * sizes.keys):
-            expected = f"a state that keys of whole blocks of {BLOCK} tokens fill"
-            raise BadInputError("--engine vllm-ascend", expected, f"{state} B", "choose another --tp")
+            expected = f"keys of which whole blocks of {BLOCK} tokens are as large as a state of {state:,} B"
+            given = f"keys of {sizes.keys:,} B a token" if sizes.keys else "no keys"
+            raise BadInputError("--engine vllm-ascend", expected, given, "--engine transformers answers")
         found = max(block, state // sizes.keys)
         return Layout(found, found * sizes.token + beside, beside)
 

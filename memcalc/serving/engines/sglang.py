@@ -240,9 +240,11 @@ class SGLang(Engine):
 
         """
         if any(getattr(part, "borrows", False) for layer in model.groups for _, part in layer.parts):
-            remedy = "which of its cells they get is not known"
+            remedy = "which of its cells they get is not known; --engine transformers answers"
             expected = "a model whose layers have a cache of their own"
-            raise BadInputError("--engine sglang", expected, f"{model.model_type}, some share one", remedy)
+            raise BadInputError(
+                f"--engine {self.id}", expected, f"{model.model_type}, some share one", remedy
+            )
         newer = model.windows and model.model_type in TWO_POOLS and model.model_type != "gpt_oss"
         if newer and not self.since(*TWO_POOLS_SINCE):
             remedy = f"how older ones keep windows of {model.model_type} was not read: name a later one"
