@@ -350,3 +350,96 @@ def test_experts_that_a_version_may_leave_out_are_not_guessed(method):
     gates = {f"model.layers.{layer}.mlp.gate": {"bits": 16} for layer in range(48)}
     named = AUTO_ROUND | {"extra_config": gates}
     assert serve(Source("x", {**fields, "quantization_config": named}, "x"), context=8).weights_file_bytes
+
+
+TORCHAO = {
+    "quant_method": "torchao",
+    "modules_to_not_convert": None,
+    "include_input_output_embeddings": False,
+}
+BY_ROW = {"_type": "PerRow", "_version": 1, "_data": {"dim": -1}}
+SMALL = {
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 640,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 1000,
+    "dtype": "bfloat16",
+}
+
+
+def torchao(kind, version=2, **data):
+    stated = {"default": {"_type": kind, "_version": version, "_data": data}}
+    return {**TORCHAO, "quant_type": stated}
+
+
+@pytest.mark.parametrize(
+    ("stated", "size"),
+    [
+        (torchao("Float8WeightOnlyConfig", granularity=BY_ROW), 1_722_880),
+        (torchao("Float8DynamicActivationFloat8WeightConfig", granularity=[BY_ROW, BY_ROW]), 1_722_880),
+        (
+            torchao("Float8DynamicActivationFloat8WeightConfig", granularity=[{"_type": "PerTensor"}]),
+            1_713_692,
+        ),
+    ],
+)
+def test_torchao_s_fp8_is_as_its_files_have_it(stated, size):
+    """What torchao 0.18 and transformers 5.23 wrote of this model, in bytes of tensors."""
+    assert (
+        serve(Source("x", {**SMALL, "quantization_config": stated}, "x"), context=8).weights_file_bytes
+        == size
+    )
+
+
+def test_torchao_s_int4_has_a_scale_and_a_zero_of_16_bits(tmp_path):
+    """Shapes of its Int4Tensor: codes (n, k / 2), scale and zero point (k / group, n)."""
+    sized = {"hidden_size": 5120, "intermediate_size": 25600}
+    assert sized.items() <= QWEN3.items()  # multiples of 1,024: no tile is filled up
+    found = stored(tmp_path, torchao("Int4WeightOnlyConfig", group_size=128)).weights_file_bytes
+    assert found == MATRICES // 2 + MATRICES // 128 * 4 + REST
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        torchao("Int8WeightOnlyConfig"),  # scales of 16 bits in 0.17, of 32 in 0.18
+        torchao("Int4WeightOnlyConfig", version=1, group_size=128),
+        torchao("Int4WeightOnlyConfig", int4_packing_format={"_data": "PRESHUFFLED"}, group_size=128),
+        {**TORCHAO, "quant_type": "int8_weight_only"},
+        {**torchao("Float8WeightOnlyConfig"), "modules_to_not_convert": ["q_proj"]},  # then the head is, too
+        {"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"},
+    ],
+)
+def test_what_a_release_decides_is_refused(tmp_path, stated):
+    with pytest.raises(MemcalcError) as found:
+        stored(tmp_path, stated)
+    assert str(found.value).startswith("quantization_config.")
+    assert len(str(found.value)) <= 300
+
+
+def test_torchao_pads_tiles():
+    """2,560 columns are no multiple of 1,024."""
+    fields = {
+        **SMALL,
+        "hidden_size": 2560,
+        "quantization_config": torchao("Int4WeightOnlyConfig", group_size=128),
+    }
+    with pytest.raises(BadInputError, match="a multiple of 8 rows and of 1,024 columns"):
+        serve(Source("x", fields, "x"), context=8)
+
+
+@pytest.mark.parametrize("marlin", [{"is_marlin_format": True}, {"checkpoint_format": "marlin"}])
+def test_marlin_s_gptq_has_neither_zero_points_nor_an_index(tmp_path, marlin):
+    found = stored(tmp_path, {"quant_method": "gptq", "bits": 4, "group_size": 128, **marlin})
+    assert found.weights_file_bytes == MATRICES // 2 + MATRICES // 128 * 2 + REST
+
+
+@pytest.mark.parametrize(("mode", "bits", "size"), [("mxfp4", 4, 32), ("nvfp4", 4, 16), ("mxfp8", 8, 32)])
+def test_mlx_s_floats_have_scales_of_eight_bits_and_no_biases(tmp_path, mode, bits, size):
+    """Embedding and head too; norms stay in 16 bits."""
+    found = stored(tmp_path, {"bits": bits, "group_size": size, "mode": mode}).weights_file_bytes
+    matrices = MATRICES + 2 * 151_936 * 5120
+    assert found == matrices * bits // 8 + matrices // size + 2 * (32_762_123_264 - matrices)

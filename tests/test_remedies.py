@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from memcalc.errors import MemcalcError
-from memcalc.files import Source
+from memcalc.files import Source, stored_weights
 from memcalc.files.catalogue import catalogue, record
 from memcalc.files.readers import READERS, read
 from memcalc.serving import serve
@@ -58,7 +59,7 @@ def refused(fields):
 SIZES = "hidden_size num_hidden_layers num_attention_heads num_key_value_heads vocab_size intermediate_size"
 LLAMA = f"{SIZES} rms_norm_eps rope_theta rope_scaling hidden_act initializer_range max_position_embeddings"
 
-# of the config.json of inclusionAI/Ling-lite, microsoft/Phi-4-multimodal-instruct, databricks/dbrx
+# of the config.json of inclusionAI/Ling-lite, microsoft/Phi-4-multimodal-instruct; old names of sizes
 LING = "norm_topk_prob first_k_dense_replace moe_intermediate_size norm_head multi_gate use_qkv_bias"
 PHI = "partial_rotary_factor original_max_position_embeddings speech_lora vision_lora full_attn_mod"
 
@@ -73,9 +74,9 @@ PHI = "partial_rotary_factor original_max_position_embeddings speech_lora vision
         ),
         ("phi4mm", f"{LLAMA} embd_pdrop resid_pdrop mlp_bias lm_head_bias sliding_window {PHI}", "phi3"),
         (
-            "dbrx",
+            "a_new_one",
             "d_model n_heads n_layers max_seq_len attn_config ffn_config resid_pdrop emb_pdrop vocab_size",
-            "mpt",
+            "dbrx",
         ),
         ("mllama", f"{LLAMA} cross_attention_layers dropout tie_word_embeddings", "llama"),
     ],
@@ -101,3 +102,24 @@ def test_a_draft_s_class_is_not_called_the_model_with_another_head():
     said = refused({"model_type": "llama", "architectures": ["LlamaForCausalLMEagle"]})
     assert "...Model, to count" not in said
     assert said.endswith("what it adds is not known; its .safetensors or .gguf alone gives the weights")
+
+
+def safetensors(path, names):
+    """A file with a header, of numbers in 16 bits."""
+    places = {name: [4 * place, 4 * place + 4] for place, name in enumerate(names)}
+    entries = {name: {"dtype": "BF16", "shape": [2], "data_offsets": place} for name, place in places.items()}
+    text = json.dumps(entries).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4 * len(names)))
+
+
+def test_a_header_beside_a_config_of_an_unknown_type_says_so(tmp_path):
+    """It is not told to add the config.json that lies there; what one layer alone has keeps its number."""
+    safetensors(
+        tmp_path / "model.safetensors", ["layers.0.a.weight", "layers.1.a.weight", "layers.3.b.weight"]
+    )
+    alone = stored_weights(str(tmp_path / "model.safetensors"))
+    assert alone.unknown.endswith("add the model's config.json")
+    (tmp_path / "config.json").write_text('{"model_type": "newtype"}')
+    beside = stored_weights(str(tmp_path))
+    assert beside.unknown.endswith("and the config.json's type, newtype, has no reader")
+    assert [one.name for one in beside.groups] == ["layers.{layer}.a.weight", "layers.3.b.weight"]

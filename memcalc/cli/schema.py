@@ -327,7 +327,9 @@ def answer_of_serve() -> Schema:
         "plan": plan("serve", "weights kv prompt task engine engine_version tp pp ep dp dcp", derived),
         "defaults": DEFAULTS,
         "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
-        "weights_file_bytes": number("tensor bytes of the checkpoint in this format"),
+        "weights_file_bytes": number(
+            "tensor bytes of the checkpoint in this format: text model and towers, without MTP and buffers"
+        ),
         "not_loaded_bytes": closed("tensor bytes of the checkpoint that the engine does not load", beside),
         "cache_bytes": number("the architecture's cache of the whole batch, all devices together"),
         "fits": or_null(flag("whether every pool is large enough; null where that is not known")),

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["Group", "StoredWeights", "stored_weights"]
 
 NUMBERS = frozenset({"F16", "BF16", "F32", "F64"})  # one parameter each: other types pack or scale them
-NO_CACHE = "a header does not say what its layers remember: add the model's config.json"
+UNSAID = "a header does not say what its layers remember"
+NO_CACHE = f"{UNSAID}: add the model's config.json"
 
 
 class Group(NamedTuple):
-    """Equal tensors of layers and experts, with how many there are; `info` is None without a header."""
+    """Equal tensors of layers and experts, with how many there are; `info` is None without a header.
+
+    One that has no equal keeps its full name.
+    """
 
     name: str
     info: TensorInfo | None
@@ -83,11 +87,12 @@ class StoredWeights:
     @property
     def groups(self) -> tuple[Group, ...]:
         """Equal tensors together, the largest first."""
-        alike: dict[tuple[str, TensorInfo | None], int] = {}
+        alike: dict[tuple[str, TensorInfo | None], list[str]] = {}
         for name, info in self.header.tensors.items():
-            key = unnumbered(name), info
-            alike[key] = alike.get(key, 0) + 1
-        found = [Group(name, info, times) for (name, info), times in alike.items()]
+            alike.setdefault((unnumbered(name), info), []).append(name)
+        found = [
+            Group(name if len(same) > 1 else same[0], info, len(same)) for (name, info), same in alike.items()
+        ]
         return tuple(sorted(found, key=lambda one: (-one.bytes, one.name)))
 
     def __repr__(self) -> str:
@@ -117,7 +122,9 @@ def stored_weights(source: str | PathLike[str] | Source) -> StoredWeights:
     stated = found.values.get("general.architecture") if found.is_gguf else found.fields.get("model_type")
     architecture = stated if isinstance(stated, str) else None
     if not found.is_gguf:
-        return StoredWeights(found.name, found.header, architecture, unknown=NO_CACHE)
+        unread = f"{UNSAID}, and the config.json's type, {architecture}, has no reader"
+        why = NO_CACHE if not found.fields else unread if architecture else f"{UNSAID}, nor its config.json"
+        return StoredWeights(found.name, found.header, architecture, unknown=why)
     from memcalc.files.gguf.unread import cache_stated
 
     cache, unknown = cache_stated(found.values, found.header.tensors)

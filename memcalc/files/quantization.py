@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.files.patterns import PATTERN, quick_pattern
-from memcalc.ledger.formats import Format, format_named
+from memcalc.ledger.formats import EVERY_MATRIX, Format, format_named
 from memcalc.ledger.registry import Registry
 
 if TYPE_CHECKING:
@@ -143,6 +143,10 @@ def gptq(fields: Fields) -> Format:
     """Read GPTQ: a group's scale and zero point whether symmetric or not, and an index whatever the order."""
     fields.get("pack_dtype", None, "int32")  # other words would leave other gaps at the end of a row
     found = named(f"gptq-int{fields.get('bits')}-g{group(fields)}", "bits")
+    marlin = fields.get("is_marlin_format", None, False, True)  # its older word
+    if fields.get("checkpoint_format") == "marlin" or marlin:
+        # codes and scales alone: AutoGPTQ/AutoGPTQ, auto_gptq/nn_modules/qlinear/qlinear_marlin.py, 2024
+        found = replace(found, id=found.id.replace("gptq-", "marlin-"), zero_bits=0, index_bits=0)
     if fields.get("lm_head", None, False, True):
         return replace(found, kinds=found.kinds | {"head"})
     return found
@@ -219,7 +223,10 @@ def mxfp4(_fields: Fields) -> Format:
 
 def modelopt(fields: Fields) -> Format:
     """Read NVIDIA's FP8 (a scale for the activations beside each weight's) or NVFP4."""
-    algorithm = fields.get("quant_algo", "FP8", "NVFP4", MIXED)
+    if fields.get("quant_algo") not in ("FP8", "NVFP4", MIXED):  # W4A16_AWQ: which inputs keep scales is open
+        given = fields.stated["quant_algo"]
+        raise BadInputError(f"{FIELD}.quant_algo", f"FP8, NVFP4 or {MIXED}", given, OTHERWISE)
+    algorithm = fields.stated["quant_algo"]
     if algorithm == MIXED:  # module by module; what is not listed keeps its 16 bits
         return Format("mixed", 16, kinds=frozenset())
     if algorithm == "FP8":
@@ -248,9 +255,21 @@ def cache_format(stated: object, field: str) -> str | None:
     raise BadInputError(field, "floats of 8 bits", stated, "add --kv, for example --kv fp8 or --kv bf16")
 
 
+# modes of MLX whose scales have 8 bits and whose groups no biases -> bits, group
+MLX_FLOATS = {"mxfp4": (4, 32), "nvfp4": (4, 16), "mxfp8": (8, 32)}
+
+
 def mlx(fields: Fields) -> Format:
-    """Read MLX's affine quantisation, whose config names no method."""
-    fields.get("mode", None, "affine")
+    """Read MLX's quantisation, whose config names no method: affine, or floats with scales of 8 bits.
+
+    Source: ml-explore/mlx, python/mlx/nn/layers/quantized.py (_defaults_for_mode), 2026-11.
+    """
+    mode = fields.get("mode", None, "affine", *MLX_FLOATS)
+    if isinstance(mode, str) and mode in MLX_FLOATS:
+        bits, size = MLX_FLOATS[mode]
+        fields.get("bits", None, bits)
+        fields.get("group_size", None, size)
+        return Format(f"mlx-{mode}", bits, 1, size, scale_bits=8, kinds=EVERY_MATRIX)
     return named(f"mlx-{fields.get('bits')}bit-g{group(fields)}", "bits")
 
 
@@ -309,6 +328,70 @@ def bitnet(fields: Fields) -> Format:
     return Format("bitnet", 2, matrix_bits=16)
 
 
+def torchao(fields: Fields) -> Format:
+    """Read torchao's FP8, and its int4 in the two packings that are as large: 16 bits of scale, 16 of zero.
+
+    What a release of torchao writes decides the rest: its int8 has had scales of 16 and of 32 bits, with zero
+    points and without, under one configuration.
+    Source: pytorch/ao, torchao/quantization/quantize_/workflows (float8_tensor.py, int4_tensor.py,
+    int4_tile_packed_to_4d_tensor.py), 0.15 to 0.18, 2026-11; huggingface/transformers,
+    quantizers/quantizer_torchao.py (without a list the head stays as it is), 5.23.
+
+    Raises:
+        BadInputError: it is another one.
+
+    """
+    fields.get("include_input_output_embeddings", None, False)
+    fields.get("untie_embedding_weights", None, False)
+    stated = fields.get("quant_type")
+    only = stated.get("default") if isinstance(stated, dict) and len(stated) == 1 else None
+    one = only if isinstance(only, dict) else {}
+    data, kind = one.get("_data"), one.get("_type")
+    inner = Fields(data if isinstance(data, dict) else {}, set())
+    found = None
+    if one.get("_version") == 2 and kind in TORCHAO_FP8:
+        found = torchao_fp8(inner)
+    elif one.get("_version") == 2 and kind == "Int4WeightOnlyConfig":
+        found = torchao_int4(inner)
+    if found is None:
+        expected = "FP8 by row or matrix, or int4 in plain or tile_packed_to_4d, each of _version 2"
+        given = stated if kind is None else f"{kind}, _version {one.get('_version')}"
+        raise BadInputError(f"{FIELD}.quant_type", expected, given, OTHERWISE)
+    # a list that does not name the head has it quantised, and matches names in a way of its own
+    fields.get("modules_to_not_convert", None, ["lm_head"])
+    return found
+
+
+TORCHAO_FP8 = ("Float8DynamicActivationFloat8WeightConfig", "Float8WeightOnlyConfig")
+
+
+def torchao_fp8(data: Fields) -> Format | None:
+    """Return FP8 with a scale of 32 bits a row or a matrix; None for blocks."""
+    stated = data.get("granularity", default={"_type": "PerRow"})
+    names = {
+        str(one.get("_type"))
+        for one in (stated if isinstance(stated, list) else [stated])
+        if isinstance(one, dict)
+    }
+    weights = data.get("weight_dtype")
+    if isinstance(weights, dict) and weights.get("_data") != "float8_e4m3fn":
+        return None
+    if names == {"PerRow"}:
+        return replace(named("fp8-channel", "quant_type"), id="torchao-fp8-row", scale_bits=32, assumed="")
+    return replace(named("fp8", "quant_type"), assumed="") if names == {"PerTensor"} else None
+
+
+def torchao_int4(data: Fields) -> Format | None:
+    """Return int4 in groups; None for packings that are others."""
+    packing = data.get("int4_packing_format", default={"_data": "PLAIN"})
+    word = packing.get("_data") if isinstance(packing, dict) else packing
+    if str(word).lower() not in ("plain", "tile_packed_to_4d"):
+        return None
+    size = group(data)
+    named_so = f"torchao-int4-g{size}"
+    return Format(named_so, 4, 1, None if size == "c" else int(size), scale_bits=16, zero_bits=16)
+
+
 class Method(NamedTuple):
     """A method of a quantization_config: how it is read, its lists of modules, and its harmless fields.
 
@@ -327,7 +410,7 @@ METHODS: Registry[Method] = Registry(
             gptq,
             ("modules_to_not_convert",),
             """desc_act sym damp_percent static_groups true_sequential model_name_or_path model_file_base_name
-        checkpoint_format dataset tokenizer batch_size backend use_exllama exllama_config max_input_length
+        dataset tokenizer batch_size backend use_exllama exllama_config max_input_length
         cache_block_outputs use_cuda_fp16 model_seqlen block_name_to_quantize disable_exllama meta
         module_name_preceding_first_block pack_dtype pad_token_id""",
         ),
@@ -365,6 +448,7 @@ METHODS: Registry[Method] = Registry(
         ),
         "eetq": Method(eetq, ("modules_to_not_convert",)),
         "fbgemm_fp8": Method(fbgemm_fp8, ("modules_to_not_convert",), "activation_scale_ub"),
+        "torchao": Method(torchao),
         "bitnet": Method(bitnet, ("modules_to_not_convert",), "rms_norm_eps"),
     },
     remedy=OTHERWISE,

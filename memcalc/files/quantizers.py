@@ -241,12 +241,13 @@ def modelopt_arrays(form: Format, rows: int, columns: int, _endings: set[str]) -
 
 
 def mlx_arrays(form: Format, rows: int, columns: int, _endings: set[str]) -> Arrays:
-    """Return MLX's arrays (affine).
+    """Return MLX's arrays: affine ones have biases, floats have scales of 8 bits alone.
 
     Source: https://github.com/ml-explore/mlx, python/mlx/nn/layers/quantized.py, 2026.
     """
-    group = Array((rows, form.blocks(1, columns)), FLOATS[16])
-    return {".weight": Array((rows, columns * form.bits // 32), ("U32",)), ".scales": group, ".biases": group}
+    group = Array((rows, form.blocks(1, columns)), FLOATS[16] if form.zero_bits else ("U8",))
+    found = {".weight": Array((rows, columns * form.bits // 32), ("U32",)), ".scales": group}
+    return {**found, ".biases": group} if form.zero_bits else found
 
 
 class Quantizer(NamedTuple):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError, nearest
-from memcalc.ledger.formats import FORMATS, Format, format_named, uniform_rule, weight_only_rule
+from memcalc.ledger.formats import FORMATS, Format, as_matrix, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
     from memcalc.files.gguf.presets import Preset
@@ -149,7 +149,8 @@ def check_linear(model: Model, own: Scheme) -> None:
     The experts of a layer are one array from transformers 5 on, and some routers are no linear layers then.
     """
     entries = (*own.excluded, *(name for name, _ in own.others))
-    linear = own.method in ("eetq", "fbgemm_fp8", "bitnet") and model.has_experts
+    check_tiles(model, own)
+    linear = own.method in ("eetq", "fbgemm_fp8", "bitnet", "torchao") and model.has_experts
     routed = own.method == "auto-round" and model.model_type in LINEAR_ROUTERS
     if linear or (routed and not any("gate" in entry.split(".")[-1] for entry in entries)):
         expected = (
@@ -159,6 +160,24 @@ def check_linear(model: Model, own: Scheme) -> None:
             "what of it is quantised depends on the tool's version: its .safetensors headers alone say it"
         )
         raise BadInputError("quantization_config.quant_method", expected, own.method, remedy)
+
+
+def check_tiles(model: Model, own: Scheme) -> None:
+    """Refuse matrices that torchao pads, or passes over, when it packs them in four bits.
+
+    Tiles of 8 rows and 1,024 columns are filled with zeros; what has no whole groups is not quantised.
+    Source: pytorch/ao, torchao/quantization/quantize_/workflows/int4/int4_tile_packed_to_4d_tensor.py, 0.18.
+    """
+    if own.method != "torchao" or own.format.bits != 4:
+        return
+    for tensor in model.weights():
+        if tensor.kind in own.format.kinds and len(tensor.shape) > 1:
+            rows, columns = as_matrix(tensor)
+            if rows % 8 or columns % 1024:
+                expected = "matrices of a multiple of 8 rows and of 1,024 columns"
+                given = f"{rows:,} x {columns:,} in {tensor.name}"
+                remedy = "others are padded: its .safetensors headers alone say it, or add --weights"
+                raise BadInputError("quantization_config.quant_type", expected, given, remedy)
 
 
 def mtp_as_stored(layers: tuple[Layer, ...], rest: Format) -> tuple[Layer, ...]:

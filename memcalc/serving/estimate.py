@@ -228,13 +228,15 @@ class ServingEstimate(Shown):
 
     @property
     def weights_file_bytes(self) -> Amount:
-        """Tensor bytes of the checkpoint: parameters in their formats; no MTP, no zero biases of AutoGPTQ.
+        """Tensor bytes of the checkpoint: parameters in their formats, towers in 16 bits, loaded or not.
 
-        Of a GGUF file all tensors, which llama.cpp loads: a router's correction too.
+        Without MTP, which copies of a checkpoint keep or leave out, and without zero biases of AutoGPTQ. Of a
+        GGUF file all tensors, which llama.cpp loads: a router's correction too; its tower is a file apart.
         """
         rule, whole = self.plan.rule, self.engine.reads_gguf
         tensors = (tensor for tensor in self.model.weights() if whole or tensor.kind != "buffer")
-        return Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors))
+        towers = 0 if whole else self.model.vision_parameters * self.plan.activation.bits // 8
+        return Amount(towers + sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors))
 
     @property
     def not_loaded_bytes(self) -> dict[str, Amount]:
