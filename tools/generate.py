@@ -14,6 +14,7 @@ import cited
 import house
 import licenses
 import pages
+import plan_options
 import reference
 
 from memcalc.cli.command import COMMANDS
@@ -31,7 +32,9 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "changes.md": about.changes,
     "citation.md": about.citation,
     "notices.md": about.notices,
+    "static/plan-options.js": plan_options.script,
     "command_line.md": reference.command_line,
+    "examples.md": pages.examples,
     "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,
     "engines.md": pages.engines,

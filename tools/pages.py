@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, get_args
+from urllib.parse import quote
 
 from memcalc.data.units import hundredths
 from memcalc.errors import MemcalcError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from memcalc.serving import ServingEstimate
 
 CONTEXT, GIB = 8192, 2**30
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Deployment(NamedTuple):
@@ -91,6 +94,81 @@ def deployments() -> str:
     return f"{table(rows)!r}\n"
 
 
+class Example(NamedTuple):
+    """A plan of a chapter: the notebook that derives its number, and the words behind `memcalc`."""
+
+    chapter: str
+    words: str
+
+
+LLAMA = "meta-llama/Meta-Llama-3.1-8B"
+NAIVE = "--regime fp32 --attention eager --hold-logits --keep-gradients"
+LEAN = "--regime pure-bf16 --recompute full --optimizer-step fused"
+WISH = "Qwen/Qwen3-32B --context 32768 --batch 16 --engine vllm --engine-version 0.11 --utilization 0.9"
+# those of the Home page stand in DEPLOYMENTS
+EXAMPLES = (
+    Example("on_a_napkin", "serve Qwen/Qwen3-32B --context 32768 --on '1x rtx-pro-6000-blackwell'"),
+    Example("it_does_not_fit", f"serve {WISH} --on '1x rtx-pro-6000-blackwell'"),
+    Example("it_does_not_fit", f"serve {WISH} --on '1x rtx-pro-6000-blackwell' --kv fp8"),
+    Example(
+        "what_leaves_little_behind",
+        "serve Qwen/Qwen3.5-27B --context 131072 --engine vllm --engine-version 0.27 --tp 2 --kv fp8"
+        " --weights fp8 --on '2x rtx-3090' --engine-option kv_cache_memory=4.99GiB"
+        " --engine-option prefix_caching=true",
+    ),
+    Example(
+        "what_leaves_little_behind",
+        "serve Qwen/Qwen3.5-27B --context 131072 --engine llama.cpp --engine-version 0.5.0 --weights Q4_K_M"
+        " --engine-option rs_seq=2",
+    ),
+    Example("what_does_one_step_hold", f"train {LLAMA} --seq 4096"),
+    Example("what_does_backward_need", f"train {LLAMA} --seq 4096 --regime pure-bf16 --optimizer sgd"),
+    Example(
+        "how_many_devices_share_it", f"train {LLAMA} --seq 4096 --optimizer-step fused --world 8 --shard fsdp"
+    ),
+    Example("lora_and_qlora", f"train {LLAMA} --seq 4096 --regime pure-bf16"),
+    Example("lora_and_qlora", f"train {LLAMA} --seq 4096 --regime pure-bf16 --lora-rank 16"),
+    Example(
+        "lora_and_qlora",
+        f"train {LLAMA} --seq 4096 --regime pure-bf16 --lora-rank 16 --recompute full --quantize-base nf4-dq",
+    ),
+    Example("the_five_levels", f"train {LLAMA} --seq 4096 {NAIVE}"),
+    Example("the_five_levels", f"train {LLAMA} --seq 4096 {LEAN}"),
+    Example("the_five_levels", f"train {LLAMA} --seq 4096 {LEAN} --world 8 --shard fsdp"),
+    Example("rules_of_thumb", f"train {LLAMA} --seq 4096 --regime pure-bf16 --optimizer-step fused"),
+    Example(
+        "rules_of_thumb",
+        f"train {LLAMA} --seq 4096 --implementation megatron --dropout 0 --optimizer-step fused",
+    ),
+)
+
+
+def command_of(one: Deployment) -> str:
+    """Return the words behind `memcalc` that ask for a deployment."""
+    weights = f" --weights {one.weights}" if one.weights else ""
+    return f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}{weights}"
+
+
+def examples() -> str:
+    """Return the plans of the chapters as links that the calculator's page answers."""
+    plans = [*(Example("", command_of(one)) for one in DEPLOYMENTS), *EXAMPLES]
+    rows = "".join(
+        f'<li><a href="#{quote(f"memcalc {one.words}", safe="")}"><code>{escape(one.words)}</code></a>, '
+        f"{chapter_of(one)}</li>\n"
+        for one in plans
+    )
+    return f'```{{raw}} html\n<ul class="examples">\n{rows}</ul>\n```\n'
+
+
+def chapter_of(one: Example) -> str:
+    """Return a link to the chapter of an example, by its title."""
+    if not one.chapter:
+        return '<a href="index.html">Home</a>'
+    cells = json.loads((ROOT / "notebooks" / f"{one.chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
+    title = "".join(cells[0]["source"]).partition("\n")[0].removeprefix("# ")
+    return f'<a href="../notebooks/{one.chapter}.html">{escape(title)}</a>'
+
+
 def picture() -> str:
     """Return the picture of what fills one device."""
     some = {
@@ -112,7 +190,8 @@ def picture() -> str:
 def colours() -> str:
     """Return the colours of components as a style sheet."""
     rules = [
-        f"#calculator .bar .{name}, #calculator tr.{name} th::before {{ background: {colour}; }}"
+        f":is(#calculator, #planner) .bar .{name}, :is(#calculator, #planner) tr.{name} th::before "
+        f"{{ background: {colour}; }}"
         for name, colour in COLOURS.items()
     ]
     return "\n".join(rules) + "\n"

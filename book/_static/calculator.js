@@ -1,11 +1,9 @@
-// The calculator on the Home page. It holds no formula of its own: MEMCALC is written from memcalc's own lines
+// The calculator on the Home page, and the first answers of the calculator's page. It holds no formula of its own: MEMCALC is written from memcalc's own lines
 // (calculator-data.js, and a file for each model). What stands here is how a budget adds up: see memcalc/ledger/budget.py and memcalc/serving/search.py.
 "use strict";
 
 (() => {
   const HERE = document.currentScript.src;
-  const form = document.getElementById("calculator");
-  if (!form) return;
   const MOMENTS = ["load", "prefill", "decode"];
   const LABELS = {
     weights: ["Weights", "../notebooks/handbook_parameters.html"],
@@ -156,6 +154,20 @@
     `memcalc serve ${asked.model} --context ${asked.context} --batch ${asked.batch} --weights ${asked.weights} ` +
     `--kv ${asked.kv} --engine ${asked.engine} --on "${asked.count}x ${asked.device}"`;
 
+  // A model's numbers come in a file of its own, by a script element: a page opened from a file may not fetch.
+  const loading = {};
+  MEMCALC.load = (name) => (loading[name] ??= new Promise((loaded, failed) => {
+    const script = document.createElement("script");
+    script.src = new URL(MEMCALC.files[name], HERE);
+    script.addEventListener("load", loaded);
+    script.addEventListener("error", () => failed(new Error(`${name}: ${MEMCALC.files[name]} does not load`)));
+    document.head.append(script);
+  }));
+  MEMCALC.answer = answer; // the calculator's page has a form of its own
+
+  const form = document.getElementById("calculator");
+  if (!form) return;
+
   const show = (asked, found) => {
     const head = form.querySelector(".verdict"), bar = form.querySelector(".bar");
     const count = Number(asked.count), many = count > 1 ? `, on the fullest of ${count} devices` : "";
@@ -214,17 +226,7 @@
     form.querySelector(".command").textContent = line(asked);
   };
 
-  // A model's numbers come in a file of its own, by a script element: a page opened from a file may not fetch.
-  const loading = {};
   let chosen = "Qwen/Qwen3-32B", shown = null; // what the form asks for, and whose formats it offers
-  MEMCALC.load = (name) => (loading[name] ??= new Promise((loaded, failed) => {
-    const script = document.createElement("script");
-    script.src = new URL(MEMCALC.files[name], HERE);
-    script.addEventListener("load", loaded);
-    script.addEventListener("error", () => failed(new Error(`${name}: ${MEMCALC.files[name]} does not load`)));
-    document.head.append(script);
-  }));
-
   const update = () => {
     const asked = Object.fromEntries(new FormData(form));
     if (asked.model !== shown) return; // its numbers are on their way
