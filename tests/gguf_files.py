@@ -308,6 +308,29 @@ def minimax_m3(get, model):
     return {**mixture(get, model), **stated, "attention.indexer.local_blocks": 1}
 
 
+def hy_v4(get, model):
+    latent = next(part for _, part in every_part(model) if hasattr(part, "kv_rank"))
+    kinds = get("indexer_types")
+    return {
+        **mixture(get, model),
+        "attention.head_count_kv": 1,
+        "attention.kv_lora_rank": latent.kv_rank,
+        "attention.q_lora_rank": latent.q_rank,
+        "attention.key_length": latent.kv_rank + latent.rope_dim,
+        "attention.value_length": latent.kv_rank,
+        "attention.key_length_mla": latent.nope_dim + latent.rope_dim,
+        "attention.value_length_mla": latent.value_dim,
+        "rope.dimension_count": latent.rope_dim,
+        "hyper_connection.count": get("hc_mult"),
+        "hyper_connection.epsilon": 1e-6,
+        "hyper_connection.magnitude": 2.0,
+        "attention.indexer.head_count": get("index_n_heads"),
+        "attention.indexer.key_length": get("index_head_dim"),
+        "attention.indexer.top_k": get("index_topk"),
+        "attention.indexer.types": [kind == "full" for kind in kinds],
+    }
+
+
 SECTIONS = {"rope.dimension_sections": [11, 11, 10, 0]}
 XIELU = ("alpha_n", "alpha_p", "beta", "eps")
 
@@ -328,6 +351,7 @@ OWN = {
     "mistral4": mixture,
     "exaone-moe": both,
     "hy_v3": mixture,
+    "hy_v4": hy_v4,
     "laguna": laguna,
     "mellum": listed,
     "qwen2vl": lambda *_: SECTIONS,

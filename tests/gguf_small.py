@@ -326,6 +326,16 @@ def granite_swa(draw, config, _):
     return {**window(draw), "layer_types": [KINDS[index % 4 > 0] for index in range(depth)]}
 
 
+def hy_v4(draw, config, experts):
+    depth = config["num_hidden_layers"] = max(2, config["num_hidden_layers"])
+    dense = draw.randint(0, 1)
+    own = {**latent(draw, config, experts), "qk_rope_head_dim": 32, "hc_mult": draw.choice((2, 4))}
+    own |= {"index_n_heads": draw.choice((2, 8, 32)), "index_head_dim": draw.choice((64, 128))}
+    own |= {"indexer_types": ["full", *(draw.choice(("full", "shared")) for _ in range(depth - 1))]}
+    own |= {"mlp_layer_types": ["dense"] * dense + ["sparse"] * (depth - dense), "index_topk": 256}
+    return {**own, "tie_word_embeddings": False, "num_nextn_predict_layers": 0}
+
+
 OWN = {
     **dict.fromkeys(("bloom", "gpt2", "gpt_bigcode"), fixed(intermediate_size=())),
     "cohere": lambda _draw, config, _: {"num_hidden_layers": min(config["num_hidden_layers"], 48)},
@@ -338,6 +348,7 @@ OWN = {
         **mixed_windows(draw, config),
         **first_dense("first_k_dense_replace")(draw, config, _),
     },
+    "hy_v4": hy_v4,
     "hy_v3": lambda _draw, config, _: {
         "num_shared_experts": 1,
         "num_hidden_layers": max(2, config["num_hidden_layers"]),
@@ -475,7 +486,7 @@ def small(kind, seed):
 
 # experts, gates and windows of these stand in no field that a reader here knows; Apertus' activations in none
 UNREAD = {"afmoe", "apertus", "cohere2_moe", "exaone_moe", "hy_v3", "laguna", "mellum"}
-UNREAD |= {"granite_swa", "granitemoe_swa", "minicpm3", "mistral4", "nemotron-nas", "youtu"}
+UNREAD |= {"granite_swa", "granitemoe_swa", "minicpm3", "mistral4", "nemotron-nas", "youtu", "hy_v4"}
 UNREAD |= {"bailing_hybrid", "kimi_k3", "kimi_k3_text", "kimi_linear", "minimax", "minimax_m1"}
 READ_BACK = {*PLAIN, *HYBRIDS, "gemma4_text"} - {"llama4", "mistral3", "jamba", *UNREAD}
 DRAWN = {

@@ -254,7 +254,17 @@ def as_converted(model: Model, dtype: str, own: Scheme | None) -> StoredModel:
 
 
 def in_preset(model: Model, activation: Format, preset: Preset) -> StoredModel:
-    """Return a model as a preset stores it."""
+    """Return a model as a preset stores it.
+
+    Raises
+    ------
+    BadInputError
+        Hy4's output is wanted in 16 bits: a field that is not read says whether its converter keeps 32.
+
+    """
+    if model.model_type == "hy_v4" and preset.base in ("bf16", "fp16"):
+        expected = "a preset that packs the output, which a converter may keep in fp32"
+        raise BadInputError("--weights", expected, preset.id, "choose Q8_0 or another")
     from memcalc.files.gguf.presets import with_preset
 
     return StoredModel(*with_preset(model, preset), activation, activation, preset=preset.id)

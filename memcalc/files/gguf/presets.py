@@ -106,6 +106,8 @@ PACKED_ROUTER = "indexer.proj.weight"  # it decides what is looked at, as a rout
 # never quantised: as the file has it that is quantised
 KEPT = ("model.per_layer_model_projection", "model.altup_")
 KEPT_INSIDE = ("altup_router.", "laurel_l.", "laurel_r.")
+# a converter keeps them in fp32, and llama-quantize packs them as it does others
+HYPER = ("hc_attn_fn.", "hc_ffn_fn.", "model.hc_head.hc_head_fn")
 IN_32_BITS = ("altup_correct_coef.", "altup_predict_coef.", "indexer.q_proj.", "indexer.k_proj.")
 TABLES = ("model.embed_tokens_per_layer",)  # looked up like the embedding, and packed like it
 
@@ -498,8 +500,9 @@ def rule_of_layers(outside: Mapping[str, Format]) -> Rule:
 
 
 def own_or_in_table(outside: Mapping[str, Format], tensor: Tensor) -> Format:
-    """Return the format that a tensor names, or that stands in a table."""
-    return format_named(tensor.format) if tensor.format else outside[tensor.name]
+    """Return the format that stands in a table, or that a tensor of a layer names."""
+    found = outside.get(tensor.name)
+    return format_named(tensor.format) if found is None and tensor.format else outside[tensor.name]
 
 
 def facts_of(model: Model) -> Facts:
@@ -543,11 +546,11 @@ def member(name: str, same: list[Tensor], *, by_role: bool) -> Member:
     """Return a tensor of a file from the canonical ones in it."""
     one = same[0]
     kind = next((kind for part, kind in KINDS if part in name), "other")
-    kind = "kept" if name.startswith(KEPT_INSIDE) else kind
+    kind = "kept" if name.startswith(KEPT_INSIDE) else "hyper" if name.startswith(HYPER) else kind
     routed = one.active_experts is not None
     stacked = routed or (len(one.shape) > 2 and not by_role)
     packable = is_packable(*same) or name.endswith(PACKED_ROUTER)
-    packable = packable and not name.startswith(IN_32_BITS)
+    packable = (packable or kind == "hyper") and not name.startswith(IN_32_BITS)
     return Member(kind, product(one.shape[-1]), stacked, routed, packable, tuple(item.name for item in same))
 
 
@@ -566,7 +569,7 @@ def member_type(preset: Preset, one: Member, wanted: str) -> str:
     """Return the type of a tensor of a layer that should get the type `wanted`."""
     if one.kind == "kept":
         return preset.base if preset.base in FORMATS else "fp16"
-    if not one.packable:
+    if not one.packable or (one.kind == "hyper" and preset.base in FORMATS):
         return "fp32"
     stacked = one.routed if preset.routed_alone else one.stacked
     if stacked and preset.stacked is not None:
@@ -581,6 +584,8 @@ def outside_formats(model: Model, preset: Preset) -> Iterator[tuple[str, Format]
             row, form = product(tensor.shape[-1]), preset.base
             if name.startswith(KEPT):
                 form = form if form in FORMATS else "fp16"
+            elif name.startswith(HYPER):
+                form = "fp32" if form in FORMATS else fitting(form, row)
             elif not is_packable(tensor) and name not in TABLES:
                 form = "fp32"
             elif preset.base not in FORMATS:

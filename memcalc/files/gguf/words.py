@@ -246,3 +246,17 @@ MINIMAX_M3 = {
     **SPARSE_BARE,
     **{f"self_attn.indexer.{one}.": f"indexer.{one}." for one in ("q_proj", "k_proj", "q_norm", "k_norm")},
 }
+HYPER = {
+    f"hc_{ours}_layer.hc_pre.hc_{one}.value": f"hc_{theirs}_{one}.weight"
+    for ours, theirs in (("attn", "attn"), ("mlp", "ffn"))
+    for one in ("fn", "base", "scale")
+}
+HY_V4 = {
+    **SPARSE_BARE,
+    **LATENT,
+    **INDEXED,
+    **HYPER,
+    **{f"model.hc_head.hc_head_{one}.value": f"output_hc_{one}.weight" for one in ("fn", "base", "scale")},
+    "self_attn.linear_gate.": "attn_gate.",
+    "self_attn.learnable_sink_param.value": "attn_sinks.weight",
+}
