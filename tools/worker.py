@@ -12,9 +12,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import io
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "book" / "worker"
 PIECE = 512 * 1024  # characters of base64 in a script
-LIBRARY = "python_stdlib.zip"
 WRITTEN = "// Written by tools/worker.py.\n"
 
 
@@ -60,7 +57,7 @@ def packed_files(package: Mapping[str, bytes]) -> dict[str, bytes]:
     lock["packages"] = {}  # memcalc needs none
     return {
         **{name: package[name] for name in ("pyodide.asm.wasm", "pyodide.asm.mjs", "pyodide.mjs")},
-        LIBRARY: uncompressed(package[LIBRARY]),
+        "python_stdlib.zip": pyodide.library(package),
         "pyodide-lock.json": json.dumps(lock).encode(),
         **{f"memcalc/{path.relative_to(ROOT / 'memcalc').as_posix()}": path.read_bytes() for path in own()},
         "command.py": (RUN / "command.py").read_bytes(),
@@ -72,12 +69,3 @@ def own() -> Iterator[Path]:
     for path in sorted((ROOT / "memcalc").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
             yield path
-
-
-def uncompressed(archive: bytes) -> bytes:
-    """Return a zip with the same files uncompressed: packed together they become smaller, and open sooner."""
-    stored = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as given, zipfile.ZipFile(stored, "w") as made:
-        for name in sorted(given.namelist()):
-            made.writestr(zipfile.ZipInfo(name), given.read(name))
-    return stored.getvalue()
