@@ -277,4 +277,4 @@ def test_caches_of_small_models_under_any_options(llama, tmp_path, kind, seed):
         low, _ = compute_buffers(rank_of(model, options), n_ctx)
         assert low <= (said["compute_mib"] + 0.005) * MIB, (n_ctx, cache, options)
     llama.free(loaded)
-    assert made >= 3
+    assert made >= 2
