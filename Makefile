@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book lab test lint fast all-checks notebooks answers oracles defaults record pins watch clean
+.PHONY: help book pdf lab test lint fast all-checks notebooks answers oracles defaults record pins watch clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -20,6 +20,7 @@ root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 help:
 	@echo "make book       build the book and print where to open it"
+	@echo "make pdf        the whole book as one PDF, linked from the site"
 	@echo "make lab        the notebooks in JupyterLab"
 	@echo "make test       everything that can be checked on this machine"
 	@echo "make oracles    the same numbers from torch, transformers and llama.cpp, in an environment of its own"
@@ -37,6 +38,11 @@ help:
 book:
 	@$(environment)
 	@$(python) tools/book.py
+
+pdf:
+	@$(environment)
+	@$(python) tools/browser.py
+	@$(python) tools/pdf.py
 
 lab:
 	@$(environment)

@@ -74,6 +74,7 @@ def groups(full: list[str]) -> dict[str, list[Stage]]:
             [LINT, BOOK],
             COVERED if full else units,
             [[Check("notebooks", ["tools/notebooks.py", "--check"])]],
+            *([[[Check("the book as one PDF", ["tools/pdf.py"])]]] if full else []),
             [[Check("pages in the browser", [*PYTEST, *full, "tests/browser"])]],
         ],
         "oracles": [[[Check("oracles", [*ORACLES, *full])]]],

@@ -11,6 +11,11 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 FOUND = sorted(path.relative_to(SITE) for path in SITE.rglob("*.html"))
+# One of each kind: a page of them all takes axe-core minutes.
+KINDS = [
+    *("book/index.html", "notebooks/on_a_napkin.html", "notebooks/forty_lines.html"),
+    *("book/engines.html", "search.html"),
+]
 ENTRY = "index.html"  # leads on to the Home page, and is tested on its own
 PAGES = [str(path) for path in FOUND if "_static" not in path.parts and str(path) != ENTRY] or [ENTRY]
 ARGUMENTS = [
@@ -41,6 +46,8 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("mode", ["light", "dark"] if metafunc.config.getoption("full") else ["light"])
     if "site_page" in metafunc.fixturenames:
         metafunc.parametrize("site_page", PAGES)
+    if "asked_page" in metafunc.fixturenames:
+        metafunc.parametrize("asked_page", PAGES if metafunc.config.getoption("full") else KINDS)
 
 
 @pytest.fixture(scope="session")

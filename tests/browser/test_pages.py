@@ -104,6 +104,26 @@ def test_icons_are_in_the_font_that_is_left_of_them(opened, site):
     assert page.evaluate(ICON_FONT)
 
 
+FAULTS = """() => axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations
+    .filter(({impact}) => ['serious', 'critical'].includes(impact))
+    .map(({id, nodes}) => [id, nodes.length, nodes[0].target.join(' '), nodes[0].html.slice(0, 200)]))"""
+
+
+@pytest.fixture(scope="session")
+def axe():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).resolve().parents[2] / "tools")
+        import npm
+    return npm.AXE.files("axe.min.js")["axe.min.js"].decode()
+
+
+def test_axe_finds_nothing_serious(visit, asked_page, mode, axe):
+    """Names of controls, order of headings, contrast, what a keyboard reaches."""
+    page = visit(asked_page, mode=mode)
+    page.evaluate(axe)
+    assert page.evaluate(FAULTS) == []
+
+
 def luminance(colours):
     """Relative luminance of sRGB colours, as WCAG defines it."""
     part = colours / 255
