@@ -137,7 +137,7 @@ def together(front: PdfReader, chapters: list[Chapter], title: str) -> PdfWriter
 
 
 def sections(sheets: PdfReader) -> Iterator[tuple[str, int]]:
-    """Yield the sections of a chapter, each with its sheet. (Some titles Chromium writes twice, in one.)"""
+    """Yield the sections of a chapter, each with its sheet; Chromium writes some titles twice, in one."""
     for one in sheets.outline:
         if not isinstance(one, list):
             title = str(one.title)
