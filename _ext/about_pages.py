@@ -43,7 +43,7 @@ def remember_sentence(app: Sphinx, doctree: nodes.document) -> None:
     text = " ".join(first.astext().split()) if first else ""
     said = text.removeprefix(QUESTION)
     if said == text:  # no question: one sentence, not a paragraph
-        said = re.split(r"(?<=[.?!:;]) ", text)[0]
+        said = re.split(r"(?<=[.?!]) ", text)[0]
     app.env.metadata[app.env.docname]["description"] = said
 
 

@@ -51,6 +51,7 @@ LINT: Lane = [
     Check("lint: architecture", ["tools/architecture.py"]),
 ]
 BOOK: Lane = [Check("book", ["tools/book.py"]), Check("browser", ["tools/browser.py"])]
+SITE: Stage = [[Check("the book as one PDF", ["tools/pdf.py"]), Check("Lighthouse", ["tools/lighthouse.py"])]]
 COVERED: Stage = [
     [
         Check("coverage: begin anew", ["-m", "coverage", "erase"]),
@@ -74,7 +75,7 @@ def groups(full: list[str]) -> dict[str, list[Stage]]:
             [LINT, BOOK],
             COVERED if full else units,
             [[Check("notebooks", ["tools/notebooks.py", "--check"])]],
-            *([[[Check("the book as one PDF", ["tools/pdf.py"])]]] if full else []),
+            *([SITE] if full else []),
             [[Check("pages in the browser", [*PYTEST, *full, "tests/browser"])]],
         ],
         "oracles": [[[Check("oracles", [*ORACLES, *full])]]],

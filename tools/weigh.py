@@ -32,7 +32,7 @@ def named(file: Path) -> frozenset[Path]:
         names = ["".join(pair) for pair in found]
     else:
         names = re.findall(r"""<(?:script|img)\b[^>]*? src="([^"]+)""", text)
-        names += re.findall(r'<link\b(?=[^>]*rel="(?:stylesheet|preload)")[^>]*? href="([^"]+)', text)
+        names += re.findall(r'<link\b(?=[^>]*rel="(?:stylesheet|preload|icon)")[^>]*? href="([^"]+)', text)
     files = {
         (file.parent / unquote(re.split("[?#]", name)[0])).resolve() for name in names if ":" not in name
     }

@@ -46,7 +46,11 @@ def test_language_models_find_every_page(site):
         for folder in ("book", "notebooks")
         for path in (site / folder).glob("*.html")
     }
-    lines = {line.partition("](")[2].partition(")")[0]: line for line in text.splitlines() if "](" in line}
+    lines = {
+        line.partition("](")[2].partition(")")[0]: line
+        for line in text.splitlines()
+        if line.startswith("- [")
+    }
     assert made <= lines.keys()
     assert all(len(lines[name].partition("): ")[2]) > 20 for name in made)
     assert "`memcalc serve`" in text
