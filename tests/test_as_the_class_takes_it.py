@@ -99,6 +99,8 @@ def test_queries_of_ling_3_tiny_have_a_low_rank():
     assert read({**LING, "q_lora_rank": None}).parameters - read(LING).parameters == plain
     with pytest.raises(BadInputError, match="q_lora_rank: expected null"):
         read({**LING, "architectures": ["BailingHybridForCausalLM"]})
+    with pytest.raises(BadInputError, match="architectures: expected BailingMoeV3ForCausalLM"):
+        read({**LING, "architectures": ["BailingMoeV2_5ForCausalLM"]})
 
 
 def test_layers_of_longcat_hold_two_attentions():
@@ -107,3 +109,120 @@ def test_layers_of_longcat_hold_two_attentions():
     assert read({**fields, "num_hidden_layers": 8}) == read(fields)
     with pytest.raises(BadInputError, match="num_hidden_layers: expected 8, given 4"):
         read({**fields, "num_hidden_layers": 4})
+
+
+# tencent/Hy3-preview, whose page says 295B, and 3.8B of multi-token prediction; 2026-11. Exact: transformers
+# 5.23 and vLLM's hy_v3_mtp.py
+HY3 = {
+    "model_type": "hy_v3",
+    "architectures": ["HYV3ForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 13312,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 120832,
+    "num_experts": 192,
+    "num_experts_per_tok": 8,
+    "num_shared_experts": 1,
+    "moe_intermediate_size": 1536,
+    "expert_hidden_dim": 1536,
+    "first_k_dense_replace": 1,
+    "moe_router_use_sigmoid": True,
+    "moe_router_enable_expert_bias": True,
+    "route_norm": True,
+    "num_nextn_predict_layers": 1,
+    "use_grouped_mm": True,
+    "qk_norm": True,
+    "enable_attention_fp32_softmax": True,
+    "enable_moe_fp32_combine": True,
+    "enable_lm_head_fp32": True,
+}
+
+
+def test_what_the_file_of_hy3_says_beside_its_class():
+    found = read(HY3)
+    assert (found.parameters, found.mtp_parameters) == (295_033_528_320, 3_752_612_288)
+    with pytest.raises(BadInputError, match="expert_hidden_dim: expected 1536"):
+        read({**HY3, "expert_hidden_dim": 1024})
+
+
+def sparse(model_type, **own):
+    """A small mixture with one layer for multi-token prediction."""
+    return {**LLAMA, "model_type": model_type, "num_nextn_predict_layers": 1, **own}
+
+
+@pytest.mark.parametrize(
+    ("fields", "norms"),
+    [
+        (sparse("exaone_moe", num_key_value_heads=2, head_dim=16), 2 + 3),
+        (sparse("ernie4_5_moe", num_key_value_heads=2, weight_share_add_bias=True), 2 + 2),
+    ],
+)
+def test_layers_ahead_of_a_mixture_may_be_dense(fields, norms):
+    """As vLLM's exaone_moe_mtp.py and ernie_mtp.py build them, 2026-11: a matrix joins two streams."""
+    found = read(fields)
+    heads = 2 * 16 if fields["model_type"] == "exaone_moe" else 0
+    attention = 2 * 64 * 64 + 2 * 64 * 32 + heads
+    assert found.mtp_parameters == attention + 3 * 64 * 96 + norms * 64 + 2 * 64 * 64
+    assert found.parameters == read({**fields, "num_nextn_predict_layers": 0}).parameters
+
+
+def test_a_head_of_ernie_with_a_bias_is_not_known():
+    fields = {**LLAMA, "model_type": "ernie4_5", "num_key_value_heads": 2, "weight_share_add_bias": True}
+    assert read({**fields, "use_bias": False}).parameters
+    with pytest.raises(BadInputError, match="weight_share_add_bias"):
+        read({**fields, "use_bias": True})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "own"),
+    [
+        ("qwen2", {"dual_chunk_attention_config": {"chunk_size": 262144, "local_size": 8192}}),
+        ("hunyuan_v1_dense", {"enable_lm_head_fp32": True}),
+        ("minicpm", {"mup_denominator": 32}),
+    ],
+)
+def test_fields_of_published_files_that_change_no_memory(model_type, own):
+    fields = {**LLAMA, "model_type": model_type, "num_key_value_heads": 2, "max_position_embeddings": 512}
+    assert read({**fields, **own}) == read(fields)
+
+
+def test_llama_guard_4_has_no_experts():
+    """Its file lists no layer with some, and says that there are none."""
+    own = {"num_local_experts": 0, "num_experts_per_tok": 0, "moe_layers": [], "interleave_moe_layer_step": 0}
+    text = {
+        **LLAMA,
+        "model_type": "llama4_text",
+        "intermediate_size_mlp": 96,
+        "num_key_value_heads": 2,
+        **own,
+    }
+    found = read(text)
+    assert found.active_parameters == found.parameters
+
+
+def test_a_head_of_internvl_is_tied_as_its_text_model_says():
+    """Where the file says nothing outside: OpenGVLab/InternVL3_5-8B-HF has a head of its own."""
+    text = {
+        "model_type": "qwen3",
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 151936,
+        "tie_word_embeddings": False,
+    }
+    tower = {"model_type": "internvl_vision", "image_size": [448, 448], "patch_size": [14, 14]}
+    fields = {
+        "model_type": "internvl",
+        "text_config": text,
+        "vision_config": {**tower, "attention_bias": True},
+    }
+    found = read(fields)
+    assert not found.tied
+    assert found.parameters + found.vision_parameters == 8_528_318_464
+    assert read({**fields, "text_config": {**text, "tie_word_embeddings": True}}).tied

@@ -161,8 +161,8 @@ def test_a_reader_comes_first():
 
 
 def test_experts_that_files_call_otherwise_are_experts():
-    """Step-3.7's class calls them experts and its files do not: a token uses 8 of 288."""
-    fields = {"model_type": "step3p7", "text_config": {"hidden_size": 4096, "num_hidden_layers": 45}}
+    """Step-3.7's class calls them experts and its files do not."""
+    fields = small_config("step3p7", 1)
     found = by_transformers(fields, "step")
     assert found.active_parameters == read(fields).active_parameters < found.parameters
 

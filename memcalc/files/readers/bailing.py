@@ -5,6 +5,7 @@ Held against transformers 5.23 in tests/oracles; states as in vllm-project/vllm 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,18 @@ def check_published(config: Config) -> None:
     config.restates("moe_shared_expert_intermediate_size", width)
     config.restates("num_kv_heads_for_linear_attn", 0, heads)
     config.restates("rotary_dim", config.size("qk_rope_head_dim"))
-    named = config.fields.get("architectures")
+    named, stated = config.fields.get("architectures"), config.fields.get("auto_map") or {}
+    classes = [
+        *(named if isinstance(named, list) else ()),
+        *(stated.values() if isinstance(stated, dict) else ()),
+    ]
+    older = next((one for one in classes if re.search("BailingMoe(?!V3)", str(one))), None)
+    if older is not None:  # Ling 2.5: linear attention of another kind under the same model_type
+        expected, remedy = (
+            "BailingMoeV3ForCausalLM",
+            "its tensors are not known; its .safetensors alone gives them",
+        )
+        raise BadInputError("architectures", expected, older, remedy)
     if config.has("q_lora_rank") and named == ["BailingHybridForCausalLM"]:
         expected, rank = "null, as its class has no queries of low rank", config.value("q_lora_rank")
         remedy = "published weights are BailingMoeV3ForCausalLM's: correct architectures"

@@ -61,17 +61,22 @@ def llama4_text(config: Config, name: str) -> Model:
     width, depth = config.size("hidden_size"), config.size("num_hidden_layers")
     heads, biased = head_counts(config), config.flag("attention_bias")
     shared = config.size("intermediate_size")
-    routed = moe(config, "num_local_experts", "intermediate_size", shared_width=shared)
-    sparse = EveryExpert(**vars(routed))
+    mixed = experts(config, depth)
+    for field in ("num_local_experts", "num_experts_per_tok"):
+        config.has(field)  # needed only where there are some: Llama Guard 4 has none
+    sparse = None
+    if any(mixed):
+        routed = moe(config, "num_local_experts", "intermediate_size", shared_width=shared)
+        sparse = EveryExpert(**vars(routed))
     dense = MLP(width, config.size("intermediate_size_mlp"))
 
     def layer(kind: tuple[int | None, bool]) -> Layer:
         window, has_experts = kind
         attends = GQA if window is None else ChunkedGQA
         attention = attends(width, *heads, window=window, qkv_bias=biased, out_bias=biased)
-        return decoder_layer(attention, sparse if has_experts else dense, width)
+        return decoder_layer(attention, sparse if has_experts and sparse else dense, width)
 
-    layers = stack(zip(chunks(config, depth), experts(config, depth), strict=True), layer)
+    layers = stack(zip(chunks(config, depth), mixed, strict=True), layer)
     return decoder(config, name, layers)
 
 
@@ -92,9 +97,11 @@ def chunks(config: Config, depth: int) -> tuple[int | None, ...]:
 
 def experts(config: Config, depth: int) -> tuple[bool, ...]:
     """Say of each layer whether it has experts: those that are listed, or every n-th."""
-    step, listed = config.size("interleave_moe_layer_step"), config.whole_numbers("moe_layers")
+    listed = config.whole_numbers("moe_layers")
     if config.has("moe_layers"):
+        config.has("interleave_moe_layer_step")
         return tuple(index in listed for index in range(depth))
+    step = config.size("interleave_moe_layer_step")
     return tuple((index + 1) % step == 0 for index in range(depth))
 
 

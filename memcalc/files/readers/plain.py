@@ -7,6 +7,7 @@ What a class of transformers builds is written down here; its fields and their d
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -279,7 +280,9 @@ class Decoder(NamedTuple):
     and are named.
     `attend` makes the attention of a layer with a window (or None) where it is no `GQA`; `sinks` says whether
     each query head has a logit of its own. `further` makes further parts of a "dense" or "sparse" layer.
-    With `rotated_by_kind` layers with a window have a table of sines of their own.
+    With `rotated_by_kind` layers with a window have a table of sines of their own. `ahead` says what a layer
+    for multi-token prediction has beside attention: its kind, its further norms, and the matrix that joins
+    two streams.
     """
 
     norms: tuple[str, ...] = PRE_NORMS
@@ -315,6 +318,7 @@ class Decoder(NamedTuple):
     sinks: bool = False
     further: Further | None = None
     rotated_by_kind: bool = False
+    ahead: tuple[str, tuple[str, ...], str] | None = None
 
 
 ROUTER_OF = "mlp.gate"
@@ -345,10 +349,17 @@ GLM4V = Decoder(
     qkv_bias=True,
     out_bias=False,
     check=check_heads_fill,
+    harmless=("attention_bias",),  # the class has biases on q, k and v, and none on o, whatever it says
 )
 CORRECTED = partial(variants.experts, number="num_experts", shared="num_shared_experts", corrected=True)
 FIRST_OF_FOUR = partial(variants.full_where, full=lambda index, _: index % 4 == 0)
-BESIDE_HUNYUAN = ("cla_share_factor", "dense_list", "num_media_embeds", "org_vocab_size")
+BESIDE_HUNYUAN = (
+    "enable_lm_head_fp32",
+    "cla_share_factor",
+    "dense_list",
+    "num_media_embeds",
+    "org_vocab_size",
+)
 
 
 DECODERS: dict[str, Decoder] = {
@@ -357,7 +368,9 @@ DECODERS: dict[str, Decoder] = {
     "cwm": Decoder(
         qkv_bias=False, out_bias=False, windows=partial(first_of_period, period=4), check=check_head_width
     ),
-    "ernie4_5": Decoder(qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
+    "ernie4_5": Decoder(
+        qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias", check=variants.check_ernie
+    ),
     "granite": Decoder(check=check_head_width),
     "helium": Decoder(out_bias=False, check=check_heads_fill),
     "internlm3": Decoder(check=check_internlm3),
@@ -453,7 +466,9 @@ DECODERS: dict[str, Decoder] = {
     "qwen2_5_vl_text": QWEN2_VL,
     "qwen2_5_omni_text": QWEN2_VL,
     "glm4v_text": GLM4V,
-    "glm_ocr_text": GLM4V._replace(qkv_bias=False, check=None),
+    "glm_ocr_text": GLM4V._replace(
+        qkv_bias=False, check=None, harmless=(), restated=(("attention_bias", False),)
+    ),
     "glm4v_moe_text": Decoder(out_bias=False, mixture=dots, dense=first_dense),
     "apertus": Decoder(
         ("attention_layernorm", "feedforward_layernorm"),
@@ -484,6 +499,8 @@ DECODERS: dict[str, Decoder] = {
         mixture=CORRECTED,
         dense=variants.listed_dense,
         check=variants.check_exaone,
+        # vllm-project/vllm, model_executor/models/exaone_moe_mtp.py, 2026-11: always dense
+        ahead=("dense", ("norm", "pre_fc_norm_hidden", "pre_fc_norm_embedding"), "fc"),
     ),
     "cohere2_moe": Decoder(
         ONE_NORM,
@@ -507,8 +524,19 @@ DECODERS: dict[str, Decoder] = {
         qk_norm=True,
         mixture=CORRECTED,
         dense=variants.listed_dense,
-        restated=(("mlp_bias", False),),
-        harmless=("enable_moe_fp32_combine",),
+        check=variants.check_hy,
+        restated=(
+            ("mlp_bias", False),
+            ("moe_router_enable_expert_bias", True),
+            ("moe_router_use_sigmoid", True),
+            ("qk_norm", True),
+        ),
+        harmless=(
+            *("enable_attention_fp32_softmax", "enable_lm_head_fp32", "enable_moe_fp32_combine"),
+            *("route_norm", "use_grouped_mm"),
+        ),
+        # vllm-project/vllm, model_executor/models/hy_v3_mtp.py, 2026-11: its head is the model's
+        ahead=("sparse", ("enorm", "hnorm", "final_layernorm"), "eh_proj"),
     ),
     "axk1": Decoder(
         attend=variants.latent,
@@ -582,6 +610,9 @@ DECODERS: dict[str, Decoder] = {
         mixture=ernie,
         dense=ernie_dense,
         restated=(("use_bias", False),),
+        harmless=("weight_share_add_bias",),
+        # vllm-project/vllm, model_executor/models/ernie_mtp.py, 2026-11: dense, in files of a mixture, too
+        ahead=("dense", ("mtp_emb_norm", "mtp_hidden_norm"), "mtp_linear_proj"),
         in_32_bits=(ROUTER, f"{ROUTER_OF}.e_score_correction_bias"),
     ),
     "hunyuan_v1_moe": Decoder(
@@ -592,7 +623,13 @@ DECODERS: dict[str, Decoder] = {
         restated=(*OF_HUNYUAN, ("use_mixed_mlp_moe", True)),
         harmless=(*BESIDE_HUNYUAN, "anyres_pooling_size"),
     ),
-    "dots1": Decoder(qk_norm=True, windows=late_windows, mixture=dots, dense=first_dense),
+    "dots1": Decoder(
+        qk_norm=True,
+        windows=late_windows,
+        mixture=dots,
+        dense=first_dense,
+        restated=(("qk_layernorm", True),),
+    ),
 }
 
 
@@ -647,7 +684,22 @@ def decoder_of(config: Config, name: str, words: Decoder) -> Model:
     outside = ends(config, words, norm, limit, tied=tied)
     beside = tuple(f"{field} {config.value(field)}" for field in words.beside if config.has(field))
     model_type = str(config.fields["model_type"])
-    return Model(name, model_type, layers, outside, tied, limit, rows, not_read=beside)
+    mtp = predicted(config, words, layer) if words.ahead else ()
+    return Model(name, model_type, layers, outside, tied, limit, rows, mtp, not_read=beside)
+
+
+def predicted(
+    config: Config, words: Decoder, layer: Callable[[tuple[int | None, bool]], Layer]
+) -> tuple[Layer, ...]:
+    """Return the layers for multi-token prediction, which the class leaves out: files have them beside."""
+    kind, norms, matrix = words.ahead or ("", (), "")
+    ahead = config.count("num_nextn_predict_layers") if config.has("num_nextn_predict_layers") else 0
+    if not ahead:
+        return ()
+    width = config.size("hidden_size")
+    extra = (*((each, Norm(width)) for each in norms), (matrix, parts.Linear(width, 2 * width)))
+    made = layer((None, kind == "dense"))
+    return (replace(made, parts=(*made.parts, *extra)),) * ahead
 
 
 def switched(config: Config, switch: Switch) -> bool:

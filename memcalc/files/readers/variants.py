@@ -293,6 +293,18 @@ def check_exaone(config: Config) -> None:
     config.restates("first_last_k_dense_replace", dense.index(False) if False in dense else len(dense))
 
 
+def check_hy(config: Config) -> None:
+    """Check what published files of Hy3 say again, and the class does not read."""
+    config.restates("expert_hidden_dim", config.size("moe_intermediate_size"))
+
+
+def check_ernie(config: Config) -> None:
+    """Refuse a head of ERNIE 4.5 with a bias, which published code adds where everything else has one."""
+    if config.flag("use_bias"):
+        config.restates("weight_share_add_bias", False)  # noqa: FBT003 (a value that a field must have)
+    config.has("weight_share_add_bias")
+
+
 def check_mimo(config: Config) -> None:
     """Check what published files of MiMo-V2-Flash say again, and the class does not read."""
     heads, kv_heads, head_dim = head_counts(config)
