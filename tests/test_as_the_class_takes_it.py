@@ -103,6 +103,16 @@ def test_queries_of_ling_3_tiny_have_a_low_rank():
         read({**LING, "architectures": ["BailingMoeV2_5ForCausalLM"]})
 
 
+def test_a_layer_ahead_of_ling_3_attends_and_has_experts():
+    """As vLLM's bailing_moe_v3_mtp.py has it, 2026-11: that of an MLA layer, three norms, and a matrix."""
+    found, width = read({**LING, "num_nextn_predict_layers": 1}), 1536
+    assert found.parameters == read(LING).parameters
+    attention = width * 256 + 256 + 256 * 16 * 192 + width * (512 + 64) + 512 + 512 * 16 * 256
+    attention += width * 16 + 16 * 128 * width
+    experts = 129 * 3 * width * 512 + 128 * width + 128  # the last are what corrects the router
+    assert found.mtp_parameters == attention + experts + 5 * width + 2 * width**2
+
+
 def test_layers_of_longcat_hold_two_attentions():
     """With the number of layers as `num_hidden_layers` the class would build half of them."""
     fields = {"model_type": "longcat_flash", "num_layers": 4}
@@ -226,3 +236,41 @@ def test_a_head_of_internvl_is_tied_as_its_text_model_says():
     assert not found.tied
     assert found.parameters + found.vision_parameters == 8_528_318_464
     assert read({**fields, "text_config": {**text, "tie_word_embeddings": True}}).tied
+
+
+def test_the_width_inside_of_falcon_mamba_is_stated():
+    """tiiuae/falcon-mamba-7b says `expand` 16, and 8,192; its class takes the latter: 7.27B, as published."""
+    fields = {
+        "model_type": "falcon_mamba",
+        "conv_kernel": 4,
+        "expand": 16,
+        "hidden_size": 4096,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 64,
+        "state_size": 16,
+        "tie_word_embeddings": False,
+        "time_step_rank": 256,
+        "vocab_size": 65024,
+    }
+    assert read(fields).parameters == 7_272_665_088
+
+
+def test_what_the_file_of_codestral_mamba_says_again():
+    """mistralai/Mamba-Codestral-7B-v0.1: 7,285,403,648 parameters, as its page counts them."""
+    fields = {
+        "model_type": "mamba2",
+        "chunk_size": 256,
+        "expand": 2,
+        "head_dim": 64,
+        "hidden_size": 4096,
+        "intermediate_size": 8192,
+        "n_groups": 8,
+        "norm_before_gate": True,
+        "num_heads": 128,
+        "num_hidden_layers": 64,
+        "rms_norm": True,
+        "state_size": 128,
+        "tie_word_embeddings": False,
+        "vocab_size": 32768,
+    }
+    assert read(fields).parameters == 7_285_403_648

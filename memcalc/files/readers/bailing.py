@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, moe, stack
 from memcalc.files.readers.kimi_linear import latent_of
-from memcalc.ledger.parts import KimiDelta, Linear
+from memcalc.ledger.parts import KimiDelta, Linear, Norm
 from memcalc.ledger.tensor import OUT, Tensor, linear
 
 if TYPE_CHECKING:
@@ -136,6 +136,13 @@ def bailing_hybrid(config: Config, name: str) -> Model:
             return replace(made, parts=(*made.parts, ("self_attn.g_proj", gate)))
         return replace(decoder_layer(delta, mlp, width), formats=IN_32_BITS)
 
-    ahead = (f"num_mtp_layers {config.value('num_mtp_layers')}",) if config.count("num_mtp_layers") else ()
-    model = decoder(config, name, stack(zip(kinds, mlps, strict=True), layer))
-    return replace(model, not_read=ahead)
+    ahead = config.count("num_mtp_layers")
+    layers = stack(zip(kinds, mlps, strict=True), layer)
+    if "num_mtp_layers" not in config.stated:  # the class's default: whether files have them is not said
+        model = decoder(config, name, layers)
+        return replace(model, not_read=(f"num_mtp_layers {ahead}",)) if ahead else model
+    # vllm-project/vllm, bailing_moe_v3_mtp.py, 2026-11: it attends and has experts
+    norms = ((one, Norm(width)) for one in ("enorm", "hnorm", "final_layernorm"))
+    last = layer((KINDS[1], "sparse"))
+    extra = (*norms, ("eh_proj", Linear(width, 2 * width)))
+    return decoder(config, name, layers, (replace(last, parts=(*last.parts, *extra)),) * ahead)

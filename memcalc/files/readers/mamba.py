@@ -124,6 +124,9 @@ def granitemoehybrid(config: Config, name: str) -> Model:
 def mamba2(config: Config, name: str) -> Model:
     """Read Mamba-2: nothing else in any layer."""
     width, heads, head_dim = config.size("hidden_size"), config.size("num_heads"), config.size("head_dim")
+    config.restates("intermediate_size", heads * head_dim)
+    config.restates("rms_norm", True)  # noqa: FBT003 (the class has the norm whatever it says)
+    config.has("norm_before_gate")
     if config.size("expand") * width != heads * head_dim:
         expected, given = "heads that make up expand x hidden_size", f"{heads} of {head_dim}"
         raise BadInputError("num_heads", expected, given, "correct config.json")

@@ -88,8 +88,8 @@ def mamba(config: Config, name: str) -> Model:
     width = config.size("hidden_size")
     for field in ("use_mambapy", "use_associative_scan", "use_falcon_mambapy", "rescale_prenorm_residual"):
         config.has(field)  # how it is computed, and how it starts
-    inner = config.size("expand") * width
-    config.restates("intermediate_size", inner)
+    config.has("expand")  # where the width inside is not stated: Falcon Mamba's file has another `expand`
+    inner = config.optional("intermediate_size") or config.size("expand") * width
     part = Mamba(
         width,
         inner,
