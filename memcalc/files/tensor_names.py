@@ -63,6 +63,15 @@ def fused(theirs: str) -> dict[str, str]:
     return renamed("self_attn.{}_proj.", q=theirs, k=theirs, v=theirs)
 
 
+def with_numbers(ours: str, theirs: str) -> dict[str, str]:
+    """Return the three matrices of a feed-forward part as Mistral's own files count them.
+
+    >>> with_numbers("mlp.", "feed_forward.")["mlp.down_proj."]
+    'feed_forward.w2.'
+    """
+    return {f"{ours}{name}_proj.": f"{theirs}w{number}." for number, name in NUMBERED}
+
+
 def bare(beginning: str, *names: str) -> dict[str, str]:
     """Return vectors of the ledger under names that do not end with the word for their numbers.
 
@@ -77,6 +86,8 @@ def gpt(table: str, layers: str, norm: str) -> dict[str, str]:
     return {"model.embed_tokens.": table, "model.norm.": norm, "model.layers.": layers}
 
 
+NUMBERED = ((1, "gate"), (2, "down"), (3, "up"))
+PIXTRAL_LAYER = "vision_tower.layers.{layer}."
 MLP = "mlp.{}_proj."
 GATE_UP = renamed(MLP, gate="mlp.gate_up_proj.", up="mlp.gate_up_proj.")
 H_TO_4H = renamed(MLP, up="mlp.dense_h_to_4h.", down="mlp.dense_4h_to_h.")
@@ -244,6 +255,8 @@ TOWERS = {  # parts of the towers of readers/towers.py that families do not call
         for end in ("weight", "bias")
     },
 }
+PHI3 = {**fused("self_attn.qkv_proj."), **GATE_UP}
+TEXT_LAYER, EXTENDED = "model.layers.{layer}.", "model.embed_tokens_extend."
 GPT2 = Spelling(
     {
         "model.embed_tokens.": "transformer.wte.",
@@ -321,7 +334,20 @@ SPELLINGS: dict[str, Spelling] = {
             **bare("vision_model.embeddings.", "class_embedding"),
         }
     ),
-    "phi3": Spelling({**fused("self_attn.qkv_proj."), **GATE_UP}),
+    "phi3": Spelling(PHI3),
+    "phi4_multimodal": Spelling(
+        {
+            **{f"{TEXT_LAYER}{ours}": f"{TEXT_LAYER}{theirs}" for ours, theirs in PHI3.items()},
+            **TOWERS,
+            "vision_tower.": f"{EXTENDED}image_embed.img_processor.",
+            **bare("embed_vision.", "global_img_feature_extensor", "sub_img_feature_extensor"),
+            "embed_vision.": f"{EXTENDED}image_embed.",
+            **bare("audio_tower.encoders.{layer}.conv.glu.", "b1", "b2"),
+            **bare("audio_tower.encoder_embedding.", "global_mean", "global_invstd"),
+            "audio_tower.": f"{EXTENDED}audio_embed.encoder.",
+            "embed_audio.": f"{EXTENDED}audio_embed.",
+        }
+    ),
     "gpt2": GPT2,
     "gpt-sw3": GPT2,
     "mixtral": Spelling(MIXTRAL),
@@ -475,6 +501,49 @@ SPELLINGS: dict[str, Spelling] = {
         },
         turned=("mlp.w2",),
         stacked=("mlp.w1", "mlp.v1", "mlp.w2"),
+    ),
+    "doge": Spelling(
+        {
+            **renamed("mlp.{}_embed.{{expert}}.", down="mlp.down_embed.", up="mlp.up_embed."),
+            **bare("", "self_attn.A", "input_residual", "post_attention_residual"),
+        }
+    ),
+    "mistral_large4_text": Spelling(
+        {
+            **gpt("tok_embeddings.", "layers.", "norm."),
+            "model.rotary_emb.alpha.value": "lerope.alpha",
+            "lm_head.": "output.",
+            "input_layernorm.": "attention_norm.",
+            "post_attention_layernorm.": "ffn_norm.",
+            **renamed("self_attn.{}.", q_proj="attention.wq.", o_proj="attention.wo."),
+            "self_attn.kv_a_proj_with_mqa.": "attention.wkv_a_with_mqa.",
+            "self_attn.kv_a_layernorm.": "attention.kv_a_norm.",
+            "self_attn.kv_b_proj.": "attention.wkv_b.",
+            "self_attn.": "attention.",
+            **renamed("softmax_scaling.{}", scale="ssmax_scaling.s", bias="ssmax_scaling.b"),
+            "mlp.gate.": "gate.",
+            **with_numbers("mlp.experts.{expert}.", "experts.{expert}."),
+            **with_numbers("mlp.shared_experts.", "shared_experts."),
+            **with_numbers("mlp.", "feed_forward."),
+        }
+    ),
+    "mistral_large4": Spelling(
+        {
+            **{
+                f"{PIXTRAL_LAYER}attention.{letter}_proj.": f"{PIXTRAL_LAYER}attention.w{letter}."
+                for letter in "qkvo"
+            },
+            **with_numbers(f"{PIXTRAL_LAYER}feed_forward.", f"{PIXTRAL_LAYER}feed_forward."),
+            "vision_tower.layers.": "vision_encoder.transformer.layers.",
+            "vision_tower.": "vision_encoder.",
+            **renamed(
+                "multi_modal_projector.{}.",
+                norm="pre_mm_projector_norm.",
+                patch_merger="patch_merger.",
+                linear_1="vision_language_adapter.w_in.",
+                linear_2="vision_language_adapter.w_out.",
+            ),
+        }
     ),
     "xglm": Spelling({"model.norm.": "model.layer_norm.", **BART}),
     "biogpt": Spelling(

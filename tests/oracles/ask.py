@@ -160,6 +160,7 @@ def in_memory(fields, dtype=torch.bfloat16):
 # Where classes keep their vision and audio towers, and the projection into the text model's stream.
 TOWER_PREFIXES = (
     *("model.vision_tower.", "model.multi_modal_projector.", "model.mm_projector.", "model.visual."),
+    "model.embed_tokens_extend.",
     *("model.embed_vision.", "model.audio_tower.", "model.embed_audio."),
     *("vision_model.", "multi_modal_projector.", "vit_large_projector."),
     *("model.vision_model.", "model.connector.", "model.image_newline", "model.vision_embedder."),
@@ -288,13 +289,13 @@ def text_parameters(model):
     return [(name, item) for name, item in model.named_parameters() if not name.startswith(TOWER_PREFIXES)]
 
 
-EXPERTS = ".experts."
+EXPERTS = (".experts.", ".mlp.down_embed.", ".mlp.up_embed.")
 CHOSEN = ("num_experts_per_tok", "top_k_experts", "moe_topk")
 
 
 def is_expert(name):
     """Whether a parameter holds routed experts; they lie along its first axis."""
-    return EXPERTS in name
+    return any(word in name for word in EXPERTS)
 
 
 def chosen_experts(config):
@@ -398,9 +399,10 @@ def layers_held(held):
             continue
         found = {key for key, item in vars(layer).items() if isinstance(item, torch.Tensor) and item.dim()}
         beside = ("indexer_keys", "idx_keys", "indexer_position_ids")
-        assert found - set(beside) == {"keys", "values"}, found
+        own = () if found == {"indexer_keys"} else (layer.keys, layer.values)  # others are read from before
+        assert found - set(beside) == ({"keys", "values"} if own else set()), found
         indexer = (getattr(layer, name, None) for name in beside)
-        yield (layer.keys, layer.values, *(item for item in indexer if item is not None))
+        yield (*own, *(item for item in indexer if item is not None))
 
 
 def compressed(layer):

@@ -1408,7 +1408,78 @@ def step3p7(draw):
     )
 
 
+def mistral_large4(draw):
+    """Layers that rotate or not, that read an earlier one's latents, that look where an earlier one did."""
+    text = glm_moe_dsa(draw) | {"model_type": "mistral_large4_text"}
+    for field in ("q_lora_rank", "num_nextn_predict_layers"):
+        text.pop(field, None)
+    depth = text["num_hidden_layers"] = draw.randint(1, 8)
+    text.setdefault("n_shared_experts", 1)
+    text.pop("indexer_types", None)
+    text |= some(draw, indexer_types=["full", *(draw.choice(("full", "shared")) for _ in range(depth - 1))])
+    rotates = [(index + 1) % 4 > 0 for index in range(depth)]
+    if draw.random() < 0.5:
+        rotates = [draw.random() < 0.6 for _ in range(depth)]
+        text["no_rope_layers"] = [int(one) for one in rotates] + [1] * draw.randint(0, 2)
+    sources = []
+    for index, one in enumerate(rotates):  # the latest of its kind: the class looks for no other
+        before = [each for each in sources if rotates[each] == one]
+        sources.append(before[-1] if before and draw.random() < 0.6 else index)
+    return mistral3(draw) | {"text_config": text | some(draw, kv_source_layers=sources)}
+
+
+def phi4_multimodal(draw):
+    """Phi-3, a tower that sees and one that hears; the class states no width of a head."""
+    fields = phi3(draw)
+    fields.setdefault("num_key_value_heads", None)  # null stands for the query heads
+    if fields.pop("head_dim", None) or draw.random() < 0.5:
+        fields["hidden_size"] = 4 * draw.randint(2, 9) * fields["num_attention_heads"]
+    heads, patch = draw.choice((1, 2, 3)), draw.randint(2, 5)
+    vision = {
+        "hidden_size": heads * draw.randint(4, 20),
+        "intermediate_size": draw.randint(9, 90),
+        "num_hidden_layers": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "image_size": patch * draw.randint(3, 9) + draw.randint(0, 1),
+        "patch_size": patch,
+    } | some(draw, num_channels=draw.randint(1, 4), crop_size=draw.randint(9, 90))
+    audio = {
+        "hidden_size": heads * draw.randint(4, 20),
+        "intermediate_size": draw.randint(9, 90),
+        "num_blocks": draw.randint(1, 4),
+        "num_attention_heads": heads,
+        "nemo_conv_channels": draw.randint(3, 30),
+        "ext_pw_out_channel": draw.randint(3, 30),
+        "depthwise_separable_out_channel": draw.randint(3, 30),
+    } | some(
+        draw,
+        depthwise_multiplier=draw.randint(1, 3),
+        kernel_size=draw.randint(1, 5),
+        input_size=draw.randint(9, 99),
+        time_reduction=2 ** draw.randint(1, 4),
+        bias_max_distance=draw.randint(3, 99),
+        bias_symmetric=draw.random() < 0.5,
+        downsample_rate=draw.randint(1, 3),
+        left_chunk=draw.randint(2, 20),
+    )
+    return fields | {"vision_config": vision, "audio_config": audio}
+
+
+def doge(draw):
+    """Experts that are two rows each, or a plain feed-forward part; a square of keys finds the experts."""
+    fields = stream(draw, any_width=False)
+    fields.pop("head_dim", None)
+    keys = draw.randint(2, 6)
+    fields |= {"is_moe": draw.random() < 0.6, "num_experts": keys**2}
+    fields["num_experts_per_tok"] = draw.randint(1, keys)
+    biased = some(draw, attention_bias=draw.random() < 0.5, mlp_bias=draw.random() < 0.5)
+    return fields | biased | some(draw, sliding_window=draw.randint(5, 150))
+
+
 DRAWN = {
+    "mistral_large4": mistral_large4,
+    "doge": doge,
+    "phi4_multimodal": phi4_multimodal,
     "step3p7": step3p7,
     "dbrx": dbrx,
     "llama": llama,

@@ -115,6 +115,9 @@ READERS: Registry[Reader] = Registry(
         "minicpm3": "deepseek:minicpm3",
         "step3p7": "step3p7:step3p7",
         "dbrx": "dbrx:dbrx",
+        "mistral_large4": "mistral_large4:mistral_large4",
+        "doge": "doge:doge",
+        "phi4_multimodal": "phi4_multimodal:phi4_multimodal",
     },
     package=__name__,
     remedy="add a reader, see CONTRIBUTING.md",
@@ -127,6 +130,7 @@ INSIDE: Registry[Reader] = Registry(
         "qwen3_vl_moe_text": "qwen_vl:qwen3_vl_moe_text",
         "qwen3_omni_moe_text": "qwen_vl:qwen3_vl_moe_text",
         "step3p5": "step3p7:step3p5",
+        "mistral_large4_text": "mistral_large4:mistral_large4_text",
         **dict.fromkeys(PLAIN_INSIDE, "plain:plain"),
     },
     package=__name__,
@@ -171,6 +175,7 @@ TOWERS = (
     "qwen3_vl_moe_vision", "gemma4_vision", "pixtral", "llama4_vision_model",
     *IN_TABLE,
     *("gemma4_audio", "gemma4_unified_audio", "gemma4_unified_vision", "qwen2_5_omni_audio_encoder"),
+    *("phi4_multimodal_audio", "phi4_multimodal_vision"),
     *("qwen3_omni_moe_audio_encoder", "gemma3n_audio", "gemma3n_vision"),
 )  # fmt: skip
 
@@ -284,6 +289,8 @@ def finished(reader: Reader, config: Config, name: str) -> Model:
     """Return what a reader makes of a config, once it is known that nothing of it was passed over unnamed."""
     refuse_trained_activations(config.fields)
     model = as_its_class(reader(config, name), config)
+    for _, tower in config.inside:
+        refuse_trained_activations(tower.fields)
     check_rotation(model)
     unread, assumed = config.unread(), tuple(f"{name} {value}" for name, value in config.assumed.items())
     if not (unread or assumed):

@@ -30,6 +30,7 @@ __all__ = [
     "glm4_moe_lite",
     "glm_moe_dsa",
     "latent_attention",
+    "layers_with_indexer",
     "minicpm3",
     "mistral4",
 ]
@@ -124,12 +125,17 @@ def glm_moe_dsa(config: Config, name: str) -> Model:
     """Read GLM-5: as DeepSeek-V3.2; from 5.2 on some layers look where an earlier layer's indexer looked."""
     config.has("indexer_rope_interleave")
     config.has("index_share_for_mtp_iteration")  # when multi-token prediction looks again
-    config.restates("index_topk_pattern")  # another way to say which layers have one: in no published config
     model = deepseek_v3(config, name)
-    kinds = config.words("indexer_types", ("full", "shared"), model.depth)
+    return with_indexers(config, model, layers_with_indexer(config, model.depth))
+
+
+def layers_with_indexer(config: Config, depth: int) -> Sequence[bool]:
+    """Say of each layer whether it has an indexer of its own: by a list, or by a period."""
+    config.restates("index_topk_pattern")  # another way to say which layers have one: in no published config
+    kinds = config.words("indexer_types", ("full", "shared"), depth)
     period, first = config.size("index_topk_freq"), config.count("index_skip_topk_offset") - 1
-    rule = (max(index - first, 0) % period == 0 for index in range(model.depth))
-    return with_indexers(config, model, [kind == "full" for kind in kinds] if kinds else list(rule))
+    rule = (max(index - first, 0) % period == 0 for index in range(depth))
+    return [kind == "full" for kind in kinds] if kinds else list(rule)
 
 
 def with_indexers(config: Config, model: Model, own: Sequence[bool]) -> Model:

@@ -114,14 +114,16 @@ def siglip2_before(vision: Config) -> Named:
 
 
 def vit_after(vision: Config) -> Named:
-    """Return the last norm, and SigLIP's head where the tower has one: attention of a single query."""
-    width, head = width_of(vision), f"{ROOT}head."
-    norm = ((f"{ROOT}post_layernorm", Norm(width, bias=True)),)
-    if not vision.flag("vision_use_head"):
-        return norm
-    inner = vision.size("intermediate_size")
+    """Return the last norm, and SigLIP's head where the tower has one."""
+    norm = ((f"{ROOT}post_layernorm", Norm(width_of(vision), bias=True)),)
+    return with_head(vision) if vision.flag("vision_use_head") else norm
+
+
+def with_head(vision: Config) -> Named:
+    """Return the last norm and SigLIP's head: attention of a single query."""
+    width, head, inner = width_of(vision), f"{ROOT}head.", vision.size("intermediate_size")
     return (
-        *norm,
+        (f"{ROOT}post_layernorm", Norm(width, bias=True)),
         (f"{head}probe", Values((1, 1, width), "positions")),
         (f"{head}attention.in_proj", Linear(3 * width, width, bias=True)),
         (f"{head}attention.out_proj", Linear(width, width, bias=True)),
@@ -288,6 +290,7 @@ TOWERS: dict[str, Tower] = {
     "smolvlm_vision": SIGLIP._replace(restated=(("vision_use_head", False),)),
     "siglip2_vision_model": SIGLIP._replace(before=siglip2_before, harmless=(*SIGLIP.harmless, "image_size")),
     "clip_vision_model": SIGLIP._replace(before=clip_before, restated=(("vision_use_head", False),)),
+    "phi4_multimodal_vision": Tower(after=with_head, harmless=("crop_size", "feature_layer")),
     "pixtral": Tower(
         layers="transformer.layers",
         parts=("attention", "feed_forward", "attention_norm", "ffn_norm"),

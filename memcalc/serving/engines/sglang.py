@@ -124,7 +124,7 @@ SLOTS, RATIO, STATE_DTYPE = "max_mamba_cache_size", "mamba_full_memory_ratio", "
 UNSERVED = frozenset(
     {"bailing_hybrid", "lfm3", "minimax", "minimax_m1", "olmo_hybrid", "recurrent_gemma", "zamba", "zamba2"}
     | {"minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"}
-    | {"PanguEmbedded", "PanguProMoE", "hunyuan"}
+    | {"PanguEmbedded", "PanguProMoE", "hunyuan", "doge", "mistral_large4", "phi4_multimodal"}
     | {"step3_text"}  # the class of Step-3 wants its tower
 )
 SLOTS_A_REQUEST = 3  # of a state: its own, and two for prefixes, while its radix cache is on

@@ -62,7 +62,7 @@ POOL = "kv_cache_memory"  # bytes of the pool, if they are fixed
 UNSERVED = frozenset(
     {
         *("recurrent_gemma", "zamba", "biogpt", "codegen", "gpt_neo", "gpt_neox_japanese", "xglm"),
-        "PanguProMoEV1",
+        *("PanguProMoEV1", "doge", "mistral_large4", "phi4_multimodal"),
         "hunyuan",
         "phi-msft",  # its class knows transformers' names of Phi's tensors alone
     }
