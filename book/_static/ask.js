@@ -1,7 +1,8 @@
 // All of memcalc in the page: `await window.memcalc.ask(words, files)` is the command line.
 //
 //   words    what stands behind `memcalc` at a shell: ["serve", "config.json", "--context", "32k"]
-//   files    {"config.json": text}: what lies in the folder of the command; a text, bytes or a File; "-" is standard input
+//   files    {"config.json": text}: what lies in the folder of the command; "-" is standard input. A text, bytes, or a
+//            File, of which only what the command looks at is read: weights of many gigabytes are no trouble
 //   answers  {code, out, err}: exit status, standard output and standard error, to the byte
 //
 // The first question loads Python and memcalc (ask/, written by tools/worker.py) and starts them in a worker; while that
@@ -56,9 +57,14 @@
     return texts;
   };
 
+  const stopped = (why) => new Error(`memcalc in this page has stopped (${why}); the next question starts it anew`);
+
   // A worker as a function: a message becomes the promise of what it answers.
   const start = async () => {
+    let told = false;
+    stop = () => { told = true; };
     const {files, worker: source} = await listed(), pieces = await load();
+    if (told) throw stopped("it was told to");
     const address = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
     const worker = new Worker(address);
     let settle = null;
@@ -66,7 +72,7 @@
       worker.terminate();
       URL.revokeObjectURL(address);
       running = null;
-      settle?.failed(new Error(`memcalc in this page has stopped (${why}); the next question starts it anew`));
+      settle?.failed(stopped(why));
     };
     worker.onmessage = ({data}) => (data.failed ? end(data.failed) : settle?.answered(data.answer));
     worker.onerror = (event) => { event.preventDefault(); end(event.message || "no reason was given"); };
@@ -82,16 +88,13 @@
     return send;
   };
 
-  const read = async (content) => (content instanceof Blob ? new Uint8Array(await content.arrayBuffer()) : content);
-
   const answer = async (words, files) => {
-    const given = new Map();
-    for (const [name, content] of files) given.set(name, await read(content));
     running ??= start();
     try {
       const send = await running;
-      return await send({words, files: given});
+      return await send({words, files});
     } catch (error) {
+      stop();
       running = null;
       throw error;
     }
@@ -99,8 +102,8 @@
 
   const ask = async (words, files = {}) => {
     if (!Array.isArray(words)) throw new TypeError('words: expected a list, as in ["model", "Qwen/Qwen3-32B"]');
-    const asked = words.map(String), given = files instanceof Map ? [...files] : Object.entries(files);
-    const mine = last.then(() => answer(asked, given));
+    const asked = words.map(String), given = files instanceof Map ? files : Object.entries(files);
+    const mine = last.then(answer.bind(null, asked, new Map(given)));
     last = mine.catch(() => {});
     return mine;
   };

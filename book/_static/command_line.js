@@ -34,22 +34,17 @@
     part("copy").hidden = !out;
     part("answer").hidden = false;
   };
-  const problem = (text) => {
-    part("problem").textContent = text;
-    if (text) part("answer").hidden = true;
-  };
-
   const run = async () => {
-    problem("");
+    part("problem").textContent = "";
     part("run").disabled = true;
     part("stop").hidden = false;
-    part("status").textContent = "";
+    part("answer").hidden = true; // an older answer must not look like this one's
     try {
       const words = shellWords.command(form.elements.command.value), given = new Map(files);
       if (form.elements.input.value) given.set("-", form.elements.input.value);
       show(await window.memcalc.ask(words, given));
     } catch (error) {
-      problem(error.message);
+      part("problem").textContent = error.message;
     } finally {
       part("run").disabled = false;
       part("stop").hidden = true;

@@ -22,7 +22,7 @@ NOT_ANSWERED = 2
 LONGEST = 255  # bytes of a name, as file systems have it
 
 
-def ask(words: list[str], files: Mapping[str, object]) -> tuple[int, str, str]:
+def ask(words: list[str], files: Mapping[str, object], links: Mapping[str, str]) -> tuple[int, str, str]:
     """Return exit status, standard output and standard error of a command.
 
     Parameters
@@ -31,23 +31,28 @@ def ask(words: list[str], files: Mapping[str, object]) -> tuple[int, str, str]:
         What stands behind ``memcalc`` at the shell.
     files : mapping of str to str or bytes
         What lies in the folder that it is called in; ``-`` is its standard input.
+    links : mapping of str to str
+        What else lies there, and where it really does.
 
     """
     kept = sys.stdin, sys.stdout, sys.stderr
     sys.stdout, sys.stderr = stream(), stream()
     gc.disable()  # as at the shell; the worker collects when it has answered
     try:
-        status = answered(words, files)
+        status = answered(words, files, links)
         return status, text_of(sys.stdout), text_of(sys.stderr)
     finally:
         sys.stdin, sys.stdout, sys.stderr = kept
         empty()
 
 
-def answered(words: list[str], files: Mapping[str, object]) -> int:
+def answered(words: list[str], files: Mapping[str, object], links: Mapping[str, str]) -> int:
     """Lay out the files, run the command in their folder, and return its exit status."""
     try:
-        lay_out(files)
+        for name, content in files.items():
+            lay_out(name, inside_of(name, content))
+        for name, target in links.items():
+            lay_out(name, target)
     except MemcalcError as error:
         return complain(str(error), NOT_ANSWERED)
     with open(INPUT, "rb") as given:
@@ -75,26 +80,35 @@ def empty() -> None:
     write(INPUT, b"")
 
 
-def lay_out(files: Mapping[str, object]) -> None:
-    """Write each file under its name.
+def inside_of(name: str, content: object) -> bytes:
+    """Return what a file holds.
 
     Raises:
-        BadInputError: A name leads out of the folder, or cannot be a file's; a content is no text.
+        BadInputError: That is neither a text nor bytes.
 
     """
-    for name, content in files.items():
-        expected = "the name of a file in the folder of the command"
-        if name != STANDARD_INPUT and not is_inside(name):
-            raise BadInputError("files", expected, name, 'name it as in "config.json" or "model/config.json"')
-        if not isinstance(content, str | bytes | bytearray | memoryview):
-            kind = type(content).__name__
-            raise BadInputError("files", f"the text or the bytes of {name}", kind, "read the file first")
-        inside = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else bytes(content)
-        try:
-            write(INPUT if name == STANDARD_INPUT else name, inside)
-        except OSError as error:
-            given = f"{name} ({error.strerror})"
-            raise BadInputError("files", expected, given, "give it another name") from None
+    if isinstance(content, str):
+        return content.encode("utf-8", "surrogatepass")
+    if not isinstance(content, bytes | bytearray | memoryview):
+        expected, kind = f"the text or the bytes of {name}", type(content).__name__
+        raise BadInputError("files", expected, kind, "read the file first")
+    return bytes(content)
+
+
+def lay_out(name: str, content: bytes | str) -> None:
+    """Write a file under its name, or link to where it lies.
+
+    Raises:
+        BadInputError: The name leads out of the folder, or cannot be a file's.
+
+    """
+    expected = "the name of a file in the folder of the command"
+    if name != STANDARD_INPUT and not is_inside(name):
+        raise BadInputError("files", expected, name, 'name it as in "config.json" or "model/config.json"')
+    try:
+        write(INPUT if name == STANDARD_INPUT else name, content)
+    except OSError as error:
+        raise BadInputError("files", expected, f"{name} ({error.strerror})", "give it another name") from None
 
 
 def is_inside(name: str) -> bool:
@@ -105,11 +119,14 @@ def is_inside(name: str) -> bool:
     )
 
 
-def write(path: str, content: bytes) -> None:
-    """Write a file, and the folders above it."""
+def write(path: str, content: bytes | str) -> None:
+    """Write a file, or link to one, and make the folders above it."""
     folder = os.path.dirname(path)
     if folder:
         os.makedirs(folder, exist_ok=True)
+    if isinstance(content, str):
+        os.symlink(content, path)
+        return
     with open(path, "wb") as file:
         file.write(content)
 

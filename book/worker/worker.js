@@ -5,6 +5,7 @@
 "use strict";
 
 const FILES = "/lib/memcalc"; // where memcalc lies in Python's own file system
+const MOUNTED = "/given"; // and what a page gave as a File, which is read where it lies
 const TYPES = {mjs: "text/javascript", wasm: "application/wasm", zip: "application/zip"};
 let ask = null, collect = null;
 
@@ -43,11 +44,22 @@ const start = async ({pieces, sizes}) => {
     python.FS.writeFile(path, files[name]);
   }
   python.runPython(`import sys; sys.path.insert(0, "${FILES}")`);
-  const command = python.pyimport("command");
-  ask = (words, given) => {
-    const answer = command.ask(python.toPy(words), python.toPy(given)), [code, out, err] = answer.toJs();
-    answer.destroy();
-    return {code, out, err};
+  const command = python.pyimport("command"), {FS} = python;
+  FS.mkdir(MOUNTED);
+  ask = (words, files) => {
+    const blobs = [...files].filter(([name, content]) => content instanceof Blob && name !== "-");
+    const links = new Map(blobs.map(([name], place) => [name, `${MOUNTED}/${place}`]));
+    const texts = new Map([...files].filter(([name]) => !links.has(name)));
+    if (texts.get("-") instanceof Blob)
+      texts.set("-", new Uint8Array(new FileReaderSync().readAsArrayBuffer(texts.get("-"))));
+    FS.mount(FS.filesystems.WORKERFS, {blobs: blobs.map(([, data], place) => ({name: String(place), data}))}, MOUNTED);
+    try {
+      const answer = command.ask(...[words, texts, links].map((one) => python.toPy(one))), [code, out, err] = answer.toJs();
+      answer.destroy();
+      return {code, out, err};
+    } finally {
+      FS.unmount(MOUNTED);
+    }
   };
   collect = () => command.collect();
 };

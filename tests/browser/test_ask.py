@@ -187,6 +187,32 @@ def test_bytes_and_files_are_contents_too(page):
     assert both == [page.evaluate(ASK, [["model", "c.json"], {"c.json": CONFIG}])] * 2
 
 
+def test_of_weights_the_header_alone_is_read(page, tmp_path, at_the_shell):
+    """A file of 6 GB, whose numbers are a hole, dropped into the page."""
+    shape = [3 * 2**20, 1024]
+    tensor = {"dtype": "BF16", "shape": shape, "data_offsets": [0, 2 * shape[0] * shape[1]]}
+    header = json.dumps({"model.embed_tokens.weight": tensor}).encode()
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + tensor["data_offsets"][1])
+    form = page.locator("#command-line")
+    form.locator("input[type=file]").set_input_files(path)
+    form.locator("textarea[name=command]").fill("memcalc model model.safetensors")
+    form.locator(".run").click()
+    form.locator(".out").wait_for()
+    expected = at_the_shell(["model", "model.safetensors"], {})
+    assert form.locator(".out").text_content() == expected["out"]
+    assert expected["code"] == 0
+    form.get_by_label("Remove model.safetensors").click()
+
+
+def test_home_can_ask_too(visit):
+    page = visit("book/index.html")
+    assert page.evaluate(ASK, [["--version"], {}])["out"].startswith("memcalc ")
+    assert page.noise == []
+
+
 def test_says_how_far_it_is(page):
     page.evaluate(ASK, ASKED["model"])
     heard, size = page.evaluate("Promise.all([HEARD, window.memcalc.size()])")
@@ -204,6 +230,10 @@ def test_what_breaks_the_worker_is_said_and_the_next_question_starts_it_anew(pag
         return memcalc.ask(words).catch(error => error.message);
     }"""
     assert page.evaluate(broken, ASKED["model"][0]).startswith("memcalc in this page has stopped (")
+    stopped = (
+        "words => { const one = memcalc.ask(words); setTimeout(memcalc.stop); return one.catch(String); }"
+    )
+    assert "it was told to" in page.evaluate(stopped, ASKED["model"][0])
     started = page.evaluate("WORKERS.length")
     assert page.evaluate(ASK, ASKED["model"]) == before
     assert page.evaluate("WORKERS.length") == started + 1
