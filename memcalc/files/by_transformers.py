@@ -349,15 +349,16 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
     layers: dict[int, list[Tensor]] = {}
     vision: list[Tensor] = []
     for full, item in state.items():
+        sees = is_of_tower(full)
         one = re.search(r"\.experts\.(\d+)\.", full)
-        if one and one[1] != "0":
+        if one and one[1] != "0" and not sees:  # a tower's are counted one by one: nothing is told of them
             continue
         name = re.sub(r"\.experts\.\d+\.", ".experts.{expert}.", full)
         shape = tuple(item.shape)
         kind = "buffer" if own.get(id(item)) in buffers else kind_of(name, shape, types)
         found = LAYER.match(name)
-        if SEES.search(name.split(".layers.")[0]) and not name.startswith(TEXT):
-            vision.append(Tensor(name, shape, kind))
+        if sees:
+            vision.append(Tensor(full, shape, kind))
         elif found:
             tensor = Tensor(found[2], shape, kind)
             layers.setdefault(int(found[1]), []).append(expert_of(tensor, many[name], text))
@@ -370,6 +371,15 @@ def sorted_out(model: Any, text: Any) -> tuple[Named, dict[int, list[Tensor]], l
             outside.append((rest, Found((Tensor(leaf, shape, kind),))))
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     return tuple(outside), layers, vision, head is not None and head.weight is embedding.weight
+
+
+def is_of_tower(name: str) -> bool:
+    """Say whether a name is of a tower for images or sound.
+
+    >>> is_of_tower("vision_encoder.blocks.0.mlp.experts.1.fc1"), is_of_tower("model.layers.0.audio_gate")
+    (True, False)
+    """
+    return SEES.search(name.split(".layers.", maxsplit=1)[0]) is not None and not name.startswith(TEXT)
 
 
 def places(model: Any) -> dict[str, tuple[str, Part]]:
@@ -458,7 +468,8 @@ def check_experts(found: Model, model: Any, text: Any) -> None:
     listed = count(one for one in found.weights() if one.experts > 1)
     held: dict[int, int] = {}
     for name, module in model.named_modules():
-        if OF_EXPERTS.search(type(module).__name__) or name.rpartition(".")[2] == "experts":
+        experts = OF_EXPERTS.search(type(module).__name__) or name.rpartition(".")[2] == "experts"
+        if experts and not is_of_tower(name):
             held |= {id(one): one.numel() for one in module.parameters()}
     choosing = any(type(value := value_of(text, field)) is int and value > 0 for field in TOP)
     routed = any(ROUTED.search(type(one).__name__) for one in model.modules())

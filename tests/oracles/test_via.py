@@ -179,3 +179,9 @@ def test_a_tower_that_is_not_found_is_no_answer(monkeypatch):
     monkeypatch.setattr("memcalc.files.by_transformers.SEES", re.compile("never"))
     with pytest.raises(BadInputError, match="parameters beside its text model"):
         by_transformers(small_config("idefics3", 1), "small")
+
+
+def test_a_tower_of_experts_is_counted_whole():
+    """dots3_note's class with its own sizes: its tower has experts, which are not the text model's."""
+    found = by_transformers({"model_type": "dots3_note", "text_config": {"hidden_size": 5120}}, "dots3_note")
+    assert found.parameters + found.vision_parameters == 287_309_195_008
