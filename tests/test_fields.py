@@ -439,7 +439,7 @@ def test_gptqmodels_dynamic_names_what_stays_or_has_other_bits():
         *(
             ({"quant_method": method}, f"given '{method}'; its .safetensors headers alone have exact weights")
             for method in (
-                *("torchao", "hqq", "quark", "quanto", "fp_quant", "higgs", "spqr", "vptq", "aqlm"),
+                *("hqq", "quark", "quanto", "fp_quant", "higgs", "spqr", "vptq", "aqlm"),
                 *("exl2", "exl3", "sinq", "four_over_six"),
             )
         ),

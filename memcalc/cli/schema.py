@@ -328,7 +328,7 @@ def answer_of_serve() -> Schema:
         "defaults": DEFAULTS,
         "pools": many("the devices, and the memory of the host where it is used", pool_of_serve(moments)),
         "weights_file_bytes": number(
-            "tensor bytes of the checkpoint in this format: text model and towers, without MTP and buffers"
+            "tensor bytes of the text model's checkpoint in this format: without towers, MTP and buffers"
         ),
         "not_loaded_bytes": closed("tensor bytes of the checkpoint that the engine does not load", beside),
         "cache_bytes": number("the architecture's cache of the whole batch, all devices together"),

@@ -228,15 +228,14 @@ class ServingEstimate(Shown):
 
     @property
     def weights_file_bytes(self) -> Amount:
-        """Tensor bytes of the checkpoint: parameters in their formats, towers in 16 bits, loaded or not.
+        """Tensor bytes of the text model's checkpoint: parameters in their formats.
 
-        Without MTP, which copies of a checkpoint keep or leave out, and without zero biases of AutoGPTQ. Of a
-        GGUF file all tensors, which llama.cpp loads: a router's correction too; its tower is a file apart.
+        Towers, MTP and AutoGPTQ's zero biases are not in it: copies keep them or leave them out. Of a GGUF
+        file all tensors, which llama.cpp loads: a router's correction too.
         """
         rule, whole = self.plan.rule, self.engine.reads_gguf
         tensors = (tensor for tensor in self.model.weights() if whole or tensor.kind != "buffer")
-        towers = 0 if whole else self.model.vision_parameters * self.plan.activation.bits // 8
-        return Amount(towers + sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors))
+        return Amount(sum(tensor_bytes(tensor, rule(tensor)) for tensor in tensors))
 
     @property
     def not_loaded_bytes(self) -> dict[str, Amount]:
