@@ -214,7 +214,7 @@ def test_llama_guard_4_has_no_experts():
 
 
 def test_a_head_of_internvl_is_tied_as_its_text_model_says():
-    """Where the file says nothing outside: OpenGVLab/InternVL3_5-8B-HF has a head of its own."""
+    """Where the file says nothing outside, the text model's own statement counts: a head of its own."""
     text = {
         "model_type": "qwen3",
         "hidden_size": 4096,
@@ -239,7 +239,7 @@ def test_a_head_of_internvl_is_tied_as_its_text_model_says():
 
 
 def test_the_width_inside_of_falcon_mamba_is_stated():
-    """tiiuae/falcon-mamba-7b says `expand` 16, and 8,192; its class takes the latter: 7.27B, as published."""
+    """tiiuae/falcon-mamba-7b says `expand` 16, and 8,192; its class takes the latter."""
     fields = {
         "model_type": "falcon_mamba",
         "conv_kernel": 4,
@@ -256,7 +256,7 @@ def test_the_width_inside_of_falcon_mamba_is_stated():
 
 
 def test_what_the_file_of_codestral_mamba_says_again():
-    """mistralai/Mamba-Codestral-7B-v0.1: 7,285,403,648 parameters, as its page counts them."""
+    """A config in the shapes of Codestral Mamba, as its class in transformers counts them."""
     fields = {
         "model_type": "mamba2",
         "chunk_size": 256,

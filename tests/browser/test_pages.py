@@ -226,7 +226,8 @@ def test_links_lead_somewhere(site, site_page):
             continue
         address, fragment = urldefrag(link)
         target = here.parent / unquote(address.partition("?")[0]) if address else here
-        named = fragment and target.suffix == ".html"
+        is_plan = unquote(fragment).startswith("memcalc ")  # what the calculator's page answers
+        named = fragment and target.suffix == ".html" and not is_plan
         if not target.is_file() or (named and unquote(fragment) not in read(target).names):
             dead.append(link)
     assert dead == []
