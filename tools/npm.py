@@ -81,8 +81,9 @@ def fetch(package: Package) -> None:
         )
         found = Path(folder) / package.archive.name
         if done.returncode or not found.is_file():
-            said = " ".join(str(done.stderr).split())[-300:]
-            raise NotFetchedError(f"npm could not fetch {asked}: {said}")
+            said = " ".join(str(done.stderr).replace("npm error", "").split())
+            remedy = f"connect once, or put {found.name} into _build/{CACHE.name}"
+            raise NotFetchedError(f"npm could not fetch {asked} ({said[:200]}); {remedy}")
         given = integrity(found.read_bytes())
         if given != package.integrity:
             raise NotFetchedError(f"{asked}: expected {package.integrity}, given {given}")
