@@ -214,7 +214,7 @@ def test_llama_guard_4_has_no_experts():
 
 
 def test_a_head_of_internvl_is_tied_as_its_text_model_says():
-    """Where the file says nothing outside, the text model's own statement counts: a head of its own."""
+    """Where the file says nothing outside, the class ties; a text model that says otherwise is refused."""
     text = {
         "model_type": "qwen3",
         "hidden_size": 4096,
@@ -232,9 +232,8 @@ def test_a_head_of_internvl_is_tied_as_its_text_model_says():
         "text_config": text,
         "vision_config": {**tower, "attention_bias": True},
     }
-    found = read(fields)
-    assert not found.tied
-    assert found.parameters + found.vision_parameters == 8_528_318_464
+    with pytest.raises(BadInputError, match="tie_word_embeddings: expected true or false"):
+        read(fields)
     assert read({**fields, "text_config": {**text, "tie_word_embeddings": True}}).tied
 
 

@@ -270,8 +270,8 @@ def vision_language(config: Config, name: str) -> Model:
         config.has(field)
     inside = config.fields.get("text_config")
     said = inside.get("tie_word_embeddings") if isinstance(inside, dict) else None
-    if words.tied_as_stated and config.stated.get("tie_word_embeddings") is None and said is not None:
-        config.stated["tie_word_embeddings"] = said  # as their weights are: the class would tie every head
+    if words.tied_as_stated and config.stated.get("tie_word_embeddings") is None and said is True:
+        config.stated["tie_word_embeddings"] = True  # as the class does where nothing is said
     if words.tied_as_stated and config.stated.get("tie_word_embeddings") is None:
         remedy = "add it: the files of this type do not all do what its class does where nothing is said"
         raise BadInputError("tie_word_embeddings", "true or false", None, remedy)
