@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf lab test lint fast all-checks notebooks answers oracles defaults record pins watch clean
+.PHONY: help book pdf lab new-model test lint fast all-checks notebooks answers oracles defaults record pins watch clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -22,6 +22,7 @@ help:
 	@echo "make book       build the book and print where to open it"
 	@echo "make pdf        the whole book as one PDF, linked from the site"
 	@echo "make lab        the notebooks in JupyterLab"
+	@echo "make new-model  a small site about your model: CONFIG=path|NAME [MACHINE=\"2x rtx-a6000\"] [CONTEXT=32k]"
 	@echo "make test       everything that can be checked on this machine"
 	@echo "make oracles    the same numbers from torch, transformers and llama.cpp, in an environment of its own"
 	@echo "make record     write down what torch, transformers and llama.cpp say (tests/recorded)"
@@ -47,6 +48,12 @@ pdf:
 lab:
 	@$(environment)
 	@$(python) -m jupyter lab $(root) notebooks
+
+# What stands behind `make` is in the recipe's environment, from where the shell takes each as one word.
+new-model:
+	@$(environment)
+	@$(python) tools/new_model.py --config "$$CONFIG" --machine "$$MACHINE" --context "$$CONTEXT" --batch "$$BATCH" \
+		--weights "$$WEIGHTS" --engine "$$ENGINE" --seq "$$SEQ"
 
 test:
 	@$(environment)
