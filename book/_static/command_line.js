@@ -48,13 +48,13 @@
     } finally {
       part("run").disabled = false;
       part("stop").hidden = true;
-      part("progress").hidden = true;
+      part("loading").hidden = true;
     }
   };
 
   window.addEventListener("memcalc:progress", ({detail: {stage, loaded, total}}) => {
-    const bar = part("progress").querySelector("progress"), words = part("progress").querySelector("span");
-    part("progress").hidden = stage === "ready";
+    const bar = part("loading").querySelector("progress"), words = part("loading").querySelector("span");
+    part("loading").hidden = stage === "ready";
     if (stage === "loading") { bar.max = total; bar.value = loaded; } else bar.removeAttribute("value");
     words.textContent = stage === "loading" ? `Loading ${megabytes(loaded)} of ${megabytes(total)} MB` : "Starting Python";
   });

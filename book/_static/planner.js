@@ -382,7 +382,7 @@
   build();
   window.addEventListener("memcalc:progress", ({detail: {stage, loaded, total}}) => {
     ready = stage === "ready";
-    const box = part("progress"), meter = box.querySelector("progress");
+    const box = part("loading"), meter = box.querySelector("progress");
     box.hidden = ready;
     if (stage === "loading") { meter.max = total; meter.value = loaded; } else meter.removeAttribute("value");
     box.querySelector("span").textContent = stage === "loading" ? `Loading ${megabytes(loaded)} of ${megabytes(total)} MB` : "Starting Python";
