@@ -192,3 +192,5 @@ def test_a_model_that_nobody_has_published_gets_its_site(root, config, tmp_path)
         assert "Traceback" not in page
         assert "Content-Security-Policy" in page
         assert not [word for word in ('src="http', "thebe") if word in page]
+        named = re.findall(r'(?:src|href)="([^"#?:]+)', page)
+        assert [name for name in named if not (site / name).exists()] == []

@@ -257,10 +257,7 @@ def write_source(name: str, asked: Asked, notebook: Any, folder: Path) -> None:
     sphinx = config["sphinx"]
     del sphinx["local_extensions"]["about_pages"]  # it speaks of the book
     look = folder / LOOK
-    look.mkdir(parents=True)
-    for pattern in ("*.css", "*.svg"):
-        for path in (ROOT / LOOK).glob(pattern):
-            shutil.copy(path, look)
+    shutil.copytree(ROOT / LOOK, look)
     sphinx["config"]["html_static_path"] = [LOOK]
     styles = sphinx["config"]["html_css_files"]
     sphinx["config"]["html_css_files"] = [name for name in styles if (look / name).is_file()]
