@@ -8,6 +8,7 @@ from memcalc.files.quantization import zero_biases
 from memcalc.files.readers import read
 from memcalc.files.sources import source
 from memcalc.ledger.formats import FORMATS, format_named, stored_bytes, uniform_rule, weight_only_rule
+from memcalc.ledger.tensor import Tensor
 from memcalc.serving import serve
 
 BF16 = FORMATS["bf16"]
@@ -58,3 +59,9 @@ def test_entries_in_a_familys_own_words_are_understood() -> None:
     """gpt-oss calls its router what the ledger calls a gate."""
     assert serve("openai/gpt-oss-120b", context=1).plan.unmatched == ()
     assert serve("moonshotai/Kimi-K2.5", context=1).plan.unmatched == ()
+
+
+def test_a_tensor_of_a_single_number_is_stored_as_one():
+    """Apertus learns numbers of its activation, which have no axis."""
+    scalar = Tensor("mlp.act_fn.alpha_p", (), "bias")
+    assert stored_bytes([scalar], uniform_rule(FORMATS["bf16"])) == 2

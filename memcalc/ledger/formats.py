@@ -286,7 +286,7 @@ def as_matrix(tensor: Tensor) -> tuple[int, int]:
     """Return the rows and the columns of one of the equal arrays; all axes but the last are rows."""
     if len(tensor.shape) == 2:  # most tensors
         return product(tensor.shape[0]), product(tensor.shape[1])
-    *rows, columns = map(product, tensor.shape)
+    *rows, columns = map(product, tensor.shape or (1,))  # a number by itself has no axis
     return prod(rows), columns
 
 
