@@ -57,13 +57,14 @@ def test_the_experts_of_a_layer_lie_below_each_other():
 
 
 def test_what_an_object_leaves_out_is_its_classs():
-    small = read({**DBRX, "attn_config": None, "ffn_config": {"ffn_hidden_size": 3584}})
+    small = read({**DBRX, "attn_config": {}, "ffn_config": {"ffn_hidden_size": 3584}})
     assert small == read({**DBRX, "attn_config": {"kv_n_heads": 1}, "ffn_config": None})
 
 
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
+        ("attn_config", None, "attn_config"),
         ("attn_config", {"kv_n_heads": 7}, "kv_n_heads"),
         ("attn_config", {"kv_n_heads": None}, "kv_n_heads"),
         ("attn_config", {"surprise": 12}, "surprise"),

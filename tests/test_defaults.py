@@ -238,7 +238,8 @@ def test_a_field_at_its_default_never_refuses():
         stated = {config_class(model_type).aliases.get(field, field) for field in fields}
         added = {key: value for key, value in defaults.items() if key not in stated and "config" not in key}
         for field, value in added.items():
-            assert read({**fields, field: value}).not_read == named, (model_type, field)
+            others = tuple(one for one in named if not one.startswith(f"{field} "))  # stated, it is read
+            assert read({**fields, field: value}).not_read == others, (model_type, field)
 
 
 def test_what_is_nested_is_named_and_refused_too():

@@ -29,6 +29,9 @@ def dbrx(config: Config, name: str) -> Model:
     """Read the decoder: each layer has experts, and their width is the model's whatever is said of it."""
     check_head_width(config)
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
+    if config.value("attn_config") is None:
+        remedy = "add it: its class cannot be built without"
+        raise BadInputError("attn_config", "an object with kv_n_heads and rope_theta", None, remedy)
     (kv_heads,) = inside(config, "attn_config", {"kv_n_heads": 1})
     config.restates("num_key_value_heads", kv_heads)
     config.restates("head_dim", width // heads)

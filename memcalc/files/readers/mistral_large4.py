@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parts.plain import Kept
 
 __all__ = ["mistral_large4", "mistral_large4_text"]
 
@@ -49,6 +50,11 @@ class SharedLatent(MLA):
         made = ("kv_a_proj_with_mqa.", "kv_a_layernorm.") if self.borrows else ()
         yield from (one for one in super().weights() if not one.name.startswith(made))
         yield from scaling(self.heads)
+
+    def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
+        """Yield what is kept of the tokens: no rotated keys where the layer does not rotate."""
+        none = () if self.rope_dim else ("rotated_key",)
+        yield from (one for one in super().cache(batch, context, kept) if one.name not in none)
 
 
 @dataclass(frozen=True, repr=False)
