@@ -224,6 +224,7 @@
     form.querySelector(".room").dataset.maxContext = found.maxContext;
     form.querySelector(".room").dataset.maxBatch = found.maxBatch;
     form.querySelector(".command").textContent = line(asked);
+    form.querySelector(".full").href = `calculator.html#${encodeURIComponent(line(asked))}`;
   };
 
   let chosen = "Qwen/Qwen3-32B", shown = null; // what the form asks for, and whose formats it offers

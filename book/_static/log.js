@@ -17,7 +17,7 @@
 
   const show = ({engine, version, model, lines, ignored}) => {
     const of = [engine, version].filter(Boolean).join(" ");
-    const head = make("p", {textContent: `${of || "No engine is named"}; ${model ? `model ${model}` : "the model cannot be told"}. ${lines.length} figures.`});
+    const head = make("p", {textContent: `${of || "No engine is named"}; ${model ? `model ${model}` : "the model cannot be told"}. ${lines.length === 1 ? "One figure" : `${lines.length} figures`}.`});
     const rows = lines.map((one) => [one.quantity, one.scope ?? "", one.printed, whole(one.bytes ?? one.count), whole(one.ledger_bytes ?? one.ledger_count),
       whole(one.difference), one.cause ?? ""]);
     const aside = make("details", {}, make("summary", {textContent: `${ignored.length} lines that are no memory of a device`}),

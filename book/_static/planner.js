@@ -25,7 +25,7 @@
     recompute: "Recomputation", optimizer: "Optimizer", lora_rank: "Rank of LoRA adapters",
   };
   const VERDICTS = {fits: "Fits", may_not_fit: "May not fit", does_not_fit: "Does not fit"};
-  const OWN = "config.json";
+  const OWN = "config.json", PAUSE = 40; // milliseconds
 
   // The form
 
@@ -307,6 +307,8 @@
         return;
       }
       part("asks").hidden = true;
+      await new Promise((done) => { setTimeout(done, PAUSE); }); // who still types is not answered letter by letter
+      if (mine !== turn) return;
       const {code, out, err} = await window.memcalc.ask([...asked, "--json"], beside);
       if (mine !== turn) return;
       if (code === 2 || !out) { problem(err.trim()); return; }
@@ -387,11 +389,9 @@
     if (stage === "loading") { meter.max = total; meter.value = loaded; } else meter.removeAttribute("value");
     box.querySelector("span").textContent = stage === "loading" ? `Loading ${megabytes(loaded)} of ${megabytes(total)} MB` : "Starting Python";
   });
-  let waiting = null;
   form.addEventListener("input", (event) => {
     if (event.target.name === "command") shown();
-    clearTimeout(waiting);
-    waiting = setTimeout(() => answer({load: false}), 60);
+    answer({load: false});
   });
   form.addEventListener("submit", (event) => { event.preventDefault(); answer({load: true}); });
   form.addEventListener("click", ({target}) => {

@@ -173,3 +173,30 @@ def test_by_keyboard(page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#planner .result[data-instant=false]:not([hidden])")
     assert "--context 4k" in page.inner_text("#planner .command")
+
+
+def test_the_small_calculator_leads_to_the_full_one(visit):
+    home = visit("book/index.html")
+    home.locator("#calculator .result:not([hidden])").wait_for()
+    home.fill("#calculator [name=context]", "4096")
+    words = shlex.split(home.inner_text("#calculator .command"))
+    home.click("#calculator .full")
+    home.locator("#planner .result[data-instant=true]:not([hidden])").wait_for()
+    assert sorted(shlex.split(home.inner_text("#planner .command"))) == sorted(words)
+
+
+def test_formulas_answer_at_once(page):
+    """From what is typed to what is shown, without memcalc's own answer."""
+    asked(page, "serve Qwen/Qwen3-8B --context 8192 --on '1x h100-80g' --engine vllm")
+    took = page.evaluate(TYPED)
+    assert took < 50
+
+
+TYPED = """async () => {
+    const input = document.querySelector("#planner [name='serve.context']"), begin = performance.now();
+    const verdict = document.querySelector("#planner .verdict"), before = verdict.textContent;
+    input.value = "16k";
+    input.dispatchEvent(new Event("input", {bubbles: true}));
+    while (verdict.textContent === before) await new Promise((done) => setTimeout(done, 1));
+    return performance.now() - begin;
+}"""
