@@ -299,3 +299,11 @@ def test_the_tower_of_step_3_7():
 def test_what_step_3_5_cannot_be_is_refused(field, value):
     with pytest.raises(MemcalcError):
         read({**FLASH, field: value})
+
+
+def test_layers_with_as_many_heads_are_not_written_again():
+    """Of layers whose heads are those of all, the class saves nothing; elsewhere nothing is no answer."""
+    same = {**FLASH, "per_layer_config": {}, "attention_other_setting": None}
+    assert read({**same, "num_sliding_attention_heads": FLASH["num_attention_heads"]}).parameters
+    with pytest.raises(MemcalcError, match="per_layer_config"):
+        read({**FLASH, "per_layer_config": {}})

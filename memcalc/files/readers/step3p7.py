@@ -62,7 +62,8 @@ def step3p5(config: Config, name: str) -> Model:
     config.size("num_key_value_heads")  # null is no number of them here
     plain = gqa(config, biased=config.flag("attention_bias"), qk_norm=True)
     heads = (plain.heads, heads_with_window(config, plain))
-    config.restates("per_layer_config", heads_of_layers(kinds[:depth], heads[1]))
+    same: tuple[object, ...] = ({},) if heads[0] == heads[1] else ()  # the class writes what differs
+    config.restates("per_layer_config", heads_of_layers(kinds[:depth], heads[1]), *same)
     for field in ("intermediate_size", *OF_EXPERTS):
         config.has(field)  # sizes of a kind of layer: needed only where there are some
     sparse = None
