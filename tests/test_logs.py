@@ -388,3 +388,9 @@ def test_a_log_of_powershell_is_read():
 def test_a_log_of_one_line_is_read():
     (one,) = memcalc.check("Available KV cache memory: 5.0 GiB").lines
     assert one.told.amount == 5 * 2**30
+
+
+@pytest.mark.parametrize("words", [["check"], ["check", "--record"], ["check", ""]])
+def test_no_log_at_all(capsys, words):
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith("memcalc: error: LOG: expected a file")

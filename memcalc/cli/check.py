@@ -39,7 +39,7 @@ def answer(given: argparse.Namespace) -> Answer:
         BadInputError: No log is named.
 
     """
-    if not given.log:
+    if given.log is NOTHING:
         raise BadInputError("LOG", LOG, NOTHING, "write for example `memcalc check server.log`")
     log = sys.stdin.buffer.read() if given.log == "-" else given.log
     checked = check(log, model=given.model, on=given.on)

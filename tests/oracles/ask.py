@@ -402,7 +402,8 @@ def layers_held(held):
         own = () if found == {"indexer_keys"} else (layer.keys, layer.values)  # others are read from before
         assert found - set(beside) == ({"keys", "values"} if own else set()), found
         indexer = (getattr(layer, name, None) for name in beside)
-        yield (*own, *(item for item in indexer if item is not None))
+        wide = (item for item in own if item.shape[-1])  # keys that are not rotated have no width
+        yield (*wide, *(item for item in indexer if item is not None))
 
 
 def compressed(layer):
