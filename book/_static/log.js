@@ -15,13 +15,14 @@
   const tabled = (head, rows) => make("div", {className: "pst-scrollable-table-container"},
     make("table", {className: "table"}, make("thead", {}, row(head, "th")), make("tbody", {}, ...rows.map((one) => row(one, "td")))));
 
-  const show = ({engine, version, model, lines, ignored}) => {
+  const show = ({engine, version, model, lines, ignored, not_compared: why}) => {
     const of = [engine, version].filter(Boolean).join(" ");
     const head = make("p", {textContent: `${of || "No engine is named"}; ${model ? `model ${model}` : "the model cannot be told"}. ${lines.length === 1 ? "One figure" : `${lines.length} figures`}.`});
     const rows = lines.map((one) => [one.quantity, one.scope ?? "", one.printed, whole(one.bytes ?? one.count), whole(one.ledger_bytes ?? one.ledger_count),
       whole(one.difference), one.cause ?? ""]);
     const aside = make("details", {}, make("summary", {textContent: `${ignored.length} lines that are no memory of a device`}),
       make("ul", {}, ...ignored.map((one) => make("li", {textContent: typeof one === "string" ? one : Object.values(one).join(": ")}))));
+    if (why) head.textContent += ` Not compared: ${why}.`;
     part("result").replaceChildren(head, ...(rows.length ? [tabled(["quantity", "of", "printed", "bytes, or count", "memcalc", "difference", "likely cause"], rows)] : []),
       ...(ignored.length ? [aside] : []));
     part("result").hidden = false;
@@ -32,8 +33,9 @@
     part("busy").hidden = false;
     part("problem").textContent = "";
     part("result").hidden = true;
+    const more = ["model", "on"].flatMap((name) => (form.elements[name].value.trim() ? [`--${name}`, form.elements[name].value.trim()] : []));
     try {
-      const {code, out, err} = await window.memcalc.ask(["check", "-", "--json"], {"-": form.elements.log.value});
+      const {code, out, err} = await window.memcalc.ask(["check", "-", "--json", ...more], {"-": form.elements.log.value});
       if (code === 2) part("problem").textContent = err.trim(); else show(JSON.parse(out));
     } catch (error) {
       part("problem").textContent = error.message;

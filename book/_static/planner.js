@@ -52,7 +52,7 @@
   };
   const labelled = (option, name) => {
     const input = control(option, name), unit = option.unit ? `, ${option.unit}` : "";
-    const label = make("label", {title: `${option.flag}: ${option.meaning}`}, make("span", {textContent: `${SHORT[option.name] ?? spoken(option.name)}${unit}`}), input);
+    const label = make("label", {title: `${option.flag}: ${option.meaning}`}, make("span", {textContent: `${SHORT[option.name] ?? spoken(option.flag.slice(2).replaceAll("-", "_"))}${unit}`}), input);
     if (!option.slides) return label;
     const slider = make("input", {type: "range", min: 0, max: option.unit === "tokens" ? 20 : 10, step: 1, value: 0, className: "slider"});
     slider.setAttribute("aria-label", `${spoken(option.name)}, doubled and halved`);
@@ -113,6 +113,7 @@
       const word = rest.shift(), [flag, inside] = word.startsWith("--") && word.includes("=") ? [word.split("=")[0], word.slice(word.indexOf("=") + 1)] : [word];
       const option = flags[flag];
       if (!option && word.startsWith("-")) throw new RangeError(`${word}: the form has no field for it; use the command line below`);
+      if (!option && named.length) throw new RangeError(`${word}: expected one model, given a second word; quote names that have spaces`);
       if (!option) named.push(word);
       else if (option.kind === "switch") field(option).checked = true;
       else {
@@ -125,6 +126,7 @@
     }
     if (named[0] !== OWN) { form.elements.source.value = named[0] ?? ""; form.elements.own.value = ""; }
     shown();
+    if (named[0] === OWN && !own()) throw new RangeError(`${OWN}: this plan is about a file of one's own; drop it here, or paste its text`);
   };
   const shown = () => {
     for (const name of Object.keys(commands)) part(`of-${name}`).hidden = name !== command();
@@ -182,13 +184,13 @@
 
   const alive = (lines, moment) => lines.filter((one) => one.moments.includes(moment) || one.component === "runtime");
 
-  const poolShown = (pool, lines, engine) => {
+  const poolShown = (pool, lines, engine, card) => {
     const moments = Object.entries(pool.moments ?? {});
     const fullest = moments.reduce((most, one) => (most && most[1] >= one[1] ? most : one), null)?.[0];
     const mine = alive(lines.filter((one) => one.pool === pool.name), fullest);
     const marks = pool.capacity_bytes === null ? [] : [["what it has", pool.capacity_bytes]];
     if (pool.usable_bytes && pool.usable_bytes !== pool.capacity_bytes) marks.push([`what ${engine} may use`, pool.usable_bytes]);
-    const many = pool.name === "host" ? "the host" : pool.devices > 1 ? `the fullest of ${pool.devices} devices` : "the device";
+    const many = pool.name === "host" ? "the host" : pool.devices > 1 ? `the fullest of ${card || `${pool.devices} devices`}` : card || "the device";
     const title = `On ${many}${fullest && moments.length > 1 ? `, at ${fullest}` : ""}`;
     const said = marks.map(([what, bytes]) => `${what} ${gib(bytes)} GiB`).join(", ");
     const pieces = mine.length ? Object.keys(pool.components).map((name) => opened(name, mine.filter((one) => one.component === name))) : [];
@@ -206,7 +208,8 @@
     const bars = found.moments.map((one) => make("div", {className: "moment"},
       make("span", {textContent: `${spoken(one.at)}, ${gib(one.total_bytes)} GiB`}),
       bar(one.components, most, marks.length ? marks : [["the fullest moment", most]])));
-    return [make("section", {className: "pool"}, make("h3", {textContent: "Over a step"}), ...bars),
+    const has = marks.length ? `The line is what a device has, ${gib(found.capacity_bytes)} GiB.` : "";
+    return [make("section", {className: "pool"}, make("h3", {textContent: "Over a step"}), ...bars, make("p", {className: "marks", textContent: has})),
       make("section", {className: "pool"}, make("h3", {textContent: `What is there at the fullest moment: ${spoken(found.peak_at)}`}),
         componentTable(peak.components, mine, {bytes: found.allocated_bytes, low: found.allocated_bytes, high: found.allocated_bytes}),
         make("p", {textContent: `With the driver's context and the allocator's reserve: ${gib(found.device_bytes)} GiB, ` +
@@ -214,14 +217,35 @@
         ...Object.keys(peak.components).map((name) => opened(name, mine.filter((one) => one.component === name))))];
   };
 
+  // The cards by name, in the order of the pools: "A + B" has a pool each.
+  const cards = (found) => {
+    const parts = (found.plan?.on ?? "").split("+").map((one) => one.trim()).filter((one) => one && !/host|ram|memory/i.test(one));
+    const pools = (found.pools ?? []).filter((one) => one.name !== "host");
+    return parts.length === pools.length ? parts : pools.map(() => "");
+  };
+  // What lies in the engine's share at the fullest moment: the rest comes on top of it.
+  const inShare = (pool, lines) => {
+    if (pool.share_bytes !== undefined) return pool.share_bytes;
+    const mine = lines.filter((one) => one.pool === pool.name && !one.outside);
+    return Math.max(...Object.keys(pool.moments).map((moment) => alive(mine, moment).reduce((sum, one) => sum + one.bytes, 0)));
+  };
   const sentence = (found) => {
-    const pool = found.pools?.[0], needs = pool?.total_bytes ?? found.device_bytes, has = pool ? pool.capacity_bytes : found.capacity_bytes;
-    const each = pool && pool.devices > 1 ? ` on each of ${pool.devices} devices` : "";
-    const host = found.pools?.find((one) => one.name === "host");
-    const beside = host && pool !== host ? `, and ${gib(host.total_bytes)} GiB of the host's memory` : "";
-    if (has === null) return `Needs ${gib(needs)} GiB${each}${beside}. No machine is named: fill in "on" for a verdict.`;
-    const cause = found.cause ? `: ${found.cause}` : "";
-    return `${VERDICTS[found.verdict]}. It needs ${gib(needs)} GiB of ${gib(has)} GiB${each}${beside}${cause}.`;
+    const verdict = VERDICTS[found.verdict], cause = found.cause ? `: ${found.cause}` : "";
+    if (!found.pools) {
+      if (found.capacity_bytes === null) return `Needs ${gib(found.device_bytes)} GiB. No machine is named: name one under Machine for a verdict.`;
+      return `${verdict}. A device needs ${gib(found.device_bytes)} GiB of ${gib(found.capacity_bytes)} GiB${cause}.`;
+    }
+    const devices = found.pools.filter((one) => one.name !== "host"), host = found.pools.find((one) => one.name === "host");
+    const beside = host ? `, and ${gib(host.total_bytes)} GiB of the host's memory${host.capacity_bytes === null ? "" : ` of ${gib(host.capacity_bytes)} GiB`}` : "";
+    const needs = devices.map((pool) => inShare(pool, found.lines));
+    const rest = (place) => devices[place].usable_bytes - needs[place];
+    // the device that decides: the one that lacks most, or has least left
+    const place = devices.reduce((least, _, at) => (rest(at) < rest(least) ? at : least), 0), pool = devices[place];
+    const each = `${pool.devices > 1 ? "each of " : ""}${cards(found)[place] || (pool.devices > 1 ? `${pool.devices} devices` : "the device")}`;
+    if (pool.capacity_bytes === null) return `Needs ${gib(pool.total_bytes)} GiB on ${each}${beside}. No machine is named: name one under Machine for a verdict.`;
+    const top = pool.total_bytes > needs[place] ? ` In all it takes ${gib(pool.total_bytes)} GiB.` : "";
+    return `${verdict}. On ${each}, which has ${gib(pool.capacity_bytes)} GiB, it needs ${gib(needs[place])} GiB of the ${gib(pool.usable_bytes)} GiB ` +
+      `that ${found.engine} may use${beside}${cause}.${top}`;
   };
 
   const room = (found) => {
@@ -246,20 +270,30 @@
     part("verdict").dataset.verdict = found.verdict ?? "none";
     part("room").textContent = room(found);
     part("remedies").replaceChildren(...remedies(found));
-    const pools = found.pools ? found.pools.map((pool) => poolShown(pool, found.lines, found.engine)) : momentsShown(found);
+    const pools = found.pools ? found.pools.map((pool, place) => poolShown(pool, found.lines, found.engine, cards(found)[place])) : momentsShown(found);
     part("pools").replaceChildren(...pools);
     part("chosen").textContent = found.defaults?.length ? `Taken for granted: ${found.defaults.join(", ")}.` : "";
     part("command").textContent = line(asked);
     part("instant").hidden = !instant;
     part("more").hidden = instant;
+    for (const name of ["machines", "launch"]) part("more").querySelector(`[value=${name}]`).hidden = asked[0] === "train";
+    form.querySelector("[value=link]").hidden = asked[1] === OWN; // a link carries no file
     part("said").hidden = true;
     part("result").hidden = false;
     part("result").dataset.instant = instant;
     part("problem").textContent = "";
+    part("meant").replaceChildren();
   };
   const problem = (text) => {
     part("problem").textContent = text;
     part("result").hidden = true;
+    const meant = /did you mean ([^?]+)\?/.exec(text)?.[1].split(/, | or /)
+      .flatMap((one) => models.filter((name) => name === one || name.endsWith(`/${one}`))) ?? [];
+    part("meant").replaceChildren(...meant.map((name) => {
+      const use = make("button", {type: "button", textContent: name});
+      use.addEventListener("click", () => { form.elements.source.value = name; answer({load: ready}); });
+      return make("li", {}, use);
+    }));
   };
 
   // Answers
@@ -283,8 +317,11 @@
         count: machine[1], engine: plan.engine});
       const unbounded = (number) => (number >= MEMCALC.limit ? null : number);
       const pool = {name: "gpu", devices: Number(machine[1]), capacity_bytes: found.capacity, usable_bytes: found.usable,
-        components: found.components, moments: found.moments, total_bytes: found.total, low_bytes: found.low, high_bytes: found.high, kv_pool: null};
-      return {engine: plan.engine, pools: [pool], verdict: found.verdict, lines: [], model_max_context: own.limit,
+        components: found.components, moments: found.moments, total_bytes: found.total, low_bytes: found.low, high_bytes: found.high,
+        share_bytes: found.share, kv_pool: null};
+      const lacks = Math.max(found.share - found.usable, found.total - found.capacity);
+      const why = lacks > 0 ? `a device lacks ${gib(lacks)} GiB` : `the model's own limit is ${thin(own.limit ?? 0)} tokens`;
+      return {engine: plan.engine, plan, pools: [pool], verdict: found.verdict, cause: found.verdict === "does_not_fit" ? why : null, lines: [], model_max_context: own.limit,
         max_context: unbounded(found.maxContext), max_batch: unbounded(found.maxBatch)};
     } catch (error) {
       if (error instanceof RangeError) return null; // memcalc itself says why
@@ -292,8 +329,9 @@
     }
   };
 
-  let turn = 0, ready = false;
-  const answer = async ({load}) => {
+  let turn = 0, ready = false, current = Promise.resolve();
+  const answer = (how) => (current = answered(how));
+  const answered = async ({load}) => {
     const mine = ++turn, asked = words(), beside = files();
     history.replaceState(null, "", own() ? location.pathname + location.search : `#${encodeURIComponent(line(asked))}`);
     part("busy").hidden = false;
@@ -321,8 +359,14 @@
     }
   };
 
+  // What cannot be put into the form is said, and no older answer stands below it.
+  const refused = (error) => {
+    if (!(error instanceof RangeError || error instanceof URIError)) throw error;
+    turn += 1;
+    problem(error instanceof URIError ? "link: expected a plan, given an address that is broken; copy it again" : error.message);
+  };
   const take = (some) => {
-    try { put(some); } catch (error) { if (!(error instanceof RangeError)) throw error; problem(error.message); return; }
+    try { put(some); } catch (error) { refused(error); return; }
     answer({load: ready});
   };
 
@@ -335,6 +379,7 @@
   };
   const without = (some, flags) => some.filter((word, place) => !flags.includes(word) && !flags.includes(some[place - 1]));
   const inquire = async (name) => {
+    await current;
     const said = part("said");
     said.hidden = false;
     said.textContent = "...";
@@ -355,6 +400,7 @@
     command: async () => line(words()),
   };
   const copy = async (button) => {
+    await current;
     const text = await COPIED[button.value]();
     try {
       await navigator.clipboard.writeText(text);
@@ -403,8 +449,10 @@
   form.addEventListener("dragleave", () => { delete form.dataset.over; });
   form.addEventListener("drop", (event) => { event.preventDefault(); delete form.dataset.over; readFile(event.dataTransfer.files[0]); });
   const linked = () => {
-    const text = decodeURIComponent(location.hash.slice(1));
-    take(shellWords.command(text.startsWith("memcalc ") ? text : part("begin").textContent));
+    try {
+      const text = decodeURIComponent(location.hash.slice(1));
+      take(shellWords.command(text.startsWith("memcalc ") ? text : part("begin").textContent));
+    } catch (error) { refused(error); }
   };
   window.addEventListener("hashchange", () => { if (location.hash.startsWith("#memcalc")) linked(); });
   form.hidden = false;

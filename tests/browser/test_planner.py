@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import shlex
+import time
 from urllib.parse import quote
 
 import pytest
@@ -51,11 +52,17 @@ def page(visit_once):
 
 
 def asked(page, command):
-    """What the page shows of a command that a link brings."""
+    """What the page shows of a command that a link brings: memcalc's answer, once it stands there."""
     page.evaluate("document.querySelector('#planner .result').dataset.instant = 'old'")
     page.evaluate(f"location.hash = {quote(f'memcalc {command}', safe='')!r}")
-    page.wait_for_selector("#planner .result[data-instant=false]:not([hidden])")
-    return page.eval_on_selector("#planner", FOUND)
+    words, end = sorted(shlex.split(command)), time.monotonic() + WAIT / 1000
+    while time.monotonic() < end:
+        page.wait_for_selector("#planner .result[data-instant=false]:not([hidden])")
+        found = page.eval_on_selector("#planner", FOUND)
+        if sorted(shlex.split(found["command"])[1:]) == words:
+            return found
+        page.wait_for_timeout(50)  # an older answer that came meanwhile
+    raise AssertionError(command)
 
 
 def said(command):
@@ -200,3 +207,56 @@ TYPED = """async () => {
     while (verdict.textContent === before) await new Promise((done) => setTimeout(done, 1));
     return performance.now() - begin;
 }"""
+
+
+def verdict(page, command):
+    asked(page, command)
+    return page.inner_text("#planner .verdict")
+
+
+def test_the_verdict_names_the_card_that_decides(page):
+    said = verdict(page, "serve qwen3-14b --context 8k --on 'h100-80g + rtx-3060-12g'")
+    assert "On rtx-3060-12g, which has 11.62 GiB" in said
+    assert "10.46 GiB that transformers may use" in said
+    said = verdict(page, "serve qwen3-8b --context 32k --on rtx-4090")
+    assert "of the 21.59 GiB that transformers may use: a device lacks 1.73 GiB" in said
+
+
+def shown_problem(page, address):
+    page.evaluate(f"location.hash = {address!r}")
+    problem = page.locator("#planner .problem:not(:empty)")
+    problem.wait_for()
+    assert page.locator("#planner .result").is_hidden()
+    return problem.inner_text()
+
+
+def test_a_link_that_is_no_plan_is_refused(page):
+    asked(page, "serve Qwen/Qwen3-8B --context 8192")
+    assert "config.json" in shown_problem(page, "memcalc%20serve%20config.json%20--context%2016k")
+    asked(page, "serve Qwen/Qwen3-8B --context 8192")
+    assert "expected one command" in shown_problem(page, "memcalc%20serve%20<img%20src=x>%20--context%205")
+    asked(page, "serve Qwen/Qwen3-8B --context 8192")
+    assert "extra" in shown_problem(page, "memcalc%20serve%20qwen3-8b%20extra%20--context%208k")
+    assert page.noise == []
+
+
+def test_a_name_that_is_meant_is_one_click(page):
+    asked(page, "serve Qwen/Qwen3-8B --context 8192")
+    page.fill("#planner [name=source]", "qwen3-8bb")
+    meant = page.locator("#planner .meant button")
+    meant.first.wait_for()
+    page.evaluate("document.querySelector('#planner .result').dataset.instant = 'old'")
+    meant.first.click()
+    page.wait_for_selector("#planner .result[data-instant=false]:not([hidden])")
+
+
+def test_a_log_without_a_model_says_so_and_takes_one(page):
+    page.fill(
+        "#log [name=log]", "INFO [gpu_model_runner.py:1985] Model loading took 15.2683 GiB and 4.1 seconds"
+    )
+    page.click("#log button.run")
+    page.locator("#log .result", has_text="Not compared").wait_for()
+    page.fill("#log [name=model]", "Qwen/Qwen3-8B")
+    page.click("#log button.run")
+    page.locator("#log .result", has_text="16,391,974,912").wait_for()
+    page.fill("#log [name=model]", "")
