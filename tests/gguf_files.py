@@ -407,7 +407,7 @@ def described(config, model, *, old=False):
     vocab, width = (getattr(dict(model.outside)["model.embed_tokens"], name) for name in ("vocab", "width"))
     found = {
         "vocab_size": vocab,
-        "context_length": get("max_position_embeddings") or 4096,
+        "context_length": get("max_position_embeddings") or model.max_context or 4096,
         "embedding_length": width,
         "block_count": len(model.layers) + len(gguf_model(model).mtp),
         "feed_forward_length": get("intermediate_size", "ffn_hidden_size", "n_inner") or dense or 4 * width,
