@@ -14,6 +14,7 @@ import pytest
 from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
 from memcalc.files.config_classes import config_class
+from memcalc.files.quantization import scheme
 from memcalc.files.readers import READERS, read
 from memcalc.files.source import Source
 from memcalc.serving import serve
@@ -467,3 +468,24 @@ def test_fields_of_other_tensors_are_refused_where_nobody_counts_them(field, val
     with pytest.raises(BadInputError, match=rf"^{field}: expected only fields that the reader of llama"):
         read({**llama, field: value})
     assert read({**llama, field: none}).not_read == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (
+            {"model_type": "gemma3n_text", "altup_num_inputs": 10**9},
+            "altup_num_inputs: expected at most 1000",
+        ),
+        ({"model_type": "chatglm", "num_attention_heads": 32, "kv_channels": 1}, "kv_channels: expected"),
+    ],
+)
+def test_a_slip_is_refused_before_anything_is_listed(fields, named):
+    with pytest.raises(BadInputError, match=named):
+        read(fields)
+
+
+def test_an_algorithm_that_is_not_stated_is_refused():
+    stated = {"quant_method": "modelopt", "kv_cache_quant_algo": None}
+    with pytest.raises(BadInputError, match="quant_algo: expected FP8, NVFP4 or MIXED_PRECISION, given null"):
+        scheme(stated)

@@ -224,7 +224,7 @@ def mxfp4(_fields: Fields) -> Format:
 def modelopt(fields: Fields) -> Format:
     """Read NVIDIA's FP8 (a scale for the activations beside each weight's) or NVFP4."""
     if fields.get("quant_algo") not in ("FP8", "NVFP4", MIXED):  # W4A16_AWQ: which inputs keep scales is open
-        given = fields.stated["quant_algo"]
+        given = fields.stated.get("quant_algo")
         raise BadInputError(f"{FIELD}.quant_algo", f"FP8, NVFP4 or {MIXED}", given, OTHERWISE)
     algorithm = fields.stated["quant_algo"]
     if algorithm == MIXED:  # module by module; what is not listed keeps its 16 bits

@@ -25,6 +25,7 @@ TOKENS = (
     *("audio_soft_tokens_per_image", "vision_soft_tokens_per_image", "boi_token_id", "eoi_token_id"),
     *("boa_token_id", "eoa_token_id"),
 )
+MOST_STREAMS = 1000  # a matrix each, listed one by one: a slip of some zeros must not fill the memory
 
 
 def gemma3n_text(config: Config, name: str) -> Model:
@@ -38,6 +39,9 @@ def gemma3n_text(config: Config, name: str) -> Model:
         config.has(field)
     width, depth = config.size("hidden_size"), config.size("num_hidden_layers")
     each, streams = config.size("hidden_size_per_layer_input"), config.size("altup_num_inputs")
+    if streams > MOST_STREAMS:
+        remedy = "correct config.json"
+        raise BadInputError("altup_num_inputs", f"at most {MOST_STREAMS}", streams, remedy)
     beside = (
         ("altup.correct_output_scale", Values((width,), "norm")),
         ("altup.correction_coefs", Linear(streams, streams)),

@@ -149,6 +149,10 @@ def baichuan(config: Config, name: str) -> Model:
 def chatglm(config: Config, name: str) -> Model:
     """Read ChatGLM2, ChatGLM3 and GLM-4-9B: half of a head is rotated, in pairs; frequencies in the file."""
     heads, head_dim = config.size("num_attention_heads"), config.size("head_dim")
+    if head_dim % 4:
+        raise BadInputError(
+            "kv_channels", "a multiple of 4, as half is rotated in pairs", head_dim, "correct it"
+        )
     groups = config.size("multi_query_group_num") if config.flag("multi_query_attention") else heads
     config.has("multi_query_group_num")
     if heads % groups:
