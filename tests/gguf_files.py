@@ -272,6 +272,19 @@ def granite_swa(get, model):
     return {**granite(get, model), **listed(get, model), "expert_shared_feed_forward_length": shared}
 
 
+def widths_of(latent):
+    """Latent attention as key-values: of what is kept, and of a head before it is made into one."""
+    return {
+        "attention.kv_lora_rank": latent.kv_rank,
+        "attention.q_lora_rank": latent.q_rank,
+        "attention.key_length": latent.kv_rank + latent.rope_dim,
+        "attention.value_length": latent.kv_rank,
+        "attention.key_length_mla": latent.nope_dim + latent.rope_dim,
+        "attention.value_length_mla": latent.value_dim,
+        "rope.dimension_count": latent.rope_dim,
+    }
+
+
 def delta(get, model):
     """Kimi delta attention: of its layers none has key/value heads, of the others each has one latent."""
     one = next(part for _, part in every_part(model) if hasattr(part, "linear_key_dim"))
@@ -280,13 +293,7 @@ def delta(get, model):
     return {
         **mixture(get, model),
         "attention.head_count_kv": kept,
-        "attention.kv_lora_rank": latent.kv_rank,
-        "attention.q_lora_rank": latent.q_rank,
-        "attention.key_length": latent.kv_rank + latent.rope_dim,
-        "attention.value_length": latent.kv_rank,
-        "attention.key_length_mla": latent.nope_dim + latent.rope_dim,
-        "attention.value_length_mla": latent.value_dim,
-        "rope.dimension_count": latent.rope_dim,
+        **widths_of(latent),
         "ssm.conv_kernel": one.conv_kernel,
         "kda.head_dim": one.linear_key_dim,
         "kda.gate_lower_bound": -5.0,
@@ -314,13 +321,7 @@ def hy_v4(get, model):
     return {
         **mixture(get, model),
         "attention.head_count_kv": 1,
-        "attention.kv_lora_rank": latent.kv_rank,
-        "attention.q_lora_rank": latent.q_rank,
-        "attention.key_length": latent.kv_rank + latent.rope_dim,
-        "attention.value_length": latent.kv_rank,
-        "attention.key_length_mla": latent.nope_dim + latent.rope_dim,
-        "attention.value_length_mla": latent.value_dim,
-        "rope.dimension_count": latent.rope_dim,
+        **widths_of(latent),
         "hyper_connection.count": get("hc_mult"),
         "hyper_connection.epsilon": 1e-6,
         "hyper_connection.magnitude": 2.0,

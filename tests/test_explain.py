@@ -335,3 +335,13 @@ def test_jupyter_shows_it():
     assert f"{said.answer:,}" in page
     assert page.count("<details>") == page.count("</details>") > 0
     assert repr(said).count("\n") < 12
+
+
+def test_of_unequal_devices_the_one_that_decides_is_no_fullest_one():
+    """The b200 holds ten times as much, and has more room left."""
+    served = memcalc.serve("Qwen/Qwen3-14B", context=65536, on="b200 + rtx-3060-12g", engine="llama.cpp")
+    last = str(memcalc.explain(served)).splitlines()[-1]
+    assert (
+        last == f"of unequal devices the one with the least room holds {served.device.total_bytes:,d} bytes"
+    )
+    assert served.device.total_bytes < max(pool.total_bytes for pool in served.devices)

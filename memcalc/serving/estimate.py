@@ -204,7 +204,9 @@ class ServingEstimate(Shown):
             facts=card.facts,
             conclusion=card.notes,
             answer=self.device.total_bytes,
-            said="the fullest device holds {} bytes",
+            said="the fullest device holds {} bytes"
+            if len(self.devices) == 1
+            else "of unequal devices the one with the least room holds {} bytes",
         )
 
     @property

@@ -176,7 +176,7 @@ def models(log: str) -> Iterator[str]:
 def plain_name(said: str) -> str:
     """Return a model's name without its folder, its cache's, or its file's; as the catalogue has it.
 
-    >>> plain_name("/root/.cache/huggingface/hub/models--Qwen--Qwen3-32B/snapshots/9216db57/")
+    >>> plain_name("~/.cache/huggingface/hub/models--Qwen--Qwen3-32B/snapshots/9216db57/")
     'Qwen/Qwen3-32B'
     >>> plain_name("/models/Qwen3-32B-Q4_K_M-00001-of-00002.gguf"), plain_name("Qwen3 32B")
     ('Qwen/Qwen3-32B', 'Qwen/Qwen3-32B')
