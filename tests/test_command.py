@@ -185,6 +185,15 @@ def test_a_broken_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: 
     refusal(capsys, "model", str(path))
 
 
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"a":' * 101 + b"1" + b"}" * 101])
+def test_what_is_nested_deeply_is_refused_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    assert "at most 100 objects and lists within each other" in refusal(capsys, "model", str(path))
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -138,7 +138,6 @@ REFUSED = [
     ("train Qwen/Qwen3-8B --context 4k", "did you mean --seq?"),
     ("serve --model Qwen/Qwen3-32B --context 8k", "did you mean SOURCE without an option?"),
     ("model mistral-7b", "did you mean Mistral-7B-v0.1 or Mistral-7B-v0.3?"),
-    ("model qwen3:32b", "did you mean Qwen/Qwen3-32B?"),
     ("model Qwen3-32B-AWQ", "did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?"),
     ("model gpt5", "see `memcalc list models`, or download its config.json"),
     ("serve ./no.gguf --context 8k", "check the path"),

@@ -9,9 +9,11 @@ from functools import cache
 from memcalc.data import folder, open_text
 from memcalc.files.source import Source
 
-__all__ = ["canonical_name", "catalogue", "nearest_names", "record", "relatives"]
+__all__ = ["canonical_name", "catalogue", "names_by_key", "nearest_names", "record", "relatives"]
 
 RECORD_FIELDS = {"id", "config", "source", "date"}
+SEPARATORS = r"[\s_:.-]+"  # what people put between the words of a name; a point between digits is one, too
+WORDS = r"[\s_:/-]+"  # what divides the words that are looked for in names
 VARIANTS = {"base", "pt", "instruct", "it", "chat", "hf", "meta"}  # words of names that change no shape
 MOST_OFFERED = 8  # names that a question offers at most
 LONGEST_OFFER = 100  # characters that they take at most
@@ -68,22 +70,62 @@ def canonical_name(text: str) -> str | None:
     same = same or [name for name in names if name.partition("/")[2].lower() == wanted]
     if len(same) == 1:
         return same[0]
-    with open_text("aliases.json") as file:
-        aliases: dict[str, str] = json.load(file)
     meant = (
-        name for alias, name in aliases.items() if wanted in (alias.lower(), alias.lower().partition("/")[2])
+        name
+        for alias, name in aliases().items()
+        if wanted in (alias.lower(), alias.lower().partition("/")[2])
     )
     return next(meant, None)
+
+
+@cache
+def aliases() -> dict[str, str]:
+    """Return other names of catalogue models, and what each is taken as."""
+    with open_text("aliases.json") as file:
+        found: dict[str, str] = json.load(file)
+    return found
+
+
+def key(text: str) -> str:
+    """Return a name without case and separators, but for one between digits: Qwen2.5-7B is no Qwen2-57B.
+
+    >>> key("Qwen3 32B"), key("qwen3:32b"), key("gpt-oss:20b"), key("Qwen/Qwen2.5-7B")
+    ('qwen3-32b', 'qwen3-32b', 'gptoss20b', 'qwen/qwen2-5-7b')
+    """
+    import re
+
+    digits = re.sub(rf"(?<=[0-9]){SEPARATORS}(?=[0-9])", "!", text.strip().lower())
+    return re.sub(SEPARATORS, "", digits).replace("!", "-")
+
+
+@cache
+def names_by_key() -> dict[str, tuple[str, ...]]:
+    """Return the catalogue names that a key may mean: a name's with and without its owner, an alias's.
+
+    >>> names_by_key()["qwen3-32b"], names_by_key()["llama3-1-8b"]
+    (('Qwen/Qwen3-32B',), ('meta-llama/Meta-Llama-3.1-8B',))
+    """
+    found: dict[str, dict[str, None]] = {}
+    for name, meant in {**aliases(), **{name: name for name in listed()}}.items():
+        for part in (name, name.partition("/")[2], name.replace("/", " ")):
+            found.setdefault(key(part), {})[meant] = None
+    return {one: tuple(sorted(names)) for one, names in found.items()}
 
 
 def family_name(text: str) -> str:
     """Return a name without its owner, and without the words for a base, a tuned or a converted model.
 
-    >>> family_name("meta-llama/Meta-Llama-3.1-8B"), family_name("Llama-3.1-8B-Instruct")
+    >>> family_name("meta-llama/Meta-Llama-3.1-8B"), family_name("llama 3.1:8B Instruct")
     ('llama-3.1-8b', 'llama-3.1-8b')
     """
-    words = text.lower().rpartition("/")[2].replace("_", "-").split("-")
-    return "-".join(word for word in words if word not in VARIANTS)
+    return "-".join(family_words(text))
+
+
+def family_words(text: str) -> list[str]:
+    """Return the words of the same."""
+    name = text.lower().rpartition("/")[2]
+    words = name.replace("_", " ").replace(":", " ").replace("-", " ").split()
+    return [word for word in words if word not in VARIANTS]
 
 
 def relatives(text: str) -> list[str]:
@@ -94,8 +136,8 @@ def relatives(text: str) -> list[str]:
     >>> relatives("Llama-3.1-8B-Instruct"), relatives("someone/Llama-3.1-8B-Instruct")
     (['meta-llama/Meta-Llama-3.1-8B'], [])
     """
-    owner, family = text.lower().rpartition("/")[0], family_name(text)
-    same = (name for name in catalogue() if family_name(name) == family)
+    owner, family = text.lower().rpartition("/")[0], key(family_name(text))
+    same = (name for name in catalogue() if key(family_name(name)) == family)
     return [name for name in same if owner in ("", name.lower().partition("/")[0])]
 
 
@@ -103,25 +145,47 @@ def nearest_names(text: str) -> str:
     """Return a question that offers the catalogue names most like a text; empty if none is.
 
     >>> nearest_names("Qwen/Qwen3-32")
-    'did you mean Qwen/Qwen3-32B or Qwen/Qwen3-32B-FP8?'
+    'did you mean Qwen/Qwen3-32B or Qwen/Qwen3-32B-FP8 or Qwen/Qwen3-VL-32B-Instruct?'
+    >>> nearest_names("qwen coder")
+    'did you mean Qwen2.5-Coder-7B-Instruct or Qwen2.5-Coder-32B-Instruct or Qwen3-Coder-480B-A35B-Instruct?'
     >>> nearest_names("Qwen3-32B-AWQ"), nearest_names("mistral-7b")
     ('did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?', \
 'did you mean Mistral-7B-v0.1 or Mistral-7B-v0.3?')
     >>> nearest_names("gemma-3-9b")
     'did you mean gemma-2-9b-it?'
     """
-    whole = text.replace(":", "-")  # ollama's tags
-    found = canonical_name(whole) or in_format(whole)
-    wanted = family_name(whole) or "/"
-    begun = sorted((name for name in catalogue() if family_name(name).startswith(wanted)), key=len)
+    found = in_format("-".join(text.replace(":", " ").split()))
     if found:
         return f"did you mean {found}?"
-    offered = (begun or of_its_size(wanted) or alike(wanted, catalogue()))[:MOST_OFFERED]
-    if "/" not in whole:
+    wanted = family_name(text) or "/"
+    begun = sorted((name for name in catalogue() if family_name(name).startswith(wanted)), key=len)
+    every = containing(text) or begun or of_its_size(wanted) or alike(wanted, catalogue())
+    offered = every[:MOST_OFFERED]
+    if "/" not in text:
         offered = [name.partition("/")[2] for name in offered]
     while len(offered) > 1 and len(" or ".join(offered)) > LONGEST_OFFER:
         offered.pop()  # what to do if none is meant stands behind it, and is not cut
     return f"did you mean {' or '.join(offered)}?" if offered else ""
+
+
+def containing(text: str) -> list[str]:
+    """Return the catalogue names that contain all words of a text, the shortest that begin so first.
+
+    A word that begins with a digit does not stand in the middle of a number: 2b is no part of 32B.
+
+    >>> containing("mixtral"), containing("llama 3.1 8b")
+    (['mistralai/Mixtral-8x7B-v0.1', 'mistralai/Mixtral-8x22B-v0.1'], ['meta-llama/Meta-Llama-3.1-8B'])
+    """
+    import re
+
+    words = list(filter(None, re.split(WORDS, text.lower())))
+    patterns = [("(?<![0-9.])" if word[0].isdigit() else "") + re.escape(word) for word in words]
+    short = {name: name.partition("/")[2].lower() for name in listed() if words}
+    for names in (short, {name: name.lower() for name in short}):  # an owner's name counts if it has to
+        found = [name for name, low in names.items() if all(re.search(one, low) for one in patterns)]
+        if found:
+            return sorted(found, key=lambda name: (not short[name].startswith(words[0]), len(name)))
+    return []
 
 
 def of_its_size(family: str) -> list[str]:
@@ -157,7 +221,7 @@ def in_format(text: str) -> str:
     words = text.rpartition("/")[2].split("-")
     for number in range(len(words) - 1, 0, -1):
         name, end = "-".join(words[:number]), "-".join(words[number:])
-        found = canonical_name(name) or next(iter(relatives(name)), None)
+        found = next(iter([*names_by_key().get(key(name), ()), *relatives(name)]), None)
         if found:
             form = end.lower() if end.lower() in FORMATS else next(iter(meant(end, (), "--weights")), "")
             if form:

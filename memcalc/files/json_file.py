@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import stat
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
@@ -16,7 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["WithoutCollection", "load", "parse"]
 
 IN_JSON = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+DEEPEST = 100  # objects and lists within each other; no published file has ten
 LONGEST_FILE = 64 * 2**20  # bytes; the index of DeepSeek-V3, with 91,991 names, has 9 million
+
+
+class NestingError(ValueError):
+    """A JSON text with more objects and lists within each other than any reader needs."""
 
 
 def load(path: str, what: str = "config.json") -> dict[str, Any]:
@@ -32,7 +39,8 @@ def load(path: str, what: str = "config.json") -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        The file is missing, empty, too large, no text, no JSON, or no object; a field stands there twice.
+        The file is missing, empty, too large, no text, no JSON, nested too deeply, or no object; a field
+        stands there twice.
 
     """
     text = text_of(path, what)
@@ -42,7 +50,10 @@ def load(path: str, what: str = "config.json") -> dict[str, Any]:
         fields = parse(text)
     except BadInputError as twice:
         raise BadInputError(twice.field, twice.expected, twice.given, f"{twice.remedy} in {path}") from None
-    except (ValueError, RecursionError):
+    except NestingError:
+        expected = f"at most {DEEPEST} objects and lists within each other"
+        raise BadInputError("SOURCE", expected, f"{path} (more)", f"give the model's {what}") from None
+    except ValueError:
         remedy = f"download {what} again; it is cut or damaged"
         raise BadInputError("SOURCE", "valid JSON", path, remedy) from None
     if not isinstance(fields, dict):
@@ -83,12 +94,30 @@ def parse(text: str) -> Any:
     ------
     BadInputError
         A field stands twice in one object, and they may contradict each other.
-    ValueError, RecursionError
-        It is no JSON, or nested too deeply.
+    NestingError, ValueError
+        It is nested too deeply, or no JSON.
 
     """
+    if is_nested_deeply(text):
+        raise NestingError
     with WithoutCollection():
         return json.loads(text, object_pairs_hook=without_duplicates)
+
+
+def is_nested_deeply(text: str) -> bool:
+    """Say whether a JSON text has more objects and lists within each other than any reader needs.
+
+    It is counted before it is parsed: how deep a parser may go before the program ends differs from one
+    Python to the next.
+
+    >>> is_nested_deeply("[" * 200_000), is_nested_deeply("[]" * 200_000), is_nested_deeply('"' + "[" * 999)
+    (True, False, False)
+    """
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    outside_texts = re.sub(r"\\.", "", text, flags=re.DOTALL).split('"')[::2]
+    brackets = re.sub(r"[^][{}]+", "", "".join(outside_texts))
+    return max(accumulate((1 if one in "[{" else -1 for one in brackets), initial=0)) > DEEPEST
 
 
 def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -220,7 +220,7 @@ def parsed(where: str, text: bytes) -> dict[str, Any]:
         fields = parse(text.decode())
     except BadInputError as twice:
         raise BadInputError(f"{where}: {twice.field}", twice.expected, twice.given, AGAIN) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise BadInputError(where, "a header in JSON", "other bytes", AGAIN) from None
     if not isinstance(fields, dict):
         raise BadInputError(where, "a header that is a JSON object", type(fields).__name__, AGAIN)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from memcalc.errors import NOTHING, BadInputError, UnknownNameError
-from memcalc.files.catalogue import canonical_name, nearest_names, record, relatives
+from memcalc.files.catalogue import canonical_name, key, names_by_key, nearest_names, record, relatives
 from memcalc.files.source import Source
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["source"]
+
+TAKEN = "{} is taken as {} (one family, the same shapes; its own limit of tokens may differ)"
 
 
 def source(text: str | os.PathLike[str] | Source) -> Source:
@@ -24,8 +26,8 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
     Parameters
     ----------
     text : str, path or Source
-        A folder with a config.json; a catalogue name (without its owner if that is unique); a config.json;
-        a safetensors file or index, beside one or alone; a GGUF file; or else a repository of the Hub.
+        A folder with a config.json; a catalogue name, whatever its case, its owner and its separators if
+        that is unique; a config.json; a safetensors file or index, beside one or alone; a GGUF file; or else a repository of the Hub.
 
     Returns
     -------
@@ -81,10 +83,24 @@ def catalogue_name(text: str) -> Source | None:
 def taken(text: str, name: str) -> Source:
     """Return a model of the catalogue, which says for what it is taken where that is another name."""
     found = record(name)
-    if text.lower() not in (name.lower(), name.partition("/")[2].lower()):
-        limit = "its own limit of tokens may differ"
-        found.defaults = (f"{text} is taken as {name} (one family, the same shapes; {limit})",)
+    if key(text) not in map(key, (name, name.partition("/")[2], name.replace("/", " "))):
+        found.defaults = (TAKEN.format(text, name),)
     return found
+
+
+def spelled_freely(text: str) -> Source | None:
+    """Recognise a model of the catalogue whatever its letters' case, its owner and its separators.
+
+    Raises
+    ------
+    UnknownNameError
+        Several are called so.
+
+    """
+    found = names_by_key().get(key(text), ())
+    if len(found) > 1:
+        raise UnknownNameError("SOURCE", "the name of one model", text, f"did you mean {' or '.join(found)}?")
+    return taken(text, found[0]) if found else None
 
 
 def relative(text: str) -> Source | None:
@@ -177,6 +193,7 @@ RECOGNISERS: tuple[Callable[[str], Source | None], ...] = (  # the first that kn
     gguf_file,
     pickled_file,
     config_file,
+    spelled_freely,
     relative,
     hub_repository,
 )
