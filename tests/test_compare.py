@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import pytest
@@ -12,6 +13,7 @@ import memcalc
 from memcalc.__main__ import main
 from memcalc.cli.schema import schema
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
 
 QWEN, SMALL = "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B"
 SERVE, TRAIN = f"serve {QWEN} --context 32k", f"train {SMALL} --seq 4096"
@@ -86,8 +88,10 @@ def test_the_text_says_the_same(ask, words, capsys):
 
 def test_causes_name_the_format(ask):
     found = ask(COMPARED[0])
-    assert causes(found, "weights") == ["stored as: bf16 -> bf16, fp8-block128"]
-    assert causes(found, "kv_cache") == ["stored as: bf16 -> fp8", "bytes_per_element: 2 -> 1"]
+    stored = "stored as: bf16 -> fp8-block128"
+    assert causes(found, "weights") == ["weights: bf16 -> fp8-block128", stored]
+    made = ["kv: bf16 -> fp8", "stored as: bf16 -> fp8", "bytes_per_element: 2 -> 1"]
+    assert causes(found, "kv_cache") == made
     assert {row["name"]: row["values"] for row in found["options"]}["kv"] == ["bf16", "fp8"]
     assert {row["name"]: row["asked"] for row in found["options"]}["kv"] == [False, True]
 
@@ -102,7 +106,7 @@ def test_causes_name_the_quantity(ask):
 def test_causes_name_lines_of_their_own(ask):
     """Two engines: another share, and what each keeps beside the weights."""
     why = causes(ask(COMPARED[1]), "runtime")
-    assert any(one.startswith("only here: CUDA graphs ") for one in why)
+    assert any(one.startswith("only in plan 2: CUDA graphs ") for one in why)
     assert any(one.startswith("only in plan 1: CUDA context and rounding ") for one in why)
 
 
@@ -110,14 +114,189 @@ def test_causes_name_the_moment(ask):
     found = ask(f"{TRAIN} -- {TRAIN} --optimizer-step fused --loss liger --recompute full")
     moments = [plan["at"] for plan in found["plans"]]
     assert moments[0] != moments[1]
-    assert f"fullest at: {moments[0]} -> {moments[1]}" in causes(found, "activations")
+    said = f"plan 1 is fullest at {moments[0]}, plan 2 at {moments[1]} (no option alone does that)"
+    assert found["moments"] == [said]
+    assert causes(found, "activations") == [f"at {moments[1]} plan 1 holds none, too"]
+    there = memcalc.train(SMALL, seq=4096).at(moments[1])
+    assert causes(found, "temporaries")[0] == f"at {moments[1]} plan 1 holds {there['temporaries']:,d}"
 
 
 def test_serving_and_training_are_told_apart(ask):
     found = ask(COMPARED[4])
-    assert causes(found, "optimizer") == ["only `train` has it"]
-    assert causes(found, "kv_cache") == ["only `serve` has it"]
-    assert any("only those that both have" in one for one in found["remarks"])
+    assert causes(found, "optimizer") == ["`serve` has none; only `train` has it"]
+    assert causes(found, "kv_cache") == ["`train` has none; only `serve` has it"]
+    again = ask(f"{SERVE} -- {TRAIN} --loss liger --recompute full")
+    step = memcalc.train(SMALL, seq=4096, loss="liger", recompute="full")
+    assert again["plans"][1]["at"] == step.device.fullest == "step"
+    most = max(step.moments, key=lambda moment: step.at(moment).get("logits", 0))
+    held = step.at(most)["logits"]
+    assert causes(again, "logits") == [f"`train` holds none at step, {held:,d} at {most}"]
+    assert causes(found, "weights")[-1] == "only in plan 2: buffers 512"
+
+
+LLAMA, MIXED = "meta-llama/Meta-Llama-3.1-8B", "Qwen/Qwen3-30B-A3B"
+VLLM = f'serve {QWEN} --context 32k --engine vllm --on "2x h100-80g"'
+CPP = f"serve {QWEN} --context 8k --engine llama.cpp"
+KT = "serve deepseek-ai/DeepSeek-R1 --context 8k --weights Q4_K_M --engine ktransformers"
+KT = f'{KT} --on "1x rtx-4090-48g + 512GiB host"'
+STEP = f"train {LLAMA} --seq 4k"
+MEGATRON = f"{STEP} --implementation megatron --world 16 --tp 2 --pp 4"
+ONE_CHANGED = [
+    (SERVE, "--batch 4", "batch"),
+    (SERVE, "--prompt 1k", "prompt"),
+    (SERVE, "--prefill-chunk 1024", "prefill_chunk"),
+    (SERVE, "--weights nf4", "weights"),
+    (SERVE, "--kv fp32", "kv"),
+    (SERVE, "--task embed", "task"),
+    (SERVE, "--engine sglang", "engine"),
+    (SERVE, '--on "2x rtx-a6000"', "on"),
+    (VLLM, "--utilization 0.8", "utilization"),
+    (VLLM, "--engine-version 0.11", "engine_version"),
+    (VLLM, "--pp 2", "pp"),
+    (VLLM, "--draft Qwen/Qwen3-0.6B", "draft"),
+    (VLLM, "--lora-slots 4", "lora_slots"),
+    (VLLM, "--engine-option enforce_eager=true", "engine_option enforce_eager"),
+    (VLLM, "--engine-option max_num_seqs=64", "engine_option max_num_seqs"),
+    (VLLM, "--engine-option cpu_offload_gb=8", "engine_option cpu_offload_gb"),
+    (CPP, "--weights q4_k_m", "weights"),
+    (CPP, "--kv q8_0/q4_0", "kv"),
+    (CPP, "--engine-option n_gpu_layers=20", "engine_option n_gpu_layers"),
+    (KT, "--engine-option gpu_experts=2", "engine_option gpu_experts"),
+    (KT, "--batch 4", "batch"),
+    (STEP, "--recompute full", "recompute"),
+    (STEP, "--micro-batch 2", "micro_batch"),
+    (STEP, "--lora-rank 16", "lora_rank"),
+    (STEP, "--optimizer sgd", "optimizer"),
+    (STEP, "--optimizer-step fused", "optimizer_step"),
+    (STEP, "--regime pure-bf16", "regime"),
+    (STEP, "--loss liger", "loss"),
+    (STEP, "--attention eager", "attention"),
+    (STEP, "--gradients fp32", "gradients"),
+    (f"{STEP} --lora-rank 16", "--quantize-base nf4", "quantize_base"),
+    (f"{STEP} --lora-rank 16", "--dropout 0.1", "dropout"),
+    (f"{STEP} --world 8", "--shard 3", "shard"),
+    (f"{STEP} --world 8 --shard 3", "--offload optimizer", "offload"),
+    (MEGATRON, "--sequence-parallel", "sequence_parallel"),
+    (MEGATRON, "--recompute full", "recompute"),
+    (f"train {MIXED} --seq 4k", "--recompute full", "recompute"),
+]
+
+
+@pytest.mark.parametrize(("plan", "change", "option"), ONE_CHANGED, ids=lambda one: one[-40:])
+def test_one_option_is_the_cause_of_all(ask, plan, change, option):
+    """Of each number that differs: by itself, or because it makes another moment the fullest."""
+    found = ask(f"{plan} -- {plan} {change}")
+    differing = [row for kind in ("components", "devices", "limits") for row in found[kind]]
+    differing = [row for row in differing if row["differences"][1]]
+    plans = found["plans"]
+    assert differing or plans[0]["verdict"] != plans[1]["verdict"] or option == "on"
+    moved = any(f"({option}: " in moment for moment in found["moments"])
+    for row in differing:
+        first, *others = row["causes"][1]
+        if first.startswith("at "):
+            assert moved or row["name"].startswith("host "), row
+            assert others or first.endswith(", too"), row
+            first = others[0] if others else f"{option}: "
+        assert first.startswith(f"{option}: "), row
+
+
+TWO_CHANGED = [
+    (SERVE, "--batch 4", "--kv fp32"),
+    (SERVE, "--batch 4", "--context 8k"),
+    (VLLM, "--pp 2", "--kv fp8"),
+    (VLLM, "--engine-option max_num_seqs=64", "--engine-option max_num_batched_tokens=4096"),
+    (CPP, "--weights q4_k_m", "--context 32k"),
+    (STEP, "--world 8", "--shard 3"),
+    (STEP, "--recompute full", "--micro-batch 2"),
+    (MEGATRON, "--tp 4", "--pp 2"),
+]
+PART = re.compile(r"(?:: | other |^)([+-][\d,]+)(?: only)?(?: from .* and .* together)?$")
+
+
+@pytest.mark.parametrize(("plan", "one", "other"), TWO_CHANGED, ids=lambda one: one[-40:])
+def test_parts_of_two_options_add_up(ask, plan, one, other):
+    """What each makes alone, measured on plans of its own, and what only both make together."""
+    both, *alone = (ask(f"{plan} -- {plan} {change}") for change in (f"{one} {other}", one, other))
+    for row in both["components"]:
+        size, why = row["differences"][1], row["causes"][1]
+        parts = [int(found[1].replace(",", "")) for found in map(PART.search, why) if found]
+        if not parts or why[0].startswith("at "):
+            continue
+        assert sum(parts) == size, row
+        made = [found for each in alone for found in each["components"] if found["name"] == row["name"]]
+        effects = [found["differences"][1] for found in made]
+        if all(each["plans"][1]["at"] == both["plans"][1]["at"] for each in alone):
+            named = [part for text, part in zip(why, parts, strict=False) if "together" not in text]
+            assert sorted(named) == sorted(effect for effect in effects if effect), row
+
+
+def test_what_cancels_out_is_said(ask):
+    """Twice the sequences at half the width of a number."""
+    found = ask(f"{VLLM} -- {VLLM} --kv fp8 --batch 2")
+    assert [row["differences"] for row in found["components"] if row["name"] == "kv_cache"] == [[0, 0]]
+    why = causes(found, "kv_cache")
+    assert [text.split(" alone")[0] for text in why[:2]] == ["batch: 1 -> 2", "kv: bf16 -> fp8"]
+    assert why[2].endswith(" from batch and kv together")
+
+
+def test_what_cannot_be_had_alone_is_no_cause_alone(ask):
+    """Quantised weights want adapters: alone they are refused, and nothing is guessed of them."""
+    found = ask(f"{STEP} -- {STEP} --lora-rank 16 --quantize-base nf4")
+    first, second, *_ = causes(found, "weights")
+    assert first.startswith("lora_rank: none -> 16 alone: +")
+    assert second.startswith("the other -")
+    assert second.endswith(" from lora_rank and quantize_base together")
+
+
+def test_each_of_unequal_devices_is_shown(ask):
+    plan = 'serve Qwen/Qwen3-14B --engine llama.cpp --on "b200 + rtx-3060-12g" --context'
+    found = ask(f"{plan} 32k -- {plan} 8k")
+    served = [
+        memcalc.serve("Qwen/Qwen3-14B", context=tokens, engine="llama.cpp", on="b200 + rtx-3060-12g")
+        for tokens in (32_768, 8192)
+    ]
+    assert [row["name"] for row in found["devices"]] == ["total on b200", "total on rtx-3060-12g"]
+    for place, row in enumerate(found["devices"]):
+        assert row["values"] == [one.devices[place].total_bytes for one in served]
+        less = (
+            served[1].devices[place].components["kv_cache"] - served[0].devices[place].components["kv_cache"]
+        )
+        assert row["causes"][1] == ["context: 32,768 -> 8,192", f"kv_cache {int(less):+,d}"]
+    other = ask(f"{plan} 8k -- {plan.replace('b200', 'rtx-4090')} 8k")
+    assert {row["name"]: row["causes"][1] for row in other["devices"]}["total on b200"] == [
+        "only plan 1 has it"
+    ]
+
+
+def test_own_configs_differ_in_a_quantity(ask, tmp_path):
+    """Two configs, a field changed: its quantity is the cause."""
+    fields = record(SMALL).fields
+    for name, heads in (("one", 8), ("other", 4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({**fields, "num_key_value_heads": heads}))
+    one, other = (str(tmp_path / name) for name in ("one", "other"))
+    found = ask(f"serve {one} --context 8k -- serve {other} --context 8k")
+    assert [why[1:] for why in (causes(found, "weights"), causes(found, "kv_cache"))] == [
+        ["kv_heads: 8 -> 4"]
+    ] * 2
+    assert causes(found, "weights")[0].startswith("model: ")
+    assert causes(ask(f"model {one} -- model {other}"), "parameters") == ["kv_heads: 8 -> 4"]
+
+
+def test_a_model_is_what_is_counted_and_no_more(ask):
+    """Prediction layers and towers are no parameters, and no cause of them."""
+    found = ask(f"model {QWEN} -- model deepseek-ai/DeepSeek-V3")
+    for name in ("parameters", "active parameters"):
+        assert not any("eh_proj" in why or "rows" in why for why in causes(found, name))
+    window = ask(f"model google/gemma-3-27b-it -- model {QWEN}")
+    assert causes(window, "bytes per token in window") == ["cache: 507,904 -> 262,144 (kv_heads: 16 -> 8)"]
+
+
+def test_an_option_that_follows_was_not_asked_for(ask):
+    found = ask(f"{VLLM} -- {VLLM} --engine-option max_num_seqs=64")
+    asked = {row["name"]: row["asked"] for row in found["options"]}
+    assert asked["engine_option max_num_seqs"] == [False, True]
+    assert asked["engine_option max_cudagraph_capture_size"] == [False, False]
 
 
 @pytest.mark.parametrize(

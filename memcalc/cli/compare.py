@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.cli.parser import Parser
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
-    from memcalc.show.comparison import Comparison, Side
+    from memcalc.show.comparison import Comparison, Contrast, Side
 
 __all__ = ["COMMAND", "fields"]
 
@@ -117,17 +117,22 @@ def fields(found: Comparison) -> dict[str, object]:
             {"name": name, "values": list(values), "asked": [name in side.asked for side in found.sides]}
             for name, values in found.options.items()
         ],
-        "components": [
-            {
-                "name": one.name,
-                "values": list(one.sizes),
-                "differences": [size - one.sizes[0] for size in one.sizes],
-                "causes": [list(why) for why in one.causes],
-            }
-            for one in found.differences
-        ],
+        "components": list(map(contrast_fields, found.differences)),
+        "devices": list(map(contrast_fields, found.devices)),
+        "limits": list(map(contrast_fields, found.limits)),
+        "moments": list(found.moments),
         "remarks": list(found.remarks),
         "answer_text": found.last_line,
+    }
+
+
+def contrast_fields(one: Contrast) -> dict[str, object]:
+    """Return a row: its number in each plan, the differences from the first, and their causes."""
+    return {
+        "name": one.name,
+        "values": list(one.sizes),
+        "differences": [size - one.sizes[0] for size in one.sizes],
+        "causes": [list(why) for why in one.causes],
     }
 
 
@@ -135,6 +140,7 @@ def side_fields(side: Side) -> dict[str, object]:
     """Return a plan: what it holds, and whether that fits."""
     from memcalc.serving.search import limited
 
+    pool = side.deciding
     return {
         "command": side.kind,
         "model": side.model,
@@ -144,9 +150,9 @@ def side_fields(side: Side) -> dict[str, object]:
         "at": side.moment or None,
         "total": side.total,
         "unit": side.unit,
-        "low_bytes": side.low,
-        "high_bytes": side.high,
-        "capacity_bytes": side.capacity,
+        "low_bytes": pool and int(pool.low_bytes),
+        "high_bytes": pool and int(pool.high_bytes),
+        "capacity_bytes": pool and pool.capacity_bytes,
         "verdict": side.verdict,
         "cause": side.cause,
         "max_context": limited(side.max_context),

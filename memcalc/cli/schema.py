@@ -530,7 +530,7 @@ def answer_of_compare() -> Schema:
         "asked": many("whether it was stated in each plan", {"type": "boolean"}),
     }
     component: dict[str, Schema] = {
-        "name": text("the component"),
+        "name": text("the component, device or limit"),
         "values": many("its size in each plan", size),
         "differences": many("its size in each plan less that in the first", size),
         "causes": many(
@@ -542,6 +542,11 @@ def answer_of_compare() -> Schema:
         "plans": many("the plans, the first of which the others are compared with", closed("a plan", side)),
         "options": many("options that differ, of those that all plans have", closed("an option", option)),
         "components": many("all components of all plans", closed("a component", component)),
+        "devices": many("what each of unequal devices holds", closed("a device", component)),
+        "limits": many("largest context and batch, where memory sets them", closed("a limit", component)),
+        "moments": many(
+            "plans whose fullest moment is another than the first's, and why", {"type": "string"}
+        ),
         "remarks": many("what cannot be compared", {"type": "string"}),
         "answer_text": text("the last line of the text: what each plan holds against the first"),
     }

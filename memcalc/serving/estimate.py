@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memcalc.data.units import Amount, amount, gib
 from memcalc.errors import not_read_rows
@@ -26,7 +27,7 @@ from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from os import PathLike
 
     from memcalc.files.source import Source
@@ -166,6 +167,24 @@ class ServingEstimate(Shown):
         from memcalc.serving.remedies import remedies
 
         return remedies(self.search)
+
+    def changed(self, source: Source, options: Mapping[str, Any]) -> ServingEstimate:
+        """Return the same plan asked again of a source, with some options in another way.
+
+        Parameters
+        ----------
+        source : Source
+            The model: the plan's own, or another.
+        options : mapping of str to object
+            What is asked for in another way, by name.
+
+        Raises
+        ------
+        RefusalError
+            There is no such plan.
+
+        """
+        return estimate(source, replace(self.plan.options, **options))
 
     @property
     def settings(self) -> dict[str, object]:

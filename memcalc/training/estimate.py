@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data.units import Amount, amount, gib
 from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, not_read_rows
@@ -20,7 +21,7 @@ from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stage
 from memcalc.training.weights import adapter_parameters, trainable_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from os import PathLike
 
     from memcalc.files.source import Source
@@ -242,6 +243,24 @@ class TrainingEstimate(Shown):
         from memcalc.training.remedies import remedies
 
         return remedies(self.plan, partial(estimate, self.plan.source))
+
+    def changed(self, source: Source, options: Mapping[str, Any]) -> TrainingEstimate:
+        """Return the same step asked again of a source, with some options in another way.
+
+        Parameters
+        ----------
+        source : Source
+            The model: the plan's own, or another.
+        options : mapping of str to object
+            What is asked for in another way, by name.
+
+        Raises
+        ------
+        RefusalError
+            There is no such plan.
+
+        """
+        return estimate(source, replace(self.plan.options, **options))
 
     @property
     def settings(self) -> dict[str, object]:
