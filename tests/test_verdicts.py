@@ -393,8 +393,11 @@ STEPS = {
         {"micro_batch": 4, "lora_rank": 16, "recompute": "full", "quantize_base": "nf4", "on": "1x rtx-4090"},
         "a micro-batch of 1",
     ),
-    "adapters": ({"on": "1x rtx-4090"}, "LoRA adapters of rank 16 on NF4 weights"),
-    "devices": ({"on": "1x h100-80g", "recompute": "full"}, "4x h100-80g with ZeRO stage 3"),
+    "adapters": (
+        {"on": "1x rtx-4090"},
+        "full recomputation and LoRA adapters of rank 16 on base weights in NF4",
+    ),
+    "devices": ({"on": "1x h100-80g", "recompute": "full"}, "4x h100-80g with ZeRO stage 2"),
     "sharding": ({"on": "8x h100-80g", "world": 8, "recompute": "full"}, "ZeRO stage 1"),
     "an optimizer": (
         {"regime": "pure-bf16", "recompute": "full", "on": "1x 60GiB", "optimizer_step": "fused"},

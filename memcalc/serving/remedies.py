@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from memcalc.data.units import GIB
+from memcalc.data.units import GIB, gib
 from memcalc.errors import RefusalError
+from memcalc.ledger.formats import tensor_bytes
 from memcalc.serving.parallelism import RANKS
 from memcalc.serving.plan import resolve, share_free
 from memcalc.serving.search import Search, largest, search_of
-from memcalc.show.remedy import MOST, Change, Remedy, command_line, machine_text
+from memcalc.show.remedy import MOST, Change, Remedy, command_line, listed, machine_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from memcalc.serving.plan import ServingPlan
 
+    Fitting = tuple[tuple[Change, ...], Search]
     Moved = Callable[[int], tuple[str, Mapping[str, int]]]  # so many layers: in words, and as options
 
 __all__ = ["remedies"]
@@ -24,58 +26,91 @@ __all__ = ["remedies"]
 FAR = 2  # times less of a load: then formats and devices are tried before
 COUNTS = (*range(1, 17), *range(20, 65, 4))  # of devices that are tried
 NODE = 8  # devices of a server
+DEVICES, HOST = "devices", "host"  # parts of the machine that are changed: both are in the option `on`
 HOSTS = tuple(2**power for power in range(4, 13))  # GiB of host memory that are tried
 
 
 def remedies(search: Search) -> tuple[Remedy, ...]:
-    """Return what makes a plan fit that does not, the gentlest change first.
+    """Return what makes a plan fit that does not, the gentlest change first; nothing in it can be left out.
 
     A context above the model's own limit is cut to it before anything else is tried.
     """
-    plan, start = search.plan, Change("", {})
+    plan, start = search.plan, tuple[Change, ...]()
     if plan.beyond_limit:
-        start = within_limit(plan)
-        cut = tried(plan, start)
+        start = (within_limit(plan),)
+        cut = tried(plan, *start)
         if cut is None:
             return ()
         search = cut
-    found: list[Remedy] = []
-    for kind in (*kinds(search), *(() if found else (shorter_in_smaller_weights(search),))):
-        then = next((one for change in kind if (one := fitting(plan, start, change))), None)
-        if then is not None:
-            change, made = then
-            command = command_line("serve", plan.source.name, made.plan.options)
-            found.append(Remedy(change.words, command, made.total_bytes))
+    found: dict[str, Remedy] = {}  # by the command: two changes may come down to one
+    for kind in kinds(search):
+        then = next((one for change in kind if (one := fitting(plan, *start, change))), None)
+        add(found, plan, then)
         if len(found) == MOST:
             break
-    return tuple(found)
+    if len(found) < MOST:
+        both = (fitting(plan, *start, *changes) for changes in shorter_in_smaller_weights(search))
+        add(found, plan, next(filter(None, both), None))
+    return tuple(found.values())
 
 
-def tried(plan: ServingPlan, change: Change) -> Search | None:
+def add(found: dict[str, Remedy], plan: ServingPlan, then: Fitting | None) -> None:
+    """Add a remedy without what it does not need."""
+    if then is not None:
+        changes, made = least_of(plan, then)
+        command = command_line("serve", plan.source.name, made.plan.options)
+        words = listed(change.words for change in changes)
+        found.setdefault(command, Remedy(words + in_host(plan, made), command, made.total_bytes))
+
+
+def tried(plan: ServingPlan, *changes: Change) -> Search | None:
     """Return the search of a plan with some options changed; None where it is refused."""
+    options = {name: value for change in changes for name, value in change.options.items()}
+    device, count = options.pop(DEVICES, (None, None))
+    host = options.pop(HOST, None)
+    if count is not None or host is not None:
+        options["on"] = machine_text(plan.on or "", device, count, host)
     try:
-        return search_of(resolve(plan.source, replace(plan.options, **change.options)))
+        return search_of(resolve(plan.source, replace(plan.options, **options)))
     except RefusalError:
         return None
 
 
-def fitting(plan: ServingPlan, *made: Change) -> tuple[Change, Search] | None:
-    """Return changes as one, with what they lead to; None where that does not fit.
+def fitting(plan: ServingPlan, *changes: Change) -> Fitting | None:
+    """Return changes that fit, with what they lead to; a host too small for them is made larger.
 
-    A host that is too small for them, or whose size is not known, is made as large as it has to be.
+    None where they do not fit.
     """
-    options = {name: value for one in made for name, value in one.options.items()}
-    lasting = (one.words for one in made if any(options[name] is one.options[name] for name in one.options))
-    change = Change(" and ".join(lasting), options)
-    then = tried(plan, change)
-    unsure = then is not None and (then.verdict != "fits" or then.plan.host_bytes is None)
-    if then is not None and unsure and then.host is not None:
-        needed, there = then.host.high_bytes, then.plan.host_bytes or 0
-        size = next((size for size in HOSTS if size * GIB >= needed), None)
-        if needed > there and size is not None:
-            text = machine_text(then.plan.on or "", host=size)
-            return fitting(plan, change, Change(f"{size:,} GiB of host memory", {"on": text}))
-    return None if then is None or then.verdict != "fits" else (change, then)
+    then = tried(plan, *changes)
+    if then is None:
+        return None
+    if then.verdict == "fits":
+        return changes, then
+    there, host = then.plan.host_bytes, then.host
+    if there is None or host is None or host.high_bytes <= there:
+        return None
+    size = next((size for size in HOSTS if size * GIB >= host.high_bytes), None)
+    return None if size is None else fitting(plan, *changes, larger_host(size))
+
+
+def least_of(plan: ServingPlan, then: Fitting) -> Fitting:
+    """Return changes that fit without those that can be left out."""
+    changes, _ = then
+    for change in changes:
+        others = tuple(one for one in changes if one is not change)
+        made = tried(plan, *others) if others else None
+        if made is not None and made.verdict == "fits":
+            return least_of(plan, (others, made))
+    return then
+
+
+def in_host(plan: ServingPlan, made: Search) -> str:
+    """Say what a host whose size is not known holds then, where that is more than before."""
+    if made.host is None or made.plan.host_bytes is not None:
+        return ""
+    before, after = tried(plan), made.host.total_bytes
+    more = before is None or before.host is None or after > before.host.total_bytes
+    return f" ({gib(after)} of host memory)" if more else ""
 
 
 def within_limit(plan: ServingPlan) -> Change:
@@ -86,8 +121,9 @@ def within_limit(plan: ServingPlan) -> Change:
 
 def shorter(plan: ServingPlan, context: int) -> Change:
     """Return the change to a shorter context, and to a prompt that is no longer than it."""
-    prompt = None if plan.prompt is None else min(plan.prompt, context)
-    return Change(f"a context of {context:,} tokens", {"context": context, "prompt": prompt})
+    if plan.prompt is None or plan.prompt <= context:
+        return Change(f"a context of {context:,} tokens", {"context": context})
+    return Change(f"a context and a prompt of {context:,} tokens", {"context": context, "prompt": context})
 
 
 def kinds(search: Search) -> Iterator[Iterable[Change]]:
@@ -105,7 +141,7 @@ def kinds(search: Search) -> Iterator[Iterable[Change]]:
     yield fewer_sequences(search)
     yield from (changes for times, changes in loads if times < FAR)
     yield smaller_caches(plan)
-    yield (Change(f"weights in {name}", {"weights": name}) for name in plan.engine.smaller_weights)
+    yield smaller_weights(plan)
     yield larger_hosts(plan)
     yield more_devices(search)
     yield layers_in_host(plan)
@@ -133,15 +169,35 @@ def fewer_sequences(search: Search) -> Iterator[Change]:
 def smaller_caches(plan: ServingPlan) -> Iterator[Change]:
     """Yield the engine's smaller formats of keys and values."""
     for name in plan.engine.smaller_caches:
-        if plan.engine.cache_formats[name].bits < plan.kv[0].bits:
+        if len(plan.kv) * plan.engine.cache_formats[name].bits < sum(form.bits for form in plan.kv):
             yield Change(f"the KV cache in {name}", {"kv": name})
+
+
+def smaller_weights(plan: ServingPlan) -> Iterator[Change]:
+    """Yield the engine's formats of weights in which the model is smaller than it is."""
+    now = stored_bytes(plan)
+    for name in plan.engine.smaller_weights:
+        change = Change(f"weights in {name}", {"weights": name})
+        then = tried(plan, change)
+        if then is not None and stored_bytes(then.plan) < now:
+            yield change
+
+
+def stored_bytes(plan: ServingPlan) -> int:
+    """Return the bytes of the model's tensors in their formats."""
+    return sum(tensor_bytes(tensor, plan.rule(tensor)) for tensor in plan.model.weights())
 
 
 def larger_hosts(plan: ServingPlan) -> Iterator[Change]:
     """Yield more memory of the host, where it is used and its size is known."""
     for size in HOSTS if plan.host_bytes is not None else ():
         if size * GIB > (plan.host_bytes or 0):
-            yield Change(f"{size:,} GiB of host memory", {"on": machine_text(plan.on or "", host=size)})
+            yield larger_host(size)
+
+
+def larger_host(size: int) -> Change:
+    """Return the change to a host of so many GiB."""
+    return Change(f"{size:,} GiB of host memory", {HOST: size})
 
 
 def layers_in_host(plan: ServingPlan) -> Iterator[Change]:
@@ -166,21 +222,37 @@ def more_devices(search: Search) -> Iterator[Change]:
     device = plan.machine.device.id
     for count in COUNTS:
         if count > plan.machine.count and count * usable >= plan.machine.count * weights:
-            options = {**dict.fromkeys(RANKS), "on": machine_text(plan.on or "", device, count)}
-            words = f"{count}x {device}"
-            yield Change(words, options)
-            if count <= NODE and tried(plan, Change(words, options)) is None:
-                yield Change(f"{words}, a pipeline stage on each", {**options, "pp": count})
+            ranks = dict.fromkeys(RANKS)
+            alone = devices(plan, device, count, ranks)
+            yield from [] if alone is None else [alone]
+            if count <= NODE and alone is None:
+                split = devices(plan, device, count, ranks | {"pp": count})
             elif count % NODE == 0:
-                yield Change(f"{words}, a stage on {NODE}", {**options, "tp": NODE, "pp": count // NODE})
+                split = devices(plan, device, count, ranks | {"tp": NODE, "pp": count // NODE})
+            else:
+                split = None
+            yield from [] if split is None else [split]
 
 
-def shorter_in_smaller_weights(search: Search) -> Iterator[Change]:
+def devices(plan: ServingPlan, device: str, count: int, ranks: Mapping[str, int | None]) -> Change | None:
+    """Return the change to so many devices; None where that is refused.
+
+    The ranks are said that are asked for then, and those that were asked for and are others then.
+    """
+    options = {**ranks, DEVICES: (device, count)}
+    then = tried(plan, Change("", options))
+    if then is None:
+        return None
+    asked = [name for name in RANKS if ranks[name] is not None or getattr(plan.options, name) is not None]
+    said = ", ".join(f"{name} {getattr(then.plan.parallelism, name)}" for name in asked)
+    return Change(f"{count}x {device}{f' ({said})' if said else ''}", options)
+
+
+def shorter_in_smaller_weights(search: Search) -> Iterator[tuple[Change, Change]]:
     """Yield smaller weights and a shorter context: for what no single change makes fit."""
     plan = search.plan
-    for name in plan.engine.smaller_weights:
-        then = tried(plan, Change("", {"weights": name}))
+    for change in smaller_weights(plan):
+        then = tried(plan, change)
         context = 0 if then is None else then.at("most_bytes").max_context()
         if 0 < context < plan.context:
-            less = shorter(plan, context)
-            yield Change(f"weights in {name} and {less.words}", {"weights": name, **less.options})
+            yield change, shorter(plan, context)

@@ -9,12 +9,12 @@ from memcalc.data.units import gib
 from memcalc.options import options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memcalc.data.units import Amount
     from memcalc.options import Option
 
-__all__ = ["MOST", "Change", "Remedy", "command_line", "machine_text"]
+__all__ = ["MOST", "Change", "Remedy", "command_line", "listed", "machine_text"]
 
 MOST = 3  # remedies that are offered
 
@@ -73,6 +73,16 @@ def machine_text(
             *(hosts if host is None else [f"{host}GiB host"]),
         ]
     )
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return words as a list in a sentence.
+
+    >>> listed(["one"]), listed(["one", "two"]), listed(["one", "two", "three"])
+    ('one', 'one and two', 'one, two and three')
+    """
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def typed(option: Option, value: Any) -> Iterator[str]:

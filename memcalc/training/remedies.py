@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import RefusalError
 from memcalc.serving.search import largest
-from memcalc.show.remedy import MOST, Change, Remedy, command_line, machine_text
+from memcalc.show.remedy import MOST, Change, Remedy, command_line, listed, machine_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +16,24 @@ if TYPE_CHECKING:
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
 
+    Kinds = Callable[[TrainingPlan, "Enough"], "Iterator[Iterable[Change]]"]
+    Enough = Callable[[Change], bool]
+
 __all__ = ["remedies"]
 
 COUNTS = (2, 4, 8, 16, 32, 64)  # of devices that are tried
+FAR = 2  # times shorter: then everything else is tried before
+STAGES = (1, 2, 3)  # of ZeRO
 RECOMPUTED = Change("full recomputation", {"recompute": "full", "recompute_modules": None})
-LORA = Change("LoRA adapters of rank 16", {"lora_rank": 16, **RECOMPUTED.options})
-QLORA = Change("LoRA adapters of rank 16 on NF4 weights", {"quantize_base": "nf4", **LORA.options})
+LIGER = Change("the cross-entropy of Liger Kernel", {"loss": "liger"})
+LORA = Change("LoRA adapters of rank 16", {"lora_rank": 16})
+QUANTISED = Change("base weights in NF4", {"quantize_base": "nf4"})
 
 
 def remedies(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> tuple[Remedy, ...]:
-    """Return what makes a step fit that does not: single changes, then with recomputation, then of adapters.
+    """Return what makes a step fit that does not, the gentlest change first; nothing in it can be left out.
+
+    What trains the same comes first, alone and with recomputation; then adapters and shorter sequences.
 
     Parameters
     ----------
@@ -35,59 +43,115 @@ def remedies(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> 
         Returns the estimate of options.
 
     """
-
-    def tried(*made: Change) -> Any:
-        changed = {name: value for one in made for name, value in one.options.items()}
-        try:
-            return estimate(replace(plan.options, **changed))
-        except RefusalError:
-            return None
-
-    def fits(*made: Change) -> bool:
-        then = tried(*made)
-        return then is not None and then.verdict == "fits"
-
-    found: dict[int, Remedy] = {}  # by the kind of change
-    for start in starts(plan):
-        if found and start in (LORA, QLORA):
-            break
-        for number, kind in enumerate(kinds(plan, partial(fits, start))):
-            free = (one for one in kind if not start.options.keys() & one.options.keys())
-            change = None if number in found else next((one for one in free if fits(start, one)), None)
+    tried = Tried(plan, estimate)
+    found: dict[tuple[Kinds, int], Remedy] = {}
+    for start, kinds in passes(plan):
+        for number, kind in enumerate(kinds(plan, partial(tried.fits, *start))):
+            change = None if (kinds, number) in found else first_of(tried, start, kind)
             if change is not None:
-                then = tried(start, change)
-                command = command_line("train", plan.source.name, then.plan.options)
-                words = " and ".join(one.words for one in (start, change) if one.words)
-                found[number] = Remedy(words, command, then.device.total_bytes)
+                changes = tried.least_of((*start, change))
+                step = tried(*changes)
+                command = command_line("train", plan.source.name, step.plan.options)
+                words = listed(one.words for one in changes)
+                if all(command != one.command for one in found.values()):
+                    found[kinds, number] = Remedy(words, command, step.device.total_bytes)
             if len(found) == MOST:
                 return tuple(found.values())
     return tuple(found.values())
 
 
-def starts(plan: TrainingPlan) -> Iterator[Change]:
-    """Yield what is changed first: nothing, recomputation, what is trained."""
-    yield Change("", {})
-    if plan.options.recompute != "full":
-        yield RECOMPUTED
-    if not plan.adapters:
-        yield LORA
-    if plan.options.quantize_base is None:
-        yield QLORA
+def first_of(tried: Tried, start: tuple[Change, ...], kind: Iterable[Change]) -> Change | None:
+    """Return the first change that is enough, of those that leave alone what was changed before."""
+    taken = {name for one in start for name in one.options}
+    free = (one for one in kind if taken.isdisjoint(one.options))
+    return next((one for one in free if tried.fits(*start, one)), None)
 
 
-def kinds(plan: TrainingPlan, fits: Callable[[Change], bool]) -> Iterator[Iterable[Change]]:
-    """Yield the kinds of changes: what trains the same first, then adapters, then a shorter sequence."""
-    asked, adapters = plan.options, bool(plan.adapters)
+class Tried:
+    """Estimates of a plan with some options changed.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        What is changed.
+    estimate : callable
+        Returns the estimate of options.
+
+    """
+
+    def __init__(self, plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> None:
+        self.plan, self.estimate = plan, estimate
+
+    def __call__(self, *changes: Change) -> Any:
+        """Return the estimate with changes; None where it is refused."""
+        options = {name: value for one in changes for name, value in one.options.items()}
+        try:
+            return self.estimate(replace(self.plan.options, **options))
+        except RefusalError:
+            return None
+
+    def fits(self, *changes: Change) -> bool:
+        """Say whether a step fits with changes."""
+        then = self(*changes)
+        return then is not None and then.verdict == "fits"
+
+    def least_of(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
+        """Return changes that fit without those that can be left out."""
+        for change in changes:
+            others = tuple(one for one in changes if one is not change)
+            if others and self.fits(*others):
+                return self.least_of(others)
+        return changes
+
+
+def passes(plan: TrainingPlan) -> Iterator[tuple[tuple[Change, ...], Kinds]]:
+    """Yield what is changed first, and the kinds of changes that are tried with it."""
+    again = () if plan.options.recompute == "full" else (RECOMPUTED,)
+    adapters = () if plan.adapters else (LORA,)
+    base = () if plan.options.quantize_base is not None else (QUANTISED,)
+    yield (), training_the_same
+    yield again, training_the_same
+    yield (), training_less
+    yield again, training_less
+    for start in (adapters, (*adapters, *base)):
+        yield (*start, *again), training_the_same
+        yield (*start, *again), training_less
+    yield (), shorter_text
+    yield again, shorter_text
+
+
+def training_the_same(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
+    """Yield the kinds of changes after which the same is trained."""
+    asked = plan.options
+    fused = plan.optimizer_step == "foreach" and "fused" in plan.optimizer.steps
+    yield [Change("the fused optimizer step", {"optimizer_step": "fused"})] if fused else []
+    yield [LIGER] if plan.loss.id == "plain" else []
     yield [RECOMPUTED] if asked.recompute != "full" else []
-    batch = largest(lambda number: fits(smaller_batch(number)), asked.micro_batch - 1, asked.micro_batch // 2)
-    yield [smaller_batch(batch)] if batch else []
-    eight_bits = Change("AdamW in 8 bits", {"optimizer": "adamw-8bit", "optimizer_step": None})
-    yield [eight_bits] if asked.optimizer == "adamw" and not adapters else []
-    yield [Change(f"ZeRO stage {stage}", {"shard": stage}) for stage in (1, 2, 3) if plan.parallelism.dp > 1]
-    yield more_devices(plan)
-    yield [] if adapters else [LORA]
-    yield [QLORA] if asked.quantize_base is None else []
-    seq = largest(lambda number: fits(shorter(number)), asked.seq - 1, asked.seq // 2)
+    most = largest(
+        lambda number: enough(smaller_batch(number)), asked.micro_batch - 1, asked.micro_batch // 2
+    )
+    yield [smaller_batch(most)] if most else []
+    yield eight_bits(plan)
+    yield [zero(stage) for stage in STAGES if plan.parallelism.dp > 1 and stage > stage_of(asked.shard)]
+    yield more_devices(plan, enough)
+
+
+def training_less(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
+    """Yield the kinds of changes after which less is trained: adapters, on quantised weights, less text."""
+    if plan.adapters:
+        yield []
+        yield [QUANTISED] if plan.options.quantize_base is None else []
+    else:
+        yield [LORA]
+        both = Change(f"{LORA.words} on {QUANTISED.words}", {**LORA.options, **QUANTISED.options})
+        yield [] if enough(LORA) else [both]
+    (less,) = shorter_text(plan, enough)
+    yield [one for one in less if FAR * one.options["seq"] > plan.options.seq]
+
+
+def shorter_text(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
+    """Yield the longest sequences that are short enough."""
+    seq = largest(lambda number: enough(shorter(number)), plan.options.seq - 1, plan.options.seq // 2)
     yield [shorter(seq)] if seq else []
 
 
@@ -101,14 +165,37 @@ def shorter(number: int) -> Change:
     return Change(f"sequences of {number:,} tokens", {"seq": number})
 
 
-def more_devices(plan: TrainingPlan) -> Iterator[Change]:
-    """Yield more of the same devices, which share weights, gradients and states, or the states alone."""
-    machine, on = plan.machine, plan.options.on
+def eight_bits(plan: TrainingPlan) -> Iterator[Change]:
+    """Yield the optimizer with states in 8 bits, which has a step of its own."""
+    asked = plan.options
+    if asked.optimizer == "adamw" and not plan.adapters:
+        own = asked.optimizer_step not in (None, "fused")
+        words = "AdamW in 8 bits, with its own step" if own else "AdamW in 8 bits"
+        yield Change(words, {"optimizer": "adamw-8bit"} | ({"optimizer_step": None} if own else {}))
+
+
+def zero(stage: int) -> Change:
+    """Return the change to a stage of ZeRO."""
+    return Change(f"ZeRO stage {stage}", {"shard": stage})
+
+
+def stage_of(shard: int | str) -> int:
+    """Return the stage of ZeRO that shards as much."""
+    return shard if isinstance(shard, int) else STAGES[-1]
+
+
+def more_devices(plan: TrainingPlan, enough: Enough) -> Iterator[Change]:
+    """Yield more of the same devices, as they share now; where no stage of ZeRO is enough, with one."""
+    machine, on, shard = plan.machine, plan.options.on, plan.options.shard
     if machine is None or on is None or machine.cards:
         return
+    stages = [stage for stage in STAGES if stage > stage_of(shard)]
+    if any(enough(zero(stage)) for stage in stages):  # with the devices that are there
+        stages = []
     for count in COUNTS:
         if count > max(machine.count, plan.parallelism.world):
             text = machine_text(on, machine.device.id, count)
-            for shard in (3, 1):
-                options = {"on": text, "world": count, "shard": shard}
-                yield Change(f"{count}x {machine.device.id} with ZeRO stage {shard}", options)
+            options, words = {"on": text, "world": count}, f"{count}x {machine.device.id}"
+            yield Change(words, options)
+            for stage in stages:
+                yield Change(f"{words} with ZeRO stage {stage}", {**options, "shard": stage})
