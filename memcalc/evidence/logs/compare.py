@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from memcalc.errors import BadInputError, MemcalcError, escaped
 from memcalc.evidence.logs.ledger import Compared, Ledger
 from memcalc.evidence.logs.plan import plan_of, unknown_model
-from memcalc.evidence.logs.reading import read
-from memcalc.evidence.logs.wordings import COUNTS
+from memcalc.evidence.logs.reading import plain, read
+from memcalc.evidence.logs.wordings import COUNTS, TOOLS
 from memcalc.serving.engines import ENGINES
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
@@ -81,7 +81,7 @@ def check(log: str | bytes | PathLike[str], *, model: str | None = None, on: str
     ('weights', 65530463519, True)
 
     """
-    content = text_of(log)
+    content = plain(text_of(log))
     reading = read(content)
     plan = plan_of(content, reading)
     served, unsaid = served_as(plan, model, on, machine_said(plan, reading.told))
@@ -134,7 +134,7 @@ def decoded(data: bytes, name: str) -> str:
 def machine_said(plan: Plan, told: tuple[Told, ...]) -> str | None:
     """Return the size of the devices as the log prints it, as `--on` has it."""
     printed = [one for one in told if one.quantity == "total" and one.scope not in ("host", "all", "RPC0")]
-    own = [one for one in printed if one.engine != "nvidia-smi"] or printed
+    own = [one for one in printed if one.engine not in TOOLS] or printed
     if not own:
         return None
     if plan.engine in BUILDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.evidence.logs.wordings import TOOLS
 from memcalc.evidence.predict_serving import stage_budgets
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Ledger:
 
     def of_rank(self, told: Told) -> int | float | None:
         """Return the ledger's figure of an engine of ranks, or None."""
-        if told.scope not in ("rank", "all", "device") or told.engine == "nvidia-smi":
+        if told.scope not in ("rank", "all", "device") or told.engine in TOOLS:
             return None
         if told.quantity in OF_POOL:
             return self.of_pool(told)

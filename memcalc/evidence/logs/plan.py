@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from memcalc.evidence.logs.wordings import needles
 from memcalc.files.catalogue import canonical_name, nearest_names
 from memcalc.ledger.formats import GGUF_KV_FORMATS
 
@@ -145,13 +146,13 @@ def plan_of(log: str, reading: Reading) -> Plan:
 
     """
     engine = engine_of(log, reading)
-    version = re.search(VERSIONS[engine], log, re.MULTILINE) if engine in VERSIONS else None
+    version = first(VERSIONS[engine], log) if engine in VERSIONS else None
     names = list(dict.fromkeys(models(log)))
     known = canonical_name(names[0]) if names else None
-    beyond = [why for pattern, why in BEYOND.items() if re.search(pattern, log)]
+    beyond = [why for pattern, why in BEYOND.items() if first(pattern, log)]
     if len(names) > 1:
         beyond.append(f"it names several models, {names[0]} and {names[1]}: cut it to one start")
-    quantization = re.search(QUANTIZATION, log)
+    quantization = first(QUANTIZATION, log)
     return Plan(
         engine,
         version[version.lastindex or 0] if version else None,
@@ -160,14 +161,20 @@ def plan_of(log: str, reading: Reading) -> Plan:
         dict(options(log, engine)),
         None if quantization is None or quantization[1] in ("None", "auto") else quantization[1],
         beyond[0] if beyond else "",
-        re.search(CAPPED, log) is not None,
+        first(CAPPED, log) is not None,
     )
+
+
+def first(pattern: str, log: str) -> re.Match[str] | None:
+    """Return where a pattern is first found: only a log that holds its plain text is searched."""
+    texts = needles(pattern)
+    return re.search(pattern, log, re.MULTILINE) if any(text in log for text in texts) else None
 
 
 def models(log: str) -> Iterator[str]:
     """Yield what a log calls its models, as the catalogue does where it knows them."""
     for pattern in MODEL:
-        found = [name.strip() for name in re.findall(pattern, log)]
+        found = [name.strip() for name in re.findall(pattern, log)] if first(pattern, log) else []
         if found:
             yield from map(plain_name, found)
             return
@@ -194,18 +201,18 @@ def plain_name(said: str) -> str:
 def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
     """Yield the options of `memcalc serve` that a log tells."""
     for option, pattern in NUMBERS.items():
-        if found := re.search(pattern, log):
+        if found := first(pattern, log):
             yield option, int(found[1])
-    if share := re.search(SHARE, log):
+    if share := first(SHARE, log):
         yield "utilization", float(share[1])
-    if (attention := re.search(ATTENTION_DP, log)) and int(attention[1]) > 1:
+    if (attention := first(ATTENTION_DP, log)) and int(attention[1]) > 1:
         yield "attention_dp", int(attention[1])
         yield "dp", 1  # the same ranks, shared out otherwise
     words = LIKE.get(engine or "", engine or "")
     if words == "llama.cpp":
         yield from gguf_formats(log)
     else:
-        if (kv := re.search(KV, log)) and kv[1] in CACHE:
+        if (kv := first(KV, log)) and kv[1] in CACHE:
             yield "kv", CACHE[kv[1]]
         if "dtype=torch.float32" in log:
             yield "weights", "fp32"
@@ -216,20 +223,20 @@ def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
 def engine_options(log: str, engine: str, words: str) -> Iterator[tuple[str, int]]:
     """Yield the options of its engine that a log tells, those of the engine that it builds upon first."""
     for option, pattern in {**ENGINE_NUMBERS.get(words, {}), **ENGINE_NUMBERS.get(engine, {})}.items():
-        if found := re.search(pattern, log):
+        if found := first(pattern, log):
             yield option, int(next(filter(None, found.groups())))
     for option, pattern in FLAGS.get(words, {}).items():
-        if re.search(pattern, log):
+        if first(pattern, log):
             yield option, True
-    if (layers := re.search(LAYERS, log)) and layers[1] != layers[2]:
+    if (layers := first(LAYERS, log)) and layers[1] != layers[2]:
         yield "n_gpu_layers", int(layers[1])
 
 
 def gguf_formats(log: str) -> Iterator[tuple[str, str]]:
     """Yield the formats of weights and cache as llama.cpp prints them."""
-    if form := re.search(GGUF_FORMAT, log):
+    if form := first(GGUF_FORMAT, log):
         yield "weights", form[1] + (f"_{form[2][0]}" if form[2] else "")
-    if kv := re.search(GGUF_KV, log):
+    if kv := first(GGUF_KV, log):
         keys, values = (one if one in GGUF_KV_FORMATS else "" for one in kv.groups())
         if keys and values:
             yield "kv", keys if keys == values else f"{keys}/{values}"
@@ -239,18 +246,18 @@ def engine_of(log: str, reading: Reading) -> str | None:
     """Return whose log it is: by its own name, else by most of its wordings."""
     wordings = [told.engine for told in reading.told]
     for engine, sign in SIGNS.items():
-        if re.search(sign, log):
+        if first(sign, log):
             return engine
-    first = [name for name in ("sglang", "vllm", "llama.cpp", "ollama") if name in wordings]
-    if "vllm" in first and "Loading model weights took" in log and "Available KV cache memory" in log:
+    present = [name for name in ("sglang", "vllm", "llama.cpp", "ollama") if name in wordings]
+    if "vllm" in present and "Loading model weights took" in log and "Available KV cache memory" in log:
         return (
             "vllm-ascend"  # the one engine that joins the older wording of weights to the newer of the pool
         )
-    if first:
-        return max(first, key=wordings.count)
-    if re.search(VERSIONS["vllm"], log):
+    if present:
+        return max(present, key=wordings.count)
+    if first(VERSIONS["vllm"], log):
         return "vllm"
-    if re.search(r"ServerArgs\(|sglang\.", log):
+    if first(r"ServerArgs\(|sglang\.", log):
         return "sglang"
     return wordings[0] if wordings else None
 

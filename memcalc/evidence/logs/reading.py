@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,15 +15,34 @@ if TYPE_CHECKING:
 
     from memcalc.evidence.logs.wordings import Row, Wording
 
-__all__ = ["Ignored", "Reading", "Told", "read"]
+__all__ = ["Ignored", "Reading", "Told", "plain", "read"]
 
 # colours and other commands to a terminal, titles of its window, and what else prints nothing
 ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]"
     r"|[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]"
 )
+MESSAGE = (
+    "log",
+    "message",
+    "MESSAGE",
+    "textPayload",
+)  # of Docker, of collectors of logs, of journald, of Google
+# what servers print of each request, which is most of a log and says nothing of a plan's memory
+TRAFFIC = (
+    " tokens/s",
+    "(token/s)",
+    " HTTP/1.",
+    "Received request ",
+    "slot update_slots:",
+    "slot print_timing:",
+)
 AMOUNT = re.compile(r"\d\s?(?:[KMGT]i?B)\b")
 LONGEST = 20_000  # characters: what is longer is data, no line for people
+BAR = re.compile(
+    r"(?<=it/s\]|s/it\]|.B/s\])[ \t]*(?=[^\s\]])"
+)  # between a progress bar and a line written behind it
+LARGEST = 2**50  # bytes: more is a number below zero as PyTorch prints it on Windows, and no memory
 BREAKDOWN = re.compile(r"\|\s+- [^|]+\|")
 UNKNOWN = "no line that is known of a device's memory"
 
@@ -82,17 +102,46 @@ def read(log: str) -> Reading:
     [('kv_pool', 5368709120, 'rank')]
 
     """
-    text = ANSI.sub("", log.replace("\r\n", "\n").replace("\r", "\n"))
+    text = plain(log)
     told: list[Told] = []
     ignored: list[Ignored] = []
     smi = Smi()
-    for line, rows in candidates(text):
+    parts = ((part, rows) for line, rows in candidates(text) for part in BAR.split(line))
+    for line, rows in parts:
         why = next((row.wording.why for row in rows if row.wording.why and row.pattern.search(line)), "")
         found = [] if why else [*of_smi(smi, line), *figures(line, rows, told)]
         told += found
         if not found and (why or AMOUNT.search(line)):
             ignored.append(Ignored(line, why or UNKNOWN))
     return Reading(tuple(named_devices(told)), tuple(ignored))
+
+
+def plain(log: str) -> str:
+    r"""Return a log as it was printed: without colours, JSON that keeps a line, and requests.
+
+    >>> plain('\x1b[36mone\x1b[0m\r\n{"log":"msg=\\"two\\"\\n","stream":"stderr"}')
+    'one\nmsg="two"'
+    """
+    lines = log.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    told = (line for line in lines if not any(mark in line for mark in TRAFFIC))
+    return "\n".join(bare(out_of_json(bare(line)) if "{" in line else line) for line in told)
+
+
+def bare(line: str) -> str:
+    """Return a line without what prints nothing."""
+    return line if line.isprintable() else ANSI.sub("", line)
+
+
+def out_of_json(line: str) -> str:
+    """Return what a program printed, of the JSON in which a line of it is kept, or the line if it is none."""
+    if not line.rstrip().endswith("}") or len(line) > LONGEST:
+        return line
+    try:
+        fields = json.loads(line[line.index("{") :])
+    except (ValueError, RecursionError):
+        return line
+    printed = next((fields[name] for name in MESSAGE if isinstance(fields.get(name), str)), line)
+    return str(printed).removesuffix("\n").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def candidates(text: str) -> Iterator[tuple[str, list[Row]]]:
@@ -114,7 +163,7 @@ def candidates(text: str) -> Iterator[tuple[str, list[Row]]]:
                 at = -1 if end < 0 else text.find(needle, end)
     for amount in AMOUNT.finditer(text):
         starts.setdefault(text.rfind("\n", 0, amount.start()) + 1, [])
-    if PRINTED_BY_SMI.search(text):
+    if any(printed in text for printed in PRINTED_BY_SMI):
         at = 0
         while at >= 0:
             starts.setdefault(at, [])
@@ -137,13 +186,15 @@ def figures(line: str, rows: list[Row], before: list[Told]) -> Iterator[Told]:
                 continue
             taken.append(found.span())
             for one in of_wording(row.wording, found, line):
-                yield named_as_before(one, before)
+                if one.is_count or one.amount < LARGEST:
+                    yield named_as_before(one, before)
 
 
 def of_smi(smi: Smi, line: str) -> Iterator[Told]:
-    """Yield what nvidia-smi says in a line."""
+    """Yield what nvidia-smi, or npu-smi of Ascend, says in a line."""
     for quantity, mib, scope, printed in smi.read(line):
-        yield Told(line, quantity, printed, mib * UNITS["MiB"], scope, "nvidia-smi")
+        engine = "npu-smi" if scope.startswith("NPU") else "nvidia-smi"
+        yield Told(line, quantity, printed, mib * UNITS["MiB"], scope, engine)
 
 
 def of_wording(wording: Wording, found: re.Match[str], line: str) -> Iterator[Told]:
@@ -181,7 +232,7 @@ def place(name: str) -> str:
     """Return a device's own name, or host for the processor's memory."""
     if name.upper().startswith(("CPU", "HOST")) or name.endswith("_Host"):
         return "host"
-    return name.removesuffix("_Mapped")
+    return f"GPU {name}" if name.isdigit() else name.removesuffix("_Mapped")
 
 
 def named_as_before(one: Told, before: list[Told]) -> Told:

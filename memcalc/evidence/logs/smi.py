@@ -2,7 +2,9 @@
 
 A figure there means what the lines above it say, so the reader remembers them: a card's name stands above its
 memory in the table, a section's above its figures in ``-q``, the columns' above the rows elsewhere. BAR1 is a
-window of addresses and is passed over; so is memory that confidential computing keeps apart.
+window of addresses and is passed over; so is memory that confidential computing keeps apart. npu-smi of
+Ascend prints a table of the same kind: its MB are MiB, its last two figures the memory of a chip, which
+PyTorch counts by the physical number where there is one.
 """
 
 from __future__ import annotations
@@ -15,20 +17,30 @@ if TYPE_CHECKING:
 
 __all__ = ["PRINTED_BY_SMI", "Figure", "Smi"]
 
-# what only nvidia-smi prints
-PRINTED_BY_SMI = re.compile(r"MiB\s*/|MiB \||FB Memory Usage|memory\.(?:total|used|free) \[MiB\]|# gpu\s")
+# what only nvidia-smi and npu-smi print
+PRINTED_BY_SMI = (
+    "Memory-Usage", "MiB /", "MiB/", "MiB |", "FB Memory Usage",
+    "memory.total [MiB]", "memory.used [MiB]", "memory.free [MiB]", "# gpu",
+)  # fmt: skip
 WIDEST = 400  # characters: the table has 91, and a prefix
 STATES = r"(?:On|Off|N/A|WDDM|TCC|MCDM|Enabled|Disabled)"
 CARD = re.compile(rf"\|\s+(\d+)\s+\S.*\s{STATES}\s*\|")
 USED = re.compile(r"\|\s*(\d+)\s?MiB\s*/\s*(\d+)\s?MiB\s*\|")
 SLICE = re.compile(r"\|\s*(\d+)\s+\d+\s+\d+\s+(\d+)\s*\|\s*(\d+)\s?MiB\s*/\s*(\d+)\s?MiB")
 PROCESS = re.compile(r"\|\s+(\d+)\s.*\s(\d+)\s?MiB\s*\|\s*$")
+NPU = re.compile(r"\|\s*(\d+)\s+\S[^|]*\|\s*(?:OK|Warning|Alarm|Critical|UNKNOWN)\s*\|")
+CHIP = re.compile(
+    r"\|\s*(\d+)(?:\s+(\d+))?\s*\|\s*[0-9A-F]{4}:\w\w:\w\w\.\d\s*\|[^|]*\s(\d+)\s*/\s*(\d+)\s*\|"
+)
+HELD = re.compile(r"\|\s*(\d+)\s+(\d+)\s*\|\s*\d+\s*\|[^|]*\|\s*(\d+)\s*\|\s*$")
 HEADING = re.compile(r"\bGPU [0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\.\d\s*$")
 SECTION = re.compile(r"^.*?\b((?:FB|BAR1|Conf Compute Protected) Memory Usage|Processes)\s*(?::.*)?$")
 FIELD = re.compile(r"\b(Total|Used|Free|Used GPU Memory)\s*:\s*(\d+) MiB\s*$")
 FB = {"Total": "total", "Used": "in_use", "Free": "free"}
 QUERY = {"memory.total": "total", "memory.used": "in_use", "memory.free": "free"}
 COLUMN = re.compile(r"memory\.(?:total|used|free) \[MiB\]")
+COLUMNS = re.compile(r"[\w.]+(?: \[[^\]]+\])?(?:, ?[\w.]+(?: \[[^\]]+\])?)*\s*$")
+COMPOSE = re.compile(r"^[\w.-]+ +\| ")  # the name that docker compose prints before a line
 WATCHED = re.compile(r"# gpu\s.*\bfb\b")
 
 
@@ -54,24 +66,28 @@ class Smi:
     def __init__(self) -> None:
         """Begin before anything was printed."""
         self.card = ""  # the table's card whose memory has not been read yet
+        self.npu = ""  # npu-smi's card whose chip stands in the next line
+        self.chips: dict[tuple[str, str], str] = {}  # npu-smi's card and chip -> the name of the device
         self.section = ""  # of -q
         self.cards = 0  # of -q
         self.columns: list[str] = []  # of CSV, dmon, pmon
+        self.before = 0  # characters that another program prints before the columns and each row
         self.rows = 0
 
     def read(self, line: str) -> Iterator[Figure]:
         """Yield what a line says of memory."""
         if len(line) > WIDEST:
             return
+        line = COMPOSE.sub("", line)
         if "MiB" not in line and not self.columns and "|" not in line and "GPU" not in line:
             if "Memory Usage" in line or "Processes" in line or "fb" in line:
                 self.remember(line)
             return
         self.remember(line)
-        if "|" in line:
+        if "|" in line[self.before :]:
             yield from self.table(line)
         elif self.columns:
-            yield from self.row(line)
+            yield from self.row(line[self.before :])
         elif self.section:
             yield from self.field(line)
 
@@ -82,9 +98,11 @@ class Smi:
         elif section := SECTION.match(line):
             self.section = section[1]
         elif COLUMN.search(line):
-            self.columns, self.rows = [name.strip().partition(" [")[0] for name in line.split(",")], 0
-            self.columns[0] = self.columns[0].rpartition(" ")[2]
+            self.before = first_column(line)
+            names = line[self.before :].split(",")
+            self.columns, self.rows = [name.strip().partition(" [")[0] for name in names], 0
         elif WATCHED.search(line):
+            self.before = 0
             self.columns, self.rows = line.partition("# ")[2].split(), 0
 
     def table(self, line: str) -> Iterator[Figure]:
@@ -100,6 +118,20 @@ class Smi:
             self.card = ""
         elif process := PROCESS.search(line):
             yield Figure("in_use_process", int(process[2]), f"GPU {process[1]}", f"{process[2]}MiB")
+        else:
+            yield from self.ascend(line)
+
+    def ascend(self, line: str) -> Iterator[Figure]:
+        """Yield the figures of a line of npu-smi's table."""
+        if chip := CHIP.search(line):
+            name = f"NPU {chip[2] or self.npu}"
+            self.chips[self.npu, chip[1]] = name
+            yield Figure("in_use", int(chip[3]), name, chip[3])
+            yield Figure("total", int(chip[4]), name, chip[4])
+        elif card := NPU.search(line):
+            self.npu = card[1]
+        elif (held := HELD.search(line)) and held.group(1, 2) in self.chips:
+            yield Figure("in_use_process", int(held[3]), self.chips[held[1], held[2]], held[3])
 
     def field(self, line: str) -> Iterator[Figure]:
         """Yield the figure of a line of -q."""
@@ -129,6 +161,16 @@ class Smi:
             number = re.fullmatch(r"(\d+)(?: MiB)?", named.get(column, ""))
             if number and index.isdigit():
                 yield Figure(quantity, int(number[1]), f"GPU {index}", number[0])
+
+
+def first_column(line: str) -> int:
+    """Return where the first column of CSV begins, behind what another program prints before it.
+
+    >>> first_column("Jun 05 09:22:24 host smi[7]: index, memory.used [MiB]")
+    29
+    """
+    found = COLUMNS.search(line)
+    return found.start() if found else 0
 
 
 def pair(scope: str, used: str, total: str) -> Iterator[Figure]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from memcalc.data import open_text
 
-__all__ = ["COUNTS", "SCOPES", "UNITS", "Wording", "wordings"]
+__all__ = ["COUNTS", "SCOPES", "TOOLS", "UNITS", "Wording", "needles", "wordings"]
 
 UNITS = {
     "B": 1,
@@ -77,6 +77,7 @@ COUNTS = {
     "kv_blocks_gpu", "kv_blocks_cpu", "kv_tokens", "kv_tokens_window", "concurrency", "utilization",
     "state_slots", "max_tokens", "block_tokens",
 }  # fmt: skip
+TOOLS = ("nvidia-smi", "rocm-smi", "npu-smi")  # no engines: they tell of cards, whoever fills them
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?"
 UNIT = r"\s?(?:[kKMGT]i?B|B|bytes)\b"
 PLACE = re.compile(r"\{(\w+)(:u)?\}")
@@ -147,13 +148,8 @@ def needles(text: str) -> tuple[str, ...]:
 
 
 def compiled(row: Wording) -> Row:
-    r"""Return a wording ready to search with; its quotes may be escaped, as in Docker's logs of JSON.
-
-    >>> bool(compiled(Wording("ollama", 'msg="x" size={weights:u}')).pattern.search('msg=\\"x\\" size=1 GiB'))
-    True
-    """
-    text = row.text.replace('"', r'\\?"')
-    return Row(row, pattern(text), (row.needle,) if row.needle else needles(text))
+    """Return a wording ready to search with."""
+    return Row(row, pattern(row.text), (row.needle,) if row.needle else needles(row.text))
 
 
 @cache
