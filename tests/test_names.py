@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+import random
+from types import SimpleNamespace
+
 import pytest
 
-from memcalc.errors import UnknownNameError
-from memcalc.files.catalogue import catalogue, key, names_by_key
+from memcalc.__main__ import main
+from memcalc.errors import MemcalcError, UnknownNameError
+from memcalc.files.catalogue import aliases, catalogue, containing, key, names_by_key
+from memcalc.files.machines import devices, machine, servers
 from memcalc.files.sources import source
 
 TYPED = {
@@ -62,3 +70,151 @@ def test_every_name_of_the_catalogue_is_its_own():
     for name in catalogue():
         assert names_by_key()[key(name)] == (name,)
         assert names_by_key()[key(name.partition("/")[2])] == (name,)
+
+
+# ---- the page knows the same names, and says the same of what it does not ----
+
+TRIED = """console.log(JSON.stringify(TEXTS.map(text => ({
+    model: memcalcNames.model(text), words: memcalcNames.containing(text),
+    machine: memcalcNames.machine(text)}))));"""
+REFUSED = """const {serve, train} = MEMCALC_OPTIONS.commands;
+const option = flag => [...serve.common, ...train.common].find(one => one.flag === flag);
+console.log(JSON.stringify(TEXTS.map(([source, numbers, on]) =>
+    memcalcNames.refusal(source, numbers.map(([flag, text]) => [option(flag), text]), on))));"""
+
+
+@pytest.fixture(scope="module")
+def page(root, node):
+    """What a script says of texts, with the page's own scripts before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "tools")
+        import plan_options
+    own = plan_options.script() + (root / "book" / "_static" / "names.js").read_text(encoding="utf-8")
+    return SimpleNamespace(
+        says=lambda script, texts: node(f"{own}\n{script.replace('TEXTS', json.dumps(texts))}")
+    )
+
+
+def misspelled(names, count, seed):
+    """Names as people type them, nearly: separators, cases, letters lost or doubled, words left out."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        text = draw.choice(names)
+        if draw.random() < 0.6:
+            text = text.rpartition("/")[2]
+        for _ in range(draw.choice((0, 0, 1, 1, 2, 3))):
+            place = draw.randrange(len(text)) if text else 0
+            text = draw.choice(
+                (
+                    text.replace("-", draw.choice((" ", "_", ":", ".", "")), draw.choice((1, -1))),
+                    text[:place] + text[place + 1 :],
+                    text[:place] + text[place : place + 1] + text[place:],
+                    text.lower(),
+                    " ".join(text.split("-")[: draw.randrange(1, 4)]),
+                    f"{draw.choice((2, 8, 16))}{draw.choice(('x ', ' ', ' x ', '*'))}{text}",
+                    f"NVIDIA {text} 80GB",
+                )
+            )
+        yield text
+
+
+def in_python(read, text):
+    try:
+        return read(text)
+    except MemcalcError:
+        return None
+
+
+@pytest.mark.slow
+def test_the_page_knows_the_names_that_memcalc_knows(page):
+    texts = [*misspelled([*catalogue(), *aliases()], 600, 1), *TYPED, *TAKEN, *catalogue(), *aliases()]
+    texts = [text for text in dict.fromkeys(texts) if "/" not in text or text in catalogue()]  # no repository
+    for text, found in zip(texts, page.says(TRIED, texts), strict=True):
+        right = in_python(source, text)
+        expected = right and {"name": right.name, "defaults": list(right.defaults)}
+        assert found["model"] == expected, text
+        assert found["words"] == containing(text), text
+
+
+def test_the_page_knows_the_machines_that_memcalc_knows(page):
+    known = [
+        *devices(),
+        *servers(),
+        *(name for one in devices().values() for name in (*one.aliases, *one.taken_for, one.name)),
+    ]
+    texts = [
+        text for text in dict.fromkeys([*misspelled(known, 800, 2), *known, "RTX 4090", "h100 80g"]) if text
+    ]
+    answered = 0
+    for text, each in zip(texts, page.says(TRIED, texts), strict=True):
+        found, right = each["machine"], in_python(machine, text)
+        if found is None:  # left to memcalc
+            continue
+        answered += 1
+        if right is None:
+            assert "unknown" in found, text
+        else:
+            expected = {"count": right.count, "device": right.device.id, "defaults": list(right.defaults)}
+            assert found == expected, text
+    assert answered > 0.9 * len(texts)
+
+
+def complaint(words):
+    """The line of a shell's standard error."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        main(words)
+    return said.getvalue().rstrip("\n")
+
+
+@pytest.mark.slow
+def test_the_page_refuses_in_the_words_of_a_shell(page):
+    draw = random.Random(3)
+    models = [
+        *misspelled(catalogue(), 250, 4),
+        "qwen3-8b",
+        "qwen3-8b",
+        "",
+        "nobody",
+        "llama",
+        "qwen3-32b-default",
+    ]
+    machines = [*misspelled([*devices()], 250, 5), "", "", "rtx-4090", "foo", "rtx 4099", "a100"]
+    numbers = [
+        "8192",
+        "32k",
+        "1M",
+        "8_192",
+        "",
+        "abc",
+        "0",
+        "-5",
+        "1.5",
+        "1e3",
+        "8k5",
+        "it's",
+        "9" * 20,
+        "k",
+        "_1",
+    ]
+    asked = [
+        (
+            draw.choice(models),
+            draw.choice(numbers),
+            draw.choice(["", "4", "0", "x", "4k"]),
+            draw.choice(machines),
+        )
+        for _ in range(500)
+    ]
+    given = [(model, [("--context", context), ("--batch", batch)], on) for model, context, batch, on in asked]
+    left = 0
+    for (model, context, batch, on), found in zip(asked, page.says(REFUSED, given), strict=True):
+        if found is None:
+            left += 1
+            continue
+        options = [("--context", context), ("--batch", batch), ("--on", on)]
+        words = [word for flag, text in options if text for word in (f"{flag}={text}",)]
+        right = complaint(["serve", *([model] if model else []), *words])
+        if found or "SOURCE" in right or "--context" in right or "--batch" in right:
+            assert found == right, (model, context, batch, on)
+    assert left < 0.2 * len(asked)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
+import re
 import shlex
 from base64 import b64encode
 from pathlib import Path
@@ -11,6 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings, strategies as st
+
+from memcalc.__main__ import main
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +179,103 @@ def test_a_book_that_cannot_be_built_leaves_the_one_that_is_there(tools, tmp_pat
     assert tools.book.build() == 1
     assert capsys.readouterr().err == "missing: npm could not fetch it\n"
     assert page.read_text() == "a page"
+
+
+SENTENCES = {
+    "serve qwen3-8b --context 8k": "It needs N GiB on one device. Name a machine to see whether that fits.",
+    "serve qwen3-8b --context 8k --tp 2 --engine vllm": (
+        "It needs N GiB on the fullest of 2 devices. Name a machine to see whether that fits."
+    ),
+    "serve qwen3-8b --context 8k --on rtx-4090 --engine vllm": (
+        "Fits. It needs N GiB on rtx-4090, where vllm may use N GiB of N GiB."
+    ),
+    "serve qwen3-32b --context 8k --on 2x24GiB": (
+        "Does not fit. The weights alone take N GiB of a device, and N GiB may be used. It needs N "
+        "GiB on the "
+        "fullest of 2x24GiB, where transformers may use N GiB of N GiB."
+    ),
+    "serve qwen3-8b --context 35k --on rtx-4090 --engine vllm": (
+        "May not fit. With every measured range at its upper end, a device lacks N GiB. It needs N GiB on "
+        "rtx-4090, where vllm may use N GiB of N GiB."
+    ),
+    "serve qwen3-8b --context 200k --on h100": (
+        "Does not fit. The model's own limit is N tokens. It needs N GiB on h100, where transformers may use "
+        "N GiB of N GiB."
+    ),
+    "serve qwen3-14b --context 8k --on 'h100 + rtx-3060-12g'": (
+        "Does not fit. The weights alone take N GiB of a device, and N GiB may be used. It needs N GiB on "
+        "rtx-3060-12g, the tightest of the devices, where transformers may use N GiB of N GiB."
+    ),
+    "serve deepseek-r1 --context 8k --weights q4_k_m --on '48GiB + 128GiB host' --engine ktransformers": (
+        "Does not fit. The host's memory lacks N GiB. It needs N GiB on a device of 48GiB, where "
+        "ktransformers "
+        "may use N GiB of N GiB. With what lies outside that share it takes N GiB. It also needs N "
+        "GiB of the "
+        "host's memory, which is N GiB."
+    ),
+    "serve deepseek-r1 --context 8k --weights q4_k_m --on rtx-4090-48g --engine ktransformers": (
+        "Fits. It needs N GiB on rtx-4090-48g, where ktransformers may use N GiB of N GiB. With "
+        "what lies outside "
+        "that share it takes N GiB. It also needs N GiB of the host's memory."
+    ),
+    "train qwen3-8b --seq 8k": "The device needs N GiB. Name a machine to see whether that fits.",
+    "train qwen3-0.6b --seq 1k --on h100": "Fits. The device needs N GiB, and has N GiB.",
+    "train qwen3-8b --seq 8k --on '8x h100' --world 8 --shard fsdp": (
+        "Does not fit. A device lacks N GiB. Each device needs N GiB, and has N GiB."
+    ),
+}
+ROOMS = {
+    "serve qwen3-8b --context 8k": "The model's own limit is N tokens.",
+    "serve qwen3-32b --context 8k --on rtx-4090": (
+        "By memory alone, no context fits at this batch, and not even one sequence fits at this context. "
+        "The model's own limit is N tokens."
+    ),
+    "serve qwen3-8b --context 200k --on h100": (
+        "By memory alone, a context of up to N tokens fits at this batch, and one sequence fits at this "
+        "context. The model's own limit is N tokens."
+    ),
+    "serve qwen3-8b --context 8k --on h100 --engine vllm": (
+        "By memory alone, a context of up to N tokens fits at this batch, and a batch of up to N "
+        "fits at this "
+        "context. The model's own limit is N tokens. The engine's KV cache holds N tokens (N to N)."
+    ),
+    "no limit": ("By memory alone, any context fits at this batch, and any batch fits at this context."),
+}
+
+
+@pytest.fixture(scope="module")
+def sentences(root, node):
+    """What the page says of answers, their figures as N."""
+    script = (root / "book" / "_static" / "verdict.js").read_text(encoding="utf-8")
+
+    def said(answers, function):
+        found = node(
+            f"{script}\nconsole.log(JSON.stringify({json.dumps(answers)}.map(memcalcVerdict.{function})));"
+        )
+        return [
+            re.sub(r"[0-9][0-9,.]*(?= GiB| tokens| fits)|(?<=\()[0-9,]+|(?<= to )[0-9,]+(?=\))", "N", one)
+            for one in found
+        ]
+
+    return said
+
+
+def answer_of(command):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([*shlex.split(command), "--json"]) == 0
+    return json.loads(out.getvalue())
+
+
+def test_verdicts_read_as_sentences(sentences):
+    assert sentences(list(map(answer_of, SENTENCES)), "sentence") == list(SENTENCES.values())
+
+
+def test_what_is_left_reads_as_sentences(sentences):
+    without_limit = {
+        "pools": [{"capacity_bytes": 1, "kv_pool": None}],
+        "max_context": None,
+        "max_batch": None,
+    }
+    answers = [without_limit if command == "no limit" else answer_of(command) for command in ROOMS]
+    assert sentences(answers, "room") == list(ROOMS.values())

@@ -46,7 +46,6 @@ SGLANG_ON = (
     *("h100-80g", "h200-141g", "h20-96g", "a100-80g", "b200", "l40s-ecc"),
     *("rtx-4090", "rtx-5090", "rtx-a6000", "rtx-pro-6000-blackwell", "mi300x"),
 )
-AT_A_SHELL: dict[str, object] = {"at_a_shell": True}
 SHARED = "calculator-data.js"
 FUNCTIONS = ("counts", "plus", "times", "least", "floor_div", "ceil_div")
 WRITTEN = '// Written by tools/calculator.py from memcalc\'s own lines: change them there.\n"use strict";\n'
@@ -113,16 +112,6 @@ def numbered(known: dict[Any, int], one: Any) -> int:
     return known.setdefault(one, len(known))
 
 
-def refusal(error: BadInputError) -> dict[str, object]:
-    """Return why an engine cannot, without the option's name: the page has fields instead.
-
-    What has no formula that the page can read, such as SGLang's two pools, is answered at a shell alone.
-    """
-    if error.field == "formula":
-        return AT_A_SHELL
-    return {"expected": error.expected, "given": str(error.given)}
-
-
 def formats_of(own: str) -> tuple[str, ...]:
     """Return the formats that the page offers for a model: the common ones, and the one it is stored in."""
     return (*COMMON_FORMATS, *([] if own in COMMON_FORMATS else [own]))
@@ -131,9 +120,10 @@ def formats_of(own: str) -> tuple[str, ...]:
 def on_devices(
     name: str, by: EngineName, count: int, offered: tuple[str, ...], page: Page
 ) -> dict[str, object]:
-    """Return what one model needs on so many devices, of each kind: its stages, or why the engine cannot.
+    """Return what one model needs on so many devices, of each kind: its stages, and its weights by format.
 
-    Weights do not hang on the kind of device, and what grows does not on which plain format they have.
+    Weights are null where the engine cannot, and where the page can read no formula: SGLang's two pools.
+    They do not hang on the kind of device, and what grows does not on which plain format they have.
     """
     stages: dict[str, object] = {}
     weights: dict[str, object] = {}
@@ -141,7 +131,7 @@ def on_devices(
     model, packed, found = load_model(name), is_packed(name), source(name)
     sparse = is_sparse(model)
     if engine(by).reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1)):
-        offered, weights = (), dict.fromkeys(offered, AT_A_SHELL)  # blocks of a pool are no formula
+        offered, weights = (), dict.fromkeys(offered)  # blocks of a pool are no formula
     for form in offered:
         try:
             for kind, device in enumerate(kinds(by, packed=packed)):
@@ -159,8 +149,8 @@ def on_devices(
                             for held in beside_weights(served)
                         ]
                         shares[kind] = served.plan.share[0]
-        except BadInputError as error:
-            weights[form] = refusal(error)
+        except BadInputError:  # memcalc itself says why
+            weights[form] = None
     return {"stages": stages, "weights": weights, "shares": shares, "by_cache": sparse}
 
 
@@ -211,9 +201,7 @@ def kind_of(by: EngineName, device: Device, *, packed: bool) -> int | None:
 def device_fields(device: Device) -> dict[str, object]:
     """Return what the page says of a device."""
     return {
-        "name": device.name,
         "capacity": device.capacity_bytes,
-        "known": "box" if device.is_nominal else "driver" if device.visible_mib is None else "framework",
         "kinds": [{by: kind_of(by, device, packed=packed) for by in OFFERED} for packed in (False, True)],
     }
 

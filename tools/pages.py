@@ -79,7 +79,7 @@ def deployments() -> str:
     """Return the table of deployments as Markdown."""
     rows = [
         {
-            "model": short(one.model),
+            "model": f'<a href="{plan_link(command_of(one))}">{escape(short(one.model))}</a>',
             "format": served.plan.weights,
             "engine": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
             "machine": one.on,
@@ -149,12 +149,16 @@ def command_of(one: Deployment) -> str:
     return f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}{weights}"
 
 
+def plan_link(words: str) -> str:
+    """Return the address of a plan: the calculator of the same page opens it."""
+    return f"#{quote(f'memcalc {words}', safe='')}"
+
+
 def examples() -> str:
     """Return the plans of the chapters as links that the calculator's page answers."""
     plans = [*(Example("", command_of(one)) for one in DEPLOYMENTS), *EXAMPLES]
     rows = "".join(
-        f'<li><a href="#{quote(f"memcalc {one.words}", safe="")}"><code>{escape(one.words)}</code></a>, '
-        f"{chapter_of(one)}</li>\n"
+        f'<li><a href="{plan_link(one.words)}"><code>{escape(one.words)}</code></a>, {chapter_of(one)}</li>\n'
         for one in plans
     )
     return f'```{{raw}} html\n<ul class="examples">\n{rows}</ul>\n```\n'
@@ -190,8 +194,7 @@ def picture() -> str:
 def colours() -> str:
     """Return the colours of components as a style sheet."""
     rules = [
-        f":is(#calculator, #planner) .bar .{name}, :is(#calculator, #planner) tr.{name} th::before "
-        f"{{ background: {colour}; }}"
+        f"#planner .bar .{name}, #planner tr.{name} th::before {{ background: {colour}; }}"
         for name, colour in COLOURS.items()
     ]
     return "\n".join(rules) + "\n"

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from memcalc.cli.options import explained
-from memcalc.files.catalogue import catalogue
+from memcalc.data import open_text
+from memcalc.data.words import plain
+from memcalc.errors import NOTHING, RefusalError, choices
+from memcalc.files import catalogue as names, machines as records
+from memcalc.files.catalogue import aliases, catalogue
 from memcalc.files.gguf.presets import FILE_TYPES
-from memcalc.files.machines import devices
+from memcalc.files.machines import Server, devices, machine, notes, servers, spelled
+from memcalc.files.sources import TAKEN, source
 from memcalc.ledger.formats import FORMATS, KV_FORMATS
-from memcalc.options import options_of
+from memcalc.options import expectation, options_of
 from memcalc.serving.engines.records import releases
 from memcalc.serving.options import ServingOptions
 from memcalc.training.options import TrainingOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memcalc.options import Option
 
 WRITTEN = '// Written by tools/plan_options.py from the options that memcalc declares.\n"use strict";\n'
@@ -43,7 +50,9 @@ def described(option: Option) -> dict[str, object]:
         "meaning": explained(option),
         "unit": option.unit,
         "default": option.shown_default,
+        "expected": "" if isinstance(option.kind, tuple) else expectation(option)[0],
         "required": option.required,
+        "tokens": option.counts_tokens,
         "slides": option.name in SLIDING,
         "offers": OFFERED.get(option.name, ""),
     }
@@ -69,11 +78,70 @@ def groups(command: str) -> dict[str, list[dict[str, object]]]:
     return found
 
 
+def refusal(read: Callable[[Any], object], given: object) -> dict[str, str]:
+    """Return what a reader of names expects, and what to do, where nothing is like what was given."""
+    try:
+        read(given)
+    except RefusalError as error:
+        return {"expected": error.expected, "remedy": error.remedy}
+    raise ValueError(f"{given} is understood")
+
+
+def of_models() -> dict[str, object]:
+    """Return by which rules a text names a model of the catalogue: those of memcalc/files/catalogue.py."""
+    with open_text("synonyms.json") as file:
+        formats: dict[str, list[str]] = json.load(file)["--weights"]
+    words = {plain(other): right.split(" or ")[0] for right, others in formats.items() for other in others}
+    understood = {other: right for other, right in words.items() if not right.startswith("leave")}
+    return {
+        "aliases": aliases(),
+        "separators": names.SEPARATORS,
+        "words": names.WORDS,
+        "variants": sorted(names.VARIANTS),
+        "most": names.MOST_OFFERED,
+        "longest": names.LONGEST_OFFER,
+        "taken": TAKEN,
+        "formats": [name for name in FORMATS if name == name.lower()],
+        "formatWords": understood,
+        "unknown": refusal(source, "?"),
+        "missing": refusal(source, NOTHING),
+    }
+
+
+def of_machines() -> dict[str, object]:
+    """Return by which rules a text names devices: those of memcalc/files/machines.py."""
+    known = {key: found.item for key, found in spelled().items() if not key.startswith("?")}
+    return {
+        "keys": {key: item.id for key, item in known.items()},
+        "taken": {
+            key: next(iter(notes(found.item, "{}")))
+            for key, found in spelled().items()
+            if key in known and found.is_taken and not isinstance(found.item, Server)
+        },
+        "servers": {one.id: [one.devices, one.device] for one in servers().values()},
+        "notes": {one.id: list(notes(one, "")) for one in devices().values() if list(notes(one, ""))},
+        "patterns": {
+            "counted": records.COUNTED,
+            "behind": records.COUNTED_BEHIND,
+            "size": records.SIZE,
+            "vendors": records.VENDORS,
+            "series": records.SERIES,
+            "variant": records.VARIANT,
+        },
+        "formFactors": sorted(records.FORM_FACTORS),
+        "ids": [*devices(), *servers()],
+        "near": records.NEAR,
+        "unknown": {**refusal(machine, "?"), "expected": choices([*devices(), *servers()])},
+    }
+
+
 def script() -> str:
     """Return what the page reads, as JavaScript."""
     data = {
         "commands": {command: groups(command) for command in DECLARED},
         "models": catalogue(),
+        "names": of_models(),
+        "machines": of_machines(),
         "lists": {
             "machines": [f"1x {name}" for name in devices()],
             "formats": [*FORMATS, *FILE_TYPES],

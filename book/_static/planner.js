@@ -1,6 +1,7 @@
-// The calculator's page: a form for every option of `serve` and `train`, and what memcalc answers, opened up.
+// The calculator on Home and on its own page: a form for every option of `serve` and `train`, and what memcalc answers, opened up.
 // The form writes a command, and the command line in this page answers it (ask.js); what stands here shows the answer.
-// A plan of the catalogue with common options is answered at once by the generated formulas (calculator.js), too.
+// A plan of the catalogue with common options is answered at once by the generated formulas (calculator.js), and what cannot be
+// right is refused at once in memcalc's words (names.js).
 // What readers type, drop or paste becomes text, never markup.
 "use strict";
 
@@ -14,8 +15,7 @@
     element.append(...children);
     return element;
   };
-  const thin = (number) => number.toLocaleString("en-US");
-  const gib = (bytes) => (bytes / 2 ** 30).toFixed(2);
+  const {thin, gib, cards, alive} = memcalcVerdict;
   const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
   const spoken = (name) => name.replaceAll("_", " ").replace(/^kv\b/, "KV");
   // short names of what is shown at once; the others go by the option's own
@@ -24,19 +24,15 @@
     engine_version: "Version of the engine", seq: "Sequence", micro_batch: "Micro batch", world: "Devices", shard: "Sharding (ZeRO stage, FSDP)",
     recompute: "Recomputation", optimizer: "Optimizer", lora_rank: "Rank of LoRA adapters",
   };
-  const VERDICTS = {fits: "Fits", may_not_fit: "May not fit", does_not_fit: "Does not fit"};
-  const OWN = "config.json", PAUSE = 40; // milliseconds
+  const OWN = "config.json", PAUSE = 40, TYPING = 700; // milliseconds
+  const LONGEST_LINK = 20_000, LONGEST_CONFIG = 16e6; // bytes: of a compressed config in a link, of a config
 
   // The form
 
   const command = () => form.elements.command.value;
   const known = (name = command()) => Object.values(commands[name]).flat();
   const field = (option, name = command()) => form.elements[`${name}.${option.name}`];
-  const doubled = (text) => {
-    const found = /^([0-9][0-9_]*)([km]?)$/i.exec(text.trim());
-    if (!found) return null;
-    return Number(found[1].replaceAll("_", "")) * {"": 1, k: 2 ** 10, m: 2 ** 20}[found[2].toLowerCase()];
-  };
+  const doubled = (text) => Number(memcalcNames.wholeNumber(text.trim(), {scaled: true}) ?? 0n);
   const halves = (number) => (number >= 1024 && number % 1024 === 0 ? `${number / 1024}k` : String(number));
 
   const control = (option, name) => {
@@ -74,7 +70,7 @@
           make("div", {className: "fields"}, ...options.map((one) => labelled(one, name)))));
       place.append(more);
     }
-    for (const [name, offered] of Object.entries({...lists, models}))
+    for (const [name, offered] of Object.entries({...lists, models})) // of models for a log's form
       form.append(make("datalist", {id: `offered-${name}`}, ...offered.map((one) => new Option(one, one))));
   };
 
@@ -92,6 +88,10 @@
     return [option.flag, found];
   };
   const own = () => form.elements.own.value.trim();
+  const setOwn = (text) => {
+    form.elements.own.value = text;
+    if (text) part("ours").open = true;
+  };
   const source = () => (own() ? OWN : form.elements.source.value.trim());
   const words = () => [command(), ...(source() ? [source()] : []), ...known().flatMap(given)];
   const files = () => (own() ? {[OWN]: form.elements.own.value} : {});
@@ -124,7 +124,7 @@
         input.dispatchEvent(new Event("input"));
       }
     }
-    if (named[0] !== OWN) { form.elements.source.value = named[0] ?? ""; form.elements.own.value = ""; }
+    if (named[0] !== OWN) { form.elements.source.value = named[0] ?? ""; setOwn(""); }
     shown();
     if (named[0] === OWN && !own()) throw new RangeError(`${OWN}: this plan is about a file of one's own; drop it here, or paste its text`);
   };
@@ -169,20 +169,20 @@
   };
 
   const componentTable = (components, lines, total) => {
+    const whose = lines.length ? ["range, GiB", "evidence"] : []; // the formulas have neither for a component
     const rows = Object.entries(components).map(([name, bytes]) => {
       const mine = lines.filter((one) => one.component === name);
       const sum = (key) => mine.reduce((all, one) => all + (one[key] ?? one.bytes), 0);
-      const found = row([spoken(name), gib(bytes), thin(bytes), mine.length ? range(sum("low"), sum("high"), sum("bytes")) : "",
-        [...new Set(mine.map((one) => one.evidence))].join(", ")]);
+      const from = [mine.length ? range(sum("low"), sum("high"), sum("bytes")) : "", [...new Set(mine.map((one) => one.evidence))].join(", ")];
+      const found = row([spoken(name), gib(bytes), thin(bytes), ...from.slice(0, whose.length)]);
       found.className = name;
       found.dataset.bytes = bytes;
       return found;
     });
-    rows.push(Object.assign(row(["total", gib(total.bytes), thin(total.bytes), range(total.low, total.high, total.bytes), ""]), {className: "total"}));
-    return tabled(["", "GiB", "bytes", "range, GiB", "evidence"], rows);
+    const all = ["total", gib(total.bytes), thin(total.bytes), ...[range(total.low, total.high, total.bytes), ""].slice(0, whose.length)];
+    rows.push(Object.assign(row(all), {className: "total"}));
+    return tabled(["", "GiB", "bytes", ...whose], rows);
   };
-
-  const alive = (lines, moment) => lines.filter((one) => one.moments.includes(moment) || one.component === "runtime");
 
   const poolShown = (pool, lines, engine, card) => {
     const moments = Object.entries(pool.moments ?? {});
@@ -193,9 +193,10 @@
     const many = pool.name === "host" ? "the host" : pool.devices > 1 ? `the fullest of ${card || `${pool.devices} devices`}` : card || "the device";
     const title = `On ${many}${fullest && moments.length > 1 ? `, at ${fullest}` : ""}`;
     const said = marks.map(([what, bytes]) => `${what} ${gib(bytes)} GiB`).join(", ");
+    const span = mine.length ? "" : range(pool.low_bytes, pool.high_bytes, pool.total_bytes);
     const pieces = mine.length ? Object.keys(pool.components).map((name) => opened(name, mine.filter((one) => one.component === name))) : [];
     const box = make("section", {className: "pool"}, make("h3", {textContent: title}),
-      bar(pool.components, pool.total_bytes, marks), make("p", {className: "marks", textContent: said ? `Lines: ${said}.` : ""}),
+      bar(pool.components, pool.total_bytes, marks), make("p", {className: "marks", textContent: [said && `Lines: ${said}.`, span && `Range of the total: ${span} GiB.`].filter(Boolean).join(" ")}),
       componentTable(pool.components, mine, {bytes: pool.total_bytes, low: pool.low_bytes, high: pool.high_bytes}), ...pieces);
     box.dataset.pool = pool.name;
     return box;
@@ -217,46 +218,6 @@
         ...Object.keys(peak.components).map((name) => opened(name, mine.filter((one) => one.component === name))))];
   };
 
-  // The cards by name, in the order of the pools: "A + B" has a pool each.
-  const cards = (found) => {
-    const parts = (found.plan?.on ?? "").split("+").map((one) => one.trim()).filter((one) => one && !/host|ram|memory/i.test(one));
-    const pools = (found.pools ?? []).filter((one) => one.name !== "host");
-    return parts.length === pools.length ? parts : pools.map(() => "");
-  };
-  // What lies in the engine's share at the fullest moment: the rest comes on top of it.
-  const inShare = (pool, lines) => {
-    if (pool.share_bytes !== undefined) return pool.share_bytes;
-    const mine = lines.filter((one) => one.pool === pool.name && !one.outside);
-    return Math.max(...Object.keys(pool.moments).map((moment) => alive(mine, moment).reduce((sum, one) => sum + one.bytes, 0)));
-  };
-  const sentence = (found) => {
-    const verdict = VERDICTS[found.verdict], cause = found.cause ? `: ${found.cause}` : "";
-    if (!found.pools) {
-      if (found.capacity_bytes === null) return `Needs ${gib(found.device_bytes)} GiB. No machine is named: name one under Machine for a verdict.`;
-      return `${verdict}. A device needs ${gib(found.device_bytes)} GiB of ${gib(found.capacity_bytes)} GiB${cause}.`;
-    }
-    const devices = found.pools.filter((one) => one.name !== "host"), host = found.pools.find((one) => one.name === "host");
-    const beside = host ? `, and ${gib(host.total_bytes)} GiB of the host's memory${host.capacity_bytes === null ? "" : ` of ${gib(host.capacity_bytes)} GiB`}` : "";
-    const needs = devices.map((pool) => inShare(pool, found.lines));
-    const rest = (place) => devices[place].usable_bytes - needs[place];
-    // the device that decides: the one that lacks most, or has least left
-    const place = devices.reduce((least, _, at) => (rest(at) < rest(least) ? at : least), 0), pool = devices[place];
-    const each = `${pool.devices > 1 ? "each of " : ""}${cards(found)[place] || (pool.devices > 1 ? `${pool.devices} devices` : "the device")}`;
-    if (pool.capacity_bytes === null) return `Needs ${gib(pool.total_bytes)} GiB on ${each}${beside}. No machine is named: name one under Machine for a verdict.`;
-    const top = pool.total_bytes > needs[place] ? ` In all it takes ${gib(pool.total_bytes)} GiB.` : "";
-    return `${verdict}. On ${each}, which has ${gib(pool.capacity_bytes)} GiB, it needs ${gib(needs[place])} GiB of the ${gib(pool.usable_bytes)} GiB ` +
-      `that ${found.engine} may use${beside}${cause}.${top}`;
-  };
-
-  const room = (found) => {
-    if (found.max_context === undefined) return "";
-    const said = (number) => (number === null ? "any number of" : thin(number));
-    const limit = found.model_max_context ? `; the model's own limit is ${thin(found.model_max_context)} tokens` : "";
-    const pool = found.pools[0].kv_pool;
-    const holds = pool ? ` The engine's pool holds ${thin(pool.tokens)} tokens (${thin(pool.low_tokens)} to ${thin(pool.high_tokens)}).` : "";
-    return `Largest context at this batch: ${said(found.max_context)} tokens. Largest batch at this context: ${said(found.max_batch)}. (Memory alone${limit}.)${holds}`;
-  };
-
   const remedies = (found) => (found.remedies ?? []).map((one) => {
     const use = make("button", {type: "button", textContent: "Use it"});
     use.setAttribute("aria-label", `Use it: ${one.words}`);
@@ -266,9 +227,10 @@
 
   let last = null; // the words, the files and the text of the answer that is shown
   const show = (found, asked, {instant}) => {
-    part("verdict").textContent = sentence(found);
+    part("verdict").textContent = memcalcVerdict.sentence(found);
     part("verdict").dataset.verdict = found.verdict ?? "none";
-    part("room").textContent = room(found);
+    part("asked").textContent = [found.model, found.plan.engine, found.plan.weights].filter(Boolean).join(", ");
+    part("room").textContent = memcalcVerdict.room(found);
     part("remedies").replaceChildren(...remedies(found));
     const pools = found.pools ? found.pools.map((pool, place) => poolShown(pool, found.lines, found.engine, cards(found)[place])) : momentsShown(found);
     part("pools").replaceChildren(...pools);
@@ -277,71 +239,111 @@
     part("instant").hidden = !instant;
     part("more").hidden = instant;
     for (const name of ["machines", "launch"]) part("more").querySelector(`[value=${name}]`).hidden = asked[0] === "train";
-    form.querySelector("[value=link]").hidden = asked[1] === OWN; // a link carries no file
     part("said").hidden = true;
     part("result").hidden = false;
     part("result").dataset.instant = instant;
+    delete part("result").dataset.stale;
     part("problem").textContent = "";
     part("meant").replaceChildren();
   };
-  const problem = (text) => {
+  // What a text offers: a model with or without a format, a machine in the place of the one that is not known.
+  const meaning = (text) => {
+    const [name, weights] = text.split(" with --weights ");
+    const found = models.find((one) => one === name || one.endsWith(`/${name}`));
+    if (found) return {source: found, ...(weights ? {weights} : {})};
+    return MEMCALC_OPTIONS.machines.ids.includes(name) ? {on: name} : null;
+  };
+  const use = (chosen) => {
+    const {source: name, ...options} = chosen;
+    if (name) form.elements.source.value = name;
+    const count = options.on && /^\s*[0-9]+\s*[x×*]\s*/.exec(field({name: "on"}).value);
+    if (count) options.on = count[0] + options.on;
+    for (const [option, text] of Object.entries(options)) field({name: option}).value = text;
+    answer({load: ready});
+  };
+  const offered = (texts) => texts.map((text) => [text, meaning(text)]).filter(([, chosen]) => chosen).map(([, chosen]) => {
+    const button = make("button", {type: "button", textContent: [chosen.source, chosen.weights, chosen.on].filter(Boolean).join(", ")});
+    button.addEventListener("click", () => use(chosen));
+    return make("li", {}, button);
+  });
+  const problem = (text, others = []) => {
     part("problem").textContent = text;
     part("result").hidden = true;
-    const meant = /did you mean ([^?]+)\?/.exec(text)?.[1].split(/, | or /)
-      .flatMap((one) => models.filter((name) => name === one || name.endsWith(`/${one}`))) ?? [];
-    part("meant").replaceChildren(...meant.map((name) => {
-      const use = make("button", {type: "button", textContent: name});
-      use.addEventListener("click", () => { form.elements.source.value = name; answer({load: ready}); });
-      return make("li", {}, use);
-    }));
+    const questions = [...text.matchAll(/did you mean ([^?]+)\?/g)].flatMap(([, names]) => names.split(/, | or /));
+    part("meant").replaceChildren(...offered([...questions, ...others]));
   };
 
   // Answers
 
   // The generated formulas, where they know the plan; null where they do not.
-  const instantly = async (asked) => {
-    const [name, model, ...rest] = asked, plan = {batch: "1", engine: "transformers"};
-    if (name !== "serve" || !(model in MEMCALC.files)) return null;
-    for (let place = 0; place < rest.length; place += 2) plan[rest[place].slice(2)] = rest[place + 1];
-    const machine = /^([0-9]+)x ([\w-]+)$/.exec(plan.on ?? "");
-    const fields = new Set(["context", "batch", "weights", "kv", "on", "engine"]);
-    if (!machine || !(machine[2] in MEMCALC.devices) || !MEMCALC.counts.includes(Number(machine[1]))) return null;
-    if (Object.keys(plan).some((one) => !fields.has(one)) || !MEMCALC.engines.includes(plan.engine)) return null;
-    const context = doubled(plan.context ?? ""), batch = doubled(plan.batch);
-    if (!context || !batch || /[km]/i.test(plan.batch)) return null;
+  const FORMULAS = new Set(["context", "batch", "weights", "kv", "on", "engine"]);
+  const formulaPlan = async (name, model, plan) => {
+    const machine = memcalcNames.machine(plan.on ?? ""), context = doubled(plan.context ?? ""), batch = memcalcNames.wholeNumber(plan.batch ?? "1", {});
+    if (name !== "serve" || !machine || !(machine.device in MEMCALC.devices) || !MEMCALC.counts.includes(machine.count)) return null;
+    if (Object.keys(plan).some((one) => !FORMULAS.has(one)) || !context || !batch) return null;
     await MEMCALC.load(model);
-    const own = MEMCALC.models[model], weights = plan.weights ?? own.weights, kv = plan.kv ?? own.kv;
-    if (!own.formats.includes(weights) || !(kv in MEMCALC.kv)) return null;
+    const own = MEMCALC.models[model], {weights = own.weights, kv = own.kv, engine = "transformers"} = plan;
+    if (!MEMCALC.engines.includes(engine) || !own.formats.includes(weights) || !(kv in MEMCALC.kv)) return null;
+    return {model, weights, kv, context, batch: Number(batch), device: machine.device, count: machine.count, engine};
+  };
+  const changedWords = (asked, {count, ...changed}, {device}) => {
+    const all = {...changed, ...(count ? {on: `${count}x ${device}`} : {})};
+    const flags = Object.fromEntries(Object.entries(all).map(([option, text]) => [`--${option}`, String(text)]));
+    return [...without(asked, Object.keys(flags)), ...Object.entries(flags).flat()];
+  };
+  const causeOf = (found, plan) => {
+    const {limit} = MEMCALC.models[plan.model], lacks = Math.max(found.share - found.usable, found.total - found.capacity);
+    if (found.verdict === "fits") return null;
+    if (lacks > 0) return `a device lacks ${gib(lacks)} GiB`;
+    if (plan.context > (limit ?? Infinity)) return `the model's own limit is ${thin(limit)} tokens`;
+    const most = Math.max(found.shareMost - found.usable, found.high - found.capacity);
+    return `a device lacks ${gib(most)} GiB, with every measured range at its upper end`;
+  };
+  const instantly = async (asked, options) => {
+    const [name] = asked, named = memcalcNames.model(source()), on = memcalcNames.machine(options.on ?? "");
+    const plan = named && !own() ? await formulaPlan(name, named.name, options) : null;
+    if (!plan) return null;
     try {
-      const found = MEMCALC.answer({model, weights, kv, context: String(context), batch: String(batch), device: machine[2],
-        count: machine[1], engine: plan.engine});
-      const unbounded = (number) => (number >= MEMCALC.limit ? null : number);
-      const pool = {name: "gpu", devices: Number(machine[1]), capacity_bytes: found.capacity, usable_bytes: found.usable,
+      const found = MEMCALC.answer(plan), unbounded = (number) => (number >= MEMCALC.limit ? null : number);
+      const pool = {name: "gpu", devices: plan.count, capacity_bytes: found.capacity, usable_bytes: found.usable,
         components: found.components, moments: found.moments, total_bytes: found.total, low_bytes: found.low, high_bytes: found.high,
         share_bytes: found.share, kv_pool: null};
-      const lacks = Math.max(found.share - found.usable, found.total - found.capacity);
-      const why = lacks > 0 ? `a device lacks ${gib(lacks)} GiB` : `the model's own limit is ${thin(own.limit ?? 0)} tokens`;
-      return {engine: plan.engine, plan, pools: [pool], verdict: found.verdict, cause: found.verdict === "does_not_fit" ? why : null, lines: [], model_max_context: own.limit,
-        max_context: unbounded(found.maxContext), max_batch: unbounded(found.maxBatch)};
+      const instead = found.verdict === "fits" ? [] : MEMCALC.remedies(plan);
+      return {model: plan.model, engine: plan.engine, plan: {...options, engine: plan.engine, weights: plan.weights}, pools: [pool],
+        verdict: found.verdict, cause: causeOf(found, plan), lines: [], defaults: [...named.defaults, ...on.defaults],
+        remedies: instead.map((one) => ({...one, command: line(changedWords(asked, one.changed, plan))})),
+        model_max_context: MEMCALC.models[plan.model].limit, max_context: unbounded(found.maxContext), max_batch: unbounded(found.maxBatch)};
     } catch (error) {
       if (error instanceof RangeError) return null; // memcalc itself says why
       throw error;
     }
   };
+  // What memcalc would say of what cannot be right, where the page can know all of it; else null, and "" where nothing is wrong.
+  const NUMBERS = {serve: ["context", "batch"], train: ["seq", "micro_batch"]};
+  const refusedAtOnce = (options) => {
+    const numbers = NUMBERS[command()], rest = Object.keys(options).filter((name) => ![...numbers, "on", "engine", "weights", "kv"].includes(name));
+    if (own() || rest.length) return null;
+    const given = known().filter((option) => numbers.includes(option.name)).map((option) => [option, options[option.name] ?? ""]);
+    return memcalcNames.refusal(source(), given, options.on ?? "");
+  };
 
+  let waiting = 0; // the timer of an answer, while a name is typed
   let turn = 0, ready = false, current = Promise.resolve();
-  const answer = (how) => (current = answered(how));
-  const answered = async ({load}) => {
-    const mine = ++turn, asked = words(), beside = files();
-    history.replaceState(null, "", own() ? location.pathname + location.search : `#${encodeURIComponent(line(asked))}`);
+  const answer = (how) => { clearTimeout(waiting); return (current = answered(how)); };
+  const answered = async ({load, isFirst = false}) => {
+    const mine = ++turn, asked = words(), beside = files(), options = Object.fromEntries(known().map((one) => [one.name, value(one)]).filter(([, text]) => text));
+    part("in-force").hidden = !own();
     part("busy").hidden = false;
     try {
-      const early = await instantly(asked);
+      const address = await addressOf(asked);
+      if (mine !== turn) return;
+      if (!isFirst) history.replaceState(null, "", address); // a page that is opened keeps its address
+      const wrong = refusedAtOnce(options), early = wrong ? null : await instantly(asked, options);
       if (mine !== turn) return;
       if (early) show(early, asked, {instant: true});
-      if (!ready && !load) {
-        if (!early) problem("");
-        part("asks").hidden = Boolean(early);
+      if (wrong || (!ready && !load)) {
+        if (!early) problem(wrong ?? "", wrong || own() || memcalcNames.model(source()) ? [] : memcalcNames.nearest(source()));
+        part("asks").hidden = Boolean(early || wrong);
         return;
       }
       part("asks").hidden = true;
@@ -359,15 +361,52 @@
     }
   };
 
+  // The address of the plan that is asked for: a config of one's own goes with it, compressed, where it is not too long.
+
+  const throughStream = async (bytes, stream, longest) => {
+    const reader = new Blob([bytes]).stream().pipeThrough(stream).getReader(), pieces = [];
+    for (let size = 0; ;) {
+      const {done, value: piece} = await reader.read();
+      if (done) return new Blob(pieces);
+      pieces.push(piece);
+      if ((size += piece.length) > longest) { reader.cancel(); return null; }
+    }
+  };
+  const packed = async (text) => {
+    const found = await throughStream(text, new CompressionStream("deflate-raw"), LONGEST_LINK);
+    if (!found) return null;
+    const letters = Array.from(new Uint8Array(await found.arrayBuffer()), (one) => String.fromCharCode(one)).join("");
+    return btoa(letters).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  };
+  const unpacked = async (text) => {
+    try {
+      const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
+      const found = await throughStream(bytes, new DecompressionStream("deflate-raw"), LONGEST_CONFIG);
+      if (found) return await found.text();
+    } catch (error) {
+      if (!(error instanceof DOMException || error instanceof TypeError)) throw error;
+    }
+    throw new RangeError("link: expected a plan with its config.json, given an address that is broken; copy it again");
+  };
+  const addressOf = async (asked) => {
+    const config = own() ? await packed(form.elements.own.value) : "";
+    const limit = `${LONGEST_LINK / 1000} kB`;
+    part("no-link").hidden = config !== null;
+    part("no-link").textContent = `Your config.json is too long for a link: compressed it has more than ${limit}.`;
+    form.querySelector("[value=link]").hidden = config === null;
+    if (config === null) return location.pathname + location.search;
+    return `#${encodeURIComponent(line(asked))}${config ? `&config=${config}` : ""}`;
+  };
+
   // What cannot be put into the form is said, and no older answer stands below it.
   const refused = (error) => {
     if (!(error instanceof RangeError || error instanceof URIError)) throw error;
     turn += 1;
     problem(error instanceof URIError ? "link: expected a plan, given an address that is broken; copy it again" : error.message);
   };
-  const take = (some) => {
+  const take = (some, how = {}) => {
     try { put(some); } catch (error) { refused(error); return; }
-    answer({load: ready});
+    answer({load: ready, ...how});
   };
 
   // What may be asked of the plan that is shown, in the command line's own words.
@@ -419,10 +458,45 @@
 
   const readFile = async (file) => {
     if (!file) return;
-    if (file.size > 16e6) { problem(`${file.name}: expected a config.json, given a file of ${megabytes(file.size)} MB; only its text is needed`); return; }
-    form.elements.own.value = await file.text();
-    part("ours").open = true;
+    const refuse = (given) => refused(new RangeError(`${file.name}: expected a config.json, given ${given}; only its text is needed`));
+    if (file.size > LONGEST_CONFIG) { refuse(`a file of ${megabytes(file.size)} MB`); return; }
+    const text = await file.text().catch(() => null); // a folder has none
+    if (!text?.trim()) { refuse(text === null ? "what cannot be read" : "an empty file"); return; }
+    setOwn(text);
     answer({load: true});
+  };
+
+  // Names that contain the words that are typed: below the field, for mouse and keyboard.
+
+  const box = form.elements.source, list = part("model ul");
+  const mark = (place) => {
+    const items = [...list.children];
+    for (const one of items) one.setAttribute("aria-selected", String(one === items[place]));
+    if (items[place]) { box.setAttribute("aria-activedescendant", items[place].id); items[place].scrollIntoView({block: "nearest"}); }
+    else box.removeAttribute("aria-activedescendant");
+  };
+  const marked = () => [...list.children].findIndex((one) => one.getAttribute("aria-selected") === "true");
+  const fold = (names) => {
+    list.replaceChildren(...names.map((name, place) => {
+      const item = make("li", {id: `model-name-${place}`, textContent: name});
+      item.setAttribute("role", "option");
+      return item;
+    }));
+    list.hidden = !names.length;
+    box.setAttribute("aria-expanded", String(names.length > 0));
+    mark(-1);
+  };
+  const choose = (name) => { fold([]); use({source: name}); };
+  const NAMES_SHOWN = 50;
+  const unfold = () => {
+    const found = memcalcNames.containing(box.value).slice(0, NAMES_SHOWN);
+    fold(found.length === 1 && found[0] === box.value ? [] : found);
+  };
+  const keys = {
+    ArrowDown: () => { if (list.hidden) unfold(); mark(Math.min(marked() + 1, list.children.length - 1)); },
+    ArrowUp: () => mark(Math.max(marked() - 1, -1)),
+    Escape: () => fold([]),
+    Enter: () => choose(list.children[marked()].textContent),
   };
 
   // Begin
@@ -437,24 +511,52 @@
   });
   form.addEventListener("input", (event) => {
     if (event.target.name === "command") shown();
-    answer({load: false});
+    if (event.target === box) unfold();
+    const mayGoOn = event.target === box && !list.hidden && !memcalcNames.model(source());
+    if (!mayGoOn) { answer({load: false}); return; }
+    [turn, part("busy").hidden] = [turn + 1, true];
+    part("result").dataset.stale = ""; // a name that is being typed is not refused letter by letter
+    clearTimeout(waiting);
+    waiting = setTimeout(() => answer({load: false}), TYPING);
   });
-  form.addEventListener("submit", (event) => { event.preventDefault(); answer({load: true}); });
+  box.addEventListener("keydown", (event) => {
+    if (event.isComposing || !(event.key in keys) || (event.key === "Enter" && marked() < 0)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  box.addEventListener("blur", () => fold([]));
+  list.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
+  list.addEventListener("click", ({target}) => { if (target.textContent && target !== list) choose(target.textContent); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); fold([]); answer({load: true}); });
   form.addEventListener("click", ({target}) => {
     if (target.name === "ask") inquire(target.value);
     else if (target.name === "copy") copy(target);
+    else if (target.name === "remove") { setOwn(""); answer({load: ready}); }
   });
   form.elements.file.addEventListener("change", ({target}) => { readFile(target.files[0]); target.value = ""; });
-  form.addEventListener("dragover", (event) => { event.preventDefault(); form.dataset.over = ""; });
-  form.addEventListener("dragleave", () => { delete form.dataset.over; });
-  form.addEventListener("drop", (event) => { event.preventDefault(); delete form.dataset.over; readFile(event.dataTransfer.files[0]); });
-  const linked = () => {
+  // A file that is dropped beside the other forms is a config: the browser does not open it in the page's place.
+  const hasFiles = (event) => !event.defaultPrevented && event.dataTransfer?.types.includes("Files");
+  window.addEventListener("dragover", (event) => { if (hasFiles(event)) { event.preventDefault(); form.dataset.over = ""; } });
+  window.addEventListener("dragleave", () => { delete form.dataset.over; });
+  window.addEventListener("drop", (event) => {
+    delete form.dataset.over;
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    form.scrollIntoView({block: "nearest"});
+    readFile(event.dataTransfer.files[0]);
+  });
+  const isPlan = () => location.hash.startsWith("#memcalc");
+  const linked = async () => {
+    const mine = ++turn;
     try {
-      const text = decodeURIComponent(location.hash.slice(1));
-      take(shellWords.command(text.startsWith("memcalc ") ? text : part("begin").textContent));
+      const [text, config] = location.hash.slice(1).split("&config="), packedText = isPlan() && config ? await unpacked(config) : "";
+      if (mine !== turn) return; // another plan was asked for meanwhile
+      if (packedText) setOwn(packedText);
+      take(shellWords.command(isPlan() ? decodeURIComponent(text) : part("begin").textContent), {isFirst: !isPlan()});
     } catch (error) { refused(error); }
+    if (isPlan()) form.scrollIntoView();
   };
-  window.addEventListener("hashchange", () => { if (location.hash.startsWith("#memcalc")) linked(); });
+  window.addEventListener("hashchange", () => { if (isPlan()) linked(); });
   form.hidden = false;
   linked();
   window.memcalc.size().then((bytes) => { for (const one of form.querySelectorAll(".size")) one.textContent = `${megabytes(bytes)} MB`; }, () => {});

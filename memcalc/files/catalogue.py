@@ -224,6 +224,6 @@ def in_format(text: str) -> str:
         found = next(iter([*names_by_key().get(key(name), ()), *relatives(name)]), None)
         if found:
             form = end.lower() if end.lower() in FORMATS else next(iter(meant(end, (), "--weights")), "")
-            if form:
+            if form and not form.startswith("leave"):
                 return f"{found} with --weights {form}"
     return ""

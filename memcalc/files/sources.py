@@ -27,7 +27,8 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
     ----------
     text : str, path or Source
         A folder with a config.json; a catalogue name, whatever its case, its owner and its separators if
-        that is unique; a config.json; a safetensors file or index, beside one or alone; a GGUF file; or else a repository of the Hub.
+        that is unique; a config.json; a safetensors file or index, beside one or alone; a GGUF file; or else
+        a repository of the Hub.
 
     Returns
     -------

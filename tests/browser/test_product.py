@@ -10,11 +10,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 HOME = "book/index.html"
-BY_SCRIPTS = ("/output/chtml/fonts/", "/calculator/")
+BY_SCRIPTS = ("/output/chtml/fonts/", "/calculator/", "/ask/contents.js")
 
 
 def test_what_the_build_prints_is_what_a_browser_loads(visit, site):
-    """But for what scripts load by themselves: fonts of MathJax, numbers of the calculator's model."""
+    """But for what scripts load by themselves: MathJax's fonts, numbers of a model, what Python weighs."""
     spec = importlib.util.spec_from_file_location("weigh", site.parents[1] / "tools" / "weigh.py")
     weigh = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(weigh)
