@@ -15,9 +15,10 @@ from memcalc.__main__ import main
 from memcalc.cli.schema import schema
 from memcalc.errors import MemcalcError
 from memcalc.evidence.inference import CHECKS, observation
+from memcalc.evidence.logs.ledger import Ledger
 from memcalc.evidence.logs.plan import plan_of
-from memcalc.evidence.logs.reading import read
-from memcalc.evidence.logs.wordings import wordings
+from memcalc.evidence.logs.reading import Told, read
+from memcalc.evidence.logs.wordings import SCOPES, wordings
 from memcalc.evidence.records import entry
 
 LOGS = json.loads((Path(__file__).parent / "recorded" / "logs.json").read_text(encoding="utf-8"))["logs"]
@@ -394,3 +395,99 @@ def test_a_log_of_one_line_is_read():
 def test_no_log_at_all(capsys, words):
     assert main(words) == 2
     assert capsys.readouterr().err.startswith("memcalc: error: LOG: expected a file")
+
+
+FAILED = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 3 has a total capacity of 95.00 GiB\n"
+OLLAMA = """\
+time=2025-08-30T07:59:58.000Z level=INFO source=server.go:398 msg="starting runner" \
+cmd="/usr/bin/ollama runner --ollama-engine --model /root/.ollama/models/blobs/sha256-a3de86cd --port 41893"
+time=2025-08-30T07:59:59.000Z level=INFO source=runner.go:1170 msg=load request="{Operation:commit \
+LoraPath:[] Parallel:1 BatchSize:512 FlashAttention:true KvSize:8192 KvCacheType: NumThreads:8 MainGPU:0}"
+time=2025-08-30T07:59:59.000Z level=INFO source=ggml.go:131 msg="" architecture=qwen3 file_type=Q4_K_M \
+name="Qwen3 8B" description="" num_tensors=399 num_key_values=27
+time=2025-08-30T08:00:00.000Z level=INFO source=device.go:165 msg="model weights" device=CUDA0 size="4.4 GiB"
+time=2025-08-30T08:00:00.000Z level=INFO source=device.go:170 msg="model weights" device=CPU size="333.8 MiB"
+time=2025-08-30T08:00:00.000Z level=INFO source=device.go:176 msg="kv cache" device=CUDA0 size="1.1 GiB"
+time=2025-08-30T08:00:00.000Z level=INFO source=device.go:187 msg="compute graph" device=CUDA0 size="9.5 MiB"
+time=2025-08-30T08:00:00.000Z level=INFO source=device.go:197 msg="total memory" size="6.0 GiB"
+"""
+
+
+def test_ollama_is_compared_as_llama_cpp():
+    """Which keeps the same weights and cache, to the digit that is printed; its own graph is not derived."""
+    checked = memcalc.check(OLLAMA)
+    assert (checked.model, checked.plan.options["weights"], checked.plan.options["context"]) == (
+        "Qwen/Qwen3-8B",
+        "Q4_K_M",
+        8192,
+    )
+    weights, host, cache, graph, total = checked.lines
+    assert abs(weights.ledger - 4455.34 * 2**20) < 2**20  # as llama.cpp prints of the same file
+    assert cache.ledger == 36 * 8192 * 2 * 8 * 128 * 2
+    assert (weights.cause, cache.cause) == ("", "")
+    assert [one.ledger for one in (host, graph, total)] == [None] * 3
+    assert "ollama's own graph" in graph.cause
+
+
+def test_a_file_whose_format_no_line_tells_is_not_compared():
+    for log in (OLLAMA.replace("file_type=Q4_K_M ", "file_type=unknown "), LLAMA.partition("\n")[2]):
+        checked = memcalc.check(log, model="Qwen/Qwen3-8B")
+        assert checked.unsaid == "the log does not say the file's format: add --model with the GGUF file"
+
+
+@pytest.mark.parametrize("log", [QWEN, SERVED, LLAMA, OLLAMA, FAILED, "nothing\n"])
+@pytest.mark.parametrize("on", [None, "rtx-a6000"])
+def test_every_figure_without_the_ledger_s_has_a_reason(log, on):
+    checked = memcalc.check(log, on="2x rtx-a6000" if on and log == QWEN else on)
+    assert all(one.ledger is not None or one.cause for one in checked.lines)
+    assert checked.lines or checked.unsaid or checked.served is not None
+
+
+def test_a_reason_for_any_quantity_of_any_engine():
+    """Whatever a wording can tell, of whomever: a figure of the ledger's, or why there is none."""
+    for log in (QWEN, LLAMA):
+        served = memcalc.check(log).served
+        for quantity in SCOPES:
+            for scope in ("rank", "device", "host", "all", "CUDA0", "GPU 0"):
+                for engine in ("vllm", "llama.cpp", "ollama", "pytorch", "nvidia-smi"):
+                    told = Told("", quantity, "5", 5, scope, engine)
+                    one = Ledger(served, (told,), stated=False).beside(told)
+                    assert one.ledger is not None or one.cause, told
+
+
+def test_a_pool_without_a_card_asks_for_the_machine():
+    found = {one.told.quantity: one for one in memcalc.check(QWEN).lines}
+    assert found["weights"].ledger
+    assert (found["kv_pool"].ledger, found["kv_tokens"].ledger) == (None, None)
+    assert all("add --on MACHINE" in found[name].cause for name in ("kv_pool", "kv_tokens"))
+
+
+def test_what_is_not_recognised_is_said():
+    for log in ("", "nothing\nat all\n"):
+        said = str(memcalc.check(log.encode()))
+        assert "no line of an engine was recognised; memcalc reads logs of vLLM, SGLang" in said
+        assert "no figure of memory was found" in said
+
+
+def test_two_engines_in_a_log_are_not_mixed():
+    log = QWEN + "[2025-10-16 09:06:10 TP5] Load weight begin. avail mem=137.29 GB\n"
+    assert "it has lines of vllm and of sglang: cut it to one" in memcalc.check(log).unsaid
+    assert memcalc.check(QWEN + FAILED).unsaid == ""  # PyTorch is no engine
+
+
+def test_two_starts_are_one_plan_or_none():
+    """A server that was started again with the same options is compared; with others it is not."""
+    assert memcalc.check(QWEN + QWEN).unsaid == ""
+    again = QWEN.replace("max_seq_len=32768", "max_seq_len=8192").replace("size=2", "size=4")
+    assert "it has 2 starts, which differ in tp and context" in memcalc.check(QWEN + again).unsaid
+
+
+def test_cards_of_the_same_name_are_several():
+    """llama.cpp numbers the cards that it finds: two of a size are no card of that size."""
+    card = "  Device {}: NVIDIA GeForce RTX 3090, compute capability 8.6, VMM: yes, VRAM: 24126 MiB\n"
+    for count in (1, 2):
+        checked = memcalc.check("".join(card.format(index) for index in range(count)) + LLAMA)
+        assert len(checked.served.devices) == 1
+        assert checked.served.plan.machine.count == count
+        cache = next(one for one in checked.lines if one.told.quantity == "kv_pool")
+        assert cache.difference == 0  # of all cards together

@@ -17,9 +17,9 @@
 
   const show = ({engine, version, model, lines, ignored, not_compared: why}) => {
     const of = [engine, version].filter(Boolean).join(" ");
-    const head = make("p", {textContent: `${of || "No engine is named"}; ${model ? `model ${model}` : "the model cannot be told"}. ${lines.length === 1 ? "One figure" : `${lines.length} figures`}.`});
+    const head = make("p", {textContent: `${of || "No line of an engine was recognised"}; ${model ? `model ${model}` : "the model cannot be told"}. ${lines.length === 1 ? "One figure" : `${lines.length} figures`}.`});
     const rows = lines.map((one) => [one.quantity, one.scope ?? "", one.printed, whole(one.bytes ?? one.count), whole(one.ledger_bytes ?? one.ledger_count),
-      whole(one.difference), one.cause ?? ""]);
+      whole(one.difference), one.cause === why ? "" : one.cause ?? ""]);
     const aside = make("details", {}, make("summary", {textContent: `${ignored.length} lines that are no memory of a device`}),
       make("ul", {}, ...ignored.map((one) => make("li", {textContent: typeof one === "string" ? one : Object.values(one).join(": ")}))));
     if (why) head.textContent += ` Not compared: ${why}.`;

@@ -29,7 +29,9 @@ __all__ = ["Checked", "Compared", "check"]
 LOG = "a file with what an engine, PyTorch or nvidia-smi printed, or - for standard input"
 STRANGE = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")  # what logs hold hardly any of
 SAMPLE = 2**16  # characters that tell text from other data
-BUILDS = ("llama.cpp",)  # engines whose logs name a build, and no version
+BUILDS = ("llama.cpp", "ollama")  # engines whose logs name a build, or a version that is not llama.cpp's
+READ = "vLLM, SGLang, KTransformers, llama.cpp, ollama, PyTorch, nvidia-smi, rocm-smi and npu-smi"
+CARD = re.compile(r"Device (\d+):|\bid=(\S+)")  # which of several cards that a log gives no name
 
 
 class Checked(NamedTuple):
@@ -86,7 +88,7 @@ def check(log: str | bytes | PathLike[str], *, model: str | None = None, on: str
     plan = plan_of(content, reading)
     served, unsaid = served_as(plan, model, on, machine_said(plan, reading.told))
     if served is None:
-        lines = tuple(Compared(told, None, "") for told in reading.told)
+        lines = tuple(Compared(told, None, unsaid) for told in reading.told)
     else:
         ledger = Ledger(served, reading.told, stated=on is not None, capped=plan.capped)
         lines = tuple(map(ledger.beside, reading.told))
@@ -138,8 +140,9 @@ def machine_said(plan: Plan, told: tuple[Told, ...]) -> str | None:
     if not own:
         return None
     if plan.engine in BUILDS:
-        devices = {one.scope: f"{one.amount / 2**20:.0f}MiB" for one in own}
-        return " + ".join(devices.values())
+        named = [one for one in own if one.scope != "device"] or own
+        cards = {(one.scope, str(CARD.findall(one.text))): f"1x {one.amount / 2**20:.0f}MiB" for one in named}
+        return " + ".join(cards.values())
     ranks = plan.options.get("tp", 1) * plan.options.get("pp", 1) * plan.options.get("dp", 1)
     return f"{ranks}x {own[0].amount / 2**20:.0f}MiB"
 
@@ -149,17 +152,15 @@ def served_as(
 ) -> tuple[ServingEstimate | None, str]:
     """Return the estimate of a log's plan, or why there is none; what the user states is refused aloud."""
     source = model or (plan.model if plan.known else None)
-    if plan.engine not in ENGINES:
-        return None, f"memcalc has no engine for {plan.engine or 'this log'}"
-    if source is None:
-        return None, unknown_model(plan)
-    if plan.beyond and not (model and plan.beyond.startswith("it names")):
-        return None, f"the log's plan is more than it says: {plan.beyond}; state it with `memcalc serve`"
+    engine = "llama.cpp" if plan.engine in BUILDS else plan.engine
+    why = why_no_plan(plan, engine, model)
+    if source is None or why:
+        return None, why or unknown_model(plan)
     options: dict[str, Any] = {"context": 4096, **plan.options}
     if on or machine:
         options["on"] = on or machine
     version = None if plan.engine in BUILDS else plan.version
-    asked = ServingOptions(**options, engine=cast("Any", plan.engine), engine_version=version)
+    asked = ServingOptions(**options, engine=cast("Any", engine), engine_version=version)
     try:
         return quantised(plan, estimate(source, asked), source, asked)
     except MemcalcError as error:
@@ -168,10 +169,25 @@ def served_as(
         return None, str(error)
 
 
+def why_no_plan(plan: Plan, engine: str | None, model: str | None) -> str:
+    """Return why a log's plan cannot be stated to memcalc, whichever the model, or nothing."""
+    if engine is None:
+        return f"no line of an engine was recognised; memcalc reads logs of {READ}"
+    if engine not in ENGINES:
+        return f"lines of {engine} tell of a card, and of no model's plan"
+    if plan.beyond.startswith("it has"):
+        return f"the log is not of one run: {plan.beyond}"
+    if plan.beyond and not (model and plan.beyond.startswith("it names")):
+        return f"the log's plan is more than it says: {plan.beyond}; state it with `memcalc serve`"
+    return ""
+
+
 def quantised(
     plan: Plan, served: ServingEstimate, source: str, asked: ServingOptions
 ) -> tuple[ServingEstimate | None, str]:
     """Return the estimate with the weights that the log names, where the source's own are not quantised."""
+    if served.engine.reads_gguf and "weights" not in plan.options and not served.plan.source.is_gguf:
+        return None, "the log does not say the file's format: add --model with the GGUF file"
     said = plan.quantization
     if said is None or served.plan.weights not in ("bf16", "fp16", "fp32"):
         return served, ""
@@ -200,7 +216,7 @@ def in_words(checked: Checked) -> str:
         told = f"{printed}{f' x {count}' if count > 1 else ''}"
         is_count = quantity in COUNTS
         said = "" if ledger is None else shown(cast("float", ledger), is_count=is_count)
-        cells.append((str(quantity), str(scope), told, said, str(why)))
+        cells.append((str(quantity), str(scope), told, said, "" if why == checked.unsaid else str(why)))
     if len(cells) == 1:
         rows.append("  no figure of memory was found")
         cells = []

@@ -9,7 +9,7 @@ from memcalc.evidence.logs.wordings import TOOLS
 from memcalc.evidence.predict_serving import stage_budgets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from memcalc.evidence.logs.reading import Told
     from memcalc.ledger.budget import Line, PoolBudget
@@ -22,11 +22,32 @@ CLOSE = 0.01  # what two decimals of a log and rounding up to blocks come to
 STAGE = re.compile(r"(?<![A-Za-z])PP(\d+)(?!\d)")
 PROFILED = re.compile(r"^(?!.*snapshot).*non[-_ ]torch")  # of a trial pass: a process begins with another
 OUTSIDE = r"^outside PyTorch's allocator"
-UNCOUNTED = {
+UNCOUNTED = {  # quantities of which the ledger has no figure, and why
     "free": "what is left at that moment: compare the parts",
-    "kv_blocks_cpu": "host memory, not on a device",
-    "kv_pool_host": "host memory, not on a device",
+    "in_use": "what all together hold at that moment: compare the parts",
+    "in_use_process": "what a process holds at that moment: compare the parts",
+    "total": "the size that the log prints, with which the rest was computed",
+    "budget": "the share of the card that the engine may use",
+    "utilization": "an option of the plan",
+    "estimate": "the engine's own prediction, before it loads anything",
+    "projected": "the engine's own projection, before it loads anything",
+    "load_peak": "a moment of loading, of which the ledger has none",
+    "kv_blocks_gpu": "a number of blocks: the pool's bytes are compared",
+    "kv_k": "a part of the cache, which is compared as a whole",
+    "kv_v": "a part of the cache, which is compared as a whole",
+    "kv_tokens_window": "tokens of the layers with a window: the pool's bytes are compared",
+    "kv_needed": "what the longest request needs, where the log's plan has none",
+    "max_tokens": "the engine's own conclusion from its pool",
+    "state_slots": "a number of slots: the states' bytes are compared",
+    "block_tokens": "a rule of the engine's pages",
+    "output_buffer": "too small for a line of the ledger",
+    "oom_requested": "one allocation: the ledger has what is held for long",
+    "oom_capacity": "the size of the card",
 }
+OF_THE_MOMENT = "what PyTorch held when it failed: compare the ledger's moments"
+HOST = "host memory, not on a device"
+SPLIT = "a device of several: llama.cpp splits by what is free, which is not derived"
+NO_POOL = "the pool is what a card leaves, and the log does not print its size: add --on MACHINE"
 WITHIN = "inside the measured range"
 SEVERAL = "one of several caches, of which the ledger has the sum"
 
@@ -76,12 +97,29 @@ class Ledger:
         return Compared(told, found, self.cause(told, found))
 
     def why_not(self, told: Told) -> str:
-        """Return why the ledger has no such figure, where that is known."""
-        if told.quantity == "kv_pool" and told.scope in self.several:
-            return SEVERAL
-        if told.quantity in OF_POOL and self.capped:
-            return "an option limits the pool"
-        return UNCOUNTED.get(told.quantity, "")
+        """Return why the ledger has no such figure."""
+        return next(filter(None, self.reasons(told)))
+
+    def reasons(self, told: Told) -> Iterator[str]:
+        """Yield each reason in its order, empty where it does not hold; the last always does."""
+        of_pool = told.quantity in OF_POOL
+        yield HOST if told.scope == "host" else ""
+        yield "a card's own figure, whoever holds it: compare the parts" if told.engine in TOOLS else ""
+        yield "an option limits the pool" if of_pool and self.capped else ""
+        yield SEVERAL if told.quantity == "kv_pool" and told.scope in self.several else ""
+        yield NO_POOL if of_pool and not self.by_gguf and self.served.kv_pool is None else ""
+        yield "each pipeline stage has a pool of its own" if of_pool and self.stages else ""
+        yield SEVERAL if of_pool and self.several else ""
+        yield UNCOUNTED.get(told.quantity, OF_THE_MOMENT if told.quantity.startswith("oom_") else "")
+        if self.by_gguf:
+            yield "ollama's own graph, which is not derived" if told.engine == "ollama" else ""
+            yield "of all devices and the host: each device's is compared" if told.scope == "all" else ""
+            yield "" if self.is_alone else SPLIT
+        else:
+            yield "the line does not say of which pipeline stage" if self.budget(told) is None else ""
+            is_early = told.quantity == "non_torch" and not PROFILED.search(told.text)
+            yield "before the engine has loaded anything" if is_early else ""
+        yield "the ledger has no such line for this plan"
 
     def of_rank(self, told: Told) -> int | float | None:
         """Return the ledger's figure of an engine of ranks, or None."""
@@ -117,28 +155,33 @@ class Ledger:
     def of_gguf(self, told: Told) -> int | None:
         """Return llama.cpp's figure: of all devices together, of the host, or of the only device."""
         of_all = {"kv_pool": "kv_cache", "state": "state"}
-        pools = self.served.budget.pools
+        host = () if self.served.host is None else (self.served.host,)
+        pools = (*(self.stages or self.served.devices), *host)
         if told.scope == "all" and told.quantity in of_all and told.scope not in self.several:
             return sum(component(pool, of_all[told.quantity]) for pool in pools) or None
-        machine = self.served.plan.machine
-        alone = len(self.served.devices) == 1 and (machine is None or machine.count == 1)
-        if told.scope in ("all", "host", "device") or not alone or told.scope in self.several:
+        if told.scope in ("all", "host", "device") or not self.is_alone or told.scope in self.several:
             return None
         names = {**of_all, "weights": "weights"}
         if told.quantity in names:
             return component(self.served.device, names[told.quantity]) or None
-        if told.quantity == "compute_buffer":
+        if told.quantity == "compute_buffer" and told.engine != "ollama":
             return of_lines(MEASURED["compute_buffer"])(self.served.device) or None
         return None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the plan has one device."""
+        machine = self.served.plan.machine
+        return len(self.served.devices) == 1 and (machine is None or machine.count == 1)
+
     def cause(self, told: Told, ledger: float) -> str:
         """Return what a difference is likely to come from, or nothing where there is none."""
-        if abs(told.amount - ledger) <= CLOSE * max(abs(ledger), 1):
+        if abs(told.amount - ledger) <= max(CLOSE * max(abs(ledger), 1), half_a_digit(told)):
             return ""
         if told.quantity in ("weights", "consumed"):
             form = self.served.plan.weights
             return f"weights as {form} assumed: another format, another model or another parallelism"
-        if told.quantity in OF_POOL:
+        if told.quantity in OF_POOL and not self.by_gguf:
             low, high = self.ends(told)
             if low <= told.amount <= high:
                 return WITHIN
@@ -163,6 +206,21 @@ class Ledger:
             return pool.low_bytes, pool.high_bytes
         said = OF_POOL[told.quantity](pool) or 0
         return said * pool.low_tokens / pool.tokens, said * pool.high_tokens / pool.tokens
+
+
+def half_a_digit(told: Told) -> float:
+    """Return what rounding to the last printed digit can come to, in bytes: ollama prints 1.1 GiB of 1.125.
+
+    >>> from memcalc.evidence.logs.reading import read
+    >>> [round(half_a_digit(one) / 2**20) for one in read('msg="kv cache" device=CUDA0 size="1.1 GiB"').told]
+    [51]
+    """
+    number = re.search(r"[\d,]+(?:\.(\d+))?", told.printed)
+    if number is None or told.is_count or not (value := float(number[0].replace(",", ""))):
+        return 0.0
+    parts = len(re.findall(r"\d[\d,.]*", told.printed))
+    unit = told.amount / value if parts == 1 else 2**30  # keys and values are printed apart, in GiB
+    return parts * 0.5 * 10.0 ** -len(number[1] or "") * abs(unit)
 
 
 def several_caches(told: tuple[Told, ...]) -> frozenset[str]:

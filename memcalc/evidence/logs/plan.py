@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from memcalc.evidence.logs.wordings import needles
+from memcalc.evidence.logs.wordings import TOOLS, needles
 from memcalc.files.catalogue import canonical_name, nearest_names
 from memcalc.ledger.formats import GGUF_KV_FORMATS
 
@@ -38,6 +39,7 @@ MODEL = (
     r"[█▄▀]\s+model\s+(\S+)",
     r"Starting to load model (\S+?)\.\.\.",
     r"(?:--model(?:[-_]path)?|vllm serve)[ =]['\"]?([^\s'\"]+)",
+    r'file_type=\S+ name="([^"]+)"',
     r"general\.name\s+(?:str\s+)?= +([^\n]+)",
     r"loaded meta data .* from (\S+\.gguf)",
 )
@@ -46,7 +48,10 @@ NUMBERS = {  # option of a plan -> how logs spell it
     "pp": r"(?:pipeline_parallel_size|pp_size|pipeline-parallel-size)['\"]?[=: ]+(\d+)",
     "dp": r"(?:data_parallel_size|dp_size|data-parallel-size)['\"]?[=: ]+(\d+)",
     "ep": r"\bep_size=(\d+)",
-    "context": r"(?:max_seq_len|max[ _-]model[ _-]len|context_len(?:gth)?|n_ctx)['\"]?\s*[=: ]+(\d+)",
+    "context": (
+        r"(?:max_seq_len|max[ _-]model[ _-]len|context_len(?:gth)?|n_ctx|KvSize|--ctx-size)['\"]?"
+        r"\s*[=: ]+(\d+)"
+    ),
 }
 ENGINE_NUMBERS = {  # the same of engine options, by engine
     "vllm": {
@@ -64,7 +69,7 @@ ENGINE_NUMBERS = {  # the same of engine options, by engine
     "llama.cpp": {
         "n_ubatch": r"\bn_ubatch\s*= (\d+)",
         "n_batch": r"\bn_batch\s*= (\d+)",
-        "n_seq_max": r"\bn_seq_max\s*= (\d+)",
+        "n_seq_max": r"\bn_seq_max\s*= (\d+)|\bParallel:(\d+)|--parallel (\d+)",
     },
 }
 FLAGS = {
@@ -72,13 +77,15 @@ FLAGS = {
     "sglang": {"disable_cuda_graph": r"disable_cuda_graph=True"},
     "llama.cpp": {"kv_unified": r"\bkv_unified\s*= true", "swa_full": r"using full-size SWA cache"},
 }
+START = {"vllm": r"vLLM API server version", "sglang": r"server_args=ServerArgs\("}  # once a start
 LIKE = {"vllm-ascend": "vllm", "ktransformers": "sglang", "ollama": "llama.cpp"}  # whose words an engine has
 SHARE = r"(?:gpu[_-]memory[_-]utilization|mem[_-]fraction[_-]static)['\"]?[=: (]+(0\.\d+)"
 ATTENTION_DP = r"(?<!\w)dp_size=(\d+)[^\n]*enable_dp_attention=True"
 CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16"}
 KV = r"kv_cache_dtype['\"]?[=: ]+['\"]?(\w+)"
 GGUF_KV = r"\bK \((\w+)\): +[\d.]+ MiB, V \((\w+)\)"
-GGUF_FORMAT = r"\b(?:file type|ftype)\s*= (?:all )?(\w+)(?: - (Small|Medium|Large))?"
+GGUF_KV_TYPE = r"KvCacheType:(\w+)"
+GGUF_FORMAT = r"\b(?:file[ _]type|ftype)\s*= ?(?:all |mostly )?(?!unknown)(\w+)(?: - (Small|Medium|Large))?"
 LAYERS = r"offloaded (\d+)/(\d+) layers to GPU"
 QUANTIZATION = r"quantization['\"]?[=: ]+['\"]?([\w-]+)"
 # what a plan of memcalc cannot state from a log alone: the ledger's figures would be those of another plan
@@ -147,9 +154,12 @@ def plan_of(log: str, reading: Reading) -> Plan:
     """
     engine = engine_of(log, reading)
     version = first(VERSIONS[engine], log) if engine in VERSIONS else None
-    names = list(dict.fromkeys(models(log)))
+    names = models(log)
     known = canonical_name(names[0]) if names else None
-    beyond = [why for pattern, why in BEYOND.items() if first(pattern, log)]
+    beyond = [
+        *several(log, reading, engine),
+        *(why for pattern, why in BEYOND.items() if first(pattern, log)),
+    ]
     if len(names) > 1:
         beyond.append(f"it names several models, {names[0]} and {names[1]}: cut it to one start")
     quantization = first(QUANTIZATION, log)
@@ -165,19 +175,42 @@ def plan_of(log: str, reading: Reading) -> Plan:
     )
 
 
+def several(log: str, reading: Reading, engine: str | None) -> Iterator[str]:
+    """Yield why a log is no log of one run: lines of other engines, starts with other options."""
+    own = {LIKE.get(engine or "", engine), engine, "pytorch", *TOOLS}
+    others = list(dict.fromkeys(told.engine for told in reading.told if told.engine not in own))
+    if others:
+        yield f"it has lines of {engine} and of {others[0]}: cut it to one of them"
+    pattern = START.get(LIKE.get(engine or "", engine or ""), "")
+    at = [found.start() for found in re.finditer(pattern, log)] if pattern and first(pattern, log) else []
+    starts = [log[begin:end] for begin, end in pairwise([*at, len(log)])]
+    plans = [{"model": models(start)[:1], **dict(plain_options(start))} for start in starts]
+    for one, next_one in pairwise(plans):
+        differing = [
+            name for name in one if one[name] and next_one.get(name, one[name]) not in ([], one[name])
+        ]
+        if differing:
+            differ = " and ".join(differing)
+            yield f"it has {len(starts)} starts, which differ in {differ}: cut it to one start"
+            return
+
+
 def first(pattern: str, log: str) -> re.Match[str] | None:
     """Return where a pattern is first found: only a log that holds its plain text is searched."""
     texts = needles(pattern)
     return re.search(pattern, log, re.MULTILINE) if any(text in log for text in texts) else None
 
 
-def models(log: str) -> Iterator[str]:
-    """Yield what a log calls its models, as the catalogue does where it knows them."""
+def models(log: str) -> list[str]:
+    """Return what a log calls its models: in the first wording that names one of the catalogue, if any."""
+    unknown: list[str] = []
     for pattern in MODEL:
-        found = [name.strip() for name in re.findall(pattern, log)] if first(pattern, log) else []
-        if found:
-            yield from map(plain_name, found)
-            return
+        said = re.findall(pattern, log) if first(pattern, log) else []
+        names = list(dict.fromkeys(plain_name(name.strip()) for name in said))
+        if any(canonical_name(name) for name in names):
+            return names
+        unknown = unknown or names
+    return unknown
 
 
 def plain_name(said: str) -> str:
@@ -200,11 +233,7 @@ def plain_name(said: str) -> str:
 
 def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
     """Yield the options of `memcalc serve` that a log tells."""
-    for option, pattern in NUMBERS.items():
-        if found := first(pattern, log):
-            yield option, int(found[1])
-    if share := first(SHARE, log):
-        yield "utilization", float(share[1])
+    yield from plain_options(log)
     if (attention := first(ATTENTION_DP, log)) and int(attention[1]) > 1:
         yield "attention_dp", int(attention[1])
         yield "dp", 1  # the same ranks, shared out otherwise
@@ -218,6 +247,15 @@ def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
             yield "weights", "fp32"
     if own := dict(engine_options(log, engine or "", words)):
         yield "engine_options", own
+
+
+def plain_options(log: str) -> Iterator[tuple[str, float]]:
+    """Yield the options that every engine has."""
+    for option, pattern in NUMBERS.items():
+        if found := first(pattern, log):
+            yield option, int(found[1])
+    if share := first(SHARE, log):
+        yield "utilization", float(share[1])
 
 
 def engine_options(log: str, engine: str, words: str) -> Iterator[tuple[str, int]]:
@@ -240,26 +278,27 @@ def gguf_formats(log: str) -> Iterator[tuple[str, str]]:
         keys, values = (one if one in GGUF_KV_FORMATS else "" for one in kv.groups())
         if keys and values:
             yield "kv", keys if keys == values else f"{keys}/{values}"
+    elif (kind := first(GGUF_KV_TYPE, log)) and kind[1] in GGUF_KV_FORMATS:
+        yield "kv", kind[1]
 
 
 def engine_of(log: str, reading: Reading) -> str | None:
     """Return whose log it is: by its own name, else by most of its wordings."""
     wordings = [told.engine for told in reading.told]
-    for engine, sign in SIGNS.items():
-        if first(sign, log):
-            return engine
+    signed = next((engine for engine, sign in SIGNS.items() if first(sign, log)), None)
+    if signed:
+        return signed
     present = [name for name in ("sglang", "vllm", "llama.cpp", "ollama") if name in wordings]
     if "vllm" in present and "Loading model weights took" in log and "Available KV cache memory" in log:
         return (
             "vllm-ascend"  # the one engine that joins the older wording of weights to the newer of the pool
         )
+    if present == ["llama.cpp", "ollama"]:
+        return "ollama"  # which runs llama.cpp
     if present:
         return max(present, key=wordings.count)
-    if first(VERSIONS["vllm"], log):
-        return "vllm"
-    if first(r"ServerArgs\(|sglang\.", log):
-        return "sglang"
-    return wordings[0] if wordings else None
+    named = {"vllm": VERSIONS["vllm"], "sglang": r"ServerArgs\(|sglang\."}
+    return next((name for name, sign in named.items() if first(sign, log)), wordings[0] if wordings else None)
 
 
 def unknown_model(plan: Plan) -> str:
