@@ -11,7 +11,15 @@ from fractions import Fraction
 SIGNS = {"×": "*", "⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")"}
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 ROUNDED = {"ceil": math.ceil, "floor": math.floor}
-LATEX = ((r"{,}", ""), (r"\cdot", "*"), (r"\left(", "("), (r"\right)", ")"), (r"\,", "*"))
+LATEX = (
+    *((r"{,}", ""), (r"\cdot", "*"), (r"\left(", "("), (r"\right)", ")")),
+    *(
+        (r"\left\lceil", "ceil("),
+        (r"\right\rceil", ")"),
+        (r"\left\lfloor", "floor("),
+        (r"\right\rfloor", ")"),
+    ),
+)
 
 
 def evaluated(text, numbers=None):
@@ -22,6 +30,28 @@ def evaluated(text, numbers=None):
     for name, value in sorted((numbers or {}).items(), key=lambda pair: -len(pair[0])):
         text = re.sub(rf"(?<![\w']){re.escape(name)}(?![\w'])", str(value), text)
     return worked_out(ast.parse(text, mode="eval").body)
+
+
+def evaluated_latex(text):
+    """Return the value of an expression in LaTeX that has numbers alone."""
+    for sign, plain in LATEX:
+        text = text.replace(sign, plain)
+    while r"\frac" in text:  # the last one has none inside
+        before, _, after = text.rpartition(r"\frac")
+        above, rest = braced(after)
+        below, rest = braced(rest)
+        text = f"{before}(({above})/({below})){rest}"
+    return worked_out(ast.parse(text.strip(), mode="eval").body)
+
+
+def braced(text):
+    """Return what the first brackets of a text hold, and what stands behind them."""
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if not depth:
+            return text[1:place], text[place + 1 :]
+    raise ValueError(text)
 
 
 def worked_out(node):

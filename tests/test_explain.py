@@ -22,7 +22,7 @@ from memcalc.ledger.tensor import least
 from memcalc.serving.engines import ENGINES
 from memcalc.show.named import named_model
 from memcalc.show.traced import Names, Traced, expression_of
-from tests.derived import balanced, evaluated
+from tests.derived import balanced, evaluated, evaluated_latex
 from tests.test_stored_weights import BYTES, safetensors
 
 QWEN, LLAMA = "Qwen/Qwen3-32B", "meta-llama/Meta-Llama-3.1-8B"
@@ -34,6 +34,17 @@ STEPS = (
     {"implementation": "megatron", "world": 8, "tp": 2, "pp": 2, "shard": 1},
 )
 PLANS = [
+    "serve Qwen/Qwen3-Next-80B-A3B-Instruct --context 32k --engine sglang --lora-slots 2",
+    'serve openai/gpt-oss-120b --context 32k --engine llama.cpp --on "1x rtx-4090 + 64GiB host"',
+    'serve Qwen/Qwen3-14B --context 8k --engine llama.cpp --on "b200 + rtx-3060-12g"',
+    f"serve {QWEN} --context 8k --engine vllm --engine-option cpu_offload_gb=50",
+    f"serve {QWEN} --context 8k --weights nf4 --task embed",
+    'serve meta-llama/Llama-3.3-70B-Instruct --context 8k --engine mindie --on "4x ascend-910b-64g"',
+    "train Qwen/Qwen3-30B-A3B --seq 4k --world 8 --shard fsdp --recompute full",
+    "train openai-community/gpt2 --seq 1024 --micro-batch 8 --regime amp --dropout 0.1",
+    "train mistralai/Mixtral-8x7B-v0.1 --seq 4k --world 8 --shard 3 --lora-rank 8",
+    "model Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "model openai/gpt-oss-120b",
     f"serve {QWEN} --context 8k",
     f'serve {QWEN} --context 32k --batch 4 --prompt 1k --engine vllm --weights fp8 --on "2x rtx-a6000"',
     f'serve {QWEN} --context 32k --engine sglang --weights awq-int4-g128 --kv fp8 --on "1x rtx-4090" --tp 1',
@@ -210,11 +221,24 @@ def test_other_ways_to_write_it(plan, way, capsys):
         assert not re.search(r"[^\x20-\x7e\n]", re.sub(r"%.*", "", text))
         words = re.findall(r"\\text\{([^}]*)\}", text)
         assert not any(set(one) & set("_{#&$^~") for one in words)
+        equations = re.findall(r"\n&= (.*) \\\\\n&= ([\d{},]+)\\ ", text)
+        assert equations
+        for numbers, result in equations:
+            assert evaluated_latex(numbers) == evaluated_latex(result), numbers
     else:
         rows = [line for line in text.splitlines() if line.startswith("|")]
         tables = [list(of_one) for _, of_one in itertools.groupby(rows, key=columns)]
         assert tables
         assert all(columns(row) in (4, 6) for row in rows)
+        cells = [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows if columns(row) == 6
+        ]
+        equations = [
+            (row[3], row[4]) for row in cells if re.match(r"[\d⌈⌊(-]", row[3]) and row[4][0].isdigit()
+        ]
+        assert equations
+        for numbers, result in equations:
+            assert f"{int(evaluated(numbers)):,}" == result, numbers
 
 
 def columns(row):

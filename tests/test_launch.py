@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import json
+import math
+import re
 import shlex
 
 import pytest
 
+import memcalc
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
 from memcalc.serving.launch import LINES, LLAMA_FLAGS, SGLANG_FLAGS, VLLM_FLAGS
@@ -96,7 +100,7 @@ def test_sglang():
 def test_llama_cpp():
     asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M"}
     line = words(**asked, kv="q8_0/q4_0", engine_options={"n_gpu_layers": 20})
-    assert line[:3] == ["llama-server", "--hf-repo", f"{QWEN}:Q4_K_M"]
+    assert line[:3] == ["llama-server", "--model", "path/to/Qwen3-32B-Q4_K_M.gguf"]
     assert (value(line, "--ctx-size"), value(line, "--parallel")) == ("8192", "1")
     assert (value(line, "--cache-type-k"), value(line, "--cache-type-v")) == ("q8_0", "q4_0")
     assert value(line, "--n-gpu-layers") == "20"
@@ -115,9 +119,100 @@ def test_drafts_embeddings_and_shared_tokens():
     ahead = serve("zai-org/GLM-4.5-Air", context=8192, weights="Q4_K_M", draft="mtp")
     assert "--spec-type draft-mtp" in ahead.launch_line
     beside = serve(QWEN, context=8192, weights="Q4_K_M", draft="Qwen/Qwen3-0.6B")
-    assert "--model-draft Qwen/Qwen3-0.6B" in beside.launch_line
+    assert "--model-draft path/to/Qwen3-0.6B-BF16.gguf" in beside.launch_line
     assert "--runner pooling" in serve(QWEN, context=8, engine="vllm", task="embed").launch_line
     assert "AutoModel.from_pretrained" in serve(QWEN, context=8, task="embed").launch_line
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_of_a_config_alone_the_folder_is_a_placeholder(name, tmp_path):
+    """No engine loads a config.json; a folder that has the weights, too, is named."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    path = folder / "config.json"
+    path.write_text(json.dumps(record("Qwen/Qwen3-0.6B").fields))
+    for given in (folder, path):
+        line = serve(given, context=8192, engine=name).launch_line
+        assert "config.json" not in line
+        assert str(tmp_path) not in line
+        assert "path/to/mine" in line
+    (folder / "other.json").write_text(path.read_text())
+    assert "path/to/other" in serve(folder / "other.json", context=8192, engine=name).launch_line
+
+
+def test_a_folder_with_weights_is_named(tmp_path):
+    """What was read of them is what an engine loads."""
+    (tmp_path / "config.json").write_text(json.dumps(record("Qwen/Qwen3-0.6B").fields))
+    saved(tmp_path / "model.safetensors")
+    line = shlex.split(serve(tmp_path, context=8192, engine="vllm").launch_line)
+    assert line[:3] == ["vllm", "serve", str(tmp_path)]
+
+
+def saved(path):
+    """The small Qwen3 as it is published: a header, without its numbers."""
+    model, place, entries = memcalc.model("Qwen/Qwen3-0.6B"), 0, {}
+    for tensor in model.weights():
+        names = [tensor.name.format(layer=layer) for layer in range(tensor.layers or 1)]
+        size = 2 * tensor.count // len(names)
+        for name in names:
+            shape = [axis if isinstance(axis, int) else math.prod(axis) for axis in tensor.shape]
+            entries[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [place, place + size]}
+            place += size
+    text = json.dumps(entries).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + place)
+
+
+def test_experts_of_gguf_files_lie_beside_the_makers_checkpoint():
+    """KTransformers takes attention from the one, and experts from the other."""
+    r1 = "deepseek-ai/DeepSeek-R1"
+    asked = {"context": 8192, "engine": "ktransformers", "on": "1x rtx-4090-48g + 512GiB host"}
+    line = shlex.split(serve(r1, weights="Q4_K_M", **asked).launch_line)
+    assert value(line, "--model-path") == r1
+    assert value(line, "--kt-weight-path") == "path/to/DeepSeek-R1-Q4_K_M"
+    assert value(line, "--kt-method") == "LLAMAFILE"
+    native = shlex.split(serve(r1, **asked | {"on": "8x h100-80g + 1024GiB host"}).launch_line)
+    assert (value(native, "--kt-weight-path"), value(native, "--kt-method")) == (r1, "NATIVE")
+
+
+# as `arg_utils.py` of vLLM and `server_args.py` of SGLang have them, release by release
+FIRST = [
+    ("vllm", "0.5", "0.6", {}, "vllm serve"),
+    ("vllm", "0.10", "0.11", {}, "--max-cudagraph-capture-size"),
+    ("vllm", "0.9", "0.10", {"task": "embed"}, "--runner"),
+    ("sglang", "0.4.9", "0.4.10", {}, "--swa-full-tokens-ratio"),
+    ("sglang", "0.5.13", "0.5.14", {}, "--cuda-graph-max-bs-decode"),
+]
+
+
+@pytest.mark.parametrize(("name", "before", "since", "asked", "flag"), FIRST)
+def test_a_flag_is_said_from_its_first_release_on(name, before, since, asked, flag):
+    older, newer = (
+        serve(QWEN, context=8, engine=name, engine_version=version, **asked).launch_line
+        for version in (before, since)
+    )
+    assert flag not in older
+    assert flag in newer
+
+
+def test_a_flag_that_came_later_is_refused():
+    asked = {"context": 8, "engine": "vllm", "engine_options": {"max_cudagraph_capture_size": 64}}
+    line = "expected vLLM 0.11.1 or newer, which has --max-cudagraph-capture-size, given '0.10'"
+    with pytest.raises(BadInputError, match=re.escape(f"--engine-command: {line}")):
+        words(**asked, engine_version="0.10")
+    assert value(words(**asked, engine_version="0.33"), "--max-cudagraph-capture-size") == "64"
+    assert "--cuda-graph-max-bs " in serve(QWEN, context=8, engine="ktransformers").launch_line
+
+
+def test_older_transformers_take_another_keyword():
+    old, new = (
+        words(context=8, engine="transformers", engine_version=version)[-1] for version in ("4.51", "5.24")
+    )
+    assert "torch_dtype=torch.bfloat16" in old
+    assert old.startswith("import torch; ")
+    assert 'dtype="bfloat16"' in new
+    ast.parse(old)
 
 
 @pytest.mark.parametrize("asked", [{}, {"weights": "nf4"}, {"weights": "int8"}, {"tp": 2}], ids=str)

@@ -1,12 +1,17 @@
 """The engine's own command for a plan, with every option that the plan takes for granted.
 
-Sources, read 2026-11: vllm-project/vllm, docs/cli/serve.md and engine/arg_utils.py; sgl-project/sglang,
-docs/advanced_features/server_arguments.md and server_args.py; ggml-org/llama.cpp, tools/server/README.md;
-kvcache-ai/ktransformers, doc/en/Kimi-K2-Thinking.md; huggingface/transformers, modeling_utils.py.
+Where the weights lie is not known of a config.json alone, nor of a GGUF file that is not there: `path/to/...`
+stands for them.
+
+Sources, read 2026-11: vllm-project/vllm, docs/cli/serve.md and engine/arg_utils.py of 0.6.0 to 0.33.0;
+sgl-project/sglang, docs/advanced_features/server_arguments.md and server_args.py; ggml-org/llama.cpp,
+tools/server/README.md; kvcache-ai/ktransformers, doc/en/Kimi-K2-Thinking.md and kt-kernel/README.md;
+huggingface/transformers, modeling_utils.py.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -16,6 +21,7 @@ from memcalc.serving.engines.sparse_cache import is_sparse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from memcalc.serving.draft import Draft
     from memcalc.serving.plan import ServingPlan
 
 __all__ = ["launch_line"]
@@ -32,6 +38,7 @@ MADE_BY_TRANSFORMERS = {
     "int8": "BitsAndBytesConfig(load_in_8bit=True)",
 }
 COUNTED_FROM_0 = ("gpu_experts", "n_gpu_layers")  # of other options 0 means off
+API_SERVER = "vllm.entrypoints.openai.api_server"  # what `vllm serve` starts, in older releases, too
 VLLM_FLAGS = {
     "block_size": "--block-size",
     "max_num_seqs": "--max-num-seqs",
@@ -47,9 +54,48 @@ PLAIN_FP8 = {  # the backends of sparse attention that read it
     "vllm": ("--attention-backend", "FLASHINFER_MLA_SPARSE"),
     "sglang": ("--dsa-prefill-backend", "trtllm", "--dsa-decode-backend", "trtllm"),
 }
+# the first release of an engine that has a flag, or knows a name: what is older is refused
+LAST_V0 = (0, 10)  # of vLLM: "V0" is no number
+SINCE_OF_VLLM: Mapping[str, tuple[int, ...]] = {
+    "--cpu-offload-gb": (0, 6),
+    "--no-enable-prefix-caching": (0, 7),
+    "--enable-expert-parallel": (0, 7, 3),
+    "--speculative-config": (0, 8, 5),
+    "--data-parallel-size": (0, 8, 5),
+    "--no-async-scheduling": (0, 10),
+    "--runner": (0, 10, 1),
+    "--mamba-ssm-cache-dtype": (0, 10, 1),
+    "--decode-context-parallel-size": (0, 10, 2),
+    "--kv-cache-memory-bytes": (0, 10, 2),
+    "--max-cudagraph-capture-size": (0, 11, 1),
+    "--cudagraph-capture-sizes": (0, 11, 1),
+    "--kv-offloading-size": (0, 11, 1),
+    "--attention-backend": (0, 13),
+    "--language-model-only": (0, 17),
+}
+SINCE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "vllm": SINCE_OF_VLLM,
+    "vllm-ascend": SINCE_OF_VLLM,
+    "sglang": {
+        "--ep-size": (0, 4, 4),
+        "--speculative-algorithm": (0, 4, 4),
+        "--pp-size": (0, 4, 7),
+        "--swa-full-tokens-ratio": (0, 4, 10),
+        "--enable-lora": (0, 4, 10),
+        "STANDALONE": (0, 5, 2),
+        "--max-mamba-cache-size": (0, 5, 2),
+        "--mamba-ssm-dtype": (0, 5, 2),
+        "--mamba-full-memory-ratio": (0, 5, 4),
+        "--language-only": (0, 5, 7),
+        "--dsa-prefill-backend": (0, 5, 13),
+        "--cuda-graph-max-bs-decode": (0, 5, 14),
+        "--dcp-size": (0, 5, 15),
+    },
+}
+GRAPHS = "--cuda-graph-max-bs-decode"  # without the last word in releases before it, and in sglang-kt
 SGLANG_FLAGS = {
     "chunked_prefill_size": "--chunked-prefill-size",
-    "cuda_graph_max_bs": "--cuda-graph-max-bs",
+    "cuda_graph_max_bs": GRAPHS,
     "disable_cuda_graph": "--disable-cuda-graph",
     "swa_full_tokens_ratio": "--swa-full-tokens-ratio",
     "max_mamba_cache_size": "--max-mamba-cache-size",
@@ -87,15 +133,75 @@ def launch_line(plan: ServingPlan) -> str:
     from shlex import join
 
     if plan.engine.id not in LINES:
-        remedy = "its service reads conf/config.json: see the plan"
+        remedy = (
+            "its service takes no options: write maxSeqLen, worldSize and the weights' folder into its "
+            "conf/config.json"
+        )
         raise BadInputError("--engine-command", "an engine that has a command", plan.engine.id, remedy)
-    return join(LINES[plan.engine.id](plan))
+    words = list(LINES[plan.engine.id](plan))
+    for flag in words:
+        if is_newer(plan, flag):
+            first = ".".join(map(str, SINCE[plan.engine.id][flag]))
+            expected = f"{plan.engine.title} {first} or newer, which has {flag}"
+            remedy = "leave that option out, or ask for a newer --engine-version"
+            raise BadInputError("--engine-command", expected, plan.engine.release, remedy)
+    return join(words)
+
+
+def is_newer(plan: ServingPlan, flag: str) -> bool:
+    """Say whether a flag came after the release that is asked about."""
+    since = SINCE.get(plan.engine.id, {}).get(flag)
+    if since is None:
+        return False
+    return not plan.engine.since(*since) if plan.engine.numbers else since > LAST_V0
+
+
+def loaded_from(plan: ServingPlan) -> str:
+    """Return what an engine loads: a repository by its name, or the folder of weights on the disk.
+
+    Of a config.json without weights a placeholder for the folder that has both.
+    """
+    source = plan.source
+    if source.is_gguf:  # beside it an engine wants its makers' config.json and tokenizer
+        return f"path/to/{last_of(source.name).removesuffix('.gguf')}"
+    if not source.found.endswith((".json", ".safetensors")):
+        return source.name
+    folder, file = os.path.split(source.found)
+    if source.header is not None:
+        return folder or "."
+    name = last_of(folder) if file == "config.json" else file.removesuffix(".json")
+    return f"path/to/{name if name.strip('.') else 'model'}"
+
+
+def gguf_file(plan: ServingPlan, weights: str) -> str:
+    """Return the GGUF file of a model: the source's own, or a placeholder that says which one is meant.
+
+    `--hf-repo` wants a repository that holds GGUF files, and the makers' does not.
+    """
+    if plan.source.is_gguf:
+        return plan.source.name
+    return f"path/to/{last_of(loaded_from(plan))}-{weights}.gguf"
+
+
+def last_of(path: str) -> str:
+    """Return the last name of a path, or of a repository.
+
+    >>> last_of("Qwen/Qwen3-32B"), last_of("models/mine/")
+    ('Qwen3-32B', 'mine')
+    """
+    return os.path.split(path.rstrip("/"))[1]
 
 
 def own_options(plan: ServingPlan, flags: Mapping[str, str]) -> Iterator[str]:
-    """Yield the engine's own options; what is off, or left to the engine, is not said."""
+    """Yield the engine's own options; what is off, or left to the engine, is not said.
+
+    Nor is what a release did not yet let anybody choose, unless it was asked for.
+    """
+    asked = dict(plan.options.engine_options)
     for name, flag in flags.items():
         value = plan.engine_options.get(name)
+        if is_newer(plan, flag) and name not in asked:
+            continue
         if value is True:
             yield flag
         elif value is not None and (value > 0 or (value == 0 and name in COUNTED_FROM_0)):
@@ -123,7 +229,7 @@ def made(plan: ServingPlan, known: Mapping[str, str]) -> str | None:
 
     """
     named = plan.options.weights
-    if named is None or plan.source.states(named) or named in DTYPES:
+    if named is None or plan.source.states(named) or named in DTYPES or plan.offload == "gguf":
         return None
     if named not in known:
         expected = f"weights as the source has them, or one of {', '.join(known)}"
@@ -135,8 +241,13 @@ def made(plan: ServingPlan, known: Mapping[str, str]) -> str | None:
 def vllm(plan: ServingPlan) -> Iterator[str]:
     """Yield vLLM's command."""
     ranks, quantised = plan.parallelism, made(plan, MADE_BY_VLLM)
-    yield from ("vllm", "serve", plan.source.name, "--dtype", DTYPES[plan.activation.id])
-    yield from ("--runner", "pooling") if plan.model.headless else ()
+    asked = dict(plan.options.engine_options)
+    serve: tuple[str, ...] = ("vllm", "serve")
+    if plan.engine.numbers and not plan.engine.since(0, 6):
+        serve = ("python", "-m", API_SERVER, "--model")
+    yield from (*serve, loaded_from(plan), "--dtype", DTYPES[plan.activation.id])
+    if plan.model.headless:
+        yield from ("--task", "embed") if is_newer(plan, "--runner") else ("--runner", "pooling")
     yield from ("--quantization", quantised) if quantised else ()
     yield from ("--max-model-len", str(plan.context), "--gpu-memory-utilization", f"{plan.utilization:g}")
     yield from ("--tensor-parallel-size", str(ranks.tp))
@@ -149,7 +260,7 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
     if ranks.ep > 1:
         yield "--enable-expert-parallel"
     yield from own_options(plan, VLLM_FLAGS)
-    listed = dict(plan.options.engine_options).get("cudagraph_capture_sizes")
+    listed = asked.get("cudagraph_capture_sizes")
     yield from (
         ("--cudagraph-capture-sizes", *str(listed).strip("[()]").replace(",", " ").split()) if listed else ()
     )
@@ -158,7 +269,7 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
         yield "--enable-prefix-caching" if on else "--no-enable-prefix-caching"
     if not plan.engine_options.get("async_scheduling", True):
         yield "--no-async-scheduling"
-    state = dict(plan.options.engine_options).get("mamba_ssm_cache_dtype")
+    state = asked.get("mamba_ssm_cache_dtype")
     yield from () if state is None else ("--mamba-ssm-cache-dtype", str(state))
     yield from (*cache_type(plan, "fp8"), *backend(plan))
     if plan.options.lora_slots is not None:
@@ -182,7 +293,8 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     """Yield SGLang's command; its data-parallel copies of attention lie within the tensor-parallel ranks."""
     ranks, quantised = plan.parallelism, made(plan, MADE_BY_SGLANG)
     copies = ranks.dp * ranks.attention_dp
-    yield from ("python", "-m", "sglang.launch_server", "--model-path", plan.source.name)
+    graphs = "--cuda-graph-max-bs" if plan.engine.id != "sglang" or is_newer(plan, GRAPHS) else GRAPHS
+    yield from ("python", "-m", "sglang.launch_server", "--model-path", loaded_from(plan))
     yield from ("--dtype", DTYPES[plan.activation.id])
     yield from ("--quantization", quantised) if quantised else ()
     device = None if plan.machine is None else plan.machine.device
@@ -194,7 +306,7 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     yield from ("--dp-size", str(copies), "--enable-dp-attention") if copies > 1 else ()
     yield from ("--ep-size", str(ranks.ep)) if ranks.ep > 1 else ()
     yield from ("--dcp-size", str(ranks.dcp)) if ranks.dcp > 1 else ()
-    yield from own_options(plan, SGLANG_FLAGS)
+    yield from own_options(plan, {**SGLANG_FLAGS, "cuda_graph_max_bs": graphs})
     state = dict(plan.options.engine_options).get("mamba_ssm_dtype")
     yield from () if state is None else ("--mamba-ssm-dtype", str(state))
     yield from (*cache_type(plan, "fp8_e4m3"), *backend(plan))
@@ -214,25 +326,32 @@ def ktransformers(plan: ServingPlan) -> Iterator[str]:
     """Yield the command of KTransformers: SGLang's since 0.5, before that its own server's."""
     if "chunked_prefill_size" in plan.engine_options:
         yield from sglang(plan)
-        method = "LLAMAFILE" if plan.source.uses_gguf(plan.options.weights) else "NATIVE"
-        yield from ("--kt-weight-path", plan.source.name, "--kt-method", method)
+        method = "LLAMAFILE" if plan.offload == "gguf" else "NATIVE"
+        yield from ("--kt-weight-path", experts_from(plan), "--kt-method", method)
         return
-    yield from ("python", "ktransformers/server/main.py", "--model_path", plan.source.name)
-    yield from ("--gguf_path", plan.source.name, "--cache_lens", str(plan.context))
+    yield from ("python", "ktransformers/server/main.py", "--model_path", loaded_from(plan))
+    yield from ("--gguf_path", experts_from(plan), "--cache_lens", str(plan.context))
+
+
+def experts_from(plan: ServingPlan) -> str:
+    """Return the folder of the weights in the host: of GGUF files the source's own, or a placeholder."""
+    if plan.source.is_gguf:
+        return os.path.split(plan.source.name)[0] or "."
+    gguf = plan.source.uses_gguf(plan.options.weights)
+    return gguf_file(plan, plan.weights).removesuffix(".gguf") if gguf else loaded_from(plan)
 
 
 def llama_cpp(plan: ServingPlan) -> Iterator[str]:
     """Yield the command of llama.cpp's server; slots that it chooses itself are not said."""
-    options, name = plan.engine_options, plan.source.name
-    local = plan.source.is_gguf or "/" not in name or name.startswith((".", "/"))
-    preset = "" if plan.options.weights is None else f":{plan.options.weights}"
-    yield from ("llama-server", *(("--model", name) if local else ("--hf-repo", f"{name}{preset}")))
+    options = plan.engine_options
+    yield from ("llama-server", "--model", gguf_file(plan, plan.weights))
     yield from ("--ctx-size", str(plan.context))
     slots = options["n_seq_max"] or plan.batch
     if not (options["server"] and "n_seq_max" not in dict(plan.options.engine_options)):
         yield from ("--parallel", str(slots))
         yield "--kv-unified" if options["kv_unified"] else "--no-kv-unified"
     yield from own_options(plan, LLAMA_FLAGS)
+    yield from ("--n-gpu-layers", "all") if options["n_gpu_layers"] < 0 else ()
     named = [form.id.replace("fp", "f") for form in plan.kv]
     keys, values = ("f16", "f16") if plan.options.kv is None else named
     yield from ("--cache-type-k", keys, "--cache-type-v", values)
@@ -241,9 +360,19 @@ def llama_cpp(plan: ServingPlan) -> Iterator[str]:
     elif plan.offload is not None and "=" in plan.offload:
         yield from ("--override-tensor", plan.offload)
     if plan.draft is not None:
-        yield from ("--spec-type", "draft-mtp") if plan.draft.is_mtp else ("--model-draft", plan.draft.asked)
+        yield from (
+            ("--spec-type", "draft-mtp") if plan.draft.is_mtp else ("--model-draft", draft_file(plan.draft))
+        )
         if plan.draft.tokens is not None:
             yield from ("--spec-draft-n-max", str(plan.draft.tokens))
+
+
+def draft_file(draft: Draft) -> str:
+    """Return the GGUF file of a draft model: the one that was named, or a placeholder."""
+    named = draft.asked
+    if named.endswith(".gguf"):
+        return named
+    return f"path/to/{last_of(named)}-{draft.weights}.gguf"
 
 
 def transformers(plan: ServingPlan) -> Iterator[str]:
@@ -251,10 +380,13 @@ def transformers(plan: ServingPlan) -> Iterator[str]:
     quantised, tp = made(plan, MADE_BY_TRANSFORMERS), plan.parallelism.tp
     loader = "AutoModel" if plan.model.headless else "AutoModelForCausalLM"
     names = f"{loader}, BitsAndBytesConfig" if quantised else loader
-    words = [repr(plan.source.name), f'dtype="{DTYPES[plan.activation.id]}"']
+    dtype = DTYPES[plan.activation.id]
+    current = plan.engine.since(4, 56)  # before that the keyword is another, and old releases take no name
+    words = [repr(loaded_from(plan)), f'dtype="{dtype}"' if current else f"torch_dtype=torch.{dtype}"]
     words += ['tp_plan="auto"' if tp > 1 else 'device_map="auto"']
     words += [f"quantization_config={quantised}"] if quantised else []
-    line = f"from transformers import {names}; model = {loader}.from_pretrained({', '.join(words)})"
+    line = "" if current else "import torch; "
+    line += f"from transformers import {names}; model = {loader}.from_pretrained({', '.join(words)})"
     if tp > 1:
         yield from ("torchrun", "--nproc-per-node", str(tp), "--no-python")
     yield from ("python", "-c", line)

@@ -31,7 +31,7 @@ def remarks(step: Step, unit: str) -> str:
         said.append("on top of the engine's share")
     if step.evidence != "exact":
         said.append(step.evidence)
-    if step.low is not None and step.high is not None:
+    if step.low is not None and step.high is not None and step.low < step.high:
         said.append(f"{step.low:,} to {step.high:,} {unit}")
     if step.source != SHAPES:
         said.append(step.source)

@@ -225,4 +225,4 @@ def why(pool: PoolBudget, moment: str) -> str:
     names = dict.fromkeys((*here, *there))
     differences = {name: int(here.get(name, 0)) - int(there.get(name, 0)) for name in names}
     said = ", ".join(f"{name} {size:+,}" for name, size in differences.items() if size)
-    return f"the fullest: against {next_one} {said}" if said else f"the fullest, with {next_one}"
+    return f"the fullest; compared with {next_one}: {said}" if said else f"the fullest, with {next_one}"
