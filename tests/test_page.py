@@ -6,8 +6,11 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from base64 import b64encode
 from pathlib import Path
 from types import SimpleNamespace
@@ -279,3 +282,18 @@ def test_what_is_left_reads_as_sentences(sentences):
     }
     answers = [without_limit if command == "no limit" else answer_of(command) for command in ROOMS]
     assert sentences(answers, "room") == list(ROOMS.values())
+
+
+@pytest.mark.slow
+def test_data_does_not_hang_on_the_order_of_a_set(root):
+    """The same in every run: PYTHONHASHSEED orders sets of words."""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", "import calculator; print(calculator.of_model('google/gemma-4-26B-A4B'))"],
+            env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tools'}", "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1

@@ -137,6 +137,14 @@ def test_the_workspace_of_amds_attention_is_what_a_user_found():
     assert round(3261 * 32 * 1024 * (128 * 4 + 8) / 2**30, 2) == 51.75
 
 
+def test_the_workspace_of_amds_attention_has_the_width_of_whole_attention():
+    """Of two kinds of attention SGLang's head_dim is the full layers', and swa_head_dim the windows'."""
+    served = serve("google/gemma-4-26B-A4B", context=8, on="1x mi300x", engine="sglang")
+    lines = served.budget.pools[0].lines
+    (line,) = (line for line in lines if line.name == "workspace of AITER attention")
+    assert "(512 x 4 + 8)" in line.formula
+
+
 @pytest.mark.parametrize(
     ("version", "draft", "kept"),
     [

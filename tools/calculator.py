@@ -30,12 +30,14 @@ from memcalc.serving.search import LIMIT
 from memcalc.serving.stage import constant_lines, growing_lines, placed_stages, rank_context, system_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from memcalc.files.machines import Device
     from memcalc.ledger.budget import Line
     from memcalc.serving import ServingEstimate
     from memcalc.serving.engines.base import RankContext
+
+    Held = tuple[RankContext, list[Line]]  # a device of a stage, and what it always holds
 
 COUNTS = (1, 2, 4, 8)
 # the engines of the page: it asks for a checkpoint's format and for devices, not for mixes of GGUF or a host
@@ -72,15 +74,19 @@ def moving(served: ServingEstimate, rank: RankContext, constant: list[Line], *, 
     return [*held, *growing_lines(plan, rank, letter("batch"), letter("context"))]
 
 
-def beside_weights(served: ServingEstimate) -> Iterator[tuple[RankContext, list[Line]]]:
-    """Yield a device of each stage, and what it always holds: without its weights, which take longest."""
+def beside_weights(served: ServingEstimate, before: list[Held]) -> list[Held]:
+    """Return a device of each stage, and what it always holds: without its weights, which take longest.
+
+    What was found of the same weights before, with another format of the cache, is taken over where the
+    engine sees the same device: all but the rule, which says the format of each weight, is compared.
+    """
     plan = served.plan
     if plan.shares_memory:
-        yield from ((one.rank, list(one.constant)) for one in served.stages)
-        return
-    for stage, device in dict.fromkeys(placed_stages(plan)):
-        rank = rank_context(plan, stage, device)
-        yield rank, [*constant_lines(plan, rank), *system_lines(plan)]
+        return [(one.rank, list(one.constant)) for one in served.stages]
+    ranks = [rank_context(plan, *placed) for placed in dict.fromkeys(placed_stages(plan))]
+    if [one._replace(rule=plan.rule) for one, _ in before] == [one._replace(rule=plan.rule) for one in ranks]:
+        return [(rank, lines) for rank, (_, lines) in zip(ranks, before, strict=True)]
+    return [(rank, [*constant_lines(plan, rank), *system_lines(plan)]) for rank in ranks]
 
 
 def weight_bytes(served: ServingEstimate) -> list[int]:
@@ -135,6 +141,7 @@ def on_devices(
     for form in offered:
         try:
             for kind, device in enumerate(kinds(by, packed=packed)):
+                held: list[Held] = []
                 for kv in KV_FORMATS if sparse else [None]:  # each format has its layout
                     key = " ".join(filter(None, (str(kind), family(form), kv)))
                     if key in stages and form in weights:
@@ -144,9 +151,9 @@ def on_devices(
                     if form not in weights:
                         weights[form] = weight_bytes(served)
                     if key not in stages:
+                        held = beside_weights(served, held)
                         stages[key] = [
-                            stage_number(moving(served, *held, letters=kv is None), page)
-                            for held in beside_weights(served)
+                            stage_number(moving(served, *one, letters=kv is None), page) for one in held
                         ]
                         shares[kind] = served.plan.share[0]
         except BadInputError:  # memcalc itself says why

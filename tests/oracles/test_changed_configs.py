@@ -132,7 +132,7 @@ def same(fields, changed):
     return kept(other) in ({}, kept(one))  # some values build a model that cannot run
 
 
-@pytest.mark.sampled(13)
+@pytest.mark.sampled(29)
 @pytest.mark.parametrize("model_type", READERS)
 def test_a_declared_field_that_changes_memory_never_passes_unnoticed(model_type):
     """Each field that the class declares, changed: refused, or counted as the class does."""

@@ -185,6 +185,7 @@ def cannot_be_set(kind, field):
     return isinstance(found, property) and found.fset is None
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("model_type", DRAWN)
 def test_harmless_fields_change_nothing(model_type):
     """What memcalc passes over without reading changes no tensor and no window of transformers."""

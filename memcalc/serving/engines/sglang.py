@@ -495,10 +495,12 @@ def attention_workspace(rank: RankContext, rules: Release) -> Iterator[Line]:
     Source: sgl-project/sglang, layers/attention/aiter_backend.py (workspace_buffer), and the 51.75 GiB of
     sgl-project/sglang#18263 for 3,261 requests of Qwen3-30B-A3B.
     """
-    heads = {part for layer in rank.stage.groups for _, part in layer.parts if is_gqa(part)}
+    heads = dict.fromkeys(part for layer in rank.stage.groups for _, part in layer.parts if is_gqa(part))
     if not heads or not uses_aiter(Asked(rules, rank.stage, rank.device, rank.parallelism, {})):
         return
-    part, rows = next(iter(heads)), request_rows(rank)
+    # of two kinds of attention, the whole text's: its width is SGLang's head_dim, a window's its swa_head_dim
+    part = min(heads, key=lambda one: one.window is not None)
+    rows = request_rows(rank)
     mine, pieces = (
         ceil_div(part.heads, rank.parallelism.attention_tp),
         ceil_div(rank.stage.max_context or 0, 256),
