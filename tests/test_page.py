@@ -184,26 +184,26 @@ def test_a_book_that_cannot_be_built_leaves_the_one_that_is_there(tools, tmp_pat
     assert page.read_text() == "a page"
 
 
+UNNAMED = "No machine is named: name one to see whether that fits."
 SENTENCES = {
-    "serve qwen3-8b --context 8k": "It needs N GiB on one device. Name a machine to see whether that fits.",
+    "serve qwen3-8b --context 8k": f"It needs N GiB on one device. {UNNAMED}",
     "serve qwen3-8b --context 8k --tp 2 --engine vllm": (
-        "It needs N GiB on the fullest of 2 devices. Name a machine to see whether that fits."
+        f"It needs N GiB on the fullest of 2 devices. {UNNAMED}"
     ),
     "serve qwen3-8b --context 8k --on rtx-4090 --engine vllm": (
         "Fits. It needs N GiB on rtx-4090, where vllm may use N GiB of N GiB."
     ),
     "serve qwen3-32b --context 8k --on 2x24GiB": (
-        "Does not fit. The weights alone take N GiB of a device, and N GiB may be used. It needs N "
-        "GiB on the "
-        "fullest of 2x24GiB, where transformers may use N GiB of N GiB."
+        "Does not fit. The weights alone take N GiB of a device, and N GiB may be used. It needs N GiB on "
+        "the fullest of 2x24GiB, where transformers may use N GiB of N GiB."
     ),
     "serve qwen3-8b --context 35k --on rtx-4090 --engine vllm": (
         "May not fit. With every measured range at its upper end, a device lacks N GiB. It needs N GiB on "
         "rtx-4090, where vllm may use N GiB of N GiB."
     ),
     "serve qwen3-8b --context 200k --on h100": (
-        "Does not fit. The model's own limit is N tokens. It needs N GiB on h100, where transformers may use "
-        "N GiB of N GiB."
+        "Does not fit. The model's own limit is N tokens. It needs N GiB on h100, where transformers may "
+        "use N GiB of N GiB."
     ),
     "serve qwen3-14b --context 8k --on 'h100 + rtx-3060-12g'": (
         "Does not fit. The weights alone take N GiB of a device, and N GiB may be used. It needs N GiB on "
@@ -211,17 +211,14 @@ SENTENCES = {
     ),
     "serve deepseek-r1 --context 8k --weights q4_k_m --on '48GiB + 128GiB host' --engine ktransformers": (
         "Does not fit. The host's memory lacks N GiB. It needs N GiB on a device of 48GiB, where "
-        "ktransformers "
-        "may use N GiB of N GiB. With what lies outside that share it takes N GiB. It also needs N "
-        "GiB of the "
-        "host's memory, which is N GiB."
+        "ktransformers may use N GiB of N GiB. With what lies outside that share it takes N GiB. It also "
+        "needs N GiB of the host's memory, which is N GiB."
     ),
     "serve deepseek-r1 --context 8k --weights q4_k_m --on rtx-4090-48g --engine ktransformers": (
-        "Fits. It needs N GiB on rtx-4090-48g, where ktransformers may use N GiB of N GiB. With "
-        "what lies outside "
-        "that share it takes N GiB. It also needs N GiB of the host's memory."
+        "Fits. It needs N GiB on rtx-4090-48g, where ktransformers may use N GiB of N GiB. With what lies "
+        "outside that share it takes N GiB. It also needs N GiB of the host's memory."
     ),
-    "train qwen3-8b --seq 8k": "The device needs N GiB. Name a machine to see whether that fits.",
+    "train qwen3-8b --seq 8k": f"The device needs N GiB. {UNNAMED}",
     "train qwen3-0.6b --seq 1k --on h100": "Fits. The device needs N GiB, and has N GiB.",
     "train qwen3-8b --seq 8k --on '8x h100' --world 8 --shard fsdp": (
         "Does not fit. A device lacks N GiB. Each device needs N GiB, and has N GiB."
@@ -238,9 +235,8 @@ ROOMS = {
         "context. The model's own limit is N tokens."
     ),
     "serve qwen3-8b --context 8k --on h100 --engine vllm": (
-        "By memory alone, a context of up to N tokens fits at this batch, and a batch of up to N "
-        "fits at this "
-        "context. The model's own limit is N tokens. The engine's KV cache holds N tokens (N to N)."
+        "By memory alone, a context of up to N tokens fits at this batch, and a batch of up to N fits at "
+        "this context. The model's own limit is N tokens. The engine's KV cache holds N tokens (N to N)."
     ),
     "no limit": ("By memory alone, any context fits at this batch, and any batch fits at this context."),
 }

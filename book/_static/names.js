@@ -58,9 +58,14 @@ const memcalcNames = (() => {
     return models.filter((name) => key(families.get(name)) === wanted && ["", name.toLowerCase().split("/")[0]].includes(owner));
   };
 
+  // The owner/name that an address of the Hub means (memcalc/files/sources.py); any other text as it is.
+  const repository = (text) => {
+    const found = /^(?:https?:\/\/)?(?:huggingface\.co|hf\.co)\/([^/]*(?:\/[^/]*)?)/.exec(text);
+    return found ? found[1] : text;
+  };
   // The model of the catalogue that a text names, and what is taken for granted; null if it names none, or several.
-  const model = (text) => {
-    const found = [...(keys.get(key(text)) ?? relatives(text))];
+  const model = (address) => {
+    const text = repository(address), found = [...(keys.get(key(text)) ?? relatives(text))];
     if (found.length !== 1) return null;
     const [name] = found, isItsOwn = [name, short(name), name.replace("/", " ")].some((one) => key(one) === key(text));
     return {name, defaults: isItsOwn ? [] : [names.taken.replace("{}", text).replace("{}", name)]};

@@ -401,7 +401,7 @@
   // What cannot be put into the form is said, and no older answer stands below it.
   const refused = (error) => {
     if (!(error instanceof RangeError || error instanceof URIError)) throw error;
-    turn += 1;
+    [turn, part("busy").hidden] = [turn + 1, true];
     problem(error instanceof URIError ? "link: expected a plan, given an address that is broken; copy it again" : error.message);
   };
   const take = (some, how = {}) => {

@@ -5,7 +5,7 @@ const memcalcVerdict = (() => {
   const VERDICTS = {fits: "Fits", may_not_fit: "May not fit", does_not_fit: "Does not fit"};
   const thin = (number) => number.toLocaleString("en-US");
   const gib = (bytes) => (bytes / 2 ** 30).toFixed(2);
-  const UNNAMED = "Name a machine to see whether that fits.";
+  const UNNAMED = "No machine is named: name one to see whether that fits.";
 
   // The cards by name, in the order of the pools: "A + B" has a pool each.
   const cards = (found) => {

@@ -338,7 +338,7 @@ def test_every_deployment_of_home_is_one_click(visit):
     home = visit(HOME)
     home.wait_for_selector(INSTANT)
     links = home.locator("table a[href^='#memcalc']")
-    assert links.count() == 16
+    assert links.count() == home.locator("table:has(a[href^='#memcalc']) tbody tr").count() > 10
     for link in links.all():
         home.evaluate("document.querySelector('#planner .verdict').textContent = ''")
         words = shlex.split(unquote(link.get_attribute("href")[1:]))
