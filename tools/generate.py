@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILT: Mapping[str, Callable[[], str]] = {
-    "static/colours.css": pages.colours,
     "static/what_fills_a_device.svg": pages.picture,
     **{f"static/licenses/{name}": text for name, text in licenses.BUILT.items()},
     **{f"static/schema/{name}.json": partial(reference.schema_text, name) for name in COMMANDS},

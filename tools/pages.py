@@ -1,4 +1,4 @@
-"""What pages show of memcalc's own records: deployments, symbols, models, machines, colours."""
+"""What pages show of memcalc's own records: deployments, symbols, models, machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from memcalc.ledger.vocabulary import WORDS
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName
 from memcalc.serving.engines.records import not_modelled, releases
-from memcalc.show.colours import COLOURS
 from memcalc.show.figure import bars
 from memcalc.show.tables import table
 
@@ -189,15 +188,6 @@ def picture() -> str:
     return bars(
         rows, "What fills one device: weights first, then what the engine takes.", capacity=capacity
     ).svg
-
-
-def colours() -> str:
-    """Return the colours of components as a style sheet."""
-    rules = [
-        f"#planner .bar .{name}, #planner tr.{name} th::before {{ background: {colour}; }}"
-        for name, colour in COLOURS.items()
-    ]
-    return "\n".join(rules) + "\n"
 
 
 def symbols() -> str:

@@ -18,10 +18,12 @@ from memcalc.files.catalogue import aliases, catalogue
 from memcalc.files.gguf.presets import FILE_TYPES
 from memcalc.files.machines import Server, devices, machine, notes, servers, spelled
 from memcalc.files.sources import TAKEN, source
+from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.formats import FORMATS, KV_FORMATS
 from memcalc.options import expectation, options_of
 from memcalc.serving.engines.records import releases
 from memcalc.serving.options import ServingOptions
+from memcalc.show.colours import COLOURS
 from memcalc.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -142,6 +144,7 @@ def script() -> str:
         "models": catalogue(),
         "names": of_models(),
         "machines": of_machines(),
+        "colours": {name: COLOURS[name] for name in COMPONENTS},
         "lists": {
             "machines": [f"1x {name}" for name in devices()],
             "formats": [*FORMATS, *FILE_TYPES],

@@ -8,7 +8,7 @@
 (() => {
   const form = document.getElementById("planner");
   if (!form) return;
-  const {commands, models, lists} = MEMCALC_OPTIONS;
+  const {commands, models, lists, colours} = MEMCALC_OPTIONS;
   const part = (name) => form.querySelector(`.${name}`);
   const make = (tag, fields = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), fields);
@@ -90,7 +90,7 @@
   const own = () => form.elements.own.value.trim();
   const setOwn = (text) => {
     form.elements.own.value = text;
-    if (text) part("ours").open = true;
+    part("ours").open = Boolean(text);
   };
   const source = () => (own() ? OWN : form.elements.source.value.trim());
   const words = () => [command(), ...(source() ? [source()] : []), ...known().flatMap(given)];
@@ -144,6 +144,7 @@
     const scale = Math.max(total, ...marks.map(([, bytes]) => bytes)) || 1;
     const inside = make("div", {className: "bar"}, ...Object.entries(components).map(([name, bytes]) => {
       const piece = make("span", {className: name, title: `${spoken(name)}: ${gib(bytes)} GiB`});
+      piece.style.setProperty("--colour", colours[name]);
       piece.style.width = `${(100 * bytes) / scale}%`;
       return piece;
     }));
@@ -176,6 +177,7 @@
       const from = [mine.length ? range(sum("low"), sum("high"), sum("bytes")) : "", [...new Set(mine.map((one) => one.evidence))].join(", ")];
       const found = row([spoken(name), gib(bytes), thin(bytes), ...from.slice(0, whose.length)]);
       found.className = name;
+      found.style.setProperty("--colour", colours[name]);
       found.dataset.bytes = bytes;
       return found;
     });

@@ -14,6 +14,7 @@ import pytest
 
 from memcalc.__main__ import main
 from memcalc.files.catalogue import record
+from memcalc.show.colours import COLOURS
 
 pytestmark = pytest.mark.xdist_group("planner")  # Python starts once for the tests of this module
 PAGE = "book/calculator.html"
@@ -36,6 +37,7 @@ SERVED = [
     "serve Qwen/Qwen3.5-27B --context 131072 --weights Q4_K_M --engine llama.cpp --engine-option rs_seq=2",
     "serve Qwen/Qwen3-235B-A22B --context 4096 --on '8x h20-96g' --engine vllm --tp 4 --pp 2",
 ]
+COLOURED = "pieces => pieces.map(piece => getComputedStyle(piece).backgroundColor)"
 TRAINED = [
     "train meta-llama/Meta-Llama-3.1-8B --seq 4096 --on '8x h100-80g' --world 8 --shard fsdp",
     "train Qwen/Qwen3-0.6B --seq 2k --lora-rank 16 --recompute full --quantize-base nf4-dq",
@@ -67,6 +69,11 @@ def asked(page, command):
     raise AssertionError(command)
 
 
+def colour(code):
+    """A colour as a browser computes it."""
+    return f"rgb({', '.join(str(int(code[place : place + 2], 16)) for place in (1, 3, 5))})"
+
+
 def said(command):
     """The command line's JSON."""
     out = io.StringIO()
@@ -93,6 +100,8 @@ def test_training_is_shown_as_the_command_line_says(page, command):
     assert found["verdict"] == (right["verdict"] or "none")
     assert found["totals"] == [right["allocated_bytes"]]
     assert found["rows"] == [peak["components"]]
+    drawn = page.eval_on_selector_all("#planner .bar span", COLOURED)
+    assert drawn == [colour(COLOURS[name]) for moment in right["moments"] for name in moment["components"]]
     assert page.noise == []
 
 
@@ -376,12 +385,12 @@ DROPPED = """([selector, name, text]) => {
 def test_a_link_carries_a_config_of_ones_own(page, visit):
     asked(page, "serve Qwen/Qwen3-8B --context 4096")
     page.evaluate("document.querySelector('#planner .result').dataset.instant = 'old'")
-    page.fill("#planner [name=own]", OWN)
+    paste(page, OWN)
     page.wait_for_selector("#planner .result[data-instant=false]:not([hidden])")
     right = page.eval_on_selector("#planner", FOUND)
     address = page.evaluate("location.hash")
     assert 1000 > len(address) > len("#memcalc")
-    page.fill("#planner [name=own]", "")
+    paste(page, "")
     for name in (PAGE, HOME):
         other = visit(name)
         other.set_default_timeout(WAIT)
@@ -405,7 +414,7 @@ def test_a_config_that_is_too_long_for_a_link_says_so(page):
     asked(page, "serve Qwen/Qwen3-8B --context 4096")
     draw = random.Random(6)
     noise = {f"_{number}": draw.getrandbits(256) for number in range(1000)}
-    page.fill("#planner [name=own]", json.dumps(json.loads(OWN) | {"_noise": json.dumps(noise)}))
+    paste(page, json.dumps(json.loads(OWN) | {"_noise": json.dumps(noise)}))
     page.wait_for_selector("#planner .no-link:not([hidden])")
     assert page.evaluate("location.hash") == ""
     page.click("#planner .in-force button")
@@ -438,7 +447,7 @@ def test_a_file_dropped_anywhere_is_the_config(page):
 
 def test_a_config_nested_without_end_is_refused_in_one_line(page):
     asked(page, "serve Qwen/Qwen3-8B --context 8192")
-    page.fill("#planner [name=own]", "[" * 200_000)
+    paste(page, "[" * 200_000)
     problem = page.locator("#planner .problem:not(:empty)")
     problem.wait_for()
     assert "at most 100 objects and lists within each other" in problem.inner_text()
@@ -475,6 +484,12 @@ def test_the_verdict_names_the_card_that_decides(page):
     said = verdict(page, "serve qwen3-8b --context 32k --on rtx-4090")
     assert said.startswith("Does not fit. A device lacks 1.73 GiB. It needs ")
     assert said.endswith(" GiB on rtx-4090, where transformers may use 21.59 GiB of 23.99 GiB.")
+
+
+def paste(page, text):
+    """Open the field for a config of one's own, and paste a text."""
+    page.evaluate("document.querySelector('#planner .ours').open = true")
+    page.fill("#planner [name=own]", text)
 
 
 def shown_problem(page, address):
