@@ -230,6 +230,19 @@ def test_parts_of_two_options_add_up(ask, plan, one, other):
             assert sorted(named) == sorted(effect for effect in effects if effect), row
 
 
+def test_an_engine_comes_with_its_version_and_its_options(ask):
+    """A release of vLLM is none of SGLang's: neither is asked for with the other."""
+    plan = f"serve {QWEN} --context 8k --engine"
+    options = "--engine-option max_num_seqs=64"
+    found = ask(f"{plan} vllm --engine-version 0.11 {options} -- {plan} sglang --engine-version 0.4.8")
+    for row in found["components"]:
+        if row["differences"][1]:
+            assert row["causes"][1][0] == "engine: vllm 0.11 -> sglang 0.4.8", row
+    two = ask(f"{plan} vllm {options} -- {plan} sglang --kv fp8")
+    assert causes(two, "kv_cache")[0] == "kv: bf16 -> fp8"
+    assert causes(two, "runtime")[0] == "engine: vllm -> sglang"
+
+
 def test_what_cancels_out_is_said(ask):
     """Twice the sequences at half the width of a number."""
     found = ask(f"{VLLM} -- {VLLM} --kv fp8 --batch 2")

@@ -215,6 +215,10 @@ def hold_remedies(answer):
             less = again(answer, options_of({**after, **back}, type(changed)))
             alone = change == "optimizer_step" and "optimizer" in differing  # refused with the other's
             assert alone or less is None or less.verdict != "fits", (change, remedy)
+        for rank in RANKS if isinstance(changed, ServingOptions) else ():
+            if after[rank] not in (None, before[rank]):  # nor is one stated that the engine takes by itself
+                less = again(answer, options_of({**after, rank: None}, type(changed)))
+                assert less is None or less.verdict != "fits", (rank, remedy)
     assert len({remedy.command for remedy in answer.remedies}) == len(answer.remedies)
 
 
@@ -232,6 +236,7 @@ SERVED = [
     ),
     (BIG, {"context": 40_960, "on": "1x rtx-4090", "engine": "llama.cpp", "weights": "Q4_K_M"}),
     (BIG, {"context": 8192, "on": "1x rtx-4090", "engine": "transformers"}),
+    (BIG, {"context": 8192, "on": "1x rtx-3060-12g", "engine": "transformers"}),
     (BIG, {"context": 8192, "on": "2x rtx-4090", "engine": "sglang", "pp": 2}),
     (BIG, {"context": 8192, "on": "1x ascend-910b-64g", "engine": "vllm-ascend"}),
     (BIG, {"context": 8192, "batch": 64, "on": "1x ascend-910b-64g", "engine": "mindie"}),

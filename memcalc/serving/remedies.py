@@ -228,7 +228,8 @@ def more_devices(search: Search) -> Iterator[Change]:
             if count <= NODE and alone is None:
                 split = devices(plan, device, count, ranks | {"pp": count})
             elif count % NODE == 0:
-                split = devices(plan, device, count, ranks | {"tp": NODE, "pp": count // NODE})
+                stages = {"pp": count // NODE} if count > NODE else {}
+                split = devices(plan, device, count, {**ranks, "tp": NODE, **stages})
             else:
                 split = None
             yield from [] if split is None else [split]

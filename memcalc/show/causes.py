@@ -27,7 +27,7 @@ __all__ = ["LARGEST", "Difference", "number_of", "value_in_words"]
 
 LINES_NAMED = 3  # of those that differ
 LARGEST = {"largest context": "max_context", "largest batch": "max_batch"}
-MODEL, OWN, ENGINE = "model", "engine_options", "engine_option "
+MODEL, NAMED, VERSION, OWN, ENGINE = "model", "engine", "engine_version", "engine_options", "engine_option "
 WHOLE = "cache"  # the line of a model's cache that is not told by tensors
 
 Place = tuple[str, str]  # a memory and a moment
@@ -62,6 +62,8 @@ class Difference:
             return ()
         before, after = (asked_of(side) for side in (self.first, self.other))
         names = [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
+        if NAMED in names:  # a version, and options of its own, mean nothing to another engine
+            names = [name for name in names if name != VERSION and not name.startswith(ENGINE)]
         return tuple(Change(name, self.in_words(name, before.get(name), after.get(name))) for name in names)
 
     def in_words(self, name: str, before: object, after: object) -> str:
@@ -73,6 +75,9 @@ class Difference:
         if name == MODEL and filled[0] == filled[1]:
             before, after = (side.options["source"] for side in (self.first, self.other))
         pair = [value_in_words(value) for value in filled]
+        if name == NAMED and VERSION in self.first.asked | self.other.asked:
+            releases = (str(side.options[VERSION]) for side in (self.first, self.other))
+            pair = [f"{engine} {release}" for engine, release in zip(pair, releases, strict=True)]
         if pair[0] == pair[1]:
             pair = [value_in_words(value) for value in (before, after)]
         return f"{name}: {' -> '.join(pair)}"
@@ -211,7 +216,10 @@ def asked_of(side: Side) -> dict[str, object]:
 
 
 def asked_again(first: Side, other: Side, name: str) -> Any:
-    """Return the first plan with one option as the other has it; None where that is refused."""
+    """Return the first plan with one option as the other has it; None where that is refused.
+
+    With an engine come its version and its own options.
+    """
     before, after = first.answer.plan, other.answer.plan
     source = after.source if name == MODEL else before.source
     changed: dict[str, object] = {}
@@ -219,6 +227,8 @@ def asked_again(first: Side, other: Side, name: str) -> Any:
     if key != name:
         own = {**dict(before.options.engine_options), key: dict(after.options.engine_options).get(key)}
         changed = {OWN: {one: value for one, value in own.items() if value is not None}}
+    elif name == NAMED:
+        changed = {one: getattr(after.options, one) for one in (NAMED, VERSION, OWN)}
     elif name != MODEL:
         changed = {name: getattr(after.options, name)}
     try:
