@@ -18,6 +18,7 @@ from memcalc.evidence.inference import CHECKS, observation
 from memcalc.evidence.logs.ledger import Ledger
 from memcalc.evidence.logs.plan import plan_of
 from memcalc.evidence.logs.reading import Told, read
+from memcalc.evidence.logs.rows import rows
 from memcalc.evidence.logs.wordings import SCOPES, wordings
 from memcalc.evidence.records import entry
 
@@ -328,7 +329,7 @@ def test_rows_of_the_record_are_refused_until_filled_in(tmp_path, capsys):
     path = tmp_path / "server.log"
     path.write_text(SERVED, encoding="utf-8")
     assert main(["check", str(path), "--record"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    made = json.loads(capsys.readouterr().out)
     names = [
         "weights_bytes_per_rank",
         "activation_peak_bytes",
@@ -336,8 +337,8 @@ def test_rows_of_the_record_are_refused_until_filled_in(tmp_path, capsys):
         "graph_bytes",
         "kv_bytes_per_rank",
     ]
-    assert [row["quantity"] for row in rows] == names
-    row = rows[0]
+    assert [row["quantity"] for row in made] == names
+    row = made[0]
     assert (row["printed"], row["value_bytes"], row["seqs"]) == ("15.27 GiB", 16396037652, 1024)
     with pytest.raises(TypeError, match=r"filled in where they say"):
         entry(observation, row | {"source": "https://example.org"}, CHECKS)
@@ -354,7 +355,14 @@ def test_answers_keep_to_the_schema(more, tmp_path, capsys):
     every = "\n".join(line for log in LOGS for line in log["log"])
     for text in (every, SERVED, LLAMA, "nothing\n"):
         path.write_text(text, encoding="utf-8")
-        assert main(["check", str(path), "--json", *more]) == 0
+        is_refused = bool(more) and text in (
+            every,
+            "nothing\n",
+        )  # no log of one engine is a row of the record
+        assert main(["check", str(path), "--json", *more]) == 2 * is_refused
+        if is_refused:
+            assert capsys.readouterr().err.startswith("memcalc: error: LOG: expected ")
+            continue
         answer = json.loads(capsys.readouterr().out)
         assert list(Draft202012Validator(schema("check")).iter_errors(answer)) == []
         assert ("record" in answer) is bool(more)
@@ -491,3 +499,30 @@ def test_cards_of_the_same_name_are_several():
         assert checked.served.plan.machine.count == count
         cache = next(one for one in checked.lines if one.told.quantity == "kv_pool")
         assert cache.difference == 0  # of all cards together
+
+
+def test_a_row_has_the_machine_and_the_model_that_were_stated():
+    log = SERVED.replace("Qwen/Qwen3-8B", "/models/mine")
+    for row in rows(memcalc.check(log, model="Qwen/Qwen3-8B"), on="1x h100-80g"):
+        assert (row["model"], row["on"], row["hardware"]) == ("Qwen/Qwen3-8B", "1x h100-80g", "?")
+        known = {name: "known" for name, value in row.items() if value == "?"}
+        assert entry(observation, row | known | {"source": "https://example.org"}, CHECKS).on == "1x h100-80g"
+
+
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        ("nothing\n", "no line of an engine was recognised"),
+        (OLLAMA, "given 'ollama'"),
+        (QWEN + "[TP5] Load weight begin. avail mem=137.29 GB\n", "it has lines of vllm and of sglang"),
+        (QWEN + QWEN.replace("size=2", "size=4"), "2 starts, which differ in tp"),
+        ("vLLM API server version 0.11.0\nAvailable KV cache memory: -0.87 GiB\n", "no such line"),
+    ],
+)
+def test_a_log_of_which_no_row_can_be_made_is_refused(log, why, tmp_path, capsys):
+    """By name, and never as a row of nothing."""
+    path = tmp_path / "server.log"
+    path.write_text(log, encoding="utf-8")
+    assert main(["check", str(path), "--record"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert why in line

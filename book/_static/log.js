@@ -15,15 +15,30 @@
   const tabled = (head, rows) => make("div", {className: "pst-scrollable-table-container"},
     make("table", {className: "table"}, make("thead", {}, row(head, "th")), make("tbody", {}, ...rows.map((one) => row(one, "td")))));
 
-  const show = ({engine, version, model, lines, ignored, not_compared: why}) => {
-    const of = [engine, version].filter(Boolean).join(" ");
-    const head = make("p", {textContent: `${of || "No line of an engine was recognised"}; ${model ? `model ${model}` : "the model cannot be told"}. ${lines.length === 1 ? "One figure" : `${lines.length} figures`}.`});
-    const rows = lines.map((one) => [one.quantity, one.scope ?? "", one.printed, whole(one.bytes ?? one.count), whole(one.ledger_bytes ?? one.ledger_count),
-      whole(one.difference), one.cause === why ? "" : one.cause ?? ""]);
-    const aside = make("details", {}, make("summary", {textContent: `${ignored.length} lines that are no memory of a device`}),
-      make("ul", {}, ...ignored.map((one) => make("li", {textContent: typeof one === "string" ? one : Object.values(one).join(": ")}))));
-    if (why) head.textContent += ` Not compared: ${why}.`;
-    part("result").replaceChildren(head, ...(rows.length ? [tabled(["quantity", "of", "printed", "bytes, or count", "memcalc", "difference", "likely cause"], rows)] : []),
+  const some = (count, one, many) => (count === 1 ? `One ${one}` : `${count ? whole(count) : "No"} ${many}`);
+  const worded = (plan) => Object.entries({...plan, ...plan.engine_options}).filter(([name]) => name !== "engine_options")
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");
+
+  // equal figures, of ranks that print the same, are one row that says how many
+  const rowsOf = (lines, why) => {
+    const rows = new Map();
+    for (const one of lines) {
+      const cells = [one.quantity, one.scope ?? "", one.printed, whole(one.bytes ?? one.count), whole(one.ledger_bytes), whole(one.difference),
+        one.cause === why ? "" : one.cause ?? ""];
+      const key = cells.join("\n");
+      rows.set(key, {cells, count: (rows.get(key)?.count ?? 0) + 1});
+    }
+    return [...rows.values()].map(({cells: [quantity, scope, printed, ...rest], count}) => [quantity, scope, count > 1 ? `${printed} × ${count}` : printed, ...rest]);
+  };
+
+  const show = ({engine, version, model, plan, lines, ignored, not_compared: why}) => {
+    const of = [engine, version].filter(Boolean).join(" ") || "No line of an engine was recognised";
+    const options = worded(plan);
+    const head = make("p", {textContent: `${of}; ${model ? `model ${model}` : "the model cannot be told"}${options ? ` (${options})` : ""}. ${
+      some(lines.length, "figure of memory", "figures of memory")}.${why ? ` Not compared: ${why}.` : ""}`});
+    const aside = make("details", {}, make("summary", {textContent: `${some(ignored.length, "line that is", "lines that are")} no memory of a device`}),
+      make("ul", {}, ...ignored.map(({text, why: reason}) => make("li", {textContent: `${text}: ${reason}`}))));
+    part("result").replaceChildren(head, ...(lines.length ? [tabled(["quantity", "of", "printed", "bytes, or count", "memcalc", "difference", "likely cause"], rowsOf(lines, why))] : []),
       ...(ignored.length ? [aside] : []));
     part("result").hidden = false;
   };
@@ -45,7 +60,9 @@
   });
   const read = async (file) => {
     if (!file) return;
-    form.elements.log.value = await file.text();
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    const encoding = {"255,254": "utf-16le", "254,255": "utf-16be"}[bytes.slice(0, 2).join()] ?? "utf-8"; // as PowerShell writes it
+    form.elements.log.value = new TextDecoder(encoding).decode(bytes);
     form.requestSubmit();
   };
   form.elements.file.addEventListener("change", ({target}) => { read(target.files[0]); target.value = ""; });

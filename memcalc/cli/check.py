@@ -36,7 +36,7 @@ def answer(given: argparse.Namespace) -> Answer:
     """Answer: 0, whatever the log says; what could not be told stands in the answer.
 
     Raises:
-        BadInputError: No log is named.
+        BadInputError: No log is named, or no row of the record can be made of it.
 
     """
     if given.log is NOTHING:
@@ -47,10 +47,11 @@ def answer(given: argparse.Namespace) -> Answer:
         return Answer(0, lambda: fields(checked), lambda: str(checked))
     from memcalc.evidence.logs.rows import rows
 
+    recorded = rows(checked, on=given.on)
     return Answer(
         0,
-        lambda: {**fields(checked), "record": rows(checked)},
-        lambda: json.dumps(rows(checked), indent=1, ensure_ascii=False),
+        lambda: {**fields(checked), "record": recorded},
+        lambda: json.dumps(recorded, indent=1, ensure_ascii=False),
     )
 
 

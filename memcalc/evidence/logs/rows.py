@@ -9,6 +9,8 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from memcalc.errors import BadInputError
+from memcalc.evidence.inference import QUANTITIES as WORDS
 from memcalc.evidence.logs.wordings import UNITS
 from memcalc.evidence.records import OPEN
 
@@ -29,6 +31,7 @@ RANK = {  # a rank's figure -> its name in the record
     "non_torch": "non_torch_bytes",
     "graphs": "graph_bytes",
 }
+REMEDY = "`memcalc check LOG` says what was read"
 QUANTITIES = {
     "vllm": {("rank", quantity): name for quantity, name in RANK.items()},
     "sglang": {("rank", "weights"): "weights_bytes_per_rank", ("rank", "kv_pool"): "kv_bytes_per_rank"},
@@ -44,7 +47,7 @@ OWN = {  # engine options that a row has a field for
 RANKS = ("tp", "pp", "ep", "dp", "attention_dp")
 
 
-def rows(checked: Checked) -> list[dict[str, Any]]:
+def rows(checked: Checked, *, on: str | None = None) -> list[dict[str, Any]]:
     r"""Return a row for each figure of a log that the record has a quantity for.
 
     Ranks that print the same figure are one row.
@@ -53,11 +56,18 @@ def rows(checked: Checked) -> list[dict[str, Any]]:
     ----------
     checked : Checked
         What was read.
+    on : str, optional
+        The machine, where it was stated.
 
     Returns
     -------
     list of dict
         Rows with the fields of `memcalc.evidence.Observation`; ``"?"`` is what the log does not tell.
+
+    Raises
+    ------
+    BadInputError
+        The log is of no engine of the record, or not of one run, or no figure is one that the record has.
 
     Examples
     --------
@@ -68,31 +78,39 @@ def rows(checked: Checked) -> list[dict[str, Any]]:
 
     """
     plan = checked.plan
+    if plan.beyond.startswith("it has"):
+        raise BadInputError("LOG", "the log of one run", plan.beyond.partition(":")[0], "cut it to one run")
     words = LIKE.get(plan.engine or "", plan.engine or "")
     names = QUANTITIES.get(words, {})
+    if not names:
+        given = plan.engine or "one in which no line of an engine was recognised"
+        raise BadInputError("LOG", f"a log of {', '.join(QUANTITIES)} or {' or '.join(LIKE)}", given, REMEDY)
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for one in checked.lines:
         told = one.told
         name = names.get((told.scope, told.quantity))
-        if name is not None and "snapshot" not in told.text:
+        if name is not None and "snapshot" not in told.text and told.amount > 0:
             found.setdefault(
-                (name, printed(told)), {**of_run(checked), **figure(told, name), **of_plan(plan)}
+                (name, printed(told)), {**of_run(checked, on), **figure(told, name), **of_plan(plan)}
             )
+    if not found:
+        wanted = " or ".join(dict.fromkeys(WORDS[name] for name in names.values()))
+        raise BadInputError("LOG", f"{wanted}, as {words} prints it", "no such line", REMEDY)
     return list(found.values())
 
 
-def of_run(checked: Checked) -> dict[str, Any]:
+def of_run(checked: Checked, on: str | None) -> dict[str, Any]:
     """Return what was run, and where; most of it a log does not tell."""
     plan = checked.plan
     totals = [one.told.amount for one in checked.lines if one.told.quantity == "total"]
     seen = {"visible_gib": round(totals[0] / 2**30, 2)} if totals and plan.engine == "vllm" else {}
     return {
         "id": OPEN,
-        "model": plan.model or OPEN,
+        "model": checked.model or OPEN,
         "engine": plan.engine,
         "version": plan.version or OPEN,
         "hardware": OPEN,
-        "on": OPEN,
+        "on": on or OPEN,
         **seen,
     }
 
