@@ -530,3 +530,45 @@ def test_a_log_without_a_model_says_so_and_takes_one(page):
     page.click("#log button.run")
     page.locator("#log .result", has_text="16,391,974,912").wait_for()
     page.fill("#log [name=model]", "")
+
+
+RANKS = """\
+INFO [core.py:75] Initializing a V1 LLM engine (v0.11.0) with config: model='Qwen/Qwen3-8B', \
+max_seq_len=8192, tensor_parallel_size=2
+(Worker_TP0 pid=1) INFO [gpu_model_runner.py:1] Model loading took 7.6421 GiB and 4.1 seconds
+(Worker_TP1 pid=2) INFO [gpu_model_runner.py:1] Model loading took 7.6421 GiB and 4.1 seconds
+(Worker_TP0 pid=1) INFO [gpu_worker.py:1] Available KV cache memory: 9.61 GiB
+<img src=x onerror="document.title = 'markup'"> 5 GiB
+"""
+WIDE = """(text) => {
+    const bytes = new Uint8Array(2 * text.length + 2);
+    bytes.set([255, 254]);
+    [...text].forEach((letter, index) => bytes.set([letter.charCodeAt(0)], 2 + 2 * index));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], "server.log"));
+    document.querySelector("#log").dispatchEvent(
+        new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
+}"""
+
+
+def test_a_log_that_is_dropped_shows_its_plan_and_what_cannot_be_told(page):
+    """As PowerShell writes it; ranks that print the same are one row; what is pasted is text."""
+    for name in ("model", "on"):
+        page.fill(f"#log [name={name}]", "")
+    page.evaluate(WIDE, RANKS)
+    result = page.locator("#log .result", has_text="tp 2, context 8192")
+    result.wait_for()
+    assert "3 figures of memory" in result.inner_text()
+    rows = [row.inner_text().split("\t") for row in result.locator("tbody tr").all()]
+    assert [row[:3] for row in rows] == [
+        ["weights", "rank", "7.6421 GiB × 2"],
+        ["kv_pool", "rank", "9.61 GiB"],
+    ]
+    assert "add --on MACHINE" in rows[1][-1]
+    assert page.title() != "markup"
+    assert result.locator("img").count() == 0
+    page.fill("#log [name=log]", "nothing")
+    page.click("#log button.run")
+    said = page.locator("#log .result", has_text="No line of an engine was recognised")
+    said.wait_for()
+    assert "memcalc reads logs of vLLM, SGLang" in said.inner_text()

@@ -28,6 +28,7 @@ MESSAGE = (
     "MESSAGE",
     "textPayload",
 )  # of Docker, of collectors of logs, of journald, of Google
+REQUEST = 2_000  # characters that a line about requests has at most: a longer one may hold a log in a line
 # what servers print of each request, which is most of a log and says nothing of a plan's memory
 TRAFFIC = (
     " tokens/s",
@@ -123,7 +124,7 @@ def plain(log: str) -> str:
     'one\nmsg="two"'
     """
     lines = log.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    told = (line for line in lines if not any(mark in line for mark in TRAFFIC))
+    told = (line for line in lines if len(line) > REQUEST or not any(mark in line for mark in TRAFFIC))
     return "\n".join(bare(out_of_json(bare(line)) if "{" in line else line) for line in told)
 
 
