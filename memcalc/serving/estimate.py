@@ -183,6 +183,13 @@ class ServingEstimate(Shown):
         RefusalError
             There is no such plan.
 
+        Examples
+        --------
+        >>> from memcalc.serving import serve
+        >>> served = serve("Qwen/Qwen3-32B", context=8192)
+        >>> served.changed(served.plan.source, {"batch": 2}).cache_bytes == 2 * served.cache_bytes
+        True
+
         """
         return estimate(source, replace(self.plan.options, **options))
 

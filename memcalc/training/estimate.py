@@ -259,6 +259,13 @@ class TrainingEstimate(Shown):
         RefusalError
             There is no such plan.
 
+        Examples
+        --------
+        >>> from memcalc.training import train
+        >>> step = train("Qwen/Qwen3-0.6B", seq=4096)
+        >>> step.changed(step.plan.source, {"optimizer": "sgd"}).at("step").get("optimizer", 0)
+        0
+
         """
         return estimate(source, replace(self.plan.options, **options))
 
