@@ -1,8 +1,8 @@
 """The oracles import their own modules: this folder is no package.
 
-A test that is marked `sampled` asks one model in seven, or fewer where it says so, always the same ones, and of
-drawn configs every kind; with --full it asks all. What the oracles said of all of them is recorded, and
-`make test` holds memcalc to that.
+A test that is marked `sampled` asks one model in seven, or fewer where it says so, always the same ones,
+and of drawn configs every kind; with --full it asks all. What the oracles said of all of them is recorded,
+and `make test` holds memcalc to that.
 """
 
 from __future__ import annotations
