@@ -126,6 +126,18 @@ def test_windows_encodings_are_read(encoding):
     ]
 
 
+def test_a_whole_log_in_one_line_of_json_is_read():
+    """However long it is; and a line of data, which is as long, is passed over by name."""
+    log = "".join(f"line {index}\n" for index in range(9_000)) + "Available KV cache memory: 5.0 GiB\n"
+    (one,) = read(json.dumps({"log": log})).told
+    assert one.amount == 5 * 2**30
+    reading = read("x" * 50_000 + " Available KV cache memory: 5.0 GiB\n")
+    assert reading.told == ()
+    assert [(one.text[:4], one.why) for one in reading.ignored] == [
+        ("xxxx", "longer than 20,000 characters: data")
+    ]
+
+
 def test_ranks_between_each_other_s_lines():
     """Of what is read line by line: each rank's lines keep their order, and nothing is lost."""
     told = {title: lines for title, lines in FRAGMENTS if title.startswith("sglang 0")}

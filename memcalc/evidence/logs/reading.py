@@ -43,6 +43,7 @@ LONGEST = 20_000  # characters: what is longer is data, no line for people
 BAR = re.compile(
     r"(?<=it/s\]|s/it\]|.B/s\])[ \t]*(?=[^\s\]])"
 )  # between a progress bar and a line written behind it
+SHOWN = 80  # characters of such a line
 LARGEST = 2**50  # bytes: more is a number below zero as PyTorch prints it on Windows, and no memory
 BREAKDOWN = re.compile(r"\|\s+- [^|]+\|")
 UNKNOWN = "no line that is known of a device's memory"
@@ -109,6 +110,9 @@ def read(log: str) -> Reading:
     smi = Smi()
     parts = ((part, rows) for line, rows in candidates(text) for part in BAR.split(line))
     for line, rows in parts:
+        if len(line) > LONGEST:
+            ignored.append(Ignored(f"{line[:SHOWN]}...", f"longer than {LONGEST:,} characters: data"))
+            continue
         why = next((row.wording.why for row in rows if row.wording.why and row.pattern.search(line)), "")
         found = [] if why else [*of_smi(smi, line), *figures(line, rows, told)]
         told += found
@@ -135,7 +139,7 @@ def bare(line: str) -> str:
 
 def out_of_json(line: str) -> str:
     """Return what a program printed, of the JSON in which a line of it is kept, or the line if it is none."""
-    if not line.rstrip().endswith("}") or len(line) > LONGEST:
+    if not line.rstrip().endswith("}"):
         return line
     try:
         fields = json.loads(line[line.index("{") :])
@@ -172,8 +176,7 @@ def candidates(text: str) -> Iterator[tuple[str, list[Row]]]:
     for start in sorted(starts):
         end = text.find("\n", start)
         line = text[start : len(text) if end < 0 else end]
-        if len(line) <= LONGEST:
-            yield line, starts[start]
+        yield line, starts[start]
 
 
 def figures(line: str, rows: list[Row], before: list[Told]) -> Iterator[Told]:
