@@ -177,6 +177,27 @@ def test_kinds_of_layers_have_words_of_their_own():
     assert cache.value(batch=3, context=1000, **lifted.numbers) == 2 * 3 * 2 * 16 * 2 * (1000 + 128)
 
 
+def test_depth_is_all_layers_or_none(model, lifted):
+    """Its meaning is "layers of the model": what is left of several kinds of layers has a word of its own."""
+    counts = [layer.times for layer in lifted.model.layers]
+    assert lifted.numbers.get("depth", model.depth) == model.depth
+    assert sum(lifted.numbers[count.name] for count in counts) == model.depth
+
+
+def test_layers_that_no_part_sets_apart_are_the_others():
+    """Jamba's kind: two parts, each shared with another kind of layer."""
+    one, two = (GQA(64, 4, 2, 16, window=None), GQA(64, 4, 4, 16, window=None))
+    dense, wide = MLP(64, 256), MLP(64, 512)
+    pairs = ((one, dense), (one, wide), (two, dense), (one, dense))
+    layers = tuple(Layer((("self_attn", attention), ("mlp", mlp))) for attention, mlp in pairs)
+    lifted = lift(Model("mixed", "mixed", layers))
+    assert [layer.times.name for layer in lifted.model.layers] == [
+        "other_depth",
+        "dense_depth",
+        "attention_depth",
+    ]
+
+
 def test_a_second_number_of_the_same_name_gets_a_prime():
     layers = tuple(Layer((("mlp", MLP(64, width)),)) for width in (256, 256, 512))
     lifted = lift(Model("uneven", "uneven", layers))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import generate
 import lighten
+import paint
 import pyodide
 import security
 import weigh
@@ -97,6 +98,7 @@ def build() -> int:
     whole = UNFINISHED / "_build" / "html"
     shutil.copytree(GENERATED / "served", whole / "_static", dirs_exist_ok=True)
     lighten.lighten(whole)
+    paint.hasten(whole)
     security.protect(whole)
     STAMP.unlink(missing_ok=True)
     shutil.rmtree(HOME.parent, ignore_errors=True)

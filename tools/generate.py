@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import about
 import calculator
+import chapter_plans
 import cited
 import house
 import licenses
@@ -29,6 +30,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
     **{f"static/schema/{name}.json": partial(reference.schema_text, name) for name in COMMANDS},
     **{f"cited_{kind}.md": partial(cited.listed, kind) for kind in ("papers", "threads", "others")},
     "changes.md": about.changes,
+    "chapter_plans.json": chapter_plans.lines,
     "citation.md": about.citation,
     "notices.md": about.notices,
     "static/plan-options.js": plan_options.script,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lighten
 import nbformat
+import paint
 import security
 import yaml
 
@@ -29,6 +30,7 @@ from memcalc.errors import BadInputError, check_whole_number
 from memcalc.files.machines import devices
 from memcalc.options import whole_number
 from memcalc.serving.engines import ENGINES, engine
+from memcalc.serving.search import limited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,11 +222,12 @@ def home(name: str, asked: Asked) -> str:
     answering = that_answers(asked)
     answer, model = plan(answering), memcalc.model(asked.config)
     verdict = (answer.verdict or "").replace("_", " ")
+    longest = limited(answer.max_context)
     rows = {
         "kind": f"`{model.model_type}`, {model.depth} layers, {model.parameters:,} parameters",
         "asked": f"{asked.batch:,} x {asked.context:,} tokens on {asked.machine}",
         "answer": f"with {answering.engine}: **{verdict}**, {answer.device.total_bytes} a device",
-        "largest context": f"{answer.max_context:,} tokens",
+        "largest context": "any" if longest is None else f"{longest:,} tokens",
     }
     table = "\n".join(f"| {label} | {text} |" for label, text in rows.items())
     return f"""# {name}
@@ -283,6 +286,7 @@ def built(folder: Path) -> Path:
         raise PageError("; ".join(said) or done.stderr.strip())
     site = folder / "_build" / "html"
     lighten.lighten(site)
+    paint.hasten(site)
     security.protect(site)
     return site
 

@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, get_args
-from urllib.parse import quote
+
+import chapter_plans
 
 from memcalc.data.units import hundredths
 from memcalc.errors import MemcalcError
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from memcalc.serving import ServingEstimate
 
 CONTEXT, GIB = 8192, 2**30
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Deployment(NamedTuple):
@@ -78,7 +78,7 @@ def deployments() -> str:
     """Return the table of deployments as Markdown."""
     rows = [
         {
-            "model": f'<a href="{plan_link(command_of(one))}">{escape(short(one.model))}</a>',
+            "model": f'<a href="{chapter_plans.address(command_of(one))}">{escape(short(one.model))}</a>',
             "format": served.plan.weights,
             "engine": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
             "machine": one.on,
@@ -93,83 +93,22 @@ def deployments() -> str:
     return f"{table(rows)!r}\n"
 
 
-class Example(NamedTuple):
-    """A plan of a chapter: the notebook that derives its number, and the words behind `memcalc`."""
-
-    chapter: str
-    words: str
-
-
-LLAMA = "meta-llama/Meta-Llama-3.1-8B"
-NAIVE = "--regime fp32 --attention eager --hold-logits --keep-gradients"
-LEAN = "--regime pure-bf16 --recompute full --optimizer-step fused"
-WISH = "Qwen/Qwen3-32B --context 32768 --batch 16 --engine vllm --engine-version 0.11 --utilization 0.9"
-# those of the Home page stand in DEPLOYMENTS
-EXAMPLES = (
-    Example("on_a_napkin", "serve Qwen/Qwen3-32B --context 32768 --on '1x rtx-pro-6000-blackwell'"),
-    Example("it_does_not_fit", f"serve {WISH} --on '1x rtx-pro-6000-blackwell'"),
-    Example("it_does_not_fit", f"serve {WISH} --on '1x rtx-pro-6000-blackwell' --kv fp8"),
-    Example(
-        "what_leaves_little_behind",
-        "serve Qwen/Qwen3.5-27B --context 131072 --engine vllm --engine-version 0.27 --tp 2 --kv fp8"
-        " --weights fp8 --on '2x rtx-3090' --engine-option kv_cache_memory=4.99GiB"
-        " --engine-option prefix_caching=true",
-    ),
-    Example(
-        "what_leaves_little_behind",
-        "serve Qwen/Qwen3.5-27B --context 131072 --engine llama.cpp --engine-version 0.5.0 --weights Q4_K_M"
-        " --engine-option rs_seq=2",
-    ),
-    Example("what_does_one_step_hold", f"train {LLAMA} --seq 4096"),
-    Example("what_does_backward_need", f"train {LLAMA} --seq 4096 --regime pure-bf16 --optimizer sgd"),
-    Example(
-        "how_many_devices_share_it", f"train {LLAMA} --seq 4096 --optimizer-step fused --world 8 --shard fsdp"
-    ),
-    Example("lora_and_qlora", f"train {LLAMA} --seq 4096 --regime pure-bf16"),
-    Example("lora_and_qlora", f"train {LLAMA} --seq 4096 --regime pure-bf16 --lora-rank 16"),
-    Example(
-        "lora_and_qlora",
-        f"train {LLAMA} --seq 4096 --regime pure-bf16 --lora-rank 16 --recompute full --quantize-base nf4-dq",
-    ),
-    Example("the_five_levels", f"train {LLAMA} --seq 4096 {NAIVE}"),
-    Example("the_five_levels", f"train {LLAMA} --seq 4096 {LEAN}"),
-    Example("the_five_levels", f"train {LLAMA} --seq 4096 {LEAN} --world 8 --shard fsdp"),
-    Example("rules_of_thumb", f"train {LLAMA} --seq 4096 --regime pure-bf16 --optimizer-step fused"),
-    Example(
-        "rules_of_thumb",
-        f"train {LLAMA} --seq 4096 --implementation megatron --dropout 0 --optimizer-step fused",
-    ),
-)
-
-
 def command_of(one: Deployment) -> str:
     """Return the words behind `memcalc` that ask for a deployment."""
     weights = f" --weights {one.weights}" if one.weights else ""
     return f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}{weights}"
 
 
-def plan_link(words: str) -> str:
-    """Return the address of a plan: the calculator of the same page opens it."""
-    return f"#{quote(f'memcalc {words}', safe='')}"
-
-
 def examples() -> str:
-    """Return the plans of the chapters as links that the calculator's page answers."""
-    plans = [*(Example("", command_of(one)) for one in DEPLOYMENTS), *EXAMPLES]
+    """Return the plans of the Home page and of the chapters as links that the calculator's page answers."""
     rows = "".join(
-        f'<li><a href="{plan_link(one.words)}"><code>{escape(one.words)}</code></a>, {chapter_of(one)}</li>\n'
-        for one in plans
+        f"<li>{chapter_plans.link(command_of(one), command_of(one))}</li>\n" for one in DEPLOYMENTS
     )
-    return f'```{{raw}} html\n<ul class="examples">\n{rows}</ul>\n```\n'
-
-
-def chapter_of(one: Example) -> str:
-    """Return a link to the chapter of an example, by its title."""
-    if not one.chapter:
-        return '<a href="index.html">Home</a>'
-    cells = json.loads((ROOT / "notebooks" / f"{one.chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
-    title = "".join(cells[0]["source"]).partition("\n")[0].removeprefix("# ")
-    return f'<a href="../notebooks/{one.chapter}.html">{escape(title)}</a>'
+    home = (
+        f"<details open><summary>Home: {len(DEPLOYMENTS)}</summary>\n"
+        f'<p><a href="index.html">Home</a></p>\n<ul>{rows}</ul></details>\n'
+    )
+    return f'```{{raw}} html\n<div class="examples d-print-none">\n{home}{chapter_plans.index()}</div>\n```\n'
 
 
 def picture() -> str:

@@ -30,7 +30,7 @@ def lift(model: Model) -> Lifted:
     """Replace each number of a model's parts by the symbol of its field, and remember the numbers.
 
     Equal layers become one layer, counted by a symbol: ``depth`` where all layers are equal, otherwise the
-    word of the part that tells them apart. Two numbers of one name in one model get a prime.
+    word of the part that tells them apart, or ``other_depth`` where no single part does. Two numbers of one name in one model get a prime.
 
     >>> import memcalc
     >>> from memcalc.formula import derive
@@ -69,8 +69,8 @@ def counted(layer: Layer, groups: Sequence[Layer]) -> str:
     """Return the word for how many layers are like this one: that of the part that sets them apart."""
     others = [part for group in groups if group is not layer for _, part in group.parts]
     own = [part for _, part in layer.parts if part not in others]
-    if len(groups) == 1 or not own:
+    if len(groups) == 1:
         return "depth"
-    if getattr(own[0], "window", None) is not None:
+    if own and getattr(own[0], "window", None) is not None:
         return "window_depth"
-    return next((part.counted for part in own if part.counted != "depth"), "depth")
+    return next((part.counted for part in own if part.counted != "depth"), "other_depth")

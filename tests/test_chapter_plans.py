@@ -1,0 +1,92 @@
+"""The link of each plan of a chapter, asked at the command line, gives the figure that the chapter prints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import chdir
+from functools import reduce
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+from memcalc.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def tools(root):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "tools")
+        import chapter_plans
+        import pages
+    return SimpleNamespace(chapter_plans=chapter_plans, pages=pages)
+
+
+def answer(command, capsys):
+    assert main([*shlex.split(command), "--json"]) == 0, command
+    return json.loads(capsys.readouterr().out)
+
+
+def at(value, path):
+    return reduce(lambda inside, name: inside[int(name) if isinstance(inside, list) else name], path, value)
+
+
+def outputs(root, chapter, place):
+    """All that a chapter has printed from a cell on: no helper of the tool that made the links is asked."""
+    cells = nbformat.read(root / "notebooks" / f"{chapter}.ipynb", as_version=4).cells[place:]
+    found = [output for cell in cells for output in cell.get("outputs", [])]
+    return "\n".join(
+        str(text) for one in found for text in (one.get("text"), *one.get("data", {}).values()) if text
+    )
+
+
+@pytest.mark.slow
+def test_each_link_gives_the_figure_that_its_chapter_prints(tools, root, capsys):
+    chapters = tools.chapter_plans.plans()
+    assert len(chapters) >= 15
+    with chdir(root / "notebooks"):
+        for chapter, cells in chapters.items():
+            for place, plans in cells.items():
+                said = outputs(root, chapter, place)
+                for plan in plans:
+                    number = at(answer(plan.command, capsys), plan.path)
+                    forms = {f"{number:,}"} | {f"{number / unit:,.2f}" for unit in (2**20, 2**30, 10**9)}
+                    assert plan.printed in forms, (chapter, plan, number)
+                    assert plan.printed in said, (chapter, plan)
+
+
+def test_serving_and_training_chapters_have_links(tools, root):
+    """All but those in which nothing is asked of a machine or a step."""
+    chapters = [path.stem for path in tools.chapter_plans.chapters()]
+    without = {name for name in chapters if name not in tools.chapter_plans.plans()}
+    assert without == {"transformer_in_shapes", "forty_lines"}
+
+
+def test_rows_of_the_home_page_are_what_their_links_give(tools, capsys):
+    rows = tools.pages.deployments().splitlines()[2:]
+    assert len(rows) == len(tools.pages.DEPLOYMENTS)
+    for row, one in zip(rows, tools.pages.DEPLOYMENTS, strict=True):
+        found = answer(tools.pages.command_of(one), capsys)
+        device = found["pools"][0]
+        shown = [cell.strip() for cell in row.strip("|").split("|")]
+        total, usable = (f"{device[name] / 2**30:.2f}" for name in ("total_bytes", "usable_bytes"))
+        assert f"{total} of {usable}" in shown, one
+        assert ("**yes**" if found["fits"] else "no") in shown, one
+        host = [pool["total_bytes"] for pool in found["pools"] if pool["name"] == "host"]
+        assert all(f"{size / 2**30:,.2f}" in shown for size in host), one
+        longest = found["max_context"]
+        assert (f"{longest:,}" if longest else "–") in shown, one
+
+
+def test_a_line_says_once_what_its_plans_have_in_common(tools):
+    plans = [
+        tools.chapter_plans.Plan(f"serve Qwen/Qwen3-32B --context {tokens} --on '2x <b>'", ("x",), "1.00")
+        for tokens in (8192, 16384)
+    ]
+    line = tools.chapter_plans.line(plans)
+    assert line.count("<code>serve Qwen/Qwen3-32B --on &#x27;2x &lt;b&gt;&#x27;</code>") == 1
+    assert "<code>--context 16384</code></a>" in line
+    words = "serve%20Qwen%2FQwen3-32B%20--context%208192%20--on%20%272x%20%3Cb%3E%27"
+    assert f'href="../book/calculator.html#memcalc%20{words}"' in line
+    assert "<details" in tools.chapter_plans.line(plans * 4)
