@@ -12,6 +12,8 @@ import io
 import json
 import re
 import shlex
+import zlib
+from base64 import urlsafe_b64encode
 from collections import Counter
 from functools import cache
 from html import escape
@@ -36,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Start", "Serving", "Training", "Practice")  # of the book
 LEFT_OUT = ("your_model_your_machine", "questions")  # a page for any model, and answers that readers look for
 PAGE, NAMED = "../book/calculator.html", "In the calculator 算一算"
+OWN = "config.json"  # what the calculator calls a config that is not of the catalogue
 AT_ONCE = 6  # plans that a line shows without being unfolded
 CHECKS = "hide-cell"  # the tag of cells that hold what a chapter says
 DECLARED: dict[str, Any] = {"serve": ServingOptions, "train": TrainingOptions}
@@ -190,8 +193,17 @@ def plans() -> dict[str, dict[int, list[Plan]]]:
 
 
 def address(command: str, page: str = "") -> str:
-    """Return the address of a plan: the calculator of that page, or of the same one, opens it."""
-    return f"{page}#{quote(f'memcalc {command}', safe='')}"
+    """Return the address of a plan: the calculator of that page, or of the same one, opens it.
+
+    A config that lies beside the notebooks goes with it, as the calculator packs one of a reader's own.
+    """
+    name, source, *rest = shlex.split(command)
+    own = ROOT / "notebooks" / source
+    if not own.is_file():
+        return f"{page}#{quote(f'memcalc {command}', safe='')}"
+    words = quote(shlex.join(["memcalc", name, OWN, *rest]), safe="")
+    packed = zlib.compress(own.read_bytes(), wbits=-zlib.MAX_WBITS)
+    return f"{page}#{words}&config={urlsafe_b64encode(packed).decode().rstrip('=')}"
 
 
 def link(command: str, words: str, page: str = "") -> str:
@@ -258,8 +270,3 @@ def index() -> str:
             f"<p>{heading}</p>\n<ul>{links}</ul></details>\n"
         )
     return "".join(rows)
-
-
-def files() -> dict[str, str]:
-    """Return the configs that plans of the chapters are about, which lie beside the notebooks."""
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("notebooks/*.json"))}

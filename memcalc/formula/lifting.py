@@ -30,7 +30,8 @@ def lift(model: Model) -> Lifted:
     """Replace each number of a model's parts by the symbol of its field, and remember the numbers.
 
     Equal layers become one layer, counted by a symbol: ``depth`` where all layers are equal, otherwise the
-    word of the part that tells them apart, or ``other_depth`` where no single part does. Two numbers of one name in one model get a prime.
+    word of the part that tells them apart, or ``other_depth`` where no single part does. Two numbers of one
+    name in one model get a prime.
 
     >>> import memcalc
     >>> from memcalc.formula import derive
