@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import html
 import io
+import re
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urldefrag
 
@@ -31,7 +33,24 @@ FILE = SITE / "where_the_memory_goes.pdf"
 LINKED_FROM, PLACE = SITE / "book" / "citation.html", "<!-- the whole book as PDF -->"
 LINK = '<p class="whole-book"><a href="../{}">The whole book as one PDF 全书 PDF</a> ({:.1f} MB)</p>'
 EDGES = {"top": "14mm", "bottom": "14mm", "left": "12mm", "right": "12mm"}
-SHEET = {"format": "A4", "margin": EDGES, "scale": 0.75}
+SHEET = {"format": "A4", "margin": EDGES, "scale": 0.75, "print_background": True}
+# The theme hides a page's title in print, because its list of sections has it. What fits on a sheet is not
+# cut, and a heading stays with what follows.
+PAPER = """
+.bd-article h1 { display: block !important; }
+.bd-article :is(h1, h2, h3, h4) { break-after: avoid; }
+.bd-article :is(.cell_input, pre, tr, figure, svg, img, .admonition, blockquote) { break-inside: avoid; }
+"""
+CHINESE = """() => {
+    const drawn = [...'中文'].map(letter => {
+        const canvas = Object.assign(document.createElement('canvas'), {width: 40, height: 40});
+        const pen = canvas.getContext('2d');
+        pen.font = '32px sans-serif';
+        pen.fillText(letter, 2, 34);
+        return canvas.toDataURL();
+    });
+    return drawn[0] !== drawn[1];  // what no font has is the same box
+}"""
 # Paper unfolds nothing: what a click would show is shown. The theme's list of sections for print is dropped:
 # there is one of the whole book. Formulas are waited for.
 UNFOLD = """async () => {
@@ -72,6 +91,7 @@ def printed(page: Page, part: str, name: str) -> Chapter:
     """Print a page."""
     file = SITE / f"{name}.html"
     page.goto(file.as_uri())
+    page.add_style_tag(content=PAPER)
     page.evaluate(UNFOLD)
     title = page.locator("article h1").first.evaluate("heading => heading.firstChild.textContent.trim()")
     sheets = page.pdf(**SHEET, outline=True, tagged=True)
@@ -147,19 +167,31 @@ def sections(sheets: PdfReader) -> Iterator[tuple[str, int]]:
 
 
 def check(chapters: list[Chapter]) -> None:
-    """Look at the file again: every chapter is in it with its bookmark, and no address of this machine.
+    """Look at the file again: chapters have their titles and bookmarks, and no address is of this machine.
 
     Raises:
         ValueError: something is missing, or a link leads to a file of this machine.
 
     """
+    firsts = {one.title: latin(one.sheets.pages[0].extract_text()) for one in chapters}
+    bare = [title for title, text in firsts.items() if latin(title) not in text]
     written = PdfReader(FILE)
     titles = {str(one.title) for one in flat(written.outline)}
     missing = [chapter.title for chapter in chapters if chapter.title not in titles]
     notes = (note.get_object() for sheet in written.pages for note in sheet.get("/Annots", ()))
     leaks = {address for note in notes if "file:" in (address := str(note.get("/A", {}).get("/URI", "")))}
-    if missing or leaks:
-        raise ValueError(f"{FILE.name}: without a bookmark: {missing}; of this machine: {leaks}")
+    if bare or missing or leaks:
+        faults = f"without a title: {bare}; without a bookmark: {missing}; of this machine: {leaks}"
+        raise ValueError(f"{FILE.name}: {faults}")
+
+
+def latin(text: str) -> str:
+    """Return the Latin letters and digits of a text, ligatures taken apart; others may have no font here.
+
+    >>> latin("The ﬁve levels 省显存的五个层级")
+    'Thefivelevels'
+    """
+    return re.sub("[^A-Za-z0-9]", "", unicodedata.normalize("NFKC", text))
 
 
 def flat(outline: list[Any]) -> Iterator[Any]:
@@ -189,6 +221,8 @@ def main() -> int:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = chromium.new_context(offline=True).new_page()
+        if not page.evaluate(CHINESE):
+            print("   no font here has Chinese letters: they will be boxes", file=sys.stderr)
         chapters = [printed(page, part, name) for part, name in pages()]
         guess = len(contents(page, title, chapters, 1).pages)
         front = contents(page, title, chapters, guess + 1)
