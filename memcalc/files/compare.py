@@ -10,7 +10,7 @@ from memcalc.errors import MemcalcError, escaped
 from memcalc.files.json_file import WithoutCollection
 from memcalc.files.quantizers import Array, arrays_of
 from memcalc.files.storage import mtp_as_stored
-from memcalc.files.tensor_names import family_name, listed, name_in_header, stored_shape
+from memcalc.files.tensor_names import family_name, listed, name_in_header, spelling, stored_shape
 from memcalc.ledger.formats import Format, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def expected_arrays(model: Model, scheme: Scheme | None, rest: Format, header: H
         if form.is_plain:
             stated = one.tensor.kind != "buffer" or one.tensor.format is not None
             dtypes = (DTYPES[form.id],) if stated else BUFFER
-            expected.arrays[name] = Array(stored_shape(model, name, one.shape), dtypes)
+            expected.arrays[name] = Array(stored_shape(spelling(model), name, one.shape), dtypes)
             continue
         is_expert, module = one.tensor.active_experts is not None, name.removesuffix(".weight")
         is_named = module != name or len(one.shape) > 2  # arrays take the place of a word that is known

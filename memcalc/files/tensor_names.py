@@ -895,16 +895,17 @@ def header(model: Model) -> dict[str, tuple[int, ...]]:
     >>> header(read(small))["model.layers.0.self_attn.qkv_proj.weight"]
     (24, 8)
     """
+    own = spelling(model)
     return {
-        name: stored_shape(model, name, one.shape) for name, one in listed(model).items() if one.part != "mtp"
+        name: stored_shape(own, name, one.shape) for name, one in listed(model).items() if one.part != "mtp"
     }
 
 
-def stored_shape(model: Model, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+def stored_shape(own: Spelling, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of an unquantised tensor as the family stores it: of some, inputs come first."""
-    if name.endswith(spelling(model).rows):
+    if own.rows and name.endswith(own.rows):
         return (1, *shape)
-    return turned(shape) if name.endswith(spelling(model).turned) else shape
+    return turned(shape) if own.turned and name.endswith(own.turned) else shape
 
 
 def spelling(model: Model) -> Spelling:
@@ -948,10 +949,12 @@ def listed(model: Model) -> dict[str, Listed]:
             rows = int(name.endswith(own.turned))
             shape = tuple(size * (tensor.experts if at == rows else 1) for at, size in enumerate(shape[1:]))
         experts = range(tensor.experts) if "{expert}" in name else (0,)
+        alone = Listed(shape, part, tensor)
         for expert in experts:
             one = name.replace("{expert}", str(expert))
-            whole = joined(found[one].shape, shape, int(together)) if one in found else shape
-            found[one] = Listed(whole, part, tensor)
+            known = found.get(one)
+            whole = None if known is None else joined(known.shape, shape, int(together))
+            found[one] = alone if whole is None else Listed(whole, part, tensor)
     return found
 
 
