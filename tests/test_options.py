@@ -183,3 +183,25 @@ def test_another_tools_name_is_answered_with_a_keyword():
             memcalc.serve("Qwen/Qwen3-8B", context=1, **asked)
     with pytest.raises(TypeError, match=r"did you mean recompute='none'\?"):
         memcalc.train("Qwen/Qwen3-8B", seq=1, gradient_checkpointing=False)
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
+def test_stating_what_a_checkpoint_has_changes_nothing_where_it_is_kept(engine):
+    """GPT-J is stored in fp32: transformers keeps it, vLLM and SGLang load it in 16 bits."""
+    default = memcalc.serve("EleutherAI/gpt-j-6B", context=2048, engine=engine)
+    same = "fp32" if engine == "transformers" else "bf16"
+    stated = memcalc.serve("EleutherAI/gpt-j-6B", context=2048, engine=engine, weights=same)
+    assert default.device.components == stated.device.components
+    assert (default.plan.activation.id, default.plan.kv[0].id) == (same, same)
+    assert default.device.components["weights"] >= (4 if same == "fp32" else 2) * default.model.parameters
+
+
+def test_32_bits_that_are_asked_for_are_those_of_activations_and_cache_too():
+    """As transformers' dtype=torch.float32 and vLLM's --dtype float32 are those of the whole model."""
+    for engine in ("transformers", "vllm"):
+        usual, wide = (
+            memcalc.serve("Qwen/Qwen3-0.6B", context=2048, engine=engine, weights=form)
+            for form in (None, "fp32")
+        )
+        assert wide.plan.activation.id == wide.plan.kv[0].id == "fp32"
+        assert wide.cache_bytes == 2 * usual.cache_bytes

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Source"]
 
 READ: dict[str, Model] = {}  # models of the catalogue that were read, by the text of their record
-STORED: dict[tuple[str, str | None, bool], StoredModel] = {}  # the same with a format, by what was asked
+STORED: dict[
+    tuple[str, str | None, bool, bool], StoredModel
+] = {}  # the same with a format, by what was asked
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 # words between the hyphens of a model's name that say its weights are quantised
 QUANTISED = {
@@ -298,7 +300,9 @@ class Source:
 
         return is_preset(weights)
 
-    def stored(self, weights: str | None = None, *, as_gguf: bool = False) -> StoredModel:
+    def stored(
+        self, weights: str | None = None, *, as_gguf: bool = False, narrow: bool = False
+    ) -> StoredModel:
         """Return the model with the format of each tensor.
 
         Parameters
@@ -308,6 +312,8 @@ class Source:
         as_gguf : bool, optional
             Whether it has to be GGUF, because an engine reads nothing else: without a preset, what
             llama.cpp's converter makes of the checkpoint. Default False.
+        narrow : bool, optional
+            Whether what is stored in 32 bits is loaded in 16, as vLLM and SGLang do. Default False.
 
         Returns
         -------
@@ -328,10 +334,10 @@ class Source:
         'mxfp4'
 
         """
-        asked = self.recorded, weights, as_gguf
+        asked = self.recorded, weights, as_gguf, narrow
         if self.listed and asked in STORED:
             return STORED[asked]
-        found = self.stored_anew(weights, as_gguf=as_gguf)
+        found = self.stored_anew(weights, as_gguf=as_gguf, narrow=narrow)
         if self.listed:
             STORED[asked] = found
         return found
@@ -341,11 +347,11 @@ class Source:
         """Whether it is a model of the catalogue whose fields nobody changed."""
         return bool(self.recorded) and json.loads(self.recorded)["config"] == self.fields
 
-    def stored_anew(self, weights: str | None, *, as_gguf: bool) -> StoredModel:
+    def stored_anew(self, weights: str | None, *, as_gguf: bool, narrow: bool) -> StoredModel:
         """Return the model with the format of each tensor, whether or not it was asked for before."""
         from memcalc.files import storage
 
-        model, dtype = self.model, self.dtype
+        model, dtype = self.model, "bf16" if narrow and self.dtype == "fp32" else self.dtype
         if not (as_gguf or self.uses_gguf(weights)):
             own = self.scheme if weights is None or self.states(weights) else None
             if weights is None and own is None:

@@ -190,6 +190,24 @@ def mtp_as_stored(layers: tuple[Layer, ...], rest: Format) -> tuple[Layer, ...]:
     return tuple(replace(layer, formats=layer.formats + joining) for layer in layers)
 
 
+def activation_of(dtype: str, weights: str | None) -> str:
+    """Return the format of activations: a plain one that is named is what everything is loaded in.
+
+    What is quantised runs in 16 bits, though the checkpoint that it was made of may have had 32.
+
+    >>> [activation_of("fp32", weights) for weights in (None, "fp32", "bf16", "nf4")]
+    ['fp32', 'fp32', 'bf16', 'bf16']
+    >>> activation_of("bf16", "fp32"), activation_of("fp16", "nf4")
+    ('fp32', 'fp16')
+    """
+    if weights is None:
+        return dtype
+    named = plain_name(weights)
+    if named in ("bf16", "fp16", "fp32"):
+        return named
+    return "bf16" if dtype == "fp32" else dtype
+
+
 def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | None) -> StoredModel:
     """Return a model in a format, or as its own quantization_config says.
 
@@ -205,7 +223,7 @@ def as_checkpoint(model: Model, dtype: str, weights: str | None, own: Scheme | N
         What the model's quantization_config says, where it decides.
 
     """
-    activation = format_named(dtype if dtype != "fp32" or weights is None else "bf16")
+    activation = format_named(activation_of(dtype, weights if own is None else None))
     unmatched: tuple[str, ...] = ()
     outside: dict[str, str] = {}
     form = format_named(dtype if weights is None else plain_name(weights))

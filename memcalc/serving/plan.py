@@ -209,7 +209,8 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     chosen = of(chosen_engine, found, options)
     chosen = named_engine if found is faults.MISSING else chosen
     of(refuse_device, chosen, where)
-    stored = of(lambda: chosen.loaded(found.stored(weights, as_gguf=not chosen.reads_checkpoints)))
+    gguf, narrow = not chosen.reads_checkpoints, chosen.narrows
+    stored = of(lambda: chosen.loaded(found.stored(weights, as_gguf=gguf, narrow=narrow)))
     model = of(lambda: stored.model if stored.is_gguf else chosen.prepare(stored.model))
     model = of(lambda: found.model) if stored is faults.MISSING else model
     model = of(lambda: for_task(chosen, model, options.task))
@@ -227,7 +228,7 @@ def filled_in(found: Source, where: Machine | None, options: ServingOptions, fau
     own = of(lambda: chosen.options(with_chunk(chosen, options), device, ranks))
     own = of(lambda: {**own, **chosen.options_for(model, device, dict(options.engine_options))})
     named = of(lambda: cache_named(found, chosen, chosen.default_cache_format(model, device), options))
-    kv = of(lambda: kv_formats(chosen, model, stored.activation.id, named, own))
+    kv = of(lambda: kv_formats(chosen, model, usual_cache(stored), named, own))
     draft = of(lambda: chosen_draft(options, chosen, stored, model, ranks))
     own = of(lambda: chosen.laid_out(model, kv, ranks, own, drafted_by_itself(draft)))
     offload = of(lambda: offload_rule(chosen, options.offload, gguf=stored.is_gguf))
@@ -479,6 +480,8 @@ def weights_reason(plan: ServingPlan) -> str:
         return "what its converter makes"
     if source.scheme is not None:
         return "as the source states"
+    if plan.engine.narrows and source.dtype == "fp32":
+        return f"{plan.engine.title} loads the fp32 of the source in 16 bits"
     stated = any(source.stated(name) is not None for name in ("dtype", "torch_dtype"))
     return "no quantisation stated" if stated else "neither quantisation nor dtype stated"
 
@@ -581,11 +584,16 @@ def refuse_device(chosen: Engine, where: Machine | None) -> None:
 def kv_formats(
     chosen: Engine, model: Model, usual: str, named: str | None, own: Mapping[str, int]
 ) -> tuple[Format, Format]:
-    """Return the formats of keys and values: one for both, "K/V", or the activations' 16 bits."""
-    keys, _, values = ((usual if usual != "fp32" else "bf16") if named is None else named).partition("/")
+    """Return the formats of keys and values: one for both, "K/V", or the usual one."""
+    keys, _, values = (usual if named is None else named).partition("/")
     known = chosen.cache_formats
     first, second = (chosen.cache_layout(model, known[name], own) for name in (keys, values or keys))
     return first, second
+
+
+def usual_cache(stored: StoredModel) -> str:
+    """Return the format of keys and values as they are computed; llama.cpp's own are of 16 bits."""
+    return "bf16" if stored.is_gguf and stored.activation.id == "fp32" else stored.activation.id
 
 
 def chosen_draft(

@@ -164,8 +164,9 @@ class SGLang(Engine):
         STATE_DTYPE: 0,
     }
     chunk_option = "chunked_prefill_size"
+    narrows = True  # configs/model_config.py, _get_and_verify_dtype, 2026-11
     smaller_caches = ("fp8",)
-    smaller_weights: tuple[str, ...] = ("fp8", "awq-int4-g128")
+    smaller_weights: tuple[str, ...] = ("bf16", "fp8", "awq-int4-g128")
     cache_formats: Mapping[str, Format] = with_layouts(FP8_DS_MLA)
     counted: Mapping[str, str] = {
         "chunked_prefill_size": "tokens a pass",

@@ -122,7 +122,7 @@ class Transformers(Engine):
 
     id = "transformers"
     head_by_embedding = True
-    smaller_weights = ("int8", "nf4")
+    smaller_weights = ("bf16", "int8", "nf4")
     title = "transformers"
     version = "5.24"
     versions: Mapping[str, str] = {

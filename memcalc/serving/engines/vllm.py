@@ -138,8 +138,11 @@ class VLLM(Engine):
         "kv_offloading_size": 0,
     }
     chunk_option = "max_num_batched_tokens"
+    narrows = (
+        True  # vllm/config/model.py, _resolve_auto_dtype; log: "Downcasting torch.float32 to ...", 2026-11
+    )
     smaller_caches: tuple[str, ...] = ("fp8",)
-    smaller_weights: tuple[str, ...] = ("fp8", "awq-int4-g128")
+    smaller_weights: tuple[str, ...] = ("bf16", "fp8", "awq-int4-g128")
     cache_formats: Mapping[str, Format] = with_layouts(*LAYOUTS)
     counted: Mapping[str, str] = {"max_num_seqs": "sequences", "max_num_batched_tokens": "tokens a pass"}
 
