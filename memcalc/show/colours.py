@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLOURS", "LABELS", "VERDICT_COLOURS"]
+__all__ = ["CAPACITY", "COLOURS", "LABELS", "VERDICT_COLOURS"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)
 COLOURS = {
@@ -20,5 +20,6 @@ COLOURS = {
     "temporaries": "#9ACD6A",
     "workspace": "#A6761D",
 }
+CAPACITY = "#E5007D"  # the line up to which there is memory, dashed: no component has it
 VERDICT_COLOURS = {"fits": "#009E73", "may_not_fit": "#E69F00", "does_not_fit": "#D55E00"}
 LABELS = {"kv_cache": "KV cache", "master": "master copy"}
