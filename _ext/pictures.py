@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from memcalc.show.picture import ALONE
+from memcalc.show.pictures import ALONE
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

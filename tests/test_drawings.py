@@ -315,3 +315,11 @@ def test_slices_make_up_the_whole():
     assert slices(staged, [0.25] * 4) == [0, 0.25, 0.5, 0.75]
     assert slices(staged, [0.375, 0.375, 0.125, 0.125]) == [0, 0.375, 0.75, 0.875]
     assert slices(ranks, [0.4] * 4) == pytest.approx([0.6] * 4)  # no slices: something is held by all
+
+
+def test_a_drawing_takes_no_name_away():
+    """A module of the package would stand in place of the function of its name."""
+    drawn("a step")
+    from memcalc import show
+
+    assert all(callable(getattr(show, name)) for name in ("bars", "lines", "new", "picture", "table"))

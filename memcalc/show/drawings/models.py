@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts.plain import Part
     from memcalc.ledger.tensor import Tensor
-    from memcalc.show.picture import Picture
+    from memcalc.show.pictures import Picture
 
 __all__ = ["attention", "transformer"]
 

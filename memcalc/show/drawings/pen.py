@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from memcalc.show.colours import CAPACITY, COLOURS, LABELS
-from memcalc.show.picture import Picture
+from memcalc.show.pictures import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

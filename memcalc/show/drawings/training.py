@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from memcalc.ledger.budget import PoolBudget
-    from memcalc.show.picture import Picture
+    from memcalc.show.pictures import Picture
 
 __all__ = ["sharing", "step"]
 
