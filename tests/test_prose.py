@@ -58,6 +58,7 @@ def test_no_page_denies_what_there_is(prose, path):
         ("In 16 bits, 64 layers deep, read 2026-11 ([#15340](https://example.org)).", []),
         ("“105–115 GB”, $2 \\cdot 8{,}192$, `1,024`, [on 96 GB](page.ipynb)", []),
         ("- **A** about 1,000 tokens", []),
+        ("<details><summary><b>A</b> about 1,000 tokens</summary>\n\nNo: 2,000 tokens.", ["2,000 tokens"]),
     ],
 )
 def test_what_counts_as_a_figure(prose, text, found):

@@ -65,7 +65,7 @@ ASIDE = (  # what holds no figure of the page's own, and what is left of it
     (rf"`?(?:{'|'.join(map(re.escape, PROGRAMS))})`?(?:[’'s]*\]?)? {VERSION}", " "),
     (r"`[^`\n]*`", " "),
     (r"“[^”]*”", " "),
-    (r"^ *- \*\*[A-D]\*\*.*?$", " "),  # choices to guess among, most of them wrong
+    (r"^ *- \*\*[A-D]\*\*.*?$|<summary><b>[A-D]</b>.*?</summary>", " "),  # choices, most of them wrong
     (r"arXiv:[\d.]+|\b20\d\d-\d\d(?:-\d\d)?\b", " "),
     (r"\b\d+(?:\.\d+)?B\b", " "),  # 671B, in a model's name
     (r"(?:\b[ABHL]\d+|\bcards?|\bNPUs?) (?:of |with )?\d+ GB\b", " "),
