@@ -26,8 +26,6 @@ FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 OPEN = {"forty_lines": 1}
 # Chapters that are still in the older form. The list only shrinks.
 OLDER = {
-    "bytes",
-    "forty_lines",
     "handbook_checkpoints",
     "handbook_engines",
     "handbook_formats",
@@ -43,7 +41,6 @@ OLDER = {
     "how_many_devices_share_it",
     "it_does_not_fit",
     "lora_and_qlora",
-    "on_a_napkin",
     "one_gpu_and_a_lot_of_ram",
     "other_calculators",
     "predictions_against_measurements",
@@ -56,7 +53,6 @@ OLDER = {
     "servers_of_npus",
     "the_five_levels",
     "the_notes_judged",
-    "transformer_in_shapes",
     "what_does_backward_need",
     "what_does_one_step_hold",
     "what_leaves_little_behind",
