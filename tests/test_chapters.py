@@ -26,13 +26,9 @@ FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 OPEN = {"forty_lines": 1}
 # Chapters that are still in the older form. The list only shrinks.
 OLDER = {
-    "handbook_checkpoints",
     "handbook_engines",
-    "handbook_formats",
     "handbook_forward_pass",
     "handbook_gguf",
-    "handbook_kv_cache",
-    "handbook_parameters",
     "handbook_placement",
     "handbook_saved",
     "handbook_splits",
