@@ -62,7 +62,10 @@ def parts(app: Sphinx) -> Iterator[tuple[str, list[str]]]:
     toc = yaml.safe_load(text)
     yield "Home", [toc["root"]]
     for part in toc.get("parts", []):
-        yield part["caption"], [chapter["file"] for chapter in part["chapters"]]
+        yield (
+            part["caption"],
+            [page["file"] for one in part["chapters"] for page in (one, *one.get("sections", []))],
+        )
     if "chapters" in toc:
         yield "Chapters", [chapter["file"] for chapter in toc["chapters"]]
 

@@ -34,6 +34,7 @@ BUILD = ROOT / "_build"
 HOME = BUILD / "html" / "index.html"
 STAMP = BUILD / "book.stamp"
 GENERATED = BUILD / "generated"
+PAGES = ROOT / "fits"  # beside book/ and notebooks/, as its pages are on the site
 UNFINISHED = BUILD / "unfinished"
 MADE_OF = (
     *("_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "README.md", "CONTRIBUTING.md"),
@@ -80,9 +81,10 @@ def build() -> int:
     except pyodide.NotFetchedError as error:  # before anything is removed
         print(f"missing: {error}", file=sys.stderr)
         return 1
-    for leftover in (UNFINISHED, GENERATED):
+    for leftover in (UNFINISHED, GENERATED, PAGES):
         shutil.rmtree(leftover, ignore_errors=True)
     generate.write(generate.BUILT, GENERATED)
+    generate.write(generate.PAGES, PAGES)
     program = str(Path(sys.executable).with_name("jupyter-book"))
     command = [program, "build", ".", "--path-output", str(UNFINISHED), "-n", "-W", "--keep-going", "--quiet"]
     # The version of this package, whichever environment or folder the command was started from.

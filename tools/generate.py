@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import about
 import calculator
 import chapter_plans
+import checks
 import cited
+import glossary
 import house
 import licenses
 import pages
 import plan_options
 import reference
+import what_fits
 
 from memcalc.cli.command import COMMANDS
 
@@ -31,11 +34,15 @@ BUILT: Mapping[str, Callable[[], str]] = {
     **{f"cited_{kind}.md": partial(cited.listed, kind) for kind in ("papers", "threads", "others")},
     "changes.md": about.changes,
     "chapter_plans.json": chapter_plans.lines,
+    "checks_exact.md": checks.exact,
+    "checks_gate.md": checks.gate,
+    "checks_measured.md": checks.measured,
     "citation.md": about.citation,
     "notices.md": about.notices,
     "static/plan-options.js": plan_options.script,
     "command_line.md": reference.command_line,
     "examples.md": pages.examples,
+    "glossary.md": glossary.listed,
     "how_it_is_built.svg": house.svg,
     "deployments.md": pages.deployments,
     "engines.md": pages.engines,
@@ -47,6 +54,8 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "types.md": pages.types,
 }
 """Below _build/generated: `static/` is served with the pages, the rest may be included by them."""
+PAGES: Mapping[str, Callable[[], str]] = what_fits.PAGES
+"""Pages as a whole, below `fits/`: the table of contents lists them."""
 SERVED: Mapping[str, Callable[[], str]] = calculator.files()
 """Served with the pages, and looked at by none while they are built: it takes as long as the pages do."""
 

@@ -33,15 +33,18 @@ CONTEXT, GIB = 8192, 2**30
 
 
 class Deployment(NamedTuple):
-    """What runs where; `weights` None is the source's own format."""
+    """What runs where; `weights` None is the source's own format, `chunk` None the engine's own pass."""
 
     model: str
     on: str
     engine: EngineName = "vllm"
     weights: str | None = None
+    chunk: int | None = None
 
 
 DEPLOYMENTS = (
+    Deployment("Qwen/Qwen3-32B", "1x rtx-pro-6000-blackwell", "transformers"),
+    Deployment("Qwen/Qwen3-32B", "1x rtx-pro-6000-blackwell", "transformers", chunk=2048),
     Deployment("Qwen/Qwen3-32B", "1x rtx-pro-6000-blackwell"),
     Deployment("Qwen/Qwen3-32B", "2x rtx-a6000"),
     Deployment("Qwen/Qwen3-32B", "2x rtx-a6000-ecc"),
@@ -69,9 +72,23 @@ def short(name: str) -> str:
 def planned() -> dict[Deployment, ServingEstimate]:
     """Return the plan of every deployment: one sequence, all else as the engine's newest version has it."""
     return {
-        one: serve(one.model, context=CONTEXT, on=one.on, engine=one.engine, weights=one.weights)
+        one: serve(
+            one.model,
+            context=CONTEXT,
+            on=one.on,
+            engine=one.engine,
+            weights=one.weights,
+            prefill_chunk=one.chunk,
+        )
         for one in DEPLOYMENTS
     }
+
+
+def a_pass(served: ServingEstimate) -> str:
+    """Return how many tokens of a prompt go through the model at once."""
+    option, plan = served.engine.chunk_option, served.plan
+    tokens = plan.engine_options.get(option) if option else plan.prefill_chunk
+    return f"{tokens:,}" if tokens else "the whole prompt"
 
 
 def deployments() -> str:
@@ -86,7 +103,9 @@ def deployments() -> str:
             "device, GiB": f"{hundredths(served.device.total_bytes, GIB)} of "
             f"{hundredths(served.usable_bytes or 0, GIB)}",
             "host, GiB": None if served.host is None else served.host.total_bytes / GIB,
-            "longest, tokens": served.max_context or None,
+            "one pass, tokens": a_pass(served),
+            "memory allows, tokens": served.max_context or None,
+            "the model's own limit, tokens": served.model.max_context,
         }
         for one, served in planned().items()
     ]
@@ -96,7 +115,8 @@ def deployments() -> str:
 def command_of(one: Deployment) -> str:
     """Return the words behind `memcalc` that ask for a deployment."""
     weights = f" --weights {one.weights}" if one.weights else ""
-    return f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}{weights}"
+    chunk = f" --prefill-chunk {one.chunk}" if one.chunk else ""
+    return f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}{weights}{chunk}"
 
 
 def examples() -> str:

@@ -14,10 +14,12 @@ FOUND = sorted(path.relative_to(SITE) for path in SITE.rglob("*.html"))
 # One of each kind: a page of them all takes axe-core minutes.
 KINDS = [
     *("book/index.html", "notebooks/on_a_napkin.html", "notebooks/forty_lines.html"),
-    *("book/engines.html", "search.html"),
+    *("book/engines.html", "fits/24_gb.html", "search.html"),
 ]
 ENTRY = "index.html"  # leads on to the Home page, and is tested on its own
 PAGES = [str(path) for path in FOUND if "_static" not in path.parts and str(path) != ENTRY] or [ENTRY]
+# Of pages that one template makes the gate opens one of a kind, --full all of them.
+ALIKE, ONE_OF_THEM = "fits/", {"fits/index.html", "fits/24_gb.html", "fits/qwen3_6_27b.html"}
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -44,6 +46,12 @@ def pytest_generate_tests(metafunc):
     """Colours move nothing: the gate looks at one mode, --full at both."""
     if "mode" in metafunc.fixturenames:
         metafunc.parametrize("mode", ["light", "dark"] if metafunc.config.getoption("full") else ["light"])
+    if "page_name" in metafunc.fixturenames:
+        full = metafunc.config.getoption("full")
+        names = [name for name in PAGES if full or not name.startswith(ALIKE) or name in ONE_OF_THEM]
+        # Tests of one page go to one worker, which then loads it once (pytest-xdist: --dist loadgroup).
+        grouped = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+        metafunc.parametrize("page_name", grouped, indirect=True, scope="module")
     if "site_page" in metafunc.fixturenames:
         metafunc.parametrize("site_page", PAGES)
     if "asked_page" in metafunc.fixturenames:
@@ -99,7 +107,8 @@ def visitor(browser, site):
                 page.noise.append(f"console: {message.text}") if message.type == "error" else None
             ),
         )
-        page.goto((site / name).as_uri())
+        file, _, question = name.partition("?")
+        page.goto(f"{(site / file).as_uri()}{question and '?'}{question}")
         page.evaluate(RENDERED)
         return page
 
@@ -120,11 +129,7 @@ def visit_once(browser, site):
     yield from visitor(browser, site)
 
 
-# Tests of one page go to one worker, which then loads it once (pytest-xdist: --dist loadgroup).
-GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in PAGES]
-
-
-@pytest.fixture(scope="module", params=GROUPED)
+@pytest.fixture(scope="module")
 def page_name(request):
     """Each page of the site in turn."""
     return request.param

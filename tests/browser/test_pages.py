@@ -8,7 +8,7 @@ import re
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 import numpy as np
 import pytest
@@ -193,6 +193,50 @@ def test_search_finds_a_word(visit):
     found.first.click()
     page.wait_for_url(lambda url: "search.html" not in url)
     assert page.noise == []
+
+
+def found_by(visit, question):
+    """The pages that a question finds, the best first."""
+    page = visit(f"search.html?q={quote(question)}")
+    page.locator(".search-summary", has_text="page(s) matching").wait_for()
+    assert page.noise == []
+    links = page.locator("#search-results ul.search li a")
+    return [
+        name.partition("#")[0] for name in links.evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    ]
+
+
+def test_search_finds_chinese_within_a_run(visit):
+    """A page that writes 费显存吗 is about 显存."""
+    assert len(set(found_by(visit, "显存"))) >= 15
+    assert "book/glossary.html" in found_by(visit, "投机解码")
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("4090", "fits/24_gb.html"),
+        ("RTX4090", "fits/24_gb.html"),
+        ("24 GB 显存", "fits/24_gb.html"),
+        ("Qwen3.6-27B", "fits/qwen3_6_27b.html"),
+        ("qwen3.6 显存", "fits/qwen3_6_27b.html"),
+    ],
+)
+def test_search_finds_a_card_and_a_model_first(visit, question, first):
+    assert found_by(visit, question)[0] == first
+
+
+def test_a_question_is_parted_as_the_pages_are(visit, site):
+    """What a page's words are is said twice, in Python and in JavaScript."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).resolve().parents[2] / "_ext")
+        import search_words
+    page = visit("search.html?q=x")
+    for name in ("fits/24_gb.html", "fits/qwen3_6_27b.html", "book/index.html", "notebooks/questions.html"):
+        text = re.sub(r"<[^<]+?>", " ", (site / name).read_text(encoding="utf-8"))
+        words = list(search_words.words(text))
+        assert len(words) > 1000
+        assert page.evaluate("text => splitQuery(text)", text) == words
 
 
 class Addresses(HTMLParser):

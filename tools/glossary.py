@@ -1,0 +1,47 @@
+"""The words that the book uses, each with its Chinese, a sentence and the chapter that explains it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from memcalc.show.tables import table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Word(NamedTuple):
+    """A word; `spelled` are the spellings in which its chapter has it, by default the word's own."""
+
+    word: str
+    chinese: str
+    meaning: str
+    chapter: str
+    spelled: tuple[str, ...] = ()
+
+
+def words() -> list[Word]:
+    """Return every word, in alphabetical order."""
+    records = json.loads((ROOT / "book" / "glossary.json").read_text(encoding="utf-8"))
+    return sorted((Word(**record) for record in records), key=lambda one: one.word.casefold())
+
+
+def source(chapter: str) -> Path:
+    """Return the file of a chapter, which is a page or a notebook."""
+    path = ROOT / chapter
+    return path.with_suffix(".ipynb" if path.parent.name == "notebooks" else ".md")
+
+
+def listed() -> str:
+    """Return the table of all words as Markdown."""
+    rows = [
+        {
+            "word": f"**{one.word}**",
+            "中文": one.chinese,
+            "what it is": one.meaning,
+            "explained in": f"[](../{source(one.chapter).relative_to(ROOT)})",
+        }
+        for one in words()
+    ]
+    return f"{table(rows)!r}\n"
