@@ -17,6 +17,7 @@ MENDED = (
     # A control's name has the words that it shows: "Search Ctrl+K", "Show code cell source".
     (re.compile(r'(<button class="btn search-button-field[^>]*) title="Search" aria-label="Search"'), r"\1"),
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
+    (re.compile(r'<summary>(?=<span class="toctree-toggle")'), '<summary aria-label="Pages below this one">'),
 )
 
 

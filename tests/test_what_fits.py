@@ -55,7 +55,7 @@ def test_models_and_devices_are_of_the_record(what_fits):
 
 
 def test_every_device_of_a_size_is_named(what_fits, page_24):
-    named = re.search(r"^## Devices: (.*) 设备$", page_24, re.MULTILINE)[1].split(", ")
+    named = re.search(r"^and what can be trained there: (.*)\.$", page_24, re.MULTILINE)[1].split(", ")
     sold = [what_fits.name_of(one) for one in devices().values() if one.nominal == "24 GB"]
     assert sorted(named) == sorted(sold)
     assert "RTX 3090" in named

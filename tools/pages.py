@@ -91,21 +91,24 @@ def a_pass(served: ServingEstimate) -> str:
     return f"{tokens:,}" if tokens else "the whole prompt"
 
 
+def in_host(served: ServingEstimate) -> str:
+    """Return what the host's memory holds of a deployment, if it holds anything."""
+    return "" if served.host is None else f", host {hundredths(served.host.total_bytes, GIB)}"
+
+
 def deployments() -> str:
     """Return the table of deployments as Markdown."""
     rows = [
         {
             "model": f'<a href="{chapter_plans.address(command_of(one))}">{escape(short(one.model))}</a>',
             "format": served.plan.weights,
-            "engine": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
             "machine": one.on,
-            "fits": "**yes**" if served.fits else "no",
-            "device, GiB": f"{hundredths(served.device.total_bytes, GIB)} of "
-            f"{hundredths(served.usable_bytes or 0, GIB)}",
-            "host, GiB": None if served.host is None else served.host.total_bytes / GIB,
-            "one pass, tokens": a_pass(served),
-            "memory allows, tokens": served.max_context or None,
-            "the model's own limit, tokens": served.model.max_context,
+            "engine, share": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
+            "one pass": a_pass(served),
+            "memory allows, tokens": served.max_context if served.fits else "does not fit",
+            "own limit": served.model.max_context,
+            "one device's share, GiB": f"{hundredths(served.device.share_bytes, GIB)} of "
+            f"{hundredths(served.usable_bytes or 0, GIB)}{in_host(served)}",
         }
         for one, served in planned().items()
     ]
@@ -163,6 +166,11 @@ def symbols() -> str:
     return f"{table(rows)!r}\n"
 
 
+def with_dashes(text: str) -> str:
+    """Return a text whose two dashes stay two: a page makes one long one of them."""
+    return text.replace("--", "\\-\\-")
+
+
 def models() -> str:
     """Return the table of catalogue models as Markdown."""
     rows = [
@@ -171,7 +179,7 @@ def models() -> str:
             "parameters": model.parameters,
             "cache, B a token (windows not full)": growth["bytes_per_token_in_window"],
             "state, B a sequence": growth["state_bytes_per_sequence"] or None,
-            "config.json from": source(name).found,
+            "config.json from": with_dashes(source(name).found),
         }
         for name in catalogue()
         for model in [load_model(name)]
@@ -276,11 +284,7 @@ def engines_today() -> str:
     """Return what each engine takes for granted where only a model and a machine are named, as Markdown."""
     machines_of: dict[str, str] = {"vllm-ascend": "2x ascend-910b-64g", "mindie": "2x ascend-910b-64g"}
     rows = [
-        {
-            "engine": f"`{name}`",
-            "on": on,
-            "taken for granted": "; ".join(served.plan.defaults).replace("--", "\\-\\-"),
-        }
+        {"engine": f"`{name}`", "on": on, "taken for granted": with_dashes("; ".join(served.plan.defaults))}
         for name in get_args(EngineName)
         for on in [machines_of.get(name, "1x h100-80g")]
         for served in [serve("Qwen/Qwen3-14B", context=CONTEXT, on=on, engine=name)]
@@ -295,7 +299,7 @@ def engines_not_modelled() -> str:
             "engine": one.name,
             "newest release": f"{one.version}, {one.date}" if one.version else "–",
             "nearest": f"`{one.nearest}`",
-            "what is known of it": one.note.replace("--", "\\-\\-"),
+            "what is known of it": with_dashes(one.note),
         }
         for one in not_modelled()
     ]

@@ -11,7 +11,7 @@ from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pages import plan_link, short
+from pages import plan_link, short, with_dashes
 
 from memcalc.data.units import GIB, hundredths
 from memcalc.errors import MemcalcError
@@ -327,18 +327,12 @@ STEP_WORDS = (
 )
 CARD = """# What runs on {words} ({few})? {chinese}能跑什么
 
-Which language models fit {words}, in which format, and for how many tokens; and what can be trained there.
-
-## Devices: {names} 设备
-
-{machines}
-
-The figures below are those of one {device}, of which {capacity} count as usable.
-Another device of this size differs by as much as the table says.
+Which language models fit {words}, in which format, and for how many tokens,
+and what can be trained there: {names}.
 {unified}
 ## Serving 推理
 
-{conditions}
+One {device}, of which {capacity} count as usable. {conditions}
 A number of tokens is the largest context that the memory allows; *all* is the model's own limit.
 Each answer opens in the calculator, where all of it can be changed.
 
@@ -350,13 +344,19 @@ Experts of a mixture can lie in the host's memory:
 
 ## Training 训练
 
-{step}
+On the same device. {step}
 
 {trained}
 
 What these numbers are made of:
 [What does one step hold?](../notebooks/what_does_one_step_hold.ipynb),
 [LoRA and QLoRA](../notebooks/lora_and_qlora.ipynb).
+
+## Devices of this size 哪些设备
+
+They differ by a little, and so do the answers: each is a name for the calculator, and for `--on`.
+
+{machines}
 
 Other sizes, and models: [What fits where](index.md). Words: [the glossary](../book/glossary.md).
 """
@@ -377,7 +377,7 @@ def facts(name: str) -> str:
         else None,
         "states of a sequence, bytes": growth["state_bytes_per_sequence"] or None,
         "the model's own limit, tokens": model.max_context,
-        "config.json from": source(name).found,
+        "config.json from": with_dashes(source(name).found),
     }
     return f"{table({'': what, short(name): value} for what, value in rows.items() if value is not None)!r}"
 
