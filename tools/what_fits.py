@@ -11,7 +11,8 @@ from functools import cache, partial
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pages import plan_link, short, with_dashes
+from chapter_plans import PAGE, address
+from pages import short, with_dashes
 
 from memcalc.data.units import GIB, hundredths
 from memcalc.errors import MemcalcError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 CONTEXT, SEQ, RANK = 8192, 2048, 16
 FEW = 16  # sequences that vLLM is told to hold at most
 COUNTS = (1, 2, 4, 8)  # devices
-CALCULATOR = "../book/calculator.html"
 
 
 class Size(NamedTuple):
@@ -170,7 +170,7 @@ def columns(name: str) -> dict[str, Plan | None]:
 
 def link(words: str, shown: str) -> str:
     """Return a link that asks the calculator."""
-    return f'<a href="{CALCULATOR}{plan_link(words)}">{escape(shown)}</a>'
+    return f'<a href="{address(words, PAGE)}">{escape(shown)}</a>'
 
 
 def gib(count: int) -> str:
