@@ -33,7 +33,6 @@ OLDER = {
     "handbook_saved",
     "handbook_splits",
     "handbook_sweeps",
-    "how_many_devices_share_it",
     "it_does_not_fit",
     "one_gpu_and_a_lot_of_ram",
     "questions",
