@@ -30,7 +30,9 @@ class PicturesInPages(SphinxPostTransform):
                 text = (Path(self.env.srcdir) / image["uri"]).read_text(encoding="utf-8")
                 if ALONE in text:
                     figure = f'<figure class="picture">{text.replace(ALONE, "")}</figure>'
-                    image.replace_self(nodes.raw("", figure, format="html"))
+                    alone = isinstance(image.parent, nodes.paragraph) and len(image.parent) == 1
+                    place = image.parent if alone else image  # a paragraph holds no figure
+                    place.replace_self(nodes.raw("", figure, format="html"))
 
 
 def setup(app: Sphinx) -> dict[str, object]:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +15,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import memcalc
+from memcalc import show
 from memcalc.data.units import gib
+from memcalc.ledger.formats import format_named
 from memcalc.show import drawings
 from memcalc.show.colours import CAPACITY, COLOURS, VERDICT_COLOURS
 from memcalc.show.drawings import pen
@@ -56,6 +58,57 @@ def split():
     }
 
 
+def ladder():
+    on = {"on": "8x h100-80g"}
+    return {
+        "everything kept": step(**on),
+        "recomputed": step(recompute="full", **on),
+        "recomputed, ZeRO 3": shared(recompute="full", shard=3, **on),
+    }
+
+
+def piped():
+    return step(implementation="megatron", pp=4, world=4, accumulate=8)
+
+
+@cache
+def served(**options):
+    return memcalc.serve("Qwen/Qwen3-8B", engine="vllm", on="1x rtx-4090", **options)
+
+
+@cache
+def hybrid():
+    moved = {"n_cpu_moe": 60}
+    machine = "1x rtx-4090 + 512GiB host"
+    return memcalc.serve(
+        "deepseek-ai/DeepSeek-R1", context=8192, weights="q4_k_m", on=machine, engine_options=moved
+    )
+
+
+@cache
+def on_npus():
+    return memcalc.serve(
+        "deepseek-ai/DeepSeek-V3",
+        context=8192,
+        on="16x ascend-910b-64g",
+        engine="vllm-ascend",
+        weights="w8a8",
+    )
+
+
+def held():
+    """Bytes by component of two loads, the second with a name of two lines."""
+    names = ("8,192 tokens", "Qwen3-8B\n4,096 tokens")
+    return dict(zip(names, (served(context=size).device.components for size in (8192, 4096)), strict=True))
+
+
+def limits():
+    return {"8,192 tokens": served(context=8192).device.capacity_bytes}
+
+
+HYBRID, CONTEXTS = "Qwen/Qwen3-Next-80B-A3B-Instruct", (1024, 32768, 262144)
+QUANTISED = ("gptq-int4-g128", "fp8-block128", "Q4_K", "mxfp4", "bf16")
+LENGTHS = {"A": 75, "B": 131, "C": 16}
 DRAWN = {
     "a transformer": lambda: drawings.transformer(memcalc.model("Qwen/Qwen3-8B")),
     "tied, with experts and a latent": lambda: drawings.transformer(memcalc.model("deepseek-ai/DeepSeek-V3")),
@@ -65,6 +118,23 @@ DRAWN = {
     "a step on a machine": lambda: drawings.step(shared(shard=3, on="8x h100-80g")),
     "sharded": lambda: drawings.sharing(step(), sharded()),
     "split": lambda: drawings.sharing(step(implementation="megatron"), split()),
+    "rungs": lambda: drawings.rungs(ladder()),
+    "a pipeline": lambda: drawings.pipeline(piped()),
+    "two kinds of layers": lambda: drawings.keeps(memcalc.model(HYBRID), CONTEXTS),
+    "windows": lambda: drawings.keeps(memcalc.model("openai/gpt-oss-20b"), (1024, 131072)),
+    "experts": lambda: drawings.experts(memcalc.model("Qwen/Qwen3-30B-A3B")),
+    "shared experts": lambda: drawings.experts(memcalc.model("deepseek-ai/DeepSeek-V3")),
+    "few experts": lambda: drawings.experts(memcalc.model("mistralai/Mixtral-8x7B-v0.1")),
+    **{name: partial(drawings.quantised, name, 12288, 4096) for name in QUANTISED},
+    "a cut layer": lambda: drawings.cut(memcalc.model("Qwen/Qwen3-8B"), 8),
+    "an adapter": lambda: drawings.adapter(memcalc.model("Qwen/Qwen3-8B"), 16),
+    "phases": lambda: drawings.phases(served(context=4096, batch=8), served(context=8192, batch=8)),
+    "a card": lambda: drawings.card(served(context=8192)),
+    "a full card": lambda: drawings.card(shared(shard=3, on="8x h100-80g")),
+    "a host": lambda: drawings.host_and_card(hybrid()),
+    "blocks": lambda: drawings.blocks(served(context=8192), LENGTHS),
+    "servers": lambda: drawings.server(on_npus()),
+    "bars": lambda: show.bars(held(), "Qwen3-8B with two contexts on one card", capacity=limits()),
 }
 
 
@@ -136,7 +206,7 @@ def test_it_says_in_words_what_it_shows(name):
     assert root.get("role") == "img"
     assert title.text == picture.alt
     assert repr(picture) == f"Figure: {picture.alt}"
-    assert len(picture.alt) > 40
+    assert len(picture.alt) > 30
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -144,7 +214,8 @@ def test_colours_are_those_of_components(name):
     """Ink is the page's: nothing is black or white but words on a colour."""
     root = drawn(name)[1]
     used = {one.get(kind) for one in root.iter() for kind in ("fill", "stroke")} - {None}
-    assert used <= {"none", "currentColor", CAPACITY, *COLOURS.values()}
+    assert used <= {"none", "currentColor", "#000", CAPACITY, *COLOURS.values()}
+    assert {one.tag.rpartition("}")[2] for one in root.iter() if one.get("fill") == "#000"} <= {"text"}
     assert "style" not in drawn(name)[0].svg
 
 
@@ -264,7 +335,8 @@ def test_a_step_is_drawn_to_scale():
 
 def test_a_step_begins_with_what_is_always_held():
     trained = step()
-    always = sum(trained.at("forward_end")[name] for name in ("weights", "master", "optimizer", "workspace"))
+    states = ("weights", "master", "optimizer", "workspace")
+    always = sum(trained.at("forward_end")[name] for name in states)
     assert gib(always).partition(" ")[0] in texts("a step")
 
 
@@ -303,6 +375,148 @@ def test_cells_are_filled_with_what_is_held(name, steps, program):
         assert found == pytest.approx([part for part in wanted if part], abs=1e-3), component
 
 
+def test_on_a_machine_the_runtime_counts():
+    device = shared(shard=3, on="8x h100-80g").device
+    assert gib(device.total_bytes).partition(" ")[0] in texts("a step on a machine")
+
+
+def test_rungs_are_drawn_to_one_scale():
+    said = texts("rungs")
+    solid = [one for one in each(drawn("rungs")[1], "polyline") if not one.get("stroke-dasharray")]
+    bases = [float(one.get("points").split()[0].partition(",")[2]) for one in solid]
+    peaks, scales, last = [], [], 0
+    for trained, base in zip(ladder().values(), bases, strict=False):
+        peaks.append(trained.device.total_bytes)
+        assert f"peak {gib(peaks[-1])}" in said
+        tops = [
+            float(pair.partition(",")[2])
+            for one in each(drawn("rungs")[1], "polygon")
+            for pair in one.get("points").split()
+        ]
+        above = [y for y in tops if last < y <= base]
+        last = base
+        scales.append((base - min(above)) / peaks[-1])
+    assert scales == pytest.approx([scales[0]] * len(scales), rel=2e-2)
+
+
+def test_a_pipeline_has_what_is_in_flight():
+    """Counted from the picture: passes forward that have not come back."""
+    trained, said = piped(), texts("a pipeline")
+    passes = drawings.training.one_forward_one_backward(4, 8)
+    for stage, row in enumerate(passes):
+        flight = [0]
+        for begin, end, forward in row:
+            assert end - begin == (1 if forward else 2)
+            flight.append(flight[-1] + (1 if forward else -1))
+        assert flight[-1] == 0
+        wanted = trained.plan.parallelism.in_flight(stage, 8)
+        assert max(flight) == wanted
+        assert any(words.startswith(f"stage {stage}: {wanted} ") for words in said)
+        kept = trained.stages[stage].device.components_at("forward_end")["activations"]
+        assert f"keeps {gib(kept)}" in said
+    begun = {(True, stage): [one[0] for one in row if one[2]] for stage, row in enumerate(passes)}
+    assert all(begun[True, stage + 1][n] > begun[True, stage][n] for stage in range(3) for n in range(8))
+    rects = [one for one in each(drawn("a pipeline")[1], "rect") if float(one.get("height")) == 14]
+    assert len(rects) == 2 * 4 * 8
+
+
+def test_layers_keep_what_the_ledger_keeps():
+    model = memcalc.model(HYBRID)
+    said = texts("two kinds of layers")
+    assert {"12 layers keep every token", "36 layers keep a state"} <= set(said)
+    for context in CONTEXTS:
+        size = sum((4 if one.format == "fp32" else 2) * one.count for one in model.cache(1, context))
+        assert gib(size) in said
+    assert {"12 layers keep every token", "12 layers keep the last tokens"} <= set(texts("windows"))
+    rects = each(drawn("two kinds of layers")[1], "rect")
+    cells = [one for one in rects if one.get("height") == one.get("width")]
+    assert len(cells) == model.depth + 2  # and two in the key
+
+
+def test_experts_are_those_of_the_ledger():
+    model, said = memcalc.model("Qwen/Qwen3-30B-A3B"), texts("experts")
+    assert f"{model.parameters:,} parameters" in said
+    assert f"{model.active_parameters:,} parameters" in said
+    squares = [one for one in each(drawn("experts")[1], "rect") if one.get("width") == one.get("height")]
+    assert len(squares) == 128
+    assert sum(not one.get("fill-opacity") for one in squares) == 8
+    assert "shared: 44,040,192 parameters" in texts("shared experts")
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_a_format_is_drawn_in_its_pieces(name):
+    form = format_named(name)
+    whole = form.bytes(12288, 4096)
+    said = [words.removesuffix(" bytes") for words in texts(name) if words.endswith(" bytes")]
+    sizes = [int(words.replace(",", "")) for words in said]
+    assert sum(sizes[:-1]) == whole
+    assert sizes[-1] == 2 * 12288 * 4096
+    assert f"12,288 × 4,096, {8 * whole / (12288 * 4096):.3f} bits a number" in texts(name)
+
+
+def test_a_rank_holds_its_part_of_each_matrix():
+    said = texts("a cut layer")
+    for tensor in memcalc.model("Qwen/Qwen3-8B").groups[0].weights():
+        if len(tensor.shape) == 2:
+            pair = tensor, tensor.on_rank(tp=8)
+            both = [" × ".join(f"{whole(size):,}" for size in one.shape) for one in pair]
+            assert " → ".join(both) in said
+    assert said.count("inputs") == 2
+    assert said.count("outputs") == 5
+
+
+def test_an_adapter_adds_two_thin_matrices():
+    said = texts("an adapter")
+    trained = f"trained: {16 * (4096 + 4096):,} numbers"
+    assert {"frozen: 16,777,216 numbers", trained, "A: 16 × 4,096"} <= set(said)
+
+
+def test_phases_are_those_of_the_two_answers():
+    before, after = served(context=4096, batch=8).device, served(context=8192, batch=8).device
+    said = texts("phases")
+    runtime = sum(line.bytes for line in before.lines if line.component == "runtime")
+    for pool, moment in ((before, "load"), (before, "prefill"), (before, "decode"), (after, "decode")):
+        assert gib(pool.at(moment) + runtime).partition(" ")[0] in said
+    assert {"prefill of", "4,096", "token 4,096"} <= set(said)
+
+
+@pytest.mark.parametrize(("name", "answer"), [("a card", lambda: served(context=8192)), ("a host", hybrid)])
+def test_a_pool_is_drawn_with_its_components(name, answer):
+    pool = answer().device
+    said = " ".join(texts(name)) + drawn(name)[0].alt
+    sizes = (*pool.components.values(), pool.capacity_bytes, pool.total_bytes)
+    assert all(gib(size) in said for size in sizes)
+
+
+def test_host_and_card_have_one_scale():
+    """Areas: bytes for each unit of area are the same in both."""
+    root, answer = drawn("a host")[1], hybrid()
+    frames = [one for one in each(root, "rect") if one.get("fill") == "none"]
+    areas = [float(one.get("width")) * float(one.get("height")) for one in frames]
+    sizes = [answer.host.capacity_bytes, answer.device.capacity_bytes]
+    assert areas[0] / areas[1] == pytest.approx(sizes[0] / sizes[1], rel=1e-2)
+
+
+def test_blocks_are_those_of_the_pool():
+    pool, said = served(context=8192).kv_pool, texts("blocks")
+    assert f"{pool.tokens // 16:,} blocks of 16 tokens" in said
+    assert gib(pool.bytes) in said
+    for name, tokens in LENGTHS.items():
+        needed = -(-tokens // 16)
+        plural = "block" if needed == 1 else "blocks"
+        empty = needed * 16 - tokens
+        assert f"request {name}: {tokens} tokens, {needed} {plural}, {empty} slots empty" in said
+        assert said.count(name) == needed
+    assert f"{pool.tokens // 16 - 48:,} more" in " ".join(said)
+
+
+def test_a_server_has_its_devices():
+    answer, said = on_npus(), texts("servers")
+    assert [words for words in said if words.isdigit()] == [str(number) for number in range(16)]
+    assert {"server 0: 8 × 64 GB", "server 1: 8 × 64 GB"} <= set(said)
+    assert f"{gib(answer.device.total_bytes)} of {gib(answer.device.capacity_bytes)} each" in said
+
+
 def test_slices_make_up_the_whole():
     """Of ZeRO and of stages: each device's slice begins where another's ends."""
     slices = drawings.training.slices
@@ -320,6 +534,61 @@ def test_slices_make_up_the_whole():
 def test_a_drawing_takes_no_name_away():
     """A module of the package would stand in place of the function of its name."""
     drawn("a step")
-    from memcalc import show
-
     assert all(callable(getattr(show, name)) for name in ("bars", "lines", "new", "picture", "table"))
+
+
+def rects(name, **wanted):
+    """The rectangles of a drawing with some attributes."""
+    wanted = {key.replace("_", "-"): value for key, value in wanted.items()}
+    found = each(drawn(name)[1], "rect")
+    return [one for one in found if all(one.get(key) == value for key, value in wanted.items())]
+
+
+def area(one):
+    return float(one.get("width")) * float(one.get("height"))
+
+
+def test_a_step_is_drawn_to_the_scale_of_the_capacity():
+    root, device = drawn("a step on a machine")[1], shared(shard=3, on="8x h100-80g").device
+    lines = {}
+    for one in each(root, "polyline"):  # the second of the capacity is the key's
+        lines.setdefault(one.get("stroke"), float(one.get("points").split(",")[1].split()[0]))
+    base, limit = lines["currentColor"], lines[CAPACITY]
+    tops = [float(pair.split(",")[1]) for one in each(root, "polygon") for pair in one.get("points").split()]
+    part = (base - min(tops)) / (base - limit)
+    assert part == pytest.approx(device.total_bytes / device.capacity_bytes, rel=5e-3)
+
+
+def test_a_rank_is_filled_with_its_part():
+    boxes = rects("a cut layer", rx="3")
+    filled = [one for one in rects("a cut layer", fill=COLOURS["weights"]) if not one.get("rx")]
+    assert len(boxes) == len(filled) == 7
+    for box, part in zip(boxes, filled, strict=True):
+        assert area(part) / area(box) == pytest.approx(1 / 8, rel=0.02)
+
+
+def test_vessels_are_filled_with_what_is_held():
+    """In areas: of a host and its card, of a card alone, of each of sixteen devices."""
+    answer = hybrid()
+    for frame, pool in zip(rects("a host", fill="none"), (answer.host, answer.device), strict=True):
+        left, top, width = (float(frame.get(key)) for key in ("x", "y", "width"))
+        inside = [
+            one
+            for one in rects("a host", fill=COLOURS["weights"])
+            if float(one.get("width")) == width and top <= float(one.get("y"))
+        ]
+        part = area(inside[0]) / area(frame)
+        assert left == 1
+        assert part == pytest.approx(pool.components["weights"] / pool.capacity_bytes, rel=1e-2)
+    (frame,) = rects("a card", fill="none")
+    weights = max(rects("a card", fill=COLOURS["weights"]), key=area)
+    device = served(context=8192).device
+    assert area(weights) / area(frame) == pytest.approx(
+        device.components["weights"] / device.capacity_bytes, rel=1e-3
+    )
+    device = on_npus().device
+    tanks, filled = rects("servers", height="72"), rects("servers", fill=COLOURS["weights"])
+    filled = [one for one in filled if one.get("width") == tanks[0].get("width")]
+    assert len(tanks) == len(filled) == 16
+    share = device.components["weights"] / device.capacity_bytes
+    assert [area(one) / area(tanks[0]) for one in filled] == pytest.approx([share] * 16, rel=1e-3)

@@ -31,7 +31,10 @@ FLOORS = (
     ),
     (
         Wing(
-            "show", "how an estimate looks, in text and in HTML", "card · text · html · tables · figure", "7"
+            "show",
+            "how an estimate looks, in text and in HTML",
+            "card · text · html · figure · drawings",
+            "7",
         ),
     ),
     (

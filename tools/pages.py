@@ -149,7 +149,7 @@ def picture() -> str:
     rows = {label: served.device.components for label, served in some.items()}
     return bars(
         rows, "What fills one device: weights first, then what the engine takes.", capacity=capacity
-    ).svg
+    ).file
 
 
 def symbols() -> str:

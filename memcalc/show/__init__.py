@@ -6,14 +6,14 @@ from memcalc.data.lazy import lazy_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from memcalc.show.colours import COLOURS as COLOURS, LABELS as LABELS
+    from memcalc.show.colours import CAPACITY as CAPACITY, COLOURS as COLOURS, LABELS as LABELS
     from memcalc.show.figure import INK as INK, bars as bars, lines as lines, new as new, picture as picture
     from memcalc.show.tables import table as table
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "colours": ("COLOURS", "LABELS"),
+        "colours": ("CAPACITY", "COLOURS", "LABELS"),
         "figure": ("INK", "bars", "lines", "new", "picture"),
         "tables": ("table",),
     },

@@ -39,6 +39,11 @@ class Picture:
         self.svg, self.alt = svg, alt
 
     def _repr_svg_(self) -> str:
+        return self.file
+
+    @property
+    def file(self) -> str:
+        """The drawing as a file of its own."""
         return START.sub(lambda found: found[0] + ALONE, self.svg, count=1)
 
     def __repr__(self) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memcalc.data.units import gib
 from memcalc.ledger.model import everything
 from memcalc.ledger.tensor import product
 from memcalc.show.drawings.pen import LINE, WIDTH, Sheet, width_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts.plain import Part
     from memcalc.ledger.tensor import Tensor
     from memcalc.show.pictures import Picture
 
-__all__ = ["attention", "transformer"]
+__all__ = ["attention", "dimensions", "experts", "keeps", "transformer"]
 
 BOX, GAP, INSET = 38, 6, 18
 ACROSS = 32  # query heads in a row: more would be dust on a phone
@@ -264,3 +265,130 @@ def heads_of(sheet: Sheet, row: Heads) -> None:
     if group > ACROSS:
         sheet.box(1, sheet.y, WIDTH - 5, 12, colour="kv_cache", tint=0.35)
         sheet.y += 18
+
+
+class Leaves(NamedTuple):
+    """What a layer leaves behind: how it is called, and how it is coloured."""
+
+    words: str
+    colour: str
+    tint: float
+
+
+FULL, WINDOW = Leaves("every token", "kv_cache", 1), Leaves("the last tokens", "kv_cache", 0.45)
+STATE, NOTHING = Leaves("a state", "state", 1), Leaves("nothing", "free", 1)
+
+
+def left_by(layer: Layer) -> Leaves:
+    """Return what a layer leaves behind."""
+    kinds = {tensor.kind for tensor in layer.cache(1, 1, everything)}
+    if "state" in kinds:
+        return STATE
+    if "cache" not in kinds:
+        return NOTHING
+    windows = [getattr(part, "window", None) for _, part in layer.remembering]
+    return FULL if None in windows else WINDOW
+
+
+def bytes_left(model: Model, context: int) -> dict[Leaves, int]:
+    """Return the bytes that a sequence leaves, by kind of layer; what has no width of its own has 16 bits."""
+    found: dict[Leaves, int] = {}
+    widths = {"fp32": 4, "int64": 8}
+    for layer in model.groups:
+        kind = left_by(layer)
+        tensors = layer.cache(1, context, everything)
+        size = sum(widths.get(one.format or "", 2) * one.count for one in tensors)
+        found[kind] = found.get(kind, 0) + layer.times * size
+    return {kind: found[kind] for kind in (FULL, WINDOW, STATE, NOTHING) if kind in found}
+
+
+def keeps(model: Model, contexts: Sequence[int]) -> Picture:
+    """Draw the layers of a model by what they leave behind, and what that comes to.
+
+    Parameters
+    ----------
+    model : Model
+        What `memcalc.model` returned.
+    contexts : sequence of int
+        Tokens of one sequence.
+
+    """
+    sizes = {context: bytes_left(model, context) for context in contexts}
+    kinds = [left_by(layer) for layer in model.layers]
+    counts = {kind: kinds.count(kind) for kind in sizes[contexts[0]]}
+    layers = ", ".join(f"{count} layers keep {kind.words}" for kind, count in counts.items())
+    said = ", ".join(f"{gib(sum(size.values()))} at {context:,} tokens" for context, size in sizes.items())
+    sheet = Sheet(f"What {model.name} keeps of one sequence: {layers}; {said}.")
+    sheet.heading(model.name.rpartition("/")[2], f"{model.depth} layers")
+    across, pitch = 24, (WIDTH - 2) / 24
+    for number, kind in enumerate(kinds):
+        x, y = 1 + pitch * (number % across), sheet.y + 2 + pitch * (number // across)
+        sheet.rect(x, y, pitch - 3, pitch - 3, kind.colour, tint=kind.tint)
+    sheet.y += pitch * -(-len(model.layers) // across) + 4
+    for kind, count in counts.items():
+        sheet.rect(1, sheet.y + 3, 10, 10, kind.colour, tint=kind.tint)
+        sheet.text(15, sheet.y + 12, f"{count} layers keep {kind.words}")
+        sheet.y += LINE
+    most = max(sum(size.values()) for size in sizes.values())
+    sheet.y += 4
+    for context, size in sizes.items():
+        sheet.y += LINE
+        sheet.text(1, sheet.y - 5, f"{context:,} tokens")
+        sheet.text(WIDTH - 1, sheet.y - 5, gib(sum(size.values())), anchor="end")
+        x = 1.0
+        for kind, part in size.items():
+            wide = (WIDTH - 2) * part / most
+            if wide >= 0.2:
+                sheet.rect(x, sheet.y, wide, 12, kind.colour, tint=kind.tint)
+            x += wide
+        sheet.y += 18
+    return sheet.picture()
+
+
+def experts(model: Model) -> Picture:
+    """Draw the experts of a layer, those that one token uses among them.
+
+    Parameters
+    ----------
+    model : Model
+        What `memcalc.model` returned, with a layer of experts.
+
+    """
+    layer = next(one for one in model.groups if any(hasattr(part, "experts") for _, part in one.parts))
+    part: Any = next(part for _, part in layer.parts if hasattr(part, "experts"))
+    tensors = list(part.weights())
+    shared = sum(tensor.count for tensor in tensors if tensor.kind == "shared")
+    each = sum(tensor.each for tensor in tensors if tensor.kind == "expert")
+    words = f"{part.experts} experts of {each:,} parameters, {part.top_k} for each token"
+    words += f", and {shared:,} shared by all" if shared else ""
+    sheet = Sheet(
+        f"A layer of {model.name}: {words}. "
+        f"The model has {model.parameters:,} parameters; a token uses {model.active_parameters:,}."
+    )
+    sheet.heading(model.name.rpartition("/")[2], f"{layer.times} layers like this one")
+    middle = WIDTH / 2
+    sheet.box(middle - 60, sheet.y + 4, 120, 24, [f"router: {part.experts} scores"], colour="weights")
+    sheet.line([(middle, sheet.y + 28), (middle, sheet.y + 44)], arrow=True)
+    sheet.y += 48
+    across = min(ACROSS, part.experts)
+    pitch = (WIDTH - 2) / across
+    stride = round(0.618 * part.experts) | 1  # scattered, and the same on every run
+    chosen = {(number + 1) * stride % part.experts for number in range(part.top_k)}
+    for number in range(part.experts):
+        x, y = 1 + pitch * (number % across), sheet.y + min(pitch, 22) * (number // across)
+        sheet.rect(x, y, pitch - 3, min(pitch, 22) - 3, "weights", tint=1 if number in chosen else 0.25)
+    sheet.y += min(pitch, 22) * -(-part.experts // across) + 2
+    if shared:
+        sheet.box(1, sheet.y, WIDTH - 5, 22, [f"shared: {shared:,} parameters"], colour="weights", tint=0.4)
+        sheet.y += 26
+    sheet.note(
+        f"{part.experts} experts of {each:,} parameters each; a token uses the {part.top_k} that are filled."
+    )
+    sheet.y += 4
+    for said, count in (("in memory", model.parameters), ("used by a token", model.active_parameters)):
+        sheet.y += LINE
+        sheet.text(1, sheet.y - 5, said)
+        sheet.text(WIDTH - 1, sheet.y - 5, f"{count:,} parameters", anchor="end")
+        sheet.rect(1, sheet.y, (WIDTH - 2) * count / model.parameters, 12, "weights")
+        sheet.y += 18
+    return sheet.picture()

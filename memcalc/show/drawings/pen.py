@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     Point = tuple[float, float]
 
-__all__ = ["CAPTION", "LINE", "SMALL", "WIDTH", "Sheet", "ink_on", "label", "width_of", "wrapped"]
+__all__ = ["CAPTION", "FONT", "LINE", "SMALL", "WIDTH", "Sheet", "ink_on", "label", "width_of", "wrapped"]
 
 WIDTH, SHOWN = 360, 480
 SMALL, CAPTION, LINE = 12.0, 13.0, 16
+FREE = 0.16  # of the ink
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 # Hundredths of the font's size, of DejaVu Sans: wider than what most readers have.
 WIDTHS = {
@@ -163,7 +164,9 @@ class Sheet:
     def rect(
         self, x: float, y: float, width: float, height: float, colour: str = "", *, tint: float = 1
     ) -> None:
-        """Fill a rectangle with the colour of a component; without one, with the ink."""
+        """Fill a rectangle with the colour of a component; without one with the ink, faintly for `free`."""
+        if colour == "free":
+            colour, tint = "", FREE
         fill = f' fill="{COLOURS[colour]}"' if colour else ""
         fill += f' fill-opacity="{tint:g}"' if tint != 1 else ""
         size = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'

@@ -6,41 +6,46 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data.units import gib
 from memcalc.ledger.budget import COMPONENTS
-from memcalc.show.drawings.pen import LINE, WIDTH, Sheet, label, wrapped
+from memcalc.show.drawings.moments import Moment, drawn, held_at, over_time, ramps
+from memcalc.show.drawings.pen import LINE, WIDTH, Sheet, label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from memcalc.ledger.budget import PoolBudget
     from memcalc.show.pictures import Picture
 
-__all__ = ["sharing", "step"]
+__all__ = ["pipeline", "rungs", "sharing", "step"]
 
-PLOT = 190
-SEEN = 0.5  # units of the sheet: what is thinner is not drawn
+RUNG = 90
 SHARED = ("weights", "gradients", "master", "optimizer", "activations")
 
 
-class Moment(NamedTuple):
-    """Bytes by component at a moment."""
+def in_words(moment: str) -> str:
+    """Return a moment's name as words.
 
-    name: str
-    parts: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self.parts.values())
+    >>> in_words("forward_end"), in_words("loss")
+    ('end of forward', 'loss')
+    """
+    name, _, end = moment.rpartition("_")
+    return f"end of {name}" if end == "end" else moment.replace("_", " ")
 
 
 def moments(device: PoolBudget) -> list[Moment]:
-    """Return what a device holds as a step begins, which is what it always holds, and at each moment."""
+    """Return what a device holds as a step begins, which is what it always holds, and at each moment.
+
+    Where the device is known the runtime is part of it: context and allocator take of what there is.
+    """
     always: dict[str, int] = {}
+    known = device.capacity_bytes is not None
     for line in device.lines:
-        if set(line.moments) == set(device.moment_names):
+        if set(line.moments) == set(device.moment_names) or (known and line.component == "runtime"):
             always[line.component] = always.get(line.component, 0) + line.bytes
-    found = [Moment(name, dict(device.components_at(name))) for name in device.moment_names]
-    return [Moment("begin", always), *found]
+    found = [Moment("begin", always)]
+    for name in device.moment_names:
+        parts = held_at(device, name) if known else device.components_at(name)
+        found.append(Moment(in_words(name), dict(parts)))
+    return found
 
 
 def step(trained: Any) -> Picture:
@@ -49,67 +54,54 @@ def step(trained: Any) -> Picture:
     Parameters
     ----------
     trained : TrainingEstimate
-        What `memcalc.train` returned, of a single plan. Without context and allocator: what the allocator
-        is asked for.
+        What `memcalc.train` returned, of a single plan. Without a machine it is what the allocator holds;
+        on one, context and allocator come on top.
 
     """
     device: PoolBudget = trained.device
-    found = moments(device)
+    found, limit = moments(device), device.capacity_bytes
     peak = max(found, key=lambda one: one.total)
-    limit = device.capacity_bytes
     sheet = Sheet(
         f"Memory over a training step of {trained.model.name}: "
-        + ", ".join(f"{words(one.name)} {gib(one.total)}" for one in found)
+        + ", ".join(f"{one.name} {gib(one.total)}" for one in found)
         + (f". The device has {gib(limit)}." if limit else ".")
     )
-    sheet.heading("GiB over one step", f"most at {words(peak.name)}: {gib(peak.total)}")
-    sheet.y += LINE
-    scale = PLOT / max(peak.total, limit or 0)
-    bottom, column = sheet.y + PLOT, (WIDTH - 2) / len(found)
-    ramps(sheet, found, bottom, scale)
-    for place, one in enumerate(found):
-        middle, near = 1 + column * (place + 0.5), found[max(place - 1, 0) : place + 2]
-        # the label stands clear of the slopes at its sides
-        reach = max([one.total, *(one.total + 0.4 * (other.total - one.total) for other in near)])
-        sheet.text(middle, bottom - reach * scale - 5, bare(one.total), anchor="middle", bold=one is peak)
-        for row, said in enumerate(wrapped(words(one.name), column)):
-            sheet.text(middle, bottom + 14 + 13 * row, said, anchor="middle")
-    sheet.line([(1, bottom), (WIDTH - 1, bottom)])
-    if limit:
-        sheet.capacity([(1, bottom - limit * scale), (WIDTH - 1, bottom - limit * scale)])
-    sheet.y = bottom + 30
-    sheet.legend(drawn(found, scale), f"capacity {gib(limit)}" if limit else "")
+    sheet.heading("GiB over one step", f"most at {peak.name}: {gib(peak.total)}")
+    over_time(sheet, found, limit)
     return sheet.picture()
 
 
-def words(moment: str) -> str:
-    """Return a moment's name as words."""
-    return moment.replace("_", " ")
+def rungs(steps: Mapping[str, Any]) -> Picture:
+    """Draw memory over a training step once for each way to take it, all to one scale.
 
+    Parameters
+    ----------
+    steps : mapping
+        `memcalc.train`'s answer for each way, by its name: the rungs of a ladder, the first to the last.
 
-def bare(size: int) -> str:
-    """Return GiB without the unit, which stands above."""
-    return gib(size).partition(" ")[0]
-
-
-def drawn(found: Iterable[Moment], scale: float) -> list[str]:
-    """Return the components that can be seen at a scale, in the ledger's order."""
-    named = {name for one in found for name, size in one.parts.items() if size * scale >= SEEN}
-    return [name for name in COMPONENTS if name in named]
-
-
-def ramps(sheet: Sheet, found: list[Moment], bottom: float, scale: float) -> None:
-    """Draw component on component, straight from one moment to the next."""
-    column = (WIDTH - 2) / len(found)
-    across = [1 + column * (place + 0.5) for place in range(len(found))]
-    across = [1, *across, WIDTH - 1]
-    heights = [found[0], *found, found[-1]]
-    below = [bottom] * len(heights)
-    for name in drawn(found, scale):
-        above = [start - one.parts.get(name, 0) * scale for start, one in zip(below, heights, strict=True)]
-        edge = list(zip(across, below, strict=True))
-        sheet.area([*zip(across, above, strict=True), *reversed(edge)], name)
-        below = above
+    """
+    found = {name: moments(trained.device) for name, trained in steps.items()}
+    limit = next(iter(steps.values())).device.capacity_bytes
+    peaks = {name: max(one.total for one in row) for name, row in found.items()}
+    scale = RUNG / max(*peaks.values(), limit or 0)
+    said = ", ".join(f"{name} {gib(peak)}" for name, peak in peaks.items())
+    sheet = Sheet(f"Memory over a training step, and its peak with each rung: {said}.")
+    for name, row in found.items():
+        sheet.y += LINE
+        sheet.text(1, sheet.y - 4, name)
+        sheet.text(WIDTH - 1, sheet.y - 4, f"peak {gib(peaks[name])}", anchor="end")
+        top = max(peaks[name], limit or 0) * scale
+        bottom = sheet.y + top + 4
+        ramps(sheet, row, bottom, scale)
+        sheet.line([(1, bottom), (WIDTH - 1, bottom)])
+        if limit:
+            sheet.capacity([(1, bottom - limit * scale), (WIDTH - 1, bottom - limit * scale)])
+        sheet.y = bottom + 10
+    names = ", ".join(one.name for one in next(iter(found.values())))
+    sheet.note(f"From left to right: {names}.")
+    seen = {name for row in found.values() for name in drawn(row, scale)}
+    sheet.legend([name for name in COMPONENTS if name in seen], f"capacity {gib(limit)}" if limit else "")
+    return sheet.picture()
 
 
 class Rank(NamedTuple):
@@ -203,3 +195,73 @@ def slices(found: list[Rank], parts: list[float]) -> list[float]:
         ]
         begin += size
     return [min(start, 1 - part) for start, part in zip(begins, parts, strict=True)]
+
+
+def pipeline(trained: Any) -> Picture:
+    """Draw the micro-batches of a step as they pass through the stages, one forward, one backward.
+
+    Parameters
+    ----------
+    trained : TrainingEstimate
+        `memcalc.train`'s answer with `pp` stages; a backward pass is drawn twice as long as a forward pass.
+
+    """
+    parallel, micro = trained.plan.parallelism, trained.plan.options.accumulate
+    passes = one_forward_one_backward(parallel.pp, micro)
+    flight = [parallel.in_flight(stage, micro) for stage in range(parallel.pp)]
+    kept = {one.number: one.device.components_at("forward_end")["activations"] for one in trained.stages}
+    said = "; ".join(f"stage {number} keeps {flight[number]}, {gib(size)}" for number, size in kept.items())
+    sheet = Sheet(
+        f"One forward, one backward: {micro} micro-batches on {parallel.pp} stages. "
+        f"In flight at most: {said}."
+    )
+    sheet.heading(f"{micro} micro-batches, {parallel.pp} stages", "time runs to the right")
+    slot = (WIDTH - 2) / max(end for one in passes for _, end, _ in one)
+    for stage, row in enumerate(passes):
+        sheet.y += LINE
+        plural = "micro-batch" if flight[stage] == 1 else "micro-batches"
+        sheet.text(1, sheet.y - 5, f"stage {stage}: {flight[stage]} {plural} in flight")
+        if stage in kept:
+            sheet.text(WIDTH - 1, sheet.y - 5, f"keeps {gib(kept[stage])}", anchor="end")
+        for begin, end, forward in row:
+            colour = "activations" if forward else "gradients"
+            sheet.rect(1 + slot * begin, sheet.y, slot * (end - begin) - 1, 14, colour)
+        sheet.y += 20
+    sheet.y += 2
+    passed = (("activations", "forward: its activations stay"), ("gradients", "backward: they go"))
+    for colour, words in passed:
+        sheet.rect(1, sheet.y + 3, 10, 10, colour)
+        sheet.text(15, sheet.y + 12, words)
+        sheet.y += LINE
+    return sheet.picture()
+
+
+def one_forward_one_backward(stages: int, micro: int) -> list[list[tuple[int, int, bool]]]:
+    """Return the passes of each stage, each with begin, end and whether it is a forward one.
+
+    A stage runs as many forward passes ahead as there are stages behind it, then one backward, one forward.
+
+    >>> one_forward_one_backward(1, 2)
+    [[(0, 1, True), (1, 3, False), (3, 4, True), (4, 6, False)]]
+    """
+    orders = []
+    for stage in range(stages):
+        ahead = min(stages - stage - 1, micro)
+        order = [(True, number) for number in range(ahead)]
+        for number in range(micro - ahead):
+            order += [(True, ahead + number), (False, number)]
+        orders.append(order + [(False, number) for number in range(micro - ahead, micro)])
+    ends: dict[tuple[int, bool, int], int] = {}
+    passes: list[list[tuple[int, int, bool]]] = [[] for _ in range(stages)]
+    while any(orders):
+        for stage, order in enumerate(orders):
+            forward, number = order[0] if order else (True, -1)
+            before = (stage - 1, True, number) if forward else (stage + 1, False, number)
+            if number < 0 or (0 <= before[0] < stages and before not in ends):
+                continue
+            free = passes[stage][-1][1] if passes[stage] else 0
+            begin = max(free, ends.get(before, 0))
+            ends[stage, forward, number] = end = begin + (1 if forward else 2)
+            passes[stage].append((begin, end, forward))
+            order.pop(0)
+    return passes
