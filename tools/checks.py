@@ -62,7 +62,11 @@ def exact() -> str:
     """Return what is held with ==, and against what."""
     types = len(READERS) + len(PUBLISHED)
     rows = (
-        ("model types that have a reader", types, "names and shapes of tensors, of the class itself"),
+        (
+            "model types that have a reader",
+            types,
+            "names and shapes of the class's tensors, or a published checkpoint's",
+        ),
         ("models of the catalogue", recorded("catalogue"), "transformers' classes on the meta device"),
         ("configs of other published models", recorded("models"), "the same"),
         ("small configs, drawn at random", recorded("random"), "the same, with caches and saved checkpoints"),

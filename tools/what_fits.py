@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from memcalc.training import TrainingEstimate
 
 CONTEXT, SEQ, RANK = 8192, 2048, 16
+REFUSED = "refused"
 FEW = 16  # sequences that vLLM is told to hold at most
 COUNTS = (1, 2, 4, 8)  # devices
 
@@ -191,7 +192,7 @@ def answer(plan: Plan, on: str) -> tuple[bool, str]:
     try:
         served = plan.on(on)
     except MemcalcError:
-        return False, link(plan.words(on), "refused")
+        return False, link(plan.words(on), REFUSED)
     if served.verdict == "fits":
         return True, link(plan.words(on), f"fits, {longest(served)}")
     said = "may not fit" if served.verdict == "may_not_fit" else "no"
@@ -235,7 +236,7 @@ def training_cell(name: str, mode: str, on: str | None = None) -> str:
     try:
         trained = step(name, mode, on)
     except MemcalcError:
-        return link(words, "refused")
+        return link(words, REFUSED)
     return link(words, f"{SAID[trained.verdict]}{gib(trained.device.total_bytes)}")
 
 
@@ -404,29 +405,33 @@ def format_rows(name: str) -> list[dict[str, object]]:
     return rows
 
 
+def verdict_of(plan: Plan, on: str) -> str:
+    """Return the verdict of a plan on a machine, or that it is refused there."""
+    try:
+        return plan.on(on).verdict or ""
+    except MemcalcError:
+        return REFUSED
+
+
 def fewest(plan: Plan | None, device: str) -> str:
     """Return the fewest devices on which a plan fits, as a cell."""
     if plan is None:
         return "–"
-    may, refused = "", False
+    may, verdict = "", ""
     for count in COUNTS:
         on = f"{count}x {device}"
-        try:
-            verdict = plan.on(on).verdict
-        except MemcalcError:
-            refused = True
-            continue
+        verdict = verdict_of(plan, on)
         if verdict == "fits":
             return link(plan.words(on), f"{count}{may}")
         if verdict == "may_not_fit":
             may = may or f" ({count})"
-    return link(plan.words(on), "refused" if refused else f"more than {COUNTS[-1]}{may}")
+    return link(plan.words(on), f"refused{may}" if verdict == REFUSED else f"more than {COUNTS[-1]}{may}")
 
 
 def smallest(plan: Plan) -> str:
     """Return the smallest machine of those that many have on which a plan fits, else the largest of them."""
     machines = [f"{count}x {device}" for count in COUNTS for device in RENTED]
-    return next((one for one in machines if plan.on(one).verdict == "fits"), machines[-1])
+    return next((one for one in machines if verdict_of(plan, one) == "fits"), machines[-1])
 
 
 def commands(name: str) -> str:
