@@ -44,7 +44,7 @@ def test_language_models_find_every_page(site):
     text = (site / "llms.txt").read_text(encoding="utf-8")
     made = {
         str(path.relative_to(site))
-        for folder in ("book", "notebooks")
+        for folder in ("book", "fits", "notebooks")
         for path in (site / folder).glob("*.html")
     }
     lines = {
