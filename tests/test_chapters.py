@@ -34,7 +34,6 @@ OLDER = {
     "handbook_splits",
     "handbook_sweeps",
     "questions",
-    "what_does_one_step_hold",
 }
 
 
