@@ -25,16 +25,7 @@ FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 # Cells that stand open although they are longer: they are the chapter's own point. The list only shrinks.
 OPEN = {"forty_lines": 1, "your_model_your_machine": 1}
 # Chapters that are still in the older form. The list only shrinks.
-OLDER = {
-    "handbook_engines",
-    "handbook_forward_pass",
-    "handbook_gguf",
-    "handbook_placement",
-    "handbook_saved",
-    "handbook_splits",
-    "handbook_sweeps",
-    "questions",
-}
+OLDER = {"questions"}
 
 
 class Cell(NamedTuple):
