@@ -18,15 +18,18 @@ __all__ = ["CACHE", "DTYPES", "ENGINE_OPTIONS", "command_options", "number"]
 
 CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16"}
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
-COMMANDS = {  # how a line shows that it holds a command of an engine
-    "vllm": r"\bvllm serve\b|\bvllm\.entrypoints\.(?=\S+ -)",
+COMMANDS = {  # how a line shows that it holds a command of an engine, and plain text that it must hold
+    "vllm": r"\bvllm serve\b|\bvllm\.entrypoints\.(?=\S+ +[-\\])|\bvllm/vllm-openai\S*",
     "sglang": r"\bsglang\.launch_server\b|\bsglang serve\b",
-    "llama.cpp": r"\b(?:llama-(?:server|cli|bench|completion)|ollama_llama_server)(?:\.exe)?[\"']? (?=.*-)",
+    "llama.cpp": (
+        r"\b(?:llama-(?:server|cli|bench|completion)|ollama_llama_server)(?:\.exe)?[\"']? (?=.*[-\\^])"
+        r"|\bllama\.cpp:(?:server|full)\S* "
+    ),
 }
 WORDS = {
-    "vllm": ("vllm serve", "vllm.entrypoints."),
-    "sglang": ("sglang",),
-    "llama.cpp": ("llama-", "llama_server"),
+    "vllm": ("vllm serve", "vllm.entrypoints.", "vllm/vllm-openai"),
+    "sglang": ("sglang.launch_server", "sglang serve"),
+    "llama.cpp": ("llama-", "llama_server", "llama.cpp:"),
 }
 NAMES = {  # an engine's option -> memcalc's
     "vllm": {

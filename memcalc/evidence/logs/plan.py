@@ -85,9 +85,10 @@ SHARE = (
     r"(?:gpu[_-]memory[_-]utilization|mem[_-]fraction[_-]static)['\"]?[=: (]+(0?\.\d+|1(?:\.0+)?)(?![\w.])"
 )
 ATTENTION_DP = r"(?<!\w)dp_size=(\d+)[^\n]*enable_dp_attention=True"
-DTYPE = (
-    r"(?:\bdtype['\"]?[=:] ?['\"]?(?:torch\.)?|[Cc]asting torch\.\w+ to torch\.)"
-    rf"({'|'.join(DTYPES)})\b(?!, #tokens)"  # of weights, and not of a cache
+DTYPE_NAME = f"({'|'.join(DTYPES)})"
+DTYPE = (  # of the weights, and not of a cache
+    rf"\bdtype['\"]?[=:] ?['\"]?(?:torch\.)?{DTYPE_NAME}\b(?!, #tokens)"
+    rf"|asting torch\.\w+ to torch\.{DTYPE_NAME}\b"
 )
 KV = r"kv_cache_dtype['\"]?[=: ]+['\"]?(\w+)"
 GGUF_KV = r"\bK \((\w+)\): +[\d.]+ MiB, V \((\w+)\)"
@@ -175,7 +176,7 @@ def plan_of(log: str, reading: Reading) -> Plan:
     quantization, dtype = first(QUANTIZATION, log), first(DTYPE, log)
     command = command_options(log, LIKE.get(engine or "", engine or ""))
     asked = quantization[1] if quantization else command.pop("quantization", None)
-    stored = DTYPES[dtype[1]] if dtype else command.pop("dtype", None)
+    stored = DTYPES[dtype[dtype.lastindex or 0]] if dtype else command.pop("dtype", None)
     return Plan(
         engine,
         version[version.lastindex or 0] if version else None,
