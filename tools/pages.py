@@ -83,7 +83,7 @@ def deployments() -> str:
             "engine": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
             "machine": one.on,
             "fits": "**yes**" if served.fits else "no",
-            "device, GiB": f"{hundredths(served.device.total_bytes, GIB)} of "
+            "device, GiB": f"{hundredths(served.device.held('bytes')[0], GIB)} of "
             f"{hundredths(served.usable_bytes or 0, GIB)}",
             "host, GiB": None if served.host is None else served.host.total_bytes / GIB,
             "longest, tokens": served.max_context or None,

@@ -64,7 +64,9 @@
     const encoding = {"255,254": "utf-16le", "254,255": "utf-16be"}[bytes.slice(0, 2).join()] ?? "utf-8"; // as PowerShell writes it
     form.elements.log.value = new TextDecoder(encoding).decode(bytes);
     form.requestSubmit();
+    form.scrollIntoView({block: "nearest"});
   };
+  form.addEventListener("memcalc:log", ({detail}) => read(detail)); // a log that was dropped elsewhere on the page
   form.elements.file.addEventListener("change", ({target}) => { read(target.files[0]); target.value = ""; });
   form.addEventListener("dragover", (event) => { event.preventDefault(); form.dataset.over = ""; });
   form.addEventListener("dragleave", () => { delete form.dataset.over; });

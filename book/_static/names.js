@@ -14,6 +14,7 @@ const memcalcNames = (() => {
     return new RegExp(`^(?:${found.source})$`, found.flags);
   };
   const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
+  const thin = (number) => number.toLocaleString("en-US");
   const short = (name) => name.slice(name.lastIndexOf("/") + 1);
   const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 
@@ -126,14 +127,22 @@ const memcalcNames = (() => {
   const found = (name) => {
     const text = name.trim().toLowerCase(), wanted = deviceKey(text);
     if (machines.ids.includes(text)) return {id: text, key: wanted};
-    if (SIZE.test(text)) return {id: "", key: ""};
+    if (SIZE.test(text)) return {id: "", key: "", size: SIZE.exec(text)};
     const tries = [wanted, wanted.replace(/s$/, "")].flatMap((one) => [one, rest(one)]);
     const known = tries.find((one) => Object.hasOwn(spelled, one));
     return known === undefined ? null : {id: machines.keys[spelled[known]], key: spelled[known]};
   };
 
-  // How many of which device a text names: {count, device, defaults}, or {unknown} with the name that no device has; null of what
-  // is more than that: unequal devices, sizes, the memory of a host.
+  // A device of a whole number of GiB, of which the size alone is known; what vendors print in GB are GiB.
+  const ofSize = (count, [, number, part, unit]) => {
+    if (part || !/^g/i.test(unit)) return null;
+    const isBinary = /^gib$/i.test(unit), size = Number(number), named = `${number}${isBinary ? "GiB" : "GB"}`;
+    const note = `${named}: ${number} GB as printed on the box is assumed to be ${thin(size)}.00 GiB`;
+    return {count, device: `${size}GiB`, named, defaults: isBinary ? [] : [note]};
+  };
+
+  // How many of which device a text names: {count, device, named, defaults}, or {unknown} with the name that no device has; null of what
+  // is more than that: unequal devices, parts of a GiB, the memory of a host.
   const machine = (text) => {
     if (/[+]|(?:host|ram|memory)$/i.test(text) || !/^[\x20-\x7e]+$/.test(text)) return null;
     const words = text.trim(), behind = BEHIND.exec(words);
@@ -146,10 +155,10 @@ const memcalcNames = (() => {
       name = split[2] || one ? split[3] : words;
     }
     if (!one) return {unknown: name};
-    if (!one.id) return null;
+    if (!one.id) return ofSize(count, one.size);
     const server = machines.servers[one.id], taken = machines.taken[one.key]?.replace("{}", name);
-    if (server) return {count: count * server[0], device: server[1], defaults: []};
-    return {count, device: one.id, defaults: [...(taken ? [taken] : []), ...(machines.notes[one.id] ?? [])]};
+    if (server) return {count: count * server[0], device: server[1], named: server[1], defaults: []};
+    return {count, device: one.id, named: one.id, defaults: [...(taken ? [taken] : []), ...(machines.notes[one.id] ?? [])]};
   };
   const nearestIds = (name) => {
     const asked = rest(deviceKey(name)), {ids} = machines;
