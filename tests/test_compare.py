@@ -394,15 +394,14 @@ def test_unequal_devices_are_compared_by_name(ask):
     found = ask(f'{plan} "2x rtx-a6000" -- {plan} "1x rtx-a6000 + 1x rtx-4090"')
     rows = {row["name"]: row for row in found["devices"]}
     equal = memcalc.serve("Qwen/Qwen3-14B", context=32_768, on="2x rtx-a6000")
-    large, small = memcalc.serve(
-        "Qwen/Qwen3-14B", context=32_768, on="1x rtx-a6000 + 1x rtx-4090"
-    ).devices
+    large, small = memcalc.serve("Qwen/Qwen3-14B", context=32_768, on="1x rtx-a6000 + 1x rtx-4090").devices
     assert rows["total on rtx-a6000"]["values"] == [equal.device.total_bytes, large.total_bytes]
     assert rows["total on rtx-4090"]["values"] == [0, small.total_bytes]
-    assert found["moments"] == [
+    (shown,) = found["moments"]
+    assert shown == (
         "plan 1 is shown at prefill on rtx-a6000, plan 2 at prefill on rtx-4090: "
         "of unequal devices the one with the least room"
-    ]
+    )
     difference = equal.device.total_bytes - small.total_bytes
     assert found["answer_text"] == (
         f"plan 2 holds {small.total_bytes:,d} bytes on rtx-4090, "

@@ -183,12 +183,26 @@ def test_the_page_refuses_in_the_words_of_a_shell(page):
         "llama",
         "qwen3-32b-default",
     ]
-    machines = [*misspelled([*devices()], 250, 5), "", "", "rtx-4090", "foo", "rtx 4099", "a100"]
+    machines = [
+        *misspelled([*devices()], 250, 5),
+        "",
+        "",
+        "rtx-4090",
+        "foo",
+        "rtx 4099",
+        "a100",
+        "gtx 1080 ti",
+        "gaudy 3",
+    ]
+    machines += ["rtx 4090 laptop", "4090,3090", "dgx h100", "7900 xtx"]
     numbers = [
         "8192",
         "32k",
         "1M",
         "8_192",
+        "32,768",
+        "3,2768",
+        "0,512",
         "",
         "abc",
         "0",

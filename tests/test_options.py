@@ -2,6 +2,7 @@
 
 # annotations are not postponed here: options are read from them
 import inspect
+import json
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import memcalc
+from memcalc.__main__ import main
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.options import about, check, options_of, takes_options
 
@@ -205,3 +207,15 @@ def test_32_bits_that_are_asked_for_are_those_of_activations_and_cache_too():
         )
         assert wide.plan.activation.id == wide.plan.kv[0].id == "fp32"
         assert wide.cache_bytes == 2 * usual.cache_bytes
+
+
+def test_tokens_are_understood_as_answers_print_them(capsys):
+    """Of what is no number of tokens, and in other groups, a comma is no part of a number."""
+    plain = memcalc.serve("Qwen/Qwen3-0.6B", context=32_768)
+    assert memcalc.serve("Qwen/Qwen3-0.6B", context="32,768").cache_bytes == plain.cache_bytes
+    assert main(["serve", "Qwen/Qwen3-0.6B", "--context", "32,768", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["context"] == 32_768
+    for option, text in (("--context", "3,2768"), ("--context", "0,512"), ("--batch", "1,024")):
+        words = [] if option == "--context" else ["--context", "8k"]
+        assert main(["serve", "Qwen/Qwen3-0.6B", *words, option, text]) == 2
+        assert f"{option}: expected a whole number >= 1" in capsys.readouterr().err

@@ -55,7 +55,10 @@ def test_a_table_that_states_its_unit_once_does_not_repeat_it():
 
 
 def test_a_table_has_the_columns_of_all_rows_and_empty_cells_where_a_row_has_no_value():
-    rows = [{"precision": "bf16", "weights": LARGE}, {"precision": "mixed", "master": 2 * LARGE, "note": "kept"}]
+    rows = [
+        {"precision": "bf16", "weights": LARGE},
+        {"precision": "mixed", "master": 2 * LARGE, "note": "kept"},
+    ]
     assert repr(table(rows)).splitlines() == [
         "| precision | weights, GiB | master, GiB | note |",
         "| :--- | ---: | ---: | :--- |",

@@ -118,7 +118,8 @@ const memcalcNames = (() => {
 
   const PATTERNS = machines.patterns, COUNTED = whole(PATTERNS.counted), BEHIND = whole(PATTERNS.behind), SIZE = whole(PATTERNS.size);
   const VENDORS = pattern(`^${PATTERNS.vendors}`), SERIES = pattern(PATTERNS.series), VARIANT = pattern(PATTERNS.variant);
-  const deviceKey = (name) => name.toLowerCase().replace(/\((?:r|tm)\)|max-q/g, " ").replace(/([0-9])\s*gi?b?(?![a-z0-9])/g, "$1g")
+  const MOBILE = pattern(PATTERNS.onTheMove, "g");
+  const deviceKey = (name) => name.toLowerCase().replace(/\((?:r|tm)\)/g, " ").replace(MOBILE, "laptop").replace(/([0-9])\s*gi?b?(?![a-z0-9])/g, "$1g")
     .split(/[^a-z0-9]+/).filter((word) => !machines.formFactors.includes(word)).join("").replace(VENDORS, "");
   const rest = (name) => `?${name.replace(SERIES, "")}`;
   const spelled = Object.assign(Object.fromEntries(Object.keys(machines.keys).map((one) => [rest(one), one])),
@@ -146,7 +147,7 @@ const memcalcNames = (() => {
   const machine = (text) => {
     if (/[+]|(?:host|ram|memory)$/i.test(text) || !/^[\x20-\x7e]+$/.test(text)) return null;
     const words = text.trim(), behind = BEHIND.exec(words);
-    let split = COUNTED.exec(words), count = 1, name = words, one = split?.[2] ? null : found(words);
+    let split = COUNTED.exec(words), count = 1, name = words, one = found(words);
     if (behind && !one && found(behind[1])) split = COUNTED.exec(`${behind[2]}x ${behind[1]}`);
     if (split && !one) {
       const digits = split[1].replace(/^0+/, "");
@@ -154,28 +155,32 @@ const memcalcNames = (() => {
       [count, one] = [Number(digits), found(split[3])];
       name = split[2] || one ? split[3] : words;
     }
-    if (!one) return {unknown: name};
+    if (!one) return pattern(PATTERNS.otherwise).test(words) ? null : {unknown: name};
     if (!one.id) return ofSize(count, one.size);
     const server = machines.servers[one.id], taken = machines.taken[one.key]?.replace("{}", name);
     if (server) return {count: count * server[0], device: server[1], named: server[1], defaults: []};
     return {count, device: one.id, named: one.id, defaults: [...(taken ? [taken] : []), ...(machines.notes[one.id] ?? [])]};
   };
+  const marks = (name) => [...new Set(name.toLowerCase().replace(MOBILE, "laptop")
+    .match(pattern(PATTERNS.marks, "g")))].sort().join();
   const nearestIds = (name) => {
-    const asked = rest(deviceKey(name)), {ids} = machines;
+    const marked = marks(name), asked = rest(deviceKey(name)), ids = machines.ids.filter((one) => marks(one) === marked);
     if (asked.length < 3) return [];
     const own = Object.fromEntries(ids.map((one) => [one, rest(deviceKey(one))]));
     const kin = Object.fromEntries(ids.map((one) => [one, rest(deviceKey(one.replace(VARIANT, "")))]));
     const longest = Object.values(kin).filter((one) => asked.startsWith(one)).reduce((most, one) => (one.length > most.length ? one : most), "");
-    const some = close(asked, Object.values(own));
+    const some = close(asked, Object.values(own)), numbers = (key) => key.match(/[0-9]+/g)?.join();
     return firstOf(() => ids.filter((one) => kin[one] === asked), () => ids.filter((one) => own[one].startsWith(asked)),
-      () => ids.filter((one) => kin[one] === longest && longest.length > 3), () => ids.filter((one) => some.includes(own[one])))
+      () => ids.filter((one) => kin[one] === longest && longest.length > 3), 
+      () => ids.filter((one) => some.includes(own[one]) && numbers(kin[one]) === numbers(asked)))
       .slice(0, machines.near);
   };
 
-  // Numbers: digits, underscores between groups of them, and k or m behind what counts tokens.
+  // Numbers: digits, underscores between groups of them; of tokens commas between groups of three, or k or m behind them.
 
   const wholeNumber = (text, {scaled}) => {
-    const found = /^(-?[0-9]+(?:_[0-9]+)*)([km]?)$/i.exec(text);
+    const digits = scaled && /^[1-9][0-9]{0,2}(?:,[0-9]{3})+$/.test(text) ? text.replaceAll(",", "") : text;
+    const found = /^(-?[0-9]+(?:_[0-9]+)*)([km]?)$/i.exec(digits);
     if (!found || (found[2] && !scaled) || text.length > 100) return null;
     return BigInt(found[1].replaceAll("_", "")) * {"": 1n, k: 2n ** 10n, m: 2n ** 20n}[found[2].toLowerCase()];
   };
@@ -212,6 +217,7 @@ const memcalcNames = (() => {
     if (/[/\\]|\.(?:json|gguf|safetensors|bin|pt|pth|ckpt)$|^\.+$/.test(source) && !model(source)) return null;
     if (given.some((text) => text.length > 60 || !/^[\x20-\x7e]*$/.test(text))) return null;
     const faults = [...numbers.flatMap(([option, text]) => ofNumber(option, text)), ...ofModel(source), ...ofMachine(on)];
+    if (faults.length && on && !machine(on)) return null; // whether the machine is one, too, memcalc knows
     const lines = faults.map(line), said = lines.join("; ");
     const isCut = lines.some((one, place) => one.length > 300 && faults[place].field === "SOURCE") || said.length > 980;
     return isCut ? null : said && `memcalc: error: ${said}`;

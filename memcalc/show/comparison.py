@@ -104,7 +104,7 @@ class Comparison:
 
     @property
     def last_line(self) -> str:
-        """What each plan holds against the first, on one device; where they have more or fewer, on all, too."""
+        """What each plan holds against the first, on a device; where their numbers differ, on all of them."""
         first, *others = self.sides
         said = [f"plan {number} {beside(side, first)}" for number, side in enumerate(others, 2)]
         if len({side.devices for side in self.sides}) > 1:
@@ -142,7 +142,7 @@ def beside(side: Side, first: Side) -> str:
 
 
 def on_all(side: Side) -> str:
-    """Say what all devices of a plan hold: of several at most, because not all hold as much as the fullest."""
+    """Say what all devices of a plan hold: at most that, because others may hold less than the fullest."""
     most = "" if side.devices == 1 else "at most "
     return f"{most}{side.together:,} {side.unit} on {side.devices:,}"
 

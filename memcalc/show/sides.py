@@ -14,17 +14,7 @@ if TYPE_CHECKING:
     from memcalc.show.explanation import Explanation
     from memcalc.show.steps import Step
 
-__all__ = [
-    "HOST",
-    "ON_DEVICE",
-    "Side",
-    "device_names",
-    "flat",
-    "held_at",
-    "labels_of",
-    "pools_of",
-    "side_of",
-]
+__all__ = ["HOST", "ON_DEVICE", "Side", "device_names", "flat", "held_at", "labels_of", "pools_of", "side_of"]
 
 HOST = "host "  # stands before the components of the host's memory
 ON_DEVICE = "total on "  # stands before the name of a device, where a plan has unequal ones
@@ -87,7 +77,7 @@ class Side(NamedTuple):
 
     @property
     def together(self) -> int:
-        """What all its devices hold, if each holds as much as the fullest of its kind: the most that can be."""
+        """What all its devices hold at most: each as much as the fullest of its kind."""
         return sum(
             pool.devices * int(pool.total_bytes) for name, pool in self.pools.items() if name != "host"
         )

@@ -126,8 +126,8 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     rows : iterable of mapping
         Values by the name of their column. Columns are those of all rows, in the order in which they come
         first; where a row has no value of one, the cell is empty. A unit belongs into the name:
-        ``"weights, GiB"``. Columns of `Amount` are shown in GiB if their name states no unit, else in the unit
-        that it states. A column of text named as a unit, ``"GiB"``, states it for all.
+        ``"weights, GiB"``. Columns of `Amount` are shown in GiB if their name states no unit, else in the
+        unit that it states. A column of text named as a unit, ``"GiB"``, states it for all.
     folded : str, optional
         A line of text under which a long table is folded; it stands open by default.
 
