@@ -160,7 +160,9 @@ def test_a_path_is_a_source(root):
 
 def test_devices_that_stay_idle_are_said():
     step = memcalc.train("Qwen/Qwen3-0.6B", seq=64, on="8x h100-80g")
-    assert "7 of 8 devices stay idle: --world says how many are used" in step.assumed
+    idle = "7 of 8 devices stay idle: --world says how many are used, as in --world 8 --shard fsdp"
+    assert idle in step.assumed
+    assert "world 1: one of 8 devices is used" in step.plan.defaults
 
 
 def test_a_moment_that_is_none_is_refused():

@@ -6,8 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError, nearest
-from memcalc.ledger.formats import FORMATS, Format, as_matrix, format_named, uniform_rule, weight_only_rule
+from memcalc.errors import BadInputError, UnknownNameError, meant
+from memcalc.ledger.formats import (
+    FORMATS,
+    Format,
+    as_matrix,
+    format_named,
+    uniform_rule,
+    unknown_weights,
+    weight_only_rule,
+)
 
 if TYPE_CHECKING:
     from memcalc.files.gguf.presets import Preset
@@ -128,9 +136,11 @@ def checked_format(weights: str | None) -> str | None:
     except UnknownNameError as error:
         from memcalc.files.gguf.presets import PRESETS
 
-        remedy = nearest(weights, [*FORMATS, *PRESETS], "--weights") or error.remedy
+        likely = meant(weights, [*FORMATS, *PRESETS], "--weights")
+        if likely:
+            raise unknown_weights(weights, likely) from None
         expected = f"{error.expected}, or one of llama.cpp's, as in Q4_K_M"
-        raise UnknownNameError(error.field, expected, weights, remedy) from None
+        raise UnknownNameError(error.field, expected, weights, error.remedy) from None
     return weights
 
 
