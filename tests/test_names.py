@@ -56,6 +56,8 @@ def test_what_is_taken_for_another_name_is_said(text):
         ("mixtral", "did you mean Mixtral-8x7B-v0.1 or Mixtral-8x22B-v0.1?"),
         ("qwen 32b", "did you mean Qwen3-32B or Qwen3-32B-FP8 or Qwen2.5-32B-Instruct or Qwen3-VL-32B-Inst"),
         ("deepseek 70b", "did you mean DeepSeek-R1-Distill-Llama-70B?"),
+        ("glm4.5", "did you mean GLM-4.5-Air?"),
+        ("llama3.3", "did you mean Llama-3.3-70B-Instruct?"),
         ("Qwen3 32B AWQ", "did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?"),
         ("qwen2-57b", "did you mean "),  # Qwen2.5-7B, with a point that was left out, is another model
         ("./qwen3-32b", "did you mean "),  # a path
@@ -66,6 +68,17 @@ def test_what_is_not_unique_or_not_exact_is_refused_with_names_that_have_all_its
     with pytest.raises(UnknownNameError) as refusal:
         source(text)
     assert refusal.value.remedy.startswith(offered)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("mixtral 8x7b", "mistralai/Mixtral-8x7B-v0.1"), ("olmo 2 7b", "allenai/OLMo-2-1124-7B")],
+)
+def test_a_single_name_with_all_words_is_offered_in_a_short_line(text, name):
+    with pytest.raises(UnknownNameError) as refusal:
+        source(text)
+    short = name.partition("/")[2]
+    assert str(refusal.value) == f"SOURCE: expected {name}, given '{text}'; did you mean {short}?"
 
 
 def test_every_name_of_the_catalogue_is_its_own():

@@ -75,7 +75,8 @@ const memcalcNames = (() => {
   // The names that contain all words of a text, the shortest that begin so first.
   const containing = (text) => {
     const words = text.toLowerCase().split(pattern(names.words)).filter(Boolean);
-    const patterns = words.map((word) => new RegExp((/^[0-9]/.test(word) ? "(?<![0-9.])" : "") + escaped(word), "u"));
+    const patterns = words.map((word) => new RegExp(
+      (/^[0-9]/.test(word) ? "(?<![0-9.])" : "") + escaped(word).replace(/(?<=[a-z])(?=[0-9])/g, "-?"), "u"));
     for (const part of words.length ? [short, (name) => name] : []) {
       const found = models.filter((name) => patterns.every((one) => one.test(part(name).toLowerCase())));
       const begins = (name) => short(name).toLowerCase().startsWith(words[0]);
@@ -200,7 +201,9 @@ const memcalcNames = (() => {
   const ofModel = (text) => {
     if (!text) return [{field: "SOURCE", ...names.missing, given: "nothing"}];
     if (model(text)) return [];
-    const near = nearestNames(text), {expected, remedy} = names.unknown;
+    const near = nearestNames(text), named = containing(text), {expected, remedy} = names.unknown;
+    if (named.length === 1 && named[0].endsWith(near.join(" or ") || "?"))
+      return [{field: "SOURCE", expected: named[0], given: typed(text), remedy: `did you mean ${near[0]}?`}];
     return [{field: "SOURCE", expected, given: typed(text), remedy: near.length ? `did you mean ${near.join(" or ")}? If not: ${remedy}` : remedy}];
   };
   const ofMachine = (text) => {
