@@ -6,16 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError, meant
-from memcalc.ledger.formats import (
-    FORMATS,
-    Format,
-    as_matrix,
-    format_named,
-    uniform_rule,
-    unknown_weights,
-    weight_only_rule,
-)
+from memcalc.errors import BadInputError, UnknownNameError, unknown_name
+from memcalc.ledger.formats import FORMATS, Format, as_matrix, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
     from memcalc.files.gguf.presets import Preset
@@ -136,11 +128,8 @@ def checked_format(weights: str | None) -> str | None:
     except UnknownNameError as error:
         from memcalc.files.gguf.presets import PRESETS
 
-        likely = meant(weights, [*FORMATS, *PRESETS], "--weights")
-        if likely:
-            raise unknown_weights(weights, likely) from None
-        expected = f"{error.expected}, or one of llama.cpp's, as in Q4_K_M"
-        raise UnknownNameError(error.field, expected, weights, error.remedy) from None
+        known, every = [*FORMATS, *PRESETS], f"{error.expected}, or one of llama.cpp's, as in Q4_K_M"
+        raise unknown_name(error.field, known, weights, every, error.remedy) from None
     return weights
 
 

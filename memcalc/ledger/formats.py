@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data import open_text
-from memcalc.errors import UnknownNameError, choices, meant
+from memcalc.errors import choices, unknown_name
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import Tensor, ceil_div, product
 
@@ -238,23 +238,9 @@ def format_named(name: str) -> Format:
         return FORMATS[name.lower()]
     found = parse_format_name(name.lower())
     if found is None:
-        likely = meant(name, [*FORMATS, *GGUF_TYPES], "--weights")
-        if likely:
-            raise unknown_weights(name, likely)
-        raise UnknownNameError("--weights", f"{choices(FORMATS)}, or {PATTERNS}", name, LISTED)
+        every = f"{choices(FORMATS)}, or {PATTERNS}"
+        raise unknown_name("--weights", [*FORMATS, *GGUF_TYPES], name, every, LISTED)
     return found
-
-
-def unknown_weights(name: str, likely: list[str]) -> UnknownNameError:
-    """Return the refusal of a name that is no format's, with what is meant by it: all formats are too many.
-
-    >>> str(unknown_weights("awq", ["awq-int4-g128"]))
-    "--weights: expected awq-int4-g128, given 'awq'; did you mean awq-int4-g128?"
-    """
-    if likely[0].startswith("leave"):
-        return UnknownNameError("--weights", "a format's name", name, likely[0])
-    expected = likely[0] if len(likely) == 1 else choices(likely)
-    return UnknownNameError("--weights", expected, name, f"did you mean {' or '.join(likely)}?")
 
 
 def uniform_rule(rest: Format) -> Rule:

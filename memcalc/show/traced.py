@@ -120,7 +120,7 @@ class Expression:
             part.largest
             for product in self.terms
             for one in product
-            if isinstance(one, Quotient)
+            if not isinstance(one, Letter)
             for part in (one.above, one.below)
         )
         return max((*map(abs, self.terms.values()), *inside), default=0)
