@@ -32,6 +32,7 @@ __all__ = [
     "not_read_rows",
     "shown",
     "switched_off",
+    "unknown_name",
 ]
 
 LARGEST = 2**53  # no model and no machine comes near; beyond it floats and JavaScript lose whole numbers
@@ -477,3 +478,34 @@ def known_name(
         return same[0]
     guess = nearest(given, names, field) if offers else ""
     raise UnknownNameError(field, choices(names), given, guess or remedy or "name one of these")
+
+
+def unknown_name(field: str, known: Iterable[str], given: str, every: str, remedy: str) -> UnknownNameError:
+    """Return the refusal of one of many names: what is likely meant alone, where something is.
+
+    Parameters
+    ----------
+    field : str
+        What is asked for, as the error names it.
+    known : iterable of str
+        All names.
+    given : str
+        What was given, and is none of them.
+    every : str
+        All names in words, where none is like it.
+    remedy : str
+        What to do then.
+
+    Examples
+    --------
+    >>> str(unknown_name("--weights", ["awq-int4-g128"], "awq", "a format", "see the list"))
+    "--weights: expected awq-int4-g128, given 'awq'; did you mean awq-int4-g128?"
+
+    """
+    likely = meant(given, known, field)
+    if not likely:
+        return UnknownNameError(field, every, given, remedy)
+    if likely[0].startswith("leave"):
+        return UnknownNameError(field, "a name that is known", given, likely[0])
+    expected = likely[0] if len(likely) == 1 else choices(likely)
+    return UnknownNameError(field, expected, given, f"did you mean {' or '.join(likely)}?")

@@ -52,6 +52,7 @@ __all__ = [
     "checked",
     "options_of",
     "takes_options",
+    "token_count",
     "value_of",
     "whole_number",
 ]
@@ -333,6 +334,16 @@ def whole_number(text: str, *, scaled: bool = False) -> int | str:
         return text
 
 
+def token_count(text: str) -> int | str:
+    """Return the number of tokens that a text means, in groups of three as answers print it, or scaled.
+
+    >>> [token_count(text) for text in ("32,768", "1,048,576", "32k", "3,2768", "32,768k", "0,512")]
+    [32768, 1048576, 32768, '3,2768', '32,768k', '0,512']
+    """
+    grouped = re.fullmatch("[1-9][0-9]{0,2}(?:,[0-9]{3})+", text)
+    return whole_number(text.replace(",", "") if grouped else text, scaled=True)
+
+
 def takes_options(
     declared: Callable[Given, Options],
 ) -> Callable[[Callable[[Subject, Options], Answer]], Callable[Concatenate[Subject, Given], Answer]]:
@@ -408,7 +419,7 @@ def plain_value(option: Option, value: object) -> object:
     kind = option.kind
     if isinstance(value, str):
         if option.counts_tokens:
-            return whole_number(value, scaled=True)
+            return token_count(value)
         return (value,) if get_origin(kind) is tuple else option.choice(value)
     if get_origin(kind) is Mapping and isinstance(value, Mapping):
         return {name: scaled_number(one) for name, one in value.items()}

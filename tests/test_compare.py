@@ -369,3 +369,41 @@ def test_models_side_by_side(ask):
     assert causes(found, "embedding parameters") == ["width: 5,120 -> 1,024"]
     assert causes(found, "bytes per token") == ["depth: 64 -> 28"]
     assert found["plans"][0]["unit"] == "parameters"
+
+
+ONE_LARGE = f'serve {QWEN} --context 32k --on "1x h100-80g" --engine vllm'
+
+
+def test_the_last_line_says_of_how_many_devices_it_speaks(ask):
+    found = ask(f"{ONE_LARGE} -- {ONE_LARGE.replace('1x h100-80g', '2x rtx-a6000')}")
+    one, two = (plan["total"] for plan in found["plans"])
+    assert found["answer_text"] == (
+        f"plan 2 holds {two:,} bytes on its fullest device, {one - two:,} bytes less than plan 1; "
+        f"all devices together: plan 1 {one:,} bytes on 1, plan 2 at most {2 * two:,} bytes on 2"
+    )
+    alike = ask(f"{ONE_LARGE} -- {ONE_LARGE} --kv fp8")["answer_text"]
+    assert "device" not in alike
+    both = ask(f"{VLLM} -- {VLLM} --kv fp8")["answer_text"]
+    assert " on its fullest device, " in both
+    assert "together" not in both
+
+
+def test_unequal_devices_are_compared_by_name(ask):
+    """An equal plan's device corresponds to that of its name; which one the components are of is said."""
+    plan = "serve Qwen/Qwen3-14B --context 32k --on"
+    found = ask(f'{plan} "2x rtx-a6000" -- {plan} "1x rtx-a6000 + 1x rtx-4090"')
+    rows = {row["name"]: row for row in found["devices"]}
+    equal = memcalc.serve("Qwen/Qwen3-14B", context=32_768, on="2x rtx-a6000")
+    large, small = memcalc.serve("Qwen/Qwen3-14B", context=32_768, on="1x rtx-a6000 + 1x rtx-4090").devices
+    assert rows["total on rtx-a6000"]["values"] == [equal.device.total_bytes, large.total_bytes]
+    assert rows["total on rtx-4090"]["values"] == [0, small.total_bytes]
+    (shown,) = found["moments"]
+    assert shown == (
+        "plan 1 is shown at prefill on rtx-a6000, plan 2 at prefill on rtx-4090: "
+        "of unequal devices the one with the least room"
+    )
+    difference = equal.device.total_bytes - small.total_bytes
+    assert found["answer_text"] == (
+        f"plan 2 holds {small.total_bytes:,d} bytes on rtx-4090, "
+        f"{difference:,d} bytes less than plan 1 on rtx-a6000"
+    )

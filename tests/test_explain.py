@@ -219,8 +219,10 @@ def test_other_ways_to_write_it(plan, way, capsys):
         assert balanced(text)
         assert text.count(r"\begin{align*}") == text.count(r"\end{align*}") > 0
         assert not re.search(r"[^\x20-\x7e\n]", re.sub(r"%.*", "", text))
-        words = re.findall(r"\\text\{([^}]*)\}", text)
-        assert not any(set(one) & set("_{#&$^~") for one in words)
+        words = re.findall(r"\\text\{((?:[^}\\]|\\[^a-z]|\\[a-z]+\{\})*)\}", text)
+        assert not any(re.search(r"(?<!\\)[_#&$%^~]", one) for one in words)
+        typed = re.findall(r"\\mathtt\{((?:[^}\\]|\\.)*)\}", text)
+        assert not any(" " in one for one in typed)  # names alone are in typewriter letters
         equations = re.findall(r"\n&= (.*) \\\\\n&= ([\d{},]+)\\ ", text)
         assert equations
         for numbers, result in equations:
@@ -369,3 +371,26 @@ def test_of_unequal_devices_the_one_that_decides_is_no_fullest_one():
         last == f"of unequal devices the one with the least room holds {served.device.total_bytes:,d} bytes"
     )
     assert served.device.total_bytes < max(pool.total_bytes for pool in served.devices)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "line", "made_of"),
+    [
+        (QWEN, {"engine": "vllm"}, "rotary table", "40960 positions x 128 x 2 B"),
+        (QWEN, {"engine": "vllm"}, "activation peak of the trial pass", "x 256 sequences x "),
+        (QWEN, {"engine": "llama.cpp"}, "compute buffers", "4 x 512 tokens x (vocabulary + width) B"),
+        (QWEN, {"engine": "sglang"}, "widest part of a prefill pass", " tokens x "),
+    ],
+)
+def test_a_large_number_in_a_formula_says_what_it_is_made_of(model, asked, line, made_of):
+    """No letter of the vocabulary stands for positions of a table, or for the tokens of a pass."""
+    said = memcalc.serve(model, context=32_768, on="1x rtx-a6000", **asked).explanation
+    steps = [step for section in said.sections for step in section.steps]
+    (step,) = [step for step in steps if step.name == line]
+    assert re.search("[0-9],[0-9]{3} |[0-9],[0-9]{3}$", step.expression.text("name"))
+    assert made_of in step.made_of
+    for shown in (str(said), said.markdown):
+        (row,) = [row for row in shown.splitlines() if line in row and made_of[:9] in row]
+        assert step.evidence == "exact" or step.evidence in row
+    plain = next(step for step in steps if step.name.endswith("q_proj.weight"))
+    assert plain.made_of == ""

@@ -255,3 +255,38 @@ def test_the_command(capsys):
     assert "\n" not in line
     assert main([*asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["command"] == line
+
+
+@pytest.mark.parametrize(
+    ("asked", "comment"),
+    [
+        ("--context 65536 --engine vllm", "# does not fit: the model's own limit is 40,960 tokens"),
+        ("--context 8k --engine vllm --on '1x rtx-4090'", "# does not fit: "),
+        ("--context 32k --engine vllm --on '1x h100-80g'", "# may not fit: "),
+    ],
+)
+def test_a_plan_that_does_not_fit_says_so_in_a_comment(asked, comment, capsys):
+    words = ["serve", QWEN, *shlex.split(asked)]
+    assert main([*words, "--engine-command"]) == 0
+    said, line = capsys.readouterr().out.splitlines()
+    assert said.startswith(comment)
+    assert line.startswith("vllm serve ")
+    assert main([*words, "--engine-command", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["command"] == line
+    assert found["verdict"] in (None, "does_not_fit", "may_not_fit")
+
+
+def test_a_file_of_several_formats_has_a_name_of_one_word():
+    line = shlex.split(serve("openai/gpt-oss-20b", context=8192, engine="llama.cpp").launch_line)
+    assert value(line, "--model") == "path/to/gpt-oss-20b-BF16-experts-MXFP4.gguf"
+
+
+def test_llama_cpp_s_cache_is_f16_in_the_plan_too():
+    for name, activation in ((QWEN, "bf16"), ("openai/gpt-oss-20b", "bf16")):
+        served = serve(name, context=8192, engine="llama.cpp")
+        assert served.plan.activation.id == activation
+        assert served.settings["kv"] == "fp16"
+        assert "KV cache fp16 (the engine's own)" in served.defaults
+        assert value(shlex.split(served.launch_line), "--cache-type-k") == "f16"
+    assert "--cache-type-k bf16" in serve(QWEN, context=8, engine="llama.cpp", kv="bf16").launch_line

@@ -405,7 +405,8 @@ def test_states_are_one_a_sequence_and_tokens_are_shared(tmp_path):
         ({"engine_options": {"kv_unified": 1}}, "true or false"),
         ({"engine_options": {"flash": True}}, "n_seq_max"),
         ({"weights": "fp8-block128"}, "--weights: expected one of F32"),
-        ({"weights": "Q4_K_XL"}, "or one of llama.cpp's, as in Q4_K_M"),
+        ({"weights": "Q4_K_XL"}, "--weights: expected Q4_K_M, given .Q4_K_XL."),
+        ({"weights": "nonsense"}, "or one of llama.cpp's, as in Q4_K_M"),
         ({"engine_version": "b1234"}, "a version that begins with 0.5"),
     ],
 )

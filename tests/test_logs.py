@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -369,7 +370,7 @@ def test_answers_keep_to_the_schema(more, tmp_path, capsys):
 
 
 def test_a_log_without_a_figure_says_so():
-    assert "no figure of memory was found" in str(memcalc.check("nothing\nat all\n"))
+    assert "no figure of memory was found" in str(memcalc.check("vLLM API server version 0.11.0\n"))
 
 
 @pytest.mark.parametrize(
@@ -474,7 +475,6 @@ def test_what_is_not_recognised_is_said():
     for log in ("", "nothing\nat all\n"):
         said = str(memcalc.check(log.encode()))
         assert "no line of an engine was recognised; memcalc reads logs of vLLM, SGLang" in said
-        assert "no figure of memory was found" in said
 
 
 def test_two_engines_in_a_log_are_not_mixed():
@@ -526,3 +526,249 @@ def test_a_log_of_which_no_row_can_be_made_is_refused(log, why, tmp_path, capsys
     assert main(["check", str(path), "--record"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert why in line
+
+
+CARDS = """\
+ggml_cuda_init: found 2 CUDA devices (Total VRAM: {0} MiB):
+  Device 0: NVIDIA GeForce RTX 3090, compute capability 8.6, VMM: yes, VRAM: {1} MiB
+  Device 1: NVIDIA GeForce RTX 3060, compute capability 8.6, VMM: yes, VRAM: {2} MiB
+"""
+SPLIT = LLAMA.replace("4455.34", "2900.00") + "load_tensors:        CUDA1 model buffer size =  1555.34 MiB\n"
+MACHINES = (
+    None,
+    "1x rtx-3090",
+    "2x rtx-3090",
+    "1x rtx-3090 + 1x 12GiB",
+    "1x 24126MiB + 1x 24125MiB",
+    "1x rtx-3090 + 1x rtx-3060-12g + 64GiB host",
+    "1x 2GiB",
+    "4x 1GiB",
+    "2x 24GiB",
+    "1x h100-80g + 512GiB host",
+    "8x h100-80g",
+    "1x m4-max-36g",
+)
+
+
+@pytest.mark.parametrize("sizes", [(24126, 24125), (24126, 11909)])
+def test_unequal_cards_of_a_log_each_hold_their_own(sizes):
+    """Two cards of a name rarely have the same MiB free of reserves: each is a device of its own."""
+    checked = memcalc.check(CARDS.format(sum(sizes), *sizes) + SPLIT)
+    assert [pool.capacity_bytes // 2**20 for pool in checked.served.devices] == list(sizes)
+    found = [one for one in checked.lines if one.told.quantity in ("weights", "kv_pool")]
+    assert [one.difference for one in found if one.told.scope == "all"] == [0]
+    assert [one.ledger for one in found if one.told.scope != "all"] == [None, None]
+    assert all(one.cause.startswith("a device of several") for one in found if one.ledger is None)
+
+
+def test_devices_that_a_log_names_are_several_without_their_sizes():
+    """None holds the whole model, whatever machine is stated."""
+    for on in (None, "1x rtx-3090"):
+        weights, cache, compute, more = memcalc.check(SPLIT, on=on).lines
+        assert [one.ledger for one in (weights, compute, more)] == [None] * 3
+        assert all(one.cause.startswith("a device of several") for one in (weights, compute, more))
+        assert cache.difference == 0  # of all devices
+
+
+def test_a_pool_of_nothing_is_a_figure():
+    """The model leaves nothing of these cards, though the engine printed a pool."""
+    log = QWEN + "INFO Maximum concurrency for 32,768 tokens per request: 2.40x\n"
+    checked = memcalc.check(log, on="2x 24GiB")
+    pools = [one for one in checked.lines if one.told.quantity in ("kv_pool", "kv_tokens", "concurrency")]
+    assert [one.ledger for one in pools] == [0, 0, 0]
+    assert all("look at weights" in one.cause for one in pools)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", MACHINES)
+def test_any_log_on_any_machine_has_an_answer_or_a_line(on):
+    """Every public log, in front of a model's own lines as well: no exception but the one that says why."""
+    logs = ["\n".join(log["log"]) + "\n" for log in LOGS] + [QWEN, SERVED, LLAMA, OLLAMA, SPLIT]
+    for log in logs:
+        for model in (None, "Qwen/Qwen3-8B", "openai/gpt-oss-20b", "google/gemma-3-27b-it"):
+            with contextlib.suppress(MemcalcError):  # a line that says what to change
+                checked = memcalc.check(log, model=model, on=on)
+                assert all(one.ledger is not None or one.cause for one in checked.lines)
+
+
+CLI = (
+    "+ vllm serve Qwen/Qwen3-8B --max-model-len 32k -tp 2 --gpu-memory-utilization .95 --kv-cache-dtype fp8\n"
+)
+VLLM_LINE = "INFO [gpu_model_runner.py:3338] Model loading took 7.65 GiB memory and 121.345 seconds\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "context"),
+    [("32k", 32_000), ("32K", 32_768), ("25.6k", 25_600), ("4096", 4096), ("auto", None)],
+)
+def test_the_context_of_a_command_is_the_number_that_vllm_reads(written, context):
+    plan = memcalc.check(CLI.replace("32k", written) + VLLM_LINE).plan
+    assert plan.options.get("context") == context
+    assert (plan.options["tp"], plan.options["utilization"], plan.options["kv"]) == (2, 0.95, "fp8")
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "options"),
+    [
+        (
+            "vllm serve \\\n  Qwen/Qwen3-8B -q fp8 \\\n  --max_num_seqs=64 -pp 2 --enforce-eager",
+            VLLM_LINE,
+            {"pp": 2, "engine_options": {"max_num_seqs": 64, "enforce_eager": True}},
+        ),
+        (
+            "docker run --gpus all -p 8000:8000 vllm/vllm-openai:v0.11.0 --max-model-len 8K -dp 2",
+            VLLM_LINE,
+            {"context": 8192, "dp": 2},
+        ),
+        (
+            "python -m sglang.launch_server --tp 4 --context-length 8192 --mem-fraction-static .85 --dp 2 \
+--enable-dp-attention --kv-cache-dtype fp8_e5m2",
+            "[TP0] Load weight end. type=Qwen3ForCausalLM, avail mem=24.90 GB, mem usage=22.50 GB.\n",
+            {"tp": 4, "utilization": 0.85, "context": 8192, "dp": 1, "attention_dp": 2, "kv": "fp8"},
+        ),
+        (
+            "./llama-server -m Qwen3-8B-Q4_K_M.gguf -c 8192 -ngl 20 -ctk q8_0 -ctv q4_0 -np 2 -ub 1024",
+            "load_tensors:        CUDA0 model buffer size =  4455.34 MiB\n",
+            {
+                "context": 8192,
+                "kv": "q8_0/q4_0",
+                "engine_options": {"n_gpu_layers": 20, "n_seq_max": 2, "n_ubatch": 1024},
+            },
+        ),
+    ],
+    ids=["vllm", "docker", "sglang", "llama.cpp"],
+)
+def test_a_command_in_a_log_is_its_plan(command, line, options):
+    """Long options and those of one letter; over several lines."""
+    assert memcalc.check(f"$ {command}\n{line}").plan.options == options
+
+
+def test_what_an_engine_prints_goes_before_its_command():
+    """Which may ask for what the engine then does otherwise."""
+    log = CLI.replace("Qwen3-8B", "Qwen3-32B").replace("32k", "8192").replace("-tp 2", "-tp 4") + QWEN
+    plan = memcalc.check(log).plan
+    assert (plan.options["context"], plan.options["tp"], plan.options["utilization"]) == (32_768, 2, 0.95)
+    command = "llama-server -m Qwen3-8B-Q4_K_M.gguf -ngl 99\n"
+    assert "engine_options" in memcalc.check(command + LLAMA).plan.options
+    assert "n_gpu_layers" not in memcalc.check(command + LLAMA).plan.options["engine_options"]
+
+
+def test_a_context_is_told_by_the_concurrency():
+    """Where no line of options does."""
+    log = QWEN.replace(", max_seq_len=32768", "")
+    assert "context" not in memcalc.check(log).plan.options
+    log += "INFO Maximum concurrency for 16,384 tokens per request: 4.80x\n"
+    assert memcalc.check(log).plan.options["context"] == 16_384
+
+
+def test_what_depends_on_a_context_that_no_line_tells_is_not_compared():
+    """Weights do not; a cache of llama.cpp and vLLM's requests do, whatever memcalc would assume."""
+    log = "".join(line for line in LLAMA.splitlines(keepends=True) if "n_ctx " not in line)
+    weights, cache, _ = memcalc.check(log, on="1x rtx-3090").lines
+    assert weights.cause == ""
+    why = "it depends on the context, which the log does not say"
+    assert (cache.ledger, cache.cause) == (None, why)
+    log = (
+        "vLLM API server version 0.11.0\nINFO ({} GiB KV cache is needed, which is larger than the available"
+    )
+    log = log.format("10.00") + " KV cache memory (4.02 GiB)\n"
+    needed, pool = memcalc.check(log, model="Qwen/Qwen3-8B", on="1x rtx-3090").lines
+    assert (needed.ledger, needed.cause) == (None, why)
+    assert pool.ledger is not None
+
+
+def test_weights_are_kept_in_the_type_that_the_log_names():
+    """A checkpoint of 32 bits is kept in 16 if the engine says so, and one of 16 in 32."""
+    log = "vLLM API server version 0.11.0\n{}INFO Model loading took {} GiB and 9.1 seconds\n"  # OLMo 2: fp32
+    for said, size in (
+        ("config: dtype=torch.bfloat16, max_seq_len=4096\n", 25.5646),
+        ("INFO [model.py:1] Downcasting torch.float32 to torch.bfloat16.\n", 25.5646),
+        ("$ vllm serve allenai/OLMo-2-1124-13B --dtype half\n", 25.5646),
+        ("", 25.5646),  # as vLLM takes 32 bits by itself
+        ("config: dtype=torch.float32, max_seq_len=4096\n", 51.13),
+    ):
+        (one,) = memcalc.check(log.format(said, size), model="allenai/OLMo-2-1124-13B").lines
+        assert one.cause == "", said
+        assert abs(one.difference) < 2**26, said
+    fp8 = log.format("config: dtype=torch.bfloat16, quantization=fp8\n", 8.82)
+    assert memcalc.check(fp8, model="Qwen/Qwen3-8B").served.plan.weights == "fp8"
+
+
+def test_weights_that_depend_on_the_card_ask_for_it():
+    """MXFP4 experts are padded as the card's kernels want them."""
+    log = (
+        "vLLM API server version 0.13.0\nnon-default args: {{'model': 'openai/gpt-oss-20b'}}\n"
+        "INFO Model loading took {} GiB memory and 7.34 seconds\n"
+    )
+    (one,) = memcalc.check(log.format("20.5")).lines
+    assert one.cause.endswith("padded as the card's kernels want it: add --on with the card's name")
+    (one,) = memcalc.check(log.format("20.5"), on="1x h100-80g").lines
+    assert one.cause.endswith("padded as the card's kernels want it")
+
+
+@pytest.mark.parametrize("name", ["AMX", "CPU_REPACK", "CPU_AARCH64", "BLAS", "CUDA_Host", "CPU"])
+def test_buffers_of_the_processor_are_the_host_s(name):
+    (one,) = read(f"load_tensors: {name:>12} model buffer size =  4321.00 MiB").told
+    assert one.scope == "host"
+
+
+def test_a_projector_s_buffer_is_not_the_text_model_s():
+    line = "alloc_compute_meta:      CUDA0 compute buffer size =   248.10 MiB\n"
+    *_, compute, tower = memcalc.check(LLAMA + line, on="1x rtx-3090").lines
+    assert compute.ledger is not None
+    assert tower.ledger is None
+    assert tower.cause == "of a projector (mmproj), which the log's plan does not hold"
+
+
+def test_a_total_that_names_no_device_says_so():
+    """Of llama.cpp's first GGUF releases."""
+    log = LLAMA + (
+        "llm_load_tensors: VRAM used: 4095.05 MB\n"
+        "llama_new_context_with_model: compute buffer total size = 281.47 MB\n"
+        "llama_new_context_with_model: VRAM scratch buffer: 280.00 MB\n"
+    )
+    weights, total, scratch = memcalc.check(log).lines[-3:]
+    assert (total.told.quantity, total.told.amount, total.told.scope) == (
+        "compute_buffer",
+        295_142_687,
+        "all",
+    )
+    assert {one.cause for one in (weights, scratch)} == {
+        "a total of what devices hold, which the line does not name"
+    }
+    assert total.cause.startswith("of all devices and the host")
+
+
+def test_memory_that_a_process_holds_is_said_to_be_a_process_s():
+    log = QWEN + (
+        "CUDA out of memory. Tried to allocate 1.16 GiB. GPU 1 has a total capacity of 23.52 GiB of which "
+        "8.38 MiB is free. Process 1234 has 1.50 GiB memory in use. Including non-PyTorch memory, this "
+        "process has 21.61 GiB memory in use.\n"
+    )
+    held = [one.cause for one in memcalc.check(log).lines if one.told.quantity == "in_use"]
+    assert held == ["what a process holds at that moment: compare the parts"] * 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'INFO request: "{}"',
+        "INFO [logger.py:43] Received request chatcmpl-1: prompt: '{}', params: SamplingParams(n=1)",
+        'srv log_server_r: request: {{"messages": [{{"role": "user", "content": "{}"}}]}}',
+        "Receive: obj=GenerateReqInput(rid='1', text='{}')",
+        "INFO [logger.py:80] Generated response chatcmpl-1: output: '{}'",
+        'time=2025-08-30T08:00:00.000Z level=DEBUG msg="completion request" prompt="{}"',
+    ],
+)
+@pytest.mark.parametrize("padding", ["", "x" * 3000])
+def test_a_log_that_a_request_quotes_is_not_read(line, padding):
+    said = "Model loading took 99.0 GiB, max_seq_len=17, enable_lora=True"
+    quoted = QWEN + line.format(padding + said) + "\n"
+    assert quantities(quoted) == quantities(QWEN)
+    assert memcalc.check(quoted).plan == memcalc.check(QWEN).plan
+
+
+def test_what_no_line_tells_is_said_once():
+    for log in (b"", b"nothing\n"):
+        assert str(memcalc.check(log)).count("no line of an engine was recognised") == 1
+        assert len(str(memcalc.check(log)).splitlines()) == 2

@@ -81,6 +81,11 @@ def test_every_nvidia_device_has_cudas_name_of_its_generation():
         ("Apple M4 Max 128GB", 1, "m4-max-128g"),
         ("Intel(R) Arc(TM) Pro B60 Graphics", 1, "arc-pro-b60"),
         ("2080 Ti", 1, "rtx-2080-ti"),
+        ("5090 mobile", 1, "rtx-5090-laptop-24g"),
+        ("7900 xtx", 1, "rx-7900-xtx"),
+        ("2x 7900 xtx", 2, "rx-7900-xtx"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", 1, "rtx-pro-6000-blackwell"),
+        ("rtx 4090, 24GB", 1, "rtx-4090"),
         ("3060 12GB", 1, "rtx-3060-12g"),
         ("RTX PRO 6000 Blackwell Workstation Edition", 1, "rtx-pro-6000-blackwell"),
         ("Jetson AGX Orin 64GB", 1, "jetson-orin-64g"),
@@ -120,7 +125,7 @@ def test_every_id_and_every_other_name_means_one_device():
         ("rtx 3060", ["rtx-3060-12g", "rtx-3060-8g"]),
         ("mi300x8", ["mi300x"]),
         ("h100-80", ["h100-80g"]),
-        ("rtx 4099", ["rtx-4090"]),
+        ("gaudy 3", ["gaudi3"]),
     ],
 )
 def test_what_could_be_several_is_taken_for_none(text, variants):
@@ -174,10 +179,72 @@ def test_what_is_no_machine_is_refused(text):
         machine(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("rtx 4090 laptop", "4090 mobile", "gtx 1080 ti", "1080 ti", "rtx 3080 ti", "rtx 3070", "rtx 4099"),
+        *("rx 7900 xt", "rtx 5090 ti", "rtx 4080 max-q", "rtx 4060 super", "rtx 4090 Max-Q"),
+    ],
+)
+def test_a_name_that_says_another_card_is_offered_none(text):
+    with pytest.raises(UnknownNameError) as refused:
+        machine(text)
+    assert refused.value.remedy == (
+        "give the memory of one device, as in 16GiB, or see `memcalc list machines`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("4090,3090", "write `4090 + 3090`"),
+        ("2x4090, 2x3090", "write `2x4090 + 2x3090`"),
+        ("h100 and a100-40g", "write `h100 + a100-40g`"),
+        ("rtx-4090; 64GiB host", "write `rtx-4090 + 64GiB host`"),
+        ("5,rtx-4090", "join devices by +"),
+        ("4090, 3091", "join devices by +"),
+        ("rtx 3090, 16GB", "join devices by +"),  # a size behind a comma may be the device's own
+        ("dgx h100", "write its devices and how many it has, as in 8x h100-80g"),
+        ("2x DGX A100", "write its devices and how many it has, as in 8x a100-80g"),
+        ("mac mini m4 pro", "name its chip and its memory, as in m4-pro-48g"),
+        ("m3 ultra mac studio", "name its chip and its memory, as in m3-ultra-512g"),
+    ],
+)
+def test_what_is_said_in_another_way_is_answered_with_ours(text, remedy):
+    with pytest.raises(BadInputError) as refused:
+        machine(text)
+    assert refused.value.remedy == remedy
+
+
+def test_what_has_no_device_in_it_is_answered_with_those_that_it_may_mean():
+    for text, ids in (
+        (
+            "128GB unified",
+            [one.id for one in devices().values() if one.is_unified and one.nominal == "128 GB"],
+        ),
+        ("128GB unified memory", ["gb10", "strix-halo", "m4-max-128g"]),
+        ("mac studio", ["m1-max-32g", "m2-max-32g"]),
+    ):
+        with pytest.raises(BadInputError) as refused:
+            machine(text)
+        assert all(one in refused.value.remedy for one in ids)
+        assert len(str(refused.value)) < 300
+
+
+def test_memory_of_the_host_is_sold_in_binary_units_and_that_is_said():
+    for text in ("64GB host", "64 gb ram", "64GB system memory"):
+        found = machine(f"rtx-4090 + {text}")
+        assert found.host_bytes == 64 * GIB
+        assert found.defaults == ("host: 64 GB as sold is assumed to be 64.00 GiB",)
+    assert machine("rtx-4090 + 1TB host").host_bytes == 2**40
+    stated = machine("rtx-4090 + 64GiB host")
+    assert (stated.host_bytes, stated.defaults) == (64 * GIB, ())
+
+
 def test_nothing_is_near_to_nothing():
     assert nearest_ids("") == nearest_ids("q") == nearest_ids("nothing at all") == []
     with pytest.raises(
-        UnknownNameError, match=r"expected one of [0-9]+ names, .*; see `memcalc list machines`"
+        UnknownNameError, match=r"expected one of [0-9]+ names, .*, or see `memcalc list machines`"
     ):
         machine("nothing at all")
 

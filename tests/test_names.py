@@ -56,6 +56,8 @@ def test_what_is_taken_for_another_name_is_said(text):
         ("mixtral", "did you mean Mixtral-8x7B-v0.1 or Mixtral-8x22B-v0.1?"),
         ("qwen 32b", "did you mean Qwen3-32B or Qwen3-32B-FP8 or Qwen2.5-32B-Instruct or Qwen3-VL-32B-Inst"),
         ("deepseek 70b", "did you mean DeepSeek-R1-Distill-Llama-70B?"),
+        ("glm4.5", "did you mean GLM-4.5-Air?"),
+        ("llama3.3", "did you mean Llama-3.3-70B-Instruct?"),
         ("Qwen3 32B AWQ", "did you mean Qwen/Qwen3-32B with --weights awq-int4-g128?"),
         ("qwen2-57b", "did you mean "),  # Qwen2.5-7B, with a point that was left out, is another model
         ("./qwen3-32b", "did you mean "),  # a path
@@ -66,6 +68,17 @@ def test_what_is_not_unique_or_not_exact_is_refused_with_names_that_have_all_its
     with pytest.raises(UnknownNameError) as refusal:
         source(text)
     assert refusal.value.remedy.startswith(offered)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("mixtral 8x7b", "mistralai/Mixtral-8x7B-v0.1"), ("olmo 2 7b", "allenai/OLMo-2-1124-7B")],
+)
+def test_a_single_name_with_all_words_is_offered_in_a_short_line(text, name):
+    with pytest.raises(UnknownNameError) as refusal:
+        source(text)
+    short = name.partition("/")[2]
+    assert str(refusal.value) == f"SOURCE: expected {name}, given '{text}'; did you mean {short}?"
 
 
 def test_every_name_of_the_catalogue_is_its_own():
@@ -158,8 +171,12 @@ def test_the_page_knows_the_machines_that_memcalc_knows(page):
         if right is None:
             assert "unknown" in found, text
         else:
-            expected = {"count": right.count, "device": right.device.id, "defaults": list(right.defaults)}
-            assert found == expected, text
+            named, gib = right.device.id, right.device.capacity_bytes // 2**30
+            device = named if named in devices() else f"{gib}GiB"  # of a size alone
+            defaults = list(right.defaults)
+            assert found == {"count": right.count, "device": device, "named": named, "defaults": defaults}, (
+                text
+            )
     assert answered > 0.9 * len(texts)
 
 
@@ -183,12 +200,26 @@ def test_the_page_refuses_in_the_words_of_a_shell(page):
         "llama",
         "qwen3-32b-default",
     ]
-    machines = [*misspelled([*devices()], 250, 5), "", "", "rtx-4090", "foo", "rtx 4099", "a100"]
+    machines = [
+        *misspelled([*devices()], 250, 5),
+        "",
+        "",
+        "rtx-4090",
+        "foo",
+        "rtx 4099",
+        "a100",
+        "gtx 1080 ti",
+        "gaudy 3",
+    ]
+    machines += ["rtx 4090 laptop", "4090,3090", "dgx h100", "7900 xtx"]
     numbers = [
         "8192",
         "32k",
         "1M",
         "8_192",
+        "32,768",
+        "3,2768",
+        "0,512",
         "",
         "abc",
         "0",

@@ -113,10 +113,10 @@ def test_an_engine_that_refuses_is_shown_and_another_answers(tool, settled):
 
 WRONG = [
     ({"config": ""}, "CONFIG: expected a config.json, its folder or a name, given 'nothing'"),
-    ({"config": "no/such/config.json"}, "SOURCE: expected "),
-    ({"config": "Qwen/Qwen3-0.6B", "machine": "3x nothing"}, "--on: expected "),
-    ({"config": "Qwen/Qwen3-0.6B", "engine": "exllama"}, "--engine: expected one of "),
-    ({"config": "Qwen/Qwen3-0.6B", "weights": "q17"}, "--weights: expected "),
+    ({"config": "no/such/config.json"}, "CONFIG: expected "),
+    ({"config": "Qwen/Qwen3-0.6B", "machine": "3x nothing"}, "MACHINE: expected "),
+    ({"config": "Qwen/Qwen3-0.6B", "engine": "exllama"}, "ENGINE: expected one of "),
+    ({"config": "Qwen/Qwen3-0.6B", "weights": "q17"}, "WEIGHTS: expected "),
     ({"config": "Qwen/Qwen3-0.6B", "context": "many"}, "CONTEXT: expected a whole number >= 1, given 'many'"),
     ({"config": "Qwen/Qwen3-0.6B", "seq": "0"}, "SEQ: expected a whole number >= 1, given 0"),
 ]
@@ -142,6 +142,23 @@ def test_what_is_not_understood_is_one_line_before_anything_runs(tool, capsys, m
 def test_a_config_that_is_not_understood_is_one_line(tool, capsys, config, fields):
     assert tool.main([f"--config={config(**fields)}"]) == 2
     assert capsys.readouterr().err.startswith(f"new-model: {next(iter(fields))}: expected ")
+
+
+def test_advice_is_what_make_can_follow(tool, capsys, config):
+    """No option of the command line stands where make has a variable, or has none."""
+    assert tool.main([f"--config={config(model_type='not_known_yet')}"]) == 2
+    said = capsys.readouterr().err
+    assert "or at a shell: memcalc model CONFIG --via transformers" in said
+    assert tool.main(["--config=Qwen/Qwen3-0.6B", "--machine=2x rtx 4099"]) == 2
+    assert "--on" not in capsys.readouterr().err
+
+
+def test_the_first_page_says_what_memory_allows_and_the_models_own_limit(tool, settled):
+    asked = settled(config="Qwen/Qwen3-0.6B", machine="1x h200-141g")
+    longest, limit = tool.plan(asked).max_context, memcalc.model(asked.config).max_context
+    assert longest > limit
+    said = f"| largest context | {longest:,} tokens by memory alone; the model's own limit is {limit:,} |"
+    assert said in tool.home("a model", asked)
 
 
 def test_a_page_that_fails_is_a_line_and_leaves_nothing(tool, capsys, monkeypatch, tmp_path):

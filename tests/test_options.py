@@ -2,6 +2,7 @@
 
 # annotations are not postponed here: options are read from them
 import inspect
+import json
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import memcalc
+from memcalc.__main__ import main
 from memcalc.errors import BadInputError, UnknownNameError
 from memcalc.options import about, check, options_of, takes_options
 
@@ -158,7 +160,9 @@ def test_a_path_is_a_source(root):
 
 def test_devices_that_stay_idle_are_said():
     step = memcalc.train("Qwen/Qwen3-0.6B", seq=64, on="8x h100-80g")
-    assert "7 of 8 devices stay idle: --world says how many are used" in step.assumed
+    idle = "7 of 8 devices stay idle: --world says how many are used, as in --world 8 --shard fsdp"
+    assert idle in step.assumed
+    assert "world 1: one of 8 devices is used" in step.plan.defaults
 
 
 def test_a_moment_that_is_none_is_refused():
@@ -205,3 +209,15 @@ def test_32_bits_that_are_asked_for_are_those_of_activations_and_cache_too():
         )
         assert wide.plan.activation.id == wide.plan.kv[0].id == "fp32"
         assert wide.cache_bytes == 2 * usual.cache_bytes
+
+
+def test_tokens_are_understood_as_answers_print_them(capsys):
+    """Of what is no number of tokens, and in other groups, a comma is no part of a number."""
+    plain = memcalc.serve("Qwen/Qwen3-0.6B", context=32_768)
+    assert memcalc.serve("Qwen/Qwen3-0.6B", context="32,768").cache_bytes == plain.cache_bytes
+    assert main(["serve", "Qwen/Qwen3-0.6B", "--context", "32,768", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["context"] == 32_768
+    for option, text in (("--context", "3,2768"), ("--context", "0,512"), ("--batch", "1,024")):
+        words = [] if option == "--context" else ["--context", "8k"]
+        assert main(["serve", "Qwen/Qwen3-0.6B", *words, option, text]) == 2
+        assert f"{option}: expected a whole number >= 1" in capsys.readouterr().err

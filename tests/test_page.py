@@ -190,6 +190,9 @@ SENTENCES = {
     "serve qwen3-8b --context 8k --tp 2 --engine vllm": (
         f"It needs N GiB on the fullest of 2 devices. {UNNAMED}"
     ),
+    "serve qwen3-8b --context 8k --on '3090 ti'": (
+        "Fits. It needs N GiB on 3090 ti, where transformers may use N GiB of N GiB."
+    ),
     "serve qwen3-8b --context 8k --on rtx-4090 --engine vllm": (
         "Fits. It needs N GiB on rtx-4090, where vllm may use N GiB of N GiB."
     ),

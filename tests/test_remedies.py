@@ -152,7 +152,7 @@ SAID = {  # what a remedy's words have for each option that its command changes
     "recompute": "full recomputation",
     "recompute_modules": "full recomputation",
     "seq": r"sequences of [\d,]+ tokens",
-    "shard": r"ZeRO stage \d",
+    "shard": r"ZeRO stage \d|with FSDP",
     "utilization": r"a share of 0\.\d+",
     "weights": r"weights in \S+",
     "world": r"\d+x \S+",
@@ -282,6 +282,7 @@ TRAINED = [
     (LLAMA, {"on": "8x rtx-4090", "world": 8, "shard": "fsdp"}),
     (LLAMA, {"on": "1x 60GiB", "regime": "pure-bf16", "recompute": "full", "optimizer_step": "foreach"}),
     (LLAMA, {"on": "1x h100-80g + 8GiB host", "recompute": "full", "offload": ("optimizer",)}),
+    (LLAMA, {"on": "8x h100-80g"}),
     (SMALL, {"on": "1x rtx-4090"}),
     (SMALL, {"on": "1x rtx-4090", "micro_batch": 4}),
     (SMALL, {"on": "1x rtx-3060-12g", "regime": "pure-bf16"}),
@@ -298,6 +299,15 @@ def test_a_step_s_remedies_are_as_small_as_they_can_be(name, asked):
     assert step.verdict not in (None, "fits")
     assert step.remedies
     hold_remedies(step)
+
+
+def test_devices_that_stay_idle_are_offered_before_more_of_them():
+    step = train("Qwen/Qwen3-4B", seq=4096, on="8x h100-80g")
+    first = step.remedies[0]
+    assert first.words == "all 8x h100-80g with FSDP"
+    assert "--world 8 --shard fsdp" in first.command
+    used = train("Qwen/Qwen3-4B", seq=4096, on="8x h100-80g", world=8)
+    assert not any(one.words.startswith("all ") for one in used.remedies)
 
 
 def test_the_gentlest_comes_first():
@@ -321,6 +331,29 @@ def test_the_gentlest_comes_first():
 def test_no_format_is_offered_that_is_larger():
     asked = {"context": 8192, "engine": "llama.cpp", "weights": "Q4_K_M", "on": "1x rtx-3060-12g"}
     assert not any("Q8_0" in one.words or "Q6_K" in one.words for one in serve(BIG, **asked).remedies)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("openai/gpt-oss-120b", {"engine": "vllm", "on": "1x h100"}),  # mxfp4
+        ("openai/gpt-oss-20b", {"engine": "transformers", "on": "1x rtx-3060-12g"}),
+        ("openai/gpt-oss-20b", {"engine": "llama.cpp", "on": "1x rtx-3060-8g"}),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", {"engine": "sglang", "on": "1x rtx-4090"}),
+        (BIG, {"engine": "vllm", "on": "1x rtx-3060-12g", "weights": "gptq-int4-g128"}),
+    ],
+    ids=str,
+)
+def test_what_is_quantised_is_not_quantised_to_the_same_width(name, asked):
+    served = serve(name, context=32_768, **asked)
+    assert served.verdict != "fits"
+    offered = [one.words for one in served.remedies if one.words.startswith("weights in ")]
+    assert not [one for one in offered if "Q3" not in one and "Q2" not in one], offered
+
+
+def test_eight_bits_become_four():
+    served = serve("deepseek-ai/DeepSeek-V3", context=32_768, engine="vllm", on="8x h100")
+    assert served.remedies[0].words == "weights in awq-int4-g128"
 
 
 @pytest.mark.slow

@@ -52,3 +52,16 @@ def test_a_table_that_states_its_unit_once_does_not_repeat_it():
     assert shown.splitlines()[0] == "| GiB | weights | bytes | fits |"
     assert shown.splitlines()[2] == "| Qwen3-32B | 61.02 | 65,524,246,528 | yes |"
     assert repr(table([{"bytes": "file", "size": LARGE}])).splitlines()[0] == "| bytes | size, GiB |"
+
+
+def test_a_table_has_the_columns_of_all_rows_and_empty_cells_where_a_row_has_no_value():
+    rows = [
+        {"precision": "bf16", "weights": LARGE},
+        {"precision": "mixed", "master": 2 * LARGE, "note": "kept"},
+    ]
+    assert repr(table(rows)).splitlines() == [
+        "| precision | weights, GiB | master, GiB | note |",
+        "| :--- | ---: | ---: | :--- |",
+        "| bf16 | 61.02 |  |  |",
+        "| mixed |  | 122.05 | kept |",
+    ]

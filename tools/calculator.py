@@ -16,21 +16,22 @@ from letters import javascript_of, letter
 from memcalc.errors import BadInputError
 from memcalc.files.api import model as load_model
 from memcalc.files.catalogue import catalogue
-from memcalc.files.machines import devices
+from memcalc.files.machines import devices, sized
 from memcalc.files.sources import source
 from memcalc.formula import JAVASCRIPT
-from memcalc.ledger.formats import COMMON_FORMATS, KV_FORMATS, Format, format_named
+from memcalc.ledger.formats import KV_FORMATS, Format, format_named
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.base import ALWAYS
 from memcalc.serving.engines.sparse_cache import is_sparse
 from memcalc.serving.plan import MILLION
+from memcalc.serving.remedies import COUNTS as TRIED, stored_bytes
 from memcalc.serving.search import LIMIT
 from memcalc.serving.stage import constant_lines, growing_lines, placed_stages, rank_context, system_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from memcalc.files.machines import Device
     from memcalc.ledger.budget import Line
@@ -47,6 +48,36 @@ OFFERED: tuple[EngineName, ...] = tuple(
 SGLANG_ON = (
     *("h100-80g", "h200-141g", "h20-96g", "a100-80g", "b200", "l40s-ecc"),
     *("rtx-4090", "rtx-5090", "rtx-a6000", "rtx-pro-6000-blackwell", "mi300x"),
+)
+PLAIN, SIXTEEN = ("bf16", "fp16", "fp32"), "plain"
+OWN = ""  # where a format would stand: none was named, and the engine takes its own
+# GiB of devices of which the size alone is known: an engine's defaults follow it
+SIZES = (
+    4,
+    6,
+    8,
+    10,
+    11,
+    12,
+    16,
+    20,
+    22,
+    24,
+    32,
+    40,
+    48,
+    64,
+    72,
+    80,
+    94,
+    96,
+    128,
+    141,
+    144,
+    180,
+    192,
+    256,
+    288,
 )
 SHARED = "calculator-data.js"
 FUNCTIONS = ("counts", "plus", "times", "least", "floor_div", "ceil_div")
@@ -89,10 +120,10 @@ def beside_weights(served: ServingEstimate, before: list[Held]) -> list[Held]:
     return [(rank, [*constant_lines(plan, rank), *system_lines(plan)]) for rank in ranks]
 
 
-def weight_bytes(served: ServingEstimate) -> list[int]:
+def weight_bytes(served: ServingEstimate) -> list[tuple[int, int]]:
     """Return the weights of one device of each stage, and what the engine keeps of them besides."""
     return [
-        one.weight_bytes + sum(line.bytes for line in one.constant if is_plain_weight(line))
+        (one.weight_bytes, sum(line.bytes for line in one.constant if is_plain_weight(line)))
         for one in served.stages
     ]
 
@@ -118,47 +149,83 @@ def numbered(known: dict[Any, int], one: Any) -> int:
     return known.setdefault(one, len(known))
 
 
-def formats_of(own: str) -> tuple[str, ...]:
-    """Return the formats that the page offers for a model: the common ones, and the one it is stored in."""
-    return (*COMMON_FORMATS, *([] if own in COMMON_FORMATS else [own]))
+def formats_of(by: EngineName) -> tuple[str, ...]:
+    """Return the formats of weights that the page offers: plain ones, and those that remedies name."""
+    return (*PLAIN, *engine(by).smaller_weights)
 
 
-def on_devices(
-    name: str, by: EngineName, count: int, offered: tuple[str, ...], page: Page
-) -> dict[str, object]:
+class Kept(NamedTuple):
+    """What the page is told of one model on one engine and so many devices.
+
+    `stages` are found by the kind of device, the family of the format and, where each format of the cache has
+    its layout, that of the cache. The engine's share, and the bytes of a cached number where no format is
+    asked for (`kv`), by the kind of device. Weights, the bytes of the whole model (`stored`) and the format's
+    name by the format; weights are None where the engine cannot, and where the page can read no formula:
+    SGLang's two pools.
+    """
+
+    stages: dict[str, list[int]]
+    kv: dict[int, int]
+    shares: dict[int, int]
+    weights: dict[str, list[tuple[int, int]] | None]
+    stored: dict[str, int]
+    names: dict[str, str]
+
+
+def on_devices(name: str, by: EngineName, count: int, page: Page) -> dict[str, object]:
     """Return what one model needs on so many devices, of each kind: its stages, and its weights by format.
 
-    Weights are null where the engine cannot, and where the page can read no formula: SGLang's two pools.
-    They do not hang on the kind of device, and what grows does not on which plain format they have.
+    Weights do not hang on the kind of device, and what grows does not on which plain format they have.
     """
-    stages: dict[str, object] = {}
-    weights: dict[str, object] = {}
-    shares: dict[int, int] = {}
-    model, packed, found = load_model(name), is_packed(name), source(name)
-    sparse = is_sparse(model)
-    if engine(by).reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1)):
-        offered, weights = (), dict.fromkeys(offered)  # blocks of a pool are no formula
-    for form in offered:
+    kept = Kept({}, {}, {}, {}, {}, {})
+    model, found = load_model(name), source(name)
+    sparse, own = is_sparse(model), family_of_own(name)
+    # blocks of a pool are no formula
+    pooled = engine(by).reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1))
+    for form in () if pooled else (OWN, *formats_of(by)):
         try:
-            for kind, device in enumerate(kinds(by, packed=packed)):
+            for kind, device in enumerate(kinds(by, packed=is_packed(name))):
                 held: list[Held] = []
-                for kv in KV_FORMATS if sparse else [None]:  # each format has its layout
-                    key = " ".join(filter(None, (str(kind), family(form), kv)))
-                    if key in stages and form in weights:
+                for kv in (OWN, *caches(name, by)) if sparse else (OWN,):  # each format has its layout
+                    key = " ".join(filter(None, (str(kind), family(form) if form else own, kv)))
+                    if key in kept.stages and form in kept.weights:
                         continue
                     on = f"{count}x {device.id}"
-                    served = serve(found, context=1, engine=by, weights=form, kv=kv, on=on)
-                    if form not in weights:
-                        weights[form] = weight_bytes(served)
-                    if key not in stages:
+                    served = serve(found, context=1, engine=by, weights=form or None, kv=kv or None, on=on)
+                    add_weights(kept, form, served)
+                    if key not in kept.stages:
                         held = beside_weights(served, held)
-                        stages[key] = [
-                            stage_number(moving(served, *one, letters=kv is None), page) for one in held
+                        kept.stages[key] = [
+                            stage_number(moving(served, *one, letters=not sparse), page) for one in held
                         ]
-                        shares[kind] = served.plan.share[0]
+                        kept.shares[kind] = served.plan.share[0]
+                        if not kv:
+                            kept.kv[kind] = served.plan.kv[0].bits // 8
         except BadInputError:  # memcalc itself says why
-            weights[form] = None
-    return {"stages": stages, "weights": weights, "shares": shares, "by_cache": sparse}
+            kept.weights[form] = None
+    ways = any(True for _ in engine(by).ways_to_host(model))
+    return {**kept._asdict(), "by_cache": sparse, "host": ways}
+
+
+def add_weights(kept: Kept, form: str, served: ServingEstimate) -> None:
+    """Add what an estimate says of the weights in a format, if it is not there yet."""
+    if form not in kept.weights:
+        kept.weights[form] = weight_bytes(served)
+        kept.stored[form] = stored_bytes(served.plan)
+        kept.names[form] = served.plan.weights
+
+
+@cache
+def caches(name: str, by: EngineName) -> list[str]:
+    """Return the formats of a cache that an engine takes for a model."""
+    found = []
+    for kv in KV_FORMATS:
+        try:
+            serve(source(name), context=1, engine=by, kv=kv)
+        except BadInputError:  # memcalc itself says why
+            continue
+        found.append(kv)
+    return found
 
 
 @cache
@@ -170,8 +237,14 @@ def is_packed(name: str) -> bool:
 
 
 def family(form: str) -> str:
-    """Return the formats that share their growing lines with this one."""
-    return "plain" if format_named(form).is_plain else form
+    """Return the formats that share their growing lines with this one; activations follow 32 bits."""
+    return SIXTEEN if form in PLAIN and format_named(form).bits == 16 else form
+
+
+def family_of_own(name: str) -> str:
+    """Return the family of what a model is stored in, for where no format is named."""
+    found = source(name)
+    return "own" if found.scheme is not None or family(found.stored_as) != SIXTEEN else SIXTEEN
 
 
 def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
@@ -191,10 +264,16 @@ def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     return json.dumps([seen, device.held_bytes, defaults])
 
 
+def offered_devices() -> Iterator[Device]:
+    """Yield the devices of the page: those of the record, and some of which the size alone is known."""
+    yield from devices().values()
+    yield from (sized(f"{size}GiB") for size in SIZES)
+
+
 @cache
 def kinds(by: EngineName, *, packed: bool) -> tuple[Device, ...]:
     """Return a device of each kind that an engine tells apart; devices of one kind share their formulas."""
-    found = {looked_at(by, device, packed=packed): device for device in devices().values()}
+    found = {looked_at(by, device, packed=packed): device for device in offered_devices()}
     return tuple(device for seen, device in found.items() if seen is not None)
 
 
@@ -216,14 +295,12 @@ def device_fields(device: Device) -> dict[str, object]:
 def of_model(name: str) -> str:
     """Return what the page loads when a model is chosen, as JavaScript."""
     served, page = serve(name, context=1), Page({}, {})
-    offered = formats_of(served.plan.weights)
-    plans = {id_: {count: on_devices(name, id_, count, offered, page) for count in COUNTS} for id_ in OFFERED}
+    plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in OFFERED}
     said = {
         "limit": served.model.max_context,
         "packed": is_packed(name),
-        "weights": served.plan.weights,
-        "formats": offered,
-        "kv": served.plan.kv[0].id,
+        "family": family_of_own(name),
+        "caches": {by: caches(name, by) for by in OFFERED},
         "plans": plans,
         "stages": list(page.stages),
     }
@@ -254,14 +331,15 @@ def shared() -> str:
     data = {
         "files": files,
         "models": {},
-        "devices": {item.id: device_fields(item) for item in devices().values()},
-        "formats": {
-            form: family(form)
-            for form in {form for name in files for form in formats_of(serve(name, context=1).plan.weights)}
-        },
+        "devices": {item.id: device_fields(item) for item in offered_devices()},
+        "formats": {form: family(form) for by in OFFERED for form in formats_of(by)},
         "kv": {item.id: item.bits // 8 for item in KV_FORMATS.values()},
         "engines": list(OFFERED),
         "counts": COUNTS,
+        "tried": TRIED,
+        "smaller": {
+            by: {"weights": engine(by).smaller_weights, "caches": engine(by).smaller_caches} for by in OFFERED
+        },
         "limit": LIMIT,
         "millions": MILLION,
     }

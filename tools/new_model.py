@@ -217,6 +217,33 @@ def executed(asked: Asked, folder: Path) -> Any:
     return done
 
 
+def largest_context(longest: int | None, limit: int | None) -> str:
+    """Say the largest context by memory, and the model's own limit.
+
+    >>> largest_context(331_888, 65_536)
+    "331,888 tokens by memory alone; the model's own limit is 65,536"
+    >>> largest_context(None, None)
+    'any, by memory alone'
+    """
+    own = "" if limit is None else f"; the model's own limit is {limit:,}"
+    return f"{'any,' if longest is None else f'{longest:,} tokens'} by memory alone{own}"
+
+
+def in_variables(said: str) -> str:
+    """Say a refusal in the words of make: options are variables; what it has none for is asked at a shell.
+
+    >>> in_variables("--on: expected a device, given 'x'; write --engine vllm")
+    "MACHINE: expected a device, given 'x'; write ENGINE=vllm"
+    """
+    said = re.sub("^SOURCE(?=: )", "CONFIG", said)
+    said = said.replace("or --via transformers", "or at a shell: memcalc model CONFIG --via transformers")
+    names = {"on": "MACHINE"} | {name: name.upper() for name in Asked._fields}
+    for name, variable in names.items():
+        said = re.sub(rf"--{name} (?=[\w\"'])", f"{variable}=", said)
+        said = re.sub(rf"--{name}(?![\w-])", variable, said)
+    return said
+
+
 def home(name: str, asked: Asked) -> str:
     """Return the first page: what was asked, and the answer in a line each."""
     answering = that_answers(asked)
@@ -227,7 +254,7 @@ def home(name: str, asked: Asked) -> str:
         "kind": f"`{model.model_type}`, {model.depth} layers, {model.parameters:,} parameters",
         "asked": f"{asked.batch:,} x {asked.context:,} tokens on {asked.machine}",
         "answer": f"with {answering.engine}: **{verdict}**, {answer.device.total_bytes} a device",
-        "largest context": "any" if longest is None else f"{longest:,} tokens",
+        "largest context": largest_context(longest, model.max_context),
     }
     table = "\n".join(f"| {label} | {text} |" for label, text in rows.items())
     return f"""# {name}
@@ -315,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asked = settled(parser().parse_args(arguments))
     except memcalc.MemcalcError as refusal:
-        print(f"new-model: {refusal}", file=sys.stderr)
+        print(f"new-model: {in_variables(str(refusal))}", file=sys.stderr)
         return 2
     print(f"   {asked.config}: {asked.batch} x {asked.context:,} tokens on {asked.machine}", flush=True)
     try:

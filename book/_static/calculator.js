@@ -8,6 +8,7 @@
   const MOMENTS = ["load", "prefill", "decode"];
   const COMPONENTS = ["weights", "kv_cache", "state", "activations", "logits", "runtime"];
   const thin = (number) => number.toLocaleString("en-US");
+  const gib = (bytes) => memcalcVerdict.gib(bytes);
 
   const exact = (number) => {
     if (!Number.isSafeInteger(number)) throw new RangeError("more than 2^53 bytes: not exact here");
@@ -41,19 +42,29 @@
     };
   };
 
-  const pools = (asked, batch, context) => {
+  // The bytes of a cached number: of the format that is named, else of the engine's own on this kind of device.
+  const cached = (asked, found, kind) => (asked.kv ? MEMCALC.kv[asked.kv] : found.kv[kind]);
+
+  const known = (asked) => {
     const model = MEMCALC.models[asked.model], found = model.plans[asked.engine][asked.count];
+    const kind = MEMCALC.devices[asked.device].kinds[Number(model.packed)][asked.engine];
     const weights = found.weights[asked.weights];
-    if (weights === null) throw new RangeError("no formula, or no such format on this engine");
-    const device = MEMCALC.devices[asked.device];
-    const kind = device.kinds[Number(model.packed)][asked.engine];
+    if (!weights) throw new RangeError("no formula, or no such format on this engine");
     if (kind === null) throw new RangeError("no formula, or no such device for this engine");
-    const key = `${kind} ${MEMCALC.formats[asked.weights]}`;
-    const stages = found.stages[found.by_cache ? `${key} ${asked.kv}` : key]
-      .map((number) => model.stages[number].map((line) => model.lines[line]));
-    const usable = Number(BigInt(device.capacity) * BigInt(found.shares[kind]) / BigInt(MEMCALC.millions));
-    return stages.map((stage, index) =>
-      ({...pool(weights[index], stage, batch, context, MEMCALC.kv[asked.kv]), usable, capacity: device.capacity}));
+    if (asked.kv && !model.caches[asked.engine].includes(asked.kv)) throw new RangeError("no such cache on this engine");
+    const family = asked.weights ? MEMCALC.formats[asked.weights] : model.family;
+    const stages = found.stages[[kind, family, found.by_cache ? asked.kv : ""].filter((one) => one !== "").join(" ")];
+    if (!stages) throw new RangeError("no formula on this device");
+    return {model, found, kind, weights, stages: stages.map((number) => model.stages[number].map((line) => model.lines[line]))};
+  };
+
+  const pools = (asked, batch, context) => {
+    const {found, kind, weights, stages} = known(asked), {capacity} = MEMCALC.devices[asked.device];
+    const usable = Number(BigInt(capacity) * BigInt(found.shares[kind]) / BigInt(MEMCALC.millions));
+    return stages.map((stage, index) => {
+      const [loaded, beside] = weights[index];
+      return {...pool(loaded + beside, stage, batch, context, cached(asked, found, kind)), loaded, usable, capacity};
+    });
   };
 
   const largest = (fits) => {
@@ -81,46 +92,75 @@
     return stages.every(surely) ? "fits" : "may_not_fit";
   };
 
-  // What is asked: model, weights, kv, device, engine by name, and context, batch, count as numbers.
+  // Why a plan does not fit, or may not, in memcalc's words.
+  const shortage = (stages, share, whole, beyond) => {
+    const [heaviest] = [...stages].sort((one, other) => other.loaded - one.loaded);
+    if (heaviest.loaded > heaviest.usable) return `the weights alone take ${gib(heaviest.loaded)} GiB of a device, and ${gib(heaviest.usable)} GiB may be used`;
+    const lacks = Math.max(...stages.map((stage) => Math.max(stage[share] - stage.usable, stage[whole] - stage.capacity)));
+    return lacks > 0 ? `a device lacks ${gib(lacks)} GiB${beyond}` : null;
+  };
+  const cause = (asked, stages) => {
+    const beyond = asked.context > limit(asked) ? `the model's own limit is ${thin(limit(asked))} tokens` : null;
+    return shortage(stages, "share", "total", "") ?? beyond ?? shortage(stages, "shareMost", "high", ", with every measured range at its upper end");
+  };
+
+  // What is asked: model, weights, kv, device, engine by name, "" for a format that is not; context, batch, count as numbers.
   const answer = (asked) => {
     const {batch, context} = asked, stages = pools(asked, batch, context);
     const fullest = stages.reduce((most, stage) => (stage.total > most.total ? stage : most));
     const fits = (sequences, tokens) => pools(asked, sequences, tokens).every(holds);
     return {
-      ...fullest, verdict: verdict(asked, stages),
+      ...fullest, verdict: verdict(asked, stages), cause: cause(asked, stages), weights: known(asked).found.names[asked.weights],
       maxContext: largest((tokens) => fits(batch, tokens)),
       maxBatch: largest((sequences) => fits(sequences, context)),
     };
   };
 
-  // What fits instead: one thing changed, the gentlest first, three at most.
+  // What fits instead, by the rules and in the order of memcalc/serving/remedies.py, as far as these formulas know the next one for
+  // sure; `whole` says whether memcalc has no more.
+  const MOST = 3, FAR = 2, NODE = 8;
   const remedies = (asked) => {
-    const {batch, context} = asked, model = MEMCALC.models[asked.model], start = {...asked, context: Math.min(context, limit(asked))};
+    const {batch, context} = asked, found = [];
     const fits = (changed) => {
-      const plan = {...start, ...changed};
-      try { return verdict(plan, pools(plan, plan.batch, plan.context)) === "fits"; }
-      catch (error) { if (error instanceof RangeError) return false; throw error; }
+      const plan = {...asked, ...changed};
+      return verdict(plan, pools(plan, plan.batch, plan.context)) === "fits";
     };
-    const shortened = start.context < context ? {context: start.context} : {};
-    const total = (plan) => Math.max(...pools(plan, plan.batch, plan.context).map((stage) => stage.total));
-    const found = [];
-    const offer = (text, changed) => { if (found.length < 3 && fits(changed)) found.push({words: text, changed: {...shortened, ...changed}, total_bytes: total({...start, ...changed})}); };
-    if (context > limit(asked)) offer(`a context of ${thin(limit(asked))} tokens`, {});
-    if (found.length) return found;
-    const tokens = largest((number) => number < context && fits({context: number}));
-    const sequences = largest((number) => number < batch && fits({batch: number}));
-    const shorter = () => tokens && offer(`a context of ${thin(tokens)} tokens`, {context: tokens});
-    const fewer = () => sequences && offer(`a batch of ${thin(sequences)}`, {batch: sequences});
-    if (2 * tokens > context) shorter();
-    if (2 * sequences > batch) fewer();
-    if (MEMCALC.kv[asked.kv] > MEMCALC.kv.fp8) offer("the KV cache in fp8", {kv: "fp8"});
-    const weights = model.formats.filter((name) => name !== asked.weights).find((name) => fits({weights: name}));
-    if (weights) offer(`weights in ${weights}`, {weights});
-    const count = MEMCALC.counts.filter((number) => number > asked.count).find((number) => fits({count: number}));
-    if (count) offer(`${count} devices`, {count});
-    if (2 * tokens <= context) shorter();
-    if (2 * sequences <= batch) fewer();
-    return found;
+    const total = (changed) => { const plan = {...asked, ...changed}; return Math.max(...pools(plan, plan.batch, plan.context).map((stage) => stage.total)); };
+    const offer = (words, changed) => {
+      if (found.length === MOST || !fits(changed)) return false;
+      found.push({words, changed, total_bytes: total(changed)});
+      return true;
+    };
+    const all = () => {
+      if (context > limit(asked)) return offer(`a context of ${thin(limit(asked))} tokens`, {context: limit(asked)});
+      const most = (sequences, tokens) => pools(asked, sequences, tokens).every(surely);
+      const tokens = largest((number) => most(batch, number)), sequences = largest((number) => most(number, context));
+      const shorter = () => tokens > 0 && tokens < context && offer(`a context of ${thin(tokens)} tokens`, {context: tokens});
+      const fewer = () => sequences > 0 && offer(`a batch of ${thin(sequences)}`, {batch: sequences});
+      const isNear = (load, largestLoad) => Math.floor(load / Math.max(largestLoad, 1)) < FAR;
+      if (isNear(context, tokens)) shorter();
+      if (isNear(batch, sequences)) fewer();
+      const {found: own, kind} = known(asked), {caches, weights} = MEMCALC.smaller[asked.engine];
+      const bytes = cached(asked, own, kind);
+      caches.filter((name) => MEMCALC.kv[name] < bytes && MEMCALC.models[asked.model].caches[asked.engine].includes(name))
+        .some((name) => offer(`the KV cache in ${name}`, {kv: name}));
+      if (weights.some((name) => !own.weights[name])) return false;
+      weights.filter((name) => own.stored[name] < own.stored[asked.weights])
+        .some((name) => offer(`weights in ${name}`, {weights: name}));
+      const loads = pools(asked, batch, context), heaviest = Math.max(...loads.map((stage) => stage.loaded));
+      for (const count of MEMCALC.tried.filter((number) => number > asked.count && number * loads[0].usable >= asked.count * heaviest)) {
+        if (!MEMCALC.counts.includes(count)) return false;
+        if (offer(`${count}x ${asked.named}`, {count}) || found.length === MOST) break;
+        if (count % NODE === 0) return false; // memcalc goes on with stages of nodes
+      }
+      if (own.host) return false;
+      if (!isNear(context, tokens)) shorter();
+      if (!isNear(batch, sequences)) fewer();
+      return false; // smaller weights together with a shorter context
+    };
+    let whole = false;
+    try { whole = all(); } catch (error) { if (!(error instanceof RangeError)) throw error; }
+    return {found, whole: whole || found.length === MOST};
   };
 
   // A model's numbers come in a file of its own, by a script element: a page opened from a file may not fetch.

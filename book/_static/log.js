@@ -32,10 +32,10 @@
   };
 
   const show = ({engine, version, model, plan, lines, ignored, not_compared: why}) => {
-    const of = [engine, version].filter(Boolean).join(" ") || "No line of an engine was recognised";
     const options = worded(plan);
-    const head = make("p", {textContent: `${of}; ${model ? `model ${model}` : "the model cannot be told"}${options ? ` (${options})` : ""}. ${
-      some(lines.length, "figure of memory", "figures of memory")}.${why ? ` Not compared: ${why}.` : ""}`});
+    const told = () => `${[engine, version].filter(Boolean).join(" ")}; ${model ? `model ${model}` : "the model cannot be told"}${options ? ` (${options})` : ""}. ${
+      some(lines.length, "figure of memory", "figures of memory")}.${why ? ` Not compared: ${why}.` : ""}`;
+    const head = make("p", {textContent: engine ? told() : `Not compared: ${why}.`});
     const aside = make("details", {}, make("summary", {textContent: `${some(ignored.length, "line that is", "lines that are")} no memory of a device`}),
       make("ul", {}, ...ignored.map(({text, why: reason}) => make("li", {textContent: `${text}: ${reason}`}))));
     part("result").replaceChildren(head, ...(lines.length ? [tabled(["quantity", "of", "printed", "bytes, or count", "memcalc", "difference", "likely cause"], rowsOf(lines, why))] : []),
@@ -64,7 +64,9 @@
     const encoding = {"255,254": "utf-16le", "254,255": "utf-16be"}[bytes.slice(0, 2).join()] ?? "utf-8"; // as PowerShell writes it
     form.elements.log.value = new TextDecoder(encoding).decode(bytes);
     form.requestSubmit();
+    form.scrollIntoView({block: "nearest"});
   };
+  form.addEventListener("memcalc:log", ({detail}) => read(detail)); // a log that was dropped elsewhere on the page
   form.elements.file.addEventListener("change", ({target}) => { read(target.files[0]); target.value = ""; });
   form.addEventListener("dragover", (event) => { event.preventDefault(); form.dataset.over = ""; });
   form.addEventListener("dragleave", () => { delete form.dataset.over; });

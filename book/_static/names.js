@@ -14,6 +14,7 @@ const memcalcNames = (() => {
     return new RegExp(`^(?:${found.source})$`, found.flags);
   };
   const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
+  const thin = (number) => number.toLocaleString("en-US");
   const short = (name) => name.slice(name.lastIndexOf("/") + 1);
   const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 
@@ -74,7 +75,8 @@ const memcalcNames = (() => {
   // The names that contain all words of a text, the shortest that begin so first.
   const containing = (text) => {
     const words = text.toLowerCase().split(pattern(names.words)).filter(Boolean);
-    const patterns = words.map((word) => new RegExp((/^[0-9]/.test(word) ? "(?<![0-9.])" : "") + escaped(word), "u"));
+    const patterns = words.map((word) => new RegExp(
+      (/^[0-9]/.test(word) ? "(?<![0-9.])" : "") + escaped(word).replace(/(?<=[a-z])(?=[0-9])/g, "-?"), "u"));
     for (const part of words.length ? [short, (name) => name] : []) {
       const found = models.filter((name) => patterns.every((one) => one.test(part(name).toLowerCase())));
       const begins = (name) => short(name).toLowerCase().startsWith(words[0]);
@@ -117,7 +119,8 @@ const memcalcNames = (() => {
 
   const PATTERNS = machines.patterns, COUNTED = whole(PATTERNS.counted), BEHIND = whole(PATTERNS.behind), SIZE = whole(PATTERNS.size);
   const VENDORS = pattern(`^${PATTERNS.vendors}`), SERIES = pattern(PATTERNS.series), VARIANT = pattern(PATTERNS.variant);
-  const deviceKey = (name) => name.toLowerCase().replace(/\((?:r|tm)\)|max-q/g, " ").replace(/([0-9])\s*gi?b?(?![a-z0-9])/g, "$1g")
+  const MOBILE = pattern(PATTERNS.onTheMove, "g");
+  const deviceKey = (name) => name.toLowerCase().replace(/\((?:r|tm)\)/g, " ").replace(MOBILE, "laptop").replace(/([0-9])\s*gi?b?(?![a-z0-9])/g, "$1g")
     .split(/[^a-z0-9]+/).filter((word) => !machines.formFactors.includes(word)).join("").replace(VENDORS, "");
   const rest = (name) => `?${name.replace(SERIES, "")}`;
   const spelled = Object.assign(Object.fromEntries(Object.keys(machines.keys).map((one) => [rest(one), one])),
@@ -126,18 +129,26 @@ const memcalcNames = (() => {
   const found = (name) => {
     const text = name.trim().toLowerCase(), wanted = deviceKey(text);
     if (machines.ids.includes(text)) return {id: text, key: wanted};
-    if (SIZE.test(text)) return {id: "", key: ""};
+    if (SIZE.test(text)) return {id: "", key: "", size: SIZE.exec(text)};
     const tries = [wanted, wanted.replace(/s$/, "")].flatMap((one) => [one, rest(one)]);
     const known = tries.find((one) => Object.hasOwn(spelled, one));
     return known === undefined ? null : {id: machines.keys[spelled[known]], key: spelled[known]};
   };
 
-  // How many of which device a text names: {count, device, defaults}, or {unknown} with the name that no device has; null of what
-  // is more than that: unequal devices, sizes, the memory of a host.
+  // A device of a whole number of GiB, of which the size alone is known; what vendors print in GB are GiB.
+  const ofSize = (count, [, number, part, unit]) => {
+    if (part || !/^g/i.test(unit)) return null;
+    const isBinary = /^gib$/i.test(unit), size = Number(number), named = `${number}${isBinary ? "GiB" : "GB"}`;
+    const note = `${named}: ${number} GB as printed on the box is assumed to be ${thin(size)}.00 GiB`;
+    return {count, device: `${size}GiB`, named, defaults: isBinary ? [] : [note]};
+  };
+
+  // How many of which device a text names: {count, device, named, defaults}, or {unknown} with the name that no device has; null of what
+  // is more than that: unequal devices, parts of a GiB, the memory of a host.
   const machine = (text) => {
     if (/[+]|(?:host|ram|memory)$/i.test(text) || !/^[\x20-\x7e]+$/.test(text)) return null;
     const words = text.trim(), behind = BEHIND.exec(words);
-    let split = COUNTED.exec(words), count = 1, name = words, one = split?.[2] ? null : found(words);
+    let split = COUNTED.exec(words), count = 1, name = words, one = found(words);
     if (behind && !one && found(behind[1])) split = COUNTED.exec(`${behind[2]}x ${behind[1]}`);
     if (split && !one) {
       const digits = split[1].replace(/^0+/, "");
@@ -145,28 +156,32 @@ const memcalcNames = (() => {
       [count, one] = [Number(digits), found(split[3])];
       name = split[2] || one ? split[3] : words;
     }
-    if (!one) return {unknown: name};
-    if (!one.id) return null;
+    if (!one) return pattern(PATTERNS.otherwise).test(words) ? null : {unknown: name};
+    if (!one.id) return ofSize(count, one.size);
     const server = machines.servers[one.id], taken = machines.taken[one.key]?.replace("{}", name);
-    if (server) return {count: count * server[0], device: server[1], defaults: []};
-    return {count, device: one.id, defaults: [...(taken ? [taken] : []), ...(machines.notes[one.id] ?? [])]};
+    if (server) return {count: count * server[0], device: server[1], named: server[1], defaults: []};
+    return {count, device: one.id, named: one.id, defaults: [...(taken ? [taken] : []), ...(machines.notes[one.id] ?? [])]};
   };
+  const marks = (name) => [...new Set(name.toLowerCase().replace(MOBILE, "laptop")
+    .match(pattern(PATTERNS.marks, "g")))].sort().join();
   const nearestIds = (name) => {
-    const asked = rest(deviceKey(name)), {ids} = machines;
+    const marked = marks(name), asked = rest(deviceKey(name)), ids = machines.ids.filter((one) => marks(one) === marked);
     if (asked.length < 3) return [];
     const own = Object.fromEntries(ids.map((one) => [one, rest(deviceKey(one))]));
     const kin = Object.fromEntries(ids.map((one) => [one, rest(deviceKey(one.replace(VARIANT, "")))]));
     const longest = Object.values(kin).filter((one) => asked.startsWith(one)).reduce((most, one) => (one.length > most.length ? one : most), "");
-    const some = close(asked, Object.values(own));
+    const some = close(asked, Object.values(own)), numbers = (key) => key.match(/[0-9]+/g)?.join();
     return firstOf(() => ids.filter((one) => kin[one] === asked), () => ids.filter((one) => own[one].startsWith(asked)),
-      () => ids.filter((one) => kin[one] === longest && longest.length > 3), () => ids.filter((one) => some.includes(own[one])))
+      () => ids.filter((one) => kin[one] === longest && longest.length > 3), 
+      () => ids.filter((one) => some.includes(own[one]) && numbers(kin[one]) === numbers(asked)))
       .slice(0, machines.near);
   };
 
-  // Numbers: digits, underscores between groups of them, and k or m behind what counts tokens.
+  // Numbers: digits, underscores between groups of them; of tokens commas between groups of three, or k or m behind them.
 
   const wholeNumber = (text, {scaled}) => {
-    const found = /^(-?[0-9]+(?:_[0-9]+)*)([km]?)$/i.exec(text);
+    const digits = scaled && /^[1-9][0-9]{0,2}(?:,[0-9]{3})+$/.test(text) ? text.replaceAll(",", "") : text;
+    const found = /^(-?[0-9]+(?:_[0-9]+)*)([km]?)$/i.exec(digits);
     if (!found || (found[2] && !scaled) || text.length > 100) return null;
     return BigInt(found[1].replaceAll("_", "")) * {"": 1n, k: 2n ** 10n, m: 2n ** 20n}[found[2].toLowerCase()];
   };
@@ -186,7 +201,9 @@ const memcalcNames = (() => {
   const ofModel = (text) => {
     if (!text) return [{field: "SOURCE", ...names.missing, given: "nothing"}];
     if (model(text)) return [];
-    const near = nearestNames(text), {expected, remedy} = names.unknown;
+    const near = nearestNames(text), named = containing(text), {expected, remedy} = names.unknown;
+    if (named.length === 1 && named[0].endsWith(near.join(" or ") || "?"))
+      return [{field: "SOURCE", expected: named[0], given: typed(text), remedy: `did you mean ${near[0]}?`}];
     return [{field: "SOURCE", expected, given: typed(text), remedy: near.length ? `did you mean ${near.join(" or ")}? If not: ${remedy}` : remedy}];
   };
   const ofMachine = (text) => {
@@ -203,6 +220,7 @@ const memcalcNames = (() => {
     if (/[/\\]|\.(?:json|gguf|safetensors|bin|pt|pth|ckpt)$|^\.+$/.test(source) && !model(source)) return null;
     if (given.some((text) => text.length > 60 || !/^[\x20-\x7e]*$/.test(text))) return null;
     const faults = [...numbers.flatMap(([option, text]) => ofNumber(option, text)), ...ofModel(source), ...ofMachine(on)];
+    if (faults.length && on && !machine(on)) return null; // whether the machine is one, too, memcalc knows
     const lines = faults.map(line), said = lines.join("; ");
     const isCut = lines.some((one, place) => one.length > 300 && faults[place].field === "SOURCE") || said.length > 980;
     return isCut ? null : said && `memcalc: error: ${said}`;

@@ -24,7 +24,10 @@
     engine_version: "Version of the engine", seq: "Sequence", micro_batch: "Micro batch", world: "Devices", shard: "Sharding (ZeRO stage, FSDP)",
     recompute: "Recomputation", optimizer: "Optimizer", lora_rank: "Rank of LoRA adapters",
   };
+  // where what the form cannot ask is asked
+  const ELSEWHERE = document.getElementById("command-line") ? "use the command line below" : "use the command line on the calculator's page";
   const OWN = "config.json", PAUSE = 40, TYPING = 700; // milliseconds
+  const LOOKED_AT = 65_536; // bytes of a file that say whether it is a log
   const LONGEST_LINK = 20_000, LONGEST_CONFIG = 16e6; // bytes: of a compressed config in a link, of a config
 
   // The form
@@ -101,7 +104,7 @@
 
   // Put a command into the form; what the form has no field for is refused.
   const put = ([name, ...rest]) => {
-    if (!(name in commands)) throw new RangeError(`command: expected serve or train, given ${name}; use the command line below`);
+    if (!(name in commands)) throw new RangeError(`command: expected serve or train, given ${name}; ${ELSEWHERE}`);
     form.elements.command.value = name;
     for (const option of known()) {
       const input = field(option);
@@ -112,7 +115,7 @@
     while (rest.length) {
       const word = rest.shift(), [flag, inside] = word.startsWith("--") && word.includes("=") ? [word.split("=")[0], word.slice(word.indexOf("=") + 1)] : [word];
       const option = flags[flag];
-      if (!option && word.startsWith("-")) throw new RangeError(`${word}: the form has no field for it; use the command line below`);
+      if (!option && word.startsWith("-")) throw new RangeError(`${word}: the form has no field for it; ${ELSEWHERE}`);
       if (!option && named.length) throw new RangeError(`${word}: expected one model, given a second word; quote names that have spaces`);
       if (!option) named.push(word);
       else if (option.kind === "switch") field(option).checked = true;
@@ -233,7 +236,8 @@
     part("verdict").dataset.verdict = found.verdict ?? "none";
     part("asked").textContent = [found.model, found.plan.engine, found.plan.weights].filter(Boolean).join(", ");
     part("room").textContent = memcalcVerdict.room(found);
-    part("remedies").replaceChildren(...remedies(found));
+    const more = found.remediesWhole === false ? [make("li", {textContent: `Answer lists what ${found.remedies.length ? "else fits" : "fits instead"}.`})] : [];
+    part("remedies").replaceChildren(...remedies(found), ...more);
     const pools = found.pools ? found.pools.map((pool, place) => poolShown(pool, found.lines, found.engine, cards(found)[place])) : momentsShown(found);
     part("pools").replaceChildren(...pools);
     part("chosen").textContent = found.defaults?.length ? `Taken for granted: ${found.defaults.join(", ")}.` : "";
@@ -269,7 +273,9 @@
     return make("li", {}, button);
   });
   const problem = (text, others = []) => {
-    part("problem").textContent = text;
+    // what this page cannot do is said to be for a shell
+    part("problem").textContent = text.replace(/(?<=;.*)(?:pip install |--via transformers)/, "at a shell: $&");
+    if (text.endsWith("on the calculator's page")) part("problem").append(". ", make("a", {href: "calculator.html", textContent: "Open it"}));
     part("result").hidden = true;
     const questions = [...text.matchAll(/did you mean ([^?]+)\?/g)].flatMap(([, names]) => names.split(/, | or /));
     part("meant").replaceChildren(...offered([...questions, ...others]));
@@ -284,22 +290,15 @@
     if (name !== "serve" || !machine || !(machine.device in MEMCALC.devices) || !MEMCALC.counts.includes(machine.count)) return null;
     if (Object.keys(plan).some((one) => !FORMULAS.has(one)) || !context || !batch) return null;
     await MEMCALC.load(model);
-    const own = MEMCALC.models[model], {weights = own.weights, kv = own.kv, engine = "transformers"} = plan;
-    if (!MEMCALC.engines.includes(engine) || !own.formats.includes(weights) || !(kv in MEMCALC.kv)) return null;
-    return {model, weights, kv, context, batch: Number(batch), device: machine.device, count: machine.count, engine};
+    const {weights = "", kv = "", engine = "transformers"} = plan; // "": the engine's own
+    const isKnown = (text, some) => text === "" || text in some;
+    if (!MEMCALC.engines.includes(engine) || !isKnown(weights, MEMCALC.formats) || !isKnown(kv, MEMCALC.kv)) return null;
+    return {model, weights, kv, context, batch: Number(batch), device: machine.device, named: machine.named, count: machine.count, engine};
   };
-  const changedWords = (asked, {count, ...changed}, {device}) => {
-    const all = {...changed, ...(count ? {on: `${count}x ${device}`} : {})};
+  const changedWords = (asked, {count, ...changed}, {named}) => {
+    const all = {...changed, ...(count ? {on: `${count}x ${named}`} : {})};
     const flags = Object.fromEntries(Object.entries(all).map(([option, text]) => [`--${option}`, String(text)]));
     return [...without(asked, Object.keys(flags)), ...Object.entries(flags).flat()];
-  };
-  const causeOf = (found, plan) => {
-    const {limit} = MEMCALC.models[plan.model], lacks = Math.max(found.share - found.usable, found.total - found.capacity);
-    if (found.verdict === "fits") return null;
-    if (lacks > 0) return `a device lacks ${gib(lacks)} GiB`;
-    if (plan.context > (limit ?? Infinity)) return `the model's own limit is ${thin(limit)} tokens`;
-    const most = Math.max(found.shareMost - found.usable, found.high - found.capacity);
-    return `a device lacks ${gib(most)} GiB, with every measured range at its upper end`;
   };
   const instantly = async (asked, options) => {
     const [name] = asked, named = memcalcNames.model(source()), on = memcalcNames.machine(options.on ?? "");
@@ -310,10 +309,10 @@
       const pool = {name: "gpu", devices: plan.count, capacity_bytes: found.capacity, usable_bytes: found.usable,
         components: found.components, moments: found.moments, total_bytes: found.total, low_bytes: found.low, high_bytes: found.high,
         share_bytes: found.share, kv_pool: null};
-      const instead = found.verdict === "fits" ? [] : MEMCALC.remedies(plan);
-      return {model: plan.model, engine: plan.engine, plan: {...options, engine: plan.engine, weights: plan.weights}, pools: [pool],
-        verdict: found.verdict, cause: causeOf(found, plan), lines: [], defaults: [...named.defaults, ...on.defaults],
-        remedies: instead.map((one) => ({...one, command: line(changedWords(asked, one.changed, plan))})),
+      const instead = found.verdict === "fits" ? {found: [], whole: true} : MEMCALC.remedies(plan);
+      return {model: plan.model, engine: plan.engine, plan: {...options, engine: plan.engine, weights: found.weights}, pools: [pool],
+        verdict: found.verdict, cause: found.verdict === "fits" ? null : found.cause, lines: [], defaults: [...named.defaults, ...on.defaults],
+        remedies: instead.found.map((one) => ({...one, command: line(changedWords(asked, one.changed, plan))})), remediesWhole: instead.whole,
         model_max_context: MEMCALC.models[plan.model].limit, max_context: unbounded(found.maxContext), max_batch: unbounded(found.maxBatch)};
     } catch (error) {
       if (error instanceof RangeError) return null; // memcalc itself says why
@@ -330,11 +329,13 @@
   };
 
   let waiting = 0; // the timer of an answer, while a name is typed
+  let starting = null; // the question that loads Python: newer ones wait for it, and the newest is asked then
   let turn = 0, ready = false, current = Promise.resolve();
   const answer = (how) => { clearTimeout(waiting); return (current = answered(how)); };
   const answered = async ({load, isFirst = false}) => {
     const mine = ++turn, asked = words(), beside = files(), options = Object.fromEntries(known().map((one) => [one.name, value(one)]).filter(([, text]) => text));
     part("in-force").hidden = !own();
+    part("replaced").hidden = !own() || !form.elements.source.value.trim();
     part("busy").hidden = false;
     try {
       const address = await addressOf(asked);
@@ -343,7 +344,7 @@
       const wrong = refusedAtOnce(options), early = wrong ? null : await instantly(asked, options);
       if (mine !== turn) return;
       if (early) show(early, asked, {instant: true});
-      if (wrong || (!ready && !load)) {
+      if (wrong || (!ready && !load && !starting)) {
         if (!early) problem(wrong ?? "", wrong || own() || memcalcNames.model(source()) ? [] : memcalcNames.nearest(source()));
         part("asks").hidden = Boolean(early || wrong);
         return;
@@ -351,7 +352,14 @@
       part("asks").hidden = true;
       await new Promise((done) => { setTimeout(done, PAUSE); }); // who still types is not answered letter by letter
       if (mine !== turn) return;
-      const {code, out, err} = await window.memcalc.ask([...asked, "--json"], beside);
+      if (starting) {
+        if (!early) part("result").dataset.stale = "";
+        await starting;
+        if (mine !== turn) return;
+      }
+      const question = window.memcalc.ask([...asked, "--json"], beside), settled = () => { starting = null; };
+      if (!ready) starting = question.then(settled, settled);
+      const {code, out, err} = await question;
       if (mine !== turn) return;
       if (code === 2 || !out) { problem(err.trim()); return; }
       last = {asked, beside, out};
@@ -434,7 +442,7 @@
     return [columns, ...lines.map((one) => columns.map((name) => cell(String(one[name] ?? ""))))].map((one) => one.join(",")).join("\n") + "\n";
   };
   const COPIED = {
-    link: async () => location.href,
+    link: async () => new URL(await addressOf(words()), location.href).href,
     json: async () => last.out,
     csv: async () => csv(),
     markdown: async () => (await window.memcalc.ask(["explain", ...last.asked, "--markdown"], last.beside)).out,
@@ -458,12 +466,25 @@
 
   // Files that are dropped, or chosen
 
+  const isObject = (text) => {
+    try { const found = JSON.parse(text); return typeof found === "object" && found !== null && !Array.isArray(found); }
+    catch (error) { if (error instanceof SyntaxError || error instanceof RangeError) return false; throw error; }
+  };
+  // A log by its name, or by the words that engines begin their lines with; as PowerShell writes it there is a zero behind each letter.
+  const isLog = (name, begin) => {
+    const text = begin.replaceAll("\0", "");
+    return !/^\s*\{|^GGUF|^.?PNG/.test(text) && (/\.log$/i.test(name) || /\b(?:INFO|WARNING|ERROR)\b|\bllama_|\bload_tensors\b/.test(text));
+  };
   const readFile = async (file) => {
     if (!file) return;
     const refuse = (given) => refused(new RangeError(`${file.name}: expected a config.json, given ${given}; only its text is needed`));
+    const begin = await file.slice(0, LOOKED_AT).text().catch(() => null); // a folder has none
+    if (!begin?.trim()) { refuse(begin === null ? "what cannot be read" : "an empty file"); return; }
+    const logs = document.getElementById("log");
+    if (logs && isLog(file.name, begin)) { logs.dispatchEvent(new CustomEvent("memcalc:log", {detail: file})); return; }
     if (file.size > LONGEST_CONFIG) { refuse(`a file of ${megabytes(file.size)} MB`); return; }
-    const text = await file.text().catch(() => null); // a folder has none
-    if (!text?.trim()) { refuse(text === null ? "what cannot be read" : "an empty file"); return; }
+    const text = await file.text();
+    if (!isObject(text)) { refuse("what is no JSON object"); return; }
     setOwn(text);
     answer({load: true});
   };

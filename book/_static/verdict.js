@@ -4,7 +4,7 @@
 const memcalcVerdict = (() => {
   const VERDICTS = {fits: "Fits", may_not_fit: "May not fit", does_not_fit: "Does not fit"};
   const thin = (number) => number.toLocaleString("en-US");
-  const gib = (bytes) => (bytes / 2 ** 30).toFixed(2);
+  const gib = (bytes) => (bytes / 2 ** 30).toFixed(2).replace(/[0-9](?=(?:[0-9]{3})+[.])/g, "$&,");
   const UNNAMED = "No machine is named: name one to see whether that fits.";
 
   // The cards by name, in the order of the pools: "A + B" has a pool each.
@@ -46,7 +46,7 @@ const memcalcVerdict = (() => {
     const rest = (place) => devices[place].usable_bytes - needs[place];
     // the device that decides: the one that lacks most, or has least left
     const place = devices.reduce((least, _, at) => (rest(at) < rest(least) ? at : least), 0), pool = devices[place];
-    const sized = /^[0-9.]+ *[GMT]i?B?$/i, name = cards(found)[place], card = sized.test(name) ? `a device of ${name}` : name, tightest = devices.length > 1 ? ", the tightest of the devices" : "";
+    const sized = /^[0-9.]+ *(?:[MGT]i?B|G)$/i, name = cards(found)[place], card = sized.test(name) ? `a device of ${name}` : name, tightest = devices.length > 1 ? ", the tightest of the devices" : "";
     const named = pool.devices > 1 ? `the fullest of ${card || `${pool.devices} devices`}` : card || "one device";
     if (pool.capacity_bytes === null) return `It needs ${gib(pool.total_bytes)} GiB on ${named}.${host} ${UNNAMED}`;
     const has = pool.usable_bytes === pool.capacity_bytes ? `which has ${gib(pool.capacity_bytes)} GiB`

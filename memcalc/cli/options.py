@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from memcalc.errors import NOTHING, BadInputError
-from memcalc.options import expectation, options_of, value_of, whole_number
+from memcalc.options import expectation, options_of, token_count, value_of, whole_number
 
 if TYPE_CHECKING:
     import argparse
@@ -106,11 +106,6 @@ def pairs(flag: str, items: list[str]) -> tuple[tuple[str, object], ...]:
             raise BadInputError(f"{flag} {key}", "it once", f"{found[key]} and {value}", "remove one")
         found[key] = value
     return tuple((key, value_of(text)) for key, text in found.items())
-
-
-def token_count(text: str) -> int | str:
-    """Parse a number of tokens: 32k is 32,768."""
-    return whole_number(text, scaled=True)
 
 
 def number_of(text: str) -> float | str:

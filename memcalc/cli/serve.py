@@ -16,7 +16,7 @@ from memcalc.cli.command import (
     remedy_fields,
 )
 from memcalc.cli.options import add_options, options_from
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, escaped
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.plan import plan_fields
@@ -64,8 +64,18 @@ def answer(given: argparse.Namespace) -> Answer:
     return Answer(
         1 if given.check and served.verdict != "fits" else 0,
         everything,
-        lambda: launch.get("command") or "\n".join([str(served), *header_text(source)]),
+        lambda: launched(served) if given.engine_command else "\n".join([str(served), *header_text(source)]),
     )
+
+
+def launched(served: ServingEstimate) -> str:
+    """Return the engine's command, after a shell's comment where the plan does not fit, or may not."""
+    from memcalc.show.card import in_words
+
+    beyond = served.plan.beyond_limit  # said without a machine, too: an engine refuses it
+    if served.verdict not in (None, "fits"):
+        return f"# {escaped(in_words(served.verdict, served.cause))}\n{served.launch_line}"
+    return f"# does not fit: {beyond}\n{served.launch_line}" if beyond else served.launch_line
 
 
 def fields(served: ServingEstimate) -> dict[str, object]:

@@ -13,13 +13,13 @@ from memcalc.files.catalogue import canonical_name
 from memcalc.options import value_of
 from memcalc.serving import estimate as serving
 from memcalc.serving.options import ServingOptions
-from memcalc.serving.parallelism import stages
 from memcalc.serving.stage import (
     allocated_cache_bytes,
     cache_bytes,
     cache_tensors,
     device_budget,
     growing_lines,
+    placed_stages,
 )
 
 if TYPE_CHECKING:
@@ -179,12 +179,15 @@ def of_pool(estimate: ServingEstimate, name: str) -> Prediction:
 
 
 def stage_budgets(estimate: ServingEstimate) -> Iterable[PoolBudget]:
-    """Yield the budget of one device of every pipeline stage, in the stages' order."""
-    plan, loaded = estimate.plan, {one.stage: one for one in estimate.stages}
-    for stage in stages(plan.model, plan.parallelism):
-        rank, weights, constant = loaded[stage]
+    """Yield the budget of one device of every pipeline stage, in the stages' order.
+
+    Unequal devices hold what the engine gives each: a stage is told by its layers and its device.
+    """
+    plan, loaded = estimate.plan, {(one.stage, one.rank.device): one for one in estimate.stages}
+    for stage, device in placed_stages(plan):
+        rank, weights, constant = loaded[stage, device]
         growing = growing_lines(plan, rank, plan.batch, plan.context)
-        yield device_budget(plan, (*weights, *constant, *growing))
+        yield device_budget(plan, (*weights, *constant, *growing), device)
 
 
 def allocated(pool: PoolBudget, moment: str) -> Prediction:

@@ -171,15 +171,18 @@ def nearest_names(text: str) -> str:
 def containing(text: str) -> list[str]:
     """Return the catalogue names that contain all words of a text, the shortest that begin so first.
 
-    A word that begins with a digit does not stand in the middle of a number: 2b is no part of 32B.
+    A word that begins with a digit does not stand in the middle of a number: 2b is no part of 32B. Between
+    a word's letters and its number names may have a hyphen.
 
-    >>> containing("mixtral"), containing("llama 3.1 8b")
-    (['mistralai/Mixtral-8x7B-v0.1', 'mistralai/Mixtral-8x22B-v0.1'], ['meta-llama/Meta-Llama-3.1-8B'])
+    >>> containing("mixtral"), containing("llama 3.1 8b"), containing("glm4.5")
+    (['mistralai/Mixtral-8x7B-v0.1', 'mistralai/Mixtral-8x22B-v0.1'], ['meta-llama/Meta-Llama-3.1-8B'], \
+['zai-org/GLM-4.5-Air'])
     """
     import re
 
     words = list(filter(None, re.split(WORDS, text.lower())))
-    patterns = [("(?<![0-9.])" if word[0].isdigit() else "") + re.escape(word) for word in words]
+    apart = [re.sub("(?<=[a-z])(?=[0-9])", "-?", re.escape(word)) for word in words]
+    patterns = [("(?<![0-9.])" if word[0].isdigit() else "") + word for word in apart]
     short = {name: name.partition("/")[2].lower() for name in listed() if words}
     for names in (short, {name: name.lower() for name in short}):  # an owner's name counts if it has to
         found = [name for name, low in names.items() if all(re.search(one, low) for one in patterns)]

@@ -20,12 +20,11 @@ __all__ = ["SYSTEM", "UNIFIED", "Device", "Machine", "Server", "devices", "machi
 SYSTEM = "held by the system at the start"  # the line of a budget
 UNIFIED = "unified"  # the kind of devices whose memory is the host's, too
 BINARY = {"MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB
+AS_SOLD = {"G": 2**30, "GB": 2**30, "TB": 2**40}  # a card of 24 GB has 24 GiB, memory modules of 64 GB 64 GiB
 HOST = "(?:host|(?:(?:host|system|cpu) )?(?:ram|memory))"  # words for its memory
-HOST_UNITS = {"GIB": 2**30, "GB": 10**9, "TIB": 2**40, "TB": 10**12}
 # patterns as text: what is written plainly is understood without any, and pays for none
 SIZE = r"(?i)([0-9]{1,6})(?:\.([0-9]{1,6}))?\s*(MiB|GiB|TiB|GB|TB|G)"
-COUNTED = r"(?is)([0-9]+)\s*([x×*]?)\s*([^0-9].*|(?<![0-9])[0-9].*)"
+COUNTED = r"(?is)([0-9]+)\s*([x×*]?)\s*([^0-9,;&].*|(?<![0-9])[0-9].*)"
 COUNTED_BEHIND = r"(?is)(.*\S)\s*[x×*]\s*([0-9]+)"
 # what stands before an id in a vendor's name, or within it, and tells no two devices of the record apart
 VENDORS = "(?:nvidia|geforce|tesla|quadro|amd|instinct|radeon|intel|huawei|apple|google|cloud|habana)+"
@@ -35,6 +34,13 @@ FORM_FACTORS = {
 }
 SERIES = "^(?:rtx|rx|arc|jetson|ascend|tpu)(?=.)"
 VARIANT = r"(?:-[0-9]+g|-ecc)+$"  # what a family of devices differs in: a100-40g, a100-80g
+MARKS = (
+    "(?<![a-z])(?:gtx|laptop|max-?q|super|ti|xtx|xt)(?![a-z])"  # words with which a name is another card's
+)
+ON_THE_MOVE = "mobile|notebook"  # other words for a laptop
+JOINED = r"\s*(?:[,;&]|\band\b)\s*"  # what people put between devices
+APPLE, SHARED, SYSTEMS = r"\bi?mac", r"\bunified\b", r"\b[dh]gx\b"  # words of machines that are no devices
+OTHERWISE = f"(?i)[,;&]|{APPLE}|{SHARED}|{SYSTEMS}|\\band\\b"  # a name with one of these is explained
 NEAR = 6  # names that an error offers at most
 
 
@@ -208,7 +214,9 @@ def machine(text: str) -> Machine:
     for place, part in enumerate(text.split("+")):
         words = part.strip()
         if re.search(rf"(?i)\b{HOST}$", words):
-            hosts.append(host_bytes(words))
+            size, notes_of_host = host_bytes(words)
+            hosts.append(size)
+            said += notes_of_host
             continue
         if place and re.fullmatch(SIZE, words):
             remedy = f"write {words} host for the memory of the host, 1x {words} for a device"
@@ -235,17 +243,24 @@ def machine(text: str) -> Machine:
     )
 
 
-def host_bytes(text: str) -> Amount:
-    """Return the bytes of ``512GiB host``: binary and decimal units are two things.
+def host_bytes(text: str) -> tuple[Amount, list[str]]:
+    """Return the bytes of ``512GiB host``, and what was taken for granted: memory sold as 64 GB has 64 GiB.
 
-    >>> host_bytes(" 512GiB host"), host_bytes("512 GB host"), host_bytes("64GiB system RAM")
-    (512.00 GiB, 476.84 GiB, 64.00 GiB)
+    >>> host_bytes(" 512GiB host"), host_bytes("64GiB system RAM")
+    ((512.00 GiB, []), (64.00 GiB, []))
+    >>> host_bytes("64 GB host")
+    (64.00 GiB, ['host: 64 GB as sold is assumed to be 64.00 GiB'])
     """
     found = re.fullmatch(r"0*([1-9][0-9]{0,5})\s*(GiB|GB|TiB|TB)\s*" + HOST, text.strip(), re.IGNORECASE)
     if found is None:
         expected = '"COUNTx ID + 512GiB host"'
-        raise BadInputError("--on", expected, text.strip(), "write GiB or GB, and host")
-    return Amount(int(found[1]) * HOST_UNITS[found[2].upper()])
+        remedy = explained(text.strip()) or "write GiB or GB, and host"
+        raise BadInputError("--on", expected, text.strip(), remedy)
+    unit = found[2].upper()
+    size = Amount(int(found[1]) * (BINARY | AS_SOLD)[unit])
+    if unit in BINARY:
+        return size, []
+    return size, [f"host: {found[1]} {unit} as sold is assumed to be {size}"]
 
 
 # ---- how people write devices ----
@@ -263,7 +278,7 @@ def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
         return named
     split, behind = re.fullmatch(COUNTED, words), re.fullmatch(COUNTED_BEHIND, words)
     number, name = 1, words
-    one = None if split is not None and split[2] else found(words)  # "2080 ti" is no count of a "ti"
+    one = found(words)  # "2080 ti" is no count of a "ti", nor "7900 xtx" of a "tx"
     if behind is not None and one is None and found(behind[1]):
         split = re.fullmatch(COUNTED, f"{behind[2]}x {behind[1]}")
     if split is not None and one is None:
@@ -274,7 +289,7 @@ def counted(words: str, text: str) -> tuple[int, Device, list[str]]:
         number, one = int(digits), found(rest)
         name = rest if times or one else words
     if one is None:
-        refuse(name, text)
+        refuse(words, name, text)
     if isinstance(one.item, Server):
         return number * one.item.devices, devices()[one.item.device], []
     return number, one.item, list(notes(one.item, name if one.is_taken else ""))
@@ -327,7 +342,7 @@ def key(name: str) -> str:
     >>> key("NVIDIA A100-SXM4-80GB"), key("Intel(R) Arc(TM) B580 Graphics"), key("rtx-4090")
     ('a10080g', 'arcb580', 'rtx4090')
     """
-    plain = re.sub(r"\((?:r|tm)\)|max-q", " ", name.lower())
+    plain = re.sub(ON_THE_MOVE, "laptop", re.sub(r"\((?:r|tm)\)", " ", name.lower()))
     words = re.split("[^a-z0-9]+", re.sub(r"([0-9])\s*gi?b?(?![a-z0-9])", r"\1g", plain))
     joined = "".join(word for word in words if word not in FORM_FACTORS)
     return re.sub(VENDORS, "", joined, count=1) if re.match(VENDORS, joined) else joined
@@ -374,28 +389,71 @@ def size_bytes(text: str) -> int:
     return int(size[1] + part) * unit // 10 ** len(part)
 
 
-def refuse(name: str, text: str) -> NoReturn:
-    """Refuse a name that no device has, or that could be several, and offer those that are near.
+def refuse(words: str, name: str, text: str) -> NoReturn:
+    """Refuse words with a name that no device has, or that could be several, and offer those that are near.
 
     Raises:
-        UnknownNameError: always.
+        BadInputError: they say in another way what can be said.
+        UnknownNameError: they do not.
 
     """
+    way = explained(words) or explained(name)
+    if way:
+        raise BadInputError("--on", '"COUNTx ID + COUNTx ID"', text, way)
     near = nearest_ids(name)
     expected = near[0] if len(near) == 1 else choices(near or [*devices(), *servers()])
-    remedy = f"did you mean {' or '.join(near)}?" if near else "see `memcalc list machines`"
-    raise UnknownNameError("--on", expected, text, remedy)
+    unknown = "give the memory of one device, as in 16GiB, or see `memcalc list machines`"
+    raise UnknownNameError("--on", expected, text, f"did you mean {' or '.join(near)}?" if near else unknown)
+
+
+def explained(words: str) -> str:
+    """Return how to write what is said in another way: several devices, a system of them; empty if unknown.
+
+    >>> explained("4090, 2x 3090"), explained("DGX H100")
+    ('write `4090 + 2x 3090`', 'write its devices and how many it has, as in 8x h100-80g')
+    >>> explained("128GB unified")
+    'name the machine that shares its memory, as in gb10, jetson-thor, strix-halo, m3-max-128g, m4-max-128g, \
+m5-max-128g'
+    """
+    if not re.search(OTHERWISE, words):
+        return ""
+    parts = re.split(JOINED, words)
+    if len(parts) > 1:
+        return f"write `{' + '.join(parts)}`" if all(map(is_machine, parts)) else "join devices by +"
+    if re.search(f"(?i){SYSTEMS}", words):
+        name = re.sub(f"(?i){SYSTEMS}", "", words).strip()
+        one = found(name)
+        ids = nearest_ids(name) if one is None else [one.item.id]
+        return f"write its devices and how many it has, as in 8x {ids[0]}" if ids else ""
+    if re.search(f"(?i){APPLE}", words):
+        apple = [one.id for one in devices().values() if one.vendor == "Apple"]
+        chips = [one for one in apple if key(re.sub(VARIANT, "", one)) in key(words)] or apple
+        return f"name its chip and its memory, as in {', '.join(chips[:NEAR])}"
+    size = re.match(SIZE, words)
+    shared = [one for one in devices().values() if one.is_unified]
+    alike = [one for one in shared if size and size_bytes(one.nominal) == size_bytes(size[0])] or shared
+    return f"name the machine that shares its memory, as in {', '.join(one.id for one in alike[:NEAR])}"
+
+
+def is_machine(part: str) -> bool:
+    """Say whether a text names devices, or the host's memory: a size alone may be the device's before it."""
+    split = re.fullmatch(COUNTED, part)
+    named = found(part) is not None or (split is not None and found(split[3]) is not None)
+    return re.search(rf"(?i)\b{HOST}$", part) is not None or (named and not re.fullmatch(SIZE, part))
 
 
 def nearest_ids(name: str) -> list[str]:
     """Return the ids that a name may mean: the variants of its family, else those that are spelled alike.
 
-    >>> nearest_ids("a100"), nearest_ids("h100x"), nearest_ids("rtx 4099")
-    (['a100-80g', 'a100-40g'], ['h100-80g', 'h100-94g'], ['rtx-4090'])
+    None of another card: with a number or a word of its own (Ti, Super, laptop) a name says another one.
+
+    >>> nearest_ids("a100"), nearest_ids("h100x"), nearest_ids("gaudy 3"), nearest_ids("rtx 3080 ti")
+    (['a100-80g', 'a100-40g'], ['h100-80g', 'h100-94g'], ['gaudi3'], [])
     """
     from difflib import get_close_matches
 
     ids, asked = [*devices(), *servers()], without_series(key(name))
+    ids = [one for one in ids if marks(one) == marks(name)]
     if len(asked) < 3:
         return []
     names = {one: without_series(key(one)) for one in ids}
@@ -406,6 +464,20 @@ def nearest_ids(name: str) -> list[str]:
         [one for one in ids if families[one] == asked],
         [one for one in ids if names[one].startswith(asked)],
         [one for one in ids if families[one] == longest and len(families[one]) > 3],
-        [one for one in ids if names[one] in alike],
+        [one for one in ids if names[one] in alike and numbers(families[one]) == numbers(asked)],
     )
     return next(filter(None, near), [])[:NEAR]
+
+
+def marks(name: str) -> set[str]:
+    """Return the words of a name with which it is another card's than without them.
+
+    >>> sorted(marks("RTX 4070 Ti SUPER")), marks("4090 mobile"), marks("rtx-4090")
+    (['super', 'ti'], {'laptop'}, set())
+    """
+    return set(re.findall(MARKS, re.sub(ON_THE_MOVE, "laptop", name.lower())))
+
+
+def numbers(key: str) -> list[str]:
+    """Return the numbers in a key."""
+    return re.findall("[0-9]+", key)

@@ -6,7 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from memcalc.errors import NOTHING, BadInputError, UnknownNameError
-from memcalc.files.catalogue import canonical_name, key, names_by_key, nearest_names, record, relatives
+from memcalc.files.catalogue import (
+    canonical_name,
+    containing,
+    key,
+    names_by_key,
+    nearest_names,
+    record,
+    relatives,
+)
 from memcalc.files.source import Source
 
 if TYPE_CHECKING:
@@ -65,7 +73,10 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
         if found is not None:
             return found
     expected = "a catalogue name, a path, or owner/name of a Hub repository"
-    nearest, remedy = nearest_names(text), "see `memcalc list models`, or download its config.json"
+    nearest, named = nearest_names(text), containing(text)
+    if len(named) == 1 and named[0].endswith(nearest.removeprefix("did you mean ").removesuffix("?") or "?"):
+        raise UnknownNameError("SOURCE", named[0], text, nearest)  # all words are its own
+    remedy = "see `memcalc list models`, or download its config.json"
     remedy = f"{nearest} If not: {remedy}" if nearest else remedy
     raise UnknownNameError("SOURCE", expected, text, remedy)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, UnknownNameError, nearest
+from memcalc.errors import BadInputError, UnknownNameError, unknown_name
 from memcalc.ledger.formats import FORMATS, Format, as_matrix, format_named, uniform_rule, weight_only_rule
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ def checked_format(weights: str | None) -> str | None:
     except UnknownNameError as error:
         from memcalc.files.gguf.presets import PRESETS
 
-        remedy = nearest(weights, [*FORMATS, *PRESETS], "--weights") or error.remedy
-        expected = f"{error.expected}, or one of llama.cpp's, as in Q4_K_M"
-        raise UnknownNameError(error.field, expected, weights, remedy) from None
+        known, every = [*FORMATS, *PRESETS], f"{error.expected}, or one of llama.cpp's, as in Q4_K_M"
+        raise unknown_name(error.field, known, weights, every, error.remedy) from None
     return weights
 
 

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data import open_text
-from memcalc.errors import UnknownNameError, choices, nearest
+from memcalc.errors import choices, unknown_name
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import Tensor, ceil_div, product
 
@@ -238,8 +238,8 @@ def format_named(name: str) -> Format:
         return FORMATS[name.lower()]
     found = parse_format_name(name.lower())
     if found is None:
-        remedy = nearest(name, [*FORMATS, *GGUF_TYPES], "--weights") or LISTED
-        raise UnknownNameError("--weights", f"{choices(FORMATS)}, or {PATTERNS}", name, remedy)
+        every = f"{choices(FORMATS)}, or {PATTERNS}"
+        raise unknown_name("--weights", [*FORMATS, *GGUF_TYPES], name, every, LISTED)
     return found
 
 

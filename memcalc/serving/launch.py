@@ -180,7 +180,16 @@ def gguf_file(plan: ServingPlan, weights: str) -> str:
     """
     if plan.source.is_gguf:
         return plan.source.name
-    return f"path/to/{last_of(loaded_from(plan))}-{weights}.gguf"
+    return placeholder(loaded_from(plan), weights)
+
+
+def placeholder(name: str, weights: str) -> str:
+    """Return a GGUF file's name for a model and the formats of its weights, one word for a shell.
+
+    >>> placeholder("openai/gpt-oss-20b", "BF16, experts MXFP4")
+    'path/to/gpt-oss-20b-BF16-experts-MXFP4.gguf'
+    """
+    return f"path/to/{last_of(name)}-{'-'.join(weights.replace(',', ' ').split())}.gguf"
 
 
 def last_of(path: str) -> str:
@@ -352,8 +361,7 @@ def llama_cpp(plan: ServingPlan) -> Iterator[str]:
         yield "--kv-unified" if options["kv_unified"] else "--no-kv-unified"
     yield from own_options(plan, LLAMA_FLAGS)
     yield from ("--n-gpu-layers", "all") if options["n_gpu_layers"] < 0 else ()
-    named = [form.id.replace("fp", "f") for form in plan.kv]
-    keys, values = ("f16", "f16") if plan.options.kv is None else named
+    keys, values = (form.id.replace("fp", "f") for form in plan.kv)
     yield from ("--cache-type-k", keys, "--cache-type-v", values)
     if plan.offload == "experts":
         yield "--cpu-moe"
@@ -372,7 +380,7 @@ def draft_file(draft: Draft) -> str:
     named = draft.asked
     if named.endswith(".gguf"):
         return named
-    return f"path/to/{last_of(named)}-{draft.weights}.gguf"
+    return placeholder(named, draft.weights)
 
 
 def transformers(plan: ServingPlan) -> Iterator[str]:

@@ -490,7 +490,7 @@ def cache_reason(plan: ServingPlan) -> str:
     """Return why the cache has its format where none was named."""
     if stated_cache(plan.source, plan.engine):
         return "as the source states"
-    return "as the activations" if plan.kv[0].bits == plan.activation.bits else "the engine's own"
+    return "as the activations" if plan.kv[0].id == plan.activation.id else "the engine's own"
 
 
 def chosen_engine(found: Source, options: ServingOptions) -> Engine:

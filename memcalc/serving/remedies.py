@@ -174,13 +174,22 @@ def smaller_caches(plan: ServingPlan) -> Iterator[Change]:
 
 
 def smaller_weights(plan: ServingPlan) -> Iterator[Change]:
-    """Yield the engine's formats of weights in which the model is smaller than it is."""
+    """Yield the engine's formats of weights in which the model is smaller than it is, and by a bit or more.
+
+    Nobody quantises once more to about the same width what is quantised.
+    """
     now = stored_bytes(plan)
     for name in plan.engine.smaller_weights:
         change = Change(f"weights in {name}", {"weights": name})
         then = tried(plan, change)
-        if then is not None and stored_bytes(then.plan) < now:
+        if then is not None and stored_bytes(then.plan) < now and width(then.plan) < width(plan):
             yield change
+
+
+def width(plan: ServingPlan) -> int:
+    """Return the whole bits of a number in the matrices that are stored in the fewest."""
+    stored = {plan.rule(one) for one in plan.model.weights() if one.kind in ("matrix", "expert", "shared")}
+    return min(int(form.limit) for form in stored)
 
 
 def stored_bytes(plan: ServingPlan) -> int:

@@ -37,6 +37,7 @@ __all__ = [
     "host_lines",
     "loaded_stages",
     "pass_lines",
+    "placed_stages",
     "pool_bytes",
     "summed_cache",
     "whole_cache_bytes",

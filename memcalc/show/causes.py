@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import RefusalError
 from memcalc.show.explained_model import CACHE_SAID
-from memcalc.show.sides import HOST, ON_DEVICE, flat, held_at, labels_of, pools_of
+from memcalc.show.sides import HOST, ON_DEVICE, device_names, flat, held_at, pools_of
 from memcalc.show.steps import Step
 from memcalc.show.traced import base_of
 
@@ -100,6 +100,9 @@ class Difference:
         if first.moment == other.moment and (None in labels or labels[0] == labels[1]):
             return ""
         said = f"plan 1 is fullest at {first.at}, plan {self.number} at {other.at}"
+        if first.is_unequal or other.is_unequal:
+            which = f"plan 1 is shown at {first.at}, plan {self.number} at {other.at}"
+            return f"{which}: of unequal devices the one with the least room"
         if first.kind != other.kind or first.moment == other.moment:
             return said
         if len(self.changes) == 1:
@@ -137,7 +140,7 @@ class Difference:
         if self.first.kind == self.other.kind:
             yield from self.made(row, None, after - before)
         if label != row:
-            pools = (side.unequal[label] for side in (self.first, self.other))
+            pools = (side.by_device[label] for side in (self.first, self.other))
             held = [held_at(pool, pool.fullest) for pool in pools]
             for name in dict.fromkeys((*held[0], *held[1])):
                 size = held[1].get(name, 0) - held[0].get(name, 0)
@@ -243,7 +246,7 @@ def number_of(side: Side, row: str) -> int | None:
         found: int | None = getattr(side, LARGEST[row])
         return found
     if row.startswith(ON_DEVICE):
-        pool = side.unequal.get(row.removeprefix(ON_DEVICE))
+        pool = side.by_device.get(row.removeprefix(ON_DEVICE))
         return None if pool is None else int(pool.total_bytes)
     return int(side.rows.get(row, 0))
 
@@ -258,7 +261,7 @@ def size_at(answer: Any, row: str, place: Place | None) -> int | None:
         return found
     pools = pools_of(answer)
     if row.startswith(ON_DEVICE):
-        labels = labels_of(answer, pools)
+        labels = device_names(answer, pools)
         named = (pool for name, pool in pools.items() if labels.get(name) == row.removeprefix(ON_DEVICE))
         return next((int(pool.total_bytes) for pool in named), None)
     name = row.removeprefix(HOST)

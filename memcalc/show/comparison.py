@@ -63,8 +63,10 @@ class Comparison:
 
     @property
     def devices(self) -> tuple[Contrast, ...]:
-        """What each of unequal devices holds, with the causes of what differs."""
-        labels = dict.fromkeys(label for side in self.sides for label in side.unequal)
+        """What each device holds, with the causes of what differs; nothing where no plan has unequal ones."""
+        if not any(side.is_unequal for side in self.sides):
+            return ()
+        labels = dict.fromkeys(label for side in self.sides for label in side.by_device)
         return self.contrasts(f"{ON_DEVICE}{label}" for label in labels)
 
     @property
@@ -102,9 +104,12 @@ class Comparison:
 
     @property
     def last_line(self) -> str:
-        """What each plan holds against the first."""
+        """What each plan holds against the first, on a device; where their numbers differ, on all of them."""
         first, *others = self.sides
         said = [f"plan {number} {beside(side, first)}" for number, side in enumerate(others, 2)]
+        if len({side.devices for side in self.sides}) > 1:
+            counts = [f"plan {number} {on_all(side)}" for number, side in enumerate(self.sides, 1)]
+            said.append(f"all devices together: {', '.join(counts)}")
         return "; ".join(said)
 
     def __str__(self) -> str:
@@ -120,7 +125,7 @@ class Comparison:
 
 
 def beside(side: Side, first: Side) -> str:
-    """Say what a plan holds beyond the first, or less."""
+    """Say what a plan holds beyond the first, or less, and on which device."""
     difference = side.total - first.total
     more = (
         "as much as"
@@ -128,7 +133,18 @@ def beside(side: Side, first: Side) -> str:
         else f"{abs(difference):,} {side.unit} {'more' if difference > 0 else 'less'} than"
     )
     verb = "has" if side.kind == "model" else "holds"
-    return f"{verb} {side.total:,} {side.unit}, {more} plan 1"
+    where, there = "", ""
+    if side.is_unequal or first.is_unequal:
+        where, there = (f" on {one.labels.get(one.pool, 'its fullest device')}" for one in (side, first))
+    elif max(side.devices, first.devices) > 1:
+        where = " on its fullest device"
+    return f"{verb} {side.total:,} {side.unit}{where}, {more} plan 1{there}"
+
+
+def on_all(side: Side) -> str:
+    """Say what all devices of a plan hold: at most that, because others may hold less than the fullest."""
+    most = "" if side.devices == 1 else "at most "
+    return f"{most}{side.together:,} {side.unit} on {side.devices:,}"
 
 
 def place(name: str) -> tuple[bool, int]:
@@ -177,6 +193,8 @@ def compare(*answers: object) -> Comparison:
         raise BadInputError(
             f"plan {number}", "a plan of serve or train, as the others are", "a model", remedy
         )
+    if any(side.is_unequal for side in sides):
+        sides = [side.with_device_named() for side in sides]
     return Comparison(sides)
 
 

@@ -18,14 +18,17 @@ __all__ = ["as_html", "as_latex", "as_markdown", "as_text"]
 
 UNNAMED = "a line without a source follows from the tensors' shapes"
 SPECIAL = "_{}%#&$~^\\"  # what LaTeX takes for more than a letter
+IN_NAMES = {"\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge "}  # in typewriter letters of a formula
+IN_PROSE = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 # ---- what all have in common ----
 
 
 def remarks(step: Step, unit: str) -> str:
-    """Return what is to be known of a step: when it lives, how far it is known, its range, its source."""
+    """Return what is to be known of a step: what of, when it lives, how far it is known, range, source."""
     said = [f"as {step.stored_as}"] if step.stored_as and step.is_derived else []
+    said += [step.made_of] if step.made_of else []
     said += [f"at {', '.join(step.moments)}"] if step.moments else []
     if step.outside:
         said.append("on top of the engine's share")
@@ -240,17 +243,16 @@ def latex_sum(total: Sum, unit: str) -> str:
 
 
 def words(text: str) -> str:
-    r"""Return words in LaTeX; with signs of its own they are written letter by letter.
+    r"""Return words in LaTeX; a name with signs of its own is one of typewriter letters.
 
-    >>> words("two layers, whole"), words("q_proj")
-    ('\\text{two layers, whole}', '\\mathtt{q\\_proj}')
+    >>> words("two layers, whole"), words("q_proj"), words("width (hidden_size), vllm#48641")
+    ('\\text{two layers, whole}', '\\mathtt{q\\_proj}', '\\text{width (hidden\\_size), vllm\\#48641}')
     """
     text = escaped(text)
-    if not any(sign in SPECIAL for sign in text):
-        return rf"\text{{{text}}}"
-    spelled = {"\\": r"\backslash ", "~": r"\sim ", "^": r"\wedge ", " ": r"\ "}
+    is_name = " " not in text and any(sign in SPECIAL for sign in text)
+    spelled = IN_NAMES if is_name else IN_PROSE
     letters = (spelled.get(sign, f"\\{sign}" if sign in SPECIAL else sign) for sign in text)
-    return rf"\mathtt{{{''.join(letters)}}}"
+    return rf"\{'mathtt' if is_name else 'text'}{{{''.join(letters)}}}"
 
 
 # ---- HTML ----

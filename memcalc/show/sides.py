@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from memcalc.show.explanation import Explanation
     from memcalc.show.steps import Step
 
-__all__ = ["HOST", "ON_DEVICE", "Side", "flat", "held_at", "labels_of", "pools_of", "side_of"]
+__all__ = ["HOST", "ON_DEVICE", "Side", "device_names", "flat", "held_at", "labels_of", "pools_of", "side_of"]
 
 HOST = "host "  # stands before the components of the host's memory
-ON_DEVICE = "total on "  # stands before the name of one of unequal devices
+ON_DEVICE = "total on "  # stands before the name of a device, where a plan has unequal ones
 
 
 class Side(NamedTuple):
@@ -60,10 +60,32 @@ class Side(NamedTuple):
         return f"{self.moment} on {place}" if place else self.moment
 
     @property
-    def unequal(self) -> dict[str, PoolBudget]:
-        """The budgets of unequal devices by their names; nothing where all are alike."""
-        devices = [name for name in self.pools if name != "host"]
-        return {self.labels[name]: self.pools[name] for name in devices} if len(devices) > 1 else {}
+    def by_device(self) -> dict[str, PoolBudget]:
+        """The budgets by the names of their devices; nothing without a machine."""
+        names = device_names(self.answer, self.pools) if self.pools else {}
+        return {label: self.pools[name] for name, label in names.items()}
+
+    @property
+    def is_unequal(self) -> bool:
+        """Whether its devices are of several kinds, each with a budget of its own."""
+        return len(self.by_device) > 1
+
+    @property
+    def devices(self) -> int:
+        """How many devices it has."""
+        return sum(pool.devices for name, pool in self.pools.items() if name != "host")
+
+    @property
+    def together(self) -> int:
+        """What all its devices hold at most: each as much as the fullest of its kind."""
+        return sum(
+            pool.devices * int(pool.total_bytes) for name, pool in self.pools.items() if name != "host"
+        )
+
+    def with_device_named(self) -> Side:
+        """Return the same with its device named, as it is beside a plan on unequal devices."""
+        names = device_names(self.answer, self.pools)
+        return self._replace(labels=names | self.labels)
 
     def place(self, row: str) -> tuple[str, str]:
         """Return the memory and the moment that the bytes of a component are those of."""
@@ -99,11 +121,20 @@ def pools_of(answer: Any) -> dict[str, PoolBudget]:
     return {pool.name: pool for pool in (*devices, *host)}
 
 
+def device_names(answer: Any, pools: Mapping[str, PoolBudget]) -> dict[str, str]:
+    """Return the device of each memory but the host's; nothing without a machine."""
+    names, machine = [name for name in pools if name != "host"], answer.plan.machine
+    if machine is None:
+        return {}
+    kinds = machine.kinds if len(names) > 1 else (machine.device,)
+    return {name: device.id for name, device in zip(names, kinds, strict=True)}
+
+
 def labels_of(answer: Any, pools: Mapping[str, PoolBudget]) -> dict[str, str]:
     """Return what tells the devices of a plan apart: of unequal ones the device, of stages the number."""
     names = [name for name in pools if name != "host"]
     if len(names) > 1:
-        return {name: device.id for name, device in zip(names, answer.plan.machine.kinds, strict=True)}
+        return device_names(answer, pools)
     stage = getattr(answer, "stage", None)
     return {} if stage is None or answer.plan.parallelism.pp == 1 else {names[0]: f"stage {stage.number}"}
 

@@ -28,6 +28,7 @@ SHAPES = "derived from the tensors' shapes"
 PLACES = {name: place for place, name in enumerate(COMPONENTS)}
 SHORT = 64  # factors of the formula of several lines together: in longer ones nobody finds them again
 MOST_SAID = 60  # factors of the formula of something that was measured: a longer one says nothing
+LARGEST_PLAIN = 999  # a larger number in a formula is a product whose factors have no letters
 MOST_FACTORS = 700  # of any other: it is longer only where every tensor has a format of its own
 
 
@@ -60,6 +61,13 @@ class Step(NamedTuple):
     def is_derived(self) -> bool:
         """Whether a formula says more than the number does."""
         return self.expression is not None and not self.expression.is_plain
+
+    @property
+    def made_of(self) -> str:
+        """What a large number in its formula is made of, in the line's own words; empty where none is."""
+        if not self.is_derived or self.expression is None or self.expression.largest <= LARGEST_PLAIN:
+            return ""
+        return STORED_AS.sub("", self.words)
 
 
 def together(steps: Sequence[Step]) -> Step | None:

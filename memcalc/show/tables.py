@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.units import GIB, MIB, Amount, hundredths
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Table", "cell", "table"]
 
 OF_ALL = ("MiB", "MB", "GiB", "GB")  # "bytes" heads a column of words, too
+ABSENT = object()  # stands where a row has no value of a column
 UNITS = {"bytes": 1, "B": 1, "MiB": MIB, "MB": 10**6, "GiB": GIB, "GB": 10**9}
 
 
@@ -58,19 +60,25 @@ def column(name: str, values: Sequence[object], of_all: str | None = None) -> Co
     A plain 0 among amounts is one of them: nothing, in every unit. `of_all` is the unit that the table states
     once: then no header repeats it.
     """
-    given = [value for value in values if value is not None]
+    given = [value for value in values if value is not None and value is not ABSENT]
     if any(isinstance(value, Amount) for value in given):
         values = [Amount(0) if type(value) is int and value == 0 else value for value in values]
     amounts = [value for value in values if isinstance(value, Amount)]
     is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
     side = "---:" if is_number else ":---"
     if not amounts or len(amounts) < len(given):
-        return Column(name, side, tuple(map(cell, values)))
+        return Column(name, side, tuple("" if value is ABSENT else cell(value) for value in values))
     stated = name.rpartition(", ")[2]
     unit = stated if stated in UNITS else of_all or unit_for(amounts)
     header = name if stated in UNITS or of_all else f"{name}, {unit}"
-    shown = (in_unit(value, unit) if isinstance(value, Amount) else cell(value) for value in values)
-    return Column(header, side, tuple(shown))
+    return Column(header, side, tuple(map(partial(amount_cell, unit), values)))
+
+
+def amount_cell(unit: str, value: object) -> str:
+    """Return a cell of a column of amounts."""
+    if value is ABSENT:
+        return ""
+    return in_unit(value, unit) if isinstance(value, Amount) else cell(value)
 
 
 def unit_for(amounts: Iterable[Amount]) -> str:
@@ -88,13 +96,13 @@ class Table:
     """Rows under a header, as Markdown: JupyterLab and the book show it as a table, with its formulas."""
 
     def __init__(self, rows: Iterable[Mapping[str, object]], folded: str = "") -> None:
-        """Keep the rows; all have the columns of the first."""
+        """Keep the rows, and their columns in the order in which they come first."""
         self.rows = [dict(row) for row in rows]
-        self.columns = list(self.rows[0])
+        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
         self.folded = folded
 
     def _repr_markdown_(self) -> str:
-        values = {name: [row[name] for row in self.rows] for name in self.columns}
+        values = {name: [row.get(name, ABSENT) for row in self.rows] for name in self.columns}
         units = [name for name, found in values.items() if name in OF_ALL and isinstance(found[0], str)]
         of_all = units[0] if units else None
         columns = [column(name, found, of_all) for name, found in values.items()]
@@ -116,9 +124,10 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     Parameters
     ----------
     rows : iterable of mapping
-        Values by the name of their column; all rows have the columns of the first. A unit belongs into the
-        name: ``"weights, GiB"``. Columns of `Amount` are shown in GiB if their name states no unit, else in
-        the unit that it states. A column of text named as a unit, ``"GiB"``, states it for all.
+        Values by the name of their column. Columns are those of all rows, in the order in which they come
+        first; where a row has no value of one, the cell is empty. A unit belongs into the name:
+        ``"weights, GiB"``. Columns of `Amount` are shown in GiB if their name states no unit, else in the
+        unit that it states. A column of text named as a unit, ``"GiB"``, states it for all.
     folded : str, optional
         A line of text under which a long table is folded; it stands open by default.
 
@@ -142,6 +151,11 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     | :--- | ---: |
     | weights | 2.00 |
     | cache | 0.00 |
+    >>> table([{"step": "bf16", "weights": Amount(2**31)}, {"step": "mixed", "master": Amount(2**32)}])
+    | step | weights, GiB | master, GiB |
+    | :--- | ---: | ---: |
+    | bf16 | 2.00 |  |
+    | mixed |  | 4.00 |
     >>> table([{"MiB": "one token", "weights": Amount(2**31), "cache": Amount(2**18)}])
     | MiB | weights | cache |
     | :--- | ---: | ---: |

@@ -114,6 +114,18 @@ class Expression:
         )
 
     @property
+    def largest(self) -> int:
+        """The largest plain number among its factors, those of quotients too."""
+        inside = (
+            part.largest
+            for product in self.terms
+            for one in product
+            if not isinstance(one, Letter)
+            for part in (one.above, one.below)
+        )
+        return max((*map(abs, self.terms.values()), *inside), default=0)
+
+    @property
     def letters(self) -> dict[str, int]:
         """The quantities in it, with their numbers."""
         found: dict[str, int] = {}

@@ -295,7 +295,11 @@ class TrainingEstimate(Shown):
             )
         if plan.machine is not None and plan.machine.count > plan.parallelism.world:
             idle = plan.machine.count - plan.parallelism.world
-            found.append(f"{idle} of {plan.machine.count} devices stay idle: --world says how many are used")
+            stay = "stays" if idle == 1 else "stay"
+            found.append(
+                f"{idle} of {plan.machine.count} devices {stay} idle: --world says how many are used, as in "
+                f"--world {plan.machine.count} --shard fsdp"
+            )
         machine = plan.machine
         if plan.options.offload and machine is not None and machine.is_unified:
             found.append("offloading moves nothing: host and device share the memory")

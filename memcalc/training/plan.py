@@ -397,6 +397,8 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
         off = value is None or value is False or value == ()
         if getattr(plan.options, option.name) is option.default and matters and not off:
             value = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            if option.name == "world" and plan.machine is not None and plan.machine.count > 1:
+                value = f"1: one of {plan.machine.count:,} devices is used"
             yield option.name.replace("_", " ") + ("" if value is True else f" {value}")
 
 

@@ -133,7 +133,7 @@ def training_the_same(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[C
     yield [smaller_batch(most)] if most else []
     yield eight_bits(plan)
     yield [zero(stage) for stage in STAGES if plan.parallelism.dp > 1 and stage > stage_of(asked.shard)]
-    yield more_devices(plan, enough)
+    yield [*idle_devices(plan), *more_devices(plan, enough)]
 
 
 def training_less(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
@@ -182,6 +182,17 @@ def zero(stage: int) -> Change:
 def stage_of(shard: int | str) -> int:
     """Return the stage of ZeRO that shards as much."""
     return shard if isinstance(shard, int) else STAGES[-1]
+
+
+def idle_devices(plan: TrainingPlan) -> Iterator[Change]:
+    """Yield all devices that the machine has, where some are not used: as they share now, then with FSDP."""
+    machine, world = plan.machine, plan.parallelism.world
+    if machine is None or machine.cards or machine.count <= world:
+        return
+    words, options = f"all {machine.count}x {machine.device.id}", {"world": machine.count}
+    yield Change(words, options)
+    if stage_of(plan.options.shard) < STAGES[-1]:
+        yield Change(f"{words} with FSDP", {**options, "shard": "fsdp"})
 
 
 def more_devices(plan: TrainingPlan, enough: Enough) -> Iterator[Change]:

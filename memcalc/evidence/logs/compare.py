@@ -29,8 +29,14 @@ __all__ = ["Checked", "Compared", "check"]
 LOG = "a file with what an engine, PyTorch or nvidia-smi printed, or - for standard input"
 STRANGE = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")  # what logs hold hardly any of
 SAMPLE = 2**16  # characters that tell text from other data
+UNQUANTISED = ("bf16", "fp16", "fp32")
+CONTEXTS = (
+    4096,
+    2048,
+)  # tokens: where a log does not say the context, what differs between them depends on it
 BUILDS = ("llama.cpp", "ollama")  # engines whose logs name a build, or a version that is not llama.cpp's
 READ = "vLLM, SGLang, KTransformers, llama.cpp, ollama, PyTorch, nvidia-smi, rocm-smi and npu-smi"
+NO_CONTEXT = "it depends on the context, which the log does not say"
 CARD = re.compile(r"Device (\d+):|\bid=(\S+)")  # which of several cards that a log gives no name
 
 
@@ -90,9 +96,27 @@ def check(log: str | bytes | PathLike[str], *, model: str | None = None, on: str
     if served is None:
         lines = tuple(Compared(told, None, unsaid) for told in reading.told)
     else:
-        ledger = Ledger(served, reading.told, stated=on is not None, capped=plan.capped)
-        lines = tuple(map(ledger.beside, reading.told))
+        ledgers = [
+            Ledger(one, reading.told, stated=on is not None, capped=plan.capped)
+            for one in with_contexts(plan, served)
+        ]
+        lines = tuple(beside(told, ledgers) for told in reading.told)
     return Checked(plan, lines, reading.ignored, served, unsaid)
+
+
+def with_contexts(plan: Plan, served: ServingEstimate) -> tuple[ServingEstimate, ...]:
+    """Return the estimate; where the log does not say the context, those of other contexts as well."""
+    if "context" in plan.options:
+        return (served,)
+    others = (replace(served.plan.options, context=context) for context in CONTEXTS[1:])
+    return served, *(estimate(served.plan.source, other) for other in others)
+
+
+def beside(told: Told, ledgers: list[Ledger]) -> Compared:
+    """Return a figure beside the ledger's, unless that depends on a context that the log does not say."""
+    first, *others = (ledger.beside(told) for ledger in ledgers)
+    is_known = all(other.ledger == first.ledger for other in others)
+    return first if is_known else first._replace(ledger=None, cause=NO_CONTEXT)
 
 
 def text_of(log: str | bytes | PathLike[str]) -> str:
@@ -156,7 +180,7 @@ def served_as(
     why = why_no_plan(plan, engine, model)
     if source is None or why:
         return None, why or unknown_model(plan)
-    options: dict[str, Any] = {"context": 4096, **plan.options}
+    options: dict[str, Any] = {"context": CONTEXTS[0], **plan.options}
     if on or machine:
         options["on"] = on or machine
     version = None if plan.engine in BUILDS else plan.version
@@ -188,13 +212,16 @@ def quantised(
     """Return the estimate with the weights that the log names, where the source's own are not quantised."""
     if served.engine.reads_gguf and "weights" not in plan.options and not served.plan.source.is_gguf:
         return None, "the log does not say the file's format: add --model with the GGUF file"
-    said = plan.quantization
-    if said is None or served.plan.weights not in ("bf16", "fp16", "fp32"):
+    said, stored = plan.quantization, served.plan.weights
+    if stored not in UNQUANTISED or "weights" in plan.options:
         return served, ""
+    if said is None:  # stored in one, kept in another
+        is_kept = served.engine.reads_gguf or plan.dtype in (None, stored)
+        return (served if is_kept else estimate(source, replace(asked, weights=plan.dtype))), ""
     if said == "fp8":  # made while the model is loaded: a scale a tensor
         return estimate(source, replace(asked, weights="fp8")), ""
-    stored = f"{served.model.name} is stored as {served.plan.weights}"
-    return None, f"the log says quantization {said}, and {stored}: add --model with the quantised model"
+    where = f"{served.model.name} is stored as {stored}"
+    return None, f"the log says quantization {said}, and {where}: add --model with the quantised model"
 
 
 def in_words(checked: Checked) -> str:
@@ -218,7 +245,7 @@ def in_words(checked: Checked) -> str:
         said = "" if ledger is None else shown(cast("float", ledger), is_count=is_count)
         cells.append((str(quantity), str(scope), told, said, "" if why == checked.unsaid else str(why)))
     if len(cells) == 1:
-        rows.append("  no figure of memory was found")
+        rows += ["  no figure of memory was found"] if plan.engine else []
         cells = []
     widths = [max((len(row[column]) for row in cells), default=0) for column in range(4)]
     rows += [

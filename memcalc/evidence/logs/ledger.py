@@ -46,6 +46,11 @@ UNCOUNTED = {  # quantities of which the ledger has no figure, and why
 }
 OF_THE_MOMENT = "what PyTorch held when it failed: compare the ledger's moments"
 HOST = "host memory, not on a device"
+PROJECTOR = re.compile(r"\balloc_compute_meta: |\bclip_\w+: |\bmtmd_\w+: ")
+OF_PROJECTOR = "of a projector (mmproj), which the log's plan does not hold"
+UNNAMED = "a total of what devices hold, which the line does not name"
+NAME_IT = ": add --on with the card's name"
+BY_DEVICE = ("weights", "kv_pool", "kv_indexer", "state", "compute_buffer")  # llama.cpp prints them of each
 SPLIT = "a device of several: llama.cpp splits by what is free, which is not derived"
 NO_POOL = "the pool is what a card leaves, and the log does not print its size: add --on MACHINE"
 WITHIN = "inside the measured range"
@@ -87,6 +92,12 @@ class Ledger:
         self.served, self.stated, self.capped = served, stated, capped
         self.by_gguf = served.engine.reads_gguf
         self.several = several_caches(told)
+        self.named = {one.scope for one in told if one.quantity in BY_DEVICE} - {
+            "host",
+            "all",
+            "device",
+            "rank",
+        }
         self.stages = tuple(stage_budgets(served)) if served.plan.parallelism.pp > 1 else ()
 
     def beside(self, told: Told) -> Compared:
@@ -108,12 +119,18 @@ class Ledger:
         yield "an option limits the pool" if of_pool and self.capped else ""
         yield SEVERAL if told.quantity == "kv_pool" and told.scope in self.several else ""
         yield NO_POOL if of_pool and not self.by_gguf and self.served.kv_pool is None else ""
-        yield "each pipeline stage has a pool of its own" if of_pool and self.stages else ""
-        yield SEVERAL if of_pool and self.several else ""
+        by_stage = of_pool and self.stages and not self.by_gguf
+        yield "each pipeline stage has a pool of its own" if by_stage else ""
+        yield SEVERAL if of_pool and self.several and not self.by_gguf else ""
+        is_of_process = told.quantity == "in_use" and told.engine == "pytorch"
+        yield UNCOUNTED["in_use_process"] if is_of_process else ""
         yield UNCOUNTED.get(told.quantity, OF_THE_MOMENT if told.quantity.startswith("oom_") else "")
         if self.by_gguf:
-            yield "ollama's own graph, which is not derived" if told.engine == "ollama" else ""
+            yield OF_PROJECTOR if PROJECTOR.search(told.text) else ""
+            yield UNNAMED if told.scope == "device" else ""
             yield "of all devices and the host: each device's is compared" if told.scope == "all" else ""
+            is_graph = told.engine == "ollama" and told.quantity == "compute_buffer"
+            yield "ollama's own graph, which is not derived" if is_graph else ""
             yield "" if self.is_alone else SPLIT
         else:
             yield "the line does not say of which pipeline stage" if self.budget(told) is None else ""
@@ -161,6 +178,8 @@ class Ledger:
             return sum(component(pool, of_all[told.quantity]) for pool in pools) or None
         if told.scope in ("all", "host", "device") or not self.is_alone or told.scope in self.several:
             return None
+        if PROJECTOR.search(told.text):
+            return None
         names = {**of_all, "weights": "weights"}
         if told.quantity in names:
             return component(self.served.device, names[told.quantity]) or None
@@ -170,17 +189,17 @@ class Ledger:
 
     @property
     def is_alone(self) -> bool:
-        """Whether the plan has one device."""
+        """Whether the plan has one device, and the log names no other."""
         machine = self.served.plan.machine
-        return len(self.served.devices) == 1 and (machine is None or machine.count == 1)
+        is_one = len(self.served.devices) == 1 and (machine is None or machine.count == 1)
+        return is_one and len(self.named) < 2
 
     def cause(self, told: Told, ledger: float) -> str:
         """Return what a difference is likely to come from, or nothing where there is none."""
         if abs(told.amount - ledger) <= max(CLOSE * max(abs(ledger), 1), half_a_digit(told)):
             return ""
         if told.quantity in ("weights", "consumed"):
-            form = self.served.plan.weights
-            return f"weights as {form} assumed: another format, another model or another parallelism"
+            return self.cause_of_weights(told)
         if told.quantity in OF_POOL and not self.by_gguf:
             low, high = self.ends(told)
             if low <= told.amount <= high:
@@ -191,6 +210,16 @@ class Ledger:
             return WITHIN if low <= told.amount <= high else "measured on other machines, not derived"
         return "another context, format or parallelism than the log's plan says"
 
+    def cause_of_weights(self, told: Told) -> str:
+        """Return why weights differ: kernels of some cards want them padded, else they are others."""
+        form, budget = self.served.plan.weights, self.budget(told) or self.served.device
+        lines = [line for line in budget.lines if line.component == "weights"]
+        low, high = sum(line.least_bytes for line in lines), sum(line.most_bytes for line in lines)
+        if low == high:
+            return f"weights as {form} assumed: another format, another model or another parallelism"
+        padded = f"weights as {form}, padded as the card's kernels want it"
+        return WITHIN if low <= told.amount <= high else padded + ("" if self.stated else NAME_IT)
+
     def measured(self, told: Told) -> tuple[float, float]:
         """Return the ends of the range of what was measured on other machines."""
         budget = self.budget(told) or self.served.device
@@ -200,12 +229,14 @@ class Ledger:
     def ends(self, told: Told) -> tuple[float, float]:
         """Return the ends of a pool's range in the unit of a figure."""
         pool = self.served.kv_pool
-        if pool is None or pool.tokens is None:
+        if pool is None:
             return (0, 0)
         if told.quantity == "kv_pool":
             return pool.low_bytes, pool.high_bytes
-        said = OF_POOL[told.quantity](pool) or 0
-        return said * pool.low_tokens / pool.tokens, said * pool.high_tokens / pool.tokens
+        whole: float = self.served.plan.context if told.quantity == "concurrency" else 1
+        if pool.tokens:  # requests of a model with windows take fewer tokens than their context
+            whole = pool.tokens / (OF_POOL[told.quantity](pool) or 1)
+        return pool.low_tokens / whole, pool.high_tokens / whole
 
 
 def half_a_digit(told: Told) -> float:

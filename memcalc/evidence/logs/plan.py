@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from memcalc.evidence.logs.command import CACHE, DTYPES, ENGINE_OPTIONS, command_options, without_commands
 from memcalc.evidence.logs.wordings import TOOLS, needles
 from memcalc.files.catalogue import canonical_name, nearest_names
 from memcalc.ledger.formats import GGUF_KV_FORMATS
@@ -38,7 +39,7 @@ MODEL = (
     r"model_path=['\"]([^'\"]+)",
     r"[█▄▀]\s+model\s+(\S+)",
     r"Starting to load model (\S+?)\.\.\.",
-    r"(?:--model(?:[-_]path)?|vllm serve)[ =]['\"]?([^\s'\"]+)",
+    r"(?:--model(?:[-_]path)?|vllm serve)[ =]['\"]?(?!-)([^\s'\"]+)",
     r'file_type=\S+ name="([^"]+)"',
     r"general\.name\s+(?:str\s+)?= +([^\n]+)",
     r"loaded meta data .* from (\S+\.gguf)",
@@ -50,9 +51,10 @@ NUMBERS = {  # option of a plan -> how logs spell it
     "ep": r"\bep_size=(\d+)",
     "context": (
         r"(?:max_seq_len|max[ _-]model[ _-]len|context_len(?:gth)?|n_ctx|KvSize|--ctx-size)['\"]?"
-        r"\s*[=: ]+(\d+)"
+        r"\s*[=: ]+([1-9]\d*)(?!\w|\.\d)"
     ),
 }
+CONTEXT = r"Maximum concurrency for ([\d,]+) tokens per request"  # where no line of options tells it
 ENGINE_NUMBERS = {  # the same of engine options, by engine
     "vllm": {
         "max_num_seqs": r"max[_-]num[_-]seqs(?:['\"]?[=: ]+| to )(\d+)",
@@ -79,9 +81,15 @@ FLAGS = {
 }
 START = {"vllm": r"vLLM API server version", "sglang": r"server_args=ServerArgs\("}  # once a start
 LIKE = {"vllm-ascend": "vllm", "ktransformers": "sglang", "ollama": "llama.cpp"}  # whose words an engine has
-SHARE = r"(?:gpu[_-]memory[_-]utilization|mem[_-]fraction[_-]static)['\"]?[=: (]+(0\.\d+)"
+SHARE = (
+    r"(?:gpu[_-]memory[_-]utilization|mem[_-]fraction[_-]static)['\"]?[=: (]+(0?\.\d+|1(?:\.0+)?)(?![\w.])"
+)
 ATTENTION_DP = r"(?<!\w)dp_size=(\d+)[^\n]*enable_dp_attention=True"
-CACHE = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bf16", "float16": "fp16"}
+DTYPE_NAME = f"({'|'.join(DTYPES)})"
+DTYPE = (  # of the weights, and not of a cache
+    rf"\bdtype['\"]?[=:] ?['\"]?(?:torch\.)?{DTYPE_NAME}\b(?!, #tokens)"
+    rf"|asting torch\.\w+ to torch\.{DTYPE_NAME}\b"
+)
 KV = r"kv_cache_dtype['\"]?[=: ]+['\"]?(\w+)"
 GGUF_KV = r"\bK \((\w+)\): +[\d.]+ MiB, V \((\w+)\)"
 GGUF_KV_TYPE = r"KvCacheType:(\w+)"
@@ -116,6 +124,8 @@ class Plan:
         Options of `memcalc serve` under their own names.
     quantization : str or None
         What the engine calls the weights' quantisation, where it names one.
+    dtype : str or None
+        In what the engine keeps the weights that are not quantised, where it names it.
     beyond : str
         Why these options are not the whole plan, or empty.
     capped : bool
@@ -129,6 +139,7 @@ class Plan:
     known: bool
     options: dict[str, Any]
     quantization: str | None = None
+    dtype: str | None = None
     beyond: str = ""
     capped: bool = False
 
@@ -162,14 +173,18 @@ def plan_of(log: str, reading: Reading) -> Plan:
     ]
     if len(names) > 1:
         beyond.append(f"it names several models, {names[0]} and {names[1]}: cut it to one start")
-    quantization = first(QUANTIZATION, log)
+    quantization, dtype = first(QUANTIZATION, log), first(DTYPE, log)
+    command = command_options(log, LIKE.get(engine or "", engine or ""))
+    asked = quantization[1] if quantization else command.pop("quantization", None)
+    stored = DTYPES[dtype[dtype.lastindex or 0]] if dtype else command.pop("dtype", None)
     return Plan(
         engine,
         version[version.lastindex or 0] if version else None,
         known or next(iter(names), None),
         known is not None,
-        dict(options(log, engine)),
-        None if quantization is None or quantization[1] in ("None", "auto") else quantization[1],
+        options(log, engine, command),
+        None if asked in ("None", "auto") else asked,
+        stored,
         beyond[0] if beyond else "",
         first(CAPPED, log) is not None,
     )
@@ -231,22 +246,33 @@ def plain_name(said: str) -> str:
     return next((found for one in tried if (found := canonical_name(one))), name)
 
 
-def options(log: str, engine: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield the options of `memcalc serve` that a log tells."""
+def options(log: str, engine: str | None, command: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `memcalc serve` that a log tells, else those of the command in it."""
+    words = LIKE.get(engine or "", engine or "")
+    asked = {name: value for name, value in command.items() if name not in ("dtype", "quantization")}
+    own = {name: asked.pop(name) for name in list(asked) if name in ENGINE_OPTIONS}
+    if first(LAYERS, log):  # how many there are is known once they are loaded
+        own.pop("n_gpu_layers", None)
+    printed = without_commands(log, words)  # what is in force, whatever was asked for
+    found = dict(printed_options(log, words)) | asked | dict(printed_options(printed, words))
+    if "context" not in found and (said := first(CONTEXT, log)):
+        found["context"] = int(said[1].replace(",", ""))
+    own = dict(engine_options(log, engine or "", words)) | own
+    if own := own | dict(engine_options(printed, engine or "", words)):
+        found["engine_options"] = own
+    return found
+
+
+def printed_options(log: str, words: str) -> Iterator[tuple[str, Any]]:
+    """Yield the options that an engine prints."""
     yield from plain_options(log)
     if (attention := first(ATTENTION_DP, log)) and int(attention[1]) > 1:
         yield "attention_dp", int(attention[1])
         yield "dp", 1  # the same ranks, shared out otherwise
-    words = LIKE.get(engine or "", engine or "")
     if words == "llama.cpp":
         yield from gguf_formats(log)
-    else:
-        if (kv := first(KV, log)) and kv[1] in CACHE:
-            yield "kv", CACHE[kv[1]]
-        if "dtype=torch.float32" in log:
-            yield "weights", "fp32"
-    if own := dict(engine_options(log, engine or "", words)):
-        yield "engine_options", own
+    elif (kv := first(KV, log)) and kv[1] in CACHE:
+        yield "kv", CACHE[kv[1]]
 
 
 def plain_options(log: str) -> Iterator[tuple[str, float]]:

@@ -38,6 +38,12 @@ TRAFFIC = (
     "slot update_slots:",
     "slot print_timing:",
 )
+# from here on a line holds what somebody asked or was answered, which may be a log
+QUOTED = re.compile(
+    r"(?:Received request |Generated response |(?:Receive|Finish): obj="
+    r"|\b(?:request|prompt|messages)['\"]?: ?[\[{]*['\"]|\bprompt=['\"]).*"
+)
+QUOTES = ("request", "prompt", "messages", "Generated response ", ": obj=")
 AMOUNT = re.compile(r"\d\s?(?:[KMGT]i?B)\b")
 LONGEST = 20_000  # characters: what is longer is data, no line for people
 BAR = re.compile(
@@ -46,6 +52,7 @@ BAR = re.compile(
 SHOWN = 80  # characters of such a line
 LARGEST = 2**50  # bytes: more is a number below zero as PyTorch prints it on Windows, and no memory
 BREAKDOWN = re.compile(r"\|\s+- [^|]+\|")
+OF_THE_PROCESSOR = ("AMX", "BLAS")  # llama.cpp's names for buffers in the host's memory, beside CPU_...
 UNKNOWN = "no line that is known of a device's memory"
 
 
@@ -129,7 +136,16 @@ def plain(log: str) -> str:
     """
     lines = log.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     told = (line for line in lines if len(line) > REQUEST or not any(mark in line for mark in TRAFFIC))
-    return "\n".join(bare(out_of_json(bare(line)) if "{" in line else line) for line in told)
+    return "\n".join(unquoted(bare(out_of_json(bare(line)) if "{" in line else line)) for line in told)
+
+
+def unquoted(text: str) -> str:
+    """Return lines without what they quote of a request, or of its answer.
+
+    >>> unquoted('INFO request: "Model loading took 99.0 GiB"')
+    'INFO '
+    """
+    return QUOTED.sub("", text) if any(mark in text for mark in QUOTES) else text
 
 
 def bare(line: str) -> str:
@@ -234,7 +250,7 @@ def as_printed(found: re.Match[str], name: str) -> str:
 
 def place(name: str) -> str:
     """Return a device's own name, or host for the processor's memory."""
-    if name.upper().startswith(("CPU", "HOST")) or name.endswith("_Host"):
+    if name.upper().startswith(("CPU", "HOST")) or name.endswith("_Host") or name in OF_THE_PROCESSOR:
         return "host"
     return f"GPU {name}" if name.isdigit() else name.removesuffix("_Mapped")
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memcalc.evidence.logs.compare import Checked
-    from memcalc.evidence.logs.plan import Plan
     from memcalc.evidence.logs.reading import Told
 
 __all__ = ["rows"]
@@ -91,7 +90,7 @@ def rows(checked: Checked, *, on: str | None = None) -> list[dict[str, Any]]:
         name = names.get((told.scope, told.quantity))
         if name is not None and "snapshot" not in told.text and told.amount > 0:
             found.setdefault(
-                (name, printed(told)), {**of_run(checked, on), **figure(told, name), **of_plan(plan)}
+                (name, printed(told)), {**of_run(checked, on), **figure(told, name), **of_plan(checked)}
             )
     if not found:
         wanted = " or ".join(dict.fromkeys(WORDS[name] for name in names.values()))
@@ -129,9 +128,11 @@ def figure(told: Told, quantity: str) -> dict[str, Any]:
     }
 
 
-def of_plan(plan: Plan) -> dict[str, Any]:
+def of_plan(checked: Checked) -> dict[str, Any]:
     """Return the options of the plan under the record's names; those at 1 are left out."""
-    said = dict(plan.options)
+    said = dict(checked.plan.options)
+    if checked.served is not None and (weights := checked.served.plan.options.weights):
+        said["weights"] = weights  # in which the engine keeps them
     own = dict(said.pop("engine_options", {}))
     fields: dict[str, Any] = {
         name: said[name] for name in ("context", "weights", "kv", "utilization") if name in said

@@ -238,6 +238,10 @@ class LlamaCpp(Engine):
                 remedy = "llama.cpp spreads layers over devices, as --pp says"
                 raise BadInputError(f"--{name}", "1", ranks, remedy)
 
+    def default_cache_format(self, model: Model, device: Device | None) -> str:
+        """Store keys and values in f16, whatever the activations are (common/common.h, cache_type_k)."""
+        return "f16"
+
     def check_cache_formats(self, model: Model, keys: Format, values: Format) -> None:
         """Refuse what llama.cpp refuses: rows that are no whole blocks, and two formats for one latent."""
         latent = any(is_mla(part) and not part.expanded for layer in model.groups for _, part in layer.parts)

@@ -47,7 +47,7 @@ def outside_allocator(rank: RankContext, behaviour: Behaviour) -> Line:
     size = alone if groups == 0 else further(together, each, groups - 1)
     if rank.parallelism.pp > 1:
         size = size._replace(high=size.high + each.high)
-    formula = f"context + {groups} communicators" if groups else "context"
+    formula = f"context + {groups} communicator{'s' * (groups > 1)}" if groups else "context"
     evidence = "assumed" if groups and behaviour.measured_on != "NVIDIA" else behaviour.evidence(rank)
     return measured_line("outside PyTorch's allocator", size, formula=formula, evidence=evidence)
 
