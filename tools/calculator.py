@@ -158,14 +158,14 @@ class Kept(NamedTuple):
     """What the page is told of one model on one engine and so many devices.
 
     `stages` are found by the kind of device, the family of the format and, where each format of the cache has
-    its layout, that of the cache. The engine's share, and the bytes of a cached number where no format is
-    asked for (`kv`), by the kind of device. Weights, the bytes of the whole model (`stored`) and the format's
-    name by the format; weights are None where the engine cannot, and where the page can read no formula:
-    SGLang's two pools.
+    its layout, that of the cache. The bytes of a cached number where no format is asked for (`kv`) are found
+    by kind and family, the engine's share by kind. Weights, the bytes of the whole model (`stored`) and the
+    format's name are found by the format; weights are None where the engine cannot, and where the page can
+    read no formula: SGLang's two pools.
     """
 
     stages: dict[str, list[int]]
-    kv: dict[int, int]
+    kv: dict[str, int]
     shares: dict[int, int]
     weights: dict[str, list[tuple[int, int]] | None]
     stored: dict[str, int]
@@ -187,7 +187,8 @@ def on_devices(name: str, by: EngineName, count: int, page: Page) -> dict[str, o
             for kind, device in enumerate(kinds(by, packed=is_packed(name))):
                 held: list[Held] = []
                 for kv in (OWN, *caches(name, by)) if sparse else (OWN,):  # each format has its layout
-                    key = " ".join(filter(None, (str(kind), family(form) if form else own, kv)))
+                    both = f"{kind} {family(form) if form else own}"
+                    key = f"{both} {kv}".rstrip()
                     if key in kept.stages and form in kept.weights:
                         continue
                     on = f"{count}x {device.id}"
@@ -200,7 +201,7 @@ def on_devices(name: str, by: EngineName, count: int, page: Page) -> dict[str, o
                         ]
                         kept.shares[kind] = served.plan.share[0]
                         if not kv:
-                            kept.kv[kind] = served.plan.kv[0].bits // 8
+                            kept.kv[both] = served.plan.kv[0].bits // 8
         except BadInputError:  # memcalc itself says why
             kept.weights[form] = None
     ways = any(True for _ in engine(by).ways_to_host(model))

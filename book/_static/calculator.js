@@ -42,8 +42,9 @@
     };
   };
 
-  // The bytes of a cached number: of the format that is named, else of the engine's own on this kind of device.
-  const cached = (asked, found, kind) => (asked.kv ? MEMCALC.kv[asked.kv] : found.kv[kind]);
+  // The bytes of a cached number: of the format that is named, else of the engine's own beside these weights.
+  const familyOf = (asked) => (asked.weights ? MEMCALC.formats[asked.weights] : MEMCALC.models[asked.model].family);
+  const cached = (asked, found, kind) => (asked.kv ? MEMCALC.kv[asked.kv] : found.kv[`${kind} ${familyOf(asked)}`]);
 
   const known = (asked) => {
     const model = MEMCALC.models[asked.model], found = model.plans[asked.engine][asked.count];
@@ -52,8 +53,7 @@
     if (!weights) throw new RangeError("no formula, or no such format on this engine");
     if (kind === null) throw new RangeError("no formula, or no such device for this engine");
     if (asked.kv && !model.caches[asked.engine].includes(asked.kv)) throw new RangeError("no such cache on this engine");
-    const family = asked.weights ? MEMCALC.formats[asked.weights] : model.family;
-    const stages = found.stages[[kind, family, found.by_cache ? asked.kv : ""].filter((one) => one !== "").join(" ")];
+    const stages = found.stages[[kind, familyOf(asked), found.by_cache ? asked.kv : ""].filter((one) => one !== "").join(" ")];
     if (!stages) throw new RangeError("no formula on this device");
     return {model, found, kind, weights, stages: stages.map((number) => model.stages[number].map((line) => model.lines[line]))};
   };
