@@ -26,7 +26,7 @@ from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.base import ALWAYS
 from memcalc.serving.engines.sparse_cache import is_sparse
 from memcalc.serving.plan import MILLION
-from memcalc.serving.remedies import COUNTS as TRIED, stored_bytes
+from memcalc.serving.remedies import COUNTS as TRIED, stored_bytes, width
 from memcalc.serving.search import LIMIT
 from memcalc.serving.stage import constant_lines, growing_lines, placed_stages, rank_context, system_lines
 
@@ -159,9 +159,9 @@ class Kept(NamedTuple):
 
     `stages` are found by the kind of device, the family of the format and, where each format of the cache has
     its layout, that of the cache. The bytes of a cached number where no format is asked for (`kv`) are found
-    by kind and family, the engine's share by kind. Weights, the bytes of the whole model (`stored`) and the
-    format's name are found by the format; weights are None where the engine cannot, and where the page can
-    read no formula: SGLang's two pools.
+    by kind and family, the engine's share by kind. Weights, the bytes of the whole model (`stored`), the bits
+    of its narrowest matrices (`widths`) and the format's name are found by the format; weights are None where
+    the engine cannot, and where the page can read no formula: SGLang's two pools.
     """
 
     stages: dict[str, list[int]]
@@ -169,6 +169,7 @@ class Kept(NamedTuple):
     shares: dict[int, int]
     weights: dict[str, list[tuple[int, int]] | None]
     stored: dict[str, int]
+    widths: dict[str, int]
     names: dict[str, str]
 
 
@@ -177,7 +178,7 @@ def on_devices(name: str, by: EngineName, count: int, page: Page) -> dict[str, o
 
     Weights do not hang on the kind of device, and what grows does not on which plain format they have.
     """
-    kept = Kept({}, {}, {}, {}, {}, {})
+    kept = Kept({}, {}, {}, {}, {}, {}, {})
     model, found = load_model(name), source(name)
     sparse, own = is_sparse(model), family_of_own(name)
     # blocks of a pool are no formula
@@ -213,6 +214,7 @@ def add_weights(kept: Kept, form: str, served: ServingEstimate) -> None:
     if form not in kept.weights:
         kept.weights[form] = weight_bytes(served)
         kept.stored[form] = stored_bytes(served.plan)
+        kept.widths[form] = width(served.plan)
         kept.names[form] = served.plan.weights
 
 

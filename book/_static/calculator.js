@@ -145,7 +145,7 @@
       caches.filter((name) => MEMCALC.kv[name] < bytes && MEMCALC.models[asked.model].caches[asked.engine].includes(name))
         .some((name) => offer(`the KV cache in ${name}`, {kv: name}));
       if (weights.some((name) => !own.weights[name])) return false;
-      weights.filter((name) => own.stored[name] < own.stored[asked.weights])
+      weights.filter((name) => own.stored[name] < own.stored[asked.weights] && own.widths[name] < own.widths[asked.weights])
         .some((name) => offer(`weights in ${name}`, {weights: name}));
       const loads = pools(asked, batch, context), heaviest = Math.max(...loads.map((stage) => stage.loaded));
       for (const count of MEMCALC.tried.filter((number) => number > asked.count && number * loads[0].usable >= asked.count * heaviest)) {
