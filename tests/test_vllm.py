@@ -138,7 +138,10 @@ OUTSIDE, BUFFERS = "outside PyTorch's allocator", "all-to-all buffers of the tri
 def test_communicators_are_those_of_the_ranks_that_talk(model, ranks, groups):
     """Copies of a dense model do not talk; ranks that share experts do."""
     found = lines(serve(model, context=8, engine="vllm", **ranks))
-    assert found[OUTSIDE].formula == ("context" if groups == 0 else f"context + {groups} communicators")
+    several = "" if groups == 1 else "s"
+    assert found[OUTSIDE].formula == (
+        "context" if groups == 0 else f"context + {groups} communicator{several}"
+    )
     assert (BUFFERS in found) == (ranks.get("dp", 1) > 1 and model.endswith("A3B"))
 
 
