@@ -311,7 +311,7 @@ def test_a_name_that_is_meant_is_one_click_at_once(cold):
     cold.locator("#planner .meant button", has_text="mistralai/Mixtral-8x7B-v0.1").click()
     cold.wait_for_selector(INSTANT)
     assert cold.inner_text("#planner .asked").startswith("mistralai/Mixtral-8x7B-v0.1, ")
-    opens(cold, "serve 'Qwen3 32B AWQ' --context 8k --on '2x rtx 4099'")
+    opens(cold, "serve 'Qwen3 32B AWQ' --context 8k --on '2x rtxx 4090'")
     cold.locator("#planner .meant button", has_text="awq-int4-g128").click()
     cold.locator("#planner .meant button", has_text="rtx-4090").click()
     assert cold.input_value("#planner [name=source]") == "Qwen/Qwen3-32B"
