@@ -409,7 +409,7 @@ def test_no_log_at_all(capsys, words):
 FAILED = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 3 has a total capacity of 95.00 GiB\n"
 OLLAMA = """\
 time=2025-08-30T07:59:58.000Z level=INFO source=server.go:398 msg="starting runner" \
-cmd="/usr/bin/ollama runner --ollama-engine --model /root/.ollama/models/blobs/sha256-a3de86cd --port 41893"
+cmd="/usr/bin/ollama runner --ollama-engine --model /srv/.ollama/models/blobs/sha256-a3de86cd --port 41893"
 time=2025-08-30T07:59:59.000Z level=INFO source=runner.go:1170 msg=load request="{Operation:commit \
 LoraPath:[] Parallel:1 BatchSize:512 FlashAttention:true KvSize:8192 KvCacheType: NumThreads:8 MainGPU:0}"
 time=2025-08-30T07:59:59.000Z level=INFO source=ggml.go:131 msg="" architecture=qwen3 file_type=Q4_K_M \
