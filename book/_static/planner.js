@@ -329,11 +329,13 @@
   };
 
   let waiting = 0; // the timer of an answer, while a name is typed
+  let wanted = false; // whether somebody has asked for Python: what is typed before it begins to load takes nothing back
   let starting = null; // the question that loads Python: newer ones wait for it, and the newest is asked then
   let turn = 0, ready = false, current = Promise.resolve();
   const answer = (how) => { clearTimeout(waiting); return (current = answered(how)); };
   const answered = async ({load, isFirst = false}) => {
     const mine = ++turn, asked = words(), beside = files(), options = Object.fromEntries(known().map((one) => [one.name, value(one)]).filter(([, text]) => text));
+    wanted ||= load;
     part("in-force").hidden = !own();
     part("replaced").hidden = !own() || !form.elements.source.value.trim();
     part("busy").hidden = false;
@@ -344,7 +346,7 @@
       const wrong = refusedAtOnce(options), early = wrong ? null : await instantly(asked, options);
       if (mine !== turn) return;
       if (early) show(early, asked, {instant: true});
-      if (wrong || (!ready && !load && !starting)) {
+      if (wrong || (!ready && !wanted)) {
         if (!early) problem(wrong ?? "", wrong || own() || memcalcNames.model(source()) ? [] : memcalcNames.nearest(source()));
         part("asks").hidden = Boolean(early || wrong);
         return;
@@ -357,8 +359,8 @@
         await starting;
         if (mine !== turn) return;
       }
-      const question = window.memcalc.ask([...asked, "--json"], beside), settled = () => { starting = null; };
-      if (!ready) starting = question.then(settled, settled);
+      const question = window.memcalc.ask([...asked, "--json"], beside), loaded = () => { starting = null; };
+      if (!ready) starting = question.then(loaded, () => { loaded(); wanted = false; });
       const {code, out, err} = await question;
       if (mine !== turn) return;
       if (code === 2 || !out) { problem(err.trim()); return; }

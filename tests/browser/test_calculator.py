@@ -120,6 +120,6 @@ def test_a_page_loads_the_numbers_of_the_models_that_were_chosen(visit):
     """From their files, with the network off: not those of all."""
     page = visit(HOME)
     page.evaluate("MEMCALC.load('microsoft/phi-4')")
-    page.wait_for_function("Object.keys(MEMCALC.models).length == 2")
+    page.wait_for_function("() => Object.keys(MEMCALC.models).length == 2")
     assert page.evaluate("Object.keys(MEMCALC.models)") == ["Qwen/Qwen3-32B", "microsoft/phi-4"]
     assert page.evaluate("Object.keys(MEMCALC.files)") == catalogue()
