@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from memcalc.show.colours import CAPACITY as CAPACITY, COLOURS as COLOURS, LABELS as LABELS
     from memcalc.show.figure import INK as INK, bars as bars, lines as lines, new as new, picture as picture
-    from memcalc.show.sentence import sentence as sentence
+    from memcalc.show.sentences import sentence as sentence
     from memcalc.show.tables import table as table
 
 __getattr__, __dir__ = lazy_names(
@@ -16,7 +16,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "colours": ("CAPACITY", "COLOURS", "LABELS"),
         "figure": ("INK", "bars", "lines", "new", "picture"),
-        "sentence": ("sentence",),
+        "sentences": ("sentence",),
         "tables": ("table",),
     },
 )
