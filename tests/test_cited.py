@@ -19,8 +19,6 @@ OTHERWISE = {
     ("handbook_saved", "2005.14165"),
     ("handbook_splits", "1909.08053"),
     ("how_many_devices_share_it", "1910.02054"),
-    ("it_does_not_fit", "1909.08053"),
-    ("one_gpu_and_a_lot_of_ram", "2405.04434"),
     ("rules_of_thumb", "1910.02054"),
     ("rules_of_thumb", "2106.09685"),
     ("the_five_levels", "1910.02054"),
