@@ -24,8 +24,6 @@ SHORTEST = 60  # letters in which a choice explains itself
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 # Cells that stand open although they are longer: they are the chapter's own point. The list only shrinks.
 OPEN = {"forty_lines": 1, "your_model_your_machine": 1}
-# Chapters that are still in the older form. The list only shrinks.
-OLDER = {"questions"}
 
 
 class Cell(NamedTuple):
@@ -103,15 +101,11 @@ def faults(name, cells):
 
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_a_chapter_asks_first_and_shows_code_that_computes(name):
-    found = faults(name, read(PAGES[name]))
-    if name in OLDER:
-        assert found, "take it off the list of older ones"
-    else:
-        assert found == []
+    assert faults(name, read(PAGES[name])) == []
 
 
 def test_lists_name_chapters():
-    assert set(PAGES) >= OLDER | set(OPEN)
+    assert set(PAGES) >= set(OPEN)
 
 
 def choice(letter, why="Tempting because of what one sees first; but that forgets all that comes after it."):
