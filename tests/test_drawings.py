@@ -8,7 +8,7 @@ import subprocess
 import sys
 from functools import cache, partial
 from hashlib import sha256
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -56,6 +56,13 @@ def split():
         "PP 8": shared(pp=8, accumulate=16, **megatron),
         "TP 2, PP 2": shared(tp=2, pp=2, accumulate=4, **megatron),
     }
+
+
+def dealt():
+    """Experts on one device, and dealt out over eight."""
+    run = {"seq": 4096, "implementation": "megatron", "experts": "alltoall,grouped"}
+    alone, eight = (memcalc.train("Qwen/Qwen3-30B-A3B", **run, world=n, ep=n) for n in (1, 8))
+    return alone, {"EP 8": eight}
 
 
 def ladder():
@@ -118,6 +125,8 @@ DRAWN = {
     "a step on a machine": lambda: drawings.step(shared(shard=3, on="8x h100-80g")),
     "sharded": lambda: drawings.sharing(step(), sharded()),
     "split": lambda: drawings.sharing(step(implementation="megatron"), split()),
+    "wider shards": lambda: drawings.sharing(step(), {"FSDP": shared(shard="fsdp")}),
+    "experts dealt out": lambda: drawings.sharing(*dealt()),
     "rungs": lambda: drawings.rungs(ladder()),
     "a pipeline": lambda: drawings.pipeline(piped()),
     "two kinds of layers": lambda: drawings.keeps(memcalc.model(HYBRID), CONTEXTS),
@@ -375,6 +384,47 @@ def test_cells_are_filled_with_what_is_held(name, steps, program):
         assert found == pytest.approx([part for part in wanted if part], abs=1e-3), component
 
 
+def filled_cells(name, component):
+    """The filled parts of a component's cells: where each begins below the top of its cell, and how much."""
+    found = each(drawn(name)[1], "rect")
+    pairs = [
+        (cell, part)
+        for cell, part in pairwise(found)
+        if cell.get("fill") == part.get("fill") == COLOURS[component]
+        and cell.get("fill-opacity")
+        and not part.get("fill-opacity")
+    ]
+    return [
+        (float(part.get("y")) - float(cell.get("y")), float(part.get("height")) / 20) for cell, part in pairs
+    ]
+
+
+def test_experts_are_dealt_out_and_the_rest_is_not():
+    """Counted from the model's tensors: an eighth of the routed experts each, and all of the rest."""
+    cells, said = filled_cells("experts dealt out", "weights"), texts("experts dealt out")
+    experts, rest = cells[:8], cells[8:]
+    assert [part for _, part in experts] == pytest.approx([1 / 8] * 8, abs=1e-3)
+    assert [start for start, _ in experts] == pytest.approx([20 / 8 * rank for rank in range(8)], abs=0.02)
+    assert rest == [(0, 1)] * 8
+    model = memcalc.model("Qwen/Qwen3-30B-A3B")
+    routed = 2 * sum(one.count for one in model.weights() if one.active_experts is not None)
+    assert {gib(routed // 8), gib(2 * model.parameters - routed)} <= set(said)
+    assert "experts" not in texts("sharded")
+
+
+def test_shards_in_a_wider_format_are_not_held_twice():
+    """FSDP's weights are in 32 bits, a quarter of the 16-bit ones; its moments are slices."""
+    assert set(filled_cells("wider shards", "weights")) == {(15, 0.25)}
+    starts = [start for start, _ in filled_cells("wider shards", "optimizer")]
+    assert starts == pytest.approx([20 / 8 * rank for rank in range(8)], abs=0.02)
+
+
+def test_passes_have_the_numbers_of_their_micro_batches():
+    """Where they are wide enough: each of eight, forward and backward, on each of four stages."""
+    numbers = [words for words in texts("a pipeline") if words.isdigit()]
+    assert sorted(numbers) == sorted([str(number) for number in range(1, 9)] * 2 * 4)
+
+
 def test_on_a_machine_the_runtime_counts():
     device = shared(shard=3, on="8x h100-80g").device
     assert gib(device.total_bytes).partition(" ")[0] in texts("a step on a machine")
@@ -387,7 +437,7 @@ def test_rungs_are_drawn_to_one_scale():
     peaks, scales, last = [], [], 0
     for trained, base in zip(ladder().values(), bases, strict=False):
         peaks.append(trained.device.total_bytes)
-        assert f"peak {gib(peaks[-1])}" in said
+        assert any(words.startswith(f"{gib(peaks[-1])} at ") for words in said)
         tops = [
             float(pair.partition(",")[2])
             for one in each(drawn("rungs")[1], "polygon")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.data.units import gib
 from memcalc.ledger.budget import COMPONENTS
+from memcalc.show.colours import COLOURS
 from memcalc.show.drawings.moments import Moment, drawn, held_at, over_time, ramps
-from memcalc.show.drawings.pen import LINE, WIDTH, Sheet, label
+from memcalc.show.drawings.pen import LINE, WIDTH, Sheet, ink_on, label, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ __all__ = ["pipeline", "rungs", "sharing", "step"]
 
 RUNG = 90
 SHARED = ("weights", "gradients", "master", "optimizer", "activations")
+ROUTED = (
+    "experts"  # a row of its own: routed experts are weights that other ranks share than those of the rest
+)
 
 
 def in_words(moment: str) -> str:
@@ -82,22 +86,21 @@ def rungs(steps: Mapping[str, Any]) -> Picture:
     """
     found = {name: moments(trained.device) for name, trained in steps.items()}
     limit = next(iter(steps.values())).device.capacity_bytes
-    peaks = {name: max(one.total for one in row) for name, row in found.items()}
-    scale = RUNG / max(*peaks.values(), limit or 0)
-    said = ", ".join(f"{name} {gib(peak)}" for name, peak in peaks.items())
+    peaks = {name: max(row, key=lambda one: one.total) for name, row in found.items()}
+    words = {name: f"{gib(peak.total)} at {peak.name}" for name, peak in peaks.items()}
+    scale = RUNG / max(*(peak.total for peak in peaks.values()), limit or 0)
+    said = ", ".join(f"{name} {word}" for name, word in words.items())
     sheet = Sheet(f"Memory over a training step, and its peak with each rung: {said}.")
     for name, row in found.items():
-        sheet.y += LINE
-        sheet.text(1, sheet.y - 4, name)
-        sheet.text(WIDTH - 1, sheet.y - 4, f"peak {gib(peaks[name])}", anchor="end")
-        top = max(peaks[name], limit or 0) * scale
-        bottom = sheet.y + top + 4
+        sheet.heading(name, words[name])
+        bottom = sheet.y + max(peaks[name].total, limit or 0) * scale + 2
         ramps(sheet, row, bottom, scale)
         sheet.line([(1, bottom), (WIDTH - 1, bottom)])
         if limit:
             sheet.capacity([(1, bottom - limit * scale), (WIDTH - 1, bottom - limit * scale)])
         sheet.y = bottom + 10
-    names = ", ".join(one.name for one in next(iter(found.values())))
+    columns = zip(*found.values(), strict=True)
+    names = ", ".join(" or ".join(dict.fromkeys(one.name for one in column)) for column in columns)
     sheet.note(f"From left to right: {names}.")
     seen = {name for row in found.values() for name in drawn(row, scale)}
     sheet.legend([name for name in COMPONENTS if name in seen], f"capacity {gib(limit)}" if limit else "")
@@ -118,11 +121,15 @@ def ranks(trained: Any) -> Iterator[Rank]:
     for one in trained.stages:
         held = [one.device.components_at(moment) for moment in trained.moments]
         most = {name: max(parts.get(name, 0) for parts in held) for name in SHARED}
+        routed = sum(shard.bytes for shard in one.tensors.shards if "{expert}" in shard.name)
+        most = {ROUTED: routed, **most, "weights": most["weights"] - routed}
         yield from (Rank(one.number, place, most) for place in range(each))
 
 
 def sharing(alone: Any, steps: Mapping[str, Any]) -> Picture:
     """Draw which part of each component every device of a run holds, as a grid.
+
+    Routed experts are a row of their own. What one device alone does not hold has no row.
 
     Parameters
     ----------
@@ -132,8 +139,8 @@ def sharing(alone: Any, steps: Mapping[str, Any]) -> Picture:
         `memcalc.train`'s answer for each way to share, by its name.
 
     """
-    whole = next(ranks(alone)).most
-    said = [f"{name}: {sizes(each)}" for name, each in steps.items()]
+    whole = {name: size for name, size in next(ranks(alone)).most.items() if size}
+    said = [f"{name}: {sizes(each, whole)}" for name, each in steps.items()]
     sheet = Sheet(f"What each device holds of {alone.model.name}, at most. {'; '.join(said)}.")
     for name, each in steps.items():
         sheet.heading(name, f"peak {gib(each.allocated_bytes)}")
@@ -146,35 +153,55 @@ def sharing(alone: Any, steps: Mapping[str, Any]) -> Picture:
     return sheet.picture()
 
 
-def sizes(trained: Any) -> str:
+def row_name(name: str, whole: Mapping[str, int]) -> str:
+    """Return what a row is called: weights are the other ones where experts have a row.
+
+    >>> row_name("weights", {"weights": 1}), row_name("weights", {"experts": 1, "weights": 1})
+    ('weights', 'the rest')
+    """
+    return "the rest" if name == "weights" and ROUTED in whole else label(name)
+
+
+def sizes(trained: Any, whole: Mapping[str, int]) -> str:
     """Return what the fullest device holds of each component, in words."""
-    most = fullest(trained)
-    return ", ".join(f"{label(name)} {gib(most[name])}" for name in SHARED)
+    most = fullest(trained, whole)
+    return ", ".join(f"{row_name(name, whole)} {gib(most[name])}" for name in whole)
 
 
-def fullest(trained: Any) -> dict[str, int]:
+def fullest(trained: Any, whole: Mapping[str, int]) -> dict[str, int]:
     """Return the most that any device of a run holds of each component."""
     found = [one.most for one in ranks(trained)]
-    return {name: max(most[name] for most in found) for name in SHARED}
+    return {name: max(most[name] for most in found) for name in whole}
 
 
 def grid(sheet: Sheet, trained: Any, whole: Mapping[str, int]) -> None:
     """Draw a row for each component, and in it a cell for each device."""
-    found, most = list(ranks(trained)), fullest(trained)
+    found, most = list(ranks(trained)), fullest(trained, whole)
     left, right, height = 78, 288, 20
     column = (right - left) / len(found)
-    for name in SHARED:
-        sheet.text(1, sheet.y + 14, label(name))
+    for name in whole:
+        colour = "weights" if name == ROUTED else name
+        sheet.text(1, sheet.y + 14, row_name(name, whole))
         sheet.text(WIDTH - 1, sheet.y + 14, gib(most[name]), anchor="end")
         parts = [min(1, one.most[name] / whole[name]) for one in found]
-        pieces = name != "activations" or trained.plan.parallelism.pp == 1
-        starts = slices(found, parts) if pieces else [1 - part for part in parts]
+        starts = slices(found, parts) if are_slices(trained, name, parts) else [1 - part for part in parts]
         for number, (part, start) in enumerate(zip(parts, starts, strict=True)):
             x = left + column * number
-            sheet.rect(x, sheet.y, column - 2, height, name, tint=0.16)
+            sheet.rect(x, sheet.y, column - 2, height, colour, tint=0.16)
             if part:
-                sheet.rect(x, sheet.y + start * height, column - 2, part * height, name)
+                sheet.rect(x, sheet.y + start * height, column - 2, part * height, colour)
         sheet.y += height + 2
+
+
+def are_slices(trained: Any, name: str, parts: list[float]) -> bool:
+    """Return whether what the devices hold are slices of what one device alone would hold.
+
+    Activations of stages are of several micro-batches, and where everything is shared out nothing is held
+    twice: shards that make up more than the whole are in a wider format.
+    """
+    if name == "activations":
+        return bool(trained.plan.parallelism.pp == 1)
+    return trained.plan.options.shard != "fsdp" or sum(parts) < 1.5
 
 
 def slices(found: list[Rank], parts: list[float]) -> list[float]:
@@ -217,15 +244,23 @@ def pipeline(trained: Any) -> Picture:
     )
     sheet.heading(f"{micro} micro-batches, {parallel.pp} stages", "time runs to the right")
     slot = (WIDTH - 2) / max(end for one in passes for _, end, _ in one)
+    numbered = width_of(str(micro)) < slot  # of the narrowest pass
     for stage, row in enumerate(passes):
         sheet.y += LINE
         plural = "micro-batch" if flight[stage] == 1 else "micro-batches"
         sheet.text(1, sheet.y - 5, f"stage {stage}: {flight[stage]} {plural} in flight")
         if stage in kept:
             sheet.text(WIDTH - 1, sheet.y - 5, f"keeps {gib(kept[stage])}", anchor="end")
-        for begin, end, forward in row:
+        for forward in (True, False):
             colour = "activations" if forward else "gradients"
-            sheet.rect(1 + slot * begin, sheet.y, slot * (end - begin) - 1, 14, colour)
+            mine = [(begin, end) for begin, end, goes in row if goes == forward]
+            for number, (begin, end) in enumerate(mine, 1):
+                sheet.rect(1 + slot * begin, sheet.y, slot * (end - begin) - 1, 14, colour)
+                if numbered:
+                    middle = 1 + slot * (begin + end) / 2
+                    sheet.text(
+                        middle, sheet.y + 11, str(number), anchor="middle", ink=ink_on(COLOURS[colour])
+                    )
         sheet.y += 20
     sheet.y += 2
     passed = (("activations", "forward: its activations stay"), ("gradients", "backward: they go"))
