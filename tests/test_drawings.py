@@ -643,3 +643,18 @@ def test_vessels_are_filled_with_what_is_held():
     assert len(tanks) == len(filled) == 16
     share = device.components["weights"] / device.capacity_bytes
     assert [area(one) / area(tanks[0]) for one in filled] == pytest.approx([share] * 16, rel=1e-3)
+
+
+def test_a_card_has_what_an_engine_may_use():
+    """What is free of its share, and what lies outside, which is no part of the vessel's filling."""
+    device = served(context=8192).device
+    free, outside = device.usable_bytes - device.share_bytes, device.capacity_bytes - device.usable_bytes
+    outside -= device.total_bytes - device.share_bytes
+    said = texts("a card")
+    assert said[said.index("free") + 1] == gib(free)
+    assert said[said.index("outside the share") + 1] == gib(outside)
+    (grey,) = rects("a card", fill_opacity="0.16")
+    (frame,) = rects("a card", fill="none")
+    assert area(grey) / area(frame) == pytest.approx(free / device.capacity_bytes, rel=1e-2)
+    assert "outside the share" not in texts("a full card")  # of training: an allocator may use all
+    assert "0.00 GiB" not in said

@@ -174,7 +174,7 @@ def leavings(layer: Layer) -> dict[str, list[Tensor]]:
 
 
 def kept(sheet: Sheet, tensors: list[Tensor]) -> None:
-    """Draw what a part leaves behind: keys and values of each token, or a state of the sequence."""
+    """Draw what a part keeps: keys and values of each token, or a state of the sequence."""
     for kind, colour, of in (("cache", "kv_cache", "a token"), ("state", "state", "a sequence")):
         some = [tensor for tensor in tensors if tensor.kind == kind]
         if not some:
@@ -182,7 +182,7 @@ def kept(sheet: Sheet, tensors: list[Tensor]) -> None:
         sheet.y += GAP
         names = " + ".join(tensor.name.partition(".")[2].replace("_", " ") for tensor in some)
         numbers = " + ".join(f"{tensor.each:,}" for tensor in some)
-        words = [f"leaves {names}", f"{numbers} numbers {of}"]
+        words = [f"keeps {names}", f"{numbers} numbers {of}"]
         sheet.box(1 + INSET, sheet.y, WIDTH - 2 - 2 * INSET, BOX, words, colour=colour)
         sheet.y += BOX
 

@@ -8,11 +8,11 @@ from memcalc.data.units import gib
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.tensor import ceil_div
 from memcalc.show.colours import COLOURS
-from memcalc.show.drawings.moments import Moment, held_at, over_time
+from memcalc.show.drawings.moments import Moment, bare, held_at, over_time
 from memcalc.show.drawings.pen import LINE, WIDTH, Sheet, ink_on, label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from memcalc.ledger.budget import PoolBudget
     from memcalc.show.pictures import Picture
@@ -21,6 +21,7 @@ __all__ = ["blocks", "card", "host_and_card", "phases", "server"]
 
 TANK = 230
 CELL = 20
+OUTSIDE = "outside the share"
 SHOWN = 48  # blocks of the pool that are drawn
 
 
@@ -55,14 +56,16 @@ def phases(prompted: Any, finished: Any) -> Picture:
     ]
     said = ", ".join(f"{one.name} {gib(one.total)}" for one in found)
     limit = first.capacity_bytes
-    sheet = Sheet(f"Memory while {prompted.model.name} serves {prompted.plan.batch:,} at once: {said}.")
+    batch = prompted.plan.batch
+    served = f"{batch:,} {'sequence' if batch == 1 else 'sequences at once'}"
+    sheet = Sheet(f"Memory while {prompted.model.name} serves {served}: {said}.")
     sheet.heading("GiB while serving", short(prompted.model))
     over_time(sheet, found, limit)
     return sheet.picture()
 
 
 def card(served: Any) -> Picture:
-    """Draw one device as a vessel: what fills it, to scale.
+    """Draw one device as a vessel: what fills it, to scale, and what an engine may not use of it.
 
     Parameters
     ----------
@@ -76,14 +79,14 @@ def card(served: Any) -> Picture:
     sheet.heading(short(served.model), f"fullest at {pool.fullest.replace('_', ' ')}")
     sheet.y += 14
     top, bottom = sheet.y, sheet.y + TANK
-    free = (pool.capacity_bytes or 0) - pool.total_bytes
-    rows = [(name, label(name), size) for name, size in pool.components.items()]
-    rows += [("free", "free", free)] if free > 0 else []
+    rows = [(name, label(name), size) for name, size in [*pool.components.items(), *unfilled(pool)]]
+    rows = [row for row in rows if bare(row[2]) != "0.00"]
     beside = spread([size * TANK / whole for _, _, size in rows], TANK)
     level = bottom
     for (name, words, size), y in zip(rows, beside, strict=True):
         height = size * TANK / whole
-        sheet.rect(1, level - height, 120, height, name)
+        if name != OUTSIDE:
+            sheet.rect(1, level - height, 120, height, name)
         sheet.line([(121, level - height / 2), (140, bottom - y), (150, bottom - y)])
         sheet.text(156, bottom - y + 4, words)
         sheet.text(WIDTH - 1, bottom - y + 4, gib(size), anchor="end")
@@ -95,6 +98,15 @@ def card(served: Any) -> Picture:
     sheet.y = bottom + 4
     sheet.legend([], f"capacity {gib(pool.capacity_bytes)}" if pool.capacity_bytes else "")
     return sheet.picture()
+
+
+def unfilled(pool: PoolBudget) -> Iterator[tuple[str, int]]:
+    """Yield what is free of the share that an engine may use, and what of the device is outside of it."""
+    capacity = pool.capacity_bytes or pool.total_bytes
+    usable = capacity if pool.usable_bytes is None else pool.usable_bytes
+    free = min(max(0, usable - pool.share_bytes), max(0, capacity - pool.total_bytes))
+    yield "free", free
+    yield OUTSIDE, max(0, capacity - pool.total_bytes - free)
 
 
 def spread(heights: Sequence[float], whole: float) -> list[float]:
@@ -172,15 +184,15 @@ def blocks(served: Any, lengths: Mapping[str, int]) -> Picture:
     """
     size, pool = served.plan.engine_options["block_size"], served.kv_pool
     needed = {name: ceil_div(tokens, size) for name, tokens in lengths.items()}
-    said = ", ".join(f"{name} {lengths[name]} tokens in {needed[name]} blocks" for name in lengths)
+    counted = {name: f"{count} {'block' if count == 1 else 'blocks'}" for name, count in needed.items()}
+    said = ", ".join(f"{name} {lengths[name]} tokens in {counted[name]}" for name in lengths)
     whole = pool.tokens // size
     sheet = Sheet(f"A pool of {whole:,} blocks of {size} tokens: {said}.")
     sheet.heading(f"{whole:,} blocks of {size} tokens", gib(pool.bytes))
     for name, tokens in lengths.items():
         sheet.y += LINE
         empty = needed[name] * size - tokens
-        plural = "block" if needed[name] == 1 else "blocks"
-        words = f"request {name}: {tokens} tokens, {needed[name]} {plural}, {empty} slots empty"
+        words = f"request {name}: {tokens} tokens, {counted[name]}, {empty} slots empty"
         sheet.text(1, sheet.y - 5, words)
         slot = min(CELL, (WIDTH - 2) / needed[name] - 2)
         for number in range(needed[name]):
