@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 import yaml
@@ -63,3 +63,25 @@ def test_a_sentence_each(glossary):
     for one in glossary.words():
         assert one.meaning, one
         assert not one.meaning.endswith("."), one
+
+
+ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z][A-Z0-9]*[A-Z][A-Za-z0-9]*(?![\w])")
+CODE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$\n]*\$|`[^`]*`|\]\([^)]*\)|<[^>]+>|“[^”]*”", re.DOTALL)
+# What a reader of this book knows, or what names one thing alone: a program, a maker, a model, a device.
+NAMES = {
+    *("API", "CPU", "CUDA", "FSDP2", "GELU", "GPU", "HF", "HTML", "JSON", "KV", "PDF", "README", "SiLU"),
+    *("KB", "MB", "TB", "KiB", "MiB", "TiB"),
+    *("BLOOM", "DDP", "E2B", "E4B", "GLM", "GPT", "IBM", "KTransformers", "LMCache", "MLX", "NVIDIA", "PRO"),
+    *("RTX", "SGLang", "SwiGLU", "TRL"),
+}
+
+
+def test_an_abbreviation_of_several_chapters_is_explained(glossary, chapters):
+    words = " ".join(" ".join((one.word, *one.spelled)) for one in glossary.words())
+    explained = {word.rstrip("s") for word in (*ABBREVIATION.findall(words), *NAMES)}
+    used = defaultdict(set)
+    for chapter in chapters:
+        if chapter.startswith("notebooks/"):
+            for word in ABBREVIATION.findall(CODE.sub(" ", said(glossary.source(chapter)))):
+                used[word.rstrip("s")].add(chapter)
+    assert {word: found for word, found in used.items() if len(found) > 1 and word not in explained} == {}

@@ -63,17 +63,21 @@ def exact() -> str:
     types = len(READERS) + len(PUBLISHED)
     rows = (
         (
-            "model types that have a reader",
+            "model types that memcalc can read",
             types,
-            "names and shapes of the class's tensors, or a published checkpoint's",
+            "names and shapes of the tensors of transformers' class, or of a published checkpoint",
         ),
-        ("models of the catalogue", recorded("catalogue"), "transformers' classes on the meta device"),
-        ("configs of other published models", recorded("models"), "the same"),
-        ("small configs, drawn at random", recorded("random"), "the same, with caches and saved checkpoints"),
-        ("configs that say nothing but their type", recorded("defaults"), "what the class fills in"),
-        ("training steps", recorded("saved", "steps"), "autograd on fake tensors: what backward keeps"),
-        ("models as GGUF files, in every mix", recorded("llama_cpp"), "a real llama.cpp, tensor by tensor"),
-        ("checkpoints", len(checkpoints()), "their published sizes, or headers"),
+        ("models of the catalogue", recorded("catalogue"), "transformers' classes, built without memory"),
+        ("configs of other published models", recorded("models"), "the same classes"),
+        ("small random configs", recorded("random"), "the same classes, their caches and saved checkpoints"),
+        ("configs that state only their type", recorded("defaults"), "the defaults that the class fills in"),
+        ("training steps", recorded("saved", "steps"), "what PyTorch's autograd keeps, on fake tensors"),
+        (
+            "models as GGUF files, in every preset",
+            recorded("llama_cpp"),
+            "llama.cpp itself, tensor by tensor",
+        ),
+        ("published checkpoints", len(checkpoints()), "their published sizes or headers"),
     )
     return listed(rows, "what", "how many", "held against")
 
@@ -95,8 +99,8 @@ def measured() -> str:
         judged("training", training_observations(), scores(training_observations(role="test"))),
     )
     return listed(
-        *(rows, "record", "rows", "sources", "that set a constant", "that test, predicted"),
-        "of those with a range, inside it",
+        *(rows, "record", "rows", "sources", "set a constant", "test a prediction"),
+        "inside its range, if it has one",
     )
 
 
@@ -104,22 +108,34 @@ def gate() -> str:
     """Return what the gate runs, in numbers."""
     notebooks = len(list((ROOT / "notebooks").glob("*.ipynb")))
     rows = (
-        ("unit tests", tests(ROOT / "tests"), "functions, many of them with hundreds of cases"),
-        ("golden answers", lines(RECORDED / "answers.jsonl"), "answers of commands, compared byte for byte"),
-        ("chapters executed again", notebooks, "notebooks, whose outputs must come out the same"),
-        ("figures demanded by chapters", asserts(), "`assert` statements"),
-        ("public logs", recorded("logs", "logs"), "logs, of which lines are read and their figures compared"),
-        ("notes, judged", len(claims()), "claims, each with a verdict and the number behind it"),
+        ("unit tests", tests(ROOT / "tests"), "test functions, many of them with hundreds of cases"),
+        (
+            "golden answers",
+            lines(RECORDED / "answers.jsonl"),
+            "recorded answers of commands, compared byte for byte",
+        ),
+        ("chapters executed again", notebooks, "notebooks; each output has to come out the same"),
+        ("numbers that chapters assert", asserts(), "`assert` statements"),
+        (
+            "public logs",
+            recorded("logs", "logs"),
+            "logs of engines; their lines are recognised, their figures compared",
+        ),
+        (
+            "notes, judged",
+            len(claims()),
+            "claims of the notes that the book began with, each with a verdict and the number behind it",
+        ),
         (
             "pages in a browser",
             tests(ROOT / "tests" / "browser"),
-            "functions, for every page or one of a kind",
+            "test functions, for every page or for one of each kind",
         ),
-        ("oracles", tests(ROOT / "tests" / "oracles"), "functions, in an environment of their own"),
+        ("oracles", tests(ROOT / "tests" / "oracles"), "test functions, in an environment of their own"),
         (
-            "models, machines with a source",
+            "models and machines",
             len(catalogue()) + len(devices()),
-            "records; without source and date none loads",
+            "records; one without a source and a date does not load",
         ),
     )
     return listed(rows, "check", "how many", "of what")
