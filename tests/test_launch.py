@@ -16,7 +16,7 @@ from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
 from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES, engine
-from memcalc.serving.launch import LINES, LLAMA_FLAGS, SGLANG_FLAGS, VLLM_FLAGS
+from memcalc.serving.launch import LINES, LLAMA_FLAGS, SGLANG_FLAGS, VLLM_FLAGS, launch_line
 
 QWEN = "Qwen/Qwen3-32B"
 FLAGS = {
@@ -95,6 +95,82 @@ def test_sglang():
     assert "--enable-dp-attention" in line
     assert value(line, "--kv-cache-dtype") == "fp8_e4m3"
     assert value(line, "--context-length") == "8192"
+
+
+FLAGS_OF_RANKS = {
+    "vllm": {
+        "tp": "--tensor-parallel-size",
+        "pp": "--pipeline-parallel-size",
+        "dp": "--data-parallel-size",
+        "dcp": "--decode-context-parallel-size",
+    },
+    "sglang": {"tp": "--tp-size", "pp": "--pp-size", "dp": "--dp-size", "dcp": "--dcp-size"},
+}
+
+
+def devices_of(name, line):
+    """The devices that an engine starts on, as it reads its own command."""
+    flags = FLAGS_OF_RANKS[name]
+    tp, pp, dp = (int(value(line, flags[one])) if flags[one] in line else 1 for one in ("tp", "pp", "dp"))
+    return tp * pp * (1 if "--enable-dp-attention" in line else dp)
+
+
+SPLITS = [
+    *({"tp": 2}, {"dp": 2}, {"tp": 2, "dp": 2}, {"tp": 2, "pp": 2}, {"tp": 2, "ep": 2}),
+    *({"dp": 2, "ep": 2}, {"tp": 2, "dp": 2, "ep": 4}, {"pp": 2, "dp": 2}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [
+        *((name, ranks) for name in FLAGS_OF_RANKS for ranks in SPLITS),
+        ("sglang", {"tp": 4, "attention_dp": 2}),
+    ],
+    ids=str,
+)
+def test_the_command_starts_on_as_many_devices_as_the_plan_has(name, ranks):
+    plan = serve("Qwen/Qwen3-30B-A3B", context=8192, engine=name, **ranks).plan
+    line = shlex.split(launch_line(plan))
+    assert devices_of(name, line) == plan.parallelism.world
+    copies = plan.parallelism.dp * plan.parallelism.attention_dp
+    assert (FLAGS_OF_RANKS[name]["dp"] in line) == (copies > 1)
+
+
+def test_sglangs_copies_of_the_model_have_ranks_of_their_own():
+    """Source: sgl-project/sglang, docs/advanced_features/dp_dpa_smg_guide.md."""
+    line = words(context=8192, engine="sglang", dp=2)
+    assert (value(line, "--tp-size"), value(line, "--dp-size")) == ("1", "2")
+    assert "--enable-dp-attention" not in line
+    assert "--enable-dp-attention" in words(context=8192, engine="sglang", tp=2, attention_dp=2)
+    with pytest.raises(BadInputError, match="a server for each"):
+        launch_line(serve(QWEN, context=8, engine="sglang", tp=2, dp=2, attention_dp=2).plan)
+
+
+def test_names_that_a_release_knows():
+    """PR #25232 of vLLM, #8658 of SGLang."""
+    asked = {"context": 8192, "engine": "vllm", "draft": "mtp", "tp": 8}
+    for version, method in (("0.9.1", "deepseek_mtp"), ("0.10.2", "deepseek_mtp"), ("0.11", "mtp")):
+        line = serve("deepseek-ai/DeepSeek-V3", **asked, engine_version=version).launch_line
+        assert json.loads(value(shlex.split(line), "--speculative-config"))["method"] == method
+    spread = {"context": 8192, "engine": "sglang", "tp": 2, "ep": 2}
+    for version, flag in (("0.4.10", True), ("0.5", False)):
+        line = serve("Qwen/Qwen3-30B-A3B", **spread, engine_version=version).launch_line
+        assert ("--enable-ep-moe" in line) == flag
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"tp": 2, "engine_version": "4.38"}, "4.47 or newer"),
+        ({"engine": "ktransformers", "engine_version": "0.2.4", "kv": "fp8", "tp": 2}, "--kv fp8, --tp 2"),
+        ({"engine": "ktransformers", "engine_version": "0.2.4", "batch": 4}, "--batch 4"),
+    ],
+    ids=str,
+)
+def test_what_a_release_cannot_be_told_is_refused(asked, said):
+    with pytest.raises(BadInputError, match=said):
+        launch_line(serve("Qwen/Qwen3-30B-A3B", context=8192, **asked).plan)
 
 
 def test_llama_cpp():

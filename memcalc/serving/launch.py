@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from memcalc.serving.draft import Draft
+    from memcalc.serving.parallelism import ServingParallelism
     from memcalc.serving.plan import ServingPlan
 
 __all__ = ["launch_line"]
@@ -92,6 +93,9 @@ SINCE: Mapping[str, Mapping[str, tuple[int, ...]]] = {
         "--dcp-size": (0, 5, 15),
     },
 }
+EP_BY_SIZE = (0, 5)  # SGLang: before it --ep-size alone spread no experts (PR #8658)
+MTP = (0, 11)  # vLLM: before it those of DeepSeek and GLM were called deepseek_mtp (PR #25232)
+TP_PLAN = (4, 47)  # transformers: PR #34184
 GRAPHS = "--cuda-graph-max-bs-decode"  # without the last word in releases before it, and in sglang-kt
 SGLANG_FLAGS = {
     "chunked_prefill_size": "--chunked-prefill-size",
@@ -293,15 +297,38 @@ def drafting(plan: ServingPlan) -> str:
     import json
 
     asked = plan.options.draft
-    how = {"method": "mtp"} if asked == "mtp" else {"method": "draft_model", "model": asked}
+    mtp = "mtp" if plan.engine.since(*MTP) else "deepseek_mtp"
+    how = {"method": mtp} if asked == "mtp" else {"method": "draft_model", "model": asked}
     tokens = None if plan.draft is None else plan.draft.tokens
     return json.dumps(how | {"num_speculative_tokens": 1 if tokens is None else tokens})
 
 
+def copies_of_sglang(ranks: ServingParallelism) -> Iterator[str]:
+    """Yield the words for tensor and data parallelism.
+
+    Copies of the model have ranks of their own. Copies of attention, and those which share the experts, lie
+    within the tensor-parallel ranks.
+    Source: sgl-project/sglang, docs/advanced_features/server_arguments.md and dp_dpa_smg_guide.md, 2026-11.
+
+    Raises:
+        BadInputError: there are copies of both kinds; a server has one number for them.
+
+    """
+    if ranks.dp > 1 and ranks.attention_dp > 1:
+        given = f"--dp {ranks.dp} with --attention-dp {ranks.attention_dp}"
+        remedy = "ask about one copy of the model, and start a server for each"
+        raise BadInputError("--engine-command", "copies of the model or of attention", given, remedy)
+    shared = ranks.ep > ranks.tp  # experts of all copies
+    copies, inside = max(ranks.dp, ranks.attention_dp), shared or ranks.attention_dp > 1
+    yield from ("--tp-size", str(ranks.tp * ranks.dp if shared else ranks.tp))
+    yield from ("--pp-size", str(ranks.pp)) if ranks.pp > 1 else ()
+    yield from ("--dp-size", str(copies)) if copies > 1 else ()
+    yield from ("--enable-dp-attention",) if copies > 1 and inside else ()
+
+
 def sglang(plan: ServingPlan) -> Iterator[str]:
-    """Yield SGLang's command; its data-parallel copies of attention lie within the tensor-parallel ranks."""
+    """Yield SGLang's command."""
     ranks, quantised = plan.parallelism, made(plan, MADE_BY_SGLANG)
-    copies = ranks.dp * ranks.attention_dp
     graphs = "--cuda-graph-max-bs" if plan.engine.id != "sglang" or is_newer(plan, GRAPHS) else GRAPHS
     yield from ("python", "-m", "sglang.launch_server", "--model-path", loaded_from(plan))
     yield from ("--dtype", DTYPES[plan.activation.id])
@@ -310,10 +337,9 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     scaled = plan.engine.asked_share(1, Setting(plan.model, device, ranks, plan.engine_options))
     yield from ("--context-length", str(plan.context))
     yield from ("--mem-fraction-static", f"{plan.utilization / scaled:g}")
-    yield from ("--tp-size", str(ranks.tp * ranks.dp))
-    yield from ("--pp-size", str(ranks.pp)) if ranks.pp > 1 else ()
-    yield from ("--dp-size", str(copies), "--enable-dp-attention") if copies > 1 else ()
+    yield from copies_of_sglang(ranks)
     yield from ("--ep-size", str(ranks.ep)) if ranks.ep > 1 else ()
+    yield from ("--enable-ep-moe",) if ranks.ep > 1 and not plan.engine.since(*EP_BY_SIZE) else ()
     yield from ("--dcp-size", str(ranks.dcp)) if ranks.dcp > 1 else ()
     yield from own_options(plan, {**SGLANG_FLAGS, "cuda_graph_max_bs": graphs})
     state = dict(plan.options.engine_options).get("mamba_ssm_dtype")
@@ -338,8 +364,42 @@ def ktransformers(plan: ServingPlan) -> Iterator[str]:
         method = "LLAMAFILE" if plan.offload == "gguf" else "NATIVE"
         yield from ("--kt-weight-path", experts_from(plan), "--kt-method", method)
         return
+    refuse_unsaid(plan)
     yield from ("python", "ktransformers/server/main.py", "--model_path", loaded_from(plan))
-    yield from ("--gguf_path", experts_from(plan), "--cache_lens", str(plan.context))
+    weights = experts_from(plan)
+    if weights == plan.source.name and not plan.source.is_gguf:
+        weights = f"path/to/{last_of(weights)}"  # a folder: the option takes no name of a repository
+    yield from ("--gguf_path", weights, "--cache_lens", str(plan.context))
+
+
+def refuse_unsaid(plan: ServingPlan) -> None:
+    """Refuse what the server of KTransformers up to 0.4 has no option for: its rules are files.
+
+    Source: kvcache-ai/ktransformers, ktransformers/server/args.py of 0.2 and 0.3, 2025.
+
+    Raises:
+        BadInputError: the plan asks for something of that kind.
+
+    """
+    options = plan.options
+    named = {
+        "--batch": plan.batch if plan.batch > 1 else None,
+        "--kv": options.kv,
+        **{
+            f"--{name}": ranks
+            for name in ("tp", "ep", "dp")
+            if (ranks := getattr(plan.parallelism, name)) > 1
+        },
+        "--utilization": options.utilization,
+        **{f"--engine-option {name}": value for name, value in options.engine_options},
+    }
+    given = ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
+    if given:
+        expected = f"what the command of {plan.engine.title} {plan.engine.release} can say"
+        remedy = (
+            "its rules stand in a file (--optimize_config_path): leave these out, or ask about 0.5 or newer"
+        )
+        raise BadInputError("--engine-command", expected, given, remedy)
 
 
 def experts_from(plan: ServingPlan) -> str:
@@ -389,6 +449,10 @@ def transformers(plan: ServingPlan) -> Iterator[str]:
     loader = "AutoModel" if plan.model.headless else "AutoModelForCausalLM"
     names = f"{loader}, BitsAndBytesConfig" if quantised else loader
     dtype = DTYPES[plan.activation.id]
+    if tp > 1 and not plan.engine.since(*TP_PLAN):
+        expected = f"{plan.engine.title} 4.47 or newer, which cuts matrices"
+        remedy = "leave --tp out, or ask for a newer --engine-version"
+        raise BadInputError("--engine-command", expected, plan.engine.release, remedy)
     current = plan.engine.since(4, 56)  # before that the keyword is another, and old releases take no name
     words = [repr(loaded_from(plan)), f'dtype="{dtype}"' if current else f"torch_dtype=torch.{dtype}"]
     words += ['tp_plan="auto"' if tp > 1 else 'device_map="auto"']
