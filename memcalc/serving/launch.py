@@ -391,7 +391,7 @@ def refuse_unsaid(plan: ServingPlan) -> None:
             if (ranks := getattr(plan.parallelism, name)) > 1
         },
         "--utilization": options.utilization,
-        **{f"--engine-option {name}": value for name, value in options.engine_options},
+        **{f"--engine-option {name}": value for name, value in dict(options.engine_options).items()},
     }
     given = ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
     if given:
