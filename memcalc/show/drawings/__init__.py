@@ -9,7 +9,7 @@ which a notebook shows: `drawings.step(memcalc.train("meta-llama/Llama-3.1-8B", 
 | `attention(models)` | what_leaves_little_behind, handbook_kv_cache |
 | `keeps(model, contexts)` | what_leaves_little_behind, rope_extension, handbook_kv_cache |
 | `experts(model)` | handbook_parameters, one_gpu_and_a_lot_of_ram, qwen3_235b_on_8_and_4 |
-| `quantised(name, rows, columns)` | handbook_formats, handbook_checkpoints, bytes, qwen2_5_72b_gptq_on_96_gb |
+| `quantised(name, rows, columns)` | handbook_formats, handbook_checkpoints, bytes |
 | `cut(model, ranks)` | handbook_splits, how_many_devices_share_it |
 | `adapter(model, rank)` | lora_and_qlora |
 | `phases(prompted, finished)` | on_a_napkin, handbook_forward_pass |
