@@ -51,6 +51,15 @@ def test_older_and_other_engines_refuse_chunks(scout):
             serve(scout, context=4096, engine=engine, engine_version=version)
 
 
+@pytest.mark.parametrize("release", ["0.9.2", "0.10.2", "0.13"])
+def test_chunks_keep_all_tokens_where_vllm_has_no_pages_for_them(scout, release):
+    """None before vllm-project/vllm#19351 (0.10.0), and off by default from #21761 (0.10.1) to 0.13."""
+    served = serve(scout, context=65_536, engine="vllm", engine_version=release)
+    assert served.device.components["kv_cache"] == TOKEN * (FULL + CHUNKED) * 65_536
+    with pytest.raises(MemcalcError, match="chunk"):
+        serve(scout, context=65_536, engine="vllm", engine_version="0.10.0")
+
+
 def test_transformers_gives_every_expert_every_token(scout):
     """As the class does: 16 of them instead of the one that a token is routed to."""
     (line,) = (

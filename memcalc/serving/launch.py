@@ -49,6 +49,7 @@ VLLM_FLAGS = {
     "language_model_only": "--language-model-only",
     "cpu_offload_gb": "--cpu-offload-gb",
     "kv_offloading_size": "--kv-offloading-size",
+    "disable_hybrid_kv_cache_manager": "--disable-hybrid-kv-cache-manager",
     "kv_cache_memory": "--kv-cache-memory-bytes",
 }
 PLAIN_FP8 = {  # the backends of sparse attention that read it
@@ -63,6 +64,7 @@ SINCE_OF_VLLM: Mapping[str, tuple[int, ...]] = {
     "--enable-expert-parallel": (0, 7, 3),
     "--speculative-config": (0, 8, 5),
     "--data-parallel-size": (0, 8, 5),
+    "--disable-hybrid-kv-cache-manager": (0, 9, 1),
     "--no-async-scheduling": (0, 10),
     "--runner": (0, 10, 1),
     "--mamba-ssm-cache-dtype": (0, 10, 1),

@@ -743,6 +743,11 @@ def engine_stores_cache(plan: ServingPlan) -> None:
     plan.engine.check_cache_formats(plan.model, *plan.kv)
 
 
+def engine_takes_context(plan: ServingPlan) -> None:
+    """Refuse a context that the engine does not take, or of which nobody knows how it holds it."""
+    plan.engine.check_context(plan.model, plan.context)
+
+
 CHECKS_OF_OPTIONS: tuple[Callable[[ServingOptions], None], ...] = (
     prompt_within_context,
     utilization_is_a_share,
@@ -750,6 +755,7 @@ CHECKS_OF_OPTIONS: tuple[Callable[[ServingOptions], None], ...] = (
 CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     sequences_within_engine,
     engine_stores_cache,
+    engine_takes_context,
     ranks_share_tokens,
     tower_is_known,
     cache_may_leave,

@@ -122,6 +122,9 @@ class VLLMAscend(OnNPUs):
 
     id = "vllm-ascend"
     title = "vLLM Ascend"
+    # before it all attention has the pages of full attention: vllm-project/vllm-ascend v0.9.1 to v0.14.0rc1,
+    # worker/model_runner_v1.py, get_kv_cache_spec, 2026-12
+    windows_since = groups_since = (0, 14)
     version = "0.23"
     versions: Mapping[str, str] = {
         "0.7": "V0",
@@ -207,6 +210,13 @@ class MindIE(OnNPUs):
         whole = super().prepare(model)
         refuse_states(whole, self.id)
         return whole
+
+    def check_context(self, model: Model, context: int) -> None:
+        """Refuse more tokens than a window: what is kept of those that left it is not published."""
+        if any(window < context for window in model.windows):
+            expected = f"at most {min(model.windows)}, the window of some layers"
+            remedy = f"it is not published what {self.title} keeps of a window: --engine vllm-ascend answers"
+            raise BadInputError("--context", expected, context, remedy)
 
     def default_share(self, setting: Setting) -> float:
         """Take nine tenths: its own share is not published."""

@@ -123,6 +123,9 @@ class Engine(ABC):
     shorter_trial_above: int | None = None  # the longest sequence that its trial pass reads in one piece
     smaller_caches: tuple[str, ...] = ()  # formats of its cache that are offered where a plan does not fit
     smaller_weights: tuple[str, ...] = ()  # and of its weights, the largest first
+    # the first release that drops what left a window where all layers have one, and where only some have
+    windows_since: tuple[int, ...] = (0,)
+    groups_since: tuple[int, ...] = (0,)
     counted: Mapping[str, str] = {}  # what options count, in words: "1,024 sequences"
 
     def __init__(self, release: str | None = None) -> None:
@@ -288,6 +291,9 @@ class Engine(ABC):
     def cache(self, stage: Model, batch: int, tokens: int, options: Mapping[str, int]) -> Iterator[Tensor]:
         """Yield the cache that memory is taken for: `batch` sequences of `tokens`, as the engine rounds."""
         return stage.cache(batch, self.allocated_tokens(tokens, options), self.window_rule(options))
+
+    def check_context(self, model: Model, context: int) -> None:
+        """Refuse contexts of which it is not known, or known that they are not, how the engine holds them."""
 
     def fixed_pool(self, options: Mapping[str, int]) -> int | None:
         """Return the bytes of the pool for the cache where an option fixes them."""

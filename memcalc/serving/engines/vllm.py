@@ -29,7 +29,13 @@ from memcalc.serving.engines.sparse_cache import (
 )
 from memcalc.serving.engines.states import has_states, refuse_unserved, state_bits, without_tables
 from memcalc.serving.engines.vllm_behaviour import V0, V0_11, V0_17, V0_21, V0_29, Behaviour
-from memcalc.serving.engines.vllm_pool import bytes_of, padding_layers, refuse_parted_borrowers, request_of
+from memcalc.serving.engines.vllm_pool import (
+    bytes_of,
+    padding_layers,
+    refuse_parted_borrowers,
+    request_of,
+    unified_request,
+)
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
 from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
@@ -73,6 +79,8 @@ DROPPED = {**dict.fromkeys(("baichuan", "bamba", "internlm", "minimax", "minimax
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 CHUNKED = "chunked"  # whether windows are chunks
+UNIFIED = "disable_hybrid_kv_cache_manager"
+WHOLE = "all_tokens"  # whether layers with windows keep all tokens, as others do
 FLIGHT = (
     "batches_in_flight"  # passes that are scheduled and not yet settled: what leaves a window waits for them
 )
@@ -107,6 +115,8 @@ class VLLM(Engine):
     }
     reserves = True
     spreads_experts = True  # vllm-project/vllm docs/serving/data_parallel_deployment.md, 2026-11
+    windows_since: tuple[int, ...] = (0, 8)
+    groups_since: tuple[int, ...] = (0, 9, 1)
     on_npus: bool | None = False
     note = (
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
@@ -117,6 +127,8 @@ class VLLM(Engine):
         "kv_cache_memory (4.99GiB: the pool, whatever the share), prefix_caching (of models with "
         "states from 0.28 on: a second block for each), mamba_ssm_cache_dtype (auto, float32, bfloat16), "
         "async_scheduling (true: from 0.26 on a window keeps the tokens of two passes), "
+        "disable_hybrid_kv_cache_manager (false: from 0.9.1 on windows beside full attention drop what left "
+        "them; true: all layers keep all tokens), "
         "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
         "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
         "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
@@ -131,6 +143,7 @@ class VLLM(Engine):
         POOL: 0,
         "prefix_caching": True,
         "async_scheduling": True,
+        UNIFIED: False,
         STATE_DTYPE: 0,
         "plain_fp8": False,
         "language_model_only": False,
@@ -218,7 +231,15 @@ class VLLM(Engine):
         """Return a model as it is loaded; refuse one that this release has no class for."""
         gone = {name for name, last in DROPPED.items() if self.since(0, last + 1)}
         refuse_unserved(model, UNSERVED | gone, f"{self.title} {self.release}")
-        return without_tables(model if is_compressed(model) else super().prepare(model))
+        from memcalc.serving.engines.vllm_windows import capped
+
+        return capped(self, without_tables(model if is_compressed(model) else super().prepare(model)))
+
+    def check_context(self, model: Model, context: int) -> None:
+        """Refuse more tokens than the window, of which the first releases take no more."""
+        from memcalc.serving.engines.vllm_windows import refuse_beyond_window
+
+        refuse_beyond_window(self, model, context)
 
     def request(self, stage: Model, context: int, options: Mapping[str, int]) -> Request | None:
         """Return what a request takes of the pool in blocks."""
@@ -226,6 +247,8 @@ class VLLM(Engine):
             from memcalc.serving.engines.vllm_compressed import request_of as compressed_request
 
             return compressed_request(self, stage, context, tokens_a_pass(options, context))
+        if WHOLE in options:
+            return unified_request(stage, context, block_of(options), options.get(DRAFTING, 0))
         return request_of(
             stage,
             context,
@@ -295,6 +318,9 @@ class VLLM(Engine):
         """
         if self.since(0, 26):
             options = {**options, FLIGHT: ranks.pp + options["async_scheduling"]}
+        from memcalc.serving.engines.vllm_windows import as_one_kind
+
+        options = {**options, **as_one_kind(self, model, options)}
         if is_compressed(model):
             from memcalc.serving.engines.vllm_compressed import laid_out as compressed_laid_out
 
@@ -302,8 +328,10 @@ class VLLM(Engine):
         if not has_states(model):
             from memcalc.serving.engines.vllm_windows import chunk_layout, laid_out as windows_laid_out
 
+            if WHOLE in options and self.since(0, 11):  # a page of each layer by itself
+                return options
             alike = windows_laid_out(self, model, kv, ranks, options["block_size"])
-            return {**options, **alike, **chunk_layout(self, model)}
+            return {**options, **alike, **({} if WHOLE in options else chunk_layout(self, model))}
         from memcalc.serving.engines.vllm_states import Rules, laid_out
 
         if drafted[0]:
@@ -369,13 +397,11 @@ class VLLM(Engine):
         block = options.get(WINDOWED, block_of(options))
 
         def kept(context: int, window: int | None) -> int:
-            if window is None:
+            if window is None or WHOLE in options:
                 return context
             moving = tokens_in_flight(options, context)
             if options.get(CHUNKED):
                 return ceil_div(least(context, window + moving), block) * block
-            if self.behaviour.whole_prompts:
-                return least(context, (ceil_div(window - 1 + moving, block) + 1) * block)
             return (ceil_div(least(context, window - 1 + moving), block) + 1) * block
 
         return kept
@@ -390,7 +416,9 @@ class VLLM(Engine):
         }
         unsaid = {*given, *none, "max_cudagraph_capture_size", "prefix_caching", STATE_DTYPE}
         unsaid |= {BLOCK, *PAGES, DRAFTED, DRAFTING, FULL, WINDOWED, CHUNKED, FLIGHT, "uniform_page"}
-        unsaid |= {"async_scheduling"} if options["async_scheduling"] else set()
+        unsaid |= {WHOLE} | ({"async_scheduling"} if options["async_scheduling"] else set())
+        if WHOLE in options:
+            yield "layers with windows keep all tokens"
         if BLOCK in options:
             unsaid.add("block_size")
             yield f"blocks of {options[BLOCK]:,} tokens, so that a state fits into one"
@@ -423,7 +451,7 @@ class VLLM(Engine):
         for tensor in super().cache(stage, batch, tokens, options):
             if tensor.kind != "state":
                 yield tensor
-        if not self.behaviour.whole_prompts:
+        if not self.behaviour.whole_prompts and WHOLE not in options:
             held = self.allocated_tokens(tokens, options)
             quarters, drafting = self.padding_quarters, options.get(DRAFTING, 0)
             kept = self.window_rule(options)

@@ -37,6 +37,7 @@ __all__ = [
     "refuse_parted_borrowers",
     "refuse_unequal_pages",
     "request_of",
+    "unified_request",
 ]
 
 UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "MB": 10**6, "GB": 10**9}
@@ -168,6 +169,11 @@ def request_of(
             held = ceil_div(kept(context, kind), block if kind is None else windowed)
         blocks += times * held
     return Request(blocks, sum(groups.values()), set(kinds) == {None}, size)
+
+
+def unified_request(stage: Model, context: int, block: int, drafting: int) -> Request:
+    """Return what a request takes where all layers keep all tokens: one group has them all."""
+    return Request(ceil_div(context, block), 1, full=True, layers=sum(kinds_of(stage, drafting).values()))
 
 
 def missing_layers(stage: Model, quarters: int, drafting: int) -> Iterator[tuple[str, Part, int]]:

