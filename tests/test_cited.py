@@ -9,15 +9,6 @@ import pytest
 
 # Pages that name a paper otherwise than by its authors and its year. The list only shrinks.
 OTHERWISE = {
-    ("handbook_formats", "2310.10537"),
-    ("handbook_formats", "2412.19437"),
-    ("handbook_kv_cache", "2303.06865"),
-    ("handbook_kv_cache", "2405.04434"),
-    ("handbook_kv_cache", "2505.09343"),
-    ("handbook_parameters", "2405.04434"),
-    ("handbook_parameters", "2412.19437"),
-    ("handbook_saved", "2005.14165"),
-    ("handbook_splits", "1909.08053"),
     ("how_many_devices_share_it", "1910.02054"),
     ("rules_of_thumb", "1910.02054"),
     ("rules_of_thumb", "2106.09685"),
