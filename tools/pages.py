@@ -100,11 +100,11 @@ def deployments() -> str:
     """Return the table of deployments as Markdown."""
     rows = [
         {
-            "model": f'<a href="{chapter_plans.address(command_of(one))}">{escape(short(one.model))}</a>',
-            "format": served.plan.weights,
+            "model, format": f'<a href="{chapter_plans.address(command_of(one))}">'
+            f"{escape(short(one.model))}</a>, {served.plan.weights}",
             "machine": one.on,
-            "engine, share": f"{served.engine.title} {served.engine.release}, {served.plan.utilization:.2f}",
-            "one pass": a_pass(served),
+            "engine, share, one pass": f"{served.engine.title} {served.engine.release}, "
+            f"{served.plan.utilization:.2f}, {a_pass(served)}",
             "memory allows, tokens": served.max_context if served.fits else "does not fit",
             "own limit": served.model.max_context,
             "one device's share, GiB": f"{hundredths(served.device.share_bytes, GIB)} of "
