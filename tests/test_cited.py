@@ -14,7 +14,6 @@ OTHERWISE = {
     ("rules_of_thumb", "2106.09685"),
     ("the_five_levels", "1910.02054"),
     ("the_five_levels", "2205.14135"),
-    ("transformer_in_shapes", "2405.04434"),
     ("what_does_backward_need", "2005.14165"),
     ("what_does_backward_need", "2201.11990"),
     ("what_does_one_step_hold", "1910.02054"),
