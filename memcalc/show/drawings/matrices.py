@@ -156,5 +156,5 @@ def adapter(model: Model, rank: int) -> Picture:
         sheet.y += LINE
         sheet.text(1, sheet.y - 5, f"{said}: {count:,} numbers")
         sheet.text(WIDTH - 1, sheet.y - 5, f"{2 * count:,} bytes in 16 bits", anchor="end")
-    sheet.note(f"{share:.2f} % of the numbers get a gradient, a master copy and moments.")
+    sheet.note(f"{share:.2f} % of the numbers get a gradient and optimizer states.")
     return sheet.picture()
