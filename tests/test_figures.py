@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from memcalc.data.units import GIB
 from memcalc.show import CAPACITY, COLOURS, INK, bars, lines, new, picture
 
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 NAMES = ("a checkpoint with a long name", "another one", "the third")
 
 
@@ -57,6 +60,20 @@ def test_a_phone_shows_it(figure):
 @pytest.mark.parametrize("figure", [rows, curves])
 def test_it_is_the_same_on_every_run(figure):
     assert figure().svg == figure().svg
+
+
+def drawn_in(path):
+    """The figures that a notebook shows."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            yield "".join(output.get("data", {}).get("image/svg+xml", ""))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_figure_of_a_chapter_has_a_white_area(path):
+    """Ink is white where the page is dark, so that words in a white box vanish."""
+    white = r'<(?!text)\w+\b[^>]*?\bfill(?:="|: ?)(?:#fff(?:fff)?|white)\b'
+    assert [found for svg in drawn_in(path) for found in re.findall(white, svg, re.IGNORECASE)] == []
 
 
 def test_identifiers_are_those_that_are_used():

@@ -17,7 +17,7 @@ which a notebook shows: `drawings.step(memcalc.train("meta-llama/Llama-3.1-8B", 
 | `blocks(served, lengths)` | handbook_engines, handbook_kv_cache, qwen3_32b_on_96_gb |
 | `host_and_card(served)` | one_gpu_and_a_lot_of_ram, handbook_placement |
 | `server(served, of=8)` | servers_of_npus, qwen3_235b_on_8_and_4 |
-| `step(trained)` | what_does_one_step_hold, what_does_backward_need |
+| `step(trained)` | what_does_one_step_hold, what_does_backward_need, the_five_levels |
 | `rungs(steps)` | the_five_levels, it_does_not_fit, what_does_backward_need |
 | `sharing(alone, steps)` | how_many_devices_share_it, how_many_devices_for_100b |
 | `pipeline(trained)` | how_many_devices_share_it, how_many_devices_for_100b |
