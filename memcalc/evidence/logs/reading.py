@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.evidence.logs.smi import PRINTED_BY_SMI, Smi
-from memcalc.evidence.logs.wordings import COUNTS, SCOPES, UNITS, wordings
+from memcalc.evidence.logs.wordings import COUNTS, NUMBER, SCOPES, UNIT, UNITS, wordings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +205,8 @@ def figures(line: str, rows: list[Row], before: list[Told]) -> Iterator[Told]:
             if any(found.start() < end and start < found.end() for start, end in taken):
                 continue
             taken.append(found.span())
-            for one in of_wording(row.wording, found, line):
+            told = [*of_wording(row.wording, found, line)]
+            for one in of_each_device(told[0], line[found.end() :]) if row.wording.listed else told:
                 if one.is_count or one.amount < LARGEST:
                     yield named_as_before(one, before)
 
@@ -240,6 +241,24 @@ def of_wording(wording: Wording, found: re.Match[str], line: str) -> Iterator[To
         printed = " + ".join(as_printed(found, name) for name in names)
         where = scope or SCOPES[quantity]
         yield Told(line, quantity, printed, amount, where, wording.engine)
+
+
+LISTED = re.compile(rf" ({NUMBER})({UNIT})")
+
+
+def of_each_device(first: Told, behind: str) -> Iterator[Told]:
+    """Yield the first figure of a list, and those behind it.
+
+    >>> first = Told("", "free", "23.3 GiB", 25018183680, "device", "ollama")
+    >>> [one.printed for one in of_each_device(first, ' 11.4 GiB]" memory.gpu_overhead="0 B"')]
+    ['23.3 GiB', '11.4 GiB']
+    """
+    yield first
+    at = 0
+    while found := LISTED.match(behind, at):
+        amount = round(Decimal(found[1].replace(",", "")) * UNITS[found[2].strip()])
+        yield first._replace(printed=found[0].strip(), amount=amount)
+        at = found.end()
 
 
 def as_printed(found: re.Match[str], name: str) -> str:

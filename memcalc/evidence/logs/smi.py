@@ -21,6 +21,7 @@ __all__ = ["PRINTED_BY_SMI", "Figure", "Smi"]
 PRINTED_BY_SMI = (
     "Memory-Usage", "MiB /", "MiB/", "MiB |", "FB Memory Usage",
     "memory.total [MiB]", "memory.used [MiB]", "memory.free [MiB]", "# gpu",
+    "used_gpu_memory [MiB]", "used_memory [MiB]",
 )  # fmt: skip
 WIDEST = 400  # characters: the table has 91, and a prefix
 STATES = r"(?:On|Off|N/A|WDDM|TCC|MCDM|Enabled|Disabled)"
@@ -38,7 +39,8 @@ SECTION = re.compile(r"^.*?\b((?:FB|BAR1|Conf Compute Protected) Memory Usage|Pr
 FIELD = re.compile(r"\b(Total|Used|Free|Used GPU Memory)\s*:\s*(\d+) MiB\s*$")
 FB = {"Total": "total", "Used": "in_use", "Free": "free"}
 QUERY = {"memory.total": "total", "memory.used": "in_use", "memory.free": "free"}
-COLUMN = re.compile(r"memory\.(?:total|used|free) \[MiB\]")
+OF_PROCESSES = dict.fromkeys(("used_gpu_memory", "used_memory"), "in_use_process")  # of a device not named
+COLUMN = re.compile(r"memory\.(?:total|used|free) \[MiB\]|used_(?:gpu_)?memory \[MiB\]")
 COLUMNS = re.compile(r"[\w.]+(?: \[[^\]]+\])?(?:, ?[\w.]+(?: \[[^\]]+\])?)*\s*$")
 COMPOSE = re.compile(r"^[\w.-]+ +\| ")  # the name that docker compose prints before a line
 WATCHED = re.compile(r"# gpu\s.*\bfb\b")
@@ -157,10 +159,11 @@ class Smi:
         index = named.get("gpu" if watched else "index", str(self.rows)).rpartition(" ")[2]
         wanted = {"fb": "in_use_process" if "pid" in named else "in_use"} if watched else QUERY
         self.rows += 1
-        for column, quantity in wanted.items():
+        for column, quantity in {**wanted, **OF_PROCESSES}.items():
             number = re.fullmatch(r"(\d+)(?: MiB)?", named.get(column, ""))
             if number and index.isdigit():
-                yield Figure(quantity, int(number[1]), f"GPU {index}", number[0])
+                scope = "device" if column in OF_PROCESSES else f"GPU {index}"
+                yield Figure(quantity, int(number[1]), scope, number[0])
 
 
 def first_column(line: str) -> int:

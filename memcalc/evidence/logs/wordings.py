@@ -87,6 +87,7 @@ class Wording(NamedTuple):
     """How a figure is said: by whom, in which unit, and of what (`scope`); or `why` it is none.
 
     `binary` says that a printed MB or GB is a power of two, `needle` is plain text that every match holds.
+    A figure that is `listed` is the first of several, one of each device, with spaces between.
     """
 
     engine: str
@@ -96,6 +97,7 @@ class Wording(NamedTuple):
     why: str = ""
     binary: bool = False
     needle: str = ""
+    listed: bool = False
 
 
 class Row(NamedTuple):
