@@ -422,6 +422,21 @@ time=2025-08-30T08:00:00.000Z level=INFO source=device.go:197 msg="total memory"
 """
 
 
+@pytest.mark.parametrize(
+    ("said", "is_fused"), [("0", False), ("disabled", False), ("enabled", True), ("1", True)]
+)
+def test_a_buffer_without_flash_attention_is_not_held_against_one_with_it(said, is_fused):
+    """It has the scores of a batch, which flash attention never keeps."""
+    log = f"""build: 4800 (abcd1234) with cc (Ubuntu 11.4.0) for x86_64-linux-gnu
+print_info: file type   = Q4_K - Medium
+llama_init_from_model: n_ctx         = 8192
+llama_init_from_model: flash_attn    = {said}
+llama_init_from_model:      CUDA0 compute buffer size =   560.00 MiB
+"""
+    (buffer,) = memcalc.check(log, model="meta-llama/Meta-Llama-3.1-8B").lines
+    assert (buffer.ledger is not None, "flash attention is off" in buffer.cause) == (is_fused, not is_fused)
+
+
 def test_ollama_is_compared_as_llama_cpp():
     """Which keeps the same weights and cache, to the digit that is printed; its own graph is not derived."""
     checked = memcalc.check(OLLAMA)

@@ -37,6 +37,8 @@ CONTEXTS = (
 BUILDS = ("llama.cpp", "ollama")  # engines whose logs name a build, or a version that is not llama.cpp's
 READ = "vLLM, SGLang, KTransformers, llama.cpp, ollama, PyTorch, nvidia-smi, rocm-smi and npu-smi"
 NO_CONTEXT = "it depends on the context, which the log does not say"
+UNFUSED = re.compile(r"\bflash_attn\s*= (?:0|disabled)\b")
+NO_FLASH = "flash attention is off in this log, and memcalc's figure is with it"
 CARD = re.compile(r"Device (\d+):|\bid=(\S+)")  # which of several cards that a log gives no name
 
 
@@ -100,7 +102,8 @@ def check(log: str | bytes | PathLike[str], *, model: str | None = None, on: str
             Ledger(one, reading.told, stated=on is not None, capped=plan.capped)
             for one in with_contexts(plan, served)
         ]
-        lines = tuple(beside(told, ledgers) for told in reading.told)
+        unfused = UNFUSED.search(content) is not None
+        lines = tuple(beside(told, ledgers, unfused=unfused) for told in reading.told)
     return Checked(plan, lines, reading.ignored, served, unsaid)
 
 
@@ -112,9 +115,14 @@ def with_contexts(plan: Plan, served: ServingEstimate) -> tuple[ServingEstimate,
     return served, *(estimate(served.plan.source, other) for other in others)
 
 
-def beside(told: Told, ledgers: list[Ledger]) -> Compared:
-    """Return a figure beside the ledger's, unless that depends on a context that the log does not say."""
+def beside(told: Told, ledgers: list[Ledger], *, unfused: bool) -> Compared:
+    """Return a figure beside the ledger's, unless that depends on what is not so in the log, or not said.
+
+    Without flash attention (`unfused`) llama.cpp's buffer also holds the scores of a batch.
+    """
     first, *others = (ledger.beside(told) for ledger in ledgers)
+    if unfused and told.quantity == "compute_buffer" and first.ledger is not None:
+        return first._replace(ledger=None, cause=NO_FLASH)
     is_known = all(other.ledger == first.ledger for other in others)
     return first if is_known else first._replace(ledger=None, cause=NO_CONTEXT)
 
