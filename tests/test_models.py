@@ -43,6 +43,42 @@ CACHE = {
 }
 
 
+# safetensors.total of the Hub, as teilomillet/kvfit and others quote it (2026-09): buffers and towers count
+HUB = {
+    "MiniMaxAI/MiniMax-M2.7": 228_689_764_864,
+    "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512,
+    "Qwen/Qwen3-235B-A22B": 235_093_634_560,
+    "Qwen/Qwen3-30B-A3B": 30_532_122_624,
+    "Qwen/Qwen3-4B": 4_022_468_096,
+    "Qwen/Qwen3.6-27B": 27_781_427_952,
+    "Qwen/Qwen3.6-35B-A3B": 35_951_822_704,
+    "google/gemma-2-27b-it": 27_227_128_320,
+    "google/gemma-2-2b-it": 2_614_341_888,
+    "google/gemma-2-9b-it": 9_241_705_984,
+    "google/gemma-3-12b-it": 12_187_325_040,
+    "google/gemma-3-1b-it": 999_885_952,
+    "google/gemma-3-27b-it": 27_432_406_640,
+    "google/gemma-3-4b-it": 4_300_079_472,
+    "ibm-granite/granite-4.0-h-small": 32_207_337_984,
+    "meta-llama/Llama-3.3-70B-Instruct": 70_553_706_496,
+    "microsoft/Phi-3.5-mini-instruct": 3_821_079_552,
+    "microsoft/Phi-4-mini-instruct": 3_836_021_760,
+    "microsoft/phi-4": 14_659_507_200,
+    "mistralai/Mistral-7B-v0.1": 7_241_732_096,
+    "mistralai/Mistral-7B-v0.3": 7_248_023_552,
+    "openai/gpt-oss-120b": 116_829_156_672,
+    "openai/gpt-oss-20b": 20_914_757_184,
+}
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_a_catalogue_model_has_as_many_numbers_as_its_files(name: str) -> None:
+    """Whatever else the record was copied from."""
+    model = load(name)
+    held = (model.parameters, model.vision_parameters, model.mtp_parameters, model.buffer_values)
+    assert sum(held) == HUB[name]
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_are_exact(name: str) -> None:
     """Parameters and active parameters equal what transformers counts."""
