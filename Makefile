@@ -1,6 +1,7 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf lab new-model test lint fast all-checks notebooks answers oracles defaults record pins watch clean
+.PHONY: help book pdf lab new-model test lint fast all-checks notebooks answers oracles oracles-environment defaults
+.PHONY: record pins watch clean
 
 # What a user's shell sets must not reach a notebook's output.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
@@ -10,6 +11,8 @@ export JUPYTER_PLATFORM_DIRS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
 unexport PYTHONPATH PYTHONSTARTUP PYTHONHASHSEED PYTHONWARNINGS
+# Containers set it; without compiled modules each of the gate's processes compiles SymPy, pandas and torch again.
+unexport PYTHONDONTWRITEBYTECODE
 
 python := .venv/bin/python
 environment := bash tools/environment.sh .venv requirements.txt
@@ -88,9 +91,11 @@ record:
 	@$(oracles_environment)
 	@$(oracles) tools/record_oracles.py $(types)
 
-oracles:
-	@$(oracles_environment)
+oracles: oracles-environment
 	@$(oracles) tools/gate.py oracles
+
+oracles-environment:
+	@$(oracles_environment)
 
 pins:
 	@$(environment)

@@ -6,6 +6,7 @@ import json
 import shlex
 from contextlib import chdir
 from functools import reduce
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -62,6 +63,21 @@ def test_serving_and_training_chapters_have_links(tools, root):
     chapters = [path.stem for path in tools.chapter_plans.chapters()]
     without = {name for name in chapters if name not in tools.chapter_plans.plans()}
     assert without == {"transformer_in_shapes", "forty_lines"}
+
+
+def test_chapters_are_executed_once_for_the_same_program(tools, tmp_path, monkeypatch):
+    """What was kept is read back as it was; another program executes them again."""
+    one, executed = tools.chapter_plans, []
+    plans = {3: [one.Plan("serve x --on '2x y'", ("lines", "0", "bytes"), "1.00")]}
+    monkeypatch.setattr(one, "KEPT", tmp_path / "build" / "plans.json")
+    monkeypatch.setattr(one, "chapters", lambda: [Path("napkin.ipynb")])
+    monkeypatch.setattr(one, "plans_of", lambda path: executed.append(path.stem) or plans)
+    ask = one.plans.__wrapped__
+    assert ask() == ask() == {"napkin": plans}
+    assert executed == ["napkin"]
+    monkeypatch.setattr(one, "fingerprint", lambda *_: "of another program")
+    assert ask() == {"napkin": plans}
+    assert executed == ["napkin"] * 2
 
 
 def in_share(found):

@@ -514,16 +514,22 @@ def test_an_interruption_is_one_line(monkeypatch, capsys):
 
 
 def test_control_c_at_the_shell(root):
-    """The command waits for its standard input, and is stopped."""
+    """The command waits for its standard input, of which it has read a letter, and is stopped."""
+    import fcntl
+    import termios
+
     words = [sys.executable, "-m", "memcalc", "model", "/dev/stdin"]
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # A shell starts its background jobs with the signal ignored, and a child would inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(words, cwd=root, text=True, **streams) as child:
         signal.signal(signal.SIGINT, before)
-        time.sleep(1)
+        child.stdin.write("{")
+        child.stdin.flush()
+        while any(fcntl.ioctl(child.stdin, termios.FIONREAD, bytes(4))):  # bytes that nobody has read yet
+            time.sleep(0.01)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate()
     assert (child.returncode, out, err) == (130, "", "memcalc: error: interrupted\n")
 
 

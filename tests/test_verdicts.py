@@ -141,10 +141,10 @@ def test_so_it_is_where_layers_keep_states():
 
 
 @pytest.mark.slow
-def test_the_same_of_two_thousand_plans():
+def test_the_same_of_many_plans(request):
     """And a plan that is asked anew with the largest load agrees, wherever the engine takes it."""
-    answered = 0
-    for asked, served in drawn(2000):
+    answered, plans = 0, 2000 if request.config.getoption("full") else 400
+    for asked, served in drawn(plans):
         hold(asked, served)
         if 0 < served.max_context < LIMIT:
             answered += 1
@@ -153,7 +153,7 @@ def test_the_same_of_two_thousand_plans():
         if 0 < served.max_batch < LIMIT:
             assert again(asked, served, batch=served.max_batch) is True, asked
             assert again(asked, served, batch=served.max_batch + 1) in (False, None), asked
-    assert answered > 800
+    assert answered > 0.4 * plans
 
 
 def answer(capsys, *words):
@@ -337,13 +337,13 @@ def test_what_fits_needs_no_remedy():
 
 
 @pytest.mark.slow
-def test_every_remedy_of_many_plans_fits(capsys):
-    found = 0
-    for _, served in drawn(400):
+def test_every_remedy_of_many_plans_fits(request, capsys):
+    found, plans = 0, 400 if request.config.getoption("full") else 100
+    for _, served in drawn(plans):
         if served.verdict != "fits":
             found += bool(served.remedies)
             hold_remedies(capsys, served)
-    assert found > 150
+    assert found > 0.375 * plans
 
 
 # ---- a training step ----

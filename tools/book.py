@@ -10,11 +10,11 @@ it is whole, so that who reads it, or ends a build half-way, never has half of o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ import pyodide
 import security
 import weigh
 import worker
+from made_of import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,23 +42,6 @@ MADE_OF = (
     *("CITATION.cff", "LICENSE", "THIRD_PARTY.md"),
 )
 MADE_OF_FOLDERS = ("_ext", "book", "memcalc", "notebooks", "tools")
-
-
-def fingerprint() -> str:
-    """One number for everything that the book is made of."""
-    files = [ROOT / name for name in MADE_OF]
-    for folder in MADE_OF_FOLDERS:
-        files += [path for path in (ROOT / folder).rglob("*") if not hidden(path.relative_to(ROOT))]
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(path for path in files if path.is_file()):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(ROOT)} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def hidden(path: Path) -> bool:
-    """Whether a path is a cache or a checkpoint."""
-    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
 
 
 @contextlib.contextmanager
@@ -83,22 +67,37 @@ def build() -> int:
         return 1
     for leftover in (UNFINISHED, GENERATED, PAGES):
         shutil.rmtree(leftover, ignore_errors=True)
-    generate.write(generate.BUILT, GENERATED)
-    generate.write(generate.PAGES, PAGES)
+    served = GENERATED / "served"
+    # What no page looks at takes as long as the pages do: it is written meanwhile, by other processes.
+    with ProcessPoolExecutor(max(1, (os.cpu_count() or 2) - 1)) as others:
+        written = [others.submit(generate.write_served, name, served) for name in generate.SERVED]
+        generate.write(generate.BUILT, GENERATED)
+        generate.write(generate.PAGES, PAGES)
+        status = pages(served)
+        for one in written:
+            one.result()
+    return status or finish(served)
+
+
+def pages(served: Path) -> int:
+    """Let Jupyter Book write the pages, and pack what they run; the exit status."""
     program = str(Path(sys.executable).with_name("jupyter-book"))
     command = [program, "build", ".", "--path-output", str(UNFINISHED), "-n", "-W", "--keep-going", "--quiet"]
     # The version of this package, whichever environment or folder the command was started from.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as pages:
-        generate.write(generate.SERVED, GENERATED / "served")  # meanwhile
-        worker.write(GENERATED / "served" / "ask")
-        said = "".join(pages.communicate())
-    if pages.returncode:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as writing:
+        worker.write(served / "ask")  # meanwhile
+        said = "".join(writing.communicate())
+    if writing.returncode:
         print(said, file=sys.stderr)
-        return pages.returncode
+    return writing.returncode
+
+
+def finish(served: Path) -> int:
+    """Put pages and what is served with them together, and in their place."""
     whole = UNFINISHED / "_build" / "html"
-    shutil.copytree(GENERATED / "served", whole / "_static", dirs_exist_ok=True)
+    shutil.copytree(served, whole / "_static", dirs_exist_ok=True)
     lighten.lighten(whole)
     paint.hasten(whole)
     security.protect(whole)
@@ -113,7 +112,7 @@ def build() -> int:
 def main() -> int:
     """Build if needed, and say where to open it."""
     with alone():
-        now = fingerprint()
+        now = fingerprint(MADE_OF, MADE_OF_FOLDERS)
         if not (HOME.is_file() and STAMP.is_file() and STAMP.read_text(encoding="utf-8") == now):
             print("   building the book (some seconds)", flush=True)
             status = build()

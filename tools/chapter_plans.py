@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
 import zlib
@@ -23,6 +24,7 @@ from urllib.parse import quote
 
 import nbformat
 import yaml
+from made_of import fingerprint
 
 import memcalc
 from memcalc.cli.serve import fields as serving_fields
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / "_build" / "chapter_plans.json"
+MADE_OF = ("_toc.yml", "requirements.txt")  # the plans of the chapters
+MADE_OF_FOLDERS = ("book", "memcalc", "notebooks", "tools")
 PARTS = ("Start", "Serving", "Training", "Practice")  # of the book
 LEFT_OUT = ("your_model_your_machine", "questions")  # a page for any model, and answers that readers look for
 PAGE, NAMED = "../book/calculator.html", "In the calculator 算一算"
@@ -188,8 +193,29 @@ def chapters() -> Iterator[Path]:
 
 @cache
 def plans() -> dict[str, dict[int, list[Plan]]]:
-    """Return the plans of every chapter, by the chapter's name and the number of the cell."""
-    return {path.stem: found for path in chapters() if (found := plans_of(path))}
+    """Return the plans of every chapter, by the chapter's name and the number of the cell.
+
+    Chapters are executed once: what was found of the same chapters and program is kept below `_build`.
+    """
+    now = fingerprint(MADE_OF, MADE_OF_FOLDERS)
+    if KEPT.is_file():
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
+        if kept["made_of"] == now:
+            return {
+                name: {int(place): [plan_of(*one) for one in some] for place, some in cells.items()}
+                for name, cells in kept["plans"].items()
+            }
+    found = {path.stem: cells for path in chapters() if (cells := plans_of(path))}
+    KEPT.parent.mkdir(exist_ok=True)
+    whole = KEPT.with_suffix(f".{os.getpid()}")  # who reads it meanwhile never has half of it
+    whole.write_text(json.dumps({"made_of": now, "plans": found}), encoding="utf-8")
+    whole.replace(KEPT)
+    return found
+
+
+def plan_of(command: str, path: list[str], printed: str) -> Plan:
+    """Return a plan as it was before it was written as JSON."""
+    return Plan(command, tuple(path), printed)
 
 
 def address(command: str, page: str = "") -> str:

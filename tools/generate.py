@@ -60,7 +60,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
 PAGES: Mapping[str, Callable[[], str]] = what_fits.PAGES
 """Pages as a whole, below `fits/`: the table of contents lists them."""
 SERVED: Mapping[str, Callable[[], str]] = calculator.files()
-"""Served with the pages, and looked at by none while they are built: it takes as long as the pages do."""
+"""Served with the pages, and looked at by none while they are built."""
 
 
 def write(generators: Mapping[str, Callable[[], str]], folder: Path) -> None:
@@ -68,3 +68,8 @@ def write(generators: Mapping[str, Callable[[], str]], folder: Path) -> None:
     for path, text in generators.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text(), encoding="utf-8", newline="\n")
+
+
+def write_served(path: str, folder: Path) -> None:
+    """Write one of the files that are served with the pages."""
+    write({path: SERVED[path]}, folder)

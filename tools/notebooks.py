@@ -111,6 +111,7 @@ def check() -> int:
     pytest = ["-m", "pytest", "-q", "-p", "nbval", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
     # A notebook is one worker's; warnings of Jupyter about itself are not ours.
     quietly = ["-n", "2", "--dist", "loadfile", "-W", "default"]
+    quietly += ["--nbval-kernel-startup-timeout=600"]  # seconds: the machine may be busy
     status = subprocess.run([sys.executable, *pytest, *quietly, *paths], cwd=ROOT, check=False).returncode
     return 1 if foreign or faults or status else 0
 

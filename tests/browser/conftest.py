@@ -40,6 +40,7 @@ RENDERED = """async () => {
     await document.fonts.ready;
 }"""
 DESKTOP, PHONE = (1280, 900), (390, 844)
+PATIENCE = 180_000  # milliseconds until what never comes is a fault: a busy machine is no fault
 
 
 def pytest_generate_tests(metafunc):
@@ -56,6 +57,12 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("site_page", PAGES)
     if "asked_page" in metafunc.fixturenames:
         metafunc.parametrize("asked_page", PAGES if metafunc.config.getoption("full") else KINDS)
+
+
+@pytest.fixture(scope="session")
+def patience():
+    """Milliseconds that a page is waited for."""
+    return PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +94,7 @@ def visitor(browser, site):
     def open_page(name, size=DESKTOP, mode="light"):
         context = browser.new_context(offline=True, viewport={"width": size[0], "height": size[1]})
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         context.add_init_script(STORED.format(mode))
         page = context.new_page()
         page.noise, page.asked = [], set()

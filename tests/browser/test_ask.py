@@ -103,15 +103,15 @@ def page(visit_once):
     """The calculator's page, from its file, offline; its noise is looked at when all is asked."""
     found = visit_once(PAGE)
     found.evaluate(CAUGHT)
-    found.set_default_timeout(120_000)
     yield found
     assert found.noise == []
 
 
 @pytest.fixture(scope="module")
-def served(browser, server):
+def served(browser, server, patience):
     """The same page from a server: what it asks for, it asks that server for."""
     context = browser.new_context()
+    context.set_default_timeout(patience)
     context.add_init_script("localStorage.setItem('mode', 'light'); localStorage.setItem('theme', 'light')")
     found, foreign = context.new_page(), []
     context.on(

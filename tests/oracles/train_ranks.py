@@ -17,7 +17,7 @@ from torch import multiprocessing, nn
 from train import Ledger
 
 WIDTH, INNER, DEPTH, VOCABULARY = 48, 136, 3, 1003
-TIMEOUT = 120
+TIMEOUT = 900  # seconds: ranks that wait for each other for ever, and not a busy machine
 WORLDS = (2, 4)
 
 
