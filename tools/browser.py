@@ -23,7 +23,7 @@ def works(path: str) -> bool:
     """Whether a browser starts at all: a wrapper without its package does not."""
     page = [path, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "about:blank"]
     try:
-        done = subprocess.run(page, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(page, capture_output=True, timeout=180, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0 and b"<html" in done.stdout

@@ -28,7 +28,7 @@ from memcalc.serving.engines.sparse_cache import is_sparse
 from memcalc.serving.plan import MILLION
 from memcalc.serving.remedies import COUNTS as TRIED, stored_bytes, width
 from memcalc.serving.search import LIMIT
-from memcalc.serving.stage import constant_lines, growing_lines, placed_stages, rank_context, system_lines
+from memcalc.serving.stage import constant_lines, distinct_stages, growing_lines, rank_context, system_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ def beside_weights(served: ServingEstimate, before: list[Held]) -> list[Held]:
     plan = served.plan
     if plan.shares_memory:
         return [(one.rank, list(one.constant)) for one in served.stages]
-    ranks = [rank_context(plan, *placed) for placed in dict.fromkeys(placed_stages(plan))]
+    ranks = [rank_context(plan, *placed) for placed in distinct_stages(plan)]
     if [one._replace(rule=plan.rule) for one, _ in before] == [one._replace(rule=plan.rule) for one in ranks]:
         return [(rank, lines) for rank, (_, lines) in zip(ranks, before, strict=True)]
     return [(rank, [*constant_lines(plan, rank), *system_lines(plan)]) for rank in ranks]

@@ -44,8 +44,8 @@ class Letters:
         return _collected(found)
 
     def __mul__(self, other: Any) -> Any:
-        if isinstance(other, int):
-            return _collected({factors: number * other for factors, number in self.terms})
+        if isinstance(other, int):  # their order stays
+            return Letters(tuple((factors, number * other) for factors, number in self.terms)) if other else 0
         found: Terms = {}
         for factors, number in self.terms:
             for more, times in _terms(other):
@@ -68,7 +68,7 @@ class Letters:
         if type(other) is not int or other < 1:
             raise TypeError(other)
         if all(number % other == 0 for _, number in self.terms):
-            return _collected({factors: number // other for factors, number in self.terms})
+            return Letters(tuple((factors, number // other) for factors, number in self.terms))
         if all(number < 0 for factors, number in self.terms if factors):  # -(-a // b) is a / b rounded up
             return -_call("ceil_div", str(-self), str(other))
         return _call("floor_div", str(self), str(other))

@@ -31,6 +31,7 @@ __all__ = [
     "cache_tensors",
     "component_of",
     "device_budget",
+    "distinct_stages",
     "growing_lines",
     "host_budget",
     "host_cache",
@@ -78,7 +79,7 @@ class LoadedStage(NamedTuple):
 def loaded_stages(plan: ServingPlan) -> tuple[LoadedStage, ...]:
     """Return every stage that differs from the others, with what one of its devices always holds."""
     found: list[LoadedStage] = []
-    for stage, device in dict.fromkeys(placed_stages(plan)):
+    for stage, device in distinct_stages(plan):
         rank = rank_context(plan, stage, device)
         constant = [*constant_lines(plan, rank), *system_lines(plan)]
         if plan.shares_memory:  # what lies in the host's memory lies here, beside the engine's share
@@ -137,6 +138,12 @@ def placed_stages(plan: ServingPlan) -> Iterator[tuple[Model, Device | None]]:
                 outside = model.stage(0, 0).outside if first == 0 else ()
             yield replace(stage, outside=outside), device
             first += places
+
+
+def distinct_stages(plan: ServingPlan) -> list[tuple[Model, Device | None]]:
+    """Return the stages that differ from each other; one alone is not compared: that looks at all layers."""
+    placed = list(placed_stages(plan))
+    return placed if len(placed) == 1 else list(dict.fromkeys(placed))
 
 
 def system_lines(plan: ServingPlan) -> Iterator[Line]:

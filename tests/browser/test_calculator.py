@@ -66,9 +66,9 @@ def command_line(asked):
     return status, json.loads(said.getvalue() or "null")
 
 
-def test_equals_the_command_line(home):
-    answered = 0
-    for asked in plans(280):
+def test_equals_the_command_line(home, request):
+    answered, count = 0, 280 if request.config.getoption("full") else 140
+    for asked in plans(count):
         shown, (status, expected) = home.evaluate(ASK, asked), command_line(asked)
         if shown is None:  # what follows no formula that the page has
             continue
@@ -88,7 +88,7 @@ def test_equals_the_command_line(home):
             assert command_line(changed)[1]["pools"][0]["total_bytes"] == remedy["total_bytes"], remedy
         assert shown["maxContext"] == expected["max_context"], asked
         assert shown["maxBatch"] == expected["max_batch"], asked
-    assert answered >= 60  # of the formats that are drawn the page answers some at once
+    assert answered >= 0.2 * count  # of the formats that are drawn the page answers some at once
     assert home.noise == []
 
 
