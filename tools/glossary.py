@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from memcalc.show.tables import table
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,14 +32,8 @@ def source(chapter: str) -> Path:
 
 
 def listed() -> str:
-    """Return the table of all words as Markdown."""
-    rows = [
-        {
-            "word": f"**{one.word}**",
-            "中文": one.chinese,
-            "what it is": one.meaning,
-            "explained in": f"[](../{source(one.chapter).relative_to(ROOT)})",
-        }
+    """Return all words as a Markdown list: each with its Chinese, its sentence and its chapter."""
+    return "".join(
+        f"- **{one.word}** {one.chinese}: {one.meaning} ([](../{source(one.chapter).relative_to(ROOT)})).\n"
         for one in words()
-    ]
-    return f"{table(rows)!r}\n"
+    )

@@ -60,7 +60,7 @@ def svg() -> str:
     height = len(FLOORS) * (HEIGHT + GAP) - GAP + 2
     rows = [
         (
-            f'<svg viewBox="0 0 {WIDTH} {height}" role="img" style="width:100%;max-width:34em"'
+            f'<svg viewBox="0 0 {WIDTH} {height}" role="img" style="width:100%;max-width:34em;margin-bottom:1rem"'
             ' xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" fill="currentColor">'
         ),
         f"<title>{title()}</title>",
@@ -79,7 +79,7 @@ def svg() -> str:
 def title() -> str:
     """Return what the picture shows, in words."""
     names = ", ".join(" and ".join(wing.name for wing in wings) for wings in FLOORS)
-    return f"The wings of memcalc from top to bottom: {names}. Each imports only from those below it."
+    return f"The packages of memcalc from top to bottom: {names}. Each imports only from those below it."
 
 
 def box(wing: Wing, left: int, top: int, width: int) -> list[str]:

@@ -166,11 +166,6 @@ def symbols() -> str:
     return f"{table(rows)!r}\n"
 
 
-def with_dashes(text: str) -> str:
-    """Return a text whose two dashes stay two: a page makes one long one of them."""
-    return text.replace("--", "\\-\\-")
-
-
 def models() -> str:
     """Return the table of catalogue models as Markdown."""
     rows = [
@@ -179,7 +174,7 @@ def models() -> str:
             "parameters": model.parameters,
             "cache, B a token (windows not full)": growth["bytes_per_token_in_window"],
             "state, B a sequence": growth["state_bytes_per_sequence"] or None,
-            "config.json from": with_dashes(source(name).found),
+            "config.json from": source(name).found,
         }
         for name in catalogue()
         for model in [load_model(name)]
@@ -284,7 +279,7 @@ def engines_today() -> str:
     """Return what each engine takes for granted where only a model and a machine are named, as Markdown."""
     machines_of: dict[str, str] = {"vllm-ascend": "2x ascend-910b-64g", "mindie": "2x ascend-910b-64g"}
     rows = [
-        {"engine": f"`{name}`", "on": on, "taken for granted": with_dashes("; ".join(served.plan.defaults))}
+        {"engine": f"`{name}`", "on": on, "taken for granted": "; ".join(served.plan.defaults)}
         for name in get_args(EngineName)
         for on in [machines_of.get(name, "1x h100-80g")]
         for served in [serve("Qwen/Qwen3-14B", context=CONTEXT, on=on, engine=name)]
@@ -299,7 +294,7 @@ def engines_not_modelled() -> str:
             "engine": one.name,
             "newest release": f"{one.version}, {one.date}" if one.version else "–",
             "nearest": f"`{one.nearest}`",
-            "what is known of it": with_dashes(one.note),
+            "what is known of it": one.note,
         }
         for one in not_modelled()
     ]

@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chapter_plans import PAGE, address
-from pages import short, with_dashes
+from pages import short
 
 from memcalc.data.units import GIB, hundredths
 from memcalc.errors import MemcalcError
@@ -297,7 +297,7 @@ def card_page(size: Size) -> str:
         capacity=gib(first.capacity_bytes),
         conditions=conditions(),
         rows=f"{table(rows)!r}",
-        larger=f"\nToo large for it in each of these formats: {', '.join(larger)}.\n" if larger else "",
+        larger=f"\nToo large in every one of these formats: {', '.join(larger)}.\n" if larger else "",
         trained=f"{table(trained)!r}",
         step=STEP_WORDS,
     )
@@ -315,10 +315,10 @@ def conditions() -> str:
     """Return under which conditions the tables of serving hold."""
     return (
         f"One sequence of {CONTEXT:,} tokens, prompt and answer together, with {releases()}; "
-        "each engine takes its own share of the memory, and the KV cache has 16 bits. "
-        f"vLLM is told to hold at most {FEW} sequences (`max_num_seqs`) where a model keeps states. "
-        "A GGUF file of 4 bits is Q4_K_M, or MXFP4_MOE of a model that is published in MXFP4; "
-        "what is published in fewer than 16 bits is not converted to FP8 (–)."
+        "each engine takes its own share of the memory, and the KV cache has 16 bits a number. "
+        f"For a model with states of a fixed size, vLLM is limited to {FEW} sequences (`max_num_seqs`). "
+        "The 4-bit GGUF file is Q4_K_M, or MXFP4_MOE for a model that is published in MXFP4. "
+        "A model that is published in fewer than 16 bits is not converted to FP8 (–)."
     )
 
 
@@ -333,14 +333,14 @@ and what can be trained there: {names}.
 {unified}
 ## Serving 推理
 
-One {device}, of which {capacity} count as usable. {conditions}
+One {device}, of which a framework sees {capacity}. {conditions}
 A number of tokens is the largest context that the memory allows; *all* is the model's own limit.
-Each answer opens in the calculator, where all of it can be changed.
+Each answer is a link into the calculator, where you can change any of it.
 
 {rows}
 {larger}
-If it does not fit: [the ladder](../notebooks/it_does_not_fit.ipynb).
-Experts of a mixture can lie in the host's memory:
+What to do if a model does not fit: [It does not fit. Now what?](../notebooks/it_does_not_fit.ipynb)
+The experts of a mixture can be kept in the host's memory:
 [one GPU and a lot of RAM](../notebooks/one_gpu_and_a_lot_of_ram.ipynb).
 
 ## Training 训练
@@ -355,7 +355,8 @@ What these numbers are made of:
 
 ## Devices of this size 哪些设备
 
-They differ by a little, and so do the answers: each is a name for the calculator, and for `--on`.
+They differ a little, and so do the answers.
+The calculator and `--on` know each by the name in the second column.
 
 {machines}
 
@@ -378,7 +379,7 @@ def facts(name: str) -> str:
         else None,
         "states of a sequence, bytes": growth["state_bytes_per_sequence"] or None,
         "the model's own limit, tokens": model.max_context,
-        "config.json from": with_dashes(source(name).found),
+        "config.json from": source(name).found,
     }
     return f"{table({'': what, short(name): value} for what, value in rows.items() if value is not None)!r}"
 
@@ -504,9 +505,9 @@ its weights in each format, its KV cache, and the fewest cards that hold it.
 
 ## Fewest cards 最少几张卡
 
-Powers of two, at most {most}, under the same conditions;
-in brackets what may do, where a measured overhead decides.
-Each answer opens in the calculator.
+Powers of two, at most {most}, under the same conditions.
+A number in brackets may be enough: there a measured overhead decides.
+Each answer is a link into the calculator.
 
 {few}
 

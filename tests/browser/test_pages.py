@@ -15,6 +15,9 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image
 
+from memcalc.files.catalogue import catalogue
+from memcalc.files.sources import source
+
 # Formulas that MathJax refused, or never saw: TeX left in the text outside of code.
 UNRENDERED = r"""() => {
     const refused = [...document.querySelectorAll('mjx-merror, [data-mjx-error]')];
@@ -305,6 +308,14 @@ def test_links_lead_somewhere(site, site_page):
 @pytest.mark.parametrize("pattern", ["*.map", "*webpack-macros.html"])
 def test_no_leftovers(site, pattern):
     assert list(site.rglob(pattern)) == []
+
+
+def test_two_dashes_of_a_name_stay_two(site):
+    """One long dash in their place would name another file, or another option."""
+    named = {name for model in catalogue() for name in re.findall(r"[\w./]+--[\w./]+", source(model).found)}
+    text = (site / "book" / "coverage.html").read_text(encoding="utf-8")
+    assert named
+    assert [name for name in sorted(named) if name not in text] == []
 
 
 def test_mathjax_is_served_from_the_book(site):
