@@ -60,7 +60,8 @@ def svg() -> str:
     height = len(FLOORS) * (HEIGHT + GAP) - GAP + 2
     rows = [
         (
-            f'<svg viewBox="0 0 {WIDTH} {height}" role="img" style="width:100%;max-width:34em;margin-bottom:1rem"'
+            f'<svg viewBox="0 0 {WIDTH} {height}" role="img"'
+            ' style="width:100%;max-width:34em;margin-bottom:1rem"'
             ' xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" fill="currentColor">'
         ),
         f"<title>{title()}</title>",
