@@ -9,14 +9,10 @@ import pytest
 
 # Pages that name a paper otherwise than by its authors and its year. The list only shrinks.
 OTHERWISE = {
-    ("a_note_says_16_gb", "2405.04434"),
     ("how_many_devices_share_it", "1910.02054"),
     ("rules_of_thumb", "1910.02054"),
     ("rules_of_thumb", "2106.09685"),
     ("the_five_levels", "1910.02054"),
-    ("the_five_levels", "2205.14135"),
-    ("transformer_in_shapes", "2405.04434"),
-    ("transformer_in_shapes", "2505.09388"),
     ("what_does_backward_need", "2005.14165"),
     ("what_does_backward_need", "2201.11990"),
     ("what_does_one_step_hold", "1910.02054"),
