@@ -18,6 +18,7 @@ from memcalc.serving import serve
 from memcalc.serving.engines import ENGINES
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import RANKS
+from memcalc.show.remedy import NONE
 from memcalc.training import train
 from memcalc.training.options import TrainingOptions
 from tests.test_verdicts import drawn
@@ -361,3 +362,23 @@ def test_the_remedies_of_many_plans_are_as_small_as_they_can_be():
     for _, served in drawn(120):
         if served.verdict != "fits":
             hold_remedies(served)
+
+
+def test_recomputation_is_tried_before_a_second_server():
+    """Four cards with it, not 64 without."""
+    first = train("meta-llama/Meta-Llama-3.1-8B", seq=8192, on="1x h100").remedies[0]
+    assert first.words == "full recomputation and 4x h100-80g with ZeRO stage 3"
+
+
+def test_fewer_sequences_on_more_devices_are_the_last_resort():
+    """Neither alone is enough."""
+    asked = {"context": 65536, "batch": 10, "on": "2x a100-80g"}
+    (only,) = serve("mistralai/Mixtral-8x22B-v0.1", **asked).remedies
+    assert only.words == "6x a100-80g and a batch of 1"
+
+
+@pytest.mark.parametrize("asked", [{"on": "1x 8GiB"}, {"on": "h100"}], ids=str)
+def test_where_nothing_makes_it_fit_that_is_said(asked):
+    served = serve("deepseek-ai/DeepSeek-R1", context=65536, **asked)
+    assert (NONE in str(served)) == (not served.remedies)
+    assert NONE not in str(serve("Qwen/Qwen3-0.6B", context=8192, on="h100"))

@@ -86,7 +86,7 @@ REFUSED = {
     "sglang": (GROUPS, HEADS, SHARED),
     "ktransformers": (GROUPS, HEADS, SHARED),
     "vllm-ascend": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "keys of which whole blocks"),
-    "mindie": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "a model without recurrent states"),
+    "mindie": (FP8, GROUPS, HEADS, PAGES, CHUNKS, "without recurrent states", "the window of some layers"),
     "llama.cpp": ("its names in GGUF are not known", "a method that llama.cpp's converter unpacks"),
 }
 ON = {"vllm-ascend": "2x ascend-910b-64g", "mindie": "2x ascend-910b-64g"}

@@ -223,6 +223,7 @@
         ...Object.keys(peak.components).map((name) => opened(name, mine.filter((one) => one.component === name))))];
   };
 
+  const NO_REMEDY = "Nothing that memcalc tries makes it fit: smaller formats, less at once, more devices.";
   const remedies = (found) => (found.remedies ?? []).map((one) => {
     const use = make("button", {type: "button", textContent: "Use it"});
     use.setAttribute("aria-label", `Use it: ${one.words}`);
@@ -237,7 +238,8 @@
     part("asked").textContent = [found.model, found.plan.engine, found.plan.weights].filter(Boolean).join(", ");
     part("room").textContent = memcalcVerdict.room(found);
     const more = found.remediesWhole === false ? [make("li", {textContent: `Answer lists what ${found.remedies.length ? "else fits" : "fits instead"}.`})] : [];
-    part("remedies").replaceChildren(...remedies(found), ...more);
+    const none = !instant && found.verdict && found.verdict !== "fits" && !found.remedies.length ? [make("li", {textContent: NO_REMEDY})] : [];
+    part("remedies").replaceChildren(...remedies(found), ...more, ...none);
     const pools = found.pools ? found.pools.map((pool, place) => poolShown(pool, found.lines, found.engine, cards(found)[place])) : momentsShown(found);
     part("pools").replaceChildren(...pools);
     part("chosen").textContent = found.defaults?.length ? `Taken for granted: ${found.defaults.join(", ")}.` : "";

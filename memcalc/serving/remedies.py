@@ -51,6 +51,9 @@ def remedies(search: Search) -> tuple[Remedy, ...]:
     if len(found) < MOST:
         both = (fitting(plan, *start, *changes) for changes in shorter_in_smaller_weights(search))
         add(found, plan, next(filter(None, both), None))
+    if not found:
+        both = (fitting(plan, *start, *changes) for changes in fewer_on_more_devices(search))
+        add(found, plan, next(filter(None, both), None))
     return tuple(found.values())
 
 
@@ -266,3 +269,13 @@ def shorter_in_smaller_weights(search: Search) -> Iterator[tuple[Change, Change]
         context = 0 if then is None else then.at("most_bytes").max_context()
         if 0 < context < plan.context:
             yield change, shorter(plan, context)
+
+
+def fewer_on_more_devices(search: Search) -> Iterator[tuple[Change, Change]]:
+    """Yield more devices and a smaller batch on them: for what nothing else makes fit."""
+    plan = search.plan
+    for change in () if plan.engine.shares_context else more_devices(search):
+        then = tried(plan, change)
+        batch = 0 if then is None else then.at("most_bytes").max_batch()
+        if 0 < batch < plan.batch:
+            yield change, Change(f"a batch of {batch:,}", {"batch": batch})

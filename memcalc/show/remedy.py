@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from memcalc.data.units import Amount
     from memcalc.options import Option
 
-__all__ = ["MOST", "Change", "Remedy", "command_line", "listed", "machine_text"]
+__all__ = ["MOST", "NONE", "Change", "Remedy", "command_line", "listed", "machine_text"]
 
 MOST = 3  # remedies that are offered
+NONE = "nothing that memcalc tries makes it fit: smaller formats, less at once, more devices"
 
 
 class Change(NamedTuple):
@@ -37,6 +38,16 @@ class Remedy(NamedTuple):
     def line(self) -> str:
         """The line that text shows."""
         return f"fits with {self.words}, {gib(self.total_bytes)} a device: {self.command}"
+
+
+def lines(remedies: Iterable[Remedy], verdict: str | None) -> Iterator[str]:
+    """Yield the lines that text shows of a verdict's remedies; where there is none, that.
+
+    >>> list(lines([], "fits")), list(lines([], "does_not_fit")) == [NONE]
+    ([], True)
+    """
+    found = [one.line for one in remedies]
+    yield from found or ([] if verdict in (None, "fits") else [NONE])
 
 
 def command_line(command: str, source: str, options: Any) -> str:

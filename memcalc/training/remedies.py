@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["remedies"]
 
 COUNTS = (2, 4, 8, 16, 32, 64)  # of devices that are tried
+NODE = 8  # devices of a server: more of them are tried after recomputation
 FAR = 2  # times shorter: then everything else is tried before
 STAGES = (1, 2, 3)  # of ZeRO
 RECOMPUTED = Change("full recomputation", {"recompute": "full", "recompute_modules": None})
@@ -111,6 +112,8 @@ def passes(plan: TrainingPlan) -> Iterator[tuple[tuple[Change, ...], Kinds]]:
     base = () if plan.options.quantize_base is not None else (QUANTISED,)
     yield (), training_the_same
     yield again, training_the_same
+    yield (), on_many_devices
+    yield again, on_many_devices
     yield (), training_less
     yield again, training_less
     for start in (adapters, (*adapters, *base)):
@@ -133,7 +136,12 @@ def training_the_same(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[C
     yield [smaller_batch(most)] if most else []
     yield eight_bits(plan)
     yield [zero(stage) for stage in STAGES if plan.parallelism.dp > 1 and stage > stage_of(asked.shard)]
-    yield [*idle_devices(plan), *more_devices(plan, enough)]
+    yield [*idle_devices(plan), *more_devices(plan, enough, [one for one in COUNTS if one <= NODE])]
+
+
+def on_many_devices(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
+    """Yield more than one server of the same devices."""
+    yield more_devices(plan, enough, [one for one in COUNTS if one > NODE])
 
 
 def training_less(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
@@ -195,15 +203,15 @@ def idle_devices(plan: TrainingPlan) -> Iterator[Change]:
         yield Change(f"{words} with FSDP", {**options, "shard": "fsdp"})
 
 
-def more_devices(plan: TrainingPlan, enough: Enough) -> Iterator[Change]:
-    """Yield more of the same devices, as they share now; where no stage of ZeRO is enough, with one."""
+def more_devices(plan: TrainingPlan, enough: Enough, counts: Iterable[int]) -> Iterator[Change]:
+    """Yield so many of the same devices, as they share now; where no stage of ZeRO is enough, with one."""
     machine, on, shard = plan.machine, plan.options.on, plan.options.shard
     if machine is None or on is None or machine.cards:
         return
     stages = [stage for stage in STAGES if stage > stage_of(shard)]
     if any(enough(zero(stage)) for stage in stages):  # with the devices that are there
         stages = []
-    for count in COUNTS:
+    for count in counts:
         if count > max(machine.count, plan.parallelism.world):
             text = machine_text(on, machine.device.id, count)
             options, words = {"on": text, "world": count}, f"{count}x {machine.device.id}"
