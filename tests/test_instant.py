@@ -126,6 +126,24 @@ def test_every_model_at_its_own_formats(request, instantly, calculator):
     assert sum(map(bool, answered)) > 0.8 * len(models)
 
 
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-0.6B", "google/gemma-3-4b-it"])
+def test_no_engine_answers_where_memcalc_refuses_it(instantly, calculator, monkeypatch, name):
+    """Old cards, Macs by twos, TPUs; Gemma-3 in 16 bits on a T4; MindIE beyond a window."""
+    machines = (("p40", 1), ("t4", 1), ("v100-32g", 1), ("m4-max-64g", 1), ("m4-max-64g", 2), ("tpu-v6e", 1))
+    monkeypatch.setitem(globals(), "DEVICES", (*machines, ("ascend-910b-64g", 1)))
+    asked = plans(name, calculator.OFFERED)
+    assert check(instantly, name, asked) > 10
+    shown = {
+        (one["engine"], one["device"])
+        for one, said in zip(asked, instantly(name, asked), strict=True)
+        if said
+    }
+    assert (("vllm", "t4") in shown) is ("gemma" not in name)
+    assert (("mindie", "ascend-910b-64g") in shown) is ("gemma" not in name)
+    assert ("transformers", "m4-max-64g") in shown
+    assert not shown & {("vllm", "p40"), ("vllm", "m4-max-64g"), ("sglang", "v100-32g")}
+
+
 @pytest.mark.parametrize(
     ("weights", "kv"), [("bf16", "fp8"), ("fp32", "bf16"), ("fp8", ""), ("", "fp8"), ("nf4", "fp32")]
 )

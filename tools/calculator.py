@@ -24,6 +24,7 @@ from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.base import ALWAYS
+from memcalc.serving.engines.platforms import HUAWEI, NO_FLOAT16, runs_on
 from memcalc.serving.engines.sparse_cache import is_sparse
 from memcalc.serving.plan import MILLION
 from memcalc.serving.remedies import COUNTS as TRIED, stored_bytes, width
@@ -181,32 +182,41 @@ def on_devices(name: str, by: EngineName, count: int, page: Page) -> dict[str, o
     kept = Kept({}, {}, {}, {}, {}, {}, {})
     model, found = load_model(name), source(name)
     sparse, own = is_sparse(model), family_of_own(name)
-    # blocks of a pool are no formula
-    pooled = engine(by).reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1))
-    for form in () if pooled else (OWN, *formats_of(by)):
-        try:
-            for kind, device in enumerate(kinds(by, packed=is_packed(name))):
-                held: list[Held] = []
-                for kv in (OWN, *caches(name, by)) if sparse else (OWN,):  # each format has its layout
-                    both = f"{kind} {family(form) if form else own}"
-                    key = f"{both} {kv}".rstrip()
-                    if key in kept.stages and form in kept.weights:
-                        continue
-                    on = f"{count}x {device.id}"
+    for form in () if is_no_formula(name, by) else (OWN, *formats_of(by)):
+        for kind, device in enumerate(kinds(by, packed=is_packed(name))):
+            held: list[Held] = []
+            for kv in (OWN, *caches(name, by)) if sparse else (OWN,):  # each format has its layout
+                both = f"{kind} {family(form) if form else own}"
+                key = f"{both} {kv}".rstrip()
+                if key in kept.stages and form in kept.weights:
+                    continue
+                on = f"{count}x {device.id}"
+                try:
                     served = serve(found, context=1, engine=by, weights=form or None, kv=kv or None, on=on)
-                    add_weights(kept, form, served)
-                    if key not in kept.stages:
-                        held = beside_weights(served, held)
-                        kept.stages[key] = [
-                            stage_number(moving(served, *one, letters=not sparse), page) for one in held
-                        ]
-                        kept.shares[kind] = served.plan.share[0]
-                        if not kv:
-                            kept.kv[both] = served.plan.kv[0].bits // 8
-        except BadInputError:  # memcalc itself says why
-            kept.weights[form] = None
+                except BadInputError:  # memcalc itself says why
+                    continue
+                add_weights(kept, form, served)
+                if key not in kept.stages:
+                    held = beside_weights(served, held)
+                    kept.stages[key] = [
+                        stage_number(moving(served, *one, letters=not sparse), page) for one in held
+                    ]
+                    kept.shares[kind] = served.plan.share[0]
+                    if not kv:
+                        kept.kv[both] = served.plan.kv[0].bits // 8
+        kept.weights.setdefault(form, None)
     ways = any(True for _ in engine(by).ways_to_host(model))
     return {**kept._asdict(), "by_cache": sparse, "host": ways}
+
+
+def is_no_formula(name: str, by: EngineName) -> bool:
+    """Say whether an engine has blocks of a pool for states, or takes no more than a window."""
+    model, one = load_model(name), engine(by)
+    try:
+        one.check_context(model, LIMIT)
+    except BadInputError:  # memcalc itself says why
+        return True
+    return one.reserves and any(tensor.kind == "state" for tensor in model.cache(1, 1))
 
 
 def add_weights(kept: Kept, form: str, served: ServingEstimate) -> None:
@@ -233,10 +243,11 @@ def caches(name: str, by: EngineName) -> list[str]:
 
 @cache
 def is_packed(name: str) -> bool:
-    """Say whether vLLM's kernels for a model differ by CUDA's generation."""
+    """Say whether vLLM's kernels for a model, or the formats it serves it in, differ by CUDA's generation."""
     model = load_model(name)
     latent = any(is_mla(part) for layer in model.groups for _, part in layer.parts)
-    return latent or source(name).stored_as == "mxfp4"
+    whole = model.model_type in NO_FLOAT16
+    return latent or whole or source(name).stored_as == "mxfp4"
 
 
 def family(form: str) -> str:
@@ -257,9 +268,9 @@ def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     SGLang's figures follow the memory of each device: the page has those that it is run on most.
     """
     one = engine(by)
-    if one.on_npus is (device.vendor != "Huawei") or (by == "sglang" and device.id not in SGLANG_ON):
+    if not runs_on(one, device) or (by == "sglang" and device.id not in SGLANG_ON):
         return None
-    if by == "sglang" or one.on_npus:  # of NPUs it matters how their memory is known
+    if by == "sglang" or one.platforms == (HUAWEI,):  # of NPUs it matters how their memory is known
         return device.id
     defaults = [dict(one.defaults_on(device, one.default_parallelism(count))) for count in COUNTS]
     generation = (device.capability or "").partition(".")[0]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.serving.engines.base import Setting
+from memcalc.serving.engines.platforms import lacks_bfloat16
 from memcalc.serving.engines.sparse_cache import is_sparse
 
 if TYPE_CHECKING:
@@ -225,9 +226,20 @@ def own_options(plan: ServingPlan, flags: Mapping[str, str]) -> Iterator[str]:
 
 def cache_type(plan: ServingPlan, fp8: str) -> tuple[str, str]:
     """Return the cache's format where one was named: else the engine takes its own, or the source's."""
-    named = plan.options.kv
+    named = None if plan.options.kv == "bf16" and without_bfloat16(plan) else plan.options.kv
     how = fp8 if named == "fp8" else DTYPES.get(named or "", named)
     return "--kv-cache-dtype", how or "auto"
+
+
+def without_bfloat16(plan: ServingPlan) -> bool:
+    """Say whether a plan's devices have no bfloat16."""
+    return plan.machine is not None and lacks_bfloat16(plan.machine.device)
+
+
+def sixteen_bits(plan: ServingPlan) -> str:
+    """Return the dtype of activations: on cards without bfloat16 the other one of 16 bits."""
+    form = plan.activation.id
+    return "half" if form == "bf16" and without_bfloat16(plan) else DTYPES[form]
 
 
 def backend(plan: ServingPlan) -> tuple[str, ...]:
@@ -260,7 +272,7 @@ def vllm(plan: ServingPlan) -> Iterator[str]:
     serve: tuple[str, ...] = ("vllm", "serve")
     if plan.engine.numbers and not plan.engine.since(0, 6):
         serve = ("python", "-m", API_SERVER, "--model")
-    yield from (*serve, loaded_from(plan), "--dtype", DTYPES[plan.activation.id])
+    yield from (*serve, loaded_from(plan), "--dtype", sixteen_bits(plan))
     if plan.model.headless:
         yield from ("--task", "embed") if is_newer(plan, "--runner") else ("--runner", "pooling")
     yield from ("--quantization", quantised) if quantised else ()
@@ -333,7 +345,7 @@ def sglang(plan: ServingPlan) -> Iterator[str]:
     ranks, quantised = plan.parallelism, made(plan, MADE_BY_SGLANG)
     graphs = "--cuda-graph-max-bs" if plan.engine.id != "sglang" or is_newer(plan, GRAPHS) else GRAPHS
     yield from ("python", "-m", "sglang.launch_server", "--model-path", loaded_from(plan))
-    yield from ("--dtype", DTYPES[plan.activation.id])
+    yield from ("--dtype", sixteen_bits(plan))
     yield from ("--quantization", quantised) if quantised else ()
     device = None if plan.machine is None else plan.machine.device
     scaled = plan.engine.asked_share(1, Setting(plan.model, device, ranks, plan.engine_options))

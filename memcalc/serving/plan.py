@@ -13,6 +13,7 @@ from memcalc.ledger.tensor import least
 from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import Setting
+from memcalc.serving.engines.platforms import lacks_bfloat16, refuse_device, refuse_float16
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import RANKS, ServingParallelism
 
@@ -445,8 +446,10 @@ def machine_words(plan: ServingPlan) -> Iterator[str]:
         yield f"layers and output by device, in the order named, all of its memory free: {places}"
     elif plan.machine.cards:
         yield f"unequal devices: each counts as the smallest, {device.id}"
-    if engine.on_npus is False and device.vendor not in WITH_FIGURES:
+    if engine.figures_of_gpus and device.vendor not in WITH_FIGURES:
         yield f"figures of {engine.title} on {device.vendor}'s devices as on CUDA's: none were measured"
+    if engine.figures_of_gpus and plan.activation.id == "bf16" and lacks_bfloat16(device):
+        yield f"float16, as {device.id} has no bfloat16: as many bytes"
     own = engine.default_share(setting_of(plan))
     if plan.options.utilization is None and own > plan.utilization and device.free_mib is not None:
         least, _, most = (Amount(free * MIB) for free in device.free_mib)
@@ -562,23 +565,6 @@ def refuse_copies(chosen: Engine, ranks: ServingParallelism, _where: Machine | N
         raise BadInputError("--attention-dp", f"1 for {chosen.id}", copies, remedy)
     if ranks.tp % copies:
         raise BadInputError("--attention-dp", f"a divisor of tp {ranks.tp}", copies, "change one of the two")
-
-
-def refuse_device(chosen: Engine, where: Machine | None) -> None:
-    """Refuse engines of Huawei's NPUs on other devices, and those whose figures are CUDA's on these NPUs."""
-    if where is None or chosen.on_npus is None:
-        return
-    for device in where.kinds:
-        if device.vendor and (device.vendor == "Huawei") is not chosen.on_npus:
-            expected, remedy = (
-                (f"one of Huawei's NPUs, on which alone {chosen.id} runs", "write --engine vllm")
-                if chosen.on_npus
-                else (
-                    f"none of Huawei's NPUs: figures of {chosen.id} are CUDA's",
-                    "write --engine vllm-ascend",
-                )
-            )
-            raise BadInputError("--on", expected, device.id, remedy)
 
 
 def kv_formats(
@@ -715,6 +701,11 @@ def draft_has_pages(plan: ServingPlan) -> None:
         raise BadInputError("--draft", "a model without recurrent states", plan.model.name, remedy)
 
 
+def float16_will_do(plan: ServingPlan) -> None:
+    """Refuse float16, which old cards need, for models that an engine does not serve in it."""
+    refuse_float16(plan.engine, plan.model, plan.machine, plan.activation.bits)
+
+
 def cache_may_leave(plan: ServingPlan) -> None:
     """Refuse a part of the cache in the host's memory with versions of vLLM that have no option for it."""
     if plan.engine_options.get("kv_offloading_size") and not plan.engine.since(0, 11):
@@ -759,6 +750,7 @@ CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     ranks_share_tokens,
     tower_is_known,
     cache_may_leave,
+    float16_will_do,
     draft_has_a_place,
     draft_has_pages,
 )

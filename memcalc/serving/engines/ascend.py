@@ -15,6 +15,7 @@ from memcalc.ledger.formats import KV_FORMATS
 from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving.engines.base import measured_line, refuse_states
 from memcalc.serving.engines.compressed import refuse_compressed
+from memcalc.serving.engines.platforms import HUAWEI
 from memcalc.serving.engines.shared import rotary_table
 from memcalc.serving.engines.vllm import VLLM
 from memcalc.serving.engines.vllm_behaviour import V0_11, V0_17, Behaviour
@@ -53,7 +54,8 @@ class OnNPUs(VLLM):
         **{name: value for name, value in VLLM.defaults.items() if name != "plain_fp8"},
         "block_size": BLOCK,
     }
-    on_npus: bool | None = True
+    platforms: tuple[str, ...] | None = (HUAWEI,)
+    figures_of_gpus = False
     cache_formats: Mapping[str, Format] = KV_FORMATS
     smaller_caches: tuple[str, ...] = ()
     smaller_weights: tuple[str, ...] = ("w8a8",)

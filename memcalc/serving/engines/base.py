@@ -111,7 +111,10 @@ class Engine(ABC):
     reads_gguf = False  # whether its weights may be GGUF files, and `--weights` one of llama.cpp's presets
     reads_checkpoints = True  # whether they may be a checkpoint's
     narrows = False  # whether a checkpoint of 32 bits is loaded in 16, unless 32 are asked for
-    on_npus: bool | None = None  # whether it runs on Huawei's NPUs alone, or never on them; None: both
+    # where it runs as it is understood (platforms.py); None: everywhere
+    platforms: tuple[str, ...] | None = None
+    least_capability: tuple[int, int] | None = None  # CUDA's generation from which on it runs; None: any
+    figures_of_gpus = False  # whether its figures were measured on NVIDIA's and AMD's devices
     spreads_experts = False  # whether data-parallel ranks cut experts among them where none are whole
     copies_attention = False  # whether some of the tp ranks may have attention of their own, see attention_dp
     shares_context = False  # whether the context is that of all sequences together

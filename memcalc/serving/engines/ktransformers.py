@@ -21,6 +21,7 @@ from memcalc.ledger.formats import FORMATS, Format, format_named, tensor_bytes
 from memcalc.ledger.parts.kinds import is_mla, is_moe
 from memcalc.ledger.tensor import least
 from memcalc.serving.engines.base import Engine, Placement, measured_line, refuse_uneven
+from memcalc.serving.engines.platforms import GPUS
 from memcalc.serving.engines.sglang import SGLang
 from memcalc.serving.engines.sglang_share import RELEASES, Release
 from memcalc.serving.engines.shared import absorbed_copies, rotary_table
@@ -82,7 +83,8 @@ class ExpertsInHost(Engine):
     id = "ktransformers"
     title = "KTransformers"
     reads_gguf = True
-    on_npus: bool | None = False
+    platforms: tuple[str, ...] | None = GPUS
+    figures_of_gpus = True
     smaller_weights: tuple[str, ...] = ("Q8_0", "Q4_K_M", "Q2_K")
     options_of_experts: ClassVar[Mapping[str, int]] = {
         "gpu_experts": 0,

@@ -25,6 +25,7 @@ from memcalc.serving.engines.base import (
     cuda_evidence,
     measured_line,
 )
+from memcalc.serving.engines.platforms import APPLE, GPUS, HUAWEI
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class LlamaCpp(Engine):
     title = "llama.cpp"
     version = "0.5.0"
     versions: Mapping[str, str] = {"0.5": "0.5.0"}
+    platforms: tuple[str, ...] | None = (*GPUS, APPLE, HUAWEI)
     note = (
         "--context is n_ctx, all sequences together; --weights one of its presets; --kv f16 (default), q8_0, "
         "... or K/V; layers in equal shares on several devices (its own shares follow the free memory). "

@@ -38,6 +38,7 @@ from memcalc.serving.engines.base import (
     refuse_uneven,
 )
 from memcalc.serving.engines.mxfp4 import Kernel, expert_padding
+from memcalc.serving.engines.platforms import GPUS
 from memcalc.serving.engines.sglang_share import (
     NEWEST,
     NO_CARD,
@@ -140,7 +141,8 @@ class SGLang(Engine):
     versions: Mapping[str, str] = {"0.4": "0.4.10", "0.5": NEWEST, **{name: name for name in RELEASES}}
     behaviours: ClassVar[Mapping[str, Release]] = RELEASES
     reserves = True
-    on_npus: bool | None = False
+    platforms: tuple[str, ...] | None = GPUS
+    figures_of_gpus = True
     shares_free = True
     copies_attention = True
     note = (
@@ -152,6 +154,7 @@ class SGLang(Engine):
         "tower is loaded); of models with states: mamba_full_memory_ratio (0.9: their part of the pool "
         "against the tokens'), or max_mamba_cache_size (slots, 3 a request), mamba_ssm_dtype (float32)"
     )
+    least_capability = (7, 5)
     defaults: Mapping[str, int] = {
         "chunked_prefill_size": 8192,
         "cuda_graph_max_bs": 256,

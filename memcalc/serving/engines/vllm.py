@@ -18,6 +18,7 @@ from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.engines.base import Engine, refuse_copied_formats, refuse_cut_blocks, refuse_uneven
 from memcalc.serving.engines.compressed import BYTES, POOLED, is_compressed
 from memcalc.serving.engines.mxfp4 import MXFP4, expert_padding
+from memcalc.serving.engines.platforms import GAUDI, GPUS
 from memcalc.serving.engines.shared import absorbed_copies, rotary_table, weight_rounding
 from memcalc.serving.engines.sparse_cache import (
     FP8_DS_MLA,
@@ -117,7 +118,8 @@ class VLLM(Engine):
     spreads_experts = True  # vllm-project/vllm docs/serving/data_parallel_deployment.md, 2026-11
     windows_since: tuple[int, ...] = (0, 8)
     groups_since: tuple[int, ...] = (0, 9, 1)
-    on_npus: bool | None = False
+    platforms: tuple[str, ...] | None = (*GPUS, GAUDI, "TPUs")
+    figures_of_gpus = True
     note = (
         "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
@@ -163,6 +165,11 @@ class VLLM(Engine):
     def behaviour(self) -> Behaviour:
         """What was measured with this version."""
         return self.behaviours[self.version]
+
+    @property
+    def least_capability(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """Volta, and from 0.20 on Turing."""
+        return (7, 5) if self.since(0, 20) else (7, 0)
 
     @property
     def shorter_trial_above(self) -> int | None:  # type: ignore[override]
