@@ -16,6 +16,10 @@ KERNEL = re.compile(
     r'\s*<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>', re.DOTALL
 )
 
+# A cell with one paragraph in it, and a name in a cell: a fifth of a page of tables is such wrappers.
+CELL = re.compile(r'<td class="text-(left|right)"><p>((?:(?!</?p>)[^\n])*)</p></td>')
+NAME = re.compile(r'(<code class="docutils literal notranslate">)<span class="pre">([^<]*)</span>(?=</code>)')
+
 FORMULA = re.compile(r'class="[^"]*\bmath\b')
 
 
@@ -38,12 +42,18 @@ def without(head: str, *words: str) -> str:
     return "\n".join(line for line in head.splitlines() if not any(word in line for word in words))
 
 
+def plain(cell: re.Match[str]) -> str:
+    """Return a cell of a table without what it does not need: numbers stand right, all else left anyway."""
+    start = "<td>" if cell[1] == "left" else '<td class="text-right">'
+    return start + NAME.sub(r"\1\2", cell[2]) + "</td>"
+
+
 def without_extras(
     _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object
 ) -> None:
     """Drop sphinx-thebe, which asks a foreign host, and MathJax where no formula stands."""
     context["without"] = without  # layout.html drops more
-    body = context["body"] = KERNEL.sub("", context.get("body", ""))
+    body = context["body"] = CELL.sub(plain, KERNEL.sub("", context.get("body", "")))
     extras = ["thebe"] if FORMULA.search(body) else ["thebe", "mathjax"]
 
     def extra(asset: object) -> bool:

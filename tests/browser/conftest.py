@@ -38,8 +38,12 @@ RENDERED = """async () => {
         await window.MathJax.startup.promise;
     }
     await document.fonts.ready;
+    if (document.querySelector('.bd-article'))
+        while (!document.documentElement.dataset.fitted) await new Promise(done => setTimeout(done, 20));
 }"""
-DESKTOP, PHONE = (1280, 900), (390, 844)
+# After a change of size: what listens to it has run.
+FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+DESKTOP, WIDE, PHONE = (1280, 900), (1440, 900), (390, 844)
 PATIENCE = 180_000  # milliseconds until what never comes is a fault: a busy machine is no fault
 
 
@@ -150,14 +154,15 @@ def opened(request, browser, site, page_name):
     opening = visitor(browser, site)
     visit, pages = next(opening), {}
 
-    def show(*, phone=False, mode="light"):
-        size = PHONE if phone else DESKTOP
+    def show(*, phone=False, wide=False, mode="light"):
+        size = PHONE if phone else WIDE if wide else DESKTOP
         key = (size, mode) if full else ()
         if key not in pages:
             pages[key] = visit(page_name, size, mode) if full else visit(page_name)
         page = pages[key]
         if not full:
             page.set_viewport_size({"width": size[0], "height": size[1]})
+            page.evaluate(FRAME)
             page.evaluate(SWITCHED, mode)
         return page
 

@@ -200,6 +200,64 @@ def test_fits_a_phone(opened, mode):
     assert page.noise == []
 
 
+# Tables and formulas of which a part can be seen by scrolling alone. A formula of one part cannot break.
+SCROLLING = """() => {
+    const scrolls = one => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1;
+    const tables = [...document.querySelectorAll('.bd-article table')].filter(one => !one.closest('form'));
+    const formulas = [...document.querySelectorAll('.bd-article mjx-container[display]')].filter(one =>
+        ![...one.querySelectorAll('.formula-part')].some(part => part.offsetWidth > one.clientWidth));
+    return [...tables, ...formulas].filter(scrolls)
+        .map(one => [one.tagName, one.clientWidth, one.scrollWidth, one.textContent.slice(0, 60)]);
+}"""
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_tables_and_formulas_are_seen_as_a_whole(opened, size):
+    """In the margin, on lines, as cards: a verdict in the last column stands on the screen."""
+    assert opened(**{size: True}).evaluate(SCROLLING) == []
+
+
+# Wide tables that pass below the contents of the page while these are seen.
+COVERED = """async () => {
+    const bad = [], contents = document.querySelector('.bd-sidebar-secondary');
+    const covers = table => {
+        const [inner, outer] = [table, contents].map(one => one.getBoundingClientRect());
+        return inner.right > outer.left && inner.top < outer.bottom && inner.bottom > outer.top
+            && contents.checkVisibility({visibilityProperty: true});
+    };
+    for (const table of document.querySelectorAll('table.wide')) {
+        if (!table.checkVisibility()) continue;
+        table.scrollIntoView({block: 'start', behavior: 'instant'});
+        for (let waited = 0; waited < 3000 && covers(table); waited += 100)
+            await new Promise(done => setTimeout(done, 100));
+        if (covers(table)) bad.push(table.textContent.slice(0, 60));
+    }
+    scrollTo({top: 0, behavior: 'instant'});
+    return bad;
+}"""
+
+
+def test_a_wide_table_covers_no_contents(opened):
+    assert opened(wide=True).evaluate(COVERED) == []
+
+
+# Folded cells one below the other: the code of one thing is one fold.
+FOLDS = ".cell.tag_hide-input:has(> details:only-child) + .cell.tag_hide-input"
+
+
+def test_folded_code_of_neighbours_is_one_fold(opened):
+    assert opened().locator(FOLDS).count() == 0
+
+
+LONG = """() => [...document.querySelectorAll('.bd-article table')].filter(table =>
+    table.tBodies[0]?.rows.length >= 30 && table.tHead && !table.closest('form, .memcalc')).length"""
+
+
+def test_a_long_table_can_be_filtered(opened):
+    page = opened()
+    assert page.locator(".table-tools").count() == page.evaluate(LONG)
+
+
 def test_entry_leads_home(visit):
     page = visit("book/index.html")
     home = page.title()
