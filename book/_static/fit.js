@@ -102,18 +102,20 @@
   }
 
   addEventListener("load", async () => {
+    const article = document.querySelector(".bd-article");
+    if (!article) return; // the page of the search
     await window.MathJax?.startup?.promise;
     fit();
     document.documentElement.dataset.fitted = "yes";
-    let waits = false, width = innerWidth;
+    let waits = false, width = 0;
     const soon = () => {
       if (!waits) requestAnimationFrame(() => { waits = false; fit(); });
       waits = true;
     };
-    addEventListener("resize", () => {
-      if (width !== innerWidth) fit();
-      width = innerWidth;
-    });
+    new ResizeObserver(([{ contentRect }]) => { // of the window, or of a sidebar that moves in
+      if (width && width !== contentRect.width) soon();
+      width = contentRect.width;
+    }).observe(article);
     document.addEventListener("toggle", soon, true); // what a fold hides has no width
   });
 })();

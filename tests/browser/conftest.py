@@ -41,8 +41,14 @@ RENDERED = """async () => {
     if (document.querySelector('.bd-article'))
         while (!document.documentElement.dataset.fitted) await new Promise(done => setTimeout(done, 20));
 }"""
-# After a change of size: what listens to it has run.
-FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+# After a change of size: sidebars have moved, and what looks at the width of the text has run.
+SETTLED = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame();
+    await Promise.allSettled(document.getAnimations().map(one => one.finished));
+    await frame();
+    await frame();
+}"""
 DESKTOP, WIDE, PHONE = (1280, 900), (1440, 900), (390, 844)
 PATIENCE = 180_000  # milliseconds until what never comes is a fault: a busy machine is no fault
 
@@ -162,7 +168,7 @@ def opened(request, browser, site, page_name):
         page = pages[key]
         if not full:
             page.set_viewport_size({"width": size[0], "height": size[1]})
-            page.evaluate(FRAME)
+            page.evaluate(SETTLED)
             page.evaluate(SWITCHED, mode)
         return page
 
