@@ -10,11 +10,14 @@
   const scrolls = (element) => element.scrollWidth > element.clientWidth + 1;
   const shown = (element) => element.checkVisibility();
 
-  // Each cell of a card says which column it is of.
+  // Each cell of a card says which column it is of; above what is longer than a line.
   function label(table) {
     const names = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.textContent.trim());
     for (const row of table.tBodies[0]?.rows ?? [])
-      [...row.cells].forEach((cell, column) => { cell.dataset.label = names[column] ?? ""; });
+      [...row.cells].forEach((cell, column) => {
+        cell.dataset.label = names[column] ?? "";
+        cell.classList.toggle("prose", cell.textContent.length > 30);
+      });
   }
 
   // Smaller letters first; what is too wide even so becomes cards.

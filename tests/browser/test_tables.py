@@ -167,3 +167,15 @@ def test_a_phone_shows_each_row_as_a_card_with_its_result(visit):
     )
     assert {"off, %", "in range", "predicted"} <= {label for label, _ in boxes}
     assert all(right <= 390 for _, right in boxes)
+
+
+# Cells of cards that take more lines than their letters need at the width of a phone.
+SQUEEZED = """() => [...document.querySelectorAll('table.cards td')].filter(one => one.checkVisibility())
+    .map(one => [one.textContent, one.clientHeight / parseFloat(getComputedStyle(one).lineHeight)])
+    .filter(([words, lines]) => lines > 3 + words.length / 18)"""
+
+
+def test_words_in_a_card_have_its_width(visit):
+    page = visit("notebooks/the_notes_judged.html", size=(390, 844))
+    assert page.locator("table.cards td").count() > 100
+    assert page.evaluate(SQUEEZED) == []
