@@ -90,7 +90,8 @@
   function breakFormulas() {
     const formulas = [...document.querySelectorAll(".bd-article mjx-math")].filter((math) => {
       const box = math.closest(".math, mjx-container[display]") ?? math.parentElement;
-      return shown(math) && math.getBoundingClientRect().width > box.clientWidth + 1 && !math.closest("table");
+      const fixed = math.closest("table:not(.cards)"); // a table gives a formula its width
+      return !fixed && shown(math) && math.getBoundingClientRect().width > box.clientWidth + 1;
     });
     for (const math of formulas) {
       const cells = math.querySelectorAll("mjx-mtd:not(:has(mjx-mtd))"); // the lines of an aligned one
@@ -99,8 +100,8 @@
   }
 
   function fit() {
-    breakFormulas();
     fitTables();
+    breakFormulas();
     makeWay();
   }
 
@@ -119,6 +120,8 @@
       if (width && width !== contentRect.width) soon();
       width = contentRect.width;
     }).observe(article);
+    const contents = document.querySelector(".bd-sidebar-secondary");
+    if (contents) new ResizeObserver(makeWay).observe(contents); // its entries unfold as one scrolls
     document.addEventListener("toggle", soon, true); // what a fold hides has no width
   });
 })();
