@@ -46,8 +46,9 @@
       table.classList.remove("wide", "tight", "snug", "cards");
       table.style.width = "";
     }
-    if (PHONE.matches) fitPhone(tables.filter((table) => table.tHead && scrolls(table)));
-    else if (BESIDE.matches) fitMargin(tables.filter((table) => !table.closest(BOXED) && scrolls(table)));
+    const read = tables.filter((table) => !table.closest("form") && scrolls(table)); // the calculator's are its own
+    if (PHONE.matches) fitPhone(read.filter((table) => table.tHead));
+    else if (BESIDE.matches) fitMargin(read.filter((table) => !table.closest(BOXED)));
     for (const table of tables) {
       if (scrolls(table)) table.tabIndex = 0;
       else table.removeAttribute("tabindex");
