@@ -6,7 +6,7 @@ say nothing that one does not. Each cell stays a block of code of its own inside
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from docutils import nodes
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 
-def is_folded(node: nodes.Node | None) -> bool:
+def is_folded(node: nodes.Node | None) -> TypeGuard[nodes.container]:
     """Say whether a node is a cell whose code is folded."""
     return (
         isinstance(node, nodes.container)
