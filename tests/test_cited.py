@@ -9,13 +9,8 @@ import pytest
 
 # Pages that name a paper otherwise than by its authors and its year. The list only shrinks.
 OTHERWISE = {
-    ("how_many_devices_share_it", "1910.02054"),
     ("rules_of_thumb", "1910.02054"),
     ("rules_of_thumb", "2106.09685"),
-    ("the_five_levels", "1910.02054"),
-    ("what_does_backward_need", "2005.14165"),
-    ("what_does_backward_need", "2201.11990"),
-    ("what_does_one_step_hold", "1910.02054"),
 }
 
 
