@@ -8,10 +8,7 @@ from collections import defaultdict
 import pytest
 
 # Pages that name a paper otherwise than by its authors and its year. The list only shrinks.
-OTHERWISE = {
-    ("rules_of_thumb", "1910.02054"),
-    ("rules_of_thumb", "2106.09685"),
-}
+OTHERWISE = {("rules_of_thumb", "1910.02054"), ("rules_of_thumb", "2106.09685")}
 
 
 @pytest.fixture(scope="module")

@@ -35,3 +35,18 @@ def test_the_peak_is_the_widest_step_of_the_feed_forward_part(name):
 def test_models_of_several_families_were_asked():
     assert len(DENSE) == len(RECORD) - 2 == 8
     assert len({memcalc.model(name).model_type for name in RECORD}) == 5
+
+
+EXPERTS = [name for name in RECORD if name not in DENSE]
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_experts_in_one_array_hold_each_token_once_for_each_of_them(name):
+    """transformers 5 multiplies them in one kernel; what the router leaves besides is not counted."""
+    served = memcalc.serve(name, context=RECORD[name]["tokens"])
+    (line,) = (one for one in served.device.lines if one.name == "widest part of a prefill pass")
+    width = line.count // RECORD[name]["tokens"]
+    assert 0 < of_the_pass(name, "peak") - width < width * 0.003
+    older = memcalc.serve(name, context=1024, engine_version="4.51")
+    (loop,) = (one for one in older.device.lines if one.name == "widest part of a prefill pass")
+    assert loop.count // 1024 < width

@@ -147,10 +147,11 @@ def test_what_is_kept_for_the_next_who_asks_cannot_be_changed(shared: Callable[[
 
 
 def test_the_prefill_peak_of_deepseek_by_hand() -> None:
-    """Numbers a token: of MLA 4h + a(2(dN + dR) + (dN + dV) + dV), of experts 4h + 2kh + 3k f + E.
+    """Numbers a token: of MLA 4h + a(2(dN + dR) + (dN + dV) + dV), of experts 4h + k max(h + 4f, 4h) + E.
 
     Attention decides where the layers are dense: 4 x 7,168 + 128 x (384 + 256 + 128) = 126,976 numbers are
-    more than 4 x 7,168 + 3 x 18,432. Elsewhere the experts do: 28,672 + 114,688 + 49,152 + 256 = 192,768.
+    more than 4 x 7,168 + 3 x 18,432. Elsewhere the experts do: 28,672 + 8 x 28,672 + 256 = 258,304; before
+    transformers 5, one after another, 4h + 2kh + 3kf + E: 28,672 + 114,688 + 49,152 + 256 = 192,768.
     """
 
     def widest(served: ServingEstimate, stage: int) -> Line:
@@ -158,7 +159,9 @@ def test_the_prefill_peak_of_deepseek_by_hand() -> None:
         return next(line for line in lines if line.name == "widest part of a prefill pass")
 
     whole, dense = (serve("deepseek-ai/DeepSeek-V3", context=1000, pp=stages) for stages in (1, 61))
-    assert widest(whole, 0).bytes == 1000 * 192_768 * 2 == 385_536_000
+    assert widest(whole, 0).bytes == 1000 * 258_304 * 2 == 516_608_000
+    older = serve("deepseek-ai/DeepSeek-V3", context=1000, pp=1, engine_version="4.51")
+    assert widest(older, 0).bytes == 1000 * 192_768 * 2 == 385_536_000
     assert widest(dense, 0).bytes == 1000 * 126_976 * 2 == 253_952_000
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from memcalc.files.storage import StoredModel
     from memcalc.ledger.formats import Rule
     from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parts import Part
+    from memcalc.ledger.parts import MoE, Part
     from memcalc.ledger.tensor import Tensor
     from memcalc.serving.engines.base import RankContext
 
@@ -46,6 +46,10 @@ __all__ = ["Transformers"]
 
 QWEN25 = "QwenLM/Qwen3@a912d23 docs/source/benchmark/speed_benchmark.rst (A100, transformers 4.46), 2024-11"
 HELD = "huggingface/transformers v5.23, models/gemma3n/modeling_gemma3n.py, modeling_gemma4.py, 2026-11"
+GROUPED = (
+    "huggingface/transformers, integrations/moe.py (grouped_mm_experts_forward), 5.23; PyTorch counts up to "
+    "0.3 % more on fake tensors of two models, 2026-12"
+)
 UNMEASURED = "the same count of inputs, outputs and products, for which no table was found"
 WORKSPACE_OLD, WORKSPACE = (2 * 4096 + 8 * 16) * 2**10, 8 * 4096 * 2**10
 CUBLAS = (
@@ -267,7 +271,7 @@ class Transformers(Engine):
         if rank.stage.via:
             yield from without_parts(rank, tokens, batch)
             return
-        layers = widest_layer(rank, tokens)
+        layers = widest_layer(rank, tokens, grouped=self.behaviour.stacked)
         if rank.stage.period > 1:
             from memcalc.serving.engines.transformers_eager import eager_attention, kept_by_slices
 
@@ -423,18 +427,24 @@ def unexplained_with_autoawq(rank: RankContext, cache: Iterable[Tensor]) -> Line
     )
 
 
-def widest_layer(rank: RankContext, tokens: int) -> Line:
+def widest_layer(rank: RankContext, tokens: int, *, grouped: bool) -> Line:
     """Return the widest part of a pass: its inputs, outputs and products.
 
-    The embedding's output is one of the four copies of the stream; it stays on the first device, so that the
-    others hold three.
+    `grouped`: experts that lie in one array are multiplied in one kernel, with every token once for each of
+    its experts. The embedding's output is one of the four copies of the stream; it stays on the first device,
+    so that the others hold three.
     """
-    every = ((part, pass_width(rank, part, width)) for part, width in rank.widths.items())
+    every = (
+        (part, pass_width(part, width, rank.parallelism, grouped=grouped))
+        for part, width in rank.widths.items()
+    )
     widest, width = max(every, key=lambda item: item[1])
     names = [name for name, _ in rank.stage.outside]
     if rank.parallelism.pp > 1 and ("model.embed_tokens" not in names or "model.norm" in names):
         width -= widest.width  # type: ignore[attr-defined]
     evidence, source = ("measured", QWEN25) if is_mlp(widest) else ("assumed", UNMEASURED)
+    if grouped and is_moe(widest):
+        source = GROUPED
     return Line(
         component="activations",
         name="widest part of a prefill pass",
@@ -475,11 +485,34 @@ def beside_the_stream(rank: RankContext, tokens: int) -> Iterator[Line]:
         )
 
 
-def pass_width(rank: RankContext, part: Part, width: int) -> int:
+def pass_width(part: Part, width: int, parallelism: ServingParallelism, *, grouped: bool) -> int:
     """Return the numbers that a token needs in a part: of some classes every expert is given every token."""
-    if hasattr(part, "run_for_every_token") and is_moe(part):
-        return activation_width(replace(part, top_k=part.experts), rank.parallelism)
-    return width
+    if not is_moe(part):
+        return width
+    if hasattr(part, "run_for_every_token"):
+        return activation_width(replace(part, top_k=part.experts), parallelism)
+    return grouped_width(part, parallelism) if grouped else width
+
+
+def grouped_widths(part: MoE, parallelism: ServingParallelism) -> tuple[int, int]:
+    """Return the numbers that a token needs inside its experts, and behind them, by grouped matrices.
+
+    Inside: for each of its experts the token itself with gate and up in one array, the activation and the
+    product. Behind: the token, what comes out, that with its weight, and that in the order of the tokens.
+    Four copies of the stream and the router's scores come on top.
+    """
+    seen = part.width if part.latent is None else part.latent
+    inner, made = ceil_div(part.expert_width, parallelism.expert_tp), 2 if part.gated else 1
+    biased = 1 if part.bias or part.expert_bias else 0
+    always = 4 * part.width + part.experts
+    inside = part.top_k * (seen + (2 * made + made * biased) * inner)
+    return always + inside, always + part.top_k * (4 + biased) * seen
+
+
+def grouped_width(part: MoE, parallelism: ServingParallelism) -> int:
+    """Return the larger of the two, or what shared experts need, which run after that."""
+    shared = 0 if part.shared_width is None else 3 * ceil_div(part.shared_width, parallelism.tp)
+    return max(*grouped_widths(part, parallelism), 4 * part.width + shared + part.experts)
 
 
 def without_parts(rank: RankContext, tokens: int, batch: int) -> Iterator[Line]:
