@@ -212,6 +212,7 @@ def test_options_of_an_engine_are_a_mapping_or_its_items() -> None:
         "cudagraph_capture_sizes": 0,
         "kv_cache_memory": 0,
         "plain_fp8": False,
+        "disable_hybrid_kv_cache_manager": False,
         "language_model_only": False,
         "cpu_offload_gb": 0,
         "kv_offloading_size": 0,
