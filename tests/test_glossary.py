@@ -65,6 +65,19 @@ def test_a_sentence_each(glossary):
         assert not one.meaning.endswith("."), one
 
 
+def test_a_link_to_a_word_names_one_that_there_is(glossary, chapters):
+    """In chapters and pages: glossary.md#kv-cache."""
+    anchors = [one.anchor for one in glossary.words()]
+    assert len(set(anchors)) == len(anchors)
+    linked = {
+        (chapter, word)
+        for chapter in chapters
+        for word in re.findall(r"glossary\.md#([^)\s]*)", said(glossary.source(chapter)))
+    }
+    assert linked
+    assert {(chapter, word) for chapter, word in linked if word not in anchors} == set()
+
+
 ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z][A-Z0-9]*[A-Z][A-Za-z0-9]*(?![\w])")
 CODE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$\n]*\$|`[^`]*`|\]\([^)]*\)|<[^>]+>|“[^”]*”", re.DOTALL)
 # What a reader of this book knows, or what names one thing alone: a program, a maker, a model, a device.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,11 @@ class Word(NamedTuple):
     chapter: str
     spelled: tuple[str, ...] = ()
 
+    @property
+    def anchor(self) -> str:
+        """The name of its place in the glossary, to which pages link: KV cache is kv-cache."""
+        return "-".join(re.findall("[a-z0-9]+", self.word.lower()))
+
 
 def words() -> list[Word]:
     """Return every word, in alphabetical order."""
@@ -32,8 +38,9 @@ def source(chapter: str) -> Path:
 
 
 def listed() -> str:
-    """Return all words as a Markdown list: each with its Chinese, its sentence and its chapter."""
+    """Return all words as a Markdown list: each with a place, its Chinese, its sentence and its chapter."""
     return "".join(
-        f"- **{one.word}** {one.chinese}: {one.meaning} ([](../{source(one.chapter).relative_to(ROOT)})).\n"
+        f"- [**{one.word}**]{{#{one.anchor}}} {one.chinese}: {one.meaning} "
+        f"([](../{source(one.chapter).relative_to(ROOT)})).\n"
         for one in words()
     )
