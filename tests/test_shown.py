@@ -14,6 +14,7 @@ import memcalc
 from memcalc.__main__ import main
 from memcalc.data.units import Amount, gib
 from memcalc.files.source import Source
+from memcalc.ledger.budget import COMPONENTS
 from memcalc.show.card import VERDICTS
 from memcalc.show.colours import COLOURS, LABELS, VERDICT_COLOURS
 
@@ -47,6 +48,7 @@ ANSWERS = {
     "states in letters": lambda: memcalc.states(sympy.Symbol("parameters"), world=sympy.Symbol("world")),
 }
 WITHOUT_A_DEVICE = ("a swept load", "a swept step", "a model", "states", "states in letters")
+WITHOUT_LINES = tuple(name for name in WITHOUT_A_DEVICE if name != "states")
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -65,6 +67,28 @@ def test_text_and_html_show_the_same_figures(name):
         assert gib(size) in str(answer), size
         assert gib(size) in page, size
     assert all(line.name.partition("<")[0] in page for line in device.lines[:3])
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERS if name not in WITHOUT_LINES])
+def test_what_follows_from_shapes_is_shown_with_its_formula(name):
+    """A folded table promises a formula; only what was measured has none."""
+    card = ANSWERS[name]().card
+    exact = [line for _, pool in card.pools for line in pool.lines if line.evidence == "exact"]
+    assert [f"{line.component}: {line.name}" for line in exact if not line.formula] == []
+
+
+def test_states_stand_in_the_order_of_every_bar():
+    """A bar of states and the card below it show the same colours in the same order."""
+    held = memcalc.states(8, gradients="bf16+fp32")
+    assert list(held.components) == sorted(held.components, key=COMPONENTS.index)
+
+
+def test_formulas_of_states_are_their_bytes():
+    """Six hundred parameters and one on four ranks: what is shared out is rounded up."""
+    ((_, rank),) = memcalc.states(601, shard=1, world=4).card.pools
+    shown = {line.name: (line.formula, line.bytes) for line in rank.lines}
+    assert shown["parameter"] == ("2 B x 601", 1202)
+    assert shown["first moment"] == ("4 B x ceil(601 / 4)", 604)
 
 
 def test_states_show_themselves():

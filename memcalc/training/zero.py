@@ -65,7 +65,12 @@ class States(Shown):
         if any(type(size) is not int for size in sizes):
             return Card(f"{self.bytes_per_parameter} bytes a parameter, ZeRO stage {self.shard}")
         lines = tuple(
-            Line(component=one.component, name=one.name, bytes=size, moments=STEP, source=self.source)
+            Line(
+                *(one.component, one.name, size),
+                formula=self.formula_of(one),
+                moments=STEP,
+                source=self.source,
+            )
             for one, size in zip(self.kept, sizes, strict=True)
         )
         title = f"{self.parameters:,} parameters, {self.bytes_per_parameter} bytes each: states of AdamW"
@@ -75,12 +80,20 @@ class States(Shown):
         )
         return Card(title, pools=((heading, rank),))
 
+    def is_shared(self, state: State) -> bool:
+        """Return whether the ranks divide a state among them."""
+        return 0 < state.sharded_from <= self.shard
+
     def bytes_of(self, state: State) -> int:
         """Return the bytes of one state on the fullest rank: a share is rounded up to whole numbers."""
-        shared = 0 < state.sharded_from <= self.shard
-        return state.bytes_per_parameter * (
-            ceil_div(self.parameters, self.world) if shared else self.parameters
-        )
+        share = ceil_div(self.parameters, self.world) if self.is_shared(state) else self.parameters
+        return state.bytes_per_parameter * share
+
+    def formula_of(self, state: State) -> str:
+        """Return how the bytes of one state follow, with this plan's numbers."""
+        whole = f"{self.parameters:,}"
+        share = f"ceil({whole} / {self.world:,})" if self.is_shared(state) else whole
+        return f"{state.bytes_per_parameter} B x {share}"
 
     @property
     def components(self) -> dict[str, Amount]:
@@ -102,12 +115,12 @@ class States(Shown):
 
 
 def kept(precision: Precision, gradients: tuple[int, ...]) -> Iterator[State]:
-    """Yield the numbers that AdamW training keeps for a parameter."""
+    """Yield the numbers that AdamW training keeps for a parameter, in the order of `COMPONENTS`."""
     yield State("weights", "parameter", precision.weight, WEIGHT)
-    for width in gradients:
-        yield State("gradients", f"{8 * width}-bit gradient", width, GRADIENT)
     if precision.master is not None:
         yield State("master", "fp32 master copy", precision.master, OPTIMIZER)
+    for width in gradients:
+        yield State("gradients", f"{8 * width}-bit gradient", width, GRADIENT)
     for moment in "first moment", "second moment":
         yield State("optimizer", moment, precision.moment, OPTIMIZER)
 
