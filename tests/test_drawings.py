@@ -139,6 +139,7 @@ DRAWN = {
     "an adapter": lambda: drawings.adapter(memcalc.model("Qwen/Qwen3-8B"), 16),
     "phases": lambda: drawings.phases(served(context=4096, batch=8), served(context=8192, batch=8)),
     "a card": lambda: drawings.card(served(context=8192)),
+    "a small card": lambda: drawings.card(served(context=8192), tallest=96 * 2**30),
     "a full card": lambda: drawings.card(shared(shard=3, on="8x h100-80g")),
     "a host": lambda: drawings.host_and_card(hybrid()),
     "blocks": lambda: drawings.blocks(served(context=8192), LENGTHS),
@@ -565,6 +566,28 @@ def test_a_server_has_its_devices():
     assert [words for words in said if words.isdigit()] == [str(number) for number in range(16)]
     assert {"server 0: 8 × 64 GB", "server 1: 8 × 64 GB"} <= set(said)
     assert f"{gib(answer.device.total_bytes)} of {gib(answer.device.capacity_bytes)} each" in said
+
+
+def test_devices_that_are_drawn_apart_can_have_one_scale():
+    """A device of half the bytes is half as tall, in a drawing of cards and in one of servers."""
+    large, small = (served_on(name) for name in ("1x rtx-pro-6000-blackwell", "1x rtx-4090"))
+    most = large.device.capacity_bytes
+    for draw in (drawings.card, drawings.server):
+        tall, low = (grown(draw(one, tallest=most)) for one in (large, small))
+        assert low / tall == pytest.approx(small.device.capacity_bytes / most, rel=1e-2), draw
+        assert grown(draw(small)) == grown(draw(large)), draw
+
+
+def served_on(machine):
+    return memcalc.serve("Qwen/Qwen3-8B", context=8192, engine="vllm", on=machine)
+
+
+def grown(picture):
+    """How tall the vessel is: the frame of a card, the grey of a small one."""
+    found = each(ET.fromstring(picture.svg), "rect")
+    framed = [one for one in found if one.get("fill") == "none" and one.get("width") == "120"]
+    grey = [one for one in found if one.get("fill-opacity") == "0.16"]
+    return float((framed or grey)[0].get("height"))
 
 
 def test_slices_make_up_the_whole():

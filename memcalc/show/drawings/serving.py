@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["blocks", "card", "host_and_card", "phases", "server"]
 
-TANK = 230
+TANK, SMALL_TANK = 230, 72
 CELL = 20
 OUTSIDE = "outside the share"
 SHOWN = 48  # blocks of the pool that are drawn
@@ -64,36 +64,40 @@ def phases(prompted: Any, finished: Any) -> Picture:
     return sheet.picture()
 
 
-def card(served: Any) -> Picture:
+def card(served: Any, tallest: int = 0) -> Picture:
     """Draw one device as a vessel: what fills it, to scale, and what an engine may not use of it.
 
     Parameters
     ----------
     served : ServingEstimate or TrainingEstimate
         What `memcalc.serve` or `memcalc.train` returned, with a machine.
+    tallest : int, default 0
+        Bytes of the largest device: with the same bytes, several drawings have one scale.
 
     """
     pool: PoolBudget = served.device
     whole = max(pool.total_bytes, pool.capacity_bytes or 0)
+    tank = TANK * whole / max(whole, tallest)
     sheet = Sheet(f"What fills one device with {served.model.name}: {words_of(pool)}.")
     sheet.heading(short(served.model), f"fullest at {pool.fullest.replace('_', ' ')}")
     sheet.y += 14
-    top, bottom = sheet.y, sheet.y + TANK
     rows = [(name, label(name), size) for name, size in [*pool.components.items(), *unfilled(pool)]]
     rows = [row for row in rows if bare(row[2]) != "0.00"]
-    beside = spread([size * TANK / whole for _, _, size in rows], TANK)
+    room = max(tank, LINE * len(rows))
+    bottom = sheet.y + room
+    beside = spread([size * tank / whole for _, _, size in rows], room)
     level = bottom
     for (name, words, size), y in zip(rows, beside, strict=True):
-        height = size * TANK / whole
+        height = size * tank / whole
         if name != OUTSIDE:
             sheet.rect(1, level - height, 120, height, name)
         sheet.line([(121, level - height / 2), (140, bottom - y), (150, bottom - y)])
         sheet.text(156, bottom - y + 4, words)
         sheet.text(WIDTH - 1, bottom - y + 4, gib(size), anchor="end")
         level -= height
-    sheet.frame(1, top, 120, TANK)
+    sheet.frame(1, bottom - tank, 120, tank)
     if pool.capacity_bytes is not None:
-        line = bottom - pool.capacity_bytes * TANK / whole
+        line = bottom - pool.capacity_bytes * tank / whole
         sheet.capacity([(1, line), (136, line)])
     sheet.y = bottom + 4
     sheet.legend([], f"capacity {gib(pool.capacity_bytes)}" if pool.capacity_bytes else "")
@@ -228,7 +232,7 @@ def in_turn(sheet: Sheet, needed: Mapping[str, int], whole: int) -> None:
     sheet.y += (CELL + 2) * ceil_div(min(SHOWN, whole), across)
 
 
-def server(served: Any, of: int = 8) -> Picture:
+def server(served: Any, of: int = 8, tallest: int = 0) -> Picture:
     """Draw the devices of a machine, each filled with what it holds, in the servers that they stand in.
 
     Parameters
@@ -237,6 +241,8 @@ def server(served: Any, of: int = 8) -> Picture:
         `memcalc.serve`'s answer for a machine of equal devices.
     of : int, default 8
         Devices of one server.
+    tallest : int, default 0
+        Bytes of the largest device: with the same bytes, several drawings have one scale.
 
     """
     pools = [pool for pool in served.devices for _ in range(pool.devices)]
@@ -257,7 +263,7 @@ def server(served: Any, of: int = 8) -> Picture:
         pitch = (WIDTH - 20) / min(8, of)
         for number, pool in enumerate(here):
             x, y = 11 + pitch * (number % 8), top + 24 + 96 * (number // 8)
-            tank(sheet, pool, x, y, pitch - 5)
+            tank(sheet, pool, (x, y), pitch - 5, tallest)
             sheet.text(x + (pitch - 5) / 2, y + 86, str(first + number), anchor="middle", faint=True)
         sheet.frame(1, top, WIDTH - 2, 24 + 96 * rows)
         sheet.y = top + 24 + 96 * rows + 4
@@ -266,10 +272,11 @@ def server(served: Any, of: int = 8) -> Picture:
     return sheet.picture()
 
 
-def tank(sheet: Sheet, pool: PoolBudget, x: float, y: float, width: float) -> None:
+def tank(sheet: Sheet, pool: PoolBudget, place: tuple[float, float], width: float, tallest: int) -> None:
     """Draw a device as a small vessel, filled from the bottom up to its capacity."""
-    height = 72.0
     whole = max(pool.total_bytes, pool.capacity_bytes or 0)
+    height = SMALL_TANK * whole / max(whole, tallest)
+    x, y = place[0], place[1] + SMALL_TANK - height
     sheet.rect(x, y, width, height, "free")
     level = y + height
     for name, size in pool.components.items():
