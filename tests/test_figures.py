@@ -140,6 +140,13 @@ def test_bars_are_to_scale():
 
 def test_a_limit_is_a_dashed_line_of_its_own_colour():
     svg = bars({"one": {"weights": GIB}}, "A bar", capacity={"one": 2 * GIB}).svg
+    assert ">capacity<" in svg
     line = next(row for row in svg.splitlines() if CAPACITY in row)
     assert "stroke-dasharray" in line
     assert float(re.search(r'points="([\d.]+),', line)[1]) == pytest.approx(358, abs=1)
+
+
+def test_a_figure_names_its_dashed_line():
+    svg = bars({"one": {"weights": GIB}}, "A bar", capacity={"one": 2 * GIB}, line="measured in all").svg
+    assert ">measured in all<" in svg
+    assert ">capacity<" not in svg

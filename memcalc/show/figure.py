@@ -168,7 +168,11 @@ def in_ink(svg: str) -> str:
 
 
 def bars(
-    rows: Mapping[str, Mapping[str, int]], alt: str, *, capacity: Mapping[str, int] | None = None
+    rows: Mapping[str, Mapping[str, int]],
+    alt: str,
+    *,
+    capacity: Mapping[str, int] | None = None,
+    line: str = "capacity",
 ) -> Picture:
     """Draw one stacked bar a row, its name and its sum above it.
 
@@ -180,6 +184,8 @@ def bars(
         What the figure shows, in words.
     capacity : mapping, optional
         Bytes for each label that has a limit: a dashed line across its bar.
+    line : str, optional
+        What the dashed line stands for, as the key says it: the capacity by default.
 
     """
     limits = capacity or {}
@@ -199,7 +205,7 @@ def bars(
             sheet.capacity([(x, sheet.y - 2), (x, sheet.y + 22)])
         sheet.y += 28
     names = dict.fromkeys(name for parts in rows.values() for name, size in parts.items() if size)
-    sheet.legend(names, "limit" if limits else "")
+    sheet.legend(names, line if limits else "")
     return sheet.picture()
 
 
