@@ -413,11 +413,14 @@ def test_experts_are_dealt_out_and_the_rest_is_not():
     assert "experts" not in texts("sharded")
 
 
-def test_shards_in_a_wider_format_are_not_held_twice():
-    """FSDP's weights are in 32 bits, a quarter of the 16-bit ones; its moments are slices."""
-    assert set(filled_cells("wider shards", "weights")) == {(15, 0.25)}
-    starts = [start for start, _ in filled_cells("wider shards", "optimizer")]
-    assert starts == pytest.approx([20 / 8 * rank for rank in range(8)], abs=0.02)
+def test_shards_in_a_wider_format_are_shards():
+    """FSDP's weights are in 32 bits: eight slices of what all hold together, not a flat quarter."""
+    for name in ("weights", "gradients", "optimizer"):
+        starts, sizes = zip(*filled_cells("wider shards", name), strict=True)
+        assert starts == pytest.approx([20 / 8 * rank for rank in range(8)], abs=0.02)
+        assert set(sizes) == {0.125}
+    assert "where FSDP's shards are in a wider format" in " ".join(texts("wider shards"))
+    assert "wider format" not in " ".join(texts("sharded"))
 
 
 def test_passes_have_the_numbers_of_their_micro_batches():

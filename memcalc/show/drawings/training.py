@@ -146,9 +146,13 @@ def sharing(alone: Any, steps: Mapping[str, Any]) -> Picture:
         sheet.heading(name, f"peak {gib(each.allocated_bytes)}")
         grid(sheet, each, whole)
         sheet.y += 8
+    words = "A column is a device, a cell what one device alone would hold"
+    if any(together(each, name, size) > size for each in steps.values() for name, size in whole.items()):
+        words += " (or, where FSDP's shards are in a wider format, what all of them hold together)"
     sheet.note(
-        "A column is a device, a cell what one device alone would hold, filled is what is held here; "
-        "the number is the fullest device's."
+        f"{words}; filled is what is held here. Slices like stairs make up the whole once. The number is the "
+        "fullest device's, each row at its own fullest moment; logits and what is there for a moment have no "
+        "row. So the rows do not add up to the peak."
     )
     return sheet.picture()
 
@@ -183,8 +187,10 @@ def grid(sheet: Sheet, trained: Any, whole: Mapping[str, int]) -> None:
         colour = "weights" if name == ROUTED else name
         sheet.text(1, sheet.y + 14, row_name(name, whole))
         sheet.text(WIDTH - 1, sheet.y + 14, gib(most[name]), anchor="end")
-        parts = [min(1, one.most[name] / whole[name]) for one in found]
-        starts = slices(found, parts) if are_slices(trained, name, parts) else [1 - part for part in parts]
+        full = together(trained, name, whole[name])
+        parts = [min(1, one.most[name] / full) for one in found]
+        piled = name == "activations" and trained.plan.parallelism.pp > 1  # of several micro-batches
+        starts = [1 - part for part in parts] if piled else slices(found, parts)
         for number, (part, start) in enumerate(zip(parts, starts, strict=True)):
             x = left + column * number
             sheet.rect(x, sheet.y, column - 2, height, colour, tint=0.16)
@@ -193,15 +199,15 @@ def grid(sheet: Sheet, trained: Any, whole: Mapping[str, int]) -> None:
         sheet.y += height + 2
 
 
-def are_slices(trained: Any, name: str, parts: list[float]) -> bool:
-    """Return whether what the devices hold are slices of what one device alone would hold.
+def together(trained: Any, name: str, alone: int) -> int:
+    """Return what fills a cell: what one device alone holds, or all shards where they are in a wider format.
 
-    Activations of stages are of several micro-batches, and where everything is shared out nothing is held
-    twice: shards that make up more than the whole are in a wider format.
+    Where everything is shared out nothing is held twice: shards that make up more than the whole are weights
+    or gradients in 32 bits.
     """
-    if name == "activations":
-        return bool(trained.plan.parallelism.pp == 1)
-    return trained.plan.options.shard != "fsdp" or sum(parts) < 1.5
+    every = sum(one.most[name] for one in ranks(trained))
+    sharded = trained.plan.options.shard == "fsdp" and name != "activations"
+    return every if sharded and every > 1.01 * alone else alone
 
 
 def slices(found: list[Rank], parts: list[float]) -> list[float]:
