@@ -522,7 +522,7 @@ def test_a_rank_holds_its_part_of_each_matrix():
 def test_an_adapter_adds_two_thin_matrices():
     said = texts("an adapter")
     trained = f"trained: {16 * (4096 + 4096):,} numbers"
-    assert {"frozen: 16,777,216 numbers", trained, "A: 16 × 4,096"} <= set(said)
+    assert {"frozen: 16,777,216 numbers", trained, "lora_A: 16 × 4,096"} <= set(said)
 
 
 def test_phases_are_those_of_the_two_answers():

@@ -147,9 +147,9 @@ def adapter(model: Model, rank: int) -> Picture:
     x = wide + 40
     sheet.plus(wide + 20, top + high / 2)
     sheet.rect(x, top, thin, high, "optimizer")
-    sheet.text(x + 8, top + 14, f"B: {rows:,} × {rank}")
+    sheet.text(x + 8, top + 14, f"lora_B: {rows:,} × {rank}")
     sheet.rect(x + 8, top + high / 2, min(wide, WIDTH - x - 10), thin, "optimizer")
-    sheet.text(x + 8, top + high / 2 + 20, f"A: {rank} × {columns:,}")
+    sheet.text(x + 8, top + high / 2 + 20, f"lora_A: {rank} × {columns:,}")
     sheet.text(x + 8, top + high / 2 + 36, "trained")
     sheet.y = top + high + 4
     for said, count in (("frozen", rows * columns), ("trained", added)):
