@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
+import memcalc
 from memcalc.__main__ import main
 from memcalc.files.api import model as load_model
 
@@ -118,4 +119,31 @@ def test_a_line_says_once_what_its_plans_have_in_common(tools):
     assert "<code>--context 16384</code></a>" in line
     words = "serve%20Qwen%2FQwen3-32B%20--context%208192%20--on%20%272x%20%3Cb%3E%27"
     assert f'href="../book/calculator.html#memcalc%20{words}"' in line
-    assert "<details" in tools.chapter_plans.line(plans * 4)
+    assert "<summary>Open these 2 plans in the calculator" in line
+
+
+def test_one_plan_is_a_sentence_with_its_flags_behind_it(tools):
+    line = tools.chapter_plans.line([tools.chapter_plans.Plan("serve x --on '2x y'", ("x",), "1.00")])
+    assert ">Open this plan in the calculator 算一算</a>" in line
+    assert "<code>" not in line
+    assert 'title="memcalc serve x --on &#x27;2x y&#x27;"' in line
+
+
+ASKED = "import memcalc\nasked = [memcalc.train('Qwen/Qwen3-8B', seq=seq) for seq in (1024, 2048)]"
+SHOWN = "[f'{one.allocated_bytes.gib:.2f}' for one in asked]"
+
+
+def test_a_link_stands_where_its_figure_is_printed(tools, tmp_path):
+    """A plan that is asked for in one section and shown in the next one is linked in the next one, once."""
+    one = nbformat.v4
+    shown = [f"{memcalc.train('Qwen/Qwen3-8B', seq=seq).allocated_bytes.gib:.2f}" for seq in (1024, 2048)]
+    output = one.new_output("execute_result", {"text/plain": str(shown)}, execution_count=1)
+    cells = [
+        one.new_code_cell(ASKED),
+        one.new_markdown_cell("## The next section"),
+        one.new_code_cell(f"{ASKED}\n{SHOWN}", outputs=[output]),
+    ]
+    path = tmp_path / "some.ipynb"
+    nbformat.write(one.new_notebook(cells=cells), path)
+    found = tools.chapter_plans.plans_of(path)
+    assert {place: [plan.printed for plan in some] for place, some in found.items()} == {2: shown}

@@ -42,14 +42,21 @@ MADE_OF = ("_toc.yml", "requirements.txt")  # the plans of the chapters
 MADE_OF_FOLDERS = ("book", "memcalc", "notebooks", "tools")
 PARTS = ("Start", "Serving", "Training", "Practice")  # of the book
 LEFT_OUT = ("your_model_your_machine", "questions")  # a page for any model, and answers that readers look for
-PAGE, NAMED = "../book/calculator.html", "In the calculator 算一算"
+PAGE = "../book/calculator.html"
 OWN = "config.json"  # what the calculator calls a config that is not of the catalogue
-AT_ONCE = 6  # plans that a line shows without being unfolded
 CHECKS = "hide-cell"  # the tag of cells that hold what a chapter says
 DECLARED: dict[str, Any] = {"serve": ServingOptions, "train": TrainingOptions}
 FIELDS: dict[str, Callable[[Any], dict[str, object]]] = {"serve": serving_fields, "train": training_fields}
 # Figures of an answer, those first that say most of it. What it was asked about is none.
-WHOLE = ("total_bytes", "max_context", "max_batch", "tokens", "cache_bytes", "weights_file_bytes")
+WHOLE = (
+    "total_bytes",
+    "device_bytes",
+    "max_context",
+    "max_batch",
+    "tokens",
+    "cache_bytes",
+    "weights_file_bytes",
+)
 PARTLY = ("high_bytes", "low_bytes", "trainable_parameters", "moments", "components", "bytes")
 STATED = (*WHOLE, *PARTLY)
 UNITS = (2**30, 2**20, 10**9)
@@ -132,16 +139,20 @@ def written(number: int) -> set[str]:
     return {form for form in forms if len(form) >= SHORTEST and float(form.replace(",", "")) >= 1}
 
 
-def stated(answers: dict[str, dict[str, object]], printed: set[str]) -> Iterator[Plan]:
-    """Yield the plans of a cell of which a figure is printed: the one that says most of each.
+def stated(answers: dict[str, dict[str, object]], printed: dict[str, int]) -> Iterator[Plan]:
+    """Yield the plans of a cell of which a figure is printed: the first that says most of each.
 
-    A part that several of them have in common says of none that it is meant.
+    `printed` has the cell that prints a figure first. A part that several plans have in common says of none
+    that it is meant.
     """
     known = {
         command: [
             (path, form)
-            for path, number in sorted(figures(answer), key=lambda one: rank(one[0]))
-            for form in sorted(written(number) & printed)
+            for _, _, path, form in sorted(
+                (rank(path), printed[form], path, form)
+                for path, number in figures(answer)
+                for form in written(number) & printed.keys()
+            )
         ]
         for command, answer in answers.items()
     }
@@ -163,8 +174,12 @@ def text_of(cell: Any) -> str:
 
 
 def plans_of(path: Path) -> dict[int, list[Plan]]:
-    """Return the plans of a chapter whose figures it prints, by the number of the cell that asks."""
+    """Return the plans of a chapter whose figures it prints, by the number of the cell that prints them.
+
+    A plan may be asked for long before its figure is shown: its link stands where the figure is.
+    """
     cells = nbformat.read(path, as_version=4).cells
+    printed = [set(NUMBER.findall(text_of(cell))) for cell in cells]
     names: dict[str, object] = {"__name__": "__main__"}
     found: dict[int, list[Plan]] = {}
     with Recorder() as recorder, contextlib.chdir(path.parent), contextlib.redirect_stdout(io.StringIO()):
@@ -175,10 +190,12 @@ def plans_of(path: Path) -> dict[int, list[Plan]]:
             exec(compile(cell.source, f"{path.name}: cell {place}", "exec"), names)  # noqa: S102  # our own
             if CHECKS in cell.metadata.get("tags", []):
                 continue
-            printed = set(NUMBER.findall("\n".join(map(text_of, cells[place:]))))
-            if some := list(stated(recorder.asked, printed)):
-                found[place] = some
-    return found
+            first = {form: at for at in reversed(range(place, len(cells))) for form in printed[at]}
+            for plan in stated(recorder.asked, first):
+                here = found.setdefault(first[plan.printed], [])
+                if plan.command not in [one.command for one in here]:
+                    here.append(plan)
+    return dict(sorted(found.items()))
 
 
 def chapters() -> Iterator[Path]:
@@ -233,9 +250,13 @@ def address(command: str, page: str = "") -> str:
 
 
 def link(command: str, words: str, page: str = "") -> str:
-    """Return a link to a plan."""
-    title = escape(f"memcalc {command}")
-    return f'<a href="{address(command, page)}" title="{title}"><code>{escape(words)}</code></a>'
+    """Return a link to a plan, in words of its command."""
+    return anchor(command, f"<code>{escape(words)}</code>", page)
+
+
+def anchor(command: str, inside: str, page: str) -> str:
+    """Return a link to a plan around what is HTML already; the whole command is its title."""
+    return f'<a href="{address(command, page)}" title="{escape(f"memcalc {command}")}">{inside}</a>'
 
 
 def options(command: str) -> list[str]:
@@ -256,19 +277,21 @@ def options(command: str) -> list[str]:
 
 def line(some: list[Plan]) -> str:
     """Return the links of a cell: what its plans have in common once, and each in the words that differ."""
+    if len(some) == 1:
+        words = "Open this plan in the calculator 算一算"
+        return f'<p class="in-calculator d-print-none">{anchor(some[0].command, words, PAGE)}</p>\n'
     asked = [options(one.command) for one in some]
-    common = [one for one in asked[0] if all(one in other for other in asked)] if len(some) > 1 else []
+    common = [one for one in asked[0] if all(one in other for other in asked)]
     links = (
         link(one.command, " ".join(word for word in words if word not in common) or "no other option", PAGE)
         for one, words in zip(some, asked, strict=True)
     )
-    said = f" <code>{escape(' '.join(common))}</code>" if common else ""
-    if len(some) <= AT_ONCE:
-        return f'<p class="in-calculator d-print-none">{NAMED}:{said} {" · ".join(links)}</p>\n'
+    said = f"<p><code>{escape(' '.join(common))}</code>, and:</p>" if common else ""
     listed = "".join(f"<li>{one}</li>" for one in links)
     return (
-        f'<details class="in-calculator d-print-none"><summary>{NAMED}: {len(some)} plans</summary>'
-        f"<p>{said}</p><ul>{listed}</ul></details>\n"
+        '<details class="in-calculator d-print-none">'
+        f"<summary>Open these {len(some)} plans in the calculator 算一算</summary>"
+        f"{said}<ul>{listed}</ul></details>\n"
     )
 
 
