@@ -49,7 +49,7 @@ def test_a_table_shows_amounts_without_being_told():
 
 def test_a_table_that_states_its_unit_once_does_not_repeat_it():
     shown = repr(table([{"GiB": "Qwen3-32B", "weights": LARGE, "bytes": LARGE, "fits": True}]))
-    assert shown.splitlines()[0] == "| GiB | weights | bytes | fits |"
+    assert shown.splitlines()[0] == "| sizes in GiB | weights | bytes | fits |"
     assert shown.splitlines()[2] == "| Qwen3-32B | 61.02 | 65,524,246,528 | yes |"
     assert repr(table([{"bytes": "file", "size": LARGE}])).splitlines()[0] == "| bytes | size, GiB |"
 

@@ -107,6 +107,7 @@ class Table:
         of_all = units[0] if units else None
         columns = [column(name, found, of_all) for name, found in values.items()]
         headers, sides, cells = zip(*columns, strict=True)
+        headers = tuple(f"sizes in {name}" if name == of_all else name for name in headers)
         lines = [headers, sides, *zip(*cells, strict=True)]
         shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         if not self.folded:
@@ -157,7 +158,7 @@ def table(rows: Iterable[Mapping[str, object]], folded: str = "") -> Table:
     | bf16 | 2.00 |  |
     | mixed |  | 4.00 |
     >>> table([{"MiB": "one token", "weights": Amount(2**31), "cache": Amount(2**18)}])
-    | MiB | weights | cache |
+    | sizes in MiB | weights | cache |
     | :--- | ---: | ---: |
     | one token | 2,048.00 | 0.25 |
     >>> table([{"GiB": 2.0}], folded="1 row")
