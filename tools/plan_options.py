@@ -17,6 +17,7 @@ from memcalc.files import catalogue as names, machines as records
 from memcalc.files.catalogue import aliases, catalogue
 from memcalc.files.gguf.presets import FILE_TYPES
 from memcalc.files.machines import Server, devices, machine, notes, servers, spelled
+from memcalc.serving.engines.platforms import APPLE, platform_of
 from memcalc.files.sources import TAKEN, source
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.formats import FORMATS, KV_FORMATS
@@ -135,6 +136,8 @@ def of_machines() -> dict[str, object]:
         },
         "formFactors": sorted(records.FORM_FACTORS),
         "ids": [*devices(), *servers()],
+        # several of them are no machine, which memcalc says
+        "macs": [one.id for one in devices().values() if platform_of(one) == APPLE],
         "near": records.NEAR,
         "unknown": {**refusal(machine, "?"), "expected": choices([*devices(), *servers()])},
     }

@@ -220,7 +220,8 @@ const memcalcNames = (() => {
     if (/[/\\]|\.(?:json|gguf|safetensors|bin|pt|pth|ckpt)$|^\.+$/.test(source) && !model(source)) return null;
     if (given.some((text) => text.length > 60 || !/^[\x20-\x7e]*$/.test(text))) return null;
     const faults = [...numbers.flatMap(([option, text]) => ofNumber(option, text)), ...ofModel(source), ...ofMachine(on)];
-    if (faults.length && on && !machine(on)) return null; // whether the machine is one, too, memcalc knows
+    const where = on && machine(on);
+    if (faults.length && on && (!where || machines.macs.includes(where.device))) return null; // what is wrong with it, too, memcalc knows
     const lines = faults.map(line), said = lines.join("; ");
     const isCut = lines.some((one, place) => one.length > 300 && faults[place].field === "SOURCE") || said.length > 980;
     return isCut ? null : said && `memcalc: error: ${said}`;

@@ -327,7 +327,8 @@
     const numbers = NUMBERS[command()], rest = Object.keys(options).filter((name) => ![...numbers, "on", "engine", "weights", "kv"].includes(name));
     if (own() || rest.length) return null;
     const given = known().filter((option) => numbers.includes(option.name)).map((option) => [option, options[option.name] ?? ""]);
-    return memcalcNames.refusal(source(), given, options.on ?? "");
+    const said = memcalcNames.refusal(source(), given, options.on ?? "");
+    return said && options.engine && options.on ? null : said; // an engine may not run on that machine, either
   };
 
   let waiting = 0; // the timer of an answer, while a name is typed
