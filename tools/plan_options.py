@@ -17,11 +17,11 @@ from memcalc.files import catalogue as names, machines as records
 from memcalc.files.catalogue import aliases, catalogue
 from memcalc.files.gguf.presets import FILE_TYPES
 from memcalc.files.machines import Server, devices, machine, notes, servers, spelled
-from memcalc.serving.engines.platforms import APPLE, platform_of
 from memcalc.files.sources import TAKEN, source
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.formats import FORMATS, KV_FORMATS
 from memcalc.options import expectation, options_of
+from memcalc.serving.engines.platforms import APPLE, platform_of
 from memcalc.serving.engines.records import releases
 from memcalc.serving.options import ServingOptions
 from memcalc.show.colours import COLOURS

@@ -221,7 +221,7 @@ const memcalcNames = (() => {
     if (given.some((text) => text.length > 60 || !/^[\x20-\x7e]*$/.test(text))) return null;
     const faults = [...numbers.flatMap(([option, text]) => ofNumber(option, text)), ...ofModel(source), ...ofMachine(on)];
     const where = on && machine(on);
-    if (faults.length && on && (!where || machines.macs.includes(where.device))) return null; // what is wrong with it, too, memcalc knows
+    if (faults.length && on && (!where || (where.count > 1 && machines.macs.includes(where.device)))) return null; // what is wrong with it, too, memcalc knows
     const lines = faults.map(line), said = lines.join("; ");
     const isCut = lines.some((one, place) => one.length > 300 && faults[place].field === "SOURCE") || said.length > 980;
     return isCut ? null : said && `memcalc: error: ${said}`;
