@@ -84,7 +84,21 @@ CODE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$\n]*\$|`[^`]*`|\]\([^)]*\)|<[^>]+
 NAMES = {
     *("API", "CPU", "CUDA", "FSDP2", "GELU", "GPU", "HF", "HTML", "JSON", "KV", "PDF", "README", "SiLU"),
     *("KB", "MB", "TB", "KiB", "MiB", "TiB"),
-    *("BLOOM", "DDP", "E2B", "E4B", "GLM", "GPT", "IBM", "KTransformers", "LMCache", "MLX", "NVIDIA", "PRO"),
+    *(
+        "BLOOM",
+        "DDP",
+        "E2B",
+        "E4B",
+        "GB200",
+        "GLM",
+        "GPT",
+        "IBM",
+        "KTransformers",
+        "LMCache",
+        "MLX",
+        "NVIDIA",
+        "PRO",
+    ),
     *("RTX", "SGLang", "SwiGLU", "TRL"),
 }
 
