@@ -24,7 +24,6 @@ from memcalc.serving.stage import (
     whole_cache_bytes,
 )
 from memcalc.show.card import Card, in_words
-from memcalc.show.remedy import lines as remedy_lines
 from memcalc.show.shown import Shown
 
 if TYPE_CHECKING:
@@ -336,7 +335,10 @@ def notes(served: ServingEstimate) -> Iterator[str]:
     """Yield what follows: the verdict, the pool of the cache, the largest load, what is not counted."""
     if served.plan.machine is not None:
         yield conclusion(served)
-        yield from remedy_lines(served.remedies, served.verdict)
+    if served.verdict not in (None, "fits"):
+        from memcalc.show.remedy import lines
+
+        yield from lines(served.remedies)
     if served.kv_pool is not None:
         left = served.kv_pool
         span = f"({left.low_tokens:,} to {left.high_tokens:,})"

@@ -40,14 +40,13 @@ class Remedy(NamedTuple):
         return f"fits with {self.words}, {gib(self.total_bytes)} a device: {self.command}"
 
 
-def lines(remedies: Iterable[Remedy], verdict: str | None) -> Iterator[str]:
-    """Yield the lines that text shows of a verdict's remedies; where there is none, that.
+def lines(remedies: Iterable[Remedy]) -> Iterator[str]:
+    """Yield the lines that text shows of what fits instead; where nothing does, that.
 
-    >>> list(lines([], "fits")), list(lines([], "does_not_fit")) == [NONE]
-    ([], True)
+    >>> list(lines([])) == [NONE]
+    True
     """
-    found = [one.line for one in remedies]
-    yield from found or ([] if verdict in (None, "fits") else [NONE])
+    yield from [one.line for one in remedies] or [NONE]
 
 
 def command_line(command: str, source: str, options: Any) -> str:

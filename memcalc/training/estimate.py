@@ -10,7 +10,6 @@ from memcalc.data.units import Amount, amount, gib
 from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, not_read_rows
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
-from memcalc.show.remedy import lines as remedy_lines
 from memcalc.show.shown import Shown
 from memcalc.training.backward import largest
 from memcalc.training.checks import CHECKS
@@ -426,7 +425,10 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
     machine = step.plan.machine
     if step.verdict is not None:
         yield in_words(step.verdict, step.cause)
-    yield from remedy_lines(step.remedies, step.verdict)
+    if step.verdict not in (None, "fits"):
+        from memcalc.show.remedy import lines
+
+        yield from lines(step.remedies)
     if step.host is not None:
         room = None if machine is None else machine.host_bytes
         yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
