@@ -41,11 +41,13 @@ RENDERED = """async () => {
     if (document.querySelector('.bd-article'))
         while (!document.documentElement.dataset.fitted) await new Promise(done => setTimeout(done, 20));
 }"""
-# After a change of size: sidebars have moved, and what looks at the width of the text has run.
+# After a change of size: sidebars have moved, and what looks at the width of the text has run. An animation
+# that the browser has put aside never ends, and no test waits for it without end.
 SETTLED = """async () => {
-    const frame = () => new Promise(requestAnimationFrame);
+    const within = (time, one) => Promise.race([one, new Promise(done => setTimeout(done, time))]);
+    const frame = () => within(1000, new Promise(requestAnimationFrame));
     await frame();
-    await Promise.allSettled(document.getAnimations().map(one => one.finished));
+    await within(2000, Promise.allSettled(document.getAnimations().map(one => one.finished)));
     await frame();
     await frame();
 }"""
