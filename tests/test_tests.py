@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,10 @@ def test_no_test_can_pass_without_holding_anything(path):
 )
 def test_such_a_test_is_found(source, count):
     assert len(list(faults(ast.parse(source)))) == count
+
+
+@pytest.mark.xdist_group("one-worker")
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process: nothing is shared out")
+def test_a_group_goes_to_one_worker(request):
+    """pytest-xdist knows a group by the end of a test's name; a pytest that drops it loads each page twice."""
+    assert request.node.nodeid.endswith("@one-worker")

@@ -170,8 +170,8 @@ def opened(request, browser, site, page_name):
         page = pages[key]
         if not full:
             page.set_viewport_size({"width": size[0], "height": size[1]})
-            page.evaluate(SETTLED)
             page.evaluate(SWITCHED, mode)
+            page.evaluate(SETTLED)
         return page
 
     yield show
