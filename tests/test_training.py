@@ -261,6 +261,7 @@ def test_a_sweep_that_cannot_be_is_refused(wrong):
         _ = train(LLAMA, **wrong).allocated_bytes
 
 
+EXCHANGED = {"implementation": "megatron", "context_exchange": "a2a"}
 WRONG = [
     ("world", {"world": 6, "tp": 4}),
     ("tp", {"world": 3, "tp": 3}),
@@ -309,6 +310,8 @@ WRONG = [
     ("gradient-fusion", {"gradient_fusion": False}),
     ("context-exchange", {"context_exchange": "a2a", "world": 2, "cp": 2}),
     ("context-exchange", {"context_exchange": "a2a", "implementation": "megatron"}),
+    ("cp", {"source": "meta-llama/Llama-3.3-70B-Instruct", "world": 16, "cp": 16, **EXCHANGED}),
+    ("cp", {"source": "meta-llama/Llama-3.3-70B-Instruct", "world": 16, "tp": 4, "cp": 4, **EXCHANGED}),
     ("gradients", {"lora_rank": 8, "gradients": "bf16+fp32"}),
     ("gradients", {"lora_rank": 8, "adapter_dtype": "bf16", "gradients": "fp32"}),
     (
@@ -358,6 +361,16 @@ def test_a_plan_that_cannot_be_is_refused(option, options):
             **{"seq": 4096, **{name: options[name] for name in options if name != "source"}},
         )
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("cp", "tp"), [(8, 1), (4, 2), (1, 8)])
+def test_heads_are_exchanged_where_a_rank_has_a_multiple_of_the_ranks(cp, tp):
+    """Llama-3.3-70B has 64 query heads and 8 key heads; without the exchange 16 ranks may share a sequence."""
+    name, world = "meta-llama/Llama-3.3-70B-Instruct", cp * tp
+    asked = {"seq": 4096, "implementation": "megatron", "world": world, "tp": tp}
+    exchange = "p2p" if cp == 1 else "a2a"
+    assert train(name, cp=cp, context_exchange=exchange, **asked).plan.parallelism.cp == cp
+    assert train(name, **asked | {"world": 16 * tp}, cp=16).plan.parallelism.cp == 16
 
 
 def test_the_head_of_a_tied_model_is_trained_as_its_embedding():

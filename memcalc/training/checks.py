@@ -160,6 +160,25 @@ def there_are_ranks_that_exchange(plan: TrainingPlan) -> None:
         raise BadInputError("--context-exchange", "--cp above 1", asked.context_exchange, remedy)
 
 
+def ranks_exchange_whole_heads(plan: TrainingPlan) -> None:
+    """Refuse an exchange of heads for sequences where a rank's heads, or those of its keys, are not divided.
+
+    Source: NVIDIA/TransformerEngine, context_parallel.py (AttnFuncWithCPAndQKVOA2A: heads of queries and of
+    keys, both divisible by the ranks), read 2026-12.
+    """
+    cp, tp = plan.parallelism.cp, plan.parallelism.tp
+    if plan.options.context_exchange != "a2a":
+        return
+    for part in (part for layer in plan.model.groups for _, part in layer.parts):
+        for what in ("heads", "kv_heads"):
+            number = getattr(part, what, None)
+            if type(number) is int and number // tp % cp:
+                held = f"{number // tp} {what.replace('_', ' ')}"
+                expected = f"a divisor of the {held} that a rank has, with --context-exchange a2a"
+                remedy = "every rank gets as many; take --context-exchange p2p"
+                raise BadInputError("--cp", expected, cp, remedy)
+
+
 def ranks_of_a_sequence_keep_no_scores(plan: TrainingPlan) -> None:
     """Refuse eager attention of ranks that share a sequence."""
     if plan.parallelism.cp > 1 and plan.options.attention == "eager":
@@ -402,6 +421,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     there_are_experts_to_compute,
     options_mean_something,
     there_are_ranks_that_exchange,
+    ranks_exchange_whole_heads,
     ranks_of_a_sequence_keep_no_scores,
     implementation_runs_on_these_ranks,
     implementation_has_the_regime,
