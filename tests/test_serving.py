@@ -165,6 +165,26 @@ def test_the_prefill_peak_of_deepseek_by_hand() -> None:
     assert widest(dense, 0).bytes == 1000 * 126_976 * 2 == 253_952_000
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "since", "expanded", "latent"),
+    [
+        ("deepseek-ai/DeepSeek-V3", "5.14.1", "5.15", 128 * (192 + 128) * 61, (512 + 64) * 61),
+        ("deepseek-ai/DeepSeek-V3", "4.51", "5", 128 * (192 + 128) * 61, (512 + 64) * 61),
+        ("deepseek-ai/DeepSeek-V2-Lite", "4.51", "5.24", 16 * (192 + 128) * 27, (512 + 64) * 27),
+        ("deepseek-ai/DeepSeek-V3.2", "5.17", "5.18", (128 * 320 + 128) * 61, (512 + 64 + 128) * 61),
+        ("deepseek-ai/DeepSeek-V3.2", "5.15", "5.24", (128 * 320 + 128) * 61, (512 + 64 + 128) * 61),
+        ("Qwen/Qwen3-32B", "4.51", "5.24", 2 * 8 * 128 * 64, 2 * 8 * 128 * 64),
+    ],
+)
+def test_latents_are_cached_since_5_15_and_with_an_indexer_since_5_18(
+    name: str, before: str, since: str, expanded: int, latent: int
+) -> None:
+    """Numbers a token: keys and values of all heads before, what they are made of since."""
+    for version, numbers in ((before, expanded), (since, latent)):
+        served = serve(name, context=1000, weights="bf16", engine_version=version)
+        assert served.device.components["kv_cache"] == 1000 * 2 * numbers
+
+
 def test_a_release_behaves_as_the_version_that_it_begins_with() -> None:
     """One place says which: a release, a longer name of it, and one that only looks like it."""
     known = ENGINES["vllm"].for_version

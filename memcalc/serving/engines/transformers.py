@@ -29,6 +29,7 @@ from memcalc.serving.engines.base import (
     refuse_cut_blocks,
     refuse_uneven,
 )
+from memcalc.serving.engines.sparse_cache import is_sparse
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ NARROW_STATES = frozenset({"minimax"})  # not cast up, as those of other classes
 WIDE_ROUTERS = frozenset(
     {"deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe", "glm_moe_dsa", "kimi_k2", "kimi_k25"}
 )
+# the first release whose classes cache latents, and not keys and values of all heads (without an indexer, and
+# with one): huggingface/transformers#47761, and modeling_deepseek_v3.py and modeling_deepseek_v32.py of the
+# wheels of 4.51.3, 5.0.0, 5.14.1 and 5.15.0, 5.17.0 and 5.18.0, 2026-12
+LATENTS_SINCE = {False: (5, 15), True: (5, 18)}
 
 
 class StoredHead(NamedTuple):
@@ -230,7 +235,9 @@ class Transformers(Engine):
 
     def prepare(self, model: Model) -> Model:
         """Return the model as its class keeps keys and values: of some, more than attention needs."""
-        parts = (part for layer in model.groups for _, part in layer.parts)
+        parts = [part for layer in model.groups for _, part in layer.parts]
+        if any(is_mla(part) for part in parts) and not self.since(*LATENTS_SINCE[is_sparse(model)]):
+            model = model.map_layers(as_expanded)
         return model.map_layers(as_kept) if any(hasattr(part, "in_transformers") for part in parts) else model
 
     def kept(self, context: int, window: int | None) -> int:
@@ -288,6 +295,12 @@ class Transformers(Engine):
         yield cosines_and_sines(rank, tokens)
         if rank.stage.logits_width is not None:
             yield last_logits(rank, batch)
+
+
+def as_expanded(layer: Layer, _key: object) -> Layer:
+    """Return a layer whose latent attention caches keys and values of all heads."""
+    parts = ((name, replace(part, expanded=True) if is_mla(part) else part) for name, part in layer.parts)
+    return replace(layer, parts=tuple(parts))
 
 
 def as_kept(layer: Layer, _key: object) -> Layer:
