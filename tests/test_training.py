@@ -365,7 +365,7 @@ def test_a_plan_that_cannot_be_is_refused(option, options):
 
 @pytest.mark.parametrize(("cp", "tp"), [(8, 1), (4, 2), (1, 8)])
 def test_heads_are_exchanged_where_a_rank_has_a_multiple_of_the_ranks(cp, tp):
-    """Llama-3.3-70B has 64 query heads and 8 key heads; without the exchange 16 ranks may share a sequence."""
+    """Llama-3.3-70B has 64 query heads and 8 key heads; with p2p 16 ranks may share a sequence."""
     name, world = "meta-llama/Llama-3.3-70B-Instruct", cp * tp
     asked = {"seq": 4096, "implementation": "megatron", "world": world, "tp": tp}
     exchange = "p2p" if cp == 1 else "a2a"

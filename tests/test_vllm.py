@@ -74,15 +74,17 @@ def test_qwen3_32b_on_one_h100_without_a_flag():
 def test_a_block_that_no_release_before_0_18_takes_is_refused(version, block):
     """vllm/config/cache.py: a list up to 0.17, any whole number since (FlexAttention's kernel takes all)."""
     asked = {"context": 1000, "engine": "vllm", "engine_options": {"block_size": block}}
-    with pytest.raises(
-        BadInputError, match=rf"^--engine-option block_size: expected 1, .*, 256 before 0\.18, given {block}; "
-    ):
+    said = rf"^--engine-option block_size: expected 1, .*, 256 before 0\.18, given {block}; "
+    with pytest.raises(BadInputError, match=said):
         serve("Qwen/Qwen3-32B", engine_version=version, **asked)
     later = serve("Qwen/Qwen3-32B", engine_version="0.18", **asked)
     assert later.device.components["kv_cache"] == -(-1000 // block) * block * 262_144
-    assert serve(
-        "Qwen/Qwen3-32B", engine_version=version, **asked | {"engine_options": {"block_size": 256}}
-    ).device.components["kv_cache"] == 1024 * 262_144
+    assert (
+        serve(
+            "Qwen/Qwen3-32B", engine_version=version, **asked | {"engine_options": {"block_size": 256}}
+        ).device.components["kv_cache"]
+        == 1024 * 262_144
+    )
 
 
 @pytest.mark.parametrize(
