@@ -136,7 +136,7 @@ def test_drafted_tokens_in_vllms_trial_pass() -> None:
     """1,024 sequences have a drafted token each; from 0.29 on a rank samples from its part."""
     for version, cut in (("0.28", 1), ("0.33", 4)):
         served = serve(LARGE, context=8, draft=SMALL, tp=4, engine="vllm", engine_version=version)
-        (line,) = lines_of(served, "drafted tokens in the trial pass")
+        (line,) = lines_of(served, "drafted tokens in the profile run")
         assert line.bytes == 1024 * 151_936 // cut * 2
         assert (line.low, line.high) == (0, 2 * 1024 * 151_936 * 2)
 

@@ -110,7 +110,7 @@ def test_a_class_of_another_type_is_refused_unless_it_has_the_same_tensors(confi
 
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_no_logits(engine: str) -> None:
-    """Neither of a trial pass, nor of the last token."""
+    """Neither of a profile run, nor of the last token."""
     served = serve("Qwen/Qwen3-8B", context=512, task="embed", engine=engine)
     generating = serve("Qwen/Qwen3-8B", context=512, engine=engine)
     assert not [line for line in served.device.lines if line.component == "logits"]

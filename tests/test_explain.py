@@ -377,7 +377,7 @@ def test_of_unequal_devices_the_one_that_decides_is_no_fullest_one():
     ("model", "asked", "line", "made_of"),
     [
         (QWEN, {"engine": "vllm"}, "rotary table", "40960 positions x 128 x 2 B"),
-        (QWEN, {"engine": "vllm"}, "activation peak of the trial pass", "x 256 sequences x "),
+        (QWEN, {"engine": "vllm"}, "activation peak of the profile run", "x 256 sequences x "),
         (QWEN, {"engine": "llama.cpp"}, "compute buffers", "4 x 512 tokens x (vocabulary + width) B"),
         (QWEN, {"engine": "sglang"}, "widest part of a prefill pass", " tokens x "),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -94,6 +95,18 @@ def test_what_claims_nothing_is_a_whole_line_or_occurs_once():
     for one in not_claims():
         assert one.text in whole or notes_text().count(one.text) == 1
         assert one.why
+
+
+def test_a_page_that_a_chapter_quotes_from_a_copy_counts_as_read(root):
+    """The chapters and the record agree on whether a copy of a cited page was found."""
+    read = {one.url: one.read for one in citations()}
+    quoted = {
+        address
+        for path in (root / "notebooks").glob("*.ipynb")
+        for address in re.findall(r"\]\((https://[^)]+)\), as a public copy had it", path.read_text("utf-8"))
+    }
+    assert quoted == {"https://zhuanlan.zhihu.com/p/687226668"}
+    assert {read[address] for address in quoted} == {"yes"}
 
 
 def test_claims_and_citations_have_names_of_their_own():

@@ -71,8 +71,12 @@ def test_text_and_html_show_the_same_figures(name):
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name not in WITHOUT_LINES])
 def test_what_follows_from_shapes_is_shown_with_its_formula(name):
-    """A folded table promises a formula; only what was measured has none."""
-    card = ANSWERS[name]().card
+    """A folded table promises a formula of exact lines; what was measured may have none."""
+    answer = ANSWERS[name]()
+    card = answer.card
+    assert re.search(
+        r"<summary>\d+ lines with their evidence, exact ones with their formula<", answer._repr_html_()
+    )
     exact = [line for _, pool in card.pools for line in pool.lines if line.evidence == "exact"]
     assert [f"{line.component}: {line.name}" for line in exact if not line.formula] == []
 

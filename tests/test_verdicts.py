@@ -72,7 +72,7 @@ def hold(asked, served):
         assert search.fits(batch, plan.context), asked
     assert context == LIMIT or not search.fits(plan.batch, context + 1), asked
     assert batch == LIMIT or not search.fits(batch + 1, plan.context), asked
-    if plan.context <= context and plan.engine.shorter_trial_above is None:
+    if plan.context <= context and plan.engine.shorter_profile_above is None:
         assert served.fits, asked
     most = search.at("most_bytes").fits(plan.batch, plan.context)
     assert served.fits or not most, asked

@@ -140,7 +140,7 @@ def test_the_end_of_graphs_is_open_where_blackwell_shares_experts():
     assert lines(serve("Qwen/Qwen3-30B-A3B", on="8x h100-80g", **asked))["CUDA graphs"].high < 3 * GIB
 
 
-OUTSIDE, BUFFERS = "outside PyTorch's allocator", "all-to-all buffers of the trial pass"
+OUTSIDE, BUFFERS = "outside PyTorch's allocator", "all-to-all buffers of the profile run"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_blocks_are_not_cut_by_data_parallel_ranks_either(tmp_path):
 
 @pytest.mark.parametrize("context", [4096, 20_000, 32_768, 40_000])
 def test_v0s_largest_context_does_not_hang_on_the_one_asked_for(context):
-    """Its trial pass reads the longest sequence: each context that is tried has its own."""
+    """Its profile run reads the longest sequence: each context that is tried has its own."""
     served = serve("Qwen/Qwen3-32B", context=context, engine="vllm", engine_version="0.6.4", on="1x h100-80g")
     longest = served.max_context
     assert longest > 32_768  # beyond it prompts are read in pieces

@@ -62,7 +62,7 @@ def told(found: Source) -> list[str]:
 
 
 def growth_with(model: Model, name: str) -> dict[str, int]:
-    """Return what a token and a sequence leave behind as an engine allocates it, on one device.
+    """Return what is cached of a token and of a sequence as an engine allocates it, on one device.
 
     Of a pool of states it is what one more sequence takes of it.
 
@@ -94,7 +94,7 @@ def fields(model: Model, growth: dict[str, int]) -> dict[str, object]:
     model : Model
         What was read.
     growth : dict
-        What a token and a sequence leave behind.
+        What is cached of a token and of a sequence.
 
     Returns
     -------

@@ -43,13 +43,13 @@ TRANSFORMERS_AUTOAWQ = Measured(
     "2025-05",
 )
 
-# hundredths of a byte that the sampler needs for an entry of the vocabulary and a sequence of the trial pass
+# hundredths of a byte that the sampler needs for an entry of the vocabulary and a sequence of the profile run
 VLLM_0_11_SAMPLER = Measured(3837, 3898, 3959, f"{PLANNER}: Qwen3-0.6B, Llama-3.3-70B", "2026-04")
 VLLM_V0_SAMPLER = Measured(3837, 3898, 4121, f"{PLANNER}; the end: vllm#10511 (Meta-Llama-3-8B)", "2026-04")
 VLLM_0_17_SAMPLER = Measured(1483, 1547, 1611, f"{SWEEP}: gemma-2-2b, Llama-3.3-70B on 4", "2026-04")
 # from 0.29 on: since 2026-07 one copy of 4 bytes is fewer in the source, and no log tells
 VLLM_0_29_SAMPLER = Measured(1083, 1547, 1611, f"{SWEEP}; the lower end: vllm#48641", "2026-07")
-# hundredths of what the tokens of the trial pass take by their count of numbers
+# hundredths of what the tokens of the profile run take by their count of numbers
 VLLM_0_11_TOKENS = Measured(
     100,
     100,

@@ -51,7 +51,7 @@ class StoredWeights:
     architecture : str, optional
         As the file or its config.json names it.
     cache : mapping of str to int, optional
-        What a token and a sequence leave behind, where that is beyond doubt.
+        What is cached of a token and of a sequence, where that is beyond doubt.
     unknown : str
         Why it is not known, else.
 

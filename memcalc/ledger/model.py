@@ -175,7 +175,7 @@ class Model:
                         yield tensor._replace(name=name, experts=1, active_experts=None)
 
     def cache(self, batch: int, context: int, kept: Kept = everything) -> Iterator[Tensor]:
-        """Yield what sequences leave behind, equal layers together.
+        """Yield what is cached of sequences, equal layers together.
 
         Parameters
         ----------

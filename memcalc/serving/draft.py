@@ -294,7 +294,7 @@ def draft_growing_lines(draft: Draft, engine: Engine, rank: RankContext, batch: 
 
 
 def drafted_in_trial(engine: Engine, rank: RankContext) -> Line:
-    """Return the logits of one drafted token a sequence, which vLLM's trial pass makes once or twice.
+    """Return the logits of one drafted token a sequence, which vLLM's profile run makes once or twice.
 
     From 0.29 on a rank samples from its own part of the vocabulary; whether it verifies so was not read.
     """
@@ -303,7 +303,7 @@ def drafted_in_trial(engine: Engine, rank: RankContext) -> Line:
     mine = ceil_div(vocab, ranks.tp) if engine.since(0, 29) else vocab
     return Line(
         component="activations",
-        name="drafted tokens in the trial pass",
+        name="drafted tokens in the profile run",
         count=sequences * mine,
         bytes=sequences * mine * element,
         formula=f"{sequences} sequences x {mine} logits of a drafted token x {element} B; 0 to 2 x {vocab}",

@@ -203,7 +203,7 @@ class Search:
 
         Within a block of the engine's more tokens hardly take more memory: blocks are searched first.
         """
-        batch, bound = self.plan.batch, self.plan.engine.shorter_trial_above
+        batch, bound = self.plan.batch, self.plan.engine.shorter_profile_above
         if bound is None:
             return self.last(lambda tokens: (batch, tokens), step=self.block)
         beyond = self.last(lambda tokens: (batch, bound + tokens))
@@ -264,8 +264,8 @@ class Search:
         plan, found = self.plan, []
         for one in self.stages:
             growing = pass_lines(plan, one.rank, 1, 1)
-            trial = plan.engine.trial_lines(one.rank, plan.context)
-            pool = device_budget(plan, (*one.weights, *one.constant, *growing, *trial))
+            profiled = plan.engine.profile_lines(one.rank, plan.context)
+            pool = device_budget(plan, (*one.weights, *one.constant, *growing, *profiled))
             found.append([line for line in pool.at_fullest if not line.outside])
         return found
 

@@ -341,7 +341,7 @@ def growing_lines(
         for line in lines(plan, cache_tensors(plan, rank.stage, mine, context), ("decode",)):
             yield line._replace(name=f"{line.name}, of the step before")
     yield from pass_lines(plan, rank, mine, prompt)
-    yield from plan.engine.trial_lines(rank, context)
+    yield from plan.engine.profile_lines(rank, context)
 
 
 def pass_lines(plan: ServingPlan, rank: RankContext, batch: int, prompt: int) -> Iterator[Line]:

@@ -2,7 +2,7 @@
 
 Sources, read 2026-11: vllm-project/vllm, model_executor/models/siglip.py (cut among tensor-parallel ranks
 unless mm_encoder_tp_mode is "data"), v1/core/encoder_cache_manager.py and v1/worker/gpu_model_runner.py (the
-trial pass fills the encoder cache: as many tokens as max_num_batched_tokens, or those of one image if they
+profile run fills the encoder cache: as many tokens as max_num_batched_tokens, or those of one image if they
 are more; logs print it as a budget); ggml-org/llama.cpp, tools/mtmd (--mmproj, a file beside the model's).
 What the tower needs on its way is not counted.
 """
@@ -95,7 +95,7 @@ def deepstack_buffers(rank: RankContext, levels: int) -> Line:
 
 
 def encoder_cache(rank: RankContext, levels: int) -> Line:
-    """Return what the trial pass keeps of the images that it has seen: embeddings as wide as the model.
+    """Return what the profile run keeps of the images that it has seen: embeddings as wide as the model.
 
     Vectors from `levels` inner layers of the tower stand beside each.
     """

@@ -1,4 +1,4 @@
-"""A model derived: its parameters tensor by tensor, and what a token and a sequence leave behind."""
+"""A model derived: its parameters tensor by tensor, and what is cached of a token and of a sequence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def explained_model(
     model : Model
         What was read.
     growth : callable, default `cache_growth`
-        Gives what a token and a sequence leave behind, by the architecture or by an engine's rules.
+        Gives what is cached of a token and of a sequence, by the architecture or by an engine's rules.
     defaults, facts : sequence of str, optional
         What was chosen, and what else is said above.
 

@@ -125,7 +125,7 @@ def of_lines(lines: Sequence[Line]) -> str:
         (escape(f"{one.component}: {one.name}"), gib(one.bytes), escape(one.formula), escape(one.evidence))
         for one in lines
     ]
-    summary = f"{len(lines)} lines, each with its formula and its evidence"
+    summary = f"{len(lines)} lines with their evidence, exact ones with their formula"
     return folded(summary, rows_of(rows, header=LINE_COLUMNS, width="min-width:34em;"))
 
 

@@ -173,7 +173,7 @@ def side_of(answer: Any) -> Side:
 
 
 def side_of_model(model: Model, said: Explanation) -> Side:
-    """Return a model as it stands beside others: its counts, and what tokens leave behind."""
+    """Return a model as it stands beside others: its counts, and what is cached of tokens."""
     rows = {
         "parameters": model.parameters,
         "active parameters": model.active_parameters,

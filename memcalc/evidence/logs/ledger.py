@@ -20,7 +20,7 @@ __all__ = ["Compared", "Ledger"]
 
 CLOSE = 0.01  # what two decimals of a log and rounding up to blocks come to
 STAGE = re.compile(r"(?<![A-Za-z])PP(\d+)(?!\d)")
-PROFILED = re.compile(r"^(?!.*snapshot).*non[-_ ]torch")  # of a trial pass: a process begins with another
+PROFILED = re.compile(r"^(?!.*snapshot).*non[-_ ]torch")  # of a profile run: a process begins with another
 OUTSIDE = r"^outside PyTorch's allocator"
 UNCOUNTED = {  # quantities of which the ledger has no figure, and why
     "free": "what is left at that moment: compare the parts",

@@ -42,7 +42,7 @@ KEYS = re.compile(r"attn_(k|v|qkv)(\.weight|\.bias)")
 
 
 def cache_stated(values: Mapping[str, object], tensors: Tensors) -> tuple[dict[str, int] | None, str]:
-    """Return what a token leaves behind in 16 bits, or why that is not known.
+    """Return what is cached of a token in 16 bits, or why that is not known.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def doubtful(stated: Values, tensors: Tensors) -> str:
 
 
 def token_numbers(stated: Values, tensors: Tensors) -> int:
-    """Return the numbers that a token leaves behind in all layers.
+    """Return the numbers that are cached of a token in all layers.
 
     Raises
     ------

@@ -117,7 +117,7 @@ class OnNPUs(VLLM):
 
 
 class VLLMAscend(OnNPUs):
-    """vLLM with the plugin for NPUs: pool and trial pass are vLLM's; graphs are in the share since 2026-04.
+    """vLLM with the plugin for NPUs: pool and profile run are vLLM's; graphs are in the share since 2026-04.
 
     Source: vllm-project/vllm-ascend, vllm_ascend/platform.py (check_and_update_config), 2026-11; #8289.
     """

@@ -123,7 +123,7 @@ class Engine(ABC):
     shares_free = False  # whether its share is one of what is free at its start, and not of the whole device
     head_by_embedding = False  # whether a tied head stands on the device of the embedding
     chunk_option: str | None = None  # the option of its own that bounds the tokens of a pass
-    shorter_trial_above: int | None = None  # the longest sequence that its trial pass reads in one piece
+    shorter_profile_above: int | None = None  # the longest sequence that its profile run reads in one piece
     smaller_caches: tuple[str, ...] = ()  # formats of its cache that are offered where a plan does not fit
     smaller_weights: tuple[str, ...] = ()  # and of its weights, the largest first
     # the first release that drops what left a window where all layers have one, and where only some have
@@ -351,8 +351,8 @@ class Engine(ABC):
         """Yield what the engine needs on top of the cache for `batch` sequences on one device."""
         yield from ()
 
-    def trial_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
-        """Yield what a trial pass needs that is as long as the longest sequence."""
+    def profile_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
+        """Yield what a profile run needs that is as long as the longest sequence."""
         yield from ()
 
     def sequences(self, options: Mapping[str, int]) -> int | None:

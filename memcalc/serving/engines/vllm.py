@@ -37,8 +37,8 @@ from memcalc.serving.engines.vllm_pool import (
     request_of,
     unified_request,
 )
+from memcalc.serving.engines.vllm_profile import activation_peak, exchanged_tokens
 from memcalc.serving.engines.vllm_runtime import cuda_graphs, largest_capture, listed_sizes, outside_allocator
-from memcalc.serving.engines.vllm_trial import activation_peak, exchanged_tokens
 from memcalc.serving.parallelism import ServingParallelism
 
 if TYPE_CHECKING:
@@ -124,20 +124,19 @@ class VLLM(Engine):
     platforms: tuple[str, ...] | None = (*GPUS, GAUDI, "TPUs")
     figures_of_gpus = True
     note = (
-        "options: block_size (16 tokens; before 0.18 a power of two up to 256, but 2 and 4), max_num_seqs and max_num_batched_tokens of the profile run "
-        "(1024 and 8192 on devices of 70 GiB or more but the A100, 256 and 2048 on others; from 0.28 "
-        "16384 on B200; V0: 256 and the longest sequence), enforce_eager (false: CUDA graphs, on top of the "
-        "share before 0.21, then in it), max_cudagraph_capture_size (twice the sequences, 512 at most) or "
-        "cudagraph_capture_sizes (1,2,4), "
-        "kv_cache_memory (4.99GiB: the pool, whatever the share), prefix_caching (of models with "
-        "states from 0.28 on: a second block for each), mamba_ssm_cache_dtype (auto, float32, bfloat16), "
+        "options: block_size (16 tokens; before 0.18 one of 1, 8, 16, 32, 64, 128 and 256), max_num_seqs "
+        "and max_num_batched_tokens of the profile run (1024 and 8192 on devices of 70 GiB or more but the "
+        "A100, 256 and 2048 on others; from 0.28 16384 on B200; V0: 256 and the longest sequence), "
+        "enforce_eager (false: CUDA graphs, on top of the share before 0.21, then in it), "
+        "max_cudagraph_capture_size (twice the sequences, 512 at most) or cudagraph_capture_sizes (1,2,4), "
+        "kv_cache_memory (4.99GiB: the pool, whatever the share), prefix_caching (of models with states "
+        "from 0.28 on: a second block for each), mamba_ssm_cache_dtype (auto, float32, bfloat16), "
         "async_scheduling (true: from 0.26 on a window keeps the tokens of two passes), "
-        "disable_hybrid_kv_cache_manager (false: from 0.9.1 on windows beside full attention drop what left "
-        "them; true: all layers keep all tokens), "
-        "plain_fp8 (false: sparse attention's fp8 cache is fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), "
-        "language_model_only (false: a vision tower is loaded, and its outputs have a cache), cpu_offload_gb "
-        "(0: GiB of weights that leave each device for the host) and kv_offloading_size (0: GiB of the host "
-        "that hold more of the cache)"
+        "disable_hybrid_kv_cache_manager (false: from 0.9.1 on windows beside full attention drop what left"
+        " them; true: all layers keep all tokens), plain_fp8 (false: sparse attention's fp8 cache is "
+        "fp8_ds_mla; true with FLASHINFER_MLA_SPARSE), language_model_only (false: a vision tower is "
+        "loaded, and its outputs have a cache), cpu_offload_gb (0: GiB of weights that leave each device "
+        "for the host) and kv_offloading_size (0: GiB of the host that hold more of the cache)"
     )
     defaults: Mapping[str, int] = {
         "block_size": 16,
@@ -175,7 +174,7 @@ class VLLM(Engine):
         return (7, 5) if self.since(0, 20) else (7, 0)
 
     @property
-    def shorter_trial_above(self) -> int | None:  # type: ignore[override]
+    def shorter_profile_above(self) -> int | None:  # type: ignore[override]
         """V0 read prompts in pieces where the longest sequence is longer than this."""
         return LONG if self.behaviour.whole_prompts else None
 
@@ -305,10 +304,10 @@ class VLLM(Engine):
         refuse_uneven_heads(model, self.id)
 
     def check_sweep(self, given: Mapping[str, object]) -> None:
-        """Refuse versions whose trial pass is as long as the context, which differs from point to point.
+        """Refuse versions whose profile run is as long as the context, which differs from point to point.
 
         Raises:
-            BadInputError: this is such a version, and the tokens of its trial pass are not given.
+            BadInputError: this is such a version, and the tokens of its profile run are not given.
 
         """
         if given.get(POOL):
@@ -316,7 +315,7 @@ class VLLM(Engine):
             raise BadInputError(f"--engine-option {POOL}", "none in a sweep", given[POOL], remedy)
         if self.behaviour.whole_prompts and self.chunk_option not in given:
             expected = f"0.8 or newer in a sweep, or the option {self.chunk_option}"
-            remedy = "ask for single plans: its trial pass is as long as the context"
+            remedy = "ask for single plans: its profile run is as long as the context"
             raise BadInputError("--engine-version", expected, self.release, remedy)
 
     def laid_out(
@@ -485,26 +484,26 @@ class VLLM(Engine):
         return ceil_div(tokens, block) * block
 
     def constant_lines(self, rank: RankContext) -> Iterator[Line]:
-        """Yield what it loads besides the weights, the trial pass's peak, the runtime, the graphs."""
+        """Yield what it loads besides the weights, the profile run's peak, the runtime, the graphs."""
         yield from rotary_table(rank)
         yield from absorbed_copies(rank)
         yield from expert_padding(rank)
         yield weight_rounding(rank)
         if rank.options["max_num_batched_tokens"] != LONGEST:
-            yield from self.trial(rank, rank.options["max_num_batched_tokens"])
+            yield from self.profiled(rank, rank.options["max_num_batched_tokens"])
         yield outside_allocator(rank, self.behaviour)
         if not rank.options["enforce_eager"]:
             yield cuda_graphs(rank, self.behaviour)
 
-    def trial(self, rank: RankContext, tokens: int) -> Iterator[Line]:
-        """Yield the peak of a trial pass of so many tokens."""
+    def profiled(self, rank: RankContext, tokens: int) -> Iterator[Line]:
+        """Yield the peak of a profile run of so many tokens."""
         yield activation_peak(rank, self.behaviour, tokens)
         yield from exchanged_tokens(rank, tokens)
 
-    def trial_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
-        """Yield the trial pass's peak where it reads the longest sequence."""
+    def profile_lines(self, rank: RankContext, longest: int) -> Iterator[Line]:
+        """Yield the profile run's peak where it reads the longest sequence."""
         if rank.options["max_num_batched_tokens"] == LONGEST:
-            yield from self.trial(rank, tokens_a_pass(rank.options, longest))
+            yield from self.profiled(rank, tokens_a_pass(rank.options, longest))
 
 
 def block_of(options: Mapping[str, int]) -> int:

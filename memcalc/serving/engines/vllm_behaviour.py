@@ -16,11 +16,11 @@ __all__ = ["V0", "V0_11", "V0_17", "V0_21", "V0_29", "Behaviour"]
 class Behaviour(NamedTuple):
     """What was measured with some versions, see memcalc/data/constants.py for the units.
 
-    `sampler` is what the trial pass takes by the vocabulary, `tokens` by the tokens; `expert_workspace` says
+    `sampler` is what the profile run takes by the vocabulary, `tokens` by the tokens; `expert_workspace` says
     whether experts keep theirs beside the logits; `non_torch` lies outside PyTorch's allocator, on a rank
     that is alone and on one that talks to others; captured `graphs` are inside the share (`graphs_inside`) or
-    come on top of it, and follow the sizes that are captured (`graphs_by_size`). `whole_prompts`: the trial
-    pass reads the longest sequence in one piece. `sharded_sampling`: a rank samples from its own logits.
+    come on top of it, and follow the sizes that are captured (`graphs_by_size`). `whole_prompts`: the profile
+    run reads the longest sequence in one piece. `sharded_sampling`: a rank samples from its own logits.
     `measured_on` is the maker of the devices.
     """
 

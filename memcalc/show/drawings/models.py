@@ -1,4 +1,4 @@
-"""Drawings of a model: its layers with their shapes, its attention and what that leaves behind."""
+"""Drawings of a model: its layers with their shapes, its attention and what that caches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Matrix(NamedTuple):
 
 
 def transformer(model: Model) -> Picture:
-    """Draw a model from its tokens to its logits: each matrix with its shape, and what a token leaves behind.
+    """Draw a model from its tokens to its logits: each matrix with its shape, and what is cached of a token.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def down(sheet: Sheet) -> None:
 
 
 def frame_of(sheet: Sheet, layer: Layer) -> None:
-    """Draw a frame with the parts of a layer in their order, and what they leave behind."""
+    """Draw a frame with the parts of a layer in their order, and what they cache."""
     top = sheet.y
     sheet.y += LINE + 4
     sheet.text(1 + INSET, sheet.y - 6, f"{layer.times} layers like this one", bold=True)
@@ -188,7 +188,7 @@ def kept(sheet: Sheet, tensors: list[Tensor]) -> None:
 
 
 def attention(models: Mapping[str, Model]) -> Picture:
-    """Draw the heads of queries, and under them the keys and values that they share and leave behind.
+    """Draw the heads of queries, and under them the keys and values that they share and cache.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ def heads_of(sheet: Sheet, row: Heads) -> None:
 
 
 class Leaves(NamedTuple):
-    """What a layer leaves behind: how it is called, and how it is coloured."""
+    """What a layer caches: how it is called, and how it is coloured."""
 
     words: str
     colour: str
@@ -280,7 +280,7 @@ STATE, NOTHING = Leaves("a state", "state", 1), Leaves("nothing", "free", 1)
 
 
 def left_by(layer: Layer) -> Leaves:
-    """Return what a layer leaves behind."""
+    """Return what a layer caches."""
     kinds = {tensor.kind for tensor in layer.cache(1, 1, everything)}
     if "state" in kinds:
         return STATE
@@ -303,7 +303,7 @@ def bytes_left(model: Model, context: int) -> dict[Leaves, int]:
 
 
 def keeps(model: Model, contexts: Sequence[int]) -> Picture:
-    """Draw the layers of a model by what they leave behind, and what that comes to.
+    """Draw the layers of a model by what they cache, and what that comes to.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What vLLM's trial pass takes at its peak: logits, the tokens of a pass, experts and their exchange.
+"""What vLLM's profile run takes at its peak: logits, the tokens of a pass, experts and their exchange.
 
 The logits follow the vocabulary: two rows a version set the bytes, others test them. From 0.29 on a rank of
 tensor parallelism samples from its own part of the vocabulary. The tokens' term, three inner and three outer
@@ -31,13 +31,13 @@ EXCHANGE = "vllm-project/vllm distributed/device_communicators/all2all.py (naive
 
 
 def activation_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
-    """Return the peak of the trial pass: the sampler's logits, or one pass's tokens where they are more."""
+    """Return the peak of the profile run: the sampler's logits, or one pass's tokens where they are more."""
     sampler, layers = sampler_peak(rank, behaviour, tokens), token_peak(rank, behaviour, tokens)
     return layers if layers.bytes > sampler.most_bytes else sampler
 
 
 def sampler_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
-    """Return what the sampler needs for the trial pass, and the workspace that experts keep beside it."""
+    """Return what the sampler needs for the profile run, and the workspace that experts keep beside it."""
     seqs, vocab, size = rank.options["max_num_seqs"], rank.stage.logits_width or 0, behaviour.sampler
     vocab = ceil_div(vocab, rank.parallelism.tp) if behaviour.sharded_sampling else vocab
     entries, ends = seqs * vocab, (size.low / 100, size.high / 100)
@@ -49,7 +49,7 @@ def sampler_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
         low, usual, high = (end + beside for end in (low, usual, high))
     return Line(
         component="activations",
-        name="activation peak of the trial pass",
+        name="activation peak of the profile run",
         count=entries,
         bytes=usual,
         formula=formula,
@@ -62,12 +62,12 @@ def sampler_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
 
 
 def token_peak(rank: RankContext, behaviour: Behaviour, tokens: int) -> Line:
-    """Return what the tokens of the trial pass need in the widest part."""
+    """Return what the tokens of the profile run need in the widest part."""
     width, measured = inner_width(rank), behaviour.tokens
     size = tokens * width * rank.element_bytes
     return Line(
         component="activations",
-        name="activation peak of the trial pass",
+        name="activation peak of the profile run",
         count=tokens * width,
         bytes=size,
         formula=f"{tokens} tokens x {width} numbers x {rank.element_bytes} B",
@@ -113,7 +113,7 @@ def exchanged_tokens(rank: RankContext, tokens: int) -> Iterator[Line]:
         size = gathered * width * rank.element_bytes
         yield Line(
             component="activations",
-            name="all-to-all buffers of the trial pass",
+            name="all-to-all buffers of the profile run",
             count=gathered * width,
             bytes=size,
             formula=f"{gathered} tokens of {ranks.dp} ranks x {width} numbers x {rank.element_bytes} B",
