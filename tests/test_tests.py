@@ -61,5 +61,5 @@ def test_such_a_test_is_found(source, count):
 @pytest.mark.xdist_group("one-worker")
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process: nothing is shared out")
 def test_a_group_goes_to_one_worker(request):
-    """pytest-xdist knows a group by the end of a test's name; a pytest that drops it loads each page twice."""
+    """pytest-xdist knows a group by the end of a test's name; one that drops it loads each page twice."""
     assert request.node.nodeid.endswith("@one-worker")
