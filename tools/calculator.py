@@ -270,8 +270,8 @@ def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     one = engine(by)
     if not runs_on(one, device) or (by == "sglang" and device.id not in SGLANG_ON):
         return None
-    if by == "sglang" or one.platforms == (HUAWEI,):  # of NPUs it matters how their memory is known
-        return device.id
+    if device.vendor and (by == "sglang" or one.platforms == (HUAWEI,)):
+        return device.id  # of NPUs it matters how their memory is known
     defaults = [dict(one.defaults_on(device, one.default_parallelism(count))) for count in COUNTS]
     generation = (device.capability or "").partition(".")[0]
     seen = [device.vendor, generation] if packed or by == "transformers" else []
