@@ -109,6 +109,28 @@ def test_rows_of_the_home_page_are_what_their_links_give(tools, capsys):
         assert shown[-3] == (f"{found['max_context']:,}" if found["fits"] else "does not fit"), one
 
 
+def test_home_says_of_two_versions_which_card_each_needs(root):
+    """DeepSeek-R1 in Q4_K_M: what stands above the table."""
+    text = (root / "book" / "index.md").read_text(encoding="utf-8")
+    assert "needs 14 GB of a card of 24 GB; version 0.7.2 keeps weights on the card in more bits" in text
+    small, large = (f"1x rtx-4090{more} + 512GiB host" for more in ("", "-48g"))
+    told = {
+        (version, on): memcalc.serve(
+            "deepseek-ai/DeepSeek-R1",
+            context=8192,
+            weights="q4_k_m",
+            on=on,
+            engine="ktransformers",
+            engine_version=version,
+        )
+        for version, on in (("0.2", small), ("0.7.2", small), ("0.7.2", large))
+    }
+    assert [one.fits for one in told.values()] == [True, False, True]
+    assert round(told["0.2", small].device.total_bytes / 1e9) == 14
+    weights = [one.device.components["weights"] for one in told.values()]
+    assert weights[0] < weights[1] == weights[2]
+
+
 def test_a_line_says_once_what_its_plans_have_in_common(tools):
     plans = [
         tools.chapter_plans.Plan(f"serve Qwen/Qwen3-32B --context {tokens} --on '2x <b>'", ("x",), "1.00")

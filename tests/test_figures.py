@@ -105,6 +105,21 @@ def test_short_names_stay_beside_their_rows():
     assert "text-anchor: end" in svg
 
 
+def dots(names):
+    figure, axes = new(height=3)
+    axes.scatter(range(len(names)), range(len(names)))
+    axes.set_yticks(range(len(names)), names)
+    return picture(figure, "Dots").svg
+
+
+def test_names_of_dots_stay_beside_them_where_bars_have_theirs_above():
+    """Names of two lines are as wide as the wider one; dots would lie on names above them."""
+    names = ("pool for the KV\ncache", "total, several\nGPUs", "states")
+    assert place(dots(names), "states")[0] > 60
+    assert place(rows(names).svg, "states")[0] < 30
+    assert place(dots((*names, "transformers: total used, several GPUs")), "states")[0] < 30
+
+
 def test_powers_of_ten_are_no_names():
     figure, axes = new(height=3.4)
     axes.loglog([1, 10, 100], [10, 100, 1000], color=COLOURS["weights"])

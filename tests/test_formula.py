@@ -403,7 +403,7 @@ def test_every_weight_format_has_its_formula():
 
 
 def test_the_states_of_zero():
-    """Rajbhandari et al. 2020, figure 1."""
+    """Rajbhandari et al. 2019, figure 1."""
     full = {gradients: states(PARAMETERS, gradients=gradients).total_bytes for gradients in (None, "bf16")}
     assert formula(full[None]).latex == formula(full["bf16"]).latex == r"16\Phi"
     prove(states(PARAMETERS, gradients="fp32").total_bytes, 18 * PARAMETERS)

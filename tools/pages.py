@@ -33,13 +33,17 @@ CONTEXT, GIB = 8192, 2**30
 
 
 class Deployment(NamedTuple):
-    """What runs where; `weights` None is the source's own format, `chunk` None the engine's own pass."""
+    """What runs where; `weights` None is the source's own format, `chunk` None the engine's own pass.
+
+    `version` None is the newest version of the engine that is modelled.
+    """
 
     model: str
     on: str
     engine: EngineName = "vllm"
     weights: str | None = None
     chunk: int | None = None
+    version: str | None = None
 
 
 DEPLOYMENTS = (
@@ -53,6 +57,9 @@ DEPLOYMENTS = (
     Deployment("Qwen/Qwen3-235B-A22B", "8x h20-96g"),
     Deployment("Qwen/Qwen3-235B-A22B", "4x h20-96g"),
     Deployment("Qwen/Qwen3-235B-A22B-FP8", "4x h20-96g"),
+    Deployment(
+        "deepseek-ai/DeepSeek-R1", "1x rtx-4090 + 512GiB host", "ktransformers", "q4_k_m", version="0.2"
+    ),
     Deployment("deepseek-ai/DeepSeek-R1", "1x rtx-4090-48g + 512GiB host", "ktransformers", "q4_k_m"),
     Deployment("Qwen/Qwen3-235B-A22B", "1x rtx-4090 + 256GiB host", "ktransformers", "q4_k_m"),
     Deployment("moonshotai/Kimi-K2.5", "2x rtx-4090 + 640GiB host", "ktransformers"),
@@ -70,7 +77,7 @@ def short(name: str) -> str:
 
 
 def planned() -> dict[Deployment, ServingEstimate]:
-    """Return the plan of every deployment: one sequence, all else as the engine's newest version has it."""
+    """Return the plan of every deployment: one sequence, all else as the engine's version has it."""
     return {
         one: serve(
             one.model,
@@ -79,6 +86,7 @@ def planned() -> dict[Deployment, ServingEstimate]:
             engine=one.engine,
             weights=one.weights,
             prefill_chunk=one.chunk,
+            engine_version=one.version,
         )
         for one in DEPLOYMENTS
     }
@@ -119,7 +127,9 @@ def command_of(one: Deployment) -> str:
     """Return the words behind `memcalc` that ask for a deployment."""
     weights = f" --weights {one.weights}" if one.weights else ""
     chunk = f" --prefill-chunk {one.chunk}" if one.chunk else ""
-    return f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}{weights}{chunk}"
+    version = f" --engine-version {one.version}" if one.version else ""
+    asked = f"serve {one.model} --context {CONTEXT} --on '{one.on}' --engine {one.engine}"
+    return f"{asked}{version}{weights}{chunk}"
 
 
 def examples() -> str:

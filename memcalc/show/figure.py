@@ -28,6 +28,7 @@ ACROSS = WIDTH / 72  # inches
 PITCH = 42  # points from one row to the next where the rows' names stand above them
 THIN = 0.5  # of a row: the bar below a name
 BESIDE = 70  # points that names may take at the left
+BESIDE_DOTS = 100  # the same where there is no bar to be thinned: dots would lie on a name above them
 
 STYLE = {
     "svg.hashsalt": "memcalc",
@@ -123,7 +124,8 @@ def names_above(figure: Figure, axes: Axes) -> None:
     names = [label.get_text() for label in axes.get_yticklabels()]
     places = list(axes.get_yticks())
     is_named = axes.get_yscale() == "linear" and any(re.search("[A-Za-z]", name) for name in names)
-    if not is_named or max(width_of(name, LETTERS) for name in names) <= BESIDE:
+    widest = max((width_of(line, LETTERS) for name in names for line in name.split("\n")), default=0)
+    if not is_named or widest <= (BESIDE if axes.patches else BESIDE_DOTS):
         return
     up = -1 if axes.yaxis_inverted() else 1
     for name, place in zip(names, places, strict=True):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 __all__ = ["GRADIENTS", "PRECISIONS", "Precision", "StateWidths", "gradients_of", "state_widths"]
 
-ZERO = "Rajbhandari et al. 2020, arXiv:1910.02054, section 3.1 and figure 1"
+ZERO = "Rajbhandari et al. 2019, arXiv:1910.02054, section 3.1 and figure 1"
 PYTORCH = "torch.optim.AdamW 2.13: moments take the parameter's dtype"
 
 

@@ -163,7 +163,7 @@ def states(
 
     Notes
     -----
-    Source of the formulas: Rajbhandari et al. 2020, arXiv:1910.02054.
+    Source of the formulas: Rajbhandari et al. 2019, arXiv:1910.02054.
 
     Examples
     --------
