@@ -112,7 +112,7 @@ def test_rows_of_the_home_page_are_what_their_links_give(tools, capsys):
 def test_home_says_of_two_versions_which_card_each_needs(root):
     """DeepSeek-R1 in Q4_K_M: what stands above the table."""
     text = (root / "book" / "index.md").read_text(encoding="utf-8")
-    assert "needs 14 GB of a card of 24 GB; version 0.7.2 keeps weights on the card in more bits" in text
+    assert "fits on a card of 24 GB; version 0.7.2 keeps weights on the card in more bits" in text
     small, large = (f"1x rtx-4090{more} + 512GiB host" for more in ("", "-48g"))
     told = {
         (version, on): memcalc.serve(
