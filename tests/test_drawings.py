@@ -684,3 +684,9 @@ def test_a_card_has_what_an_engine_may_use():
     assert area(grey) / area(frame) == pytest.approx(free / device.capacity_bytes, rel=1e-2)
     assert "outside the share" not in texts("a full card")  # of training: an allocator may use all
     assert "0.00 GiB" not in said
+
+
+def test_a_card_beside_a_host_names_its_parts():
+    """Some are too thin to be seen in it."""
+    said = texts("a host")
+    assert all(f"{pen.label(part)} {gib(size)}" in said for part, size in hybrid().device.components.items())

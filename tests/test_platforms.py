@@ -82,3 +82,24 @@ def test_models_that_vllm_serves_in_no_float16_are_refused_there():
     assert " --dtype float32 " in serve("google/gemma-3-4b-it", weights="fp32", **asked).launch_line
     assert serve("google/gemma-3-4b-it", engine_version="0.9.0.1", **asked)
     assert serve("google/gemma-3-4b-it", **{**asked, "engine": "llama.cpp"})
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "sglang"])
+@pytest.mark.parametrize("on", ["rtx-4090", "mi300x", "8x h100-80g"])
+def test_mlx_formats_run_on_apples_chips_alone(engine, on):
+    """transformers' quantizer_metal.py: without MPS it refuses, or makes the checkpoint 16-bit again."""
+    said = r"--on: expected one of Apple's chips for weights in mlx-4bit-g64, given .*name a Mac, or another format"
+    with pytest.raises(BadInputError, match=said):
+        serve(SMALL, context=1024, engine=engine, weights="mlx-4bit-g64", on=on)
+
+
+@pytest.mark.parametrize("on", ["m4-max-64g", "24GiB", None])
+def test_mlx_formats_are_counted_on_a_mac_and_where_the_device_is_not_known(on):
+    served = serve(SMALL, context=1024, weights="mlx-4bit-g64", on=on)
+    assert served.weights_file_bytes < serve(SMALL, context=1024).weights_file_bytes / 3
+
+
+def test_no_machine_but_a_mac_is_offered_for_mlx_weights():
+    offered = {one.id for one in which(SMALL, context=1024, weights="mlx-4bit-g64").machines}
+    assert offered
+    assert offered & devices().keys() <= MACS

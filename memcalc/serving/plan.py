@@ -13,7 +13,7 @@ from memcalc.ledger.tensor import least
 from memcalc.options import checked, options_of
 from memcalc.serving.engines import engine
 from memcalc.serving.engines.base import Setting
-from memcalc.serving.engines.platforms import lacks_bfloat16, refuse_device, refuse_float16
+from memcalc.serving.engines.platforms import lacks_bfloat16, refuse_device, refuse_float16, refuse_format
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.parallelism import RANKS, ServingParallelism
 
@@ -706,6 +706,11 @@ def float16_will_do(plan: ServingPlan) -> None:
     refuse_float16(plan.engine, plan.model, plan.machine, plan.activation.bits)
 
 
+def format_runs_there(plan: ServingPlan) -> None:
+    """Refuse formats whose kernels the devices do not have."""
+    refuse_format(plan.weights, plan.machine)
+
+
 def cache_may_leave(plan: ServingPlan) -> None:
     """Refuse a part of the cache in the host's memory with versions of vLLM that have no option for it."""
     if plan.engine_options.get("kv_offloading_size") and not plan.engine.since(0, 11):
@@ -751,6 +756,7 @@ CHECKS_OF_PLANS: tuple[Callable[[ServingPlan], None], ...] = (
     tower_is_known,
     cache_may_leave,
     float16_will_do,
+    format_runs_there,
     draft_has_a_place,
     draft_has_pages,
 )

@@ -5,7 +5,8 @@ Source, read 2026-12: docs.vllm.ai, getting_started/installation (capability 7.0
 vllm-project/vllm-metal, whose memory is MLX's. sgl-project/sglang, model_executor/model_runner.py, load_model
 (capability 7.5). ggml-org/llama.cpp, README.md, supported backends. bfloat16 below 8.0: vllm-project/vllm,
 platforms/cuda.py, check_if_supports_dtype, and config/model.py (config.py in 0.9.1),
-_FLOAT16_NOT_SUPPORTED_MODELS; SGLang takes float16 there by itself.
+_FLOAT16_NOT_SUPPORTED_MODELS; SGLang takes float16 there by itself. MLX's formats: huggingface/transformers,
+quantizers/quantizer_metal.py, validate_environment (5.24): elsewhere a checkpoint becomes 16-bit again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "platform_of",
     "refuse_device",
     "refuse_float16",
+    "refuse_format",
     "runs_on",
 ]
 
@@ -135,3 +137,18 @@ def refuse_float16(engine: Engine, model: Model, where: Machine | None, bits: in
             f"{engine.title} serves it in bfloat16, which older cards lack, or in 32 bits: --weights fp32"
         )
         raise BadInputError("--on", expected, where.device.id, remedy)
+
+
+def refuse_format(weights: str, where: Machine | None) -> None:
+    """Refuse MLX's formats on devices that are known not to be Apple's: their kernels are Metal's.
+
+    Raises:
+        BadInputError: it is such a format on such a device.
+
+    """
+    if where is None or not weights.startswith("mlx-"):
+        return
+    for device in where.kinds:
+        if platform_of(device) not in ("", APPLE):
+            remedy = f"{weights} needs Metal: name a Mac, or another format as --weights"
+            raise BadInputError("--on", f"one of {APPLE} for weights in {weights}", device.id, remedy)

@@ -150,7 +150,9 @@ def host_and_card(served: Any) -> Picture:
     filled(sheet, "host memory", host, area, WIDTH - 2)
     sheet.y += 6
     size = max(device.capacity_bytes or 0, device.total_bytes)
-    filled(sheet, "one card", device, area, (size * area * 1.6) ** 0.5)
+    width, top = (size * area * 1.6) ** 0.5, sheet.y + LINE
+    filled(sheet, "one card", device, area, width)
+    beside(sheet, device, width + 12, top)
     names = [name for name in COMPONENTS if {**host.components, **device.components}.get(name)]
     sheet.legend(names, "capacity")
     return sheet.picture()
@@ -173,6 +175,15 @@ def filled(sheet: Sheet, name: str, pool: PoolBudget, area: float, width: float)
         line = sheet.y + 2 + height - pool.capacity_bytes * area / width
         sheet.capacity([(1, line), (1 + width, line)])
     sheet.y += height + 6
+
+
+def beside(sheet: Sheet, pool: PoolBudget, x: float, y: float) -> None:
+    """Write a pool's parts beside its vessel, the highest first: some are too thin to be seen in it."""
+    for part, size in reversed(pool.components.items()):
+        y += LINE
+        sheet.rect(x, y - 9, 10, 10, part)
+        sheet.text(x + 14, y, f"{label(part)} {gib(size)}")
+    sheet.y = max(sheet.y, y + 6)
 
 
 def blocks(served: Any, lengths: Mapping[str, int]) -> Picture:
