@@ -8,6 +8,7 @@ share is one file; each has one of its own, which the page loads when it is chos
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -308,6 +309,17 @@ def device_fields(device: Device) -> dict[str, object]:
 
 def of_model(name: str) -> str:
     """Return what the page loads when a model is chosen, as JavaScript."""
+    said, lines = of_shapes(shaped_like(name))
+    named = f"MEMCALC.models[{json.dumps(name)}]"
+    return (
+        f"{WRITTEN}(({{{', '.join(FUNCTIONS)}}}) => {{\n{named} = {said};\n{named}.lines = [\n{lines}\n];\n"
+        "})(MEMCALC.exact);\n"
+    )
+
+
+@cache
+def of_shapes(name: str) -> tuple[str, str]:
+    """Return what the page is told of a model, and of all that have its shapes and formats: plans and lines."""
     served, page = serve(name, context=1), Page({}, {})
     plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in OFFERED}
     said = {
@@ -318,13 +330,24 @@ def of_model(name: str) -> str:
         "plans": plans,
         "stages": list(page.stages),
     }
-    return (
-        f"{WRITTEN}(({{{', '.join(FUNCTIONS)}}}) => {{\n"
-        f"MEMCALC.models[{json.dumps(name)}] = {json.dumps(said, separators=(',', ':'))};\n"
-        f"MEMCALC.models[{json.dumps(name)}].lines = [\n"
-        + ",\n".join(map(line_text, page.lines))
-        + "\n];\n})(MEMCALC.exact);\n"
-    )
+    return json.dumps(said, separators=(",", ":")), ",\n".join(map(line_text, page.lines))
+
+
+@cache
+def shaped_like(name: str) -> str:
+    """Return the first model of the catalogue that differs from this one in nothing but its name.
+
+    >>> shaped_like("deepseek-ai/DeepSeek-V3")
+    'deepseek-ai/DeepSeek-R1'
+    """
+    return next(other for other in catalogue() if without_name(other) == without_name(name))
+
+
+@cache
+def without_name(name: str) -> tuple[object, ...]:
+    """Return what an estimate looks at in a model of the catalogue."""
+    found = source(name)
+    return (replace(found.model, name=""), found.scheme, found.scale_bits, found.stored_as)
 
 
 def line_text(line: Written) -> str:
