@@ -15,7 +15,7 @@ from memcalc.serving.search import limited
 pytestmark = pytest.mark.slow
 # sparse attention, whose cache has the engine's own format; stored in 32 bits; in a format of its own; hybrid
 SOME = ("zai-org/GLM-5.1-FP8", "allenai/OLMo-2-1124-7B", "EleutherAI/gpt-j-6B", "openai/gpt-oss-20b")
-STEP = 23  # one model in so many beside them
+STEP = 41  # one model in so many beside them
 DEVICES = (
     ("rtx-4090", 1),
     ("24GiB", 2),

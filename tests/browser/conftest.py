@@ -160,18 +160,20 @@ def opened(request, browser, site, page_name):
     """Show a page at a size and in a mode: loaded once and switched, or with --full loaded anew for each."""
     full = request.config.getoption("full")
     opening = visitor(browser, site)
-    visit, pages = next(opening), {}
+    visit, pages, seen = next(opening), {}, []
 
     def show(*, phone=False, wide=False, mode="light"):
         size = PHONE if phone else WIDE if wide else DESKTOP
         key = (size, mode) if full else ()
         if key not in pages:
             pages[key] = visit(page_name, size, mode) if full else visit(page_name)
+            seen[:] = [DESKTOP, "light"]
         page = pages[key]
-        if not full:
+        if not full and seen != [size, mode]:
             page.set_viewport_size({"width": size[0], "height": size[1]})
             page.evaluate(SWITCHED, mode)
             page.evaluate(SETTLED)
+            seen[:] = [size, mode]
         return page
 
     yield show

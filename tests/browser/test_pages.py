@@ -75,6 +75,8 @@ ICON_FONT = "[...document.fonts].some(font => /icons/.test(font.family) && font.
 FIGURES = ".bd-article img, .bd-article .cell_output svg, .bd-article figure svg"
 
 
+# The tests of a page stand in an order that changes its size and its mode as seldom as can be: each change
+# lays it out anew.
 def test_opens_without_network_and_errors(opened):
     page = opened()
     assert page.noise == []
@@ -107,24 +109,43 @@ def test_icons_are_in_the_font_that_is_left_of_them(opened, site):
     assert page.evaluate(ICON_FONT)
 
 
-FAULTS = """() => axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations
-    .filter(({impact}) => ['serious', 'critical'].includes(impact))
-    .map(({id, nodes}) => [id, nodes.length, nodes[0].target.join(' '), nodes[0].html.slice(0, 200)]))"""
+def test_pictures_stand_in_the_page_itself(opened):
+    """As files they would not know its theme."""
+    assert opened().locator('.bd-article img[src*="_images/"][src$=".svg"]').count() == 0
 
 
-@pytest.fixture(scope="session")
-def axe():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).resolve().parents[2] / "tools")
-        import npm
-    return npm.AXE.files()["axe.min.js"].decode()
+# Folded cells one below the other: the code of one thing is one fold.
+FOLDS = ".cell.tag_hide-input:has(> details:only-child) + .cell.tag_hide-input"
 
 
-def test_axe_finds_nothing_serious(visit, asked_page, mode, axe):
-    """Names of controls, order of headings, contrast, what a keyboard reaches."""
-    page = visit(asked_page, mode=mode)
-    page.evaluate(axe)
-    assert page.evaluate(FAULTS) == []
+def test_folded_code_of_neighbours_is_one_fold(opened):
+    assert opened().locator(FOLDS).count() == 0
+
+
+LONG = """() => [...document.querySelectorAll('.bd-article table')].filter(table =>
+    table.tBodies[0]?.rows.length >= 30 && table.tHead && !table.closest('form, .memcalc')).length"""
+
+
+def test_a_long_table_can_be_filtered(opened):
+    page = opened()
+    assert page.locator(".table-tools").count() == page.evaluate(LONG)
+
+
+# Letters that have not the ink of the text around them; those on a colour are black.
+LETTERS = """() => [...document.querySelectorAll('.picture text')]
+    .map(text => [text, text.closest('figure')])
+    .map(([text, figure]) => [text.textContent, getComputedStyle(text).fill, getComputedStyle(figure).color])
+    .filter(([words, fill, ink]) => fill !== ink && fill !== 'rgb(0, 0, 0)')"""
+SMALLEST = """() => Math.min(99, ...[...document.querySelectorAll('.picture text')].map(text => {
+    const svg = text.closest('svg');
+    return parseFloat(getComputedStyle(text).fontSize) * svg.clientWidth / svg.viewBox.baseVal.width;
+}))"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_letters_of_pictures_have_the_page_s_ink(opened, dark):
+    page = opened(mode="dark") if dark else opened()
+    assert page.evaluate(LETTERS) == []
 
 
 def linear(part):
@@ -150,10 +171,10 @@ def pictures(page):
 
 
 def test_figures_are_legible_in_the_dark(opened):
-    light = dict(pictures(opened()))
     page = opened(mode="dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     dark = dict(pictures(page))
+    light = dict(pictures(opened()))
     assert light.keys() == dark.keys()
     for index, picture in light.items():
         # What can be seen by day, at the contrast of 3 that WCAG asks of graphics, can be seen by night;
@@ -163,58 +184,6 @@ def test_figures_are_legible_in_the_dark(opened):
         assert ink, f"figure {index} is too faint by day"
         assert np.count_nonzero(by_night >= 2.5) >= 0.9 * ink, f"figure {index} fades in the dark"
     assert page.noise == []
-
-
-# Letters that have not the ink of the text around them; those on a colour are black.
-LETTERS = """() => [...document.querySelectorAll('.picture text')]
-    .map(text => [text, text.closest('figure')])
-    .map(([text, figure]) => [text.textContent, getComputedStyle(text).fill, getComputedStyle(figure).color])
-    .filter(([words, fill, ink]) => fill !== ink && fill !== 'rgb(0, 0, 0)')"""
-SMALLEST = """() => Math.min(99, ...[...document.querySelectorAll('.picture text')].map(text => {
-    const svg = text.closest('svg');
-    return parseFloat(getComputedStyle(text).fontSize) * svg.clientWidth / svg.viewBox.baseVal.width;
-}))"""
-
-
-def test_pictures_stand_in_the_page_itself(opened):
-    """As files they would not know its theme."""
-    assert opened().locator('.bd-article img[src*="_images/"][src$=".svg"]').count() == 0
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_letters_of_pictures_have_the_page_s_ink(opened, dark):
-    page = opened(mode="dark") if dark else opened()
-    assert page.evaluate(LETTERS) == []
-
-
-def test_letters_of_pictures_are_readable_on_a_phone(opened):
-    assert opened(phone=True).evaluate(SMALLEST) >= 11
-
-
-def test_fits_a_phone(opened, mode):
-    page = opened(phone=True, mode=mode)
-    wide = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
-    clipped = page.evaluate(CLIPPED)
-    assert clipped == []
-    assert wide <= 0
-    assert page.noise == []
-
-
-# Tables and formulas of which a part can be seen by scrolling alone. A formula of one part cannot break.
-SCROLLING = """() => {
-    const scrolls = one => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1;
-    const tables = [...document.querySelectorAll('.bd-article table')].filter(one => !one.closest('form'));
-    const formulas = [...document.querySelectorAll('.bd-article mjx-container[display]')].filter(one =>
-        ![...one.querySelectorAll('.formula-part')].some(part => part.offsetWidth > one.clientWidth));
-    return [...tables, ...formulas].filter(scrolls)
-        .map(one => [one.tagName, one.clientWidth, one.scrollWidth, one.textContent.slice(0, 60)]);
-}"""
-
-
-@pytest.mark.parametrize("size", ["wide", "phone"])
-def test_tables_and_formulas_are_seen_as_a_whole(opened, size):
-    """In the margin, on lines, as cards: a verdict in the last column stands on the screen."""
-    assert opened(**{size: True}).evaluate(SCROLLING) == []
 
 
 # Wide tables that pass below the contents of the page while these are seen.
@@ -241,21 +210,54 @@ def test_a_wide_table_covers_no_contents(opened):
     assert opened(wide=True).evaluate(COVERED) == []
 
 
-# Folded cells one below the other: the code of one thing is one fold.
-FOLDS = ".cell.tag_hide-input:has(> details:only-child) + .cell.tag_hide-input"
+# Tables and formulas of which a part can be seen by scrolling alone. A formula of one part cannot break.
+SCROLLING = """() => {
+    const scrolls = one => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1;
+    const tables = [...document.querySelectorAll('.bd-article table')].filter(one => !one.closest('form'));
+    const formulas = [...document.querySelectorAll('.bd-article mjx-container[display]')].filter(one =>
+        ![...one.querySelectorAll('.formula-part')].some(part => part.offsetWidth > one.clientWidth));
+    return [...tables, ...formulas].filter(scrolls)
+        .map(one => [one.tagName, one.clientWidth, one.scrollWidth, one.textContent.slice(0, 60)]);
+}"""
 
 
-def test_folded_code_of_neighbours_is_one_fold(opened):
-    assert opened().locator(FOLDS).count() == 0
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_tables_and_formulas_are_seen_as_a_whole(opened, size):
+    """In the margin, on lines, as cards: a verdict in the last column stands on the screen."""
+    assert opened(**{size: True}).evaluate(SCROLLING) == []
 
 
-LONG = """() => [...document.querySelectorAll('.bd-article table')].filter(table =>
-    table.tBodies[0]?.rows.length >= 30 && table.tHead && !table.closest('form, .memcalc')).length"""
+def test_letters_of_pictures_are_readable_on_a_phone(opened):
+    assert opened(phone=True).evaluate(SMALLEST) >= 11
 
 
-def test_a_long_table_can_be_filtered(opened):
-    page = opened()
-    assert page.locator(".table-tools").count() == page.evaluate(LONG)
+def test_fits_a_phone(opened, mode):
+    page = opened(phone=True, mode=mode)
+    wide = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+    clipped = page.evaluate(CLIPPED)
+    assert clipped == []
+    assert wide <= 0
+    assert page.noise == []
+
+
+FAULTS = """() => axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations
+    .filter(({impact}) => ['serious', 'critical'].includes(impact))
+    .map(({id, nodes}) => [id, nodes.length, nodes[0].target.join(' '), nodes[0].html.slice(0, 200)]))"""
+
+
+@pytest.fixture(scope="session")
+def axe():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).resolve().parents[2] / "tools")
+        import npm
+    return npm.AXE.files()["axe.min.js"].decode()
+
+
+def test_axe_finds_nothing_serious(visit, asked_page, mode, axe):
+    """Names of controls, order of headings, contrast, what a keyboard reaches."""
+    page = visit(asked_page, mode=mode)
+    page.evaluate(axe)
+    assert page.evaluate(FAULTS) == []
 
 
 def test_entry_leads_home(visit):
