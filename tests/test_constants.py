@@ -17,6 +17,12 @@ TRAINING = {
     "TRAINING_COMMUNICATORS": (500_000_000, 800_000_000, 1_600_000_000, "NVIDIA/nccl#964"),
     "TRAINING_RESERVE_PERCENT": (-8, 0, 8, "https://github.com/foundation-model-stack/fms-acceleration"),
     "TRAINING_FUSED_AWAY_PERCENT": (0, 0, 31, "https://github.com/meta-pytorch/torchtune"),
+    "TRAINING_PACKED_SHARDS_PERCENT": (
+        0,
+        0,
+        94,
+        "https://github.com/foundation-model-stack/fms-acceleration",
+    ),
     "ZERO_BUCKETS": (0, 0, 4, "https://github.com/deepspeedai/DeepSpeed, runtime/zero/stage_1_and_2.py"),
 }
 MEGATRON = {
@@ -47,8 +53,10 @@ def test_every_generation_of_megatrons_workspaces_is_pinned():
 
 
 def test_constants_that_sources_state():
-    """A bucket of DeepSpeed has 5e8 numbers; the workspaces as cuBLAS and Transformer Engine size them."""
+    """DeepSpeed's buckets and what it lets live; workspaces as cuBLAS and Transformer Engine size them."""
     assert constants.ZERO_BUCKET_NUMBERS == 500_000_000
+    assert constants.ZERO_3_LIVE_NUMBERS == constants.ZERO_3_STEP_NUMBERS == 1_000_000_000
+    assert constants.ZERO_3_PERSISTENT_NUMBERS == 100_000
     assert constants.TRAINING_CUBLAS_WORKSPACE == 8_519_680
     assert constants.TRAINING_CUBLAS_WORKSPACE_HOPPER == 32 * MIB
     assert constants.TRANSFORMER_ENGINE_WORKSPACE == 4 * MIB

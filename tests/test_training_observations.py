@@ -62,15 +62,16 @@ def test_no_figure_is_both_calibration_and_test():
 def test_constants_are_set_by_readings_after_a_step_and_by_few_others():
     """What is left after a step sets the workspaces of Megatron on each device; its peaks test them.
 
-    The others set what the A100's libraries take, what a device adds, and what a compiler may save.
+    The others set what the A100's libraries take, what a device adds, what a compiler may save, and what lies
+    beside packed shards.
     """
     calibration = [row for row in ROWS if row.role == "calibration"]
     after = [row for row in calibration if row.quantity == "allocated_after_step"]
     assert {row.family for row in after} == {"megatron dense", "megatron mla", "megatron moe"}
-    assert len(calibration) - len(after) <= 5
+    assert len(calibration) - len(after) <= 6
     assert len(calibration) <= len(ROWS) // 4
     others = {row.family for row in calibration if row not in after}
-    assert others == {"b200 dense", "fms full", "torchtune"}
+    assert others == {"b200 dense", "fms full", "fms qlora", "torchtune"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)

@@ -188,11 +188,25 @@ TRAINING_FUSED_AWAY_PERCENT = Measured(
     "2024-11",
 )
 
+# per cent of what layers keep: QLoRA under FSDP by accelerate, 9.3 GiB beside 10.0 GiB of checkpoints
+TRAINING_PACKED_SHARDS_PERCENT = Measured(
+    0,
+    0,
+    94,
+    "https://github.com/foundation-model-stack/fms-acceleration, refs/a100_80gb.csv; "
+    "huggingface/peft, docs/source/accelerate/fsdp.md and deepspeed.md",
+    "2025-02",
+)
+
 # bytes a number of a bucket: two buckets of 16 bits, one on its way while the other is filled
 ZERO_BUCKETS = Measured(
     0, 0, 4, "https://github.com/deepspeedai/DeepSpeed, runtime/zero/stage_1_and_2.py", "2026-11"
 )
 ZERO_BUCKET_NUMBERS = 5 * 10**8  # DeepSpeed's defaults of reduce_bucket_size and allgather_bucket_size
+# DeepSpeed's defaults of stage3_max_live_parameters (which configs of others repeat), of sub_group_size, by
+# which the step goes, and of stage3_param_persistence_threshold: deepspeed/runtime/zero/config.py, 0.19.6
+ZERO_3_LIVE_NUMBERS = ZERO_3_STEP_NUMBERS = 10**9
+ZERO_3_PERSISTENT_NUMBERS = 10**5
 
 # What PyTorch has allocated after a step beyond what is derived: workspaces of cuBLAS and of Transformer
 # Engine, and what is not listed. The smallest, the median and the largest of those of Megatron-LM's

@@ -348,17 +348,26 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
 
 
 def base_is_frozen(plan: TrainingPlan) -> None:
-    """Refuse quantised matrices without adapters, or shared out over ranks."""
+    """Refuse quantised matrices without adapters."""
     asked = plan.options
-    if asked.quantize_base is None:
-        return
-    if not plan.adapters:
+    if asked.quantize_base is not None and not plan.adapters:
         remedy = "quantised matrices are not trained"
         raise BadInputError("--quantize-base", "--lora-rank as well", asked.quantize_base, remedy)
-    if plan.parallelism.shares_weights:
-        expected = f"no --shard {asked.shard}"
-        remedy = "published runs hold more of packed matrices than is modelled; use --shard 0"
+
+
+def base_can_be_shared_out(plan: TrainingPlan) -> None:
+    """Refuse quantised matrices that ranks cannot share out, or not keep in the host's memory."""
+    asked = plan.options
+    if asked.quantize_base is None or not plan.parallelism.shares_weights:
+        return
+    if asked.quantize_base == "int8":
+        expected = f"4 bits with --shard {asked.shard}"
+        remedy = "codes of 8 bits are whole numbers, which are not shared out; use nf4, or --shard 0"
         raise BadInputError("--quantize-base", expected, asked.quantize_base, remedy)
+    if asked.shard == 3 and "parameters" in asked.offload:
+        remedy = "PEFT's documentation: it takes more of the device than without; use --shard fsdp"
+        given = ",".join(asked.offload)
+        raise BadInputError("--offload", "no parameters with --quantize-base and --shard 3", given, remedy)
 
 
 # ---- pipeline, offload, kernels ----------------------------------------------------------------------------
@@ -440,6 +449,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     adapters_alone_are_trained,
     there_is_something_to_train,
     base_is_frozen,
+    base_can_be_shared_out,
     chunks_hold_the_layers,
     offload_is_known,
     offload_moves_what_can_be_moved,

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["StageEstimate", "TrainingEstimate", "estimate"]
 
 CONSTANT_SHAPES = "constant shapes: where the tokens of micro-batches vary, the allocator reserves more"
+PACKED_BASE = (
+    "bitsandbytes 0.43.3 or newer, and bnb_4bit_quant_storage bf16: in uint8 no rank shares weights out, and "
+    "older versions keep the input of each quantised matrix"
+)
 EXPERTS_IN_16_BITS = (
     "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
     "experts of a layer are one array"
@@ -287,6 +291,8 @@ class TrainingEstimate(Shown):
             found.append("every expert gets as many tokens; the rank that gets more holds more")
             if plan.options.quantize_base is not None:
                 found.append(EXPERTS_IN_16_BITS)
+        if plan.options.quantize_base is not None and plan.parallelism.shares_weights:
+            found.append(PACKED_BASE)
         stored = plan.source.fields.get("quantization_config")
         if stored and plan.options.quantize_base is None:
             how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"
@@ -411,7 +417,8 @@ def in_host(plan: TrainingPlan, line: Line) -> bool:
         return True
     if "parameters" in offload:
         return of_states or line.name in ("weights", "gradients")
-    return "optimizer" in offload and of_states
+    zero_3 = plan.options.shard == 3  # its buffer of gradients lies beside the states
+    return "optimizer" in offload and (of_states or (zero_3 and line.name == "gradients"))
 
 
 def is_nothing(line: Line) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.training.autograd.tape import BackwardPass
 from memcalc.training.plan import EMBEDDING
-from memcalc.training.weights import shared_bytes, weight_shards
+from memcalc.training.weights import gathered_bytes, shared_bytes, weight_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +24,11 @@ NOTHING = BackwardPass(0, 0)
 class LayerGroup(NamedTuple):
     """Equal layers that follow each other: what one of them keeps and does, and how many there are.
 
-    `again` is of what is kept when it is recomputed, `last_passed` the backward pass where it is the last one
-    to run backwards, `routed` of what is kept or made again the tokens that were sent to experts. `numbers`
-    and `trained_numbers` are those of its weights, whole. Without `differentiated` no gradient flows through.
-    `rope` are the bytes of cosines and sines, which all layers share.
+    `again` is of what is kept when it is recomputed, `last_passed` the backward pass where it is the last
+    one to run backwards, `routed` of what is kept or made again the tokens that were sent to experts.
+    `numbers` and `trained_numbers` are those of its weights, whole, `gathered` their bytes as ranks gather
+    them. Without `differentiated` no gradient flows through. `rope` are the bytes of cosines and sines,
+    which all layers share.
     """
 
     kept: int
@@ -38,6 +39,7 @@ class LayerGroup(NamedTuple):
     gradients: int
     numbers: int
     trained_numbers: int
+    gathered: int
     routed: int
     rope: int
     times: int = 1
@@ -141,6 +143,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         gradients=shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients),
         numbers=sum(item.count for item in weights),
         trained_numbers=sum(item.count for item in weights if item.trained),
+        gathered=sum(gathered_bytes(plan, item) for item in weights),
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
         rope=sum(value.bytes for value in tape.rope or ()),
     )

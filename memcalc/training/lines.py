@@ -6,9 +6,9 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from memcalc.data.constants import ZERO_BUCKETS
+from memcalc.data.constants import ZERO_3_STEP_NUMBERS, ZERO_BUCKETS
 from memcalc.ledger.budget import Line
-from memcalc.ledger.tensor import greatest, share
+from memcalc.ledger.tensor import greatest, least, share
 from memcalc.training.backward import (
     SCALARS,
     embedding_gradient,
@@ -17,6 +17,7 @@ from memcalc.training.backward import (
     held_logits,
     tied_here,
 )
+from memcalc.training.gathering import ZERO_3, gathered_lines
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import shared_bytes
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from memcalc.training.stage import StageTensors
     from memcalc.training.weights import WeightShard
 
-__all__ = ["KEPT_BY_LAYERS", "stage_lines"]
+__all__ = ["KEPT_BY_LAYERS", "SCALES", "stage_lines"]
 
 KEPT_BY_LAYERS = "kept by the layers"
+SCALES = "scales of quantised matrices"
 COLUMNS = ("component", "name", "count", "bytes", "formula", "moments")
-FSDP = "torch.distributed.fsdp.fully_shard 2.13: one unit a layer, the next one gathered ahead"
 
 
 def table(rows: Iterable[tuple[Any, ...]], **all_of_them: Any) -> Iterator[Line]:
@@ -67,6 +68,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     yield from table(
         [
             ("weights", "weights", numbers, weights, "bytes as stored x share", always),
+            ("weights", SCALES, None, sum(one.scales for one in stage.shards), "whole on each rank", always),
             ("weights", "buffers", buffers // 4, buffers, rope, always),
         ]
     )
@@ -104,31 +106,6 @@ def persistent_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     for one in plan.implementation.persistent(plan.micro_batch, whole, capability):
         row = ("workspace", one.name, None, one.bytes, "allocated once", plan.moments)
         yield from table([row], source=one.source)
-
-
-def gathered_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what ranks gather for a while: whole layers, and gradients that are not shared out yet."""
-    if not plan.parallelism.shares_weights or plan.parallelism.states_ranks == 1:
-        return
-    *_, backward, end, _ = plan.moments
-    width, wide = plan.micro_batch.element_bytes, sum(plan.widths.gradients)
-    copies = width + (wide if wide != width else 0)
-    layers = [group for groups in stage.groups for group in groups]
-    of_two = 2 * max((group.numbers for group in layers), default=0)
-    root = counted(one for one in stage.shards if "{layer}" not in one.name)
-    trained_root = counted(one for one in stage.trained if "{layer}" not in one.name)
-    unit = max([trained_root, *(group.trained_numbers for group in layers)])
-    form = f"{width} B a number"
-    name = "gradients of one unit before they are shared out"
-    yield from table(
-        [
-            ("gathered", "embedding, norm and head, whole", root, root * width, form, plan.moments[:4]),
-            ("gathered", "two layers, whole", of_two, of_two * width, form, (backward,)),
-            ("gathered", name, unit, copies * unit, f"{copies} B a number", (backward, end)),
-        ],
-        evidence="assumed",  # how far ahead ranks gather is the library's choice
-        source=FSDP,
-    )
 
 
 # ---- activations -------------------------------------------------------------------------------------------
@@ -235,11 +212,13 @@ def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int
 
 
 def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what the optimizer needs besides the states while it steps."""
+    """Yield what the optimizer needs besides the states: all at once, or (ZeRO-3) by groups."""
     optimizer, step = plan.optimizer, plan.moments[-1:]
     updated = shared_bytes(plan, stage.trained, "updated", shared=plan.parallelism.shares_optimizer)
+    offloaded, in_groups = "optimizer" in plan.options.offload, plan.parallelism.shard == 3
+    at_once = least(updated, 4 * ZERO_3_STEP_NUMBERS) if in_groups and not offloaded else updated
     if plan.optimizer_step == "foreach":
-        copies, form = optimizer.copies * updated, "as wide as what is updated"
+        copies, form = optimizer.copies * at_once, "as wide as what is updated"
         row = ("temporaries", "foreach: a copy of all", None, copies, form, step)
         yield from table([row], source=optimizer.source)
     elif plan.optimizer_step == "for-loop":
@@ -249,7 +228,10 @@ def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     if plan.widths.master and plan.widths.gradients == (2,):
         name, form = "gradients in fp32 for the master copy", "4 B a number of the share"
         source = f"{ZERO_BUCKETS.source}, {ZERO_BUCKETS.date}"
-        yield from table([("temporaries", name, None, updated, form, step)], source=source)
+        yield from table([("temporaries", name, None, at_once, form, step)], source=source)
+        if in_groups and not offloaded:
+            name, form = "gradients of a group, one after the other", "2 B a number, at most sub_group_size"
+            yield from table([("temporaries", name, None, at_once // 2, form, step)], source=ZERO_3)
 
 
 def for_loop_bytes(plan: TrainingPlan, stage: StageTensors) -> int:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import Adapter
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["WeightShard", "adapter_parameters", "shared_bytes", "trainable_parameters", "weight_shards"]
+__all__ = [
+    "WeightShard",
+    "adapter_parameters",
+    "gathered_bytes",
+    "shared_bytes",
+    "trainable_parameters",
+    "weight_shards",
+]
 
 # linear layers, which bitsandbytes quantises; experts are one array a layer in transformers 5, and none
 QUANTISED = ("matrix", "shared")
@@ -27,8 +34,10 @@ class WeightShard(NamedTuple):
 
     FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
     sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where
-    it is part of another's. `updated` are the bytes of what the optimizer updates; `inside` says that it is a
-    layer's, and no embedding, head or table of positions.
+    it is part of another's, and `arrays` how many such there are. `packed` are the bytes of the codes of a
+    quantised matrix, whole; its `scales` are no part of `bytes`, for no rank shares them out. `updated` are
+    the bytes of what the optimizer updates; `inside` says that it is a layer's, and no embedding, head or
+    table of positions.
     """
 
     name: str
@@ -42,6 +51,9 @@ class WeightShard(NamedTuple):
     ranks: int
     shape: tuple[int, ...] | None
     inside: bool
+    arrays: int
+    packed: int = 0
+    scales: int = 0
 
 
 def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
@@ -55,10 +67,13 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
         numbers = count if trained else 0
         shape, arrays = plan.implementation.stored(plan.model, tensor)
         inside = tensor.kind not in OUTSIDE
+        packed, scales = quantised_bytes(plan, tensor)
         yield WeightShard(
             name=tensor.name,
             count=tensor.count,
-            bytes=stored_bytes(plan, tensor, count, trained=trained),
+            bytes=share_of_codes(plan, packed, ranks)
+            if packed
+            else stored_bytes(plan, tensor, count, trained=trained),
             master=numbers * widths.master,
             gradient=numbers * sum(widths.gradients),
             moments=arrays_of_moments(plan, shape, arrays, numbers, inside=inside) if trained else 0,
@@ -67,6 +82,9 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
             ranks=ranks,
             shape=shape,
             inside=inside,
+            arrays=arrays,
+            packed=packed,
+            scales=scales,
         )
         adapter = adapter_of(plan.adapters, tensor)
         if adapter is not None:
@@ -104,12 +122,30 @@ def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: boo
     """Return the bytes of a weight as it lies on the device: frozen ones have no 32-bit numbers."""
     if tensor.kind == "buffer":
         return 4 * tensor.count
-    base = plan.options.quantize_base
-    if base is not None and tensor.kind in QUANTISED:
-        from memcalc.ledger.formats import format_named, tensor_bytes
-
-        return tensor_bytes(tensor, format_named(base))
     return count * (plan.widths.weight if trained else plan.precision.stream)
+
+
+def quantised_bytes(plan: TrainingPlan, tensor: Tensor) -> tuple[int, int]:
+    """Return the bytes of a quantised matrix: its codes, and all that belongs to them; else nothing.
+
+    bitsandbytes keeps scales and tables in a QuantState, which is neither parameter nor buffer: what shares
+    out parameters (FSDP, ZeRO-3) leaves it whole on each rank, and on the device where parameters lie in the
+    host's memory. Of double quantisation it keeps the scales' mean, too, 4 bytes that files have as text.
+    """
+    base = plan.options.quantize_base
+    if base is None or tensor.kind not in QUANTISED:
+        return 0, 0
+    from memcalc.ledger.formats import format_named, tensor_bytes
+
+    form = format_named(base)
+    codes = tensor.copies * ceil_div(form.bits * tensor.each, 8)
+    means = 4 * tensor.copies if form.scales_per_scale else 0
+    return codes, tensor_bytes(tensor, form) - codes + means
+
+
+def share_of_codes(plan: TrainingPlan, packed: int, ranks: int) -> int:
+    """Return the bytes of codes that a rank keeps of a matrix: FSDP deals them out as numbers of 16 bits."""
+    return 2 * ceil_div(ceil_div(packed, 2), ranks) if plan.parallelism.shard == "fsdp" else packed
 
 
 def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
@@ -131,6 +167,7 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
             ranks=ranks,
             shape=shape,
             inside=True,
+            arrays=tensor.copies,
         )
 
 
@@ -173,6 +210,12 @@ def shared_bytes(plan: TrainingPlan, shards: Iterable[WeightShard], what: str, *
     for one in shards:
         size = getattr(one, what)
         if size:
-            key = one.ranks, size // one.count
-            lists[key] = lists.get(key, 0) + one.count
+            numbers = one.count if size >= one.count else ceil_div(size, 2)  # codes are packed into 16 bits
+            key = one.ranks, size // numbers
+            lists[key] = lists.get(key, 0) + numbers
     return sum(ceil_div(count, ranks) * width for (ranks, width), count in lists.items())
+
+
+def gathered_bytes(plan: TrainingPlan, one: WeightShard) -> int:
+    """Return the bytes of a weight that is whole for a while: a quantised one is gathered as it is packed."""
+    return one.packed or one.count * plan.micro_batch.element_bytes
