@@ -51,7 +51,7 @@ def copied_gradients(plan: TrainingPlan) -> int:
 
 
 def fsdp_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield whole units: the root lives from the first layer to the end, a layer while it and the next run."""
+    """Yield whole units: the root from the first layer to the end, a layer while it or one before runs."""
     *_, backward, end, _ = plan.moments
     layers = [group for groups in stage.groups for group in groups]
     root = [one for one in stage.shards if "{layer}" not in one.name]
