@@ -68,7 +68,8 @@ def fsdp_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     yield line("two layers, whole", 2 * numbers, 2 * largest, (backward,), **more)
     if "parameters" in plan.options.offload:
         name, ranks = "shard of a layer, on its way from the host", plan.parallelism.states_ranks
-        yield line(name, ceil_div(numbers, ranks), ceil_div(largest, ranks), (backward,), **more)
+        ends = {"low": 0, "high": ceil_div(largest, ranks)}  # copied and gathered in turn, or at once
+        yield line(name, ceil_div(numbers, ranks), 0, (backward,), **more, **ends)
     name, form = "gradients of one unit before they are shared out", f"{copies} B a number"
     yield line(name, unit, copies * unit, (backward, end), formula=form, source=FSDP)
 

@@ -58,7 +58,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield weights, master copy, optimizer states and gradients."""
     parallel, optimizer, always = plan.parallelism, plan.optimizer, plan.moments
     trained = stage.trained
-    weights = shared_bytes(plan, stage.shards, "bytes", shared=parallel.shares_weights)
+    weights = shared_bytes(plan, stage.shards, "dealt_out", shared=parallel.shares_weights)
     master, moments = (
         shared_bytes(plan, trained, what, shared=parallel.shares_optimizer) for what in ("master", "moments")
     )

@@ -35,7 +35,7 @@ class WeightShard(NamedTuple):
     FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
     sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where
     it is part of another's, and `arrays` how many such there are. `packed` are the bytes of the codes of a
-    quantised matrix, whole; its `scales` are no part of `bytes`, for no rank shares them out. `updated` are
+    quantised matrix, whole, `scales` those of all that belongs to them, which no rank shares out. `updated` are
     the bytes of what the optimizer updates; `inside` says that it is a layer's, and no embedding, head or
     table of positions.
     """
@@ -55,6 +55,11 @@ class WeightShard(NamedTuple):
     packed: int = 0
     scales: int = 0
 
+    @property
+    def dealt_out(self) -> int:
+        """Bytes that ranks may share out."""
+        return self.bytes - self.scales
+
 
 def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
     """Yield the weights of a rank that holds a model, or a stage of one, adapters among them."""
@@ -71,7 +76,7 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
         yield WeightShard(
             name=tensor.name,
             count=tensor.count,
-            bytes=share_of_codes(plan, packed, ranks)
+            bytes=share_of_codes(plan, packed, ranks) + scales
             if packed
             else stored_bytes(plan, tensor, count, trained=trained),
             master=numbers * widths.master,
