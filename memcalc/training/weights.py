@@ -33,11 +33,11 @@ class WeightShard(NamedTuple):
     """A weight on one rank: how many numbers, in how many bytes, and what training keeps for it.
 
     FSDP's shares are taken already. ZeRO cuts one long list of numbers, so that its shares are taken of the
-    sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None where
-    it is part of another's, and `arrays` how many such there are. `packed` are the bytes of the codes of a
-    quantised matrix, whole, `scales` those of all that belongs to them, which no rank shares out. `updated` are
-    the bytes of what the optimizer updates; `inside` says that it is a layer's, and no embedding, head or
-    table of positions.
+    sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None
+    where it is part of another's, and `arrays` how many such there are. `packed` are the bytes of the codes
+    of a quantised matrix, whole, `scales` those of all that belongs to them, which no rank shares out.
+    `updated` are the bytes of what the optimizer updates; `inside` says that it is a layer's, and no
+    embedding, head or table of positions.
     """
 
     name: str
