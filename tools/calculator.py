@@ -319,7 +319,7 @@ def of_model(name: str) -> str:
 
 @cache
 def of_shapes(name: str) -> tuple[str, str]:
-    """Return what the page is told of a model, and of all that have its shapes and formats: plans and lines."""
+    """Return what the page is told of a model, and of all with its shapes and formats: plans, lines."""
     served, page = serve(name, context=1), Page({}, {})
     plans = {id_: {count: on_devices(name, id_, count, page) for count in COUNTS} for id_ in OFFERED}
     said = {
