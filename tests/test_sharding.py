@@ -191,6 +191,62 @@ def test_a_published_run_out_of_memory_does_not_fit(llama_2_70b):
     assert qlora(llama_2_70b, offload="parameters", **run).fits
 
 
+# ---- adapters on ranks -------------------------------------------------------------------------------------
+
+
+def test_adapters_are_cut_with_their_matrices():
+    """What PEFT 0.21 on transformers 5.23 holds on two ranks (tests/oracles/test_shared_weights.py)."""
+    step = train(LLAMA_3, seq=32, world=2, tp=2, lora_rank=8)
+    held = {one.name.rpartition("layer}.")[2]: one.shape for one in step.stage.tensors.shards}
+    assert held["self_attn.q_proj.lora_A.weight"] == (8, 4096)
+    assert held["self_attn.q_proj.lora_B.weight"] == (2048, 8)
+    assert held["self_attn.k_proj.lora_B.weight"] == (512, 8)
+    assert held["self_attn.o_proj.lora_A.weight"] == (8, 2048)
+    assert held["self_attn.o_proj.lora_B.weight"] == (4096, 8)
+    assert held["mlp.down_proj.lora_A.weight"] == (8, 7168)
+    assert step.trainable_parameters == train(LLAMA_3, seq=32, lora_rank=8).trainable_parameters
+
+
+def test_gradients_of_cut_adapters_are_cut():
+    """A rank's gradients are as large as its adapters; a frozen part of the model has none."""
+    step = train(LLAMA_3, seq=32, world=2, tp=2, lora_rank=8, recompute="full")
+    adapters = [one for one in step.stage.tensors.shards if one.trained]
+    assert step.at("backward_end")["gradients"] == sum(one.bytes for one in adapters)
+    (group,) = (group for groups in step.stage.tensors.groups for group in groups)
+    assert 32 * group.gradients == sum(one.bytes for one in adapters)
+
+
+def test_a_pipeline_stage_has_the_adapters_of_its_layers():
+    first, last = (
+        train(LLAMA_3, seq=32, world=2, pp=2, lora_rank=8, rank=rank) for rank in ("first", "last")
+    )
+    adapters = train(LLAMA_3, seq=32, lora_rank=8).trainable_parameters
+    for step in first, last:
+        assert sum(one.count for one in step.stage.tensors.trained) == adapters // 2
+
+
+def test_expert_parallel_ranks_have_adapters_of_attention():
+    given = {"seq": 32, "lora_rank": 8, "lora_targets": ("q_proj", "o_proj")}
+    whole = train("Qwen/Qwen3-30B-A3B", **given)
+    step = train("Qwen/Qwen3-30B-A3B", world=8, ep=8, **given)
+    assert lines(step)["gradients"].bytes == lines(whole)["gradients"].bytes
+    held = {one.name: one.bytes for one in step.stage.tensors.shards}
+    for one in whole.stage.tensors.shards:
+        assert one.bytes == held[one.name] * (8 if ".experts." in one.name else 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"world": 2, "tp": 2, "sequence_parallel": True}, "PEFT"),
+        ({"implementation": "megatron"}, "Transformer Engine"),
+    ],
+)
+def test_adapters_that_are_not_modelled_are_refused_with_the_reason(options, reason):
+    with pytest.raises(BadInputError, match=reason):
+        train(LLAMA_3, seq=32, lora_rank=8, **options)
+
+
 # ---- ZeRO-3 ------------------------------------------------------------------------------------------------
 
 

@@ -340,7 +340,7 @@ WRONG = [
     ("accumulate", {"accumulate": np.array([1, 2])}),
     ("seq", {"seq": 4096.0}),
     ("lora-targets", {"lora_rank": 8, "lora_targets": ()}),
-    ("lora-rank", {"lora_rank": 8, "world": 2, "tp": 2}),
+    ("sequence-parallel", {"lora_rank": 8, "world": 2, "tp": 2, "sequence_parallel": True}),
     ("pipeline-layout", {"world": 2, "pp": 2, "pipeline_layout": (33, -1)}),
     ("pipeline-layout", {"pipeline_layout": ()}),
     ("ep", {"source": "Qwen/Qwen3-30B-A3B", "world": 3, "ep": 3}),
@@ -667,7 +667,8 @@ def test_the_answer_of_the_command_agrees_with_itself(offload, on):
         assert sum(found.values()) == moment["total_bytes"]
     most = max(said["moments"], key=lambda moment: moment["total_bytes"])
     assert (said["peak_at"], said["allocated_bytes"]) == (most["at"], most["total_bytes"])
-    runtime = [line for line in said["lines"] if line["component"] in ("runtime", "workspace")]
+    held = [line for line in said["lines"] if line["pool"] == "gpu" and most["at"] in line["moments"]]
+    runtime = [*held, *(line for line in said["lines"] if line["component"] == "runtime")]
     below, above = (
         sum((line["bytes"] if line[end] is None else line[end]) - line["bytes"] for line in runtime)
         for end in ("low", "high")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
 from memcalc.training.plan import linear_names, stated_gradients
 from memcalc.training.precision import gradients_of
+from memcalc.training.weights import adapter_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,6 +234,8 @@ def optimizer_gets_whole_matrices(plan: TrainingPlan) -> None:
         expected = f"an optimizer with a number for each weight under {plan.precision.id}"
         remedy = "its 32-bit copy lies in one long list, without matrices; use pure-bf16, amp or fp32"
         raise BadInputError("--optimizer", expected, optimizer.id, remedy)
+    if parallel.shard == "fsdp" and optimizer.blockwise:
+        return  # rows of a matrix have states of their own
     if parallel.shard != 0 and parallel.states_ranks > 1:
         expected = f"an optimizer with a number for each weight under --shard {parallel.shard}"
         raise BadInputError("--optimizer", expected, optimizer.id, "it needs whole matrices; use --shard 0")
@@ -321,12 +324,18 @@ def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
         raise BadInputError("--gradients", f"{plan.gradients} with these adapters", stated, remedy)
 
 
-def adapters_are_not_cut(plan: TrainingPlan) -> None:
-    """Refuse adapters on ranks that share matrices or layers."""
-    parallel = plan.parallelism
-    if plan.adapters and (parallel.tp > 1 or parallel.pp > 1 or parallel.ep > 1):
-        remedy = "how adapters are cut is not modelled"
-        raise BadInputError("--lora-rank", "tp, pp and ep of 1", plan.options.lora_rank, remedy)
+def adapters_are_cut_as_peft_cuts_them(plan: TrainingPlan) -> None:
+    """Refuse adapters on ranks that share the stream, or deal out experts that have some."""
+    parallel, given = plan.parallelism, plan.options.lora_rank
+    if not plan.adapters:
+        return
+    if parallel.sequence_parallel:
+        remedy = "PEFT cuts adapters with their matrices, and knows no stream that is cut; leave it out"
+        raise BadInputError("--sequence-parallel", "no --lora-rank", given, remedy)
+    experts = (one for one in plan.model.weights() if one.active_experts is not None)
+    if parallel.ep > 1 and any(adapter_of(plan.adapters, one) is not None for one in experts):
+        remedy = "how adapters of experts are dealt out is not modelled; name others in --lora-targets"
+        raise BadInputError("--ep", "1 with adapters of experts", parallel.ep, remedy)
 
 
 def adapters_alone_are_trained(plan: TrainingPlan) -> None:
@@ -445,7 +454,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     adapters_have_a_rank,
     adapters_have_matrices,
     adapters_have_gradients_of_their_own,
-    adapters_are_not_cut,
+    adapters_are_cut_as_peft_cuts_them,
     adapters_alone_are_trained,
     there_is_something_to_train,
     base_is_frozen,

@@ -15,7 +15,13 @@ from memcalc.training.backward import largest
 from memcalc.training.checks import CHECKS
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
-from memcalc.training.overheads import reserve_line, runtime_lines, uncertain_lines, workspace_line
+from memcalc.training.overheads import (
+    paged_lines,
+    reserve_line,
+    runtime_lines,
+    uncertain_lines,
+    workspace_line,
+)
 from memcalc.training.plan import plan_fields, resolve
 from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stages_asked
 from memcalc.training.weights import adapter_parameters, trainable_parameters
@@ -389,6 +395,9 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     if plan.points is None:
         doubts = (reserve_line(device), *uncertain_lines(plan, tensors))
         device = pool(plan, "gpu", capacity, [*placed[False], *doubts])
+        here, there = paged_lines(plan, device, sum(one.paged for one in tensors.trained))
+        device = pool(plan, "gpu", capacity, [*device.lines, *here])
+        placed[True] += there
     room = None if plan.machine is None else plan.machine.host_bytes
     host = pool(plan, "host", room, placed[True]) if placed[True] else None
     return StageEstimate(tensors.number, tensors, device, host)
@@ -413,6 +422,8 @@ def in_host(plan: TrainingPlan, line: Line) -> bool:
     if plan.machine is not None and plan.machine.is_unified:
         return False  # host and device share the memory
     of_states = line.component in ("master", "optimizer") or line.moments == step
+    if plan.optimizer.in_host and line.component == "optimizer":
+        return True
     if "activations" in offload and line.name == KEPT_BY_LAYERS:
         return True
     if "parameters" in offload:

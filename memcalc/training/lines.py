@@ -62,6 +62,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     master, moments = (
         shared_bytes(plan, trained, what, shared=parallel.shares_optimizer) for what in ("master", "moments")
     )
+    paged = sum(one.paged for one in trained)
     buffers = plan.implementation.buffers(plan.model)
     numbers, number_trained = counted(stage.shards), counted(trained)
     form, rope = "bytes a number x share", "inverse frequencies of RoPE, twice"
@@ -76,7 +77,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     yield from table(
         [
             ("master", "fp32 master copy", number_trained, master, form, always),
-            ("optimizer", f"{optimizer.id} states", number_trained, moments, form, always),
+            ("optimizer", f"{optimizer.id} states", number_trained, moments - paged, form, always),
         ],
         source=optimizer.source,
     )

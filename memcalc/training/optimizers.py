@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.errors import UnknownNameError, choices
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
 
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
     State = tuple[str, int]  # its name and its bytes for one weight
 
-__all__ = ["OPTIMIZERS", "STEPS", "Optimizer"]
+__all__ = ["OPTIMIZERS", "STEPS", "Optimizer", "optimizer_named"]
 
 STEPS = ("foreach", "fused", "for-loop")
 TORCH = "https://github.com/pytorch/pytorch, v2.13.0, torch/optim/"
+TORCHAO = "https://github.com/pytorch/ao, 36027d82 (2026-08), torchao/optim/"
 BITSANDBYTES = "https://github.com/bitsandbytes-foundation/bitsandbytes, bitsandbytes/optim/optimizer.py"
 
 
@@ -27,7 +29,9 @@ class Optimizer(NamedTuple):
     numbers. `steps` are the ways in which it can step, the default first; `copies` how many gradient-sized
     copies a step with ``foreach`` needs. `loop` gives the bytes that a step with ``for-loop`` needs for one
     array, beside which the result for the array before still lives: from its shape, the bytes of a number,
-    and the numbers of the array before.
+    and the numbers of the array before. `blockwise` states are those of any list of numbers, so that shares
+    of a matrix have states, too; those `in_host` lie in the host's memory; names that begin with ``paged``
+    are of unified memory, which lies on either side.
     """
 
     id: str
@@ -39,6 +43,8 @@ class Optimizer(NamedTuple):
     loop: Callable[[tuple[int, ...], int, int], int] | None = None
     inside_only: bool = False  # embedding and head are treated as vectors are
     note: str = ""
+    blockwise: bool = False
+    in_host: bool = False
 
     @property
     def elementwise(self) -> bool:
@@ -142,6 +148,50 @@ def lion_8bit(shape: tuple[int, ...], width: int) -> list[State]:
     return eight_bits(("momentum",), shape)
 
 
+PAGED = 100_000  # numbers of an array from which on bitsandbytes pages its states
+FOUR_BITS = 128  # torchao: numbers that share a scale of a state in 4 bits
+
+
+def paged(shape: tuple[int, ...], states: list[State]) -> list[State]:
+    """Return the same states, the large ones in unified memory."""
+    return [(f"paged {name}" if prod(shape) >= PAGED else name, size) for name, size in states]
+
+
+def paged_adam(shape: tuple[int, ...], width: int) -> list[State]:
+    """Return Adam's two moments in 32 bits, whatever the weight."""
+    del width
+    return paged(shape, adam(shape, 4))
+
+
+def paged_adam_8bit(shape: tuple[int, ...], width: int) -> list[State]:
+    """Return the two moments in 8 bits; their scales stay on the device."""
+    count = prod(shape)
+    if count < SMALL:
+        return adam_8bit(shape, width)
+    scales = [(f"scales of the {name}", 4 * ceil_div(count, BLOCK)) for name in ADAM]
+    return [*paged(shape, [(name, count) for name in ADAM]), *scales]
+
+
+def adam_4bit(shape: tuple[int, ...], width: int) -> list[State]:
+    """Return two moments in 4 bits, a scale a block and a table of 16 numbers each.
+
+    Below 4,096 numbers, and where blocks of 128 are not full, they stay as wide as the weight.
+    """
+    count = prod(shape)
+    if count < SMALL or count % FOUR_BITS:
+        return adam(shape, width)
+    return [(f"{name}, 4 bits and scales", count // 2 + 4 * (count // FOUR_BITS) + 64) for name in ADAM]
+
+
+def adam_in_host(shape: tuple[int, ...], width: int) -> list[State]:
+    """Return what lies in the host's memory: a copy of the weight, its gradient, two moments."""
+    return [
+        ("copy of the weight", prod(shape) * width),
+        ("gradient", prod(shape) * width),
+        *adam(shape, width),
+    ]
+
+
 KNOWN = (
     Optimizer("adamw", ADAM, STEPS, f"{TORCH}adamw.py", copies=1, loop=adam_loop),
     Optimizer("sgd", (), STEPS, f"{TORCH}sgd.py", loop=nothing, note="without momentum it keeps nothing"),
@@ -176,9 +226,79 @@ KNOWN = (
         loop=muon_loop,
         note="AdamW for all but matrices",
     ),
-    Optimizer("adamw-8bit", (), ("fused",), BITSANDBYTES, of=adam_8bit),
-    Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit),
+    Optimizer("adamw-8bit", (), ("fused",), BITSANDBYTES, of=adam_8bit, blockwise=True),
+    Optimizer("lion-8bit", (), ("fused",), BITSANDBYTES, of=lion_8bit, blockwise=True),
+    Optimizer(
+        "paged-adamw",
+        (),
+        ("fused",),
+        BITSANDBYTES,
+        of=paged_adam,
+        blockwise=True,
+        note="bitsandbytes': moments in 32 bits, of large weights in unified memory",
+    ),
+    Optimizer(
+        "paged-adamw-8bit",
+        (),
+        ("fused",),
+        BITSANDBYTES,
+        of=paged_adam_8bit,
+        blockwise=True,
+        note="moments of large weights in unified memory",
+    ),
+    Optimizer(
+        "adamw-4bit",
+        (),
+        ("fused",),
+        f"{TORCHAO}subclass_4bit.py, adam.py",
+        of=adam_4bit,
+        blockwise=True,
+        note="torchao's: blocks of 128 numbers",
+    ),
+    Optimizer(
+        "adamw-in-host",
+        (),
+        ("fused",),
+        f"{TORCHAO}cpu_offload.py",
+        of=adam_in_host,
+        in_host=True,
+        note="torchao's CPUOffloadOptimizer: copies of weights and gradients, and moments",
+    ),
 )
 OPTIMIZERS: Registry[Optimizer] = Registry(
     "--optimizer", {one.id: one for one in KNOWN}, remedy="states of others are not modelled"
 )
+
+PROJECTED = "its moments are those of gradients projected to a rank, and no option says that rank"
+# what is in no state of these: the first word of a name that fits says why there is no record of it
+REFUSED = {
+    "galore": PROJECTED,
+    "apollo": PROJECTED,
+    "fira": PROJECTED,
+    "lomo": "it updates a weight as soon as its gradient is there: no moment of a step has all of them",
+    "adam-mini": "its second moment has a number a block, and blocks differ from model to model",
+    "badam": "it trains a block of layers at a time, and changes it: name one in --trainable with adamw",
+    "lisa": "it trains some layers at a time, and changes them: name them in --trainable with adamw",
+    "schedule-free": "whether its averaged weights are kept apart depends on the version",
+    "soap": "its preconditioners depend on which sides of a matrix are short enough",
+    "shampoo": "its preconditioners depend on which sides of a matrix are short enough",
+    "came": "its confidence has factors of its own, which are not modelled; adafactor is the nearest",
+}
+
+
+def optimizer_named(name: str) -> Optimizer:
+    """Return an optimizer by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no record of it; of some it says why.
+
+    """
+    plain = str(name).lower().replace("_", "-")
+    for word, reason in REFUSED.items():
+        if word in plain:
+            raise UnknownNameError("--optimizer", choices(OPTIMIZERS), name, reason)
+    if plain != name and plain in OPTIMIZERS:
+        raise UnknownNameError("--optimizer", choices(OPTIMIZERS), name, f"write {plain}")
+    return OPTIMIZERS[name]

@@ -68,7 +68,9 @@ class TrainingOptions(OptionSet):
 
     optimizer: str = field(
         default="adamw",
-        metadata=about("optimizer: adamw, adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP),
+        metadata=about(
+            "optimizer: adamw, adamw-8bit, paged-adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP
+        ),
     )
     optimizer_step: Literal["foreach", "fused", "for-loop"] | None = field(
         default=None,

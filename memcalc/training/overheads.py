@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from memcalc.training.plan import TrainingPlan
     from memcalc.training.stage import StageTensors
 
-__all__ = ["reserve_line", "runtime_lines", "uncertain_lines", "workspace_line"]
+__all__ = ["paged_lines", "reserve_line", "runtime_lines", "uncertain_lines", "workspace_line"]
 
 
 def measured(
@@ -102,6 +102,23 @@ def reserve_line(device: PoolBudget) -> Line:
     low, typical, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
     name = "allocator reserve"
     return measured("runtime", name, Measured(low, typical, high, source, date))
+
+
+def paged_lines(plan: TrainingPlan, device: PoolBudget, paged: int) -> tuple[list[Line], list[Line]]:
+    """Return the optimizer's states in unified memory: on the device while it has room, else in the host.
+
+    They are allocated by cudaMallocManaged, outside of PyTorch's allocator, and the driver moves their pages
+    to the side that uses them; where the device is full, it evicts them.
+    """
+    if not paged:
+        return [], []
+    room = device.capacity_bytes
+    here = paged if room is None else max(0, min(paged, room - device.total_bytes))
+    name, source = "paged states", plan.optimizer.source
+    on_device = Line("runtime", name, here, evidence="assumed", source=source, low=0, high=here)
+    rest, moments = paged - here, plan.moments
+    in_host = Line("optimizer", name, rest, moments=moments, evidence="assumed", source=source, high=paged)
+    return [on_device], [in_host._replace(low=rest)]
 
 
 def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.base import Adapter, MicroBatch
-from memcalc.training.optimizers import OPTIMIZERS
+from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, state_widths
@@ -151,7 +151,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     of, asked = faults.of, checked(options, faults)
     points, found, machine = of(points_of, asked), of(find_source, source), of(machine_of, asked)
     implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
-    optimizer = of(lambda: OPTIMIZERS[asked.optimizer])
+    optimizer = of(lambda: optimizer_named(asked.optimizer))
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
     loss = of(lambda: implementation.losses[asked.loss or implementation.default_loss])
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))

@@ -46,6 +46,7 @@ class WeightShard(NamedTuple):
     master: int
     gradient: int
     moments: int
+    paged: int
     updated: int
     trained: bool
     ranks: int
@@ -73,6 +74,7 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
         shape, arrays = plan.implementation.stored(plan.model, tensor)
         inside = tensor.kind not in OUTSIDE
         packed, scales = quantised_bytes(plan, tensor)
+        moments = moments_of(plan, shape, arrays, (numbers, ranks), inside=inside) if trained else []
         yield WeightShard(
             name=tensor.name,
             count=tensor.count,
@@ -81,7 +83,8 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
             else stored_bytes(plan, tensor, count, trained=trained),
             master=numbers * widths.master,
             gradient=numbers * sum(widths.gradients),
-            moments=arrays_of_moments(plan, shape, arrays, numbers, inside=inside) if trained else 0,
+            moments=sum(size for _, size in moments),
+            paged=paged_bytes(moments),
             updated=numbers * widths.updated,
             trained=trained,
             ranks=ranks,
@@ -111,16 +114,27 @@ def rows_of_fsdp(tensor: Tensor, ranks: int) -> int:
     return tensor.count if ranks == 1 else tensor.copies * ceil_div(shape[0], ranks) * prod(shape[1:])
 
 
-def arrays_of_moments(
-    plan: TrainingPlan, shape: tuple[int, ...] | None, arrays: int, numbers: int, *, inside: bool
-) -> int:
-    """Return the bytes of the optimizer's states: a number for each of the weight's, or by its arrays."""
+def moments_of(
+    plan: TrainingPlan, shape: tuple[int, ...] | None, arrays: int, held: tuple[int, int], *, inside: bool
+) -> list[tuple[str, int]]:
+    """Return the optimizer's states of a weight: a number for each that is `held`, or by its arrays.
+
+    `held` are the numbers that this rank updates, and the ranks that hold the same weight.
+    """
     optimizer, width = plan.optimizer, plan.widths.updated
+    numbers, ranks = held
     if optimizer.elementwise:
-        return numbers * width * len(optimizer.moments)
+        return [(name, numbers * width) for name in optimizer.moments]
     if shape is None:
-        return 0
-    return arrays * sum(size for _, size in optimizer.states(shape, width, inside=inside))
+        return []
+    if plan.parallelism.shard == "fsdp":  # a rank has rows of the array
+        shape = (ceil_div(shape[0], ranks), *shape[1:])
+    return [(name, arrays * size) for name, size in optimizer.states(shape, width, inside=inside)]
+
+
+def paged_bytes(states: Iterable[tuple[str, int]]) -> int:
+    """Return the bytes of the states that lie in unified memory."""
+    return sum(size for name, size in states if name.startswith("paged "))
 
 
 def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: bool) -> int:
@@ -167,6 +181,7 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
             master=0,
             gradient=size,
             moments=tensor.copies * sum(each for _, each in states),
+            paged=tensor.copies * paged_bytes(states),
             updated=size,
             trained=True,
             ranks=ranks,

@@ -511,7 +511,7 @@ class Megatron(Implementation):
         """
         if micro.adapters:
             given = ", ".join(micro.adapters)
-            remedy = "use --implementation transformers for adapters"
+            remedy = "what Transformer Engine keeps beside frozen matrices is not modelled; use transformers"
             raise BadInputError("--lora-rank", "no adapters with --implementation megatron", given, remedy)
         parts = dict(layer.parts)
         last = parts.pop("shared_head.norm", None)

@@ -78,10 +78,10 @@ def adapted(
     stored = MatrixStorage(AUTOCAST if micro.autocast and width != 2 else ())
     own = tape.cast(x, width, f"{name} input for its adapter")
     own = tape.dropout(own, micro.adapter_dropout, f"{name} input after dropout")
-    inner = cut if region == "inner" else None  # the thin matrix beside the one that is cut is cut with it
-    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, region="hidden", stored=stored)
+    first, last = (None, cut) if region != "hidden" else (cut, None)  # which one is cut with its matrix
+    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, region="hidden", cut=first, stored=stored)
     columns = out.shape[-1]
-    up = tape.linear(f"{name}.lora_B", down, columns, trained=True, region=region, cut=inner, stored=stored)
+    up = tape.linear(f"{name}.lora_B", down, columns, trained=True, region=region, cut=last, stored=stored)
     return tape.record("scale", (up,), tape.like(up, f"{name}.lora_B scaled"))
 
 

@@ -1,4 +1,4 @@
-"""What two ranks hold of a matrix in 4 bits: bitsandbytes under FSDP, processes that talk through gloo.
+"""What ranks hold of a matrix in 4 bits, and of adapters on matrices that are cut; they talk through gloo.
 
 Nothing here knows memcalc.
 """
@@ -48,15 +48,41 @@ def held(*, double):
     return codes, sum(item.untyped_storage().nbytes() for item in beside)
 
 
-def work(rank, world, port, answers):
-    """One rank: every kind in turn; what fails is told, not swallowed."""
+def adapted(folder, rank_of_adapters):
+    """Shapes on this rank of a model's weights and adapters, cut by transformers' own plan."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+    from transformers.distributed import DistributedConfig
+
+    cut = DistributedConfig(tp_size=dist.get_world_size())
+    model = AutoModelForCausalLM.from_pretrained(folder, distributed_config=cut, dtype=torch.bfloat16)
+    model = get_peft_model(model, LoraConfig(r=rank_of_adapters, target_modules="all-linear"))
+    parts = {
+        name: item.to_local() if hasattr(item, "to_local") else item
+        for name, item in model.named_parameters()
+    }
+    ours = {
+        name.replace("base_model.model.", "").replace("base_layer.", ""): part for name, part in parts.items()
+    }
+    return {name.replace(".default", ""): list(part.shape) for name, part in ours.items()}
+
+
+def packed():
+    """What `held` says of every kind."""
+    return {name: held(double=double) for name, double in KINDS.items()}
+
+
+def work(rank, world, port, answers, asked):
+    """One rank: what is asked; what fails is told, not swallowed."""
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(world))
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo asks what the machine's own name means
     try:
         dist.init_process_group("gloo", rank=rank, world_size=world)
-        answers.put({name: held(double=double) for name, double in KINDS.items()})
+        ask, given = asked
+        answers.put(ask(*given))
         dist.barrier()
         dist.destroy_process_group()
     except Exception:
@@ -64,8 +90,8 @@ def work(rank, world, port, answers):
         raise
 
 
-def ranks(world):
-    """What each rank says, in any order.
+def ranks(world, ask, *given):
+    """What each rank says when it is asked, in any order.
 
     Raises:
         RuntimeError: a rank failed.
@@ -73,7 +99,9 @@ def ranks(world):
     """
     start = multiprocessing.get_context("spawn")
     answers, port = start.Queue(), free_port()
-    processes = [start.Process(target=work, args=(rank, world, port, answers)) for rank in range(world)]
+    processes = [
+        start.Process(target=work, args=(rank, world, port, answers, (ask, given))) for rank in range(world)
+    ]
     for process in processes:
         process.start()
     try:
