@@ -111,7 +111,7 @@ def served(given: argparse.Namespace) -> ServingEstimate:
 
 def trained(given: argparse.Namespace) -> TrainingEstimate:
     """Return the estimate of a training step."""
-    from memcalc.training.estimate import estimate
+    from memcalc.training.asked import estimate
     from memcalc.training.options import TrainingOptions
 
     result = estimate(given.source, options_from(given, TrainingOptions))

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from memcalc.cli.command import CHECK, Answer, Command, add_source, config_fields, remedy_fields
 from memcalc.cli.options import add_options, options_from
 from memcalc.errors import NOTHING, BadInputError
-from memcalc.training.estimate import estimate
+from memcalc.training.asked import estimate
 from memcalc.training.options import TrainingOptions
-from memcalc.training.plan import plan_fields
 
 if TYPE_CHECKING:
     import argparse
@@ -68,12 +67,13 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
     return {
         "schema": 1,
         "model": step.model.name,
-        "plan": plan_fields(step.plan),
-        "defaults": list(step.plan.defaults),
+        "plan": step.settings,
+        "defaults": list(step.defaults),
         "parameters": step.parameters,
         "trainable_parameters": step.trainable_parameters,
         "stage": step.stage.number,
         "moments": moments,
+        **step.phase_fields,
         "peak_at": device.fullest,
         "allocated_bytes": step.allocated_bytes,
         "device_bytes": device.total_bytes,

@@ -64,9 +64,10 @@ def pool_in_full(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[s
     """Yield the lines of one pool: its moments if they are asked for, its components, its total."""
     if moments:
         yield f"  {heading}, what the allocator holds"
+        wide = max(12, *map(len, pool.moments))
         for moment, size in pool.moments.items():
             most = "  <- most" if moment == pool.fullest else ""
-            yield f"    {moment:<12} {gib(size):>12}{most}"
+            yield f"    {moment:<{wide}} {gib(size):>12}{most}"
         yield f"  at {pool.fullest}, with context and allocator"
     else:
         yield f"  {heading}, at {pool.fullest}"

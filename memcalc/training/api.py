@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.options import takes_options
-from memcalc.training.estimate import estimate
+from memcalc.training.asked import estimate
 from memcalc.training.options import TrainingOptions
 
 if TYPE_CHECKING:

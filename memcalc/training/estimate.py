@@ -103,7 +103,7 @@ class TrainingEstimate(Shown):
             pools,
             moments=True,
             notes=tuple(notes(self)),
-            defaults=plan.defaults,
+            defaults=self.defaults,
             verdict=self.verdict or "",
         )
 
@@ -283,6 +283,16 @@ class TrainingEstimate(Shown):
     def settings(self) -> dict[str, object]:
         """Every option by name, with what was left open filled in."""
         return plan_fields(self.plan)
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """What was chosen where an option was left open, in words."""
+        return self.plan.defaults
+
+    @property
+    def phase_fields(self) -> dict[str, object]:
+        """The phases of a method as JSON shows them; a step of one model has none."""
+        return {}
 
     @property
     def explanation(self) -> Explanation:

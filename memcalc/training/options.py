@@ -10,6 +10,7 @@ __all__ = ["TrainingOptions", "training_options"]
 
 DATA, NUMBERS, STEP, PARALLEL = "model and data", "precision", "optimizer and loss", "parallelism"
 KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "machine"
+METHOD = "preferences and rewards"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -219,6 +220,102 @@ class TrainingOptions(OptionSet):
         metadata=about(
             "what context-parallel ranks exchange: keys and values (p2p), or heads for sequences (a2a)",
             group=MEGATRON,
+        ),
+    )
+
+    method: Literal["sft", "dpo", "orpo", "kto", "ppo", "grpo"] = field(
+        default="sft",
+        metadata=about(
+            "what is trained: text (sft, pretraining too), preferences (dpo, orpo, kto), rewards (ppo, grpo)",
+            group=METHOD,
+        ),
+    )
+    reference: Literal["none", "copy", "adapter", "precomputed"] | None = field(
+        default=None,
+        metadata=about(
+            "reference model: a frozen copy, the base without its adapter, or log-probs computed before",
+            otherwise="adapter with --lora-rank, else copy; grpo and orpo: none",
+            group=METHOD,
+        ),
+    )
+    reward_model: str | None = field(
+        default=None,
+        metadata=about(
+            "reward model on the same devices",
+            otherwise="as the policy with ppo; grpo: none",
+            group=METHOD,
+            shown_as="SOURCE|none",
+        ),
+    )
+    critic: str | None = field(
+        default=None,
+        metadata=about(
+            "value model of ppo, trained as the policy is",
+            otherwise="as the policy",
+            group=METHOD,
+            shown_as="SOURCE",
+        ),
+    )
+    completion_tokens: int | None = field(
+        default=None,
+        metadata=about(
+            "length of an answer, at the end of --seq",
+            unit="tokens",
+            otherwise="all of --seq",
+            at_least=1,
+            group=METHOD,
+        ),
+    )
+    num_generations: int | None = field(
+        default=None,
+        metadata=about(
+            "answers that a rank generates at once",
+            otherwise="--micro-batch x --accumulate, as in TRL",
+            at_least=1,
+            group=METHOD,
+        ),
+    )
+    logprob_batch: int | None = field(
+        default=None,
+        metadata=about(
+            "answers whose log-probs, values and rewards are computed at once",
+            otherwise="as --micro-batch",
+            at_least=1,
+            group=METHOD,
+        ),
+    )
+    rollout_engine: Literal["transformers", "vllm", "sglang", "none"] | None = field(
+        default=None,
+        metadata=about(
+            "what generates answers on the same devices; none: other devices do",
+            otherwise="transformers with ppo and grpo",
+            group=METHOD,
+        ),
+    )
+    rollout_utilization: float | None = field(
+        default=None,
+        metadata=about(
+            "share of a device's memory that vllm or sglang takes", otherwise="0.3, as in TRL", group=METHOD
+        ),
+    )
+    rollout_tp: int | None = field(
+        default=None,
+        metadata=about("tensor-parallel ranks of vllm or sglang", otherwise="1", at_least=1, group=METHOD),
+    )
+    sleep_level: Literal[0, 1, 2] | None = field(
+        default=None,
+        metadata=about(
+            "the engine sleeps while others run: 1 with its weights in host memory, 2 without them",
+            otherwise="0: it stays awake, as in TRL",
+            group=METHOD,
+        ),
+    )
+    offload_between: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "what lies in host memory but in its own phase: parameters, optimizer, reference, reward, critic",
+            otherwise="nothing",
+            group=METHOD,
         ),
     )
 

@@ -102,7 +102,8 @@ def stage_tensors(
     flows = any(group.differentiated for found in groups for group in found)
     flight, is_last = in_flight(plan, number), number == plan.parallelism.pp - 1
     batch, seq, _ = of_stream = stream_shape(plan)
-    shape = batch, seq, chunks[-1].logits_width or 0
+    of_head = plan.micro_batch.head_tokens
+    shape = batch, seq if of_head is None else of_head, chunks[-1].logits_width or 0
     logits = plan.micro_batch.tape().value("logits", shape, 1, grad=True, region="logits")
     started = started_bytes(plan, chunks[0]) * flight.count(0) if number == 0 else 0
     return StageTensors(

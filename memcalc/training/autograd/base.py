@@ -61,6 +61,7 @@ class MicroBatch(NamedTuple):
     gradient_fusion: bool = True  # matrices add to 32-bit gradients as they multiply (Megatron's default)
     quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
     fused_head: bool = False  # the loss multiplies by the head itself
+    head_tokens: int | None = None  # the head is given the last tokens of a sequence; None: all of them
     fresh: bool = True  # gradients of weights are made in the backward pass, and stay
 
     @property

@@ -200,6 +200,14 @@ class Tape:
         wide.of = x.storage
         return self.record("promote", (x,), wide)
 
+    def last_tokens(self, x: Value, number: int) -> Value:
+        """Take the last tokens of each sequence: of several sequences a matrix needs them in a copy."""
+        batch, _, width = x.shape
+        out = self.value(f"{x.name}, last tokens", (batch, number, width), x.element_bytes, grad=x.grad)
+        if batch == 1:
+            out.of = x.storage
+        return self.record("last tokens", (x,), out)
+
     def add(self, a: Value, b: Value, name: str) -> Value:
         """Add: both get the gradient of the sum itself, and nothing is kept."""
         wider = max(a.element_bytes, b.element_bytes)
@@ -333,13 +341,15 @@ class Tape:
         """Note that code still holds a value: its storage outlives the operations that used it."""
         self.referred[id(value)] = len(self.operations) - 1
 
-    def forward_peak(self, given: Value) -> int:
+    def forward_peak(self, given: Value, *, keeping: bool = True) -> int:
         """Run forward again from `given`, for what is kept: the most that lives, until all is there.
 
-        A result that is not kept lives until it was used for the last time, or code has let go of it.
+        A result that is not kept lives until it was used for the last time, or code has let go of it. Without
+        `keeping` nothing is (torch.no_grad) up to the last result, but autocast's copies of weights.
         """
-        kept = {id(value) for value in self.kept()}
-        end = max((index for index, one in enumerate(self.operations) if one.keeps), default=-1)
+        kept = {id(value) for value in self.kept()} if keeping else set()
+        keep = (index for index, one in enumerate(self.operations) if one.keeps)
+        end = max(keep, default=-1) if keeping else len(self.operations) - 1
         steps = self.operations[: end + 1]
         last = dict(self.referred)
         for index, one in enumerate(steps):
@@ -349,14 +359,15 @@ class Tape:
         level: int = 0
         peak: int = 0
         for index, one in enumerate(steps):
-            made = one.keeps if index == end else (*one.keeps, one.output)
+            made = one.keeps if keeping and index == end else (*one.keeps, one.output)
             for value in made:
                 if id(value) not in alive and not value.shared and value.of is None:
                     alive[id(value)] = value
                     level = level + value.bytes
             peak = greatest(peak, level)
             for key, value in list(alive.items()):
-                if key not in kept and value is not given and last.get(key, index) <= index:
+                stays = key in kept or value is given or value.region == "weight"
+                if not stays and last.get(key, index) <= index:
                     level = level - value.bytes
                     del alive[key]
         return peak

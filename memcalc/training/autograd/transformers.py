@@ -325,6 +325,8 @@ class Transformers(Implementation):
             x = tape.rms_norm("model.norm", x, trained=trained)
         if micro.fused_head:
             return x
+        if micro.head_tokens is not None:
+            x = tape.last_tokens(x, micro.head_tokens)
         head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
         vocab: int = parts[head].vocab  # type: ignore[attr-defined]
         tape.module = "lm_head"

@@ -1,0 +1,99 @@
+"""A forward pass without gradients: one layer at a time, and the logits at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.training.layers import stream
+
+if TYPE_CHECKING:
+    from memcalc.ledger.model import Layer
+    from memcalc.training.autograd.base import MicroBatch
+    from memcalc.training.plan import TrainingPlan
+
+__all__ = ["ForwardPass", "forward_pass"]
+
+TURNED = 6  # the product with the cosines, the other half, its product, each in twice as many bytes
+
+
+class ForwardPass(NamedTuple):
+    """What a forward pass under torch.no_grad holds beside the weights: at most, and the logits it returns.
+
+    `copies` are those of weights that autocast makes; `open` are bytes that may come on top: under autocast
+    queries and keys are turned in 32 bits.
+    """
+
+    peak: int
+    logits: int
+    copies: int
+    open: int
+
+
+def forward_pass(
+    plan: TrainingPlan, sequences: int, tokens: int | None = None, *, adapted: bool = False
+) -> ForwardPass:
+    """Return what a forward pass of so many sequences holds; the head is given their last `tokens`.
+
+    The embedded tokens live until the last norm has run. Autocast keeps its copies of weights until the pass
+    ends; then accelerate makes the logits 32 bits wide.
+    """
+    micro = plan.micro_batch._replace(batch=sequences, head_tokens=tokens, dropout=0.0, adapter_dropout=0.0)
+    micro = micro._replace(trained=everything, adapters=plan.adapters if adapted else {})
+    alone = plan._replace(micro_batch=micro)
+    kinds = {id(layer.parts): layer for layer in plan.model.layers}
+    runs = {key: run_layer(alone, micro, layer) for key, layer in kinds.items()}
+    copies = sum(runs[id(layer.parts)].copies * layer.times for layer in plan.model.layers)
+    one = stream(alone, micro.tape(), grad=True).bytes
+    streams = one * (1 if plan.model.depth == 1 else 2)
+    shared = max(run.tables for run in runs.values()) + 8 * micro.seq  # cosines, sines, positions
+    layers = max(copies - run.copies + run.peak for run in runs.values()) + streams + shared
+    norm, head, logits = ends_of(alone, micro)
+    wide = logits * 2 if micro.autocast else logits
+    converted = logits + wide if micro.autocast else logits
+    peak = max(layers, copies + streams + shared + norm, copies + one + head, converted)
+    turned = sum(TURNED * run.turned for run in runs.values() if micro.autocast)
+    return ForwardPass(peak, wide, copies, turned)
+
+
+class LayerRun(NamedTuple):
+    """One layer: the most that it holds beside its input, autocast's copies of its weights, RoPE's tables.
+
+    `turned` are the bytes of queries and keys after RoPE.
+    """
+
+    peak: int
+    copies: int
+    tables: int
+    turned: int
+
+
+def everything(name: str) -> bool:
+    """Say that a weight is trained: then the tape writes down every operation."""
+    del name
+    return True
+
+
+def run_layer(plan: TrainingPlan, micro: MicroBatch, layer: Layer) -> LayerRun:
+    """Run a layer without gradients."""
+    tape = micro.tape()
+    x = stream(plan, tape, grad=True)
+    plan.implementation.layer(tape, micro, layer, x)
+    copies = sum(one.output.bytes for one in tape.operations if one.output.region == "weight")
+    return LayerRun(
+        tape.forward_peak(x, keeping=False),
+        copies,
+        sum(value.bytes for value in tape.rope or ()),
+        sum(one.output.bytes for one in tape.operations if one.name == "rope"),
+    )
+
+
+def ends_of(plan: TrainingPlan, micro: MicroBatch) -> tuple[int, int, int]:
+    """Return the most that the norm holds beside its input, the head beside its own, and the logits' bytes."""
+    norm, tape = micro.tape(), micro.tape()
+    x = stream(plan, norm, grad=True)
+    plan.implementation.ends(norm, micro._replace(fused_head=True), plan.model, x)
+    x = stream(plan, tape, grad=True)
+    logits = plan.implementation.ends(tape, micro, plan.model, x)
+    before = len(norm.operations)
+    head = sum(one.output.bytes for one in tape.operations[before:] if one.output.of is None)
+    return norm.forward_peak(x, keeping=False), head, logits.bytes
