@@ -263,6 +263,7 @@ def test_a_sweep_that_cannot_be_is_refused(wrong):
 
 EXCHANGED = {"implementation": "megatron", "context_exchange": "a2a"}
 WRONG = [
+    ("reference", {"reference": "copy"}),
     ("world", {"world": 6, "tp": 4}),
     ("tp", {"world": 3, "tp": 3}),
     ("tp", {"world": 16, "tp": 16}),
@@ -414,7 +415,7 @@ def test_every_option_says_what_it_is(option):
 
 GROUPS = {
     *("model and data", "precision", "optimizer and loss", "parallelism", "activations", "adapters"),
-    *("Megatron-LM", "machine"),
+    *("Megatron-LM", "machine", "preferences and rewards"),
 }
 
 
@@ -540,6 +541,11 @@ def test_what_is_left_open_is_filled_in():
             ("keep_gradients", "hold_logits", "sequence_parallel", "compile", "repeat_kv"), False
         ),
         **dict.fromkeys(("experts", "lora_rank", "adapter_dtype", "quantize_base", "on"), None),
+        **dict.fromkeys(("reference", "reward_model", "critic", "completion_tokens"), None),
+        **dict.fromkeys(("num_generations", "logprob_batch", "rollout_engine"), None),
+        **dict.fromkeys(("rollout_utilization", "rollout_tp", "sleep_level"), None),
+        "method": "sft",
+        "offload_between": (),
         **dict.fromkeys(("trainable", "recompute_modules", "lora_targets", "offload"), ()),
         "seq": 128,
         "regime": "bf16-mixed",

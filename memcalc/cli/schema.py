@@ -14,7 +14,7 @@ from memcalc.serving.options import ServingOptions
 from memcalc.serving.which_options import WhichOptions
 from memcalc.show.card import VERDICTS
 from memcalc.training.options import TrainingOptions
-from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED
+from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -353,7 +353,8 @@ def answer_of_serve() -> Schema:
 
 def answer_of_train() -> Schema:
     """Return the schema of ``memcalc train``."""
-    moments = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
+    of_steps = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
+    moments = (*of_steps, *PHASES[:3], *(f"critic_{one}" for one in of_steps))
     derived: dict[str, Schema] = {
         "dp": number("data-parallel ranks", 1),
         "schedule": choice("order of passes in a pipeline", "1f1b", "gpipe", "interleaved"),
@@ -365,6 +366,16 @@ def answer_of_train() -> Schema:
         "total_bytes": number("bytes that the allocator holds"),
         "components": components("bytes that add up to it"),
     }
+    models = ("policy", "reference", "reward", "critic", "engine", "process")
+    phase = {
+        "name": choice("which phase", *PHASES),
+        "moments": many("its moments, in order", choice("a moment", *moments)),
+        "fullest": choice("its largest moment", *moments),
+        "total_bytes": number("with context, communicators and the allocator's reserve"),
+        "low_bytes": number("lower end of its range"),
+        "high_bytes": number("upper end of its range"),
+        "components": by_name("bytes of each model that add up to it", number("bytes"), *models),
+    }
     keys = {
         "schema": VERSION,
         "model": NAME,
@@ -374,6 +385,8 @@ def answer_of_train() -> Schema:
         "trainable_parameters": number("those that get a gradient"),
         "stage": number("the pipeline stage that is answered for, from 0"),
         "moments": many("the moments of a step, in order", closed("a moment", moment)),
+        "phases": many("the phases of a method, in order; with --method alone", closed("a phase", phase)),
+        "fullest_phase": choice("the phase that needs most; with --method alone", *PHASES),
         "peak_at": choice("the largest moment", *moments),
         "allocated_bytes": number("the largest moment: torch.cuda.max_memory_allocated"),
         "device_bytes": number("with context, communicators and the allocator's reserve"),
@@ -390,7 +403,7 @@ def answer_of_train() -> Schema:
         "not_read": NOT_READ,
         "class_defaults": CLASS_DEFAULTS,
     }
-    return closed("", keys, "not_read", "class_defaults")
+    return closed("", keys, "phases", "fullest_phase", "not_read", "class_defaults")
 
 
 def answer_of_which() -> Schema:

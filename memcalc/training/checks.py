@@ -426,7 +426,24 @@ def eager_attention_repeats_keys(plan: TrainingPlan) -> None:
         raise BadInputError("--repeat-kv", "yes with eager", "no", remedy)
 
 
+OF_METHODS = (
+    *("reference", "reward_model", "critic", "completion_tokens", "num_generations", "logprob_batch"),
+    *("rollout_engine", "rollout_utilization", "rollout_tp", "sleep_level", "offload_between"),
+)
+
+
+def options_of_methods_have_one(plan: TrainingPlan) -> None:
+    """Refuse options of several models where one is trained on text."""
+    for name in OF_METHODS if plan.options.method == "sft" else ():
+        value = getattr(plan.options, name)
+        if value not in (None, ()):
+            given = ",".join(value) if isinstance(value, tuple) else value
+            remedy = "say which: dpo, orpo, kto, ppo or grpo"
+            raise BadInputError(f"--{name.replace('_', '-')}", "--method as well", given, remedy)
+
+
 CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
+    options_of_methods_have_one,
     world_has_a_rank_in_each_direction,
     ranks_of_experts_divide_a_stage,
     schedule_has_a_pipeline,

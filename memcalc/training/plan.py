@@ -34,6 +34,7 @@ __all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve"
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
 MOMENTS_RECOMPUTED = ("forward_end", "loss", "recompute", "backward_end", "step")
+PHASES = ("rollout", "log_probs", "rewards", "update", "critic_update")  # of methods beside sft
 
 
 class TrainingPlan(NamedTuple):

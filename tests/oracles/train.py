@@ -214,7 +214,8 @@ def watch(model, ledger):
 
     def after_head(module, args, logits):
         ledger.mark("head forward")
-        logits.register_hook(partial(ledger.mark, "loss backward"))
+        if logits.requires_grad:
+            logits.register_hook(partial(ledger.mark, "loss backward"))
 
     def after_embedding(module, args, output):
         if output.requires_grad:

@@ -1,12 +1,12 @@
-"""What the update of DPO, KTO, ORPO, GRPO and PPO holds: real models on fake tensors, tests/recorded/methods.json.
+"""What updates of DPO, KTO, ORPO, GRPO and PPO hold, real models on fake tensors: recorded/methods.json.
 
     python tests/oracles/train_methods.py    (in the environment of requirements-oracles.txt)
 
 Nothing here knows memcalc. The operations and what the trainer's functions hold while they run are those of
 TRL 1.10 (2026-07), trl/trainer/dpo_trainer.py, kto_trainer.py, grpo_trainer.py and trl/experimental/orpo and
 ppo: logits of 16 bits go through log_softmax a sequence at a time, those of 32 bits through logsumexp. Under
-autocast accelerate's prepare_model makes the outputs of a model 32 bits wide. What follows the log-probabilities
-are a few numbers a token, or one a sequence: their sum stands for it.
+autocast accelerate's prepare_model makes the outputs of a model 32 bits wide. What follows the
+log-probabilities are a few numbers a token, or one a sequence: their sum stands for it.
 """
 
 from __future__ import annotations
@@ -53,22 +53,19 @@ def asked(model, ids, run, keep=0):
     return logits.float() if run.autocast else logits
 
 
-def pairs(policy, reference, ids, run, update, ledger):
+def pairs(policy, ids, run, update, after):
     """DPO, or KTO, which has no pairs: policy, then reference, then a copy of logits that is looked at."""
     logits = asked(policy, ids, run)
     result = log_probabilities(logits[:, :-1], ids[:, 1:]).sum()
-    if update.reference != "none":
-        ledger.mark("policy")
-        frozen = reference(ids)
-        log_probabilities(frozen[:, :-1], ids[:, 1:])
-        ledger.mark("reference")
+    held = after(ids)  # until the function returns
     if update.method == "dpo":
         shown = logits[: len(ids) // 2, :-1].detach()
         torch.empty((len(ids) // 2 * shown.shape[1], shown.shape[2]), dtype=shown.dtype)
+    del held
     return result
 
 
-def odds(policy, reference, ids, run, update, ledger):
+def odds(policy, ids, run, update, after):
     """ORPO: the cross-entropy of the first half, and the log-probabilities of all."""
     logits = asked(policy, ids, run)
     half = len(ids) // 2
@@ -77,7 +74,7 @@ def odds(policy, reference, ids, run, update, ledger):
     return entropy + log_probabilities(logits[:, :-1], ids[:, 1:]).sum()
 
 
-def generations(policy, reference, ids, run, update, ledger):
+def generations(policy, ids, run, update, after):
     """GRPO: the logits of completions alone, divided in place by a temperature."""
     keep = update.completion or ids.shape[1] - 1
     logits = asked(policy, ids, run, keep + 1)[:, :-1][:, -keep:]
@@ -85,7 +82,7 @@ def generations(policy, reference, ids, run, update, ledger):
     return log_probabilities(logits, ids[:, -keep:]).sum()
 
 
-def answers(policy, reference, ids, run, update, ledger):
+def answers(policy, ids, run, update, after):
     """PPO: all logits, those of completions divided in place; the output is held."""
     output = asked(policy, ids, run)
     keep = update.completion or ids.shape[1] - 1
@@ -98,12 +95,24 @@ LOSSES = {"dpo": pairs, "kto": pairs, "orpo": odds, "grpo": generations, "ppo": 
 
 
 def reference_of(policy, fields, run, update, ledger):
-    """What answers for the reference: a copy of the policy, or the policy without its adapters."""
+    """What asks the reference: a copy of the policy, or the policy without its adapters."""
+
+    def after(ids):
+        ledger.mark("policy")
+        logits = frozen(ids)
+        log_probabilities(logits[:, :-1], ids[:, 1:])
+        ledger.mark("reference")
+        return logits
+
+    if update.reference == "none":
+        return lambda ids: None
     if update.reference == "adapter":
-        def without(ids):
+
+        def frozen(ids):
             with torch.no_grad(), policy.disable_adapter():
                 return asked(policy, ids, run)
-        return without
+
+        return after
     copy = train.build(fields, train.Run(**{**run.stated(), "trained": "all", "recompute": False}))
     train.faked(copy)
     for item in (*copy.parameters(), *copy.buffers()):
@@ -112,25 +121,28 @@ def reference_of(policy, fields, run, update, ledger):
     def frozen(ids):
         with torch.no_grad():
             return asked(copy, ids, run)
-    return frozen
+
+    return after
 
 
 def step(fields, run, update):
-    """Every moment of an update, as `train.step` names them; `policy` and `reference` lie before `forward`."""
+    """Every moment of an update as `train.step` names them; `policy`, `reference` lie before `forward`."""
     ledger, policy = train.Ledger(), train.build(fields, run)
     with FakeTensorMode():
         train.faked(policy)
         for item in (*policy.parameters(), *policy.buffers()):
             ledger.take(item)
-        reference = reference_of(policy, fields, run, update, ledger) if update.reference != "none" else None
+        after = reference_of(policy, fields, run, update, ledger)
         optimizer = train.optimizer_of(policy, run)
-        ids = torch.zeros((run.batch * (2 if update.method in ("dpo", "orpo") else 1), run.sequence), dtype=torch.long)
+        ids = torch.zeros(
+            (run.batch * (2 if update.method in ("dpo", "orpo") else 1), run.sequence), dtype=torch.long
+        )
         ledger.take(ids)
         train.watch(policy, ledger)
         with ledger:
             for _ in range(2):
                 ledger.mark("start")
-                loss = LOSSES[update.method](policy, reference, ids, run, update, ledger)
+                loss = LOSSES[update.method](policy, ids, run, update, after)
                 ledger.mark("forward")
                 loss.backward()
                 ledger.mark("backward")
@@ -170,6 +182,9 @@ def recorded(family, run, update):
     moments = step(fields, run, update)
     ids = 8 * run.sequence * run.batch * (2 if update.method in ("dpo", "orpo") else 1)
     used = {name: moments[name] for name in USED if name in moments}
+    if update.reference == "adapter":  # the same model is asked twice: the marks within are the reference's
+        within = ("layers forward", "head forward", "reference")
+        used["reference"] = {**used["reference"], "peak": max(moments[name]["peak"] for name in within)}
     return {
         "config": fields,
         "run": run.stated(),
@@ -182,7 +197,9 @@ def main():
     """Write the file."""
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     steps = ",\n".join(json.dumps(recorded(*case)) for case in cases())
-    RECORDED.write_text(f'{{"versions": {json.dumps(versions)},\n"steps": [\n{steps}\n]}}\n', encoding="utf-8")
+    RECORDED.write_text(
+        f'{{"versions": {json.dumps(versions)},\n"steps": [\n{steps}\n]}}\n', encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

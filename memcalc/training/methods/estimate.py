@@ -1,4 +1,4 @@
-"""An estimate of preferences or rewards: all models, and the engine, on the fullest device, phase by phase."""
+"""An estimate of preferences or rewards: all models, and the engine, on the fullest device, in phases."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def run_layer(plan: TrainingPlan, micro: MicroBatch, layer: Layer) -> LayerRun:
 
 
 def ends_of(plan: TrainingPlan, micro: MicroBatch) -> tuple[int, int, int]:
-    """Return the most that the norm holds beside its input, the head beside its own, and the logits' bytes."""
+    """Return the most that the norm holds beside its input, the head beside its own, and the logits."""
     norm, tape = micro.tape(), micro.tape()
     x = stream(plan, norm, grad=True)
     plan.implementation.ends(norm, micro._replace(fused_head=True), plan.model, x)

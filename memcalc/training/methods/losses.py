@@ -29,7 +29,7 @@ DIVIDED = ("grpo", "ppo")  # by a temperature, in place
 
 
 class LogitsOfLoss(NamedTuple):
-    """Bytes of the policy's logits: as they are returned, kept once the loss is there, at most on the way back.
+    """Bytes of the policy's logits: as they are returned, kept once the loss is there, at most running back.
 
     `row` are those of one sequence, of which log-probabilities need a copy for a moment.
     """

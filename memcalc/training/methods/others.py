@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["frozen_line", "scored_plan"]
 
-AS_LOADED = "as wide as the policy's: huggingface/trl f2cd577; in 16 bits at least: verl, fsdp/transformer_impl.py"
+AS_LOADED = (
+    "as wide as the policy's: huggingface/trl f2cd577; in 16 bits at least: verl, fsdp/transformer_impl.py"
+)
 
 
 def frozen_line(plan: TrainingPlan, name: str, moments: tuple[str, ...]) -> Line:
@@ -26,17 +28,18 @@ def frozen_line(plan: TrainingPlan, name: str, moments: tuple[str, ...]) -> Line
     shards = list(weight_shards(alone, plan.model))
     size = shared_bytes(alone, shards, "bytes", shared=plan.parallelism.shares_weights)
     narrow = plan.widths.weight == 4 and plan.options.quantize_base is None
+    buffers = plan.implementation.buffers(plan.model)
     return Line(
         component="weights",
         name=f"{name}: weights",
-        bytes=size,
+        bytes=size + buffers,
         count=sum(one.count for one in shards),
         formula="bytes as stored x share",
         moments=moments,
         evidence="measured" if narrow else "exact",
         source=AS_LOADED,
-        low=size // 2 if narrow else None,
-        high=size if narrow else None,
+        low=size // 2 + buffers if narrow else None,
+        high=size + buffers if narrow else None,
     )
 
 

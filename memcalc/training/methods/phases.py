@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.budget import Line
 from memcalc.training.methods.forward import forward_pass
-from memcalc.training.methods.losses import LOG_PROBABILITIES, PAIRED, logits_of_loss
+from memcalc.training.methods.losses import LOG_PROBABILITIES, logits_of_loss
 from memcalc.training.methods.others import frozen_line
-from memcalc.training.methods.rollout import Rollout
+from memcalc.training.plan import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from memcalc.training.estimate import StageEstimate
+    from memcalc.training.methods.rollout import Rollout
     from memcalc.training.methods.setup import Setup
     from memcalc.training.plan import TrainingPlan
 
 __all__ = ["LOG_PROBS", "ROLLOUT", "Parts", "Timeline", "lines_by_model", "timeline_of"]
 
-ROLLOUT, LOG_PROBS, REWARDS = "rollout", "log_probs", "rewards"
-UPDATE, CRITIC = "update", "critic_update"
+ROLLOUT, LOG_PROBS, REWARDS, UPDATE, CRITIC = PHASES
 RESERVE = "allocator reserve"
 TOKENS = 32  # vectors of 4 bytes a token that an objective may hold at once: ratios, advantages, masks
 
@@ -103,7 +103,7 @@ def lines_by_model(parts: Parts, setup: Setup, time: Timeline) -> dict[str, list
         most = max(one.peak for one in passes)
         words = f"{name}: forward pass without gradients"
         found[name].append(passing(words, most, max(one.open for one in passes), time.of(REWARDS)))
-    engine = list(engine_lines(parts.rollout, setup, time))
+    engine = list(engine_lines(parts.rollout, time))
     if engine:
         whose = "policy" if setup.engine == "transformers" else "engine"
         found[whose] = [*found.get(whose, ()), *engine]
@@ -173,7 +173,7 @@ def keeps_gradients(plan: TrainingPlan) -> bool:
 
 
 def objective_line(plan: TrainingPlan, time: Timeline) -> Line:
-    """Return the numbers of the objective itself, a few for each token: how many live at once is the trainer's."""
+    """Return the numbers of the objective, a few for each token: how many at once is the trainer's."""
     micro = plan.micro_batch
     most = 4 * TOKENS * micro.batch * micro.seq
     return Line(
@@ -192,7 +192,7 @@ def objective_line(plan: TrainingPlan, time: Timeline) -> Line:
 
 
 def asked_lines(plan: TrainingPlan, setup: Setup, time: Timeline, whose: str) -> Iterator[Line]:
-    """Yield what answering for log-probabilities without gradients holds: of the reference, else the policy."""
+    """Yield what answering for log-probabilities without gradients holds, of reference or policy."""
     if LOG_PROBS not in time.moments:
         return
     rewarded = setup.is_rewarded
@@ -233,7 +233,7 @@ def critic_lines(plan: TrainingPlan, stage: StageEstimate, setup: Setup, time: T
         yield line._replace(name=f"critic: {line.name}", moments=here)
 
 
-def engine_lines(rollout: Rollout, setup: Setup, time: Timeline) -> Iterator[Line]:
+def engine_lines(rollout: Rollout, time: Timeline) -> Iterator[Line]:
     """Yield the engine awake in the rollout, and as it is left in the other phases."""
     others = tuple(moment for moment in time.moments if moment != ROLLOUT)
     if rollout.awake == rollout.asleep:

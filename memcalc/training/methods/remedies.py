@@ -25,7 +25,7 @@ def remedies(
 ) -> tuple[Remedy, ...]:
     """Return what makes a method fit that does not, three changes at most."""
     tried, found = Tried(plan, estimate), []
-    for change in changes(plan, setup):
+    for change in changes(setup):
         if tried.fits(change):
             step = tried(change)
             command = command_line("train", plan.source.name, step.plan.options)
@@ -35,7 +35,7 @@ def remedies(
     return tuple(found[:MOST])
 
 
-def changes(plan: TrainingPlan, setup: Setup) -> Iterator[Change]:
+def changes(setup: Setup) -> Iterator[Change]:
     """Yield changes of the method's own, the gentlest first."""
     if setup.engine in ENGINES and not setup.sleep:
         yield Change("an engine that sleeps", {"sleep_level": 1})

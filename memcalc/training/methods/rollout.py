@@ -157,4 +157,3 @@ def generated_by_policy(plan: TrainingPlan, setup: Setup) -> Iterator[Line]:
         source = f"{TRL}, trl/experimental/ppo/ppo_trainer.py: batch_generation; a stack of them is a copy"
         name = "scores of all generated tokens"
         yield Line("logits", name, 4 * numbers, numbers, "4 B each", source=source, high=8 * numbers)
-

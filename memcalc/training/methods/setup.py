@@ -102,7 +102,12 @@ def method_runs_on_these_ranks(plan: TrainingPlan) -> None:
     asked, faults = plan.options, Faults()
     method = f"with --method {asked.method}"
     given = (
-        ("--implementation", "transformers", plan.implementation.id, plan.implementation.id == "transformers"),
+        (
+            "--implementation",
+            "transformers",
+            plan.implementation.id,
+            plan.implementation.id == "transformers",
+        ),
         ("--pp", "1", plan.parallelism.pp, plan.parallelism.pp == 1),
         ("--cp", "1", plan.parallelism.cp, plan.parallelism.cp == 1),
         ("--loss", "none: it has one of its own", asked.loss, asked.loss is None),
@@ -128,7 +133,9 @@ def options_belong_to_the_method(plan: TrainingPlan) -> None:
         value = getattr(asked, name)
         if asked.method not in REWARDED and value is not None:
             flag = f"--{name.replace('_', '-')}"
-            raise BadInputError(flag, "--method ppo or grpo", asked.method, "nothing is generated; leave it out")
+            raise BadInputError(
+                flag, "--method ppo or grpo", asked.method, "nothing is generated; leave it out"
+            )
     for name in ("rollout_utilization", "rollout_tp", "sleep_level"):
         if getattr(asked, name) is not None and asked.rollout_engine not in ENGINES:
             flag = f"--{name.replace('_', '-')}"
@@ -149,7 +156,9 @@ def reference_can_be(plan: TrainingPlan) -> None:
         remedy = "its loss compares with one: precomputed holds none in memory"
         raise BadInputError("--reference", f"one with --method {asked.method}", asked.reference, remedy)
     if asked.method == "orpo" and asked.reference not in (None, "none"):
-        raise BadInputError("--reference", "none with --method orpo", asked.reference, "it compares with none")
+        raise BadInputError(
+            "--reference", "none with --method orpo", asked.reference, "it compares with none"
+        )
 
 
 def answer_within_sequence(plan: TrainingPlan) -> None:
