@@ -391,6 +391,7 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
     apart = {
         "parallelism": plan.parallelism.world > 1,
         "Megatron-LM": plan.implementation.gradients is not None,
+        "preferences and rewards": plan.options.method != "sft",
     }
     for option in options_of(TrainingOptions):
         value = filled[option.name]
