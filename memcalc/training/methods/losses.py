@@ -31,13 +31,18 @@ DIVIDED = ("grpo", "ppo")  # by a temperature, in place
 class LogitsOfLoss(NamedTuple):
     """Bytes of the policy's logits: as they are returned, kept once the loss is there, at most running back.
 
-    `row` are those of one sequence, of which log-probabilities need a copy for a moment.
+    `row` are those of one sequence, of which log-probabilities need a copy for a moment. `low_back` and
+    `high_kept`, `high_back` are ends that other trainers set: verl's kernel writes the gradient over logits
+    of 16 bits (flash-attn's cross-entropy, inplace_backward), OpenRLHF makes them 32 bits wide first.
     """
 
     made: int
     kept: int
     back: int
     row: int
+    low_back: int
+    high_kept: int
+    high_back: int
 
 
 def logits_of_loss(plan: TrainingPlan, method: str, answer: int | None) -> LogitsOfLoss:
@@ -47,20 +52,35 @@ def logits_of_loss(plan: TrainingPlan, method: str, answer: int | None) -> Logit
     used = seq - 1 if answer is None else answer
     of_head = seq if micro.head_tokens is None else micro.head_tokens
     vocab = plan.model.logits_width or 0
-    wide = micro.autocast or micro.element_bytes == 4  # accelerate makes the outputs of autocast as wide
-    numbers = 4 if wide else 2
-    made, part, row = (numbers * vocab * tokens for tokens in (rows * of_head, rows * used, used))
-    entropy = ceil_div(part, 2) if method == "orpo" else 0  # log_softmax of the chosen half
-    labels = 8 * (rows // 2) * used if method == "orpo" and rows > 2 else 0  # of several rows they are copied
-    if wide:
-        each = 4 * used  # a number of 32 bits for each token of a sequence
-        rest = entropy + labels
-        back = made + 2 * part + 2 * row + each * (rows + 1) + rest
-        if method in DIVIDED:
-            back = max(back, 2 * made + 2 * part)
-        return LogitsOfLoss(made, made + each * rows + rest, back, row)
-    kept = part + entropy + labels
-    if method == "orpo":
-        return LogitsOfLoss(made, kept, max(3 * made, kept + 2 * row), row)
+    sizes = [vocab * tokens for tokens in (rows * of_head, rows * used, used)]
+    if micro.autocast or micro.element_bytes == 4:  # accelerate makes the outputs of autocast 32 bits wide
+        return of_32_bits(method, rows, used, [4 * size for size in sizes])
+    wide = of_32_bits(method, rows, used, [4 * size for size in sizes])
+    narrow = of_16_bits(method, rows, used, [2 * size for size in sizes])
+    return narrow._replace(high_kept=wide.kept, high_back=wide.back)
+
+
+def of_entropy(method: str, rows: int, used: int, part: int) -> int:
+    """Return what ORPO's cross-entropy of the chosen half keeps: its log_softmax, and labels, copied."""
+    if method != "orpo":
+        return 0
+    return ceil_div(part, 2) + (8 * (rows // 2) * used if rows > 2 else 0)
+
+
+def of_32_bits(method: str, rows: int, used: int, sizes: list[int]) -> LogitsOfLoss:
+    """Return what logits of 32 bits do: logsumexp keeps them, with a number for each token."""
+    made, part, row = sizes
+    rest, each = of_entropy(method, rows, used, part), 4 * used
+    kept = made + each * rows + rest
+    back = made + 2 * part + 2 * row + each * (rows + 1) + rest
+    back = max(back, 2 * made + 2 * part) if method in DIVIDED else back
+    return LogitsOfLoss(made, kept, back, row, low_back=kept, high_kept=kept, high_back=back)
+
+
+def of_16_bits(method: str, rows: int, used: int, sizes: list[int]) -> LogitsOfLoss:
+    """Return what logits of 16 bits do: log_softmax is kept in their place."""
+    made, part, row = sizes
+    kept = part + of_entropy(method, rows, used, part)
     back = max((2 if method in DIVIDED else 1) * (made + part), part + 2 * row)
-    return LogitsOfLoss(made, kept, back, row)
+    back = max(3 * made, kept + 2 * row) if method == "orpo" else back
+    return LogitsOfLoss(made, kept, back, row, low_back=kept, high_kept=kept, high_back=back)

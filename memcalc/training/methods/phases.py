@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.data.constants import TRAINING_CUDA_CONTEXT
 from memcalc.ledger.budget import Line
 from memcalc.training.methods.forward import forward_pass
 from memcalc.training.methods.losses import LOG_PROBABILITIES, logits_of_loss
 from memcalc.training.methods.others import frozen_line
+from memcalc.training.methods.setup import ENGINES
 from memcalc.training.plan import PHASES
 
 if TYPE_CHECKING:
@@ -108,7 +110,43 @@ def lines_by_model(parts: Parts, setup: Setup, time: Timeline) -> dict[str, list
         whose = "policy" if setup.engine == "transformers" else "engine"
         found[whose] = [*found.get(whose, ()), *engine]
     found["process"] = [line for line in parts.stage.device.lines if is_process(line)]
+    found["process"] += doubts(parts, setup)
+    if parts.critic_stage is not None:
+        found["policy"].append(update_at_once(plan, parts.critic_stage))
     return found
+
+
+def doubts(parts: Parts, setup: Setup) -> Iterator[Line]:
+    """Yield what other processes hold, where each model has one of its own, and the critic's own doubts.
+
+    verl runs an engine beside the models, OpenRLHF each model in a process of its own; TRL all in one.
+    """
+    models = sum(one is not None for one in (parts.reward, parts.critic))
+    others = models + (setup.reference == "copy") + (setup.engine in ENGINES)
+    if others and setup.is_rewarded:
+        context = TRAINING_CUDA_CONTEXT
+        yield Line(
+            "runtime",
+            "contexts of other processes",
+            0,
+            evidence="measured",
+            source=f"{context.source}, {context.date}",
+            low=0,
+            high=others * context.typical,
+        )
+    for line in () if parts.critic_stage is None else parts.critic_stage.device.lines:
+        if is_process(line) and line.bytes == 0:  # a range about nothing: buckets, imbalance
+            yield line._replace(name=f"critic: {line.name}")
+
+
+def update_at_once(plan: TrainingPlan, stage: StageEstimate) -> Line:
+    """Return what the critic adds to the policy's update in TRL's PPO, which runs both at once."""
+    lines = [line for line in stage.device.lines if line.component != "runtime"]
+    lasting = sum(line.bytes for line in lines if set(plan.moments) <= set(line.moments))
+    high = stage.allocated_bytes - lasting
+    source = "huggingface/trl f2cd577, trl/experimental/ppo/ppo_trainer.py: PolicyAndValueWrapper"
+    line = Line("activations", "the critic's, where both are updated at once", 0, moments=plan.moments)
+    return line._replace(evidence="assumed", source=source, low=0, high=high)
 
 
 def is_process(line: Line) -> bool:
@@ -138,8 +176,12 @@ def policy_lines(parts: Parts, setup: Setup, time: Timeline) -> Iterator[Line]:
     compared = () if setup.is_rewarded else (LOG_PROBS,)
     name, how, source = LOG_PROBABILITIES.id, LOG_PROBABILITIES.note, LOG_PROBABILITIES.source
     kept, back = f"{name}: kept", f"{name}: at most, running backwards"
-    yield Line("logits", kept, logits.kept, formula=how, moments=(*compared, end), source=source)
-    yield Line("logits", back, logits.back, formula=how, moments=(loss,), source=source)
+    for words, moments, low, size, high in (
+        (kept, (*compared, end), logits.kept, logits.kept, logits.high_kept),
+        (back, (loss,), logits.low_back, logits.back, logits.high_back),
+    ):
+        line = Line("logits", words, size, formula=how, moments=moments, source=source)
+        yield line._replace(evidence="measured", low=low, high=high)
     wide = logits.kept >= logits.made  # the loss keeps the logits themselves
     if compared and not wide:
         yield Line("logits", "returned, and held until the loss is", logits.made, moments=compared)
@@ -209,8 +251,9 @@ def asked_lines(plan: TrainingPlan, setup: Setup, time: Timeline, whose: str) ->
     of_rows = logits.row * (1 if wide else min(2, rows))
     prefix = "" if whose == "policy" else f"{whose}: "
     beside = max(run.peak - run.logits, of_rows, shown)
+    copies = 0 if wide else 2 * run.logits  # where a trainer makes them 32 bits wide
     yield Line("logits", f"{prefix}logits without gradients", run.logits, moments=(LOG_PROBS,))
-    yield passing(f"{prefix}forward pass without gradients", beside, run.open, (LOG_PROBS,))
+    yield passing(f"{prefix}forward pass without gradients", beside, run.open + copies, (LOG_PROBS,))
 
 
 # ---- critic and engine -------------------------------------------------------------------------------------
