@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.budget import PoolBudget
     from memcalc.show.pictures import Picture
 
-__all__ = ["pipeline", "rungs", "sharing", "step"]
+__all__ = ["models", "pipeline", "rungs", "sharing", "step"]
 
 RUNG = 90
 SHARED = ("weights", "gradients", "master", "optimizer", "activations")
@@ -124,6 +124,50 @@ def ranks(trained: Any) -> Iterator[Rank]:
         routed = sum(shard.bytes for shard in one.tensors.shards if "{expert}" in shard.name)
         most = {ROUTED: routed, **most, "weights": most["weights"] - routed}
         yield from (Rank(one.number, place, most) for place in range(each))
+
+
+def models(trained: Any) -> Picture:
+    """Draw one card in each phase of a method: policy, reference, reward model, critic and engine on it.
+
+    Parameters
+    ----------
+    trained : TrainingEstimate
+        What `memcalc.train` returned with a `method`.
+
+    """
+    card = trained.device.capacity_bytes
+    whole = max([card or 0, *(phase.total_bytes for phase in trained.phases)])
+    said = [
+        f"{words_of(phase.name)} {gib(phase.total_bytes)} "
+        f"({', '.join(f'{name} {gib(size)}' for name, size in phase.components.items())})"
+        for phase in trained.phases
+    ]
+    sheet = Sheet(f"One card with {trained.model.name} in each phase: {'; '.join(said)}.")
+    seen: dict[str, None] = {}
+    for phase in trained.phases:
+        sheet.heading(words_of(phase.name), gib(phase.total_bytes))
+        top, x = sheet.y + 4, 1.0
+        for name, size in phase.components.items():
+            parts = trained.held_by(name, phase.fullest) or {"runtime": size}
+            seen |= dict.fromkeys(parts)
+            sheet.bar(x, sheet.y + 4, WIDTH - 3, 14, parts, whole=whole)
+            wide = (WIDTH - 3) * size / whole
+            words = f"{name} {gib(size)}"
+            left = min(x + wide + 4, WIDTH - 1) if x + wide < WIDTH / 2 else x - 4
+            sheet.text(left, sheet.y + 15, words, anchor="start" if x + wide < WIDTH / 2 else "end")
+            sheet.y += 18
+            x += wide
+        if card is not None:
+            at = 1 + (WIDTH - 3) * card / whole
+            sheet.capacity([(at, top - 2), (at, sheet.y + 2)])
+        sheet.y += 8
+    sheet.legend(seen, f"capacity {gib(card)}" if card else "")
+    return sheet.picture()
+
+
+def words_of(phase: str) -> str:
+    """Return a phase in words."""
+    return phase.replace("_", " ").replace("log probs", "log-probs")
 
 
 def sharing(alone: Any, steps: Mapping[str, Any]) -> Picture:

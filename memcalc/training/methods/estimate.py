@@ -75,10 +75,29 @@ class MethodEstimate(TrainingEstimate):
         *,
         setup: Setup,
         phases: tuple[Phase, ...],
+        lines: Mapping[str, list[Line]],
         cause: str | None,
     ) -> None:
         super().__init__(plan, stages)
         self.setup, self.phases, self._cause = setup, phases, cause
+        self._lines = lines
+
+    def held_by(self, model: str, moment: str) -> dict[str, Amount]:
+        """Return what a model, or the engine, holds at a moment, by component.
+
+        Parameters
+        ----------
+        model : str
+            One that a phase has among its components.
+        moment : str
+            One of `moments`.
+
+        """
+        sizes: dict[str, int] = {}
+        for line in self._lines.get(model, ()):
+            if moment in line.moments:
+                sizes[line.component] = sizes.get(line.component, 0) + line.bytes
+        return {name: amount(size) for name, size in sizes.items() if size}
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -193,7 +212,7 @@ def estimate(source: str | PathLike[str] | Source, options: TrainingOptions) -> 
     lines = lines_by_model(parts, setup, time)
     phases, device = composed(plan, lines, time)
     stage = parts.stage._replace(device=device, host=host_of(plan, parts, setup))
-    return MethodEstimate(plan, (stage,), setup=setup, phases=phases, cause=parts.rollout.cause)
+    return MethodEstimate(plan, (stage,), setup=setup, phases=phases, lines=lines, cause=parts.rollout.cause)
 
 
 def parts_of(plan: TrainingPlan, setup: Setup) -> Parts:
