@@ -123,6 +123,9 @@ DRAWN = {
     "attention": lambda: drawings.attention({kind: memcalc.model(name) for kind, name in KINDS.items()}),
     "a step": lambda: drawings.step(step()),
     "a step on a machine": lambda: drawings.step(shared(shard=3, on="8x h100-80g")),
+    "one card": lambda: drawings.one_card(
+        step(method="ppo", rollout_engine="vllm", sleep_level=1, regime="pure-bf16", on="1x h200-141g")
+    ),
     "sharded": lambda: drawings.sharing(step(), sharded()),
     "split": lambda: drawings.sharing(step(implementation="megatron"), split()),
     "wider shards": lambda: drawings.sharing(step(), {"FSDP": shared(shard="fsdp")}),

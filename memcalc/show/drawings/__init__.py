@@ -19,7 +19,7 @@ which a notebook shows: `drawings.step(memcalc.train("meta-llama/Llama-3.1-8B", 
 | `server(served, of=8)` | servers_of_npus, qwen3_235b_on_8_and_4 |
 | `step(trained)` | what_does_one_step_hold, what_does_backward_need, the_five_levels |
 | `rungs(steps)` | the_five_levels, it_does_not_fit, what_does_backward_need |
-| `models(trained)` | four_models_on_one_card |
+| `one_card(trained)` | four_models_on_one_card |
 | `sharing(alone, steps)` | how_many_devices_share_it, how_many_devices_for_100b |
 | `pipeline(trained)` | how_many_devices_share_it, how_many_devices_for_100b |
 """
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         server as server,
     )
     from memcalc.show.drawings.training import (
-        models as models,
+        one_card as one_card,
         pipeline as pipeline,
         rungs as rungs,
         sharing as sharing,
@@ -58,6 +58,6 @@ __getattr__, __dir__ = lazy_names(
         "matrices": ("adapter", "cut", "quantised"),
         "models": ("attention", "experts", "keeps", "transformer"),
         "serving": ("blocks", "card", "host_and_card", "phases", "server"),
-        "training": ("models", "pipeline", "rungs", "sharing", "step"),
+        "training": ("one_card", "pipeline", "rungs", "sharing", "step"),
     },
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.budget import PoolBudget
     from memcalc.show.pictures import Picture
 
-__all__ = ["models", "pipeline", "rungs", "sharing", "step"]
+__all__ = ["one_card", "pipeline", "rungs", "sharing", "step"]
 
 RUNG = 90
 SHARED = ("weights", "gradients", "master", "optimizer", "activations")
@@ -126,7 +126,7 @@ def ranks(trained: Any) -> Iterator[Rank]:
         yield from (Rank(one.number, place, most) for place in range(each))
 
 
-def models(trained: Any) -> Picture:
+def one_card(trained: Any) -> Picture:
     """Draw one card in each phase of a method: policy, reference, reward model, critic and engine on it.
 
     Parameters
