@@ -90,3 +90,8 @@ def test_others_are_refused_with_a_reason_of_their_own(name):
     with pytest.raises(UnknownNameError, match=r"^--optimizer: expected one of") as refused:
         train(SMALLEST, seq=512, optimizer=name)
     assert any(reason in str(refused.value) for reason in REFUSED.values())
+
+
+def test_other_tools_spelling_of_a_name_leads_to_ours():
+    with pytest.raises(UnknownNameError, match=r"did you mean paged-adamw-8bit\?"):
+        train(SMALLEST, seq=512, optimizer="paged_adamw_8bit")

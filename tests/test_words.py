@@ -124,7 +124,7 @@ REFUSED = [
     (f"{TRAIN} --gradient-checkpointing", "did you mean --recompute full?"),
     (f"{TRAIN} --gradient_checkpointing true", "did you mean --recompute full?"),
     (f"{TRAIN} --bf16", "--regime pure-bf16"),
-    (f"{TRAIN} --optim paged_adamw_8bit", "did you mean adamw-8bit?"),
+    (f"{TRAIN} --optim paged_adamw_8bit", "did you mean paged-adamw-8bit?"),
     (f"{TRAIN} --optimizer adamw_8bit", "did you mean adamw-8bit?"),
     (f"{TRAIN} --optimizer adam", "did you mean adamw?"),
     (f"{TRAIN} --shard zero3", "did you mean 3?"),

@@ -299,6 +299,6 @@ def optimizer_named(name: str) -> Optimizer:
     for word, reason in REFUSED.items():
         if word in plain:
             raise UnknownNameError("--optimizer", choices(OPTIMIZERS), name, reason)
-    if plain != name and plain in OPTIMIZERS:
-        raise UnknownNameError("--optimizer", choices(OPTIMIZERS), name, f"write {plain}")
+    if "_" in str(name) and plain in OPTIMIZERS:  # as others spell it
+        raise UnknownNameError("--optimizer", choices(OPTIMIZERS), name, f"did you mean {plain}?")
     return OPTIMIZERS[name]
