@@ -111,7 +111,7 @@ def test_causes_name_lines_of_their_own(ask):
 
 
 def test_causes_name_the_moment(ask):
-    found = ask(f"{TRAIN} -- {TRAIN} --optimizer-step fused --loss liger --recompute full")
+    found = ask(f"{TRAIN} -- {TRAIN} --optimizer-step foreach --loss liger --recompute full")
     moments = [plan["at"] for plan in found["plans"]]
     assert moments[0] != moments[1]
     said = f"plan 1 is fullest at {moments[0]}, plan 2 at {moments[1]} (no option alone does that)"
@@ -167,7 +167,7 @@ ONE_CHANGED = [
     (STEP, "--micro-batch 2", "micro_batch"),
     (STEP, "--lora-rank 16", "lora_rank"),
     (STEP, "--optimizer sgd", "optimizer"),
-    (STEP, "--optimizer-step fused", "optimizer_step"),
+    (STEP, "--optimizer-step foreach", "optimizer_step"),
     (STEP, "--regime pure-bf16", "regime"),
     (STEP, "--loss liger", "loss"),
     (STEP, "--attention eager", "attention"),

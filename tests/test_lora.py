@@ -101,6 +101,7 @@ def test_dropout_beside_adapters_is_their_own(dtype, flows, more, noise):
             lora_targets=("q_proj", "v_proj"),
             adapter_dtype=dtype,
             dropout=share,
+            recompute="none",
         ).plan
         layer, _ = LayerRuns(plan).run(plan.model.layers[0], grad=flows)
         kept.append(layer.kept)
@@ -110,7 +111,7 @@ def test_dropout_beside_adapters_is_their_own(dtype, flows, more, noise):
 
 
 def test_dropout_beside_adapters_is_never_ignored():
-    asked = {"seq": 2048, "lora_rank": 8, "attention": "eager"}
+    asked = {"seq": 2048, "lora_rank": 8, "attention": "eager", "recompute": "none"}
     without, with_it = (train("Qwen/Qwen3-0.6B", **asked, dropout=share) for share in (0, 0.05))
     assert with_it.allocated_bytes > without.allocated_bytes
     assert without.plan.micro_batch.dropout == with_it.plan.micro_batch.dropout == 0  # not of attention

@@ -325,7 +325,7 @@ def differences(plan, said):
     planned_at = {moment: sum(plan.at(moment).values()) for moment in plan.moments}
     recorded = {
         "forward_end": said["forward"][0],
-        "loss": said["loss backward"][1],
+        "loss": max(said["forward"][1], said["loss backward"][1]),
         plan.moments[2]: max(said["head backward"][1], said["layers backward"][1]),
     }
     return {moment: recorded[moment] - planned_at[moment] - beside for moment in recorded}

@@ -68,7 +68,8 @@ def measured(step):
     end = "backward_end" if "layers backward" in at else None  # no gradient reaches the embedded tokens
     back = [at[name][1] for name in ("head backward", "layers backward") if name in at]
     back += [] if end else [at["backward"][1]]
-    found = {"forward_end": at["forward"][0], "loss": at["loss backward"][1], "backward": max(back)}
+    loss = max(at["forward"][1], at["loss backward"][1])  # it runs forward, and backwards
+    found = {"forward_end": at["forward"][0], "loss": loss, "backward": max(back)}
     found |= {end: at["backward"][1]} if end else {}
     return found | ({"step": at["step"][1]} if "step" in at else {})
 
@@ -135,6 +136,16 @@ def test_every_moment_of_a_step_equals_the_trace(step, tmp_path):
     for moment, size in sizes.items():
         name = "recompute" if moment == "backward" and plan.plan.options.recompute == "full" else moment
         assert sum(plan.at(name).values()) - size in known_difference(step, plan, moment), moment
+
+
+@pytest.mark.parametrize("step", RECORDED["former"], ids=name_of)
+def test_the_loss_of_a_former_release_equals_the_trace(step, tmp_path):
+    """What is kept of it, and its fullest moment: while it runs forward, or backwards."""
+    plan = planned(step, tmp_path, engine_version=step["run"]["release"])
+    sizes = measured(step)
+    for moment in ("forward_end", "loss", "backward", "backward_end"):
+        name = "recompute" if moment == "backward" and plan.plan.options.recompute == "full" else moment
+        assert sum(plan.at(name).values()) == sizes[moment], moment
 
 
 def test_what_is_not_exact_is_recorded():

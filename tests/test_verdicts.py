@@ -388,16 +388,16 @@ def test_a_step_without_a_machine_has_no_verdict(capsys):
 
 
 STEPS = {
-    "recomputation": ({"micro_batch": 2, "lora_rank": 16, "on": "1x h100-80g"}, "full recomputation"),
+    "recomputation": (
+        {"micro_batch": 2, "lora_rank": 16, "recompute": "none", "on": "1x h100-80g"},
+        "full recomputation",
+    ),
     "a smaller batch": (
         {"micro_batch": 4, "lora_rank": 16, "recompute": "full", "quantize_base": "nf4", "on": "1x rtx-4090"},
         "a micro-batch of 1",
     ),
-    "adapters": (
-        {"on": "1x rtx-4090"},
-        "full recomputation and LoRA adapters of rank 16 on base weights in NF4",
-    ),
-    "devices": ({"on": "1x h100-80g", "recompute": "full"}, "4x h100-80g with ZeRO stage 2"),
+    "adapters": ({"on": "1x rtx-4090"}, "LoRA adapters of rank 16 on base weights in NF4"),
+    "devices": ({"on": "1x h100-80g", "recompute": "full"}, "4x h100-80g with ZeRO stage 1"),
     "sharding": ({"on": "8x h100-80g", "world": 8, "recompute": "full"}, "ZeRO stage 1"),
     "an optimizer": (
         {"regime": "pure-bf16", "recompute": "full", "on": "1x 60GiB", "optimizer_step": "fused"},

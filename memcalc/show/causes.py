@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import RefusalError
 from memcalc.show.explained_model import CACHE_SAID
-from memcalc.show.sides import HOST, ON_DEVICE, device_names, flat, held_at, pools_of
+from memcalc.show.sides import HOST, ON_DEVICE, device_names, flat, given_options, held_at, pools_of
 from memcalc.show.steps import Step
 from memcalc.show.traced import base_of
 
@@ -214,7 +214,9 @@ class Difference:
 def asked_of(side: Side) -> dict[str, object]:
     """Return what was asked for: the source, and the options as they were given."""
     plan = side.answer.plan
-    options = {name: dict(value) if name == OWN else value for name, value in vars(plan.options).items()}
+    options = {
+        name: dict(value) if name == OWN else value for name, value in vars(given_options(plan)).items()
+    }
     return {MODEL: (plan.source.name, plan.source.found, str(plan.source.fields)), **flat(options)}
 
 
@@ -231,9 +233,9 @@ def asked_again(first: Side, other: Side, name: str) -> Any:
         own = {**dict(before.options.engine_options), key: dict(after.options.engine_options).get(key)}
         changed = {OWN: {one: value for one, value in own.items() if value is not None}}
     elif name == NAMED:
-        changed = {one: getattr(after.options, one) for one in (NAMED, VERSION, OWN)}
+        changed = {one: getattr(given_options(after), one) for one in (NAMED, VERSION, OWN)}
     elif name != MODEL:
-        changed = {name: getattr(after.options, name)}
+        changed = {name: getattr(given_options(after), name)}
     try:
         return first.answer.changed(source, changed)
     except RefusalError:

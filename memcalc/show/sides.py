@@ -139,12 +139,17 @@ def labels_of(answer: Any, pools: Mapping[str, PoolBudget]) -> dict[str, str]:
     return {} if stage is None or answer.plan.parallelism.pp == 1 else {names[0]: f"stage {stage.number}"}
 
 
+def given_options(plan: Any) -> Any:
+    """Return the options of a plan as they were given: a training step has its defaults in `options`."""
+    return getattr(plan, "asked", plan.options)
+
+
 def side_of(answer: Any) -> Side:
     """Return one plan as it stands beside others."""
     said = explain(answer)
     if isinstance(answer, Model):
         return side_of_model(answer, said)
-    asked = answer.plan.options.asked
+    asked = given_options(answer.plan).asked
     own = flat({"engine_options": dict(asked.get("engine_options", ()))})
     device, host, pools = answer.device, answer.host, pools_of(answer)
     rows = {name: int(size) for name, size in device.components.items()}

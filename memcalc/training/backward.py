@@ -77,7 +77,7 @@ def largest(sizes: Iterable[int]) -> int:
 def held_logits(plan: TrainingPlan, stage: StageTensors) -> int:
     """Return the bytes of the logits that the caller does not let go."""
     held = plan.options.hold_logits and stage.is_last
-    return stage.logits * plan.micro_batch.low_bytes if held else 0
+    return stage.logits * (4 if plan.loss.made_wide else plan.micro_batch.low_bytes) if held else 0
 
 
 def head_input(plan: TrainingPlan, stage: StageTensors, ends: Ends) -> int:

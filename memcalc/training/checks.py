@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
 from memcalc.training.plan import linear_names, stated_gradients
 from memcalc.training.precision import gradients_of
+from memcalc.training.releases import PADDED_SINCE
 from memcalc.training.weights import adapter_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKS"]
 
+SHIFTED = ("llama", "mistral", "mixtral", "qwen2")  # models whose loss before 4.49 was read
 OFFLOADS = ("optimizer", "parameters", "activations")
 # what a part of the model has that runs as this module
 FIELD_OF_MODULE = {"moe": "experts", "shared_experts": "shared_width"}
@@ -136,7 +138,12 @@ def there_are_experts_to_compute(plan: TrainingPlan) -> None:
 def options_mean_something(plan: TrainingPlan) -> None:
     """Refuse options that another implementation has."""
     faults = Faults()
-    for name, left_open in (("repeat_kv", None), ("gradient_fusion", True), ("context_exchange", "p2p")):
+    for name, left_open in (
+        ("repeat_kv", None),
+        ("engine_version", None),
+        ("gradient_fusion", True),
+        ("context_exchange", "p2p"),
+    ):
         if name not in plan.implementation.options:
             faults.of(refuse_option_of_another, plan, name, left_open)
     faults.refuse()
@@ -212,6 +219,16 @@ def gradients_fit_the_regime(plan: TrainingPlan) -> None:
         expected = f"{own} with {'FSDP and ' if fsdp else ''}{plan.precision.id}"
         remedy = "PyTorch keeps gradients in the parameter's dtype"
         raise BadInputError("--gradients", expected, stated, remedy)
+
+
+def release_has_the_loss(plan: TrainingPlan) -> None:
+    """Refuse a former loss of models for which it is not modelled."""
+    since = ".".join(map(str, PADDED_SINCE))
+    given, remedy = plan.options.engine_version, "its loss before that is not modelled"
+    if plan.loss.shifted and plan.model.model_type not in SHIFTED:
+        raise BadInputError(
+            "--engine-version", f"{since} or newer with {plan.model.model_type}", given, remedy
+        )
 
 
 def optimizer_steps_in_this_way(plan: TrainingPlan) -> None:
@@ -461,6 +478,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     implementation_runs_on_these_ranks,
     implementation_has_the_regime,
     gradients_fit_the_regime,
+    release_has_the_loss,
     optimizer_steps_in_this_way,
     optimizer_gets_whole_matrices,
     fused_loss_is_listed,

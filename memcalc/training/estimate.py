@@ -277,7 +277,7 @@ class TrainingEstimate(Shown):
         0
 
         """
-        return estimate(source, replace(self.plan.options, **options))
+        return estimate(source, replace(self.plan.asked, **options))
 
     @property
     def settings(self) -> dict[str, object]:

@@ -28,7 +28,8 @@ class LayerGroup(NamedTuple):
     one to run backwards, `routed` of what is kept or made again the tokens that were sent to experts.
     `numbers` and `trained_numbers` are those of its weights, whole, `gathered` their bytes as ranks gather
     them. Without `differentiated` no gradient flows through. `rope` are the bytes of cosines and sines,
-    which all layers share.
+    which all layers share, `cast` those of weights that autocast copied, and holds until the forward pass
+    ends though no derivative needs them, or not yet.
     """
 
     kept: int
@@ -42,6 +43,7 @@ class LayerGroup(NamedTuple):
     gathered: int
     routed: int
     rope: int
+    cast: int
     times: int = 1
 
 
@@ -146,6 +148,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         gathered=sum(gathered_bytes(plan, item) for item in weights),
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
         rope=sum(value.bytes for value in tape.rope or ()),
+        cast=sum(value.bytes for value in tape.cached(kept)),
     )
     return group, out.grad
 

@@ -130,16 +130,23 @@ def activation_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 
 def labels_kept(plan: TrainingPlan) -> int:
     """Return how many labels the loss keeps: shifted, so padded by one, or copied if rows are many."""
-    batch, seq = plan.micro_batch.batch, plan.micro_batch.seq
-    alone = int(batch == 1) if type(batch) is int else batch.is_one()  # type: ignore[attr-defined]
-    return batch * seq + alone
+    batch, seq, single = plan.micro_batch.batch, plan.micro_batch.seq, alone(plan)
+    if plan.loss.shifted:  # a copy without the first token; of one sequence it is a part of the tokens
+        return batch * (seq - 1) * (1 - single)
+    return batch * seq + single
+
+
+def alone(plan: TrainingPlan) -> int:
+    """Return 1 where a micro-batch is one sequence, else 0."""
+    batch: Any = plan.micro_batch.batch
+    return int(batch == 1) if type(batch) is int else batch.is_one()
 
 
 def loss_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield the logits: kept from the forward pass on, made by the loss, held by the caller."""
     if stage.ends is None:
         return
-    loss, logits = plan.loss, stage.logits
+    loss, logits = plan.loss, stage.logits - (stage.last_logits if plan.loss.shifted else 0)
     kept = loss.kept * logits * (1 + len(plan.model.mtp))
     back = share(loss.backward * logits, loss.chunks)
     both, at = ("forward_end", "loss"), ("loss",)
@@ -147,6 +154,9 @@ def loss_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         ("logits", f"{loss.id}: kept", logits, kept, f"{loss.kept} B a logit", both),
         ("logits", f"{loss.id}: gradients", logits, back, f"{loss.backward} B a logit", at),
     ]
+    if loss.id == "plain":
+        more, name = greatest(copied_logits(plan, stage), back) - back, "copies while the loss runs forward"
+        rows.append(("temporaries", name, None, more, "beyond its gradients", at))
     if loss.fused:
         made, chunk = stage.ends.result + head_gradient(plan, stage), logits_of_a_chunk(plan, stage)
         name = f"{loss.id}: gradients of stream and head"
@@ -163,6 +173,35 @@ def loss_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
             ("logits", name, 1, with_them, "one number of 32 bits", ("step",)),
         ]
     )
+
+
+def copied_logits(plan: TrainingPlan, stage: StageTensors) -> int:
+    """Return the bytes that the plain loss has beside what it keeps while it runs forward.
+
+    The head's logits unless they are gone, the same in 32 bits, without the last tokens where a copy is
+    needed for that, the labels, and autocast's copies of weights; what the caller holds has its own line.
+    """
+    own, held, loss = plan.micro_batch.low_bytes, plan.options.hold_logits, plan.loss
+    wide = 0 if held and (loss.made_wide or own == 4) else 4 * stage.logits
+    narrow = 0 if held or loss.made_wide or own == 4 else own * stage.logits
+    shorter = 4 * (stage.logits - stage.last_logits) * (1 - alone(plan)) if loss.shifted else 0
+    cast = sum(group.cast * group.times for groups in stage.groups for group in groups)
+    return wide + narrow + shorter + 8 * labels_made(plan) + cast + last_stream(plan, stage)
+
+
+def labels_made(plan: TrainingPlan) -> int:
+    """Return the labels that exist while the loss runs forward: those that it keeps, and the padded ones."""
+    batch, seq = plan.micro_batch.batch, plan.micro_batch.seq
+    if plan.loss.shifted:
+        return labels_kept(plan)
+    return batch * (seq + 1) + batch * seq * (1 - alone(plan))
+
+
+def last_stream(plan: TrainingPlan, stage: StageTensors) -> int:
+    """Return the bytes of the last norm's result, which the model holds, where the head does not keep it."""
+    head = EMBEDDING if plan.model.tied else "lm_head"
+    kept = plan.micro_batch.trained(head) and not plan.micro_batch.autocast
+    return 0 if kept else stage.stream
 
 
 def logits_of_a_chunk(plan: TrainingPlan, stage: StageTensors) -> int:

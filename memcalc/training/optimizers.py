@@ -193,7 +193,15 @@ def adam_in_host(shape: tuple[int, ...], width: int) -> list[State]:
 
 
 KNOWN = (
-    Optimizer("adamw", ADAM, STEPS, f"{TORCH}adamw.py", copies=1, loop=adam_loop),
+    Optimizer(
+        "adamw",
+        ADAM,
+        ("fused", "foreach", "for-loop"),
+        f"{TORCH}adamw.py",
+        copies=1,
+        loop=adam_loop,
+        note="fused by default, as transformers 5 with torch 2.8 and DeepSpeed have it",
+    ),
     Optimizer("sgd", (), STEPS, f"{TORCH}sgd.py", loop=nothing, note="without momentum it keeps nothing"),
     Optimizer("sgd-momentum", ("momentum",), STEPS, f"{TORCH}sgd.py", loop=nothing),
     Optimizer("lion", ("momentum",), ("for-loop",), "Chen et al. 2023, arXiv:2302.06675", loop=adam_loop),

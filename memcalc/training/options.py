@@ -6,11 +6,12 @@ from typing import Literal
 
 from memcalc.options import Option, OptionSet, about, options_of
 
-__all__ = ["TrainingOptions", "training_options"]
+__all__ = ["FilledOptions", "TrainingOptions", "training_options"]
 
 DATA, NUMBERS, STEP, PARALLEL = "model and data", "precision", "optimizer and loss", "parallelism"
 KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "machine"
 METHOD = "preferences and rewards"
+TRAINER = ", or as the trainer that --like names"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -26,19 +27,45 @@ class TrainingOptions(OptionSet):
     seq: int = field(
         metadata=about("sequence length, padding included", unit="tokens", at_least=1, group=DATA, swept=True)
     )
-    micro_batch: int = field(
-        default=1,
+    micro_batch: int | None = field(
+        default=None,
         metadata=about(
-            "size of a micro-batch on one rank", unit="sequences", at_least=1, group=DATA, swept=True
+            "size of a micro-batch on one rank",
+            unit="sequences",
+            otherwise=f"1{TRAINER}",
+            at_least=1,
+            group=DATA,
+            swept=True,
         ),
     )
-    accumulate: int = field(
-        default=1,
-        metadata=about("micro-batches per step on one rank (gradient accumulation)", at_least=1, group=DATA),
+    accumulate: int | None = field(
+        default=None,
+        metadata=about(
+            "micro-batches per step on one rank (gradient accumulation)",
+            otherwise=f"1{TRAINER}",
+            at_least=1,
+            group=DATA,
+        ),
     )
     implementation: str = field(
         default="transformers",
         metadata=about("whose code runs the layers: transformers or megatron", group=DATA),
+    )
+    like: Literal["trl", "axolotl", "llama-factory", "deepspeed"] | None = field(
+        default=None,
+        metadata=about(
+            "the trainer whose defaults hold for what is left open",
+            otherwise="none: the defaults that stand here",
+            group=DATA,
+        ),
+    )
+    engine_version: str | None = field(
+        default=None,
+        metadata=about(
+            "release of transformers, as in 4.45: its loss, and the step of its Trainer",
+            otherwise="5.23",
+            group=DATA,
+        ),
     )
     trainable: tuple[str, ...] = field(
         default=(),
@@ -57,8 +84,11 @@ class TrainingOptions(OptionSet):
         ),
     )
 
-    regime: Literal["pure-bf16", "bf16-mixed", "amp", "fp32"] = field(
-        default="bf16-mixed", metadata=about("precision of weights, gradients and master copy", group=NUMBERS)
+    regime: Literal["pure-bf16", "bf16-mixed", "amp", "fp32"] | None = field(
+        default=None,
+        metadata=about(
+            "precision of weights, gradients and master copy", otherwise=f"bf16-mixed{TRAINER}", group=NUMBERS
+        ),
     )
     gradients: Literal["bf16", "fp32", "bf16+fp32"] | None = field(
         default=None,
@@ -67,17 +97,19 @@ class TrainingOptions(OptionSet):
         ),
     )
 
-    optimizer: str = field(
-        default="adamw",
+    optimizer: str | None = field(
+        default=None,
         metadata=about(
-            "optimizer: adamw, adamw-8bit, paged-adamw-8bit, adafactor, sgd, lion, muon or others", group=STEP
+            "optimizer: adamw, adamw-8bit, paged-adamw-8bit, adafactor, sgd, lion, muon or others",
+            otherwise=f"adamw{TRAINER}",
+            group=STEP,
         ),
     )
     optimizer_step: Literal["foreach", "fused", "for-loop"] | None = field(
         default=None,
         metadata=about(
             "implementation of the optimizer's step",
-            otherwise="the implementation's, or the optimizer's own",
+            otherwise="the implementation's, or the optimizer's own: fused for adamw",
             group=STEP,
         ),
     )
@@ -137,8 +169,8 @@ class TrainingOptions(OptionSet):
         metadata=about("tensor-parallel ranks of an expert", otherwise="as --tp", at_least=1, group=PARALLEL),
     )
 
-    attention: Literal["flash", "sdpa", "eager"] = field(
-        default="flash", metadata=about("attention kernel", group=KEPT)
+    attention: Literal["flash", "sdpa", "eager"] | None = field(
+        default=None, metadata=about("attention kernel", otherwise=f"flash{TRAINER}", group=KEPT)
     )
     repeat_kv: bool | None = field(
         default=None,
@@ -157,8 +189,13 @@ class TrainingOptions(OptionSet):
             group=KEPT,
         ),
     )
-    recompute: Literal["none", "selective", "full"] = field(
-        default="none", metadata=about("activation recomputation in the backward pass", group=KEPT)
+    recompute: Literal["none", "selective", "full"] | None = field(
+        default=None,
+        metadata=about(
+            "activation recomputation in the backward pass",
+            otherwise=f"none, with adapters full{TRAINER}",
+            group=KEPT,
+        ),
     )
     recompute_modules: tuple[str, ...] | None = field(
         default=None,
@@ -192,7 +229,7 @@ class TrainingOptions(OptionSet):
         metadata=about("matrices with an adapter, as in q_proj", otherwise="all-linear", group=ADAPTED),
     )
     adapter_dtype: Literal["fp32", "bf16"] | None = field(
-        default=None, metadata=about("precision of the adapters", otherwise="fp32", group=ADAPTED)
+        default=None, metadata=about("precision of the adapters", otherwise=f"fp32{TRAINER}", group=ADAPTED)
     )
     quantize_base: Literal["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"] | None = field(
         default=None,
@@ -328,6 +365,17 @@ class TrainingOptions(OptionSet):
             shown_as="MACHINE",
         ),
     )
+
+
+class FilledOptions(TrainingOptions):
+    """Options with a default for each that was left open and has one: see `memcalc.training.defaults`."""
+
+    micro_batch: int
+    accumulate: int
+    regime: Literal["pure-bf16", "bf16-mixed", "amp", "fp32"]
+    optimizer: str
+    attention: Literal["flash", "sdpa", "eager"]
+    recompute: Literal["none", "selective", "full"]
 
 
 def training_options() -> tuple[Option, ...]:

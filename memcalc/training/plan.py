@@ -12,6 +12,7 @@ from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.base import Adapter, MicroBatch
+from memcalc.training.defaults import filled
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.training.autograd.base import Implementation, Loss
     from memcalc.training.optimizers import Optimizer
+    from memcalc.training.options import FilledOptions
     from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
@@ -40,12 +42,13 @@ PHASES = ("rollout", "log_probs", "rewards", "update", "critic_update")  # of me
 class TrainingPlan(NamedTuple):
     """Everything that decides how much memory a training step needs.
 
-    `options` are what was asked for; the other fields are what follows from them and the model. `model` has
-    its vocabulary padded; `micro_batch` is what the implementation's programs are given; `points` are those
-    of a sweep, else None.
+    `asked` is what was asked for, `options` the same with the defaults for what is trained; the other fields
+    are what follows from them and the model. `model` has its vocabulary padded; `micro_batch` is what the
+    implementation's programs are given; `points` are those of a sweep, else None.
     """
 
-    options: TrainingOptions
+    asked: TrainingOptions
+    options: FilledOptions
     source: Source
     model: Model
     machine: Machine | None
@@ -65,7 +68,7 @@ class TrainingPlan(NamedTuple):
     points: Points | None
 
     def __repr__(self) -> str:
-        return f"<plan for {self.source.name}: {self.options!r}>"
+        return f"<plan for {self.source.name}: {self.asked!r}>"
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -149,18 +152,20 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     """Return the plan with everything that was left open filled in; what is faulty is missing in it."""
     from memcalc.files.sources import source as find_source
 
-    of, asked = faults.of, checked(options, faults)
+    of, given = faults.of, checked(options, faults)
+    asked = of(filled, given)
     points, found, machine = of(points_of, asked), of(find_source, source), of(machine_of, asked)
     implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
     optimizer = of(lambda: optimizer_named(asked.optimizer))
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
-    loss = of(lambda: implementation.losses[asked.loss or implementation.default_loss])
+    loss = of(lambda: implementation.loss(asked.loss or implementation.default_loss, asked.engine_version))
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
     model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple)
     adapters = of(adapters_of, asked, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)
     return TrainingPlan(
+        asked=given,
         options=asked,
         source=found,
         model=model,
@@ -318,14 +323,14 @@ def trained_in_full(
     return is_trained(inside if inside in names else f"{name}.weight", trainable, adapters)
 
 
-def makes_gradients(options: TrainingOptions, implementation: Implementation) -> bool:
+def makes_gradients(options: FilledOptions, implementation: Implementation) -> bool:
     """Say whether gradients are made in the backward pass of each step, and end with it."""
     lasting = implementation.gradients is not None or options.shard == 3  # a buffer of the library's own
     return not (options.keep_gradients or options.accumulate > 1 or lasting or options.pp > 1)
 
 
 def micro_batch(
-    options: TrainingOptions,
+    options: FilledOptions,
     implementation: Implementation,
     parallelism: TrainingParallelism,
     loss: Loss,
@@ -366,7 +371,7 @@ def micro_batch(
     )
 
 
-def sizes(options: TrainingOptions, points: Points | None) -> tuple[Any, Any]:
+def sizes(options: FilledOptions, points: Points | None) -> tuple[Any, Any]:
     """Return the sequences and the tokens of each on one rank; in a sweep they are unknowns."""
     if points is None:
         return options.micro_batch, options.seq // options.cp
@@ -382,7 +387,11 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
     >>> list(default_words(train("Qwen/Qwen3-0.6B", seq=4096, micro_batch=2).plan))[:3]
     ['accumulate 1', 'implementation transformers', 'dropout 0.0']
     """
-    filled = plan_fields(plan)
+    settled = plan_fields(plan)
+    if plan.options.like is not None:
+        from memcalc.training.trainers import trainers
+
+        yield f"as {trainers()[plan.options.like].called} has it"
     yield from plan.source.defaults
     if plan.machine is not None:
         yield from plan.machine.defaults
@@ -394,10 +403,10 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
         "preferences and rewards": plan.options.method != "sft",
     }
     for option in options_of(TrainingOptions):
-        value = filled[option.name]
+        value = settled[option.name]
         matters = option.name == "world" or apart.get(option.group, True)
         off = value is None or value is False or value == ()
-        if getattr(plan.options, option.name) is option.default and matters and not off:
+        if getattr(plan.asked, option.name) is option.default and matters and not off:
             value = ", ".join(map(str, value)) if isinstance(value, tuple) else value
             if option.name == "world" and plan.machine is not None and plan.machine.count > 1:
                 value = f"1: one of {plan.machine.count:,} devices is used"
@@ -412,6 +421,7 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
     return {
         **vars(options),
         "implementation": plan.implementation.id,
+        "engine_version": options.engine_version or plan.implementation.release,
         "optimizer": plan.optimizer.id,
         "gradients": plan.gradients,
         "optimizer_step": plan.optimizer_step,
@@ -424,7 +434,7 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
         "experts": experts if plan.model.has_experts else None,
         "dropout": micro.adapter_dropout if adapters else micro.dropout,
         "lora_targets": tuple(sorted(plan.adapters)),
-        "adapter_dtype": (options.adapter_dtype or "fp32") if adapters else None,
+        "adapter_dtype": options.adapter_dtype if adapters else None,
         "vocab_multiple": plan.vocab_multiple,
         "vocab": plan.model.logits_width,
         "repeat_kv": micro.repeat_kv,

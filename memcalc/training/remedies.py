@@ -52,7 +52,7 @@ def remedies(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> 
             if change is not None:
                 changes = tried.least_of((*start, change))
                 step = tried(*changes)
-                command = command_line("train", plan.source.name, step.plan.options)
+                command = command_line("train", plan.source.name, step.plan.asked)
                 words = listed(one.words for one in changes)
                 if all(command != one.command for one in found.values()):
                     found[kinds, number] = Remedy(words, command, step.device.total_bytes)
@@ -87,7 +87,7 @@ class Tried:
         """Return the estimate with changes; None where it is refused."""
         options = {name: value for one in changes for name, value in one.options.items()}
         try:
-            return self.estimate(replace(self.plan.options, **options))
+            return self.estimate(replace(self.plan.asked, **options))
         except RefusalError:
             return None
 

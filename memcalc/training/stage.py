@@ -26,8 +26,9 @@ class StageTensors(NamedTuple):
     `in_flight` lists the chunks whose activations are kept when most are, in the order in which they were
     run. `layers_kept` are the bytes that layers keep of all of these, `shared_kept` those beside the layers:
     what precedes the first one, RoPE's tables, positions that checkpoints hold on to. `ends` are None but for
-    the last stage. `logits` are the numbers of one micro-batch's logits, `stream_shape` the sequences, tokens
-    and width of its residual stream, `stream` its bytes.
+    the last stage. `logits` are the numbers of one micro-batch's logits, `last_logits` those of the last
+    token of each sequence, `stream_shape` the sequences, tokens and width of its residual stream, `stream`
+    its bytes.
     """
 
     number: int
@@ -39,6 +40,7 @@ class StageTensors(NamedTuple):
     shared_kept: int
     ends: Ends | None
     logits: int
+    last_logits: int
     stream_shape: tuple[int, int, int]
     stream: int
 
@@ -102,9 +104,12 @@ def stage_tensors(
     flows = any(group.differentiated for found in groups for group in found)
     flight, is_last = in_flight(plan, number), number == plan.parallelism.pp - 1
     batch, seq, _ = of_stream = stream_shape(plan)
-    of_head = plan.micro_batch.head_tokens
-    shape = batch, seq if of_head is None else of_head, chunks[-1].logits_width or 0
-    logits = plan.micro_batch.tape().value("logits", shape, 1, grad=True, region="logits")
+    of_head, tape = plan.micro_batch.head_tokens, plan.micro_batch.tape()
+    vocab, rows = chunks[-1].logits_width or 0, seq if of_head is None else of_head
+    logits, last = (
+        tape.value("logits", (batch, tokens, vocab), 1, grad=True, region="logits").bytes
+        for tokens in (rows, 1)
+    )
     started = started_bytes(plan, chunks[0]) * flight.count(0) if number == 0 else 0
     return StageTensors(
         number=number,
@@ -115,7 +120,8 @@ def stage_tensors(
         layers_kept=sum(kept_by(groups[chunk]) for chunk in flight),
         shared_kept=started + (runs.rope_bytes + checkpoint_bytes(plan) if flows else 0),
         ends=run_ends(plan, chunks[-1], grad=plan.input_grad or flows) if is_last else None,
-        logits=logits.bytes,
+        logits=logits,
+        last_logits=last,
         stream_shape=of_stream,
         stream=stream_bytes(plan),
     )

@@ -137,6 +137,18 @@ def quantised_cases():
             yield fields, train.Run(**run, trained=f"lora 8 {targets} {dtype}")
 
 
+def former_cases():
+    """Yield a config and a run with the loss of a former release: one sequence and several, each regime."""
+    fields = train_cases.with_depth(train_cases.FAMILIES["llama"], 2)
+    for number, (release, batch, held) in enumerate(product(("4.45", "4.48"), (1, 3), (False, True))):
+        for regime in REGIMES:
+            again = bool(number % 2)
+            yield (
+                fields,
+                train.Run(**SMALL, **regime, batch=batch, hold_logits=held, recompute=again, release=release),
+            )
+
+
 def lines(steps):
     """JSON, a step a line."""
     return ",\n".join(json.dumps(step) for step in steps)
@@ -147,7 +159,10 @@ def main():
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")}
     steps = lines(recorded(*case) for case in cases())
     packed_steps = lines(quantised(*case) for case in quantised_cases())
-    text = f'"versions": {json.dumps(versions)},\n"steps": [\n{steps}\n],\n"quantised": [\n{packed_steps}\n]'
+    former = lines(recorded(*case) for case in former_cases())
+    groups = {"steps": steps, "quantised": packed_steps, "former": former}
+    listed = ",\n".join(f'"{name}": [\n{group}\n]' for name, group in groups.items())
+    text = f'"versions": {json.dumps(versions)},\n{listed}'
     RECORDED.write_text(f"{{{text}}}\n", encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ import re
 import weakref
 from dataclasses import asdict, dataclass
 from functools import partial
+from types import SimpleNamespace
 
 import ask
 import torch
@@ -60,6 +61,7 @@ class Run:
 
     `trained`: all, embedding, head, attention, mlp, norms; or `lora RANK TARGETS DTYPE`, with PEFT's own
     layers. `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
+    `release`: whose loss is computed, 4.45 or 4.48; else that of the installed transformers.
     """
 
     batch: int = 1
@@ -73,6 +75,7 @@ class Run:
     hold_logits: bool = False
     trained: str = "all"
     experts: str = "grouped_mm"
+    release: str = ""
 
     def stated(self):
         """Fields that are not as above: what a record shows."""
@@ -250,6 +253,27 @@ def step(fields, run):
     return ledger.moments
 
 
+def former(model, ids, release):
+    """What a model said with labels before 4.49: logits are cut, and copied where that leaves gaps.
+
+    Before 4.46 they were made 32 bits wide first, and the model returned them so; afterwards a function did
+    both, while the model held on to its own.
+    """
+
+    def cut(wide):
+        shorter = wide[..., :-1, :].contiguous()
+        following = ids[..., 1:].contiguous()
+        flat, targets = shorter.view(-1, shorter.shape[-1]), following.view(-1)
+        return torch.nn.functional.cross_entropy(flat, targets)
+
+    hidden = model.model(input_ids=ids).last_hidden_state  # until the loss is there
+    logits = model.lm_head(hidden)
+    if release == "4.45":
+        logits = logits.float()
+        return SimpleNamespace(loss=cut(logits), logits=logits)
+    return SimpleNamespace(loss=cut(logits.float()), logits=logits)
+
+
 def one_step(model, optimizer, ids, run, ledger):
     """A training loop as it is written everywhere, with the moments that lie between its lines.
 
@@ -257,7 +281,7 @@ def one_step(model, optimizer, ids, run, ledger):
     """
     ledger.mark("start")
     with casting(run):
-        output = model(input_ids=ids, labels=ids)
+        output = former(model, ids, run.release) if run.release else model(input_ids=ids, labels=ids)
     loss = output.loss
     if not run.hold_logits:
         del output

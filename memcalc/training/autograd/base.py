@@ -85,6 +85,10 @@ class Loss(NamedTuple):
     that the gradient takes the place of what is kept. `chunks` run backwards one after the other. `fused`
     makes the gradients of the stream and of the head's matrix in the forward pass: no logits are kept, and
     `chunk` says how many tokens' logits live at once, from the tokens, the vocabulary and the width.
+
+    `shifted` losses drop the last token of each sequence from the logits, which copies those of several
+    sequences. While one runs forward 32-bit logits live beside what is kept, and, if `made_wide` is false,
+    those of the head, too; `made_wide` says that the model hands on logits in 32 bits.
     """
 
     id: str
@@ -95,6 +99,8 @@ class Loss(NamedTuple):
     chunks: int = 1
     parallel: bool = False  # tensor-parallel ranks share the logits; else each has all of them
     fused: bool = False
+    shifted: bool = False
+    made_wide: bool = False
     chunk: Callable[[int, int, int], int] | None = None
 
 
@@ -122,11 +128,17 @@ class Implementation(ABC):
     modules: tuple[str, ...]  # what selective recomputation may name
     default_modules: tuple[str, ...]
     options: frozenset[str] = frozenset()  # of the command, those that mean nothing elsewhere
+    release: str | None = None  # whose code the programs are, where releases differ
     experts: str | None = None  # how they are computed, unless it is stated
     gradients: str | None = None  # their numbers, where they lie in a buffer of the implementation's own
     optimizer_step: str | None = None  # how the optimizer steps, where the implementation has its own default
     dropout: float = 0.0
     vocab_multiple: int = 1
+
+    def loss(self, name: str, release: str | None) -> Loss:
+        """Return a loss by name, as a release of the implementation has it (None: the newest)."""
+        del release
+        return self.losses[name]
 
     @abstractmethod
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:

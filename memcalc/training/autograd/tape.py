@@ -173,6 +173,12 @@ class Tape:
             )
         return output
 
+    def cached(self, kept: Iterable[Value]) -> list[Value]:
+        """Return autocast's copies of trained weights, but for those that are kept anyway."""
+        made = [one.output for one in self.operations if one.output.region == "weight"]
+        known = {id(value) for value in kept}
+        return [value for value in made if id(value) not in known]
+
     # ---- operations, each with the rule of its derivative (PyTorch's derivatives.yaml) -------------------
 
     def split(self, x: Value, shapes: Mapping[str, tuple[int, ...]]) -> list[Value]:

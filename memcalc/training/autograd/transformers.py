@@ -17,6 +17,7 @@ from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
 from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.tape import AUTOCAST, MatrixStorage
+from memcalc.training.releases import release_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,6 +240,31 @@ OF_TRANSFORMERS = (
         chunk=liger_chunk,
     ),
 )
+FORMER = (  # before which release, and the loss that "plain" was then
+    (
+        (4, 46),
+        Loss(
+            "plain",
+            kept=4,
+            backward=8,
+            note="logits in 32 bits without the last token, log_softmax, then two gradients",
+            source="transformers v4.38.2 and v4.45.2, models/llama/modeling_llama.py, read 2026-12",
+            shifted=True,
+            made_wide=True,
+        ),
+    ),
+    (
+        (4, 49),
+        Loss(
+            "plain",
+            kept=4,
+            backward=8,
+            note="the same, and the head's own logits live until it is done",
+            source="transformers v4.46.0 and v4.48.0, loss/loss_utils.py, read 2026-12",
+            shifted=True,
+        ),
+    ),
+)
 LOSSES: Registry[Loss] = Registry("--loss", {one.id: one for one in OF_TRANSFORMERS})
 BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
 BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
@@ -275,8 +301,21 @@ class Transformers(Implementation):
     default_loss = "plain"
     modules = ("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
     default_modules = ("core_attn",)
-    options = frozenset({"repeat_kv"})
+    options = frozenset({"repeat_kv", "engine_version"})
+    release = "5.23"
     experts = "grouped_mm"  # what transformers chooses
+
+    def loss(self, name: str, release: str | None) -> Loss:
+        """Return a loss by name; the plain one was another before 4.46, and before 4.49.
+
+        >>> [TRANSFORMERS.loss("plain", release).shifted for release in ("4.45", "4.48", "4.49", None)]
+        [True, True, False, False]
+        """
+        found = self.losses[name]
+        if name != "plain" or release is None:
+            return found
+        number = release_number(release)
+        return next((former for before, former in FORMER if number < before), found)
 
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
         """Run a layer: two branches, each normalised before and added to the stream after.

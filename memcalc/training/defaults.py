@@ -1,0 +1,59 @@
+"""What is taken where an option was left open: by what is trained, or by the trainer that is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from memcalc.errors import Sound
+from memcalc.training.releases import FUSED_SINCE, release_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.training.options import FilledOptions, TrainingOptions
+
+__all__ = ["chosen", "filled"]
+
+OF_ALL: dict[str, Any] = {
+    "micro_batch": 1,
+    "accumulate": 1,
+    "regime": "bf16-mixed",
+    "optimizer": "adamw",
+    "attention": "flash",
+    "recompute": "none",
+}
+OF_ADAPTERS = {**OF_ALL, "recompute": "full", "adapter_dtype": "fp32"}  # every trainer's recipes recompute
+
+
+def chosen(options: TrainingOptions) -> Mapping[str, Any]:
+    """Return the defaults for what options train, by name: all weights, or adapters; a trainer's go first.
+
+    >>> from memcalc.training.options import TrainingOptions
+    >>> [chosen(TrainingOptions(seq=1, lora_rank=rank))["recompute"] for rank in (None, 8)]
+    ['none', 'full']
+    """
+    own = OF_ALL if options.lora_rank is None else OF_ADAPTERS
+    if options.engine_version is not None and release_number(options.engine_version) < FUSED_SINCE:
+        own = own | ({"optimizer_step": "foreach"} if options.optimizer in (None, "adamw") else {})
+    if options.like is None:
+        return own
+    from memcalc.training.trainers import trainers
+
+    return own | {name: fact.value for name, fact in trainers()[options.like].defaults(options).items()}
+
+
+def filled(options: TrainingOptions) -> FilledOptions:
+    """Return options with a default in the place of each that was left open and has one here.
+
+    Parameters
+    ----------
+    options : TrainingOptions
+        What was asked for; faulty values stay as they are.
+
+    """
+    record: Any = options.record if isinstance(options, Sound) else options
+    left = {name: value for name, value in chosen(record).items() if getattr(record, name) is None}
+    whole: Any = replace(record, **left)
+    settled: Any = Sound(whole, options.faulty) if isinstance(options, Sound) else whole
+    return cast("FilledOptions", settled)

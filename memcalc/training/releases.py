@@ -1,0 +1,48 @@
+"""Releases of transformers: since when its loss, and its Trainer's step, are what they are."""
+
+from __future__ import annotations
+
+from memcalc.errors import BadInputError
+
+__all__ = ["FUSED_SINCE", "PADDED_SINCE", "release_number"]
+
+OLDEST, NEWEST = (4, 38), (5, 23)
+PADDED_SINCE = (
+    4,
+    49,
+)  # labels are padded, and logits no longer cut (loss/loss_utils.py of 4.48.0 and 4.49.0)
+FUSED_SINCE = (4, 54)  # adamw_torch_fused with torch 2.8 (training_args.py of 4.53.3 and 4.54.1)
+
+
+def release_number(text: str) -> tuple[int, int]:
+    """Return the first two numbers of a release of transformers.
+
+    Parameters
+    ----------
+    text : str
+        As in ``4.45`` or ``4.45.2``.
+
+    Raises
+    ------
+    BadInputError
+        It is none, or older than what was read.
+
+    Examples
+    --------
+    >>> release_number("4.45.2"), release_number("v5.3")
+    ((4, 45), (5, 3))
+
+    """
+    first, _, rest = text.removeprefix("v").partition(".")
+    second = rest.partition(".")[0]
+    if first.isascii() and second.isascii() and first.isdigit() and second.isdigit():
+        number = int(first[:4]), int(second[:4])
+        if number >= OLDEST and number[0] <= NEWEST[0]:
+            return number
+    expected = f"a release of transformers from {words_of(OLDEST)} on, as in 4.45 or {words_of(NEWEST)}"
+    raise BadInputError("--engine-version", expected, text, "leave it open for the newest that is modelled")
+
+
+def words_of(number: tuple[int, int]) -> str:
+    """Return a release as it is written."""
+    return ".".join(map(str, number))
