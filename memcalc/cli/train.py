@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "fields"]
 
+SHORTEST = 128  # tokens, where only the longest sequence is asked for: all ranks that share one divide it
+
+
+MOST = {  # what is looked for where it is asked for, in words
+    "max_seq": "the longest sequence with which the step surely fits, in tokens",
+    "max_batch": "the largest micro-batch with which it surely fits",
+    "fewest_devices": "the fewest devices of this kind, all used, with which it surely fits",
+}
+
 
 def add(parser: Parser) -> None:
     """Add the options."""
     add_source(parser)
     add_options(parser, TrainingOptions)
     parser.add_argument("--check", action="store_true", help=CHECK)
+    for name, meaning in MOST.items():
+        text = f"print {meaning}; with --json under `{name}`"
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
 
 
 def answer(given: argparse.Namespace) -> Answer:
@@ -33,16 +45,30 @@ def answer(given: argparse.Namespace) -> Answer:
         BadInputError: --check has nothing to check against.
 
     """
+    asked = [name for name in MOST if getattr(given, name)]
+    searched = "max_seq" in asked and given.seq is None
+    if searched:
+        given.seq = SHORTEST
     step = estimate(given.source, options_from(given, TrainingOptions))
-    if given.check and given.on is None:
-        remedy = 'add --on, as in "8x h100-80g"'
-        raise BadInputError("--check", "a machine to check against", NOTHING, remedy)
-    status = 1 if given.check and step.verdict != "fits" else 0
+    for name in ("check", *MOST):
+        if getattr(given, name) and given.on is None:
+            remedy = 'add --on, as in "8x h100-80g"'
+            raise BadInputError(f"--{name.replace('_', '-')}", "a machine to check against", NOTHING, remedy)
+    found = {"max_seq": step.max_seq} if "max_seq" in asked else {}
+    if searched and step.max_seq:
+        step = step.changed(step.plan.source, {"seq": step.max_seq})
+    found |= {name: getattr(step, name) for name in asked if name not in found}
+    said = [f"\n  {MOST[name]}: {number_in_words(number)}" for name, number in found.items()]
     return Answer(
-        status,
-        lambda: fields(step) | remedy_fields(step.remedies) | config_fields(step.model),
-        lambda: str(step),
+        1 if given.check and step.verdict != "fits" else 0,
+        lambda: fields(step) | found | remedy_fields(step.remedies) | config_fields(step.model),
+        lambda: f"{step}{''.join(said)}",
     )
+
+
+def number_in_words(number: int | None) -> str:
+    """Return a number that was looked for, or that there is none."""
+    return f"{number:,}" if number else "none"
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:

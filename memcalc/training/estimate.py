@@ -254,6 +254,36 @@ class TrainingEstimate(Shown):
 
         return remedies(self.plan, partial(estimate, self.plan.source))
 
+    @cached_property
+    def max_seq(self) -> int | None:
+        """The longest sequence with which the step surely fits; None without a machine.
+
+        >>> from memcalc.training import train
+        >>> step = train("Qwen/Qwen3-0.6B", seq=4096, on="1x rtx-4090")
+        >>> [train("Qwen/Qwen3-0.6B", seq=step.max_seq + more, on="1x rtx-4090").verdict for more in (0, 1)]
+        ['fits', 'may_not_fit']
+        """
+        return self.most("max_seq")
+
+    @cached_property
+    def max_batch(self) -> int | None:
+        """The largest micro-batch with which the step surely fits; None without a machine."""
+        return self.most("max_batch")
+
+    @cached_property
+    def fewest_devices(self) -> int | None:
+        """The fewest devices of the machine's kind with which it surely fits, if that many share the step."""
+        return self.most("fewest_devices")
+
+    def most(self, what: str) -> int | None:
+        """Return one of the numbers that `memcalc.training.search` looks for."""
+        if self.plan.machine is None or self.plan.points is not None:
+            return None
+        from memcalc.training import search
+
+        found: int | None = getattr(search, what)(self.plan, partial(estimate, self.plan.source))
+        return found
+
     def changed(self, source: Source, options: Mapping[str, Any]) -> TrainingEstimate:
         """Return the same step asked again of a source, with some options in another way.
 
