@@ -1,4 +1,4 @@
-"""The most that fits: with it the upper end of every range is within what there is, with the next it is not."""
+"""The most that fits: there the upper end of every range is within what there is, with the next it is not."""
 
 from __future__ import annotations
 
