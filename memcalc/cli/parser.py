@@ -189,10 +189,12 @@ def refuse_switched(flag: str, value: str) -> NoReturn:
 
 
 def refuse_no_value(flag: str, metavar: object) -> NoReturn:
-    """Refuse an option without its value.
+    """Refuse an option without its value; of one that is a switch elsewhere, with what that means here.
 
     Raises:
         BadInputError: always.
 
     """
-    raise BadInputError(flag, "a value", NOTHING, f"write {flag} {metavar}")
+    likely = meant("true", (), flag)
+    remedy = f"did you mean {flag} {likely[0]}?" if likely else f"write {flag} {metavar}"
+    raise BadInputError(flag, "a value", NOTHING, remedy)
