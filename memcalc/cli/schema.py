@@ -351,6 +351,13 @@ def answer_of_serve() -> Schema:
     return closed("", keys, "command", "not_read", "class_defaults")
 
 
+SURELY = {  # each there where its flag is
+    "max_seq": or_null(number("the longest sequence that surely fits")),
+    "max_batch": or_null(number("the largest micro-batch that surely fits")),
+    "fewest_devices": or_null(number("the fewest devices that surely hold it")),
+}
+
+
 def answer_of_train() -> Schema:
     """Return the schema of ``memcalc train``."""
     of_steps = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
@@ -400,23 +407,11 @@ def answer_of_train() -> Schema:
         "remedies": REMEDIES,
         "assumed": many("what no plan states, and what was assumed for it", {"type": "string"}),
         "lines": line(*moments),
-        "max_seq": or_null(number("the longest sequence that surely fits; there with --max-seq")),
-        "max_batch": or_null(number("the largest micro-batch that surely fits; there with --max-batch")),
-        "fewest_devices": or_null(number("the fewest devices that surely hold it; with --fewest-devices")),
+        **SURELY,
         "not_read": NOT_READ,
         "class_defaults": CLASS_DEFAULTS,
     }
-    return closed(
-        "",
-        keys,
-        "phases",
-        "fullest_phase",
-        "max_seq",
-        "max_batch",
-        "fewest_devices",
-        "not_read",
-        "class_defaults",
-    )
+    return closed("", keys, "phases", "fullest_phase", *SURELY, "not_read", "class_defaults")
 
 
 def answer_of_which() -> Schema:

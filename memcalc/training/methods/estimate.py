@@ -140,7 +140,7 @@ class MethodEstimate(TrainingEstimate):
             What is asked for in another way, by name.
 
         """
-        return estimate(source, replace(self.plan.options, **options))
+        return estimate(source, replace(self.plan.asked, **options))
 
     @property
     def settings(self) -> dict[str, object]:
@@ -150,7 +150,7 @@ class MethodEstimate(TrainingEstimate):
     @property
     def defaults(self) -> tuple[str, ...]:
         """What was chosen where an option was left open, in words."""
-        given = vars(self.plan.options)
+        given = vars(self.plan.asked)
         left = {name: value for name, value in self.setup.fields.items() if given[name] is None}
         return (*self.plan.defaults, *words(left))
 

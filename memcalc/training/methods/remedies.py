@@ -28,7 +28,7 @@ def remedies(
     for change in changes(setup):
         if tried.fits(change):
             step = tried(change)
-            command = command_line("train", plan.source.name, step.plan.options)
+            command = command_line("train", plan.source.name, step.plan.asked)
             found.append(Remedy(change.words, command, step.device.total_bytes))
     if len(found) < MOST:
         found += of_a_step(plan, estimate)
