@@ -147,7 +147,6 @@ REFUSED = [
     (f"{TRAIN} --shard fsdp2 --world 8", "did you mean fsdp?"),
     (f"{TRAIN} --fsdp", "did you mean --shard fsdp?"),
     (f"{TRAIN} --optimizer adamw_torch_fused", "did you mean adamw?"),
-    (f"{TRAIN} --optimizer paged_adamw_8bit", "did you mean adamw-8bit?"),
     (f"{TRAIN} --regime fp16", "did you mean amp?"),
     (f"{TRAIN} --loss liger-fused", "did you mean fused-linear?"),
     (f"{TRAIN} --trainer trl", "did you mean --like?"),
