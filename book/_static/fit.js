@@ -7,6 +7,8 @@
   const BOXED = "details.answer, details.choice, blockquote, .admonition, li";
   const BREAKS = ["2B", "3D", "2212", "2260", "2264", "2265"].map((code) => `mjx-c${code}`); // + = − ≠ ≤ ≥
 
+  const SMALLEST = 0.7; // of the size that a formula has on this screen
+
   const scrolls = (element) => element.scrollWidth > element.clientWidth + 1;
   const shown = (element) => element.checkVisibility();
 
@@ -100,9 +102,21 @@
     }
   }
 
+  // A fraction breaks nowhere: smaller letters, as long as they can be read.
+  function shrinkFormulas() {
+    const formulas = [...document.querySelectorAll(".bd-article mjx-container[display] > mjx-math")]
+      .filter((math) => !math.closest("table"));
+    formulas.forEach((math) => { math.style.fontSize = ""; });
+    const sized = formulas.map((math) => [math, math.parentElement])
+      .filter(([, box]) => shown(box) && scrolls(box))
+      .map(([math, box]) => [math, Math.max(SMALLEST, (0.98 * box.clientWidth) / box.scrollWidth)]);
+    for (const [math, ratio] of sized) math.style.fontSize = `${ratio}em`;
+  }
+
   function fit() {
     fitTables();
     breakFormulas();
+    shrinkFormulas();
     makeWay();
   }
 

@@ -7,6 +7,7 @@ import io
 import re
 from functools import cache
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
@@ -214,8 +215,7 @@ def test_a_wide_table_covers_no_contents(opened):
 SCROLLING = """() => {
     const scrolls = one => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1;
     const tables = [...document.querySelectorAll('.bd-article table')].filter(one => !one.closest('form'));
-    const formulas = [...document.querySelectorAll('.bd-article mjx-container[display]')].filter(one =>
-        ![...one.querySelectorAll('.formula-part')].some(part => part.offsetWidth > one.clientWidth));
+    const formulas = [...document.querySelectorAll('.bd-article mjx-container[display]')];
     return [...tables, ...formulas].filter(scrolls)
         .map(one => [one.tagName, one.clientWidth, one.scrollWidth, one.textContent.slice(0, 60)]);
 }"""
@@ -225,6 +225,46 @@ SCROLLING = """() => {
 def test_tables_and_formulas_are_seen_as_a_whole(opened, size):
     """In the margin, on lines, as cards: a verdict in the last column stands on the screen."""
     assert opened(**{size: True}).evaluate(SCROLLING) == []
+
+
+HEADINGS = """() => [...document.querySelectorAll('.bd-article :is(h1, h2, h3, h4) > a.headerlink')]
+    .filter(link => link.offsetWidth > 0).map(link => link.parentElement.textContent)"""
+# Where a line of a choice goes on behind code: the gap, if it is wider than a word's.
+TORN = """() => [...document.querySelectorAll('details:is(.choice, .answer) > summary > code')].map(code => {
+    const behind = document.createRange();
+    if (code.nextSibling?.nodeType !== Node.TEXT_NODE) return 0;
+    behind.selectNodeContents(code.nextSibling);
+    const [first] = behind.getClientRects(), last = [...code.getClientRects()].at(-1);
+    return first && Math.abs(first.top - last.top) < 10 ? first.left - last.right : 0;
+}).filter(gap => gap > 8)"""
+NEIGHBOURS = """() => [...document.querySelectorAll('.prev-next-area a')]
+    .map(link => link.getBoundingClientRect()).map(({top, bottom}) => [top, bottom])"""
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_lines_break_where_their_words_do(opened, size):
+    """No empty line below a heading for the link to it, and no column for the code in a choice."""
+    page = opened(**{size: True})
+    assert page.evaluate(HEADINGS) == []
+    assert page.evaluate(TORN) == []
+
+
+GLASS = """() => {
+    const field = document.querySelector('main .bd-search input');
+    const glass = document.querySelector('main .bd-search svg, main .bd-search i');
+    return field.getBoundingClientRect().left + parseFloat(getComputedStyle(field).paddingLeft)
+        - glass.getBoundingClientRect().right;
+}"""
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_the_words_of_a_search_begin_behind_its_glass(visit, size):
+    assert visit("search.html", size).evaluate(GLASS) >= 0
+
+
+def test_on_a_phone_the_pages_before_and_after_have_a_line_each(opened):
+    places = opened(phone=True).evaluate(NEIGHBOURS)
+    assert all(bottom <= top for (_, bottom), (top, _) in pairwise(places))
 
 
 def test_letters_of_pictures_are_readable_on_a_phone(opened):
