@@ -315,6 +315,8 @@ WRONG = [
     ("cp", {"source": "meta-llama/Llama-3.3-70B-Instruct", "world": 16, "cp": 16, **EXCHANGED}),
     ("cp", {"source": "meta-llama/Llama-3.3-70B-Instruct", "world": 16, "tp": 4, "cp": 4, **EXCHANGED}),
     ("gradients", {"lora_rank": 8, "gradients": "bf16+fp32"}),
+    ("autocast", {"regime": "amp", "autocast": False}),
+    ("autocast", {"regime": "fp32", "autocast": True}),
     ("gradients", {"lora_rank": 8, "adapter_dtype": "bf16", "gradients": "fp32"}),
     (
         "recompute-modules",
@@ -551,6 +553,7 @@ def test_what_is_left_open_is_filled_in():
         "regime": "bf16-mixed",
         "gradients": "bf16",
         "implementation": "transformers",
+        "autocast": False,
         "attention": "flash",
         "optimizer": "adamw",
         "optimizer_step": "foreach",

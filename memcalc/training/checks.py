@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
-from memcalc.training.plan import linear_names, stated_gradients
+from memcalc.training.adapters import adapter_of, linear_names
+from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
-from memcalc.training.weights import adapter_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,12 @@ def there_are_experts_to_compute(plan: TrainingPlan) -> None:
 def options_mean_something(plan: TrainingPlan) -> None:
     """Refuse options that another implementation has."""
     faults = Faults()
-    for name, left_open in (("repeat_kv", None), ("gradient_fusion", True), ("context_exchange", "p2p")):
+    for name, left_open in (
+        ("repeat_kv", None),
+        ("autocast", None),
+        ("gradient_fusion", True),
+        ("context_exchange", "p2p"),
+    ):
         if name not in plan.implementation.options:
             faults.of(refuse_option_of_another, plan, name, left_open)
     faults.refuse()
@@ -190,6 +195,15 @@ def ranks_of_a_sequence_keep_no_scores(plan: TrainingPlan) -> None:
 def implementation_runs_on_these_ranks(plan: TrainingPlan) -> None:
     """Refuse ranks that the implementation does not list for this model."""
     plan.implementation.check_parallelism(plan.model, plan.parallelism)
+
+
+def autocast_is_that_of_the_regime(plan: TrainingPlan) -> None:
+    """Refuse autocast where the regime says the opposite: 32-bit weights under autocast are amp."""
+    regime, asked = plan.precision.id, plan.options.autocast
+    if regime == "amp" and asked is False:
+        raise BadInputError("--autocast", "yes with amp", "no", "32-bit weights without autocast are fp32")
+    if regime == "fp32" and asked:
+        raise BadInputError("--autocast", "no with fp32", "yes", "32-bit weights under autocast are amp")
 
 
 def implementation_has_the_regime(plan: TrainingPlan) -> None:
@@ -306,10 +320,10 @@ def adapters_have_a_rank(plan: TrainingPlan) -> None:
 
 def adapters_have_matrices(plan: TrainingPlan) -> None:
     """Refuse adapters of matrices that the model does not have."""
-    if plan.options.lora_rank is None:
+    asked, known = plan.options.lora_targets, linear_names(plan.model)
+    if plan.options.lora_rank is None or (asked in (None, ("all-linear",)) and plan.adapters):
         return
-    known = linear_names(plan.model)
-    for name in plan.adapters or ("nothing",):
+    for name in asked or ("nothing",):
         if name not in known:
             expected = f"all-linear, or some of {', '.join(known)}"
             remedy = nearest(name, ["all-linear", *known], "--lora-targets") or "separate them by commas"
@@ -333,9 +347,11 @@ def adapters_are_cut_as_peft_cuts_them(plan: TrainingPlan) -> None:
         remedy = "PEFT cuts adapters with their matrices, and knows no stream that is cut; leave it out"
         raise BadInputError("--sequence-parallel", "no --lora-rank", given, remedy)
     experts = (one for one in plan.model.weights() if one.active_experts is not None)
-    if parallel.ep > 1 and any(adapter_of(plan.adapters, one) is not None for one in experts):
+    dealt = parallel.ep > 1 or parallel.etp > 1
+    if dealt and any(adapter_of(plan.adapters, one) is not None for one in experts):
         remedy = "how adapters of experts are dealt out is not modelled; name others in --lora-targets"
-        raise BadInputError("--ep", "1 with adapters of experts", parallel.ep, remedy)
+        ranks = f"ep {parallel.ep}, tp {parallel.etp}"
+        raise BadInputError("--ep", "1 rank an expert with adapters of experts", ranks, remedy)
 
 
 def adapters_alone_are_trained(plan: TrainingPlan) -> None:
@@ -459,6 +475,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     ranks_exchange_whole_heads,
     ranks_of_a_sequence_keep_no_scores,
     implementation_runs_on_these_ranks,
+    autocast_is_that_of_the_regime,
     implementation_has_the_regime,
     gradients_fit_the_regime,
     optimizer_steps_in_this_way,

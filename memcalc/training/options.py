@@ -60,6 +60,14 @@ class TrainingOptions(OptionSet):
     regime: Literal["pure-bf16", "bf16-mixed", "amp", "fp32"] = field(
         default="bf16-mixed", metadata=about("precision of weights, gradients and master copy", group=NUMBERS)
     )
+    autocast: bool | None = field(
+        default=None,
+        metadata=about(
+            "matrices are multiplied in 16 bits under torch.autocast, as with bf16=True of HF Trainer",
+            otherwise="yes with amp, and for adapters with transformers; else no",
+            group=NUMBERS,
+        ),
+    )
     gradients: Literal["bf16", "fp32", "bf16+fp32"] | None = field(
         default=None,
         metadata=about(

@@ -132,6 +132,17 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
     if full and not plan.layers_train:
         yield kept_for_nothing(plan, stage)
+    if full and plan.layers_train and plan.implementation.gradients is None:
+        yield Line(
+            component="activations",
+            name="output of the layer that runs again, with reentrant checkpoints",
+            bytes=0,
+            moments=plan.moments[2:3],
+            evidence="assumed",
+            source="torch 2.13, torch/utils/checkpoint.py, 2026-12: use_reentrant, as transformers 4 has it",
+            low=0,
+            high=stage.stream,
+        )
     parallel = plan.parallelism
     if full and parallel.shares_weights and plan.options.quantize_base is not None:
         yield beside_packed_shards(plan, stage)

@@ -10,8 +10,9 @@ from memcalc.errors import BadInputError, Faults, Sound
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
+from memcalc.training.adapters import adapters_of
 from memcalc.training.autograd import IMPLEMENTATIONS
-from memcalc.training.autograd.base import Adapter, MicroBatch
+from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from memcalc.files.machines import Machine
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
-    from memcalc.training.autograd.base import Implementation, Loss
+    from memcalc.training.autograd.base import Adapter, Implementation, Loss
     from memcalc.training.optimizers import Optimizer
     from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
-__all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve", "stated_gradients"]
+__all__ = ["EMBEDDING", "TrainingPlan", "plan_fields", "resolve", "stated_gradients"]
 
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
@@ -269,26 +270,6 @@ def modules_of(options: TrainingOptions, implementation: Implementation) -> tupl
     return implementation.default_modules if named is None else named
 
 
-def linear_names(model: Model) -> tuple[str, ...]:
-    """Return the names of the linear layers; experts and routers are none in transformers 5.23."""
-    named = (
-        tensor.name.removesuffix(".weight").rpartition(".")[2]
-        for layer in model.groups
-        for tensor in layer.weights()
-        if tensor.kind in ("matrix", "shared")
-    )
-    return tuple(dict.fromkeys(named))
-
-
-def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:
-    """Return the adapters by the names of their matrices."""
-    if options.lora_rank is None:
-        return {}
-    every = options.lora_targets in (None, ("all-linear",))
-    targets = linear_names(model) if every else options.lora_targets or ()
-    return dict.fromkeys(targets, Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4))
-
-
 def chunks_of_layers(
     options: TrainingOptions, model: Model, parallelism: TrainingParallelism
 ) -> tuple[int, ...]:
@@ -349,7 +330,7 @@ def micro_batch(
         batch=batch,
         seq=seq,
         element_bytes=PRECISIONS[options.regime].stream,
-        autocast=options.regime == "amp",
+        autocast=is_autocast(options, implementation),
         attention=options.attention,
         repeat_kv=options.attention != "flash" if repeat is None else repeat,
         dropout=0 if of_adapters else dropout,
@@ -364,6 +345,14 @@ def micro_batch(
         fused_head=loss.fused,
         fresh=makes_gradients(options, implementation) and not parallelism.shares_gradients,
     )
+
+
+def is_autocast(options: TrainingOptions, implementation: Implementation) -> bool:
+    """Say whether the forward pass runs under torch.autocast: HF Trainer trains adapters with bf16=True."""
+    if options.autocast is not None:
+        return options.autocast
+    by_trainer = options.lora_rank is not None and "autocast" in implementation.options
+    return options.regime == "amp" or (by_trainer and options.regime != "fp32")
 
 
 def sizes(options: TrainingOptions, points: Points | None) -> tuple[Any, Any]:
@@ -413,6 +402,7 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
         **vars(options),
         "implementation": plan.implementation.id,
         "optimizer": plan.optimizer.id,
+        "autocast": micro.autocast,
         "gradients": plan.gradients,
         "optimizer_step": plan.optimizer_step,
         "loss": plan.loss.id,

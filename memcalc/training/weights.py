@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.tensor import ceil_div, product
+from memcalc.ledger.tensor import ceil_div
+from memcalc.training.adapters import adapter_arrays, adapter_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
@@ -170,18 +171,18 @@ def share_of_codes(plan: TrainingPlan, packed: int, ranks: int) -> int:
 def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
     """Yield the two low-rank matrices of an adapter: their states are as wide as they are."""
     width = adapter.element_bytes
-    for letter, shape in lora_shapes(tensor, adapter):
+    for letter, shape, times in adapter_arrays(tensor, adapter):
         rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
-        size = tensor.copies * rows * shape[1] * width
+        size = times * rows * shape[1] * width
         states = plan.optimizer.states((rows, shape[1]), width)
         yield WeightShard(
             name=f"{tensor.name.removesuffix('.weight')}.{letter}",
-            count=tensor.copies * prod(shape),
+            count=times * prod(shape),
             bytes=size,
             master=0,
             gradient=size,
-            moments=tensor.copies * sum(each for _, each in states),
-            paged=tensor.copies * paged_bytes(states),
+            moments=times * sum(each for _, each in states),
+            paged=times * paged_bytes(states),
             updated=size,
             trained=True,
             ranks=ranks,
@@ -191,28 +192,13 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
         )
 
 
-def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:
-    """Return the adapter of a weight, if it is a matrix that has one."""
-    if not adapters or "{layer}" not in tensor.name or not tensor.name.endswith(".weight"):
-        return None
-    return adapters.get(tensor.name.removesuffix(".weight").rpartition(".")[2])
-
-
-def lora_shapes(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, int]], ...]:
-    """Return the two low-rank matrices of an adapter.
-
-    Source: Hu et al. 2021, arXiv:2106.09685; names as in PEFT's LoraLayer.
-    """
-    out, inner = map(product, tensor.shape)
-    return ("lora_A.weight", (adapter.lora_rank, inner)), ("lora_B.weight", (out, adapter.lora_rank))
-
-
 def adapter_parameters(plan: TrainingPlan) -> int:
     """Return the numbers of all adapters, all layers together."""
     return sum(
-        tensor.copies * adapter.lora_rank * sum(tensor.stored_shape)
+        times * prod(shape)
         for tensor in plan.model.weights()
         if (adapter := adapter_of(plan.adapters, tensor)) is not None
+        for _, shape, times in adapter_arrays(tensor, adapter)
     )
 
 

@@ -37,8 +37,8 @@ class MicroBatch(NamedTuple):
     """One micro-batch on one rank: how much, in which numbers, and what of the model is trained.
 
     `seq` are the tokens of a sequence on this rank (context parallelism has cut them already).
-    `element_bytes` is that of the residual stream; with `autocast` the stream has 32 bits, and matrices are
-    copied to 16. `trained` and `adapters` know weights by their names inside of a layer
+    `element_bytes` is that of weights and residual stream; with `autocast` what is wider than 16 bits is
+    copied to 16 for each product. `trained` and `adapters` know weights by their names inside of a layer
     (``self_attn.q_proj``), or outside of all layers (``lm_head``). `cut` gives the ranks that share each
     region of the tape.
     """
@@ -68,6 +68,11 @@ class MicroBatch(NamedTuple):
     def low_bytes(self) -> int:
         """Bytes of a number inside of the matrices."""
         return 2 if self.autocast else self.element_bytes
+
+    @property
+    def copies_matrices(self) -> bool:
+        """Whether autocast copies the model's own matrices: they have 32 bits."""
+        return self.autocast and self.element_bytes == 4
 
     def tape(self) -> Tape:
         """Return an empty tape for this rank."""

@@ -26,13 +26,16 @@ def matrix(tape: Tape, micro: MicroBatch, name: str, x: Value, columns: int) -> 
     """Multiply by a matrix that is stored inputs first (Conv1D), and add its bias.
 
     Raises:
-        BadInputError: it has an adapter.
+        BadInputError: it has an adapter, or autocast meets numbers of 16 bits.
 
     """
+    if micro.autocast and not micro.copies_matrices:
+        remedy = "what its norms and powers, which run in fp32 there, keep is not modelled"
+        raise BadInputError("--autocast", "no, or --regime amp, with GPT-2", "yes", remedy)
     if micro.adapter(name) is not None:
         remedy = "what autograd keeps of adapters of Conv1D is not modelled"
         raise BadInputError("--lora-rank", "a model with linear layers", "GPT-2's Conv1D", remedy)
-    stored = MatrixStorage(ADDMM if micro.autocast else ())
+    stored = MatrixStorage(ADDMM if micro.copies_matrices else ())
     return tape.linear(name, x, columns, trained=micro.trained(name), bias=True, stored=stored)
 
 

@@ -13,9 +13,10 @@ from memcalc.errors import BadInputError, UnknownNameError, choices, nearest
 from memcalc.ledger.tensor import share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memcalc.ledger.parts import MoE
+    from memcalc.training.autograd.adapters import Factors
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
@@ -30,10 +31,37 @@ def indices(tape: Tape, name: str, number: int, width: int = INDEX) -> Value:
     return tape.value(name, (number,), width, grad=False)
 
 
-def route(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> tuple[Value, Value]:
-    """Return the weights of the experts that each token uses, and which they are."""
+def router(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
+    """Multiply by the router's matrix, with the adapter folded into it if it has one."""
+    adapter = micro.adapter("mlp.gate")
+    if adapter is None:
+        return tape.linear("mlp.gate", x, part.experts, trained=micro.trained("mlp.gate"))
+    from memcalc.training.autograd.adapters import fold_router
+
+    matrix = fold_router(tape, micro, adapter, (part.experts, part.width))
+    logits = tape.value("mlp.gate output", (*x.shape[:-1], part.experts), x.element_bytes, grad=True)
+    return tape.record("mlp.gate", (x, matrix), logits, (x, *((matrix,) if x.grad else ())))
+
+
+def folded_experts(tape: Tape, micro: MicroBatch, part: MoE) -> dict[str, Factors]:
+    """Return the factors of the experts' matrices that have adapters; those of the last one come first."""
+    if not any(name.startswith("experts.") for name in micro.adapters):
+        return {}
+    from memcalc.training.autograd.adapters import Factors
+
+    shapes = {"down_proj": (part.width, part.expert_width), "gate_proj": (2 * part.expert_width, part.width)}
+    keys = {"down_proj": "experts.down_proj", "gate_proj": "experts.gate_up_proj"}
+    return {
+        name: Factors(tape, name, micro.adapters[key], (part.experts, *shapes[name]))
+        for name, key in keys.items()
+        if key in micro.adapters
+    }
+
+
+def route(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> tuple[Value, Value, Value]:
+    """Return the router's answer, the weights of the experts that each token uses, and which they are."""
     tokens = micro.batch * micro.seq
-    logits = tape.linear("mlp.gate", x, part.experts, trained=micro.trained("mlp.gate"))
+    logits = router(tape, micro, part, x)
     wide = tape.cast(logits, 4, "router logits in fp32")
     chances = tape.like(wide, "router probabilities")
     tape.record("softmax", (wide,), chances, (chances,))
@@ -47,7 +75,8 @@ def route(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> tuple[Value, Va
         before = tape.like(weights, "weights before they are divided", grad=False)
         divided = tape.like(weights, "weights that add up to 1")
         weights = tape.record("divide", (weights, total), divided, (before, total), beside=weights.bytes)
-    return (weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")), chosen
+    weights = weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")
+    return logits, weights, chosen
 
 
 def matrices(micro: MicroBatch, part: MoE, x: Value, columns: int) -> int:
@@ -57,14 +86,35 @@ def matrices(micro: MicroBatch, part: MoE, x: Value, columns: int) -> int:
 
 
 def by_expert(
-    tape: Tape, micro: MicroBatch, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
+    tape: Tape,
+    micro: MicroBatch,
+    part: MoE,
+    folded: Mapping[str, Factors],
+    *,
+    name: str,
+    x: Value,
+    columns: int,
+    beside: Value,
+    region: str,
 ) -> Value:
     """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
+    if name in folded:
+        return by_folded(tape, folded[name], x, columns=columns, beside=beside, region=region)
     trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     size = matrices(micro, part, x, columns) if trained else 0
     return tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
+
+
+def by_folded(tape: Tape, factors: Factors, x: Value, *, columns: int, beside: Value, region: str) -> Value:
+    """The same by matrices with an adapter folded into them: they are kept for the gradient of the rows."""
+    from memcalc.training.autograd.adapters import fold
+
+    matrix = fold(tape, factors)
+    shape = (*x.shape[:-1], columns)
+    out = tape.value(f"{factors.name} output", shape, x.element_bytes, grad=True, region=region)
+    return tape.record("grouped product", (x, matrix), out, (x, beside, *((matrix,) if x.grad else ())))
 
 
 def copied(
@@ -98,7 +148,7 @@ def refuse(micro: MicroBatch, part: MoE) -> None:
         depends = "what `eager` keeps depends on which experts the tokens choose"
         remedy = depends if how == "eager" else nearest(how, EXPERTS, "--experts") or "name one of these"
         raise UnknownNameError("--experts", choices(EXPERTS), how, remedy)
-    if micro.element_bytes != 2 or micro.autocast:
+    if micro.element_bytes != 2:
         raise BadInputError(
             "--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only"
         )
@@ -124,13 +174,19 @@ def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     """
     refuse(micro, part)
     grouped = (micro.experts or EXPERTS[0]) == "grouped_mm"
-    weights, chosen = route(tape, micro, part, x)
+    logits, weights, chosen = route(tape, micro, part, x)
+    held = [logits, weights]  # by code that runs, whatever derivatives need
+    folded = folded_experts(tape, micro, part)
     rows = (x.shape[0], x.shape[1], part.top_k)
     number = micro.batch * micro.seq * part.top_k
     taken = tape.value("inputs of the experts", (*rows[:-1], part.top_k * part.width), 2, grad=x.grad)
     taken.shape = (*rows, part.width)
+    held.append(taken)
     offsets = indices(tape, "where each expert's rows end", part.experts, 4)
     if grouped:
+        sizes = [("experts in order", number, INDEX), ("the same in 32 bits", number, 4)]
+        sizes.append(("rows of each expert", part.experts, 4))
+        held += [tape.hold(indices(tape, *one), grad=x.grad) for one in sizes]
         tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
         order = indices(tape, "order of the rows", number)
         in_order = tape.like(weights, "weights in the order of the rows")
@@ -138,14 +194,18 @@ def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     else:
         tape.record("repeat rows", (x,), taken)
     weights.shape = (*rows, 1)
-    multiply, beside = (by_expert, offsets) if grouped else (copied, chosen)
-    answers = feed_forward(tape, part, taken, partial(multiply, tape, micro, part, beside=beside))
+    multiply = partial(by_expert, tape, micro, part, folded, beside=offsets)
+    multiply = multiply if grouped else partial(copied, tape, micro, part, beside=chosen)
+    answers = feed_forward(tape, part, taken, multiply)
     weighed = tape.multiply(answers, weights, "weighed answers")
     if grouped:
-        back = indices(tape, "order of the tokens", number)
+        back = tape.hold(indices(tape, "order of the tokens", number), grad=weighed.grad)
+        tape.hold(indices(tape, "numbers from 0 on", number), grad=weighed.grad)
         weighed = tape.record(
             "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
         )
+    for one in held:
+        tape.refer(one)
     summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
     return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")
 

@@ -337,6 +337,13 @@ class Tape:
         """Bytes of all that is kept."""
         return sum(value.bytes for value in self.kept(recomputed))
 
+    def hold(self, value: Value, *, grad: bool) -> Value:
+        """Make a storage that no derivative needs: it lives while code refers to it, if gradients flow."""
+        if grad:
+            held = Operation("hold", self.module, (), value, (), aliased=False, weight_bytes=0, beside=0)
+            self.operations.append(held)
+        return value
+
     def refer(self, value: Value) -> None:
         """Note that code still holds a value: its storage outlives the operations that used it."""
         self.referred[id(value)] = len(self.operations) - 1

@@ -45,44 +45,16 @@ def matrix(
     cut: str | None = None,
 ) -> Value:
     """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any."""
-    stored = MatrixStorage(AUTOCAST if micro.autocast else (), packed=micro.quantised and name != "lm_head")
+    stored = MatrixStorage(
+        AUTOCAST if micro.copies_matrices else (), packed=micro.quantised and name != "lm_head"
+    )
     trained = micro.trained(name)
     out = tape.linear(name, x, columns, trained=trained, bias=bias, region=region, cut=cut, stored=stored)
     if micro.adapter(name) is None:
         return out
-    if stored.packed:
-        out = tape.record("clone", (out,), tape.like(out, f"{name} output, copied"), aliased=True)
-    up = adapted(tape, micro, name, (x, out), region=region, cut=cut)
-    if stored.packed:
-        up = tape.cast(up, out.element_bytes, f"{name}.lora_B as wide as the output")
-    return tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
+    from memcalc.training.autograd.adapters import beside
 
-
-def adapted(
-    tape: Tape,
-    micro: MicroBatch,
-    name: str,
-    ends: tuple[Value, Value],
-    *,
-    region: str | None,
-    cut: str | None,
-) -> Value:
-    """Multiply by the two low-rank matrices of an adapter, from its input to its output.
-
-    PEFT's adapter copies the input to its own numbers, each adapter for itself, drops some of them, and adds
-    its output in them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output
-    first, and narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes
-    the matrix's numbers again to run backwards.
-    """
-    (x, out), (rank, width) = ends, micro.adapters[name.rpartition(".")[2]]
-    stored = MatrixStorage(AUTOCAST if micro.autocast and width != 2 else ())
-    own = tape.cast(x, width, f"{name} input for its adapter")
-    own = tape.dropout(own, micro.adapter_dropout, f"{name} input after dropout")
-    first, last = (None, cut) if region != "hidden" else (cut, None)  # which one is cut with its matrix
-    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, region="hidden", cut=first, stored=stored)
-    columns = out.shape[-1]
-    up = tape.linear(f"{name}.lora_B", down, columns, trained=True, region=region, cut=last, stored=stored)
-    return tape.record("scale", (up,), tape.like(up, f"{name}.lora_B scaled"))
+    return beside(tape, micro, name, (x, out), region=region, cut=cut, packed=stored.packed)
 
 
 def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value, Value]) -> Value:
@@ -275,7 +247,7 @@ class Transformers(Implementation):
     default_loss = "plain"
     modules = ("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
     default_modules = ("core_attn",)
-    options = frozenset({"repeat_kv"})
+    options = frozenset({"repeat_kv", "autocast"})
     experts = "grouped_mm"  # what transformers chooses
 
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
