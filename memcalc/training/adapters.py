@@ -46,7 +46,7 @@ def linear_names(model: Model) -> tuple[str, ...]:
         tensor.name.removesuffix(".weight").rpartition(".")[2]
         for layer in model.groups
         for tensor in layer.weights()
-        if tensor.kind in ("matrix", "shared")
+        if tensor.kind in ("matrix", "shared") or "shared_expert_gate" in tensor.name
     )
     folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()
     return tuple(dict.fromkeys([*named, *folded]))

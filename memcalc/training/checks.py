@@ -77,7 +77,7 @@ def machine_has_the_devices(plan: TrainingPlan) -> None:
 def implementation_knows_the_model(plan: TrainingPlan) -> None:
     """Refuse a type of model for which the implementation has no program."""
     types, chosen = plan.implementation.model_types, plan.implementation.id
-    if types is not None and plan.model.model_type not in types:
+    if types is not None and (plan.model.text_type or plan.model.model_type) not in types:
         expected = f"a model of type {', '.join(sorted(types))} with --implementation {chosen}"
         remedy = "what autograd keeps of others is not modelled"
         raise BadInputError("SOURCE", expected, plan.model.model_type, remedy)

@@ -12,6 +12,7 @@ from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
 from memcalc.training.adapters import adapters_of
 from memcalc.training.autograd import IMPLEMENTATIONS
+from memcalc.training.autograd.architectures import architecture_of
 from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
@@ -85,7 +86,8 @@ class TrainingPlan(NamedTuple):
 
     def is_trained(self, name: str) -> bool:
         """Say whether a weight of the model itself is trained; with adapters none is."""
-        return is_trained(name, self.options.trainable, self.adapters)
+        frozen = name.endswith(self.micro_batch.architecture.frozen)
+        return not frozen and is_trained(name, self.options.trainable, self.adapters)
 
     @property
     def input_grad(self) -> bool:
@@ -157,7 +159,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
     loss = of(lambda: implementation.losses[asked.loss or implementation.default_loss])
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
-    model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple)
+    model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple, implementation)
     adapters = of(adapters_of, asked, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)
@@ -178,14 +180,20 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
         adapters=adapters,
         pipeline_layout=of(chunks_of_layers, asked, model, parallelism),
         vocab_multiple=multiple,
-        micro_batch=of(lambda: micro._replace(trained=trains(asked, model, adapters), adapters=adapters)),
+        micro_batch=of(
+            lambda: micro._replace(
+                trained=trains(asked, model, adapters),
+                adapters=adapters,
+                architecture=architecture_of(model, found.fields),
+            )
+        ),
         points=points,
     )
 
 
-def trained_model(found: Source, vocab_multiple: int) -> Model:
-    """Return the model of a source with its vocabulary padded, and without what is not trained."""
-    model = padded(found.model, vocab_multiple)
+def trained_model(found: Source, vocab_multiple: int, implementation: Implementation) -> Model:
+    """Return the model of a source with its vocabulary padded, as built, and without what is not trained."""
+    model = implementation.as_built(padded(found.model, vocab_multiple))
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
         model = replace(model, mtp=())
     return model

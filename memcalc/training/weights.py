@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.base import Adapter
     from memcalc.training.plan import TrainingPlan
+    from memcalc.training.precision import StateWidths
 
 __all__ = [
     "WeightShard",
@@ -65,9 +66,9 @@ class WeightShard(NamedTuple):
 
 def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
     """Yield the weights of a rank that holds a model, or a stage of one, adapters among them."""
-    widths = plan.widths
     for whole in model.weights():
         tensor = plan.parallelism.on_rank(whole)
+        widths = widths_of(plan, tensor)
         ranks = ranks_of(plan, tensor)
         count = rows_of_fsdp(tensor, ranks) if plan.parallelism.shard == "fsdp" else tensor.count
         trained = tensor.kind != "buffer" and plan.is_trained(tensor.name)
@@ -75,7 +76,8 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
         shape, arrays = plan.implementation.stored(plan.model, tensor)
         inside = tensor.kind not in OUTSIDE
         packed, scales = quantised_bytes(plan, tensor)
-        moments = moments_of(plan, shape, arrays, (numbers, ranks), inside=inside) if trained else []
+        held, width = (numbers, ranks), widths.updated
+        moments = moments_of(plan, shape, arrays, held, width, inside=inside) if trained else []
         yield WeightShard(
             name=tensor.name,
             count=tensor.count,
@@ -100,6 +102,14 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
             yield from adapter_shards(plan, tensor, adapter, ranks)
 
 
+def widths_of(plan: TrainingPlan, tensor: Tensor) -> StateWidths:
+    """Return the widths of a weight's states: the class of the model loads some in 32 bits, whatever its dtype."""
+    wide = plan.micro_batch.architecture.wide_weights
+    if plan.widths.weight == 2 and not plan.widths.master and tensor.name.endswith(wide):
+        return plan.widths._replace(weight=4, gradients=(4,))
+    return plan.widths
+
+
 def ranks_of(plan: TrainingPlan, tensor: Tensor) -> int:
     """Return how many ranks hold the same weight, and could share its states."""
     return (
@@ -116,13 +126,19 @@ def rows_of_fsdp(tensor: Tensor, ranks: int) -> int:
 
 
 def moments_of(
-    plan: TrainingPlan, shape: tuple[int, ...] | None, arrays: int, held: tuple[int, int], *, inside: bool
+    plan: TrainingPlan,
+    shape: tuple[int, ...] | None,
+    arrays: int,
+    held: tuple[int, int],
+    width: int,
+    *,
+    inside: bool,
 ) -> list[tuple[str, int]]:
     """Return the optimizer's states of a weight: a number for each that is `held`, or by its arrays.
 
     `held` are the numbers that this rank updates, and the ranks that hold the same weight.
     """
-    optimizer, width = plan.optimizer, plan.widths.updated
+    optimizer = plan.optimizer
     numbers, ranks = held
     if optimizer.elementwise:
         return [(name, numbers * width) for name in optimizer.moments]
@@ -140,8 +156,11 @@ def paged_bytes(states: Iterable[tuple[str, int]]) -> int:
 
 def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: bool) -> int:
     """Return the bytes of a weight as it lies on the device: frozen ones have no 32-bit numbers."""
+    words = plan.micro_batch.architecture
     if tensor.kind == "buffer":
-        return 4 * tensor.count
+        return (plan.precision.stream if words.narrow_buffers else 4) * tensor.count
+    if tensor.name.endswith(words.wide_weights):
+        return 4 * count
     return count * (plan.widths.weight if trained else plan.precision.stream)
 
 

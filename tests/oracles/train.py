@@ -45,9 +45,12 @@ def flash(module, query, key, value, attention_mask, *, scaling=None, dropout=0.
         key, value = (repeat_kv(item, query.shape[1] // key.shape[1]) for item in (key, value))
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (item.to(torch.get_autocast_dtype("cpu")) for item in (query, key, value))
+    width = value.shape[-1]
+    if width != query.shape[-1]:  # as transformers' flash_attention_forward does
+        value = torch.nn.functional.pad(value, [0, query.shape[-1] - width])
     attend = torch.ops.aten._scaled_dot_product_flash_attention
     output = attend(query, key, value, 0.0, is_causal=True, return_debug_mask=False, scale=scaling)[0]
-    return output.transpose(1, 2).contiguous(), None
+    return output[..., :width].transpose(1, 2).contiguous(), None
 
 
 # A name that transformers does not know gets no mask from it: the operator is causal by itself.
@@ -176,7 +179,7 @@ def lora(model, run):
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         model = get_peft_model(model, adapted, autocast_adapter_dtype=dtype == "fp32")
     for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.Dropout) and module.p:
             module.__class__ = KernelDropout
     for name, item in model.named_parameters():
         if "beside" in asked and "lora_" not in name and any(map(name.count, asked["beside"].split(","))):
@@ -240,10 +243,18 @@ def watch(model, ledger):
         if args[0].requires_grad:
             args[0].register_hook(partial(ledger.mark, "head backward"))
 
+    made = []
+
     def after_head(module, args, logits):
         ledger.mark("head forward")
         if logits.requires_grad:
             logits.register_hook(partial(ledger.mark, "loss backward"))
+        made[:] = [weakref.ref(logits)]
+
+    def after_model(module, args, output):
+        logits = getattr(output, "logits", None)
+        if made and logits is not None and logits.requires_grad and made[0]() is not logits:
+            logits.register_hook(partial(ledger.mark, "capped backward"))  # the class scales or caps them
 
     def after_embedding(module, args, output):
         if output.requires_grad:
@@ -252,6 +263,7 @@ def watch(model, ledger):
     model.get_output_embeddings().register_forward_pre_hook(before_head)
     model.get_output_embeddings().register_forward_hook(after_head)
     model.get_input_embeddings().register_forward_hook(after_embedding)
+    model.register_forward_hook(after_model)
 
 
 def step(fields, run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.training.autograd.architectures import LLAMA, Architecture
 from memcalc.training.autograd.tape import Tape
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class MicroBatch(NamedTuple):
     quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
     fused_head: bool = False  # the loss multiplies by the head itself
     head_tokens: int | None = None  # the head is given the last tokens of a sequence; None: all of them
+    architecture: Architecture = LLAMA  # how the model differs from it
     fresh: bool = True  # gradients of weights are made in the backward pass, and stay
 
     @property
@@ -153,7 +155,7 @@ class Implementation(ABC):
         del tape, micro, model
 
     @abstractmethod
-    def buffers(self, model: Model) -> int:
+    def buffers(self, model: Model, micro: MicroBatch) -> int:
         """Return the bytes of what a model keeps besides its weights."""
 
     @abstractmethod
@@ -179,6 +181,10 @@ class Implementation(ABC):
         """
         del model
         return tensor.stored_shape, tensor.copies
+
+    def as_built(self, model: Model) -> Model:
+        """Return the model with its matrices as the implementation stores them."""
+        return model
 
     def check_parallelism(self, model: Model, parallel: TrainingParallelism) -> None:
         """Refuse ranks that the program does not list for this model.

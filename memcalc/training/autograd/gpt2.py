@@ -6,6 +6,7 @@ Read in transformers/models/gpt2/modeling_gpt2.py, activations.py (NewGELUActiva
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -126,12 +127,10 @@ def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
 
     """
     parts = dict(layer.parts)
-    if tape.rope is None:  # of all layers: the positions of the tokens, and what was dropped of the embedding
-        tape.rope = [tape.value("positions", (micro.seq,), 8, grad=False, region="whole")]
-        if micro.dropout:
-            tape.rope.append(tape.value("embedding dropout mask", x.shape, 1, grad=False))
-        for one in tape.rope:
-            one.shared = True
+    positions = partial(tape.value, "positions", (micro.seq,), 8, grad=False, region="whole")
+    tape.share("positions", lambda: [positions()])
+    if micro.dropout:
+        tape.share("embedding", lambda: [tape.value("embedding dropout mask", x.shape, 1, grad=False)])
     for norm, name, kind, body in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         if not isinstance(part, kind) or not isinstance(before, Norm) or not before.bias:
