@@ -24,7 +24,9 @@ def planned(fields, run):
     if trained.startswith("lora"):
         _, rank, targets, dtype = trained.split(" ")
         options |= {"lora_rank": int(rank), "lora_targets": tuple(targets.split(",")), "adapter_dtype": dtype}
-    source = Source("a recorded config", {**fields, "torch_dtype": "bfloat16"}, "tests/recorded/programs.json")
+    source = Source(
+        "a recorded config", {**fields, "torch_dtype": "bfloat16"}, "tests/recorded/programs.json"
+    )
     return train(source, **options)
 
 

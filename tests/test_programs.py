@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.program_plans import differences, planned
 
 from memcalc.training.api import train
 from memcalc.training.autograd.architectures import ARCHITECTURES, LLAMA
 from memcalc.training.autograd.stand_in import through_products
 from memcalc.training.layers import forward_of
+from tests.program_plans import differences, planned
 
-RECORD = json.loads((Path(__file__).parent / "recorded" / "programs.json").read_text(encoding="utf-8"))["steps"]
-CASES = {
-    f"{name} {step['seed']}, {step['kind']}": step for name, steps in RECORD.items() for step in steps
-}
+RECORD = json.loads((Path(__file__).parent / "recorded" / "programs.json").read_text(encoding="utf-8"))[
+    "steps"
+]
+CASES = {f"{name} {step['seed']}, {step['kind']}": step for name, steps in RECORD.items() for step in steps}
 
 
 def test_every_type_has_three_configs_and_four_runs_of_each():

@@ -452,17 +452,17 @@ def is_nothing(line: Line) -> bool:
 def of_architecture(plan: TrainingPlan) -> Iterator[str]:
     """Yield what is assumed of how the model's class runs, and of what stands beside its text model."""
     words, model = plan.micro_batch.architecture, plan.model
+    name = model.text_type or model.model_type
     if plan.implementation.id == "transformers" and not words.listed:
         yield (
-            f"what autograd keeps of {model.text_type or model.model_type} is not listed: activations are a range, "
-            "by the numbers that pass each layer's products; weights and states are exact"
+            f"what autograd keeps of {name} is not listed: activations are a range, by the numbers that pass "
+            "each layer's products; weights and states are exact"
         )
     elif plan.implementation.id == "transformers" and not words.exact:
         yield "activations are listed operation by operation, and the backward pass within a few per cent"
     if model.vision:
-        yield (
-            f"the text model is trained alone: its towers, {model.vision_parameters:,} parameters, are left out"
-        )
+        left = f"{model.vision_parameters:,} parameters"
+        yield f"the text model is trained alone: its towers, {left}, are left out"
 
 
 def notes(step: TrainingEstimate) -> Iterator[str]:

@@ -184,7 +184,7 @@ def beside_packed_shards(plan: TrainingPlan, stage: StageTensors) -> Line:
 
 
 def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield the range of what layers keep whose operations are not listed, about the middle that is counted."""
+    """Yield the range of what layers keep whose operations are not listed, about what is counted."""
     from memcalc.training.autograd.stand_in import kept_most, middle, through_products
 
     full, micro = plan.options.recompute == "full", plan.micro_batch

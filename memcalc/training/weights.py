@@ -103,7 +103,7 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
 
 
 def widths_of(plan: TrainingPlan, tensor: Tensor) -> StateWidths:
-    """Return the widths of a weight's states: the class of the model loads some in 32 bits, whatever its dtype."""
+    """Return the widths of a weight's states: a class loads some in 32 bits, whatever its dtype."""
     wide = plan.micro_batch.architecture.wide_weights
     if plan.widths.weight == 2 and not plan.widths.master and tensor.name.endswith(wide):
         return plan.widths._replace(weight=4, gradients=(4,))

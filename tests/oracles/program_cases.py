@@ -28,7 +28,9 @@ def even(fields, draw):
         if name in fields:
             fields[name] = rounded(fields[name])
     if "v_head_dim" in fields:  # kernels pad values, but not queries
-        fields["v_head_dim"] = min(fields["v_head_dim"], fields["qk_nope_head_dim"] + fields["qk_rope_head_dim"])
+        fields["v_head_dim"] = min(
+            fields["v_head_dim"], fields["qk_nope_head_dim"] + fields["qk_rope_head_dim"]
+        )
     if "head_dim" not in fields and "num_attention_heads" in fields:
         heads = fields["num_attention_heads"]
         fields["hidden_size"] = heads * rounded(fields["hidden_size"] // heads)
@@ -44,12 +46,16 @@ def sparse_from_the_first(fields, draw):
     return {name: value for name, value in fields.items() if not name.startswith("moe_layer_")}
 
 
-OWN = {"ernie4_5_moe": sparse_from_the_first}  # what a type needs beside: a function of its fields and a drawer
+OWN = {
+    "ernie4_5_moe": sparse_from_the_first
+}  # what a type needs beside: a function of its fields and a drawer
 
 
 def sparse(fields):
     """Whether there are experts, whose grouped product wants rows of whole 16 bytes."""
-    return any(name in fields for name in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"))
+    return any(
+        name in fields for name in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    )
 
 
 def config(model_type, seed):
@@ -113,7 +119,11 @@ def moments_of(fields, run):
         found["loss backward"] = found["capped backward"]
         found["head backward"]["peak"] = max(found["head backward"]["peak"], behind)
     model = train.build(fields, run)
-    trained = [item for name, item in model.named_parameters() if item.requires_grad and "moe_statics" not in name]
+    trained = [
+        item for name, item in model.named_parameters() if item.requires_grad and "moe_statics" not in name
+    ]
     scalars = 4 * len(trained) if "adamw" in run.optimizer else 0  # no gradient reaches statics
     beside = 8 * run.batch * run.sequence + scalars
-    return {name: [found[name]["held"] - beside, found[name]["peak"] - beside] for name in USED if name in found}
+    return {
+        name: [found[name]["held"] - beside, found[name]["peak"] - beside] for name in USED if name in found
+    }

@@ -1,4 +1,4 @@
-"""Record what torch holds in training small models of every type with a program: tests/recorded/programs.json.
+"""Record what torch holds in training small models of types with a program: tests/recorded/programs.json.
 
     python tests/oracles/record_programs.py [TYPE ...]    (in the environment of requirements-oracles.txt)
 

@@ -41,8 +41,8 @@ class Architecture(NamedTuple):
     `branches` are those of a layer. `norm` says how its RMSNorms are computed: ``narrow`` (the normalised
     numbers are narrowed before they meet the weight), ``wide`` (after), ``float`` (they meet a copy of the
     weight in 32 bits), ``plus one`` (they meet that copy and 1). `late_norms`: heads are normalised once all
-    are projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the matrices
-    that are one. `from_config` are further fields, by the field of the config that says them.
+    are projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the
+    matrices that are one.
     """
 
     branches: tuple[Branch, ...] = PRE_NORMS
@@ -103,7 +103,6 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 # fields of config.json, and what they say: the first that is there
 ACTIVATIONS = ("hidden_activation", "hidden_act")
-SWITCHES = {"softcap": "attn_logit_softcapping", "logits_softcap": "final_logit_softcapping"}
 
 
 def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
@@ -120,6 +119,9 @@ def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
     activation = next((value for name in ACTIVATIONS if (value := config.value(name)) is not None), "silu")
     if config.value("rope_interleave") is False:
         found = found._replace(rope="halves")
-    switches = {word: config.value(field) is not None for word, field in SWITCHES.items()}
-    switches["normed"] = bool(config.value("norm_topk_prob"))
-    return found._replace(activation=str(activation), **switches)
+    return found._replace(
+        activation=str(activation),
+        normed=bool(config.value("norm_topk_prob")),
+        softcap=config.value("attn_logit_softcapping") is not None,
+        logits_softcap=config.value("final_logit_softcapping") is not None,
+    )

@@ -22,7 +22,7 @@ __all__ = ["attend", "attention", "by_products"]
 
 def is_one(batch: int) -> bool:
     """Say whether there is one sequence; in a sweep the number says it itself."""
-    return batch == 1 if type(batch) is int else batch.is_one()  # type: ignore[attr-defined,no-any-return]
+    return batch == 1 if type(batch) is int else batch.is_one()  # type: ignore[attr-defined]
 
 
 def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value, Value]) -> Value:
@@ -51,7 +51,10 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         if micro.attention == "flash":
             keeps.append(tape.value("state of the random numbers", (24,), 1, grad=False, region="whole"))
         tape.record("attention", (q, k, v), out, keeps)
-        if micro.architecture.rope in ("joined", "two"):  # queries that were joined lie head by head, and so does the output
+        if micro.architecture.rope in (
+            "joined",
+            "two",
+        ):  # queries that were joined lie head by head, and so does the output
             out = tape.record("copy", (out,), tape.like(out, "attention output by tokens"), aliased=True)
     tape.module = "self_attn"
     return out
@@ -89,15 +92,21 @@ def by_products(
 def with_sinks(tape: Tape, micro: MicroBatch, scores: Value) -> Value:
     """Join a logit of each head to the scores, subtract the largest, take the softmax, and leave it out."""
     batch, heads, seq, _ = scores.shape
-    sinks = tape.weight("self_attn.sinks", (heads,), scores.element_bytes, trained=micro.trained("self_attn.sinks"))
-    every = tape.value("sinks of all rows", (batch, heads, seq, 1), scores.element_bytes, grad=sinks.grad, region="inner")
+    sinks = tape.weight(
+        "self_attn.sinks", (heads,), scores.element_bytes, trained=micro.trained("self_attn.sinks")
+    )
+    every = tape.value(
+        "sinks of all rows", (batch, heads, seq, 1), scores.element_bytes, grad=sinks.grad, region="inner"
+    )
     every.of = sinks
     tape.record("repeat", (sinks,), every)
     joined = (batch, heads, seq, seq + 1)
     grad = scores.grad or every.grad
     both = tape.value("scores and sinks", joined, scores.element_bytes, grad=grad, region="inner")
     tape.record("join", (scores, every), both, aliased=True)
-    most = tape.value("largest score", (batch, heads, seq, 1), scores.element_bytes, grad=grad, region="inner")
+    most = tape.value(
+        "largest score", (batch, heads, seq, 1), scores.element_bytes, grad=grad, region="inner"
+    )
     places = tape.value("where the largest is", (batch, heads, seq, 1), 8, grad=False, region="inner")
     tape.record("max", (both,), most, (places,))
     negative = tape.record("negate", (most,), tape.like(most, "- largest score"), beside=both.bytes)
@@ -118,7 +127,9 @@ def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     for name in "q", "k":
         heads[name] = rotate(tape, micro, heads[name], tables, name)
     if micro.architecture.scaled_queries:
-        scale = tape.value("scale of each query", (1, micro.seq, 1, 1), micro.low_bytes, grad=False, region="whole")
+        scale = tape.value(
+            "scale of each query", (1, micro.seq, 1, 1), micro.low_bytes, grad=False, region="whole"
+        )
         q = heads["q"]
         heads["q"] = tape.record("scale", (q,), tape.like(q, "q, scaled"), (scale,))
     out = attend(tape, micro, part, (heads["q"], heads["k"], heads["v"]))
@@ -128,7 +139,7 @@ def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
 
 
 def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, Value]:
-    """Return queries, keys and values by heads: by three matrices or one, with their norms but for late ones."""
+    """Return queries, keys and values by heads: by three matrices or one, with norms that are not late."""
     numbers = {"q": part.heads, "k": part.kv_heads, "v": part.kv_heads}
     shapes = {name: (*x.shape[:-1], number, part.head_dim) for name, number in numbers.items()}
     outer = partial(matrix, tape, micro, x=x, bias=part.qkv_bias, region="inner", cut="inner")

@@ -38,7 +38,9 @@ def activate(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
             return bent
         square = tape.like(x, f"{name} squared")
         return tape.record("square", (bent,), square, (bent,), beside=2 * bent.bytes)
-    raise BadInputError("hidden_act", choices([*STEPS, "relu", "relu2"]), how, "what is kept of it is not modelled")
+    raise BadInputError(
+        "hidden_act", choices([*STEPS, "relu", "relu2"]), how, "what is kept of it is not modelled"
+    )
 
 
 def mlp(tape: Tape, micro: MicroBatch, part: MLP, x: Value, *, under: str = "mlp") -> Value:

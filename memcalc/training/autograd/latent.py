@@ -25,7 +25,9 @@ def latent_attention(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> Valu
     tables = rope_tables(tape, micro, part.rope_dim)
     queries = asked(tape, micro, part, x)
     shape = queries.shape[:-1]
-    passes, turns = tape.split(queries, {"q, passes": (*shape, part.nope_dim), "q, turns": (*shape, part.rope_dim)})
+    passes, turns = tape.split(
+        queries, {"q, passes": (*shape, part.nope_dim), "q, turns": (*shape, part.rope_dim)}
+    )
     columns = part.kv_rank + part.rope_dim
     name = "self_attn.kv_a_proj_with_mqa"
     down = matrix(tape, micro, name, x, columns, bias=part.bias, region="hidden")
@@ -61,11 +63,15 @@ def expanded(tape: Tape, micro: MicroBatch, part: MLA, latent: Value, key: Value
     both = matrix(tape, micro, "self_attn.kv_b_proj", latent, columns, region="inner", cut="inner")
     shape = (*latent.shape[:-1], part.heads)
     nope, values = tape.split(both, {"k, passes": (*shape, part.nope_dim), "v": (*shape, part.value_dim)})
-    every = tape.value("key of all heads", (*shape, part.rope_dim), key.element_bytes, grad=key.grad, region="inner")
+    every = tape.value(
+        "key of all heads", (*shape, part.rope_dim), key.element_bytes, grad=key.grad, region="inner"
+    )
     every.of = key.storage
     tape.record("repeat", (key,), every)
     width = part.nope_dim + part.rope_dim
-    keys = tape.value("keys", (*shape, width), nope.element_bytes, grad=nope.grad or every.grad, region="inner")
+    keys = tape.value(
+        "keys", (*shape, width), nope.element_bytes, grad=nope.grad or every.grad, region="inner"
+    )
     half = tape.like(keys, "keys, in part", grad=nope.grad)
     half.of = keys
     tape.record("copy in", (nope,), half, beside=keys.bytes)
@@ -85,11 +91,15 @@ def attend(tape: Tape, micro: MicroBatch, part: MLA, inputs: tuple[Value, Value,
     else:
         rows = tape.value("log-sum-exp", (batch, seq, heads), 4, grad=False, region="inner")
         flash = micro.attention == "flash"
-        state = [tape.value("state of the random numbers", (24,), 1, grad=False, region="whole")] if flash else []
+        state = (
+            [tape.value("state of the random numbers", (24,), 1, grad=False, region="whole")] if flash else []
+        )
         padded = flash and part.value_dim != q.shape[-1]
         if padded:
             v = tape.record("pad", (v,), tape.like(q, "values, padded", grad=v.grad))
-        made = tape.value("attention output by heads", (*v.shape,), q.element_bytes, grad=grad, region="inner")
+        made = tape.value(
+            "attention output by heads", (*v.shape,), q.element_bytes, grad=grad, region="inner"
+        )
         tape.record("attention", (q, k, v), made, [q, k, v, made, rows, *state])
         if padded:
             made = tape.slice(made, out.shape, "attention output, cut")

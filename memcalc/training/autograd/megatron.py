@@ -564,6 +564,7 @@ class Megatron(Implementation):
 
     def buffers(self, model: Model, micro: MicroBatch) -> int:
         """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number that is rotated."""
+        del micro
         for layer in model.groups:
             part = dict(layer.parts).get("self_attn")
             if isinstance(part, GQA):

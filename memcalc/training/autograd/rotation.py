@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["rotate", "rope_tables"]
+__all__ = ["rope_tables", "rotate"]
 
 
 def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -> list[Value]:
@@ -24,8 +24,7 @@ def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -
     names, size = (("turns",), 8) if words.rope == "complex" else (("cosines", "sines"), element_bytes)
     shape = (1, micro.seq, width // 2 if words.rope == "complex" else width)
     return tape.share(
-        kind,
-        lambda: [tape.value(f"RoPE {name}", shape, size, grad=False, region="whole") for name in names],
+        kind, lambda: [tape.value(f"RoPE {name}", shape, size, grad=False, region="whole") for name in names]
     )
 
 
@@ -94,12 +93,10 @@ def in_two(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
 
 
 def woven(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
-    """Rotate each even number against the odd one behind it, in 32 bits, by tables made anew in each layer."""
+    """Rotate each even number against the odd one behind it, in 32 bits, by tables that each layer makes."""
     shape = (1, micro.seq, x.shape[-1])
     cosines, sines = (
-        tape.mark(
-            f"{what}, each twice", lambda key: tape.value(key, shape, 4, grad=False, region="whole")
-        )
+        tape.mark(f"{what}, each twice", lambda key: tape.value(key, shape, 4, grad=False, region="whole"))
         for what in ("cosines", "sines")
     )
     first = by_table(tape, tape.cast(x, 4, f"{name} in fp32"), cosines, f"{name} x cos")

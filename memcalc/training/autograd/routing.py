@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["EXPERTS", "mixture"]
 
 EXPERTS = ("grouped_mm", "batched_mm")  # the first is what transformers chooses
+
+
 def folded_experts(tape: Tape, micro: MicroBatch, part: MoE) -> dict[str, Factors]:
     """Return the factors of the experts' matrices that have adapters; those of the last one come first."""
     if not any(name.startswith("experts.") for name in micro.adapters):
@@ -69,20 +71,20 @@ def by_expert(
     size = matrices(micro, part, x, columns) if trained else 0
     number = micro.batch * micro.seq * part.top_k
     ids = tape.mark("expert of each row", lambda key: indices(tape, key, number))
-    rows = bias_of_rows(tape, micro, part, name, shape, ids, region)
+    rows = bias_of_rows(tape, micro, part, out, ids=ids, name=name)
     tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
     return with_bias(tape, out, rows)
 
 
 def bias_of_rows(
-    tape: Tape, micro: MicroBatch, part: MoE, name: str, shape: tuple[int, ...], ids: Value, region: str
+    tape: Tape, micro: MicroBatch, part: MoE, out: Value, *, ids: Value, name: str
 ) -> Value | None:
     """Copy to each row, before its product, the bias of its expert, if there are any."""
     if not (part.bias or part.expert_bias):
         return None
     trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
-    rows = tape.value(f"{name} bias of each row", shape, micro.element_bytes, grad=trained, region=region)
-    size = share(part.experts, micro.routed_share[0]) * shape[-1] * micro.element_bytes
+    rows = tape.like(out, f"{name} bias of each row", grad=trained)
+    size = share(part.experts, micro.routed_share[0]) * out.shape[-1] * out.element_bytes
     return tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
 
 
@@ -115,14 +117,14 @@ def copied(
     size = matrices(micro, part, x, columns)
     tape.record("copy matrices", (), weight, (beside,), weight_bytes=size, beside=size)
     shape = (*x.shape[:-1], columns)
-    rows = bias_of_rows(tape, micro, part, name, shape, beside, region)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
+    rows = bias_of_rows(tape, micro, part, out, ids=beside, name=name)
     keeps = (*((x,) if trained else ()), *((weight,) if x.grad else ()))
     return with_bias(tape, tape.record("batched product", (x, weight), out, keeps), rows)
 
 
-def refuse(micro: MicroBatch, part: MoE) -> None:
-    """Refuse a part, or numbers, whose operations are not modelled.
+def refuse(micro: MicroBatch) -> None:
+    """Refuse numbers, or a way to multiply, whose operations are not modelled.
 
     Raises
     ------
@@ -157,7 +159,7 @@ def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
         This way to multiply is not modelled.
 
     """
-    refuse(micro, part)
+    refuse(micro)
     first = shared(tape, micro, part, x) if micro.architecture.shared_first else None
     result = routed(tape, micro, part, x)
     beside = first or shared(tape, micro, part, x)
@@ -218,11 +220,15 @@ def routed(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")
 
 
-def feed_forward(tape: Tape, micro: MicroBatch, part: MoE, taken: Value, multiply: Callable[..., Value]) -> Value:
+def feed_forward(
+    tape: Tape, micro: MicroBatch, part: MoE, taken: Value, multiply: Callable[..., Value]
+) -> Value:
     """Multiply rows by gate and up in one product, and what becomes of them by down."""
     if not part.gated:
         up = multiply(name="up_proj", x=taken, columns=part.expert_width, region="expert")
-        return multiply(name="down_proj", x=activate(tape, micro, up, "activated"), columns=part.width, region="hidden")
+        return multiply(
+            name="down_proj", x=activate(tape, micro, up, "activated"), columns=part.width, region="hidden"
+        )
     both = multiply(name="gate_proj", x=taken, columns=2 * part.expert_width, region="expert")
     half = (*taken.shape[:-1], part.expert_width)
     if micro.architecture.clamped_gate:

@@ -49,13 +49,16 @@ def middle(tape: Tape, micro: MicroBatch, layer: Layer) -> Value:
 
 
 def run_stand_in(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
-    """Run a layer as one operation that keeps the middle of the range, and as much again while it runs back."""
+    """Run a layer as one operation that keeps the middle of the range, and as much again run backwards."""
     tape.module = "layer"
     names = [tensor.name.removesuffix(".weight") for tensor in layer.weights()]
     trained = bool(micro.adapters) or any(map(micro.trained, names))
     grad = x.grad or trained
-    numbers = through_products(layer)
     kept = middle(tape, micro, layer)
-    size = sum(one.count for one in layer.weights()) * micro.element_bytes if trained and not micro.adapters else 0
+    size = (
+        sum(one.count for one in layer.weights()) * micro.element_bytes
+        if trained and not micro.adapters
+        else 0
+    )
     out = tape.like(x, "stream after the layer", grad=grad)
     return tape.record("layer", (x,), out, (x, kept), weight_bytes=size, beside=kept.bytes)

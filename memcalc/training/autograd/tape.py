@@ -35,7 +35,18 @@ class Value:
     anyway, and its gradient stays.
     """
 
-    __slots__ = ("bytes", "element_bytes", "grad", "leaf", "module", "name", "of", "region", "shape", "shared")
+    __slots__ = (
+        "bytes",
+        "element_bytes",
+        "grad",
+        "leaf",
+        "module",
+        "name",
+        "of",
+        "region",
+        "shape",
+        "shared",
+    )
 
     def __init__(
         self,
@@ -194,7 +205,9 @@ class Tape:
             flowing = tuple(x for x in inputs if x.grad)
             kept = tuple(value.storage for value in keeps if not value.storage.leaf)
             self.operations.append(
-                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts, late)
+                Operation(
+                    name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts, late
+                )
             )
         return output
 

@@ -225,7 +225,12 @@ class Transformers(Implementation):
         GPT-2 keeps the positions anyway, for the gradient of their embedding.
         """
         positions = 0 if model.model_type == "gpt2" else 8 * micro.seq
-        windows = {getattr(part, "window", None) for layer in model.groups for name, part in layer.parts if name == "self_attn"}
+        windows = {
+            getattr(part, "window", None)
+            for layer in model.groups
+            for name, part in layer.parts
+            if name == "self_attn"
+        }
         scores = len(windows) * micro.batch * micro.seq * micro.seq * micro.element_bytes  # a mask each
         tables = 2 * micro.seq * self.frequencies(model, micro) if micro.architecture.rope == "woven" else 0
         return positions + tables + (scores if micro.attention == "eager" else 0)
