@@ -74,15 +74,6 @@ def machine_has_the_devices(plan: TrainingPlan) -> None:
         raise BadInputError("--on", expected, plan.options.on, "name more, or use a smaller --world")
 
 
-def implementation_knows_the_model(plan: TrainingPlan) -> None:
-    """Refuse a type of model for which the implementation has no program."""
-    types, chosen = plan.implementation.model_types, plan.implementation.id
-    if types is not None and (plan.model.text_type or plan.model.model_type) not in types:
-        expected = f"a model of type {', '.join(sorted(types))} with --implementation {chosen}"
-        remedy = "what autograd keeps of others is not modelled"
-        raise BadInputError("SOURCE", expected, plan.model.model_type, remedy)
-
-
 def ranks_divide_the_model(plan: TrainingPlan) -> None:
     """Refuse ranks that do not divide heads, inner widths or experts."""
     parallel = plan.parallelism
@@ -465,7 +456,6 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     schedule_has_a_pipeline,
     sequence_parallelism_has_tensor_parallelism,
     machine_has_the_devices,
-    implementation_knows_the_model,
     ranks_divide_the_model,
     there_are_experts_to_deal_out,
     ranks_divide_the_sequence,

@@ -116,13 +116,12 @@ class PersistentBuffer(NamedTuple):
 class Implementation(ABC):
     """The programs of one implementation, and what it keeps of its own.
 
-    A subclass says which models, losses and modules it knows, and runs layers on the tape that it is given.
-    None for `model_types` or `regimes` means all of them.
+    A subclass says which losses and modules it knows, and runs layers on the tape that it is given.
+    None for `regimes` means all of them.
     """
 
     id: str
     source: str
-    model_types: frozenset[str] | None = None
     regimes: frozenset[str] | None = None
     losses: Registry[Loss]
     default_loss: str
