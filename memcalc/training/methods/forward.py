@@ -82,7 +82,7 @@ def run_layer(plan: TrainingPlan, micro: MicroBatch, layer: Layer) -> LayerRun:
     return LayerRun(
         tape.forward_peak(x, keeping=False),
         copies,
-        sum(value.bytes for value in tape.rope or ()),
+        sum(value.bytes for values in tape.shared.values() for value in values),
         sum(one.output.bytes for one in tape.operations if one.name == "rope"),
     )
 
