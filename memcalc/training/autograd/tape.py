@@ -420,7 +420,8 @@ class Tape:
                     level = level + value.bytes
             peak = greatest(peak, level)
             for key, value in list(alive.items()):
-                stays = key in kept or value is given or value.region == "weight"
+                copied = not keeping and value.region == "weight"
+                stays = key in kept or value is given or copied
                 if not stays and last.get(key, index) <= index:
                     level = level - value.bytes
                     del alive[key]
