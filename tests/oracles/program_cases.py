@@ -122,7 +122,7 @@ def moments_of(fields, run):
     trained = [
         item for name, item in model.named_parameters() if item.requires_grad and "moe_statics" not in name
     ]
-    scalars = 4 * len(trained) if "adamw" in run.optimizer else 0  # no gradient reaches statics
+    scalars = 4 * len(trained) if "adamw" in run.optimizer else 0  # no gradient reaches them
     beside = 8 * run.batch * run.sequence + scalars
     return {
         name: [found[name]["held"] - beside, found[name]["peak"] - beside] for name in USED if name in found
