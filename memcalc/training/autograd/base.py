@@ -154,7 +154,7 @@ class Implementation(ABC):
         del tape, micro, model
 
     @abstractmethod
-    def buffers(self, model: Model, micro: MicroBatch) -> int:
+    def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
         """Return the bytes of what a model keeps besides its weights."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ from memcalc.ledger.parts import GQA, MLP, Norm
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
-from memcalc.training.autograd.architectures import ARCHITECTURES
+from memcalc.training.autograd.architectures import ARCHITECTURES, LLAMA
 from memcalc.training.autograd.attention import attention
 from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.feedforward import mlp
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
+    from memcalc.training.autograd.architectures import Architecture
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.parallelism import TrainingParallelism
@@ -185,21 +186,22 @@ class Transformers(Implementation):
         logits = matrix(tape, micro, head, x, vocab, region="logits", cut="head")
         return softcapped(tape, logits) if micro.architecture.logits_softcap else logits
 
-    def buffers(self, model: Model, micro: MicroBatch) -> int:
+    def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
         """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number, twice.
 
         Embedded tokens that are scaled have a number for that.
         """
-        scale = micro.element_bytes if micro.architecture.scaled_embedding else 0
-        return scale + self.frequencies(model, micro)
+        words = LLAMA if micro is None else micro.architecture
+        scale = micro.element_bytes if micro is not None and words.scaled_embedding else 0
+        return scale + self.frequencies(model, words)
 
-    def frequencies(self, model: Model, micro: MicroBatch) -> int:
+    def frequencies(self, model: Model, words: Architecture) -> int:
         """Return the bytes of the inverse frequencies of RoPE, twice."""
         if model.model_type == "gpt2":
             return 0
         named = (part for layer in model.groups for _, part in layer.parts)
         parts: list[Any] = [part for part in named if is_gqa(part) or is_mla(part)]
-        if micro.architecture.tables_by_kind:
+        if words.tables_by_kind:
             windows = {part.window: part for part in parts}
             return sum(4 * (part.rope_dim or part.head_dim) for part in windows.values())
         return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
@@ -232,7 +234,11 @@ class Transformers(Implementation):
             if name == "self_attn"
         }
         scores = len(windows) * micro.batch * micro.seq * micro.seq * micro.element_bytes  # a mask each
-        tables = 2 * micro.seq * self.frequencies(model, micro) if micro.architecture.rope == "woven" else 0
+        tables = (
+            2 * micro.seq * self.frequencies(model, micro.architecture)
+            if micro.architecture.rope == "woven"
+            else 0
+        )
         return positions + tables + (scores if micro.attention == "eager" else 0)
 
     def stored(self, model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
