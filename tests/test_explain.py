@@ -204,7 +204,7 @@ def test_activations_are_those_of_the_layer(capsys):
     """Each tensor that a layer keeps, and all of them as one formula."""
     assert main(["explain", "train", LLAMA, "--seq", "4096"]) == 0
     text = capsys.readouterr().out
-    assert "    silu(gate)\n      = 2 × batch × context × ffn_width\n" in text
+    assert "    activated gate\n      = 2 × batch × context × ffn_width\n" in text
     assert "= 4 × depth × (batch × context × (4 × width + 2 + heads × head_dim + kv_heads × head_dim" in text
 
 

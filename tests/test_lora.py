@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from memcalc.errors import BadInputError
+from memcalc.files.catalogue import record
 from memcalc.files.source import Source
 from memcalc.training.api import train
 from memcalc.training.layers import LayerRuns, stream_shape
@@ -19,7 +21,7 @@ ADAPTED = {name: case for name, case in SAVED.items() if case["run"]["trained"].
 def test_the_record_has_adapters_of_all_kinds():
     """Both dtypes, autocast and recomputation, and targets from two matrices to all of them."""
     runs = [case["run"] for case in ADAPTED.values()]
-    assert len(runs) == 26
+    assert len(runs) == 42
     assert {run["trained"].split()[3] for run in runs} == {"fp32", "bf16"}
     assert {run["autocast"] for run in runs} == {run["recompute"] for run in runs} == {True, False}
 
@@ -54,6 +56,7 @@ def test_a_layer_with_adapters_keeps_what_peft_kept(name):
         seq=run["sequence"],
         micro_batch=run["batch"],
         regime="pure-bf16" if run["weights"] == "bf16" else "amp",
+        autocast=run["autocast"],
         attention=run["attention"],
         recompute="full" if run["recompute"] else "none",
         lora_rank=int(rank),
@@ -65,6 +68,45 @@ def test_a_layer_with_adapters_keeps_what_peft_kept(name):
     plan.implementation.layer(tape, plan.micro_batch, plan.model.layers[0], x)
     kept = tape.kept(plan.recomputed if run["recompute"] else None)
     assert sum(value.bytes for value in kept) == sum(bytes_ for *_, bytes_ in case["layer"])
+
+
+LLAMA_8B = "meta-llama/Meta-Llama-3.1-8B"
+TRAINER = {"seq": 4096, "micro_batch": 2, "lora_rank": 16, "recompute": "none", "optimizer_step": "fused"}
+
+
+@pytest.mark.parametrize(
+    ("autocast", "kept", "peak"),
+    [
+        # torch 2.13, transformers 5.23, PEFT 0.21.2 on fake tensors: tests/oracles/test_train.py asks again
+        (True, 1_783_955_480, 23_654_769_256),
+        (False, 2_420_703_256, 26_202_153_576),
+    ],
+)
+def test_autocast_keeps_the_copies_of_adapters_in_16_bits(autocast, kept, peak):
+    """One layer of Llama-3.1-8B, and a step of four: 2 x 4,096 tokens, rank 16, every linear layer."""
+    fields = {**record(LLAMA_8B).fields, "num_hidden_layers": 4}
+    step = train(Source("four layers", fields, "here"), **TRAINER, autocast=autocast)
+    layer, _ = LayerRuns(step.plan).run(step.plan.model.layers[0], grad=True)
+    assert layer.kept == kept
+    assert step.allocated_bytes == peak
+
+
+def test_adapters_are_trained_under_autocast_unless_it_is_said_otherwise():
+    """As HF Trainer does with bf16=True; not in 32 bits, and not by Megatron."""
+    asked = {"seq": 128, "lora_rank": 8}
+    assert train(LLAMA_8B, **asked).plan.micro_batch.autocast
+    assert "autocast" in train(LLAMA_8B, **asked).plan.defaults
+    assert not train(LLAMA_8B, **asked, autocast=False).plan.micro_batch.autocast
+    assert not train(LLAMA_8B, **asked, regime="fp32").plan.micro_batch.autocast
+    assert not train(LLAMA_8B, seq=128).plan.micro_batch.autocast
+    assert train(LLAMA_8B, seq=128, regime="amp").plan.micro_batch.autocast
+    for other in ({"world": 2, "shard": 2}, {"like": "deepspeed"}):  # DeepSpeed runs the model without
+        assert not train(LLAMA_8B, **asked, **other).plan.micro_batch.autocast
+        assert train(LLAMA_8B, **asked, **other, regime="amp").plan.micro_batch.autocast
+    assert train(LLAMA_8B, **asked, world=2, shard="fsdp").plan.micro_batch.autocast
+    for wrong in ({"regime": "amp", "autocast": False}, {"regime": "fp32", "autocast": True}):
+        with pytest.raises(BadInputError, match="--autocast"):
+            train(LLAMA_8B, seq=128, **wrong)
 
 
 SMALL_LLAMA = {
@@ -118,6 +160,24 @@ def test_dropout_beside_adapters_is_never_ignored():
 
 
 @pytest.mark.parametrize(
+    ("name", "numbers"),
+    # PEFT 0.21.2 on the class itself, "all-linear" of rank 8 (tests/oracles/test_train.py asks again)
+    [("Qwen/Qwen3-30B-A3B", 498_253_824), ("mistralai/Mixtral-8x7B-v0.1", 179_832_832)],
+)
+def test_all_linear_is_experts_and_router_too(name, numbers):
+    assert train(name, seq=128, lora_rank=8).trainable_parameters == numbers
+    attention = train(name, seq=128, lora_rank=8, lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"))
+    assert attention.trainable_parameters < numbers / 20
+
+
+def test_experts_first_two_matrices_have_one_adapter():
+    with pytest.raises(BadInputError, match="gate_proj and up_proj together"):
+        train("Qwen/Qwen3-30B-A3B", seq=128, lora_rank=8, lora_targets=("gate_proj",))
+    both = train("mistralai/Mixtral-8x7B-v0.1", seq=128, lora_rank=8, lora_targets=("w1", "w3"))
+    assert {name: one.lora_rank for name, one in both.plan.adapters.items()} == {"experts.gate_up_proj": 16}
+
+
+@pytest.mark.parametrize(
     ("name", "linear", "gibibytes"),
     [
         # transformers 5.23, replace_with_bnb_linear on the class itself: numbers that become Linear4bit
@@ -126,7 +186,8 @@ def test_dropout_beside_adapters_is_never_ignored():
     ],
 )
 def test_experts_are_no_linear_layers_for_bitsandbytes(name, linear, gibibytes):
-    step = train(name, seq=128, lora_rank=8, quantize_base="nf4", recompute="full")
+    attention = ("q_proj", "k_proj", "v_proj", "o_proj")
+    step = train(name, seq=128, lora_rank=8, lora_targets=attention, quantize_base="nf4", recompute="full")
     adapters = 4 * step.trainable_parameters
     held = step.at("step")["weights"] - adapters
     assert held / 2**30 == pytest.approx(gibibytes, abs=0.005)

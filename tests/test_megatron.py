@@ -365,7 +365,7 @@ def test_states_are_18_bytes_or_6_and_12_shared() -> None:
     def states(plan: TrainingEstimate) -> int:
         at = plan.at("step")
         return sum(at[name] for name in ("weights", "gradients", "master", "optimizer")) - MEGATRON.buffers(
-            plan.model
+            plan.model, plan.plan.micro_batch
         )
 
     assert states(whole) == 18 * count

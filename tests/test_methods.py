@@ -37,6 +37,7 @@ def options_of(step: dict[str, Any]) -> dict[str, Any]:
         "seq": run.get("sequence", 64),
         "micro_batch": run.get("batch", 1),
         "regime": REGIMES[wide],
+        "autocast": run.get("autocast", False),
         "recompute": "full" if run.get("recompute") else "none",
         "optimizer": "sgd",
         "optimizer_step": "for-loop",
@@ -140,7 +141,9 @@ def test_a_reference_is_a_second_copy_and_an_adapter_none() -> None:
     """Two bytes a number in bf16; nothing where the adapter is switched off, or log-probs were computed."""
     copy, precomputed = trained(method="dpo"), trained(method="dpo", reference="precomputed")
     weights = copy.at("step")["weights"] - precomputed.at("step")["weights"]
-    assert weights == 2 * copy.parameters + copy.plan.implementation.buffers(copy.model)
+    assert weights == 2 * copy.parameters + copy.plan.implementation.buffers(
+        copy.model, copy.plan.micro_batch
+    )
     adapted = trained(method="dpo", lora_rank=16)
     assert adapted.setup.reference == "adapter"
     assert all("reference" not in phase.components for phase in adapted.phases)

@@ -39,10 +39,13 @@ def test_rows(everything):
 
 
 LIMITS = {
-    ("fms full", "allocated"): Limit(21, 0.0013, 0.0023, 20, 0.045),
+    # as wide as the output of one layer, which reentrant checkpoints may hold
+    ("fms full", "allocated"): Limit(21, 0.0013, 0.0023, 20, 0.061),
     ("fms full", "device"): Limit(20, 2.1, 7.4, 20, 15),
-    ("fms qlora", "allocated"): Limit(3, 14, 15, 2, 16),  # two under FSDP, with unexplained bytes
-    ("fms qlora", "device"): Limit(4, 12, 21, 4, 33),
+    # two under FSDP, with unexplained bytes: up to 95 % of the checkpoints, 94 before they ran under autocast
+    ("fms qlora", "allocated"): Limit(3, 14, 15, 3, 17),
+    # under autocast, as they ran, less is derived than before
+    ("fms qlora", "device"): Limit(4, 13, 21, 4, 33),
     ("megatron dense", "allocated"): Limit(48, 0.45, 3.4, 44, 3.3),
     ("megatron dense", "allocated_after_step"): Limit(1, 5.4, 5.4, 0, 0.18),  # the run that set no constant
     ("megatron local", "allocated"): Limit(3, 1.2, 1.4, 0, 1.4),
@@ -57,7 +60,7 @@ LIMITS = {
     ("peft", "allocated_after_step"): Limit(1, 5.0, 5.0, 0, 0.49),
     ("torchtitan", "reserved"): Limit(3, 0.96, 1.1, 3, 19),
     ("torchtune", "allocated"): Limit(2, 11, 19, 0, 0.068),  # the second is compiled, and in chunks
-    ("litgpt lora", "allocated"): Limit(5, 7.2, 17, 0, 0.28),
+    ("litgpt lora", "allocated"): Limit(5, 4.5, 14, 0, 0.28),
     ("playbook", "states"): Limit(5, 0.0055, 0.041, 0, 0),
     ("zero table", "states"): Limit(5, 0.02, 0.89, 5, 0),  # printed to two digits
 }
@@ -80,7 +83,9 @@ KINDS = {  # whatever the family: which rows, and their limit
             and row.quantity == "allocated"
             and not row.plan.get("compile")
         ),
-        Limit(11, 0.002, 0.38, 9, 0.036),
+        Limit(
+            11, 0.002, 0.42, 10, 0.072
+        ),  # the worst runs under autocast: 0.41 % too low, but inside its range
     ),
     "FSDP2, everything recomputed": (
         lambda row: (
@@ -165,7 +170,6 @@ KNOWN_TO_BE_FAR = {  # more than 8 per cent, with what is known of the cause
     "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-device",
     "torchtune-llama-3.2-3b-packed-compile-chunkedce-actckpt",  # less than foreach's copy would take
     "litgpt-lora-llama-3.2-1b",  # litgpt has a head of its own where the model's is tied
-    "litgpt-table-llama-2-7b-lora",  # what dropout keeps before each adapter is not in the plan
     # without Transformer Engine: 128 MiB beside what is derived, the most of all runs on A100
     "megatron-a100-gpt3_mcore_tp1_pp1_dist_optimizer_overlap_grad_reduce_param_gather-after",
 }
@@ -280,7 +284,6 @@ def test_nine_tenths_are_never_beyond_the_worst(everything):
 
 # Families whose ranges hold less than nine tenths of what their sources say. May shrink, never grow.
 NO_RANGE_TO_TRUST = {
-    ("fms qlora", "allocated"),
     ("megatron dense", "allocated_after_step"),
     ("megatron local", "allocated"),
     ("megatron local", "allocated_after_step"),

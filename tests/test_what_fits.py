@@ -11,6 +11,7 @@ import yaml
 
 from memcalc.__main__ import main
 from memcalc.cli.command import parser_of
+from memcalc.errors import BadInputError
 from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.serving import serve
@@ -96,7 +97,20 @@ def test_the_words_of_a_link_say_the_same_at_a_shell(page_24, capsys):
         assert amount in said
 
 
-def test_a_model_without_a_step_says_why(what_fits):
+def test_a_step_that_is_assumed_says_its_range(what_fits):
+    page = what_fits.PAGES["qwen3_6_27b.md"]()
+    found = what_fits.step("Qwen/Qwen3.6-27B", "every weight").device
+    low, high = what_fits.gib(found.low_bytes), what_fits.gib(found.high_bytes)
+    assert low != what_fits.gib(found.total_bytes) != high
+    assert f"are not listed: every weight {low} to {high}, LoRA " in page
+    assert "are not listed" not in what_fits.PAGES["qwen3_8b.md"]()
+
+
+def test_a_model_without_a_step_says_why(what_fits, monkeypatch):
+    def refused(*_):
+        raise BadInputError("SOURCE", "another", "this", "take it")
+
+    monkeypatch.setattr(what_fits, "step", refused)
     page = what_fits.PAGES["qwen3_6_27b.md"]()
     assert "`memcalc` refuses a step of this model, rather than guess: `SOURCE: expected" in page
     assert "memcalc train" not in page

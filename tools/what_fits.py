@@ -466,7 +466,21 @@ def training_of(name: str) -> str:
     if refused:
         return f"`memcalc` refuses a step of this model, rather than guess: `{refused}`"
     cells = {mode: training_cell(name, mode) for mode in MODES}
-    return f"{STEP_WORDS} What one device would need:\n\n{table([cells])!r}"
+    return f"{STEP_WORDS} What one device would need:\n\n{table([cells])!r}{assumed_of(name)}"
+
+
+def assumed_of(name: str) -> str:
+    """Return between what a step of each kind lies where the operations of layers are not listed."""
+    steps = {mode: step(name, mode) for mode in MODES}
+    if all(one.plan.micro_batch.architecture.listed for one in steps.values()):
+        return ""
+    ranges = (
+        f"{mode} {gib(one.device.low_bytes)} to {gib(one.device.high_bytes)}" for mode, one in steps.items()
+    )
+    return (
+        "\n\nWhat its layers keep for the backward pass is assumed, as their operations are not listed: "
+        f"{', '.join(ranges)}."
+    )
 
 
 def model_page(name: str) -> str:

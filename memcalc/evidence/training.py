@@ -41,7 +41,7 @@ TRAINING_QUANTITIES = {  # what was read, and where
     "activations": "what is kept for the backward pass on a device",
 }
 STEP = ("seq", "micro_batch", "accumulate", "dropout", "compile", "keep_gradients", "offload")
-NUMBERS = ("regime", "gradients", "optimizer", "optimizer_step", "adapter_dtype", "quantize_base")
+NUMBERS = ("regime", "autocast", "gradients", "optimizer", "optimizer_step", "adapter_dtype", "quantize_base")
 KERNELS = ("implementation", "attention", "loss", "hold_logits", "experts", "repeat_kv", "vocab_multiple")
 SUMS = ("gradient_fusion", "context_exchange")
 DEVICES = ("on", "world", "shard", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "sequence_parallel")

@@ -49,16 +49,18 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
         gradients = own if fresh else waiting_gradient(plan, stage)
     elif not groups:  # a stage may have no layers, beside the embedding
         yield BackwardPoint("stage without layers", 0, activations, held, stage.stream)
-    for group in reversed(groups):
+    for index, group in reversed(list(enumerate(groups))):
+        before = {name for one in groups[:index] for name in one.shared}
         for step in sorted({0, group.times - 1}):
             done = gradients + (step * group.gradients if fresh else 0)
             fetched = 0 if on_device else group.kept  # the checkpoint of the layer that runs again
             left = activations - on_device * step * group.kept + fetched + group.again
-            last = step == group.times - 1 and group is groups[0] and not full
+            last = step == group.times - 1 and not before.intersection(group.shared) and not full
             peak = (group.last_passed if last else group.passed).peak
             yield BackwardPoint("layer", done, left, held, stage.stream + peak - group.again)
         gradients = gradients + (group.times * group.gradients if fresh else 0)
-        activations = activations - on_device * group.times * group.kept
+        freed = sum(size for name, size in group.shared.items() if name not in before)
+        activations = activations - on_device * group.times * group.kept - (freed if index else 0)
 
 
 def fullest_point(plan: TrainingPlan, stage: StageTensors) -> BackwardPoint:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
-from memcalc.training.plan import linear_names, stated_gradients
+from memcalc.training.adapters import adapter_of, linear_names
+from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE
-from memcalc.training.weights import adapter_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,15 +76,6 @@ def machine_has_the_devices(plan: TrainingPlan) -> None:
         raise BadInputError("--on", expected, plan.options.on, "name more, or use a smaller --world")
 
 
-def implementation_knows_the_model(plan: TrainingPlan) -> None:
-    """Refuse a type of model for which the implementation has no program."""
-    types, chosen = plan.implementation.model_types, plan.implementation.id
-    if types is not None and plan.model.model_type not in types:
-        expected = f"a model of type {', '.join(sorted(types))} with --implementation {chosen}"
-        remedy = "what autograd keeps of others is not modelled"
-        raise BadInputError("SOURCE", expected, plan.model.model_type, remedy)
-
-
 def ranks_divide_the_model(plan: TrainingPlan) -> None:
     """Refuse ranks that do not divide heads, inner widths or experts."""
     parallel = plan.parallelism
@@ -141,6 +132,7 @@ def options_mean_something(plan: TrainingPlan) -> None:
     for name, left_open in (
         ("repeat_kv", None),
         ("engine_version", None),
+        ("autocast", None),
         ("gradient_fusion", True),
         ("context_exchange", "p2p"),
     ):
@@ -151,7 +143,7 @@ def options_mean_something(plan: TrainingPlan) -> None:
 
 def refuse_option_of_another(plan: TrainingPlan, name: str, left_open: object) -> None:
     """Refuse an option that the implementation does not have, if it was given."""
-    given = getattr(plan.options, name)
+    given = getattr(plan.asked, name)
     if given is left_open or given == left_open:
         return
     shown = {True: "yes", False: "no"}.get(given, given)
@@ -197,6 +189,15 @@ def ranks_of_a_sequence_keep_no_scores(plan: TrainingPlan) -> None:
 def implementation_runs_on_these_ranks(plan: TrainingPlan) -> None:
     """Refuse ranks that the implementation does not list for this model."""
     plan.implementation.check_parallelism(plan.model, plan.parallelism)
+
+
+def autocast_is_that_of_the_regime(plan: TrainingPlan) -> None:
+    """Refuse autocast where the regime says the opposite: 32-bit weights under autocast are amp."""
+    regime, asked = plan.precision.id, plan.options.autocast
+    if regime == "amp" and asked is False:
+        raise BadInputError("--autocast", "yes with amp", "no", "32-bit weights without autocast are fp32")
+    if regime == "fp32" and asked:
+        raise BadInputError("--autocast", "no with fp32", "yes", "32-bit weights under autocast are amp")
 
 
 def implementation_has_the_regime(plan: TrainingPlan) -> None:
@@ -323,10 +324,10 @@ def adapters_have_a_rank(plan: TrainingPlan) -> None:
 
 def adapters_have_matrices(plan: TrainingPlan) -> None:
     """Refuse adapters of matrices that the model does not have."""
-    if plan.options.lora_rank is None:
+    asked, known = plan.options.lora_targets, linear_names(plan.model)
+    if plan.options.lora_rank is None or (asked in (None, ("all-linear",)) and plan.adapters):
         return
-    known = linear_names(plan.model)
-    for name in plan.adapters or ("nothing",):
+    for name in asked or ("nothing",):
         if name not in known:
             expected = f"all-linear, or some of {', '.join(known)}"
             remedy = nearest(name, ["all-linear", *known], "--lora-targets") or "separate them by commas"
@@ -350,9 +351,11 @@ def adapters_are_cut_as_peft_cuts_them(plan: TrainingPlan) -> None:
         remedy = "PEFT cuts adapters with their matrices, and knows no stream that is cut; leave it out"
         raise BadInputError("--sequence-parallel", "no --lora-rank", given, remedy)
     experts = (one for one in plan.model.weights() if one.active_experts is not None)
-    if parallel.ep > 1 and any(adapter_of(plan.adapters, one) is not None for one in experts):
+    dealt = parallel.ep > 1 or parallel.etp > 1
+    if dealt and any(adapter_of(plan.adapters, one) is not None for one in experts):
         remedy = "how adapters of experts are dealt out is not modelled; name others in --lora-targets"
-        raise BadInputError("--ep", "1 with adapters of experts", parallel.ep, remedy)
+        ranks = f"ep {parallel.ep}, tp {parallel.etp}"
+        raise BadInputError("--ep", "1 rank an expert with adapters of experts", ranks, remedy)
 
 
 def adapters_alone_are_trained(plan: TrainingPlan) -> None:
@@ -466,7 +469,6 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     schedule_has_a_pipeline,
     sequence_parallelism_has_tensor_parallelism,
     machine_has_the_devices,
-    implementation_knows_the_model,
     ranks_divide_the_model,
     there_are_experts_to_deal_out,
     ranks_divide_the_sequence,
@@ -476,6 +478,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     ranks_exchange_whole_heads,
     ranks_of_a_sequence_keep_no_scores,
     implementation_runs_on_these_ranks,
+    autocast_is_that_of_the_regime,
     implementation_has_the_regime,
     gradients_fit_the_regime,
     release_has_the_loss,

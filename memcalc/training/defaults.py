@@ -36,11 +36,23 @@ def chosen(options: TrainingOptions) -> Mapping[str, Any]:
     own = OF_ALL if options.lora_rank is None else OF_ADAPTERS
     if options.engine_version is not None and release_number(options.engine_version) < FUSED_SINCE:
         own = own | ({"optimizer_step": "foreach"} if options.optimizer in (None, "adamw") else {})
-    if options.like is None:
-        return own
-    from memcalc.training.trainers import trainers
+    if options.like is not None:
+        from memcalc.training.trainers import trainers
 
-    return own | {name: fact.value for name, fact in trainers()[options.like].defaults(options).items()}
+        facts = trainers()[options.like].defaults(options)
+        own = own | {name: fact.value for name, fact in facts.items()}
+    regime = options.regime or own["regime"]
+    return {"autocast": autocasts(options, regime)} | own | ({"autocast": True} if regime == "amp" else {})
+
+
+def autocasts(options: TrainingOptions, regime: str) -> bool:
+    """Say whether the forward pass runs under torch.autocast where amp does not say so: adapters' do.
+
+    Source: transformers 5.23 TrainingArguments: bf16, as every recipe for adapters has it; accelerate 1.15
+    accelerator.py: native_amp, which is off where DeepSpeed runs the model.
+    """
+    by_trainer = options.lora_rank is not None and options.implementation == "transformers"
+    return by_trainer and regime != "fp32" and options.shard not in (1, 2, 3)
 
 
 def filled(options: TrainingOptions) -> FilledOptions:

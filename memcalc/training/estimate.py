@@ -339,6 +339,7 @@ class TrainingEstimate(Shown):
                 found.append(EXPERTS_IN_16_BITS)
         if plan.options.quantize_base is not None and plan.parallelism.shares_weights:
             found.append(PACKED_BASE)
+        found += of_architecture(plan)
         stored = plan.source.fields.get("quantization_config")
         if stored and plan.options.quantize_base is None:
             how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"
@@ -476,6 +477,22 @@ def is_nothing(line: Line) -> bool:
     """Say whether a line holds nothing, at either end of its range."""
     sizes = (line.bytes, line.least_bytes, line.most_bytes)
     return all(type(size) is int and size == 0 for size in sizes)  # arrays are never left out
+
+
+def of_architecture(plan: TrainingPlan) -> Iterator[str]:
+    """Yield what is assumed of how the model's class runs, and of what stands beside its text model."""
+    words, model = plan.micro_batch.architecture, plan.model
+    name = model.text_type or model.model_type
+    if plan.implementation.id == "transformers" and not words.listed:
+        yield (
+            f"what autograd keeps of {name} is not listed: activations are a range, by the numbers that pass "
+            "each layer's products; weights and states are exact"
+        )
+    elif plan.implementation.id == "transformers" and not words.exact:
+        yield "activations are listed operation by operation, and the backward pass within a few per cent"
+    if model.vision:
+        left = f"{model.vision_parameters:,} parameters"
+        yield f"the text model is trained alone: its towers, {left}, are left out"
 
 
 def notes(step: TrainingEstimate) -> Iterator[str]:

@@ -27,8 +27,8 @@ class LayerGroup(NamedTuple):
     `again` is of what is kept when it is recomputed, `last_passed` the backward pass where it is the last
     one to run backwards, `routed` of what is kept or made again the tokens that were sent to experts.
     `numbers` and `trained_numbers` are those of its weights, whole, `gathered` their bytes as ranks gather
-    them. Without `differentiated` no gradient flows through. `rope` are the bytes of cosines and sines,
-    which all layers share, `cast` those of weights that autocast copied, and holds until the forward pass
+    them. Without `differentiated` no gradient flows through. `shared` are the bytes of what layers share, by
+    name, as cosines and sines, `cast` those of weights that autocast copied, and holds until the forward pass
     ends though no derivative needs them, or not yet.
     """
 
@@ -42,7 +42,7 @@ class LayerGroup(NamedTuple):
     trained_numbers: int
     gathered: int
     routed: int
-    rope: int
+    shared: dict[str, int]
     cast: int
     times: int = 1
 
@@ -106,8 +106,11 @@ class LayerRuns:
 
     @property
     def rope_bytes(self) -> int:
-        """Bytes of the cosines and sines that all layers share."""
-        return self.run(self.plan.model.layers[0], grad=True)[0].rope
+        """Bytes of what all layers share, as cosines and sines: those of each kind of layer, once."""
+        found: dict[str, int] = {}
+        for layer in self.plan.model.groups:
+            found |= self.run(layer, grad=True)[0].shared
+        return sum(found.values())
 
 
 def forward_of(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[Tape, Value, Value, list[Value]]:
@@ -147,7 +150,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         trained_numbers=sum(item.count for item in weights if item.trained),
         gathered=sum(gathered_bytes(plan, item) for item in weights),
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
-        rope=sum(value.bytes for value in tape.rope or ()),
+        shared={name: sum(one.bytes for one in values) for name, values in tape.shared.items()},
         cast=sum(value.bytes for value in tape.cached(kept)),
     )
     return group, out.grad

@@ -63,7 +63,7 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         shared_bytes(plan, trained, what, shared=parallel.shares_optimizer) for what in ("master", "moments")
     )
     paged = sum(one.paged for one in trained)
-    buffers = plan.implementation.buffers(plan.model)
+    buffers = plan.implementation.buffers(plan.model, plan.micro_batch)
     numbers, number_trained = counted(stage.shards), counted(trained)
     form, rope = "bytes a number x share", "inverse frequencies of RoPE, twice"
     yield from table(
@@ -242,10 +242,14 @@ def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 
 def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int:
     """Return the bytes beside the stream's gradient while the embedding's is added to one that exists."""
-    tied = tied_here(plan, stage)
+    tied, fresh = tied_here(plan, stage), plan.fresh_gradients
     one = embedding_gradient(plan, stage) if stage.number == 0 else 0
-    made = one * (tied + (not plan.fresh_gradients))
-    return greatest(stream + made, made + one if tied else 0) - stream
+    made = one * (tied + (not fresh))
+    most = greatest(stream + made, made + one if tied else 0) - stream
+    if plan.micro_batch.architecture.scaled_embedding and stage.number == 0 and plan.is_trained(EMBEDDING):
+        # before, the gradient of the scaled tokens is multiplied back: that of the embedding is not there yet
+        most = greatest(most, stream + (0 if tied and fresh else -one if fresh else tied * one))
+    return most
 
 
 # ---- the optimizer's step ----------------------------------------------------------------------------------

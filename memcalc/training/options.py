@@ -90,6 +90,14 @@ class TrainingOptions(OptionSet):
             "precision of weights, gradients and master copy", otherwise=f"bf16-mixed{TRAINER}", group=NUMBERS
         ),
     )
+    autocast: bool | None = field(
+        default=None,
+        metadata=about(
+            "matrices are multiplied in 16 bits under torch.autocast, as with bf16=True of HF Trainer",
+            otherwise="yes with amp, and for adapters with transformers but for --shard 1, 2 or 3; else no",
+            group=NUMBERS,
+        ),
+    )
     gradients: Literal["bf16", "fp32", "bf16+fp32"] | None = field(
         default=None,
         metadata=about(
@@ -376,6 +384,7 @@ class FilledOptions(TrainingOptions):
     optimizer: str
     attention: Literal["flash", "sdpa", "eager"]
     recompute: Literal["none", "selective", "full"]
+    autocast: bool
 
 
 def training_options() -> tuple[Option, ...]:

@@ -130,8 +130,21 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         source, date = TRAINING_FUSED_AWAY_PERCENT[3:]
         least = -(kept * TRAINING_FUSED_AWAY_PERCENT.high // 100)
         yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
+    if not plan.micro_batch.architecture.listed and plan.implementation.id == "transformers":
+        yield from not_listed(plan, stage)
     if full and not plan.layers_train:
         yield kept_for_nothing(plan, stage)
+    if full and plan.layers_train and plan.implementation.gradients is None:
+        yield Line(
+            component="activations",
+            name="output of the layer that runs again, with reentrant checkpoints",
+            bytes=0,
+            moments=plan.moments[2:3],
+            evidence="assumed",
+            source="torch 2.13, torch/utils/checkpoint.py, 2026-12: use_reentrant, as transformers 4 has it",
+            low=0,
+            high=stage.stream,
+        )
     parallel = plan.parallelism
     if full and parallel.shares_weights and plan.options.quantize_base is not None:
         yield beside_packed_shards(plan, stage)
@@ -156,7 +169,7 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 def beside_packed_shards(plan: TrainingPlan, stage: StageTensors) -> Line:
     """Return what runs of accelerate hold where quantised weights are shared out, and nothing explains.
 
-    Llama-2-70B on two A100 has 9.3 GiB more than is derived, for 10.0 GiB of checkpoints; what PEFT's own
+    Llama-2-70B on two A100 has 9.6 GiB more than is derived, for 10.0 GiB of checkpoints; what PEFT's own
     documentation prints (70B on two GPUs: 35.6 GB with FSDP, 19.6 offloaded, 36.6 with ZeRO-3) is as far
     above. A script of FSDP alone (AnswerDotAI/fsdp_qlora) holds none of it.
     """
@@ -167,6 +180,32 @@ def beside_packed_shards(plan: TrainingPlan, stage: StageTensors) -> Line:
         "beside packed shards, unexplained",
         Measured(kept * low // 100, kept * typical // 100, kept * high // 100, source, date),
         moments=plan.moments[:3],
+    )
+
+
+def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield the range of what layers keep whose operations are not listed, about what is counted."""
+    from memcalc.training.autograd.stand_in import kept_most, middle, through_products
+
+    full, micro = plan.options.recompute == "full", plan.micro_batch
+    tokens, tape = micro.batch * micro.seq * micro.low_bytes, micro.tape()
+    layers = [layer for chunk in stage.chunks for layer in chunk.layers]
+    if not layers:
+        return
+    of_all = max if full else sum  # of layers that run again one is there at a time
+    counted = of_all(middle(tape, micro, one).bytes * (1 if full else one.times) for one in layers)
+    most = of_all(
+        tokens * through_products(one) * kept_most(one) * (1 if full else one.times) for one in layers
+    )
+    yield Line(
+        component="activations",
+        name="operations that are not listed",
+        bytes=0,
+        moments=plan.moments[2:3] if full else plan.moments[:3],
+        evidence="assumed",
+        source="layers whose operations are listed keep 1.0 to 2.0 times the numbers of their products",
+        low=-(2 * counted // 3),
+        high=most - counted,
     )
 
 

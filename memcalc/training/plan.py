@@ -10,8 +10,10 @@ from memcalc.errors import BadInputError, Faults, Sound
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
+from memcalc.training.adapters import adapters_of
 from memcalc.training.autograd import IMPLEMENTATIONS
-from memcalc.training.autograd.base import Adapter, MicroBatch
+from memcalc.training.autograd.architectures import architecture_of
+from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.defaults import filled
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     from memcalc.files.machines import Machine
     from memcalc.files.source import Source
     from memcalc.ledger.model import Model
-    from memcalc.training.autograd.base import Implementation, Loss
+    from memcalc.training.autograd.base import Adapter, Implementation, Loss
     from memcalc.training.optimizers import Optimizer
     from memcalc.training.options import FilledOptions
     from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
-__all__ = ["EMBEDDING", "TrainingPlan", "linear_names", "plan_fields", "resolve", "stated_gradients"]
+__all__ = ["EMBEDDING", "TrainingPlan", "plan_fields", "resolve", "stated_gradients"]
 
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
@@ -87,7 +89,8 @@ class TrainingPlan(NamedTuple):
 
     def is_trained(self, name: str) -> bool:
         """Say whether a weight of the model itself is trained; with adapters none is."""
-        return is_trained(name, self.options.trainable, self.adapters)
+        frozen = name.endswith(self.micro_batch.architecture.frozen)
+        return not frozen and is_trained(name, self.options.trainable, self.adapters)
 
     @property
     def input_grad(self) -> bool:
@@ -160,7 +163,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
     loss = of(lambda: implementation.loss(asked.loss or implementation.default_loss, asked.engine_version))
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
-    model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple)
+    model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple, implementation)
     adapters = of(adapters_of, asked, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)
@@ -182,14 +185,20 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
         adapters=adapters,
         pipeline_layout=of(chunks_of_layers, asked, model, parallelism),
         vocab_multiple=multiple,
-        micro_batch=of(lambda: micro._replace(trained=trains(asked, model, adapters), adapters=adapters)),
+        micro_batch=of(
+            lambda: micro._replace(
+                trained=trains(asked, model, adapters),
+                adapters=adapters,
+                architecture=architecture_of(model, found.fields),
+            )
+        ),
         points=points,
     )
 
 
-def trained_model(found: Source, vocab_multiple: int) -> Model:
-    """Return the model of a source with its vocabulary padded, and without what is not trained."""
-    model = padded(found.model, vocab_multiple)
+def trained_model(found: Source, vocab_multiple: int, implementation: Implementation) -> Model:
+    """Return the model of a source with its vocabulary padded, as built, and without what is not trained."""
+    model = implementation.as_built(padded(found.model, vocab_multiple))
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
         model = replace(model, mtp=())
     return model
@@ -274,26 +283,6 @@ def modules_of(options: TrainingOptions, implementation: Implementation) -> tupl
     return implementation.default_modules if named is None else named
 
 
-def linear_names(model: Model) -> tuple[str, ...]:
-    """Return the names of the linear layers; experts and routers are none in transformers 5.23."""
-    named = (
-        tensor.name.removesuffix(".weight").rpartition(".")[2]
-        for layer in model.groups
-        for tensor in layer.weights()
-        if tensor.kind in ("matrix", "shared")
-    )
-    return tuple(dict.fromkeys(named))
-
-
-def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:
-    """Return the adapters by the names of their matrices."""
-    if options.lora_rank is None:
-        return {}
-    every = options.lora_targets in (None, ("all-linear",))
-    targets = linear_names(model) if every else options.lora_targets or ()
-    return dict.fromkeys(targets, Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4))
-
-
 def chunks_of_layers(
     options: TrainingOptions, model: Model, parallelism: TrainingParallelism
 ) -> tuple[int, ...]:
@@ -354,7 +343,7 @@ def micro_batch(
         batch=batch,
         seq=seq,
         element_bytes=PRECISIONS[options.regime].stream,
-        autocast=options.regime == "amp",
+        autocast=options.autocast,
         attention=options.attention,
         repeat_kv=options.attention != "flash" if repeat is None else repeat,
         dropout=0 if of_adapters else dropout,
@@ -385,7 +374,7 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
 
     >>> from memcalc.training import train
     >>> list(default_words(train("Qwen/Qwen3-0.6B", seq=4096, micro_batch=2).plan))[:3]
-    ['accumulate 1', 'implementation transformers', 'dropout 0.0']
+    ['accumulate 1', 'implementation transformers', 'engine version 5.23']
     """
     settled = plan_fields(plan)
     if plan.options.like is not None:
@@ -423,6 +412,7 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
         "implementation": plan.implementation.id,
         "engine_version": options.engine_version or plan.implementation.release,
         "optimizer": plan.optimizer.id,
+        "autocast": micro.autocast,
         "gradients": plan.gradients,
         "optimizer_step": plan.optimizer_step,
         "loss": plan.loss.id,

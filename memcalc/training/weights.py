@@ -5,15 +5,17 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.tensor import ceil_div, product
+from memcalc.ledger.tensor import ceil_div
+from memcalc.training.adapters import adapter_arrays, adapter_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.base import Adapter
     from memcalc.training.plan import TrainingPlan
+    from memcalc.training.precision import StateWidths
 
 __all__ = [
     "WeightShard",
@@ -64,9 +66,9 @@ class WeightShard(NamedTuple):
 
 def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
     """Yield the weights of a rank that holds a model, or a stage of one, adapters among them."""
-    widths = plan.widths
     for whole in model.weights():
         tensor = plan.parallelism.on_rank(whole)
+        widths = widths_of(plan, tensor)
         ranks = ranks_of(plan, tensor)
         count = rows_of_fsdp(tensor, ranks) if plan.parallelism.shard == "fsdp" else tensor.count
         trained = tensor.kind != "buffer" and plan.is_trained(tensor.name)
@@ -74,7 +76,8 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
         shape, arrays = plan.implementation.stored(plan.model, tensor)
         inside = tensor.kind not in OUTSIDE
         packed, scales = quantised_bytes(plan, tensor)
-        moments = moments_of(plan, shape, arrays, (numbers, ranks), inside=inside) if trained else []
+        held, width = (numbers, ranks), widths.updated
+        moments = moments_of(plan, shape, arrays, held, width, inside=inside) if trained else []
         yield WeightShard(
             name=tensor.name,
             count=tensor.count,
@@ -99,6 +102,14 @@ def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
             yield from adapter_shards(plan, tensor, adapter, ranks)
 
 
+def widths_of(plan: TrainingPlan, tensor: Tensor) -> StateWidths:
+    """Return the widths of a weight's states: a class loads some in 32 bits, whatever its dtype."""
+    wide = plan.micro_batch.architecture.wide_weights
+    if plan.widths.weight == 2 and not plan.widths.master and tensor.name.endswith(wide):
+        return plan.widths._replace(weight=4, gradients=(4,))
+    return plan.widths
+
+
 def ranks_of(plan: TrainingPlan, tensor: Tensor) -> int:
     """Return how many ranks hold the same weight, and could share its states."""
     return (
@@ -115,13 +126,19 @@ def rows_of_fsdp(tensor: Tensor, ranks: int) -> int:
 
 
 def moments_of(
-    plan: TrainingPlan, shape: tuple[int, ...] | None, arrays: int, held: tuple[int, int], *, inside: bool
+    plan: TrainingPlan,
+    shape: tuple[int, ...] | None,
+    arrays: int,
+    held: tuple[int, int],
+    width: int,
+    *,
+    inside: bool,
 ) -> list[tuple[str, int]]:
     """Return the optimizer's states of a weight: a number for each that is `held`, or by its arrays.
 
     `held` are the numbers that this rank updates, and the ranks that hold the same weight.
     """
-    optimizer, width = plan.optimizer, plan.widths.updated
+    optimizer = plan.optimizer
     numbers, ranks = held
     if optimizer.elementwise:
         return [(name, numbers * width) for name in optimizer.moments]
@@ -139,8 +156,11 @@ def paged_bytes(states: Iterable[tuple[str, int]]) -> int:
 
 def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: bool) -> int:
     """Return the bytes of a weight as it lies on the device: frozen ones have no 32-bit numbers."""
+    words = plan.micro_batch.architecture
     if tensor.kind == "buffer":
-        return 4 * tensor.count
+        return (plan.precision.stream if words.narrow_buffers else 4) * tensor.count
+    if tensor.name.endswith(words.wide_weights):
+        return 4 * count
     return count * (plan.widths.weight if trained else plan.precision.stream)
 
 
@@ -170,18 +190,18 @@ def share_of_codes(plan: TrainingPlan, packed: int, ranks: int) -> int:
 def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
     """Yield the two low-rank matrices of an adapter: their states are as wide as they are."""
     width = adapter.element_bytes
-    for letter, shape in lora_shapes(tensor, adapter):
+    for letter, shape, times in adapter_arrays(tensor, adapter):
         rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
-        size = tensor.copies * rows * shape[1] * width
+        size = times * rows * shape[1] * width
         states = plan.optimizer.states((rows, shape[1]), width)
         yield WeightShard(
             name=f"{tensor.name.removesuffix('.weight')}.{letter}",
-            count=tensor.copies * prod(shape),
+            count=times * prod(shape),
             bytes=size,
             master=0,
             gradient=size,
-            moments=tensor.copies * sum(each for _, each in states),
-            paged=tensor.copies * paged_bytes(states),
+            moments=times * sum(each for _, each in states),
+            paged=times * paged_bytes(states),
             updated=size,
             trained=True,
             ranks=ranks,
@@ -191,28 +211,13 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
         )
 
 
-def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:
-    """Return the adapter of a weight, if it is a matrix that has one."""
-    if not adapters or "{layer}" not in tensor.name or not tensor.name.endswith(".weight"):
-        return None
-    return adapters.get(tensor.name.removesuffix(".weight").rpartition(".")[2])
-
-
-def lora_shapes(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, int]], ...]:
-    """Return the two low-rank matrices of an adapter.
-
-    Source: Hu et al. 2021, arXiv:2106.09685; names as in PEFT's LoraLayer.
-    """
-    out, inner = map(product, tensor.shape)
-    return ("lora_A.weight", (adapter.lora_rank, inner)), ("lora_B.weight", (out, adapter.lora_rank))
-
-
 def adapter_parameters(plan: TrainingPlan) -> int:
     """Return the numbers of all adapters, all layers together."""
     return sum(
-        tensor.copies * adapter.lora_rank * sum(tensor.stored_shape)
+        times * prod(shape)
         for tensor in plan.model.weights()
         if (adapter := adapter_of(plan.adapters, tensor)) is not None
+        for _, shape, times in adapter_arrays(tensor, adapter)
     )
 
 

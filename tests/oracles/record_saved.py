@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import unittest.mock
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -58,11 +59,36 @@ def partly(again):
     yield "qwen3", train.Run(**SMALL, batch=2, trained="lora 8 all-linear fp32", recompute=again)
 
 
+AUTOCAST = {**SMALL, "batch": 2, "autocast": True}  # weights in 16 bits: what Trainer's bf16=True trains
+
+
+def adapted(again):
+    """Yield adapters under autocast, and those of mixtures of experts."""
+    for targets, dtype in product(("q_proj,v_proj", "down_proj,o_proj", "all-linear"), ("fp32", "bf16")):
+        yield "llama", train.Run(**AUTOCAST, trained=f"lora 8 {targets} {dtype}", recompute=again)
+    everywhere = train.Run(**AUTOCAST, trained="lora 8 all-linear fp32", recompute=again)
+    for family in ("qwen3", "qwen2", "mistral"):
+        yield family, everywhere
+    yield "llama", replace(everywhere, attention="eager", hold_logits=True)
+    yield "llama", replace(everywhere, batch=1, keep_gradients=True, optimizer="adamw foreach")
+    yield "llama", replace(everywhere, batch=1, optimizer="adamw for-loop")
+    for family, low in product(("qwen3_moe", "mixtral"), (False, True)):
+        for targets in ("all-linear fp32", "q_proj,k_proj,v_proj,o_proj bf16", "gate fp32"):
+            yield family, replace(everywhere, autocast=low, trained=f"lora 8 {targets}")
+    experts = "gate_proj,up_proj,down_proj"
+    yield "qwen3_moe", replace(everywhere, trained=f"lora 4 q_proj,{experts} bf16")
+    yield "qwen3_moe", replace(everywhere, batch=1, keep_gradients=True, optimizer="adamw foreach")
+    yield "qwen3_moe", replace(everywhere, batch=1, optimizer="adamw for-loop")
+    for family in ("llama", "qwen3_moe"):
+        yield family, train.Run(**AUTOCAST, recompute=again)
+
+
 def runs():
     """Yield a family and a run: every regime, kernel, way to recompute and part that is trained."""
     yield from dense()
     for again in (False, True):
         yield from partly(again)
+        yield from adapted(again)
         for family, experts in product(("qwen3_moe", "mixtral"), ("grouped_mm", "batched_mm")):
             yield family, train.Run(**SMALL, batch=2, experts=experts, recompute=again)
         for attention, regime in product(("flash", "eager"), REGIMES):
@@ -100,7 +126,8 @@ def packed(model):
             new = bitsandbytes.nn.Linear4bit(
                 module.in_features, module.out_features, **sizes, compress_statistics=False
             )
-            new.load_state_dict(module.state_dict())
+            how = {"quant_type": "nf4", "compress_statistics": False, "requires_grad": False}
+            new.weight = bitsandbytes.nn.Params4bit(module.weight.data, **how)  # in its own 16 bits
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, new.to("cpu"))
     model.is_loaded_in_4bit = True
@@ -120,7 +147,8 @@ def quantised(fields, run):
             ledger.take(state.absmax)
     start = ledger.held
     train.watch(model, ledger)
-    with ledger:
+    enabled = torch.is_autocast_enabled  # PEFT asks it without a device, which is CUDA's state
+    with unittest.mock.patch("torch.is_autocast_enabled", lambda kind="cpu": enabled(kind)), ledger:
         for _ in range(2):
             train.one_step(model, None, ids, run, ledger)
     used = {name: ledger.moments[name] for name in USED if name in ledger.moments}
@@ -132,9 +160,9 @@ def quantised_cases():
     """Yield a config and a run: real tensors have no flash kernel for CPUs that is the one of GPUs."""
     fields = train_cases.with_depth(train_cases.FAMILIES["llama"], 2)
     for targets, dtype in (("q_proj,v_proj", "fp32"), ("all-linear", "bf16"), ("all-linear", "fp32")):
-        for again in (False, True):
+        for low, again in product((False, True), (False, True)):
             run = {"batch": 2, "sequence": 33, "attention": "eager", "optimizer": "none", "recompute": again}
-            yield fields, train.Run(**run, trained=f"lora 8 {targets} {dtype}")
+            yield fields, train.Run(**run, autocast=low, trained=f"lora 8 {targets} {dtype}")
 
 
 def former_cases():

@@ -17,6 +17,7 @@ import train_states
 from train import Run
 
 from memcalc.files.catalogue import record
+from memcalc.training.adapters import FOLDED_BY_PEFT
 
 RECORD = json.loads(
     (Path(__file__).resolve().parents[1] / "recorded" / "training.json").read_text(encoding="utf-8")
@@ -85,6 +86,37 @@ def test_full_depth_follows_from_two_layers_and_three(name, kind):
     for moment in said:
         for full, less, least in zip(said[moment], three[moment], two[moment], strict=True):
             assert full == least + more * (less - least), moment
+
+
+@pytest.mark.parametrize(
+    ("autocast", "kept", "peak"),
+    [(True, 1_783_955_480, 23_654_769_256), (False, 2_420_703_256, 26_202_153_576)],
+)
+def test_adapters_of_an_8b_model_with_and_without_autocast(autocast, kept, peak):
+    """The figures of tests/test_lora.py, less ids and AdamW's counters."""
+    fields = record(cases.PUBLISHED["Llama-3-8B"]).fields
+    lora = {"trained": "lora 16 all-linear fp32", "optimizer": "adamw fused"}
+    run = Run(batch=2, sequence=4096, autocast=autocast, **lora)
+    assert sum(held for *_, held in train.saved(cases.with_depth(fields, 3), run)["layer"]) == kept
+    most = max(most for _, most in train.moments(cases.with_depth(fields, 4), run).values())
+    assert most - 8 * 2 * 4096 - 4 * 2 * 7 * 4 == peak
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("Qwen/Qwen3-30B-A3B", 498_253_824), ("mistralai/Mixtral-8x7B-v0.1", 179_832_832)]
+)
+def test_peft_adapts_experts_and_router(name, numbers):
+    """The figures of tests/test_lora.py."""
+    assert train_states.lora_parameters(record(name).fields, 8, "all-linear")["parameters"] == numbers
+
+
+def test_peft_folds_adapters_into_the_experts_of_these_types():
+    """Types whose names of experts and router PEFT takes for stacked arrays."""
+    from peft.utils import transformers_weight_conversion as conversion
+
+    patterns = conversion._MODEL_TO_CONVERSION_PATTERN
+    folded = {name for name, kind in patterns.items() if kind in conversion._MOE_TARGET_MODULE_MAPPING}
+    assert {name for name in folded if name.islower()} == FOLDED_BY_PEFT
 
 
 @pytest.mark.parametrize("name", train_states.OPTIMIZERS)

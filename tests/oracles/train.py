@@ -5,15 +5,17 @@ storage of so many bytes, and no numbers: the whole step of an 8B model runs in 
 
 Said once, and true of every figure here: tensors lie on the CPU, because a CPU build of torch refuses
 gradients of any other fake device; so the `step` scalars of an optimizer (4 bytes each) are counted too. What
-a kernel allocates for itself while it runs is not seen. Dropout is 0. There is no padding, so no mask but the
-causal one. Autocast follows the lists of the CPU. GPT-2's norms keep mean and deviation in the dtype of their
-input; the same norm on a GPU keeps both in 32 bits (torch's own decomposition asks for the device).
+a kernel allocates for itself while it runs is not seen. Nothing but adapters is dropped. There is no padding,
+so no mask but the causal one. Autocast follows the lists of the CPU. GPT-2's norms keep mean and deviation in
+the dtype of their input; the same norm on a GPU keeps both in 32 bits (torch's own decomposition asks for the
+device).
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 import weakref
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -44,9 +46,12 @@ def flash(module, query, key, value, attention_mask, *, scaling=None, dropout=0.
         key, value = (repeat_kv(item, query.shape[1] // key.shape[1]) for item in (key, value))
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (item.to(torch.get_autocast_dtype("cpu")) for item in (query, key, value))
+    width = value.shape[-1]
+    if width != query.shape[-1]:  # as transformers' flash_attention_forward does
+        value = torch.nn.functional.pad(value, [0, query.shape[-1] - width])
     attend = torch.ops.aten._scaled_dot_product_flash_attention
     output = attend(query, key, value, 0.0, is_causal=True, return_debug_mask=False, scale=scaling)[0]
-    return output.transpose(1, 2).contiguous(), None
+    return output[..., :width].transpose(1, 2).contiguous(), None
 
 
 # A name that transformers does not know gets no mask from it: the operator is causal by itself.
@@ -60,7 +65,9 @@ class Run:
     """How one step is taken.
 
     `trained`: all, embedding, head, attention, mlp, norms; or `lora RANK TARGETS DTYPE`, with PEFT's own
-    layers. `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
+    layers, and further words of its config: `dropout=0.1`, `dora`, `save=lm_head` (modules_to_save),
+    `parameters=gate_up_proj` (target_parameters), and `beside=embed_tokens`, what is trained in place.
+    `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
     `release`: whose loss is computed, 4.45 or 4.48; else that of the installed transformers.
     """
 
@@ -158,12 +165,36 @@ def lora(model, run):
     """The model with PEFT's adapters; recomputed layers want an input that needs a gradient."""
     from peft import LoraConfig, get_peft_model
 
-    _, rank, targets, dtype = run.trained.split(" ")
-    targets = targets if targets == "all-linear" else targets.split(",")
+    _, rank, targets, dtype, *more = run.trained.split(" ")
+    asked = dict(word.partition("=")[::2] for word in more)
     if run.recompute:
         model.enable_input_require_grads()
-    adapted = LoraConfig(r=int(rank), target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM")
-    return get_peft_model(model, adapted, autocast_adapter_dtype=dtype == "fp32")
+    adapted = LoraConfig(
+        r=int(rank),
+        target_modules=targets if targets == "all-linear" else targets.split(","),
+        target_parameters=asked["parameters"].split(",") if "parameters" in asked else None,
+        lora_dropout=float(asked.get("dropout", 0)),
+        use_dora="dora" in asked,
+        modules_to_save=asked["save"].split(",") if "save" in asked else None,
+        task_type="CAUSAL_LM",
+    )
+    with warnings.catch_warnings():  # PEFT 0.21 reads an attribute that transformers 5.23 has renamed
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        model = get_peft_model(model, adapted, autocast_adapter_dtype=dtype == "fp32")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout) and module.p:
+            module.__class__ = KernelDropout
+    for name, item in model.named_parameters():
+        if "beside" in asked and "lora_" not in name and any(map(name.count, asked["beside"].split(","))):
+            item.requires_grad_()
+    return model
+
+
+class KernelDropout(torch.nn.Dropout):
+    """Dropout as GPUs have it: one kernel keeps a byte a number; on a CPU it is noise as wide as x."""
+
+    def forward(self, x):
+        return torch.native_dropout(x, self.p, self.training)[0]
 
 
 def faked(model):
@@ -215,10 +246,18 @@ def watch(model, ledger):
         if args[0].requires_grad:
             args[0].register_hook(partial(ledger.mark, "head backward"))
 
+    made = []
+
     def after_head(module, args, logits):
         ledger.mark("head forward")
         if logits.requires_grad:
             logits.register_hook(partial(ledger.mark, "loss backward"))
+        made[:] = [weakref.ref(logits)]
+
+    def after_model(module, args, output):
+        logits = getattr(output, "logits", None)
+        if made and logits is not None and logits.requires_grad and made[0]() is not logits:
+            logits.register_hook(partial(ledger.mark, "capped backward"))  # the class scales or caps them
 
     def after_embedding(module, args, output):
         if output.requires_grad:
@@ -227,6 +266,7 @@ def watch(model, ledger):
     model.get_output_embeddings().register_forward_pre_hook(before_head)
     model.get_output_embeddings().register_forward_hook(after_head)
     model.get_input_embeddings().register_forward_hook(after_embedding)
+    model.register_forward_hook(after_model)
 
 
 def step(fields, run):

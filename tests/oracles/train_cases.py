@@ -77,6 +77,14 @@ def saved_runs():
             yield family, Run(**SHORT, trained=f"lora 8 {targets} {dtype}", recompute=recompute)
         adapted = Run(**SHORT, weights="fp32", autocast=True, trained="lora 8 q_proj,v_proj fp32")
         yield family, adapted
+    yield from under_autocast()
+
+
+def under_autocast():
+    """Adapters beside 16-bit weights under autocast: dense and sparse, tied, attention alone, recomputed."""
+    for family, recompute in product(("llama", "qwen3", *SPARSE), (False, True)):
+        for targets in ("q_proj,k_proj,v_proj,o_proj", "all-linear"):
+            yield family, Run(**SHORT, autocast=True, trained=f"lora 8 {targets} fp32", recompute=recompute)
 
 
 def whole_runs():

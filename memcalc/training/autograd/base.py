@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.training.autograd.architectures import LLAMA, Architecture
 from memcalc.training.autograd.tape import Tape
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class MicroBatch(NamedTuple):
     """One micro-batch on one rank: how much, in which numbers, and what of the model is trained.
 
     `seq` are the tokens of a sequence on this rank (context parallelism has cut them already).
-    `element_bytes` is that of the residual stream; with `autocast` the stream has 32 bits, and matrices are
-    copied to 16. `trained` and `adapters` know weights by their names inside of a layer
+    `element_bytes` is that of weights and residual stream; with `autocast` what is wider than 16 bits is
+    copied to 16 for each product. `trained` and `adapters` know weights by their names inside of a layer
     (``self_attn.q_proj``), or outside of all layers (``lm_head``). `cut` gives the ranks that share each
     region of the tape.
     """
@@ -62,12 +63,18 @@ class MicroBatch(NamedTuple):
     quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
     fused_head: bool = False  # the loss multiplies by the head itself
     head_tokens: int | None = None  # the head is given the last tokens of a sequence; None: all of them
+    architecture: Architecture = LLAMA  # how the model differs from it
     fresh: bool = True  # gradients of weights are made in the backward pass, and stay
 
     @property
     def low_bytes(self) -> int:
         """Bytes of a number inside of the matrices."""
         return 2 if self.autocast else self.element_bytes
+
+    @property
+    def copies_matrices(self) -> bool:
+        """Whether autocast copies the model's own matrices: they have 32 bits."""
+        return self.autocast and self.element_bytes == 4
 
     def tape(self) -> Tape:
         """Return an empty tape for this rank."""
@@ -115,13 +122,12 @@ class PersistentBuffer(NamedTuple):
 class Implementation(ABC):
     """The programs of one implementation, and what it keeps of its own.
 
-    A subclass says which models, losses and modules it knows, and runs layers on the tape that it is given.
-    None for `model_types` or `regimes` means all of them.
+    A subclass says which losses and modules it knows, and runs layers on the tape that it is given.
+    None for `regimes` means all of them.
     """
 
     id: str
     source: str
-    model_types: frozenset[str] | None = None
     regimes: frozenset[str] | None = None
     losses: Registry[Loss]
     default_loss: str
@@ -160,7 +166,7 @@ class Implementation(ABC):
         del tape, micro, model
 
     @abstractmethod
-    def buffers(self, model: Model) -> int:
+    def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
         """Return the bytes of what a model keeps besides its weights."""
 
     @abstractmethod
@@ -186,6 +192,10 @@ class Implementation(ABC):
         """
         del model
         return tensor.stored_shape, tensor.copies
+
+    def as_built(self, model: Model) -> Model:
+        """Return the model with its matrices as the implementation stores them."""
+        return model
 
     def check_parallelism(self, model: Model, parallel: TrainingParallelism) -> None:
         """Refuse ranks that the program does not list for this model.

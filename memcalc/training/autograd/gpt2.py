@@ -6,6 +6,7 @@ Read in transformers/models/gpt2/modeling_gpt2.py, activations.py (NewGELUActiva
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -26,13 +27,16 @@ def matrix(tape: Tape, micro: MicroBatch, name: str, x: Value, columns: int) -> 
     """Multiply by a matrix that is stored inputs first (Conv1D), and add its bias.
 
     Raises:
-        BadInputError: it has an adapter.
+        BadInputError: it has an adapter, or autocast meets numbers of 16 bits.
 
     """
+    if micro.autocast and not micro.copies_matrices:
+        remedy = "what its norms and powers, which run in fp32 there, keep is not modelled"
+        raise BadInputError("--autocast", "no, or --regime amp, with GPT-2", "yes", remedy)
     if micro.adapter(name) is not None:
         remedy = "what autograd keeps of adapters of Conv1D is not modelled"
         raise BadInputError("--lora-rank", "a model with linear layers", "GPT-2's Conv1D", remedy)
-    stored = MatrixStorage(ADDMM if micro.autocast else ())
+    stored = MatrixStorage(ADDMM if micro.copies_matrices else ())
     return tape.linear(name, x, columns, trained=micro.trained(name), bias=True, stored=stored)
 
 
@@ -123,12 +127,10 @@ def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
 
     """
     parts = dict(layer.parts)
-    if tape.rope is None:  # of all layers: the positions of the tokens, and what was dropped of the embedding
-        tape.rope = [tape.value("positions", (micro.seq,), 8, grad=False, region="whole")]
-        if micro.dropout:
-            tape.rope.append(tape.value("embedding dropout mask", x.shape, 1, grad=False))
-        for one in tape.rope:
-            one.shared = True
+    positions = partial(tape.value, "positions", (micro.seq,), 8, grad=False, region="whole")
+    tape.share("positions", lambda: [positions()])
+    if micro.dropout:
+        tape.share("embedding", lambda: [tape.value("embedding dropout mask", x.shape, 1, grad=False)])
     for norm, name, kind, body in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         if not isinstance(part, kind) or not isinstance(before, Norm) or not before.bias:

@@ -562,8 +562,9 @@ class Megatron(Implementation):
         apart = micro._replace(gradient_fusion=False)
         return matrix(tape, apart, head, x, vocab, region="logits", cut="head")
 
-    def buffers(self, model: Model) -> int:
+    def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
         """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number that is rotated."""
+        del micro
         for layer in model.groups:
             part = dict(layer.parts).get("self_attn")
             if isinstance(part, GQA):

@@ -10,44 +10,38 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, UnknownNameError, choices, nearest
+from memcalc.ledger.parts import MLP
 from memcalc.ledger.tensor import share
+from memcalc.training.autograd.feedforward import activate, mlp
+from memcalc.training.autograd.matrices import matrix
+from memcalc.training.autograd.routers import INDEX, ROUTERS, indices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memcalc.ledger.parts import MoE
+    from memcalc.training.autograd.adapters import Factors
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
 __all__ = ["EXPERTS", "mixture"]
 
 EXPERTS = ("grouped_mm", "batched_mm")  # the first is what transformers chooses
-INDEX = 8  # bytes of an index: torch counts in int64
 
 
-def indices(tape: Tape, name: str, number: int, width: int = INDEX) -> Value:
-    """Return whole numbers, which get no gradient."""
-    return tape.value(name, (number,), width, grad=False)
+def folded_experts(tape: Tape, micro: MicroBatch, part: MoE) -> dict[str, Factors]:
+    """Return the factors of the experts' matrices that have adapters; those of the last one come first."""
+    if not any(name.startswith("experts.") for name in micro.adapters):
+        return {}
+    from memcalc.training.autograd.adapters import Factors
 
-
-def route(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> tuple[Value, Value]:
-    """Return the weights of the experts that each token uses, and which they are."""
-    tokens = micro.batch * micro.seq
-    logits = tape.linear("mlp.gate", x, part.experts, trained=micro.trained("mlp.gate"))
-    wide = tape.cast(logits, 4, "router logits in fp32")
-    chances = tape.like(wide, "router probabilities")
-    tape.record("softmax", (wide,), chances, (chances,))
-    shape = (micro.batch, micro.seq, part.top_k)
-    chosen = indices(tape, "chosen experts", tokens * part.top_k)
-    weights = tape.value("weights of the experts", shape, 4, grad=x.grad or logits.grad)
-    tape.record("top-k", (chances,), weights, (chosen,), beside=chances.bytes)
-    if part.normed:  # divided in place, so that autograd copies what was there before
-        total = tape.value("sum of the weights", (*shape[:-1], 1), 4, grad=weights.grad)
-        tape.record("sum", (weights,), total)
-        before = tape.like(weights, "weights before they are divided", grad=False)
-        divided = tape.like(weights, "weights that add up to 1")
-        weights = tape.record("divide", (weights, total), divided, (before, total), beside=weights.bytes)
-    return (weights if part.wide else tape.cast(weights, x.element_bytes, "weights in 16 bits")), chosen
+    shapes = {"down_proj": (part.width, part.expert_width), "gate_proj": (2 * part.expert_width, part.width)}
+    keys = {"down_proj": "experts.down_proj", "gate_proj": "experts.gate_up_proj"}
+    return {
+        name: Factors(tape, name, micro.adapters[key], (part.experts, *shapes[name]))
+        for name, key in keys.items()
+        if key in micro.adapters
+    }
 
 
 def matrices(micro: MicroBatch, part: MoE, x: Value, columns: int) -> int:
@@ -57,14 +51,60 @@ def matrices(micro: MicroBatch, part: MoE, x: Value, columns: int) -> int:
 
 
 def by_expert(
-    tape: Tape, micro: MicroBatch, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
+    tape: Tape,
+    micro: MicroBatch,
+    part: MoE,
+    folded: Mapping[str, Factors],
+    *,
+    name: str,
+    x: Value,
+    columns: int,
+    beside: Value,
+    region: str,
 ) -> Value:
     """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
+    if name in folded:
+        return by_folded(tape, folded[name], x, columns=columns, beside=beside, region=region)
     trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     size = matrices(micro, part, x, columns) if trained else 0
-    return tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
+    number = micro.batch * micro.seq * part.top_k
+    ids = tape.mark("expert of each row", lambda key: indices(tape, key, number))
+    rows = bias_of_rows(tape, micro, part, out, ids=ids, name=name)
+    tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
+    return with_bias(tape, out, rows)
+
+
+def bias_of_rows(
+    tape: Tape, micro: MicroBatch, part: MoE, out: Value, *, ids: Value, name: str
+) -> Value | None:
+    """Copy to each row, before its product, the bias of its expert, if there are any."""
+    if not (part.bias or part.expert_bias):
+        return None
+    trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
+    rows = tape.like(out, f"{name} bias of each row", grad=trained)
+    size = share(part.experts, micro.routed_share[0]) * out.shape[-1] * out.element_bytes
+    return tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
+
+
+def with_bias(tape: Tape, out: Value, rows: Value | None) -> Value:
+    """Add it in place."""
+    if rows is None:
+        return out
+    added = tape.like(out, f"{out.name} with bias", grad=out.grad or rows.grad)
+    added.of = out.storage
+    return tape.record("add in place", (out, rows), added, aliased=True)
+
+
+def by_folded(tape: Tape, factors: Factors, x: Value, *, columns: int, beside: Value, region: str) -> Value:
+    """The same by matrices with an adapter folded into them: they are kept for the gradient of the rows."""
+    from memcalc.training.autograd.adapters import fold
+
+    matrix = fold(tape, factors)
+    shape = (*x.shape[:-1], columns)
+    out = tape.value(f"{factors.name} output", shape, x.element_bytes, grad=True, region=region)
+    return tape.record("grouped product", (x, matrix), out, (x, beside, *((matrix,) if x.grad else ())))
 
 
 def copied(
@@ -78,12 +118,13 @@ def copied(
     tape.record("copy matrices", (), weight, (beside,), weight_bytes=size, beside=size)
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
+    rows = bias_of_rows(tape, micro, part, out, ids=beside, name=name)
     keeps = (*((x,) if trained else ()), *((weight,) if x.grad else ()))
-    return tape.record("batched product", (x, weight), out, keeps)
+    return with_bias(tape, tape.record("batched product", (x, weight), out, keeps), rows)
 
 
-def refuse(micro: MicroBatch, part: MoE) -> None:
-    """Refuse a part, or numbers, whose operations are not modelled.
+def refuse(micro: MicroBatch) -> None:
+    """Refuse numbers, or a way to multiply, whose operations are not modelled.
 
     Raises
     ------
@@ -98,13 +139,9 @@ def refuse(micro: MicroBatch, part: MoE) -> None:
         depends = "what `eager` keeps depends on which experts the tokens choose"
         remedy = depends if how == "eager" else nearest(how, EXPERTS, "--experts") or "name one of these"
         raise UnknownNameError("--experts", choices(EXPERTS), how, remedy)
-    if micro.element_bytes != 2 or micro.autocast:
+    if micro.element_bytes != 2:
         raise BadInputError(
             "--regime", "16-bit weights with experts", "32-bit ones", "torch groups products in bf16 only"
-        )
-    if part.shared_width is not None or part.bias or part.score_bias or part.shared_gate:
-        raise BadInputError(
-            "SOURCE", "experts as in Qwen3-MoE or Mixtral", part, "what autograd keeps is not modelled"
         )
 
 
@@ -122,15 +159,44 @@ def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
         This way to multiply is not modelled.
 
     """
-    refuse(micro, part)
+    refuse(micro)
+    first = shared(tape, micro, part, x) if micro.architecture.shared_first else None
+    result = routed(tape, micro, part, x)
+    beside = first or shared(tape, micro, part, x)
+    if beside is None:
+        return result
+    if part.shared_gate:
+        gate = matrix(tape, micro, "mlp.shared_expert_gate", x, 1, region="hidden")
+        bent = tape.like(gate, "gate of the shared expert")
+        tape.record("sigmoid", (gate,), bent, (bent,))
+        beside = tape.multiply(beside, bent, "shared expert, gated")
+    return tape.add(result, beside, "experts and shared experts")
+
+
+def shared(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value | None:
+    """Run the shared experts, if there are some."""
+    if part.shared_width is None:
+        return None
+    dense = MLP(part.width, part.shared_width, part.gated, bias=part.expert_bias)
+    return mlp(tape, micro, dense, x, under="mlp.shared_experts")
+
+
+def routed(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
+    """Send each token to its experts, and add up what they answer."""
     grouped = (micro.experts or EXPERTS[0]) == "grouped_mm"
-    weights, chosen = route(tape, micro, part, x)
+    logits, weights, chosen = ROUTERS[micro.architecture.router](tape, micro, part, x)
+    held = [logits, weights]  # by code that runs, whatever derivatives need
+    folded = folded_experts(tape, micro, part)
     rows = (x.shape[0], x.shape[1], part.top_k)
     number = micro.batch * micro.seq * part.top_k
     taken = tape.value("inputs of the experts", (*rows[:-1], part.top_k * part.width), 2, grad=x.grad)
     taken.shape = (*rows, part.width)
+    held.append(taken)
     offsets = indices(tape, "where each expert's rows end", part.experts, 4)
     if grouped:
+        sizes = [("experts in order", number, INDEX), ("the same in 32 bits", number, 4)]
+        sizes.append(("rows of each expert", part.experts, 4))
+        held += [tape.hold(indices(tape, *one), grad=x.grad) for one in sizes]
         tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
         order = indices(tape, "order of the rows", number)
         in_order = tape.like(weights, "weights in the order of the rows")
@@ -138,22 +204,49 @@ def mixture(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     else:
         tape.record("repeat rows", (x,), taken)
     weights.shape = (*rows, 1)
-    multiply, beside = (by_expert, offsets) if grouped else (copied, chosen)
-    answers = feed_forward(tape, part, taken, partial(multiply, tape, micro, part, beside=beside))
+    multiply = partial(by_expert, tape, micro, part, folded, beside=offsets)
+    multiply = multiply if grouped else partial(copied, tape, micro, part, beside=chosen)
+    answers = feed_forward(tape, micro, part, taken, multiply)
     weighed = tape.multiply(answers, weights, "weighed answers")
     if grouped:
-        back = indices(tape, "order of the tokens", number)
+        back = tape.hold(indices(tape, "order of the tokens", number), grad=weighed.grad)
+        tape.hold(indices(tape, "numbers from 0 on", number), grad=weighed.grad)
         weighed = tape.record(
             "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
         )
+    for one in held:
+        tape.refer(one)
     summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
     return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")
 
 
-def feed_forward(tape: Tape, part: MoE, taken: Value, multiply: Callable[..., Value]) -> Value:
-    """Multiply rows by gate and up in one product, and what SwiGLU makes of them by down."""
+def feed_forward(
+    tape: Tape, micro: MicroBatch, part: MoE, taken: Value, multiply: Callable[..., Value]
+) -> Value:
+    """Multiply rows by gate and up in one product, and what becomes of them by down."""
+    if not part.gated:
+        up = multiply(name="up_proj", x=taken, columns=part.expert_width, region="expert")
+        return multiply(
+            name="down_proj", x=activate(tape, micro, up, "activated"), columns=part.width, region="hidden"
+        )
     both = multiply(name="gate_proj", x=taken, columns=2 * part.expert_width, region="expert")
     half = (*taken.shape[:-1], part.expert_width)
-    gate, up = tape.split(both, {"gate of the experts": half, "up of the experts": half})
-    product = tape.multiply(tape.apply("silu", gate, "silu(gate)"), up, "silu(gate) x up")
+    if micro.architecture.clamped_gate:
+        product = clamped(tape, both, half)
+    else:
+        gate, up = tape.split(both, {"gate of the experts": half, "up of the experts": half})
+        product = tape.multiply(activate(tape, micro, gate, "activated gate"), up, "activated gate x up")
     return multiply(name="down_proj", x=product, columns=part.width, region="hidden")
+
+
+def clamped(tape: Tape, both: Value, half: tuple[int, ...]) -> Value:
+    """Multiply (up + 1) by gate x sigmoid(a gate), both clamped: gpt-oss, whose gates and ups alternate."""
+    gate, up = (tape.slice(both, half, name) for name in ("gate of the experts", "up of the experts"))
+    gate = tape.record("clamp", (gate,), tape.like(gate, "gate, clamped"), (gate,))
+    up = tape.record("clamp", (up,), tape.like(up, "up, clamped"), (up,))
+    scaled = tape.record("scale", (gate,), tape.like(gate, "gate, scaled"))
+    bent = tape.like(gate, "sigmoid of the gate")
+    tape.record("sigmoid", (scaled,), bent, (bent,))
+    glu = tape.multiply(gate, bent, "gate x its sigmoid")
+    more = tape.record("add", (up,), tape.like(up, "up + 1"), aliased=True)
+    return tape.multiply(more, glu, "(up + 1) x gate")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Recomputed = Callable[[str], str | None]
 
-__all__ = ["BackwardPass", "MatrixStorage", "Operation", "Tape", "Value"]
+__all__ = ["CACHED", "BackwardPass", "MatrixStorage", "Operation", "Tape", "Value"]
 
 
 class Value:
@@ -31,10 +31,22 @@ class Value:
     inputs, ``hidden`` outside of them (sequence parallelism shares it), ``logits`` is as wide as the
     vocabulary, ``routed`` holds the tokens that were sent to experts, ``expert`` lies between the matrices of
     an expert that ranks share, ``whole`` is on every rank. A value that is `shared` by all layers is counted
-    once, beside them; whoever keeps a part `of` another keeps the whole.
+    once, beside them; whoever keeps a part `of` another keeps the whole. A `leaf` is a weight: it is there
+    anyway, and its gradient stays.
     """
 
-    __slots__ = ("bytes", "element_bytes", "grad", "module", "name", "of", "region", "shape", "shared")
+    __slots__ = (
+        "bytes",
+        "element_bytes",
+        "grad",
+        "leaf",
+        "module",
+        "name",
+        "of",
+        "region",
+        "shape",
+        "shared",
+    )
 
     def __init__(
         self,
@@ -49,7 +61,7 @@ class Value:
     ) -> None:
         self.name, self.shape, self.element_bytes = name, shape, element_bytes
         self.grad, self.region, self.bytes, self.module = grad, region, size, module
-        self.shared = False
+        self.shared = self.leaf = False
         self.of: Value | None = None
 
     @property
@@ -63,7 +75,8 @@ class Operation(NamedTuple):
 
     `inputs` are those that get a gradient; `aliased` says that theirs is the output's gradient itself, as
     for a sum. `weight_bytes` is the gradient of a weight, which stays; `beside` are the bytes that the
-    derivative needs beside its results while it is computed.
+    derivative needs beside its results while it is computed, `late` those that it holds in all after: results
+    that are narrowed, beside what they were.
     """
 
     name: str
@@ -75,6 +88,7 @@ class Operation(NamedTuple):
     weight_bytes: int
     beside: int
     parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
+    late: int = 0
 
 
 class BackwardPass(NamedTuple):
@@ -100,6 +114,7 @@ class MatrixStorage(NamedTuple):
 
 
 AS_WIDE = MatrixStorage()
+CACHED = "autocast"  # the operation that copies a weight: the copy lives until autocast ends
 AUTOCAST = ("bias", "weight", "x")  # arguments of a function are copied from the last to the first
 
 
@@ -131,7 +146,8 @@ class Tape:
         self.operations: list[Operation] = []
         self.module, self.region = "", "hidden"
         self.referred: dict[int, int] = {}  # until which operation code holds a value
-        self.rope: list[Value] | None = None  # cosines and sines, once all layers share them
+        self.marks: dict[str, Value] = {}  # values that several operations of a layer ask for
+        self.shared: dict[str, list[Value]] = {}  # what all layers share, as cosines and sines
 
     def value(
         self, name: str, shape: tuple[int, ...], element_bytes: int, *, grad: bool, region: str | None = None
@@ -142,6 +158,26 @@ class Tape:
         if where in self.cut:
             size = share(size, self.cut[where])
         return Value(name, shape, element_bytes, grad=grad, region=where, size=size, module=self.module)
+
+    def weight(self, name: str, shape: tuple[int, ...], element_bytes: int, *, trained: bool) -> Value:
+        """Return a weight as a value: its gradient is what operations make of it."""
+        found = self.value(name, shape, element_bytes, grad=trained, region="weight")
+        found.leaf = True
+        return found
+
+    def mark(self, name: str, value: Callable[[str], Value]) -> Value:
+        """Return what several operations of a layer ask for under a name, made once."""
+        if name not in self.marks:
+            self.marks[name] = value(name)
+        return self.marks[name]
+
+    def share(self, name: str, values: Callable[[], list[Value]]) -> list[Value]:
+        """Return what all layers share under a name, made once."""
+        if name not in self.shared:
+            self.shared[name] = values()
+            for one in self.shared[name]:
+                one.shared = True
+        return self.shared[name]
 
     def like(
         self, x: Value, name: str, element_bytes: int | None = None, *, grad: bool | None = None
@@ -161,21 +197,24 @@ class Tape:
         weight_bytes: int = 0,
         beside: int = 0,
         parts: tuple[Value, ...] = (),
+        late: int = 0,
     ) -> Value:
         """Add an operation; one whose result needs no gradient leaves no trace."""
         if output.grad:
             if not self.fresh:
                 weight_bytes, beside = 0, beside + weight_bytes
             flowing = tuple(x for x in inputs if x.grad)
-            kept = tuple(value.storage for value in keeps)
+            kept = tuple(value.storage for value in keeps if not value.storage.leaf)
             self.operations.append(
-                Operation(name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts)
+                Operation(
+                    name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts, late
+                )
             )
         return output
 
     def cached(self, kept: Iterable[Value]) -> list[Value]:
-        """Return autocast's copies of trained weights, but for those that are kept anyway."""
-        made = [one.output for one in self.operations if one.output.region == "weight"]
+        """Return autocast's copies of weights, but for those that are kept anyway."""
+        made = [one.output for one in self.operations if one.name == CACHED]
         known = {id(value) for value in kept}
         return [value for value in made if id(value) not in known]
 
@@ -188,9 +227,15 @@ class Tape:
             for name, shape in shapes.items()
         ]
         for part in found:
-            part.of = x
+            part.of = x.storage
         self.record("split", (x,), found[0], parts=tuple(found[1:]))
         return found
+
+    def slice(self, x: Value, shape: tuple[int, ...], name: str) -> Value:
+        """Return a part of a storage: a view, whose gradient is as large as the whole, and zero elsewhere."""
+        part = self.value(name, shape, x.element_bytes, grad=x.grad, region=x.region)
+        part.of = x.storage
+        return self.record("slice", (x,), part)
 
     def cast(self, x: Value, element_bytes: int, name: str) -> Value:
         """Copy to another width; where it has that width already, nothing happens."""
@@ -224,9 +269,12 @@ class Tape:
         """Multiply: each factor is kept if the other one gets a gradient; b may have one number a row."""
         out = self.like(a, name, max(a.element_bytes, b.element_bytes), grad=a.grad or b.grad)
         keeps = (*((a,) if b.grad else ()), *((b,) if a.grad else ()))
-        summed = out.bytes if b.grad and b.shape != a.shape else 0
-        narrowed = out.bytes - b.bytes if out.element_bytes != a.element_bytes and a.grad else 0
-        return self.record("multiply", (a, b), out, keeps, beside=summed + narrowed)
+        flowing = [x for x in (a, b) if x.grad]
+        whole = out.bytes * len(flowing)  # each is as large as the result, before it is summed or narrowed
+        results = sum(x.bytes for x in flowing)
+        narrowed = sum(x.bytes for x in flowing if x.element_bytes < out.element_bytes)
+        late = whole + narrowed if type(narrowed) is not int or narrowed else 0
+        return self.record("multiply", (a, b), out, keeps, beside=whole - results, late=late)
 
     def scale(self, x: Value, name: str, *, trained: bool) -> Value:
         """Multiply by a weight with one number a column: x is kept if the weight is trained."""
@@ -268,7 +316,7 @@ class Tape:
             else:
                 what, size = copied[argument]
                 copy = self.value(f"{what} in 16 bits", (size,), 2, grad=trained, region="weight")
-                copies[argument] = self.record("cast", (), copy, weight_bytes=size * numbers)
+                copies[argument] = self.record(CACHED, (), copy, weight_bytes=size * numbers)
         out = self.value(
             f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
         )
@@ -343,6 +391,13 @@ class Tape:
         """Bytes of all that is kept."""
         return sum(value.bytes for value in self.kept(recomputed))
 
+    def hold(self, value: Value, *, grad: bool) -> Value:
+        """Make a storage that no derivative needs: it lives while code refers to it, if gradients flow."""
+        if grad:
+            held = Operation("hold", self.module, (), value, (), aliased=False, weight_bytes=0, beside=0)
+            self.operations.append(held)
+        return value
+
     def refer(self, value: Value) -> None:
         """Note that code still holds a value: its storage outlives the operations that used it."""
         self.referred[id(value)] = len(self.operations) - 1
@@ -361,6 +416,7 @@ class Tape:
         for index, one in enumerate(steps):
             for value in one.inputs:
                 last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
+        cached = {id(value) for value in self.cached(())} if not keeping else set()
         alive = {id(given): given}
         level: int = 0
         peak: int = 0
@@ -372,7 +428,7 @@ class Tape:
                     level = level + value.bytes
             peak = greatest(peak, level)
             for key, value in list(alive.items()):
-                stays = key in kept or value is given or value.region == "weight"
+                stays = key in kept or value is given or key in cached
                 if not stays and last.get(key, index) <= index:
                     level = level - value.bytes
                     del alive[key]
@@ -433,14 +489,18 @@ class Tape:
             made = [given if one.aliased else Gradient(x.bytes) for x in one.inputs]
             given.waiting += len(made) if one.aliased else 0
             results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
+            size = sum(value.bytes for value in freed)
+            meter.reach(one.late - (0 if unit is None else size))  # what was made again is let go at once
             meter.take(one.weight_bytes + results, beside=one.beside)
             meter.give(given)
             for part in one.parts:
                 if id(part) in gradients:
                     meter.give(gradients.pop(id(part)))
-            meter.level = meter.level - sum(value.bytes for value in freed)
+            meter.level = meter.level - size
             for x, new in zip(one.inputs, made, strict=True):
                 gradients[id(x)] = meter.add(gradients.get(id(x)), new, x)
+                if x.leaf and not self.fresh:
+                    meter.give(gradients.pop(id(x)))
         return BackwardPass(meter.peak, meter.level)
 
 
@@ -456,6 +516,10 @@ class Meter:
     def take(self, size: int, *, beside: int = 0) -> None:
         """Hold `size` more bytes, and `beside` for a moment."""
         self.level = self.level + size
+        self.peak = greatest(self.peak, self.level + beside)
+
+    def reach(self, beside: int) -> None:
+        """Hold `beside` bytes for a moment."""
         self.peak = greatest(self.peak, self.level + beside)
 
     def give(self, gradient: Gradient) -> None:

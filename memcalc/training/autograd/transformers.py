@@ -6,17 +6,20 @@ fake tensors in tests/oracles/test_train.py.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import GQA, MLP, Norm
-from memcalc.ledger.parts.kinds import is_gqa, is_moe
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
+from memcalc.training.autograd.architectures import ARCHITECTURES, LLAMA
+from memcalc.training.autograd.attention import attention
 from memcalc.training.autograd.base import Implementation, Loss
-from memcalc.training.autograd.tape import AUTOCAST, MatrixStorage
+from memcalc.training.autograd.feedforward import mlp
+from memcalc.training.autograd.matrices import matrix
+from memcalc.training.autograd.norms import norm, softcapped
 from memcalc.training.releases import release_number
 
 if TYPE_CHECKING:
@@ -25,174 +28,14 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
+    from memcalc.training.autograd.architectures import Architecture
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.parallelism import TrainingParallelism
 
     Body = Callable[[Tape, MicroBatch, Any, Value], Value]
 
-__all__ = ["TRANSFORMERS", "Transformers", "matrix"]
-
-
-def matrix(
-    tape: Tape,
-    micro: MicroBatch,
-    name: str,
-    x: Value,
-    columns: int,
-    *,
-    bias: bool = False,
-    region: str | None = None,
-    cut: str | None = None,
-) -> Value:
-    """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any."""
-    stored = MatrixStorage(AUTOCAST if micro.autocast else (), packed=micro.quantised and name != "lm_head")
-    trained = micro.trained(name)
-    out = tape.linear(name, x, columns, trained=trained, bias=bias, region=region, cut=cut, stored=stored)
-    if micro.adapter(name) is None:
-        return out
-    if stored.packed:
-        out = tape.record("clone", (out,), tape.like(out, f"{name} output, copied"), aliased=True)
-    up = adapted(tape, micro, name, (x, out), region=region, cut=cut)
-    if stored.packed:
-        up = tape.cast(up, out.element_bytes, f"{name}.lora_B as wide as the output")
-    return tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
-
-
-def adapted(
-    tape: Tape,
-    micro: MicroBatch,
-    name: str,
-    ends: tuple[Value, Value],
-    *,
-    region: str | None,
-    cut: str | None,
-) -> Value:
-    """Multiply by the two low-rank matrices of an adapter, from its input to its output.
-
-    PEFT's adapter copies the input to its own numbers, each adapter for itself, drops some of them, and adds
-    its output in them. For a matrix that is quantised (peft/tuners/lora/bnb.py) it copies that one's output
-    first, and narrows its own before it adds; bitsandbytes' MatMul4Bit keeps nothing of the input, and makes
-    the matrix's numbers again to run backwards.
-    """
-    (x, out), (rank, width) = ends, micro.adapters[name.rpartition(".")[2]]
-    stored = MatrixStorage(AUTOCAST if micro.autocast and width != 2 else ())
-    own = tape.cast(x, width, f"{name} input for its adapter")
-    own = tape.dropout(own, micro.adapter_dropout, f"{name} input after dropout")
-    first, last = (None, cut) if region != "hidden" else (cut, None)  # which one is cut with its matrix
-    down = tape.linear(f"{name}.lora_A", own, rank, trained=True, region="hidden", cut=first, stored=stored)
-    columns = out.shape[-1]
-    up = tape.linear(f"{name}.lora_B", down, columns, trained=True, region=region, cut=last, stored=stored)
-    return tape.record("scale", (up,), tape.like(up, f"{name}.lora_B scaled"))
-
-
-def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value, Value]) -> Value:
-    """Attention itself: one kernel that keeps its inputs, its output and a number a row; or step by step."""
-    tape.module = "core_attn"
-    q, k, v = inputs
-    views = part.kv_heads == 1 and micro.attention != "eager"  # one head serves as many without a copy
-    if micro.repeat_kv and part.kv_heads != part.heads and not views:
-        shape = (*q.shape[:-1], part.head_dim)
-        repeated = []
-        for x, name in ((k, "keys"), (v, "values")):
-            many = tape.value(f"{name} of all heads", shape, x.element_bytes, grad=x.grad, region="inner")
-            repeated.append(tape.record("repeat", (x,), many))
-        k, v = repeated
-    grad = q.grad or k.grad or v.grad
-    batch, seq, heads = q.shape[0], q.shape[1], part.heads
-    out = tape.value(
-        "attention output", (batch, seq, heads, part.head_dim), q.element_bytes, grad=grad, region="inner"
-    )
-    if micro.attention == "eager":
-        by_products(tape, micro, (q, k, v), out, square=(batch, heads, seq, seq))
-    else:
-        rows = tape.value("log-sum-exp", (batch, seq, heads), 4, grad=False, region="inner")
-        keeps = [q, k, v, out, rows]
-        if micro.attention == "flash":
-            keeps.append(tape.value("state of the random numbers", (24,), 1, grad=False, region="whole"))
-        tape.record("attention", (q, k, v), out, keeps)
-    tape.module = "self_attn"
-    return out
-
-
-def by_products(
-    tape: Tape,
-    micro: MicroBatch,
-    inputs: tuple[Value, Value, Value],
-    out: Value,
-    *,
-    square: tuple[int, int, int, int],
-) -> None:
-    """Attend step by step: all scores, their softmax in fp32, weights as wide as the stream, dropout."""
-    q, k, v = inputs
-    scores = tape.value("scores", square, q.element_bytes, grad=q.grad or k.grad, region="inner")
-    keeps = [*((k,) if q.grad else ()), *((q,) if k.grad else ())]
-    tape.record("scores", (q, k), scores, keeps, beside=scores.bytes)
-    wide = tape.like(scores, "softmax in fp32", 4)
-    tape.record("softmax", (scores,), wide, (wide,), beside=wide.bytes)
-    weights = tape.cast(wide, q.element_bytes, "attention weights")
-    if micro.dropout:
-        mask = tape.value("attention dropout mask", square, 1, grad=False, region="inner")
-        dropped = tape.like(weights, "attention weights after dropout")
-        weights = tape.record("dropout", (weights,), dropped, (mask,))
-    keeps = [*((v,) if weights.grad else ()), *((weights,) if v.grad else ())]
-    tape.record("weigh", (weights, v), out, keeps)
-
-
-def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
-    """Project, normalise heads where the model does, rotate, attend, project back."""
-    batch, seq = x.shape[0], x.shape[1]
-    heads: dict[str, Value] = {}
-    for name, number in (("q", part.heads), ("k", part.kv_heads), ("v", part.kv_heads)):
-        flat = matrix(
-            tape,
-            micro,
-            f"self_attn.{name}_proj",
-            x,
-            number * part.head_dim,
-            bias=part.qkv_bias,
-            region="inner",
-            cut="inner",
-        )
-        flat.shape = (batch, seq, number, part.head_dim)  # a view: the same storage
-        if part.qk_norm and name != "v":
-            flat = tape.rms_norm(
-                f"self_attn.{name}_norm", flat, trained=micro.trained(f"self_attn.{name}_norm")
-            )
-        heads[name] = flat
-    tables = rope_tables(tape, micro, part)
-    for name in "q", "k":
-        turned = tape.like(heads[name], f"{name} after RoPE", micro.low_bytes)
-        heads[name] = tape.record("rope", (heads[name],), turned, tables, beside=2 * turned.bytes)
-    out = attend(tape, micro, part, (heads["q"], heads["k"], heads["v"]))
-    out.shape = (batch, seq, part.heads * part.head_dim)
-    name = "self_attn.o_proj"
-    return matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
-
-
-def rope_tables(tape: Tape, micro: MicroBatch, part: GQA) -> list[Value]:
-    """Return the cosines and sines: in the stream's numbers, for all layers and sequences together."""
-    if tape.rope is None:
-        shape = (1, micro.seq, part.rope_dim or part.head_dim)
-        tape.rope = [
-            tape.value(f"RoPE {name}", shape, micro.element_bytes, grad=False, region="whole")
-            for name in ("cosines", "sines")
-        ]
-        for table in tape.rope:
-            table.shared = True
-    return tape.rope
-
-
-def mlp(tape: Tape, micro: MicroBatch, part: MLP, x: Value) -> Value:
-    """SwiGLU step by step: gate, up, silu(gate) and the product are storages of their own."""
-    outer = partial(
-        matrix, tape, micro, x=x, columns=part.ffn_width, bias=part.bias, region="inner", cut="inner"
-    )
-    active = tape.apply("silu", outer("mlp.gate_proj"), "silu(gate)")
-    product = tape.multiply(active, outer("mlp.up_proj"), "silu(gate) x up")
-    return matrix(
-        tape, micro, "mlp.down_proj", product, part.width, bias=part.bias, region="hidden", cut="inner"
-    )
+__all__ = ["TRANSFORMERS", "Transformers"]
 
 
 PLAIN = "transformers/loss/loss_utils.py: logits.float(), then torch's cross_entropy (log_softmax, nll_loss)"
@@ -267,7 +110,6 @@ FORMER = (  # before which release, and the loss that "plain" was then
 )
 LOSSES: Registry[Loss] = Registry("--loss", {one.id: one for one in OF_TRANSFORMERS})
 BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
-BRANCHES = (("input_layernorm", "self_attn"), ("post_attention_layernorm", "mlp"))
 
 
 def body_of(part: Part | None) -> Body | None:
@@ -276,7 +118,11 @@ def body_of(part: Part | None) -> Body | None:
         from memcalc.training.autograd.routing import mixture
 
         return mixture
-    return BODIES.get(type(part))
+    if is_mla(part):
+        from memcalc.training.autograd.latent import latent_attention
+
+        return latent_attention
+    return next((body for kind, body in BODIES.items() if isinstance(part, kind)), None)
 
 
 def unknown(name: str, part: object) -> BadInputError:
@@ -296,12 +142,11 @@ class Transformers(Implementation):
     source = (
         "https://github.com/huggingface/transformers, v5.23, src/transformers/models/llama/modeling_llama.py"
     )
-    model_types = frozenset({"gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe"})
     losses = LOSSES
     default_loss = "plain"
     modules = ("core_attn", "self_attn", "mlp", "input_layernorm", "post_attention_layernorm")
     default_modules = ("core_attn",)
-    options = frozenset({"repeat_kv", "engine_version"})
+    options = frozenset({"repeat_kv", "engine_version", "autocast"})
     release = "5.23"
     experts = "grouped_mm"  # what transformers chooses
 
@@ -326,28 +171,34 @@ class Transformers(Implementation):
             The layer has a part that this implementation does not know.
 
         """
+        if not micro.architecture.listed:
+            from memcalc.training.autograd.stand_in import run_stand_in
+
+            return run_stand_in(tape, micro, layer, x)
         parts = dict(layer.parts)
         if getattr(parts.get("input_layernorm"), "bias", False):
             from memcalc.training.autograd import gpt2
 
             return gpt2.run_layer(tape, micro, layer, x)
-        for norm, name in BRANCHES:
-            part, before = parts.pop(name, None), parts.pop(norm, None)
+        for before, name, behind in micro.architecture.branches:
+            part = parts.pop(name, None)
             body = body_of(part)
-            gated = getattr(part, "gated", None)  # of attention it would be Qwen3-Next's gate
-            if (
-                body is None
-                or not isinstance(before, Norm)
-                or before.bias
-                or bool(gated) is (body is attention)
-            ):
+            norms = [parts.pop(one, None) for one in (before, behind) if one]
+            if body is None or not all(isinstance(one, Norm) and not one.bias for one in norms):
                 raise unknown(name, part)
-            tape.module = norm
-            inside = tape.rms_norm(norm, x, trained=micro.trained(norm))
+            inside = x
+            if before is not None:
+                tape.module = before
+                inside = norm(tape, micro, before, x)
             tape.module = name
             result = body(tape, micro, part, inside)
             for value in x, inside:
                 tape.refer(value)
+            if behind is not None:
+                tape.module = behind
+                inside, result = result, norm(tape, micro, behind, result)
+                tape.refer(inside)
+                tape.refer(x)
             x = tape.add(x, result, f"stream after {name}")
         for name, part in parts.items():
             raise unknown(name, part)
@@ -358,10 +209,10 @@ class Transformers(Implementation):
         parts = dict(model.outside)
         tape.module = "model.norm"
         trained = micro.trained("model.norm")
-        if parts["model.norm"].bias:  # type: ignore[attr-defined]
+        if getattr(parts["model.norm"], "bias", False):
             x = tape.layer_norm("model.norm", x, trained=trained)
         else:
-            x = tape.rms_norm("model.norm", x, trained=trained)
+            x = norm(tape, micro, "model.norm", x)
         if micro.fused_head:
             return x
         if micro.head_tokens is not None:
@@ -371,13 +222,27 @@ class Transformers(Implementation):
         tape.module = "lm_head"
         # the gradient of a tied head waits until the embedding's has come
         tape.fresh = tape.fresh or model.tied
-        return matrix(tape, micro, head, x, vocab, region="logits", cut="head")
+        logits = matrix(tape, micro, head, x, vocab, region="logits", cut="head")
+        return softcapped(tape, logits) if micro.architecture.logits_softcap else logits
 
-    def buffers(self, model: Model) -> int:
-        """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number, twice."""
+    def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
+        """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number, twice.
+
+        Embedded tokens that are scaled have a number for that.
+        """
+        words = LLAMA if micro is None else micro.architecture
+        scale = micro.element_bytes if micro is not None and words.scaled_embedding else 0
+        return scale + self.frequencies(model, words)
+
+    def frequencies(self, model: Model, words: Architecture) -> int:
+        """Return the bytes of the inverse frequencies of RoPE, twice."""
         if model.model_type == "gpt2":
             return 0
-        parts = [part for layer in model.groups for _, part in layer.parts if is_gqa(part)]
+        named = (part for layer in model.groups for _, part in layer.parts)
+        parts: list[Any] = [part for part in named if is_gqa(part) or is_mla(part)]
+        if words.tables_by_kind:
+            windows = {part.window: part for part in parts}
+            return sum(4 * (part.rope_dim or part.head_dim) for part in windows.values())
         return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
 
     def workspace(self, capability: str | None) -> Measured:
@@ -401,8 +266,19 @@ class Transformers(Implementation):
         GPT-2 keeps the positions anyway, for the gradient of their embedding.
         """
         positions = 0 if model.model_type == "gpt2" else 8 * micro.seq
-        scores = micro.batch * micro.seq * micro.seq * micro.element_bytes
-        return positions + (scores if micro.attention == "eager" else 0)
+        windows = {
+            getattr(part, "window", None)
+            for layer in model.groups
+            for name, part in layer.parts
+            if name == "self_attn"
+        }
+        scores = len(windows) * micro.batch * micro.seq * micro.seq * micro.element_bytes  # a mask each
+        tables = (
+            2 * micro.seq * self.frequencies(model, micro.architecture)
+            if micro.architecture.rope == "woven"
+            else 0
+        )
+        return positions + tables + (scores if micro.attention == "eager" else 0)
 
     def stored(self, model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
         """Return the shape of the array that holds a weight, and how many there are; None if in another one.
@@ -420,6 +296,15 @@ class Transformers(Implementation):
                 return None, 0
             return (3 * shape[0], *shape[1:]), tensor.layers
         return shape, tensor.copies
+
+    def as_built(self, model: Model) -> Model:
+        """Return the model with the matrices fused that its class fuses."""
+        words = ARCHITECTURES.get(model.text_type or model.model_type)
+        if words is None or not words.fused:
+            return model
+        from memcalc.training.autograd import fused
+
+        return fused.as_built(model, words.fused)
 
     def check_parallelism(self, model: Model, parallel: TrainingParallelism) -> None:
         """Refuse ranks that share the tokens of a model with experts.

@@ -78,11 +78,11 @@ def run_layer(plan: TrainingPlan, micro: MicroBatch, layer: Layer) -> LayerRun:
     tape = micro.tape()
     x = stream(plan, tape, grad=True)
     plan.implementation.layer(tape, micro, layer, x)
-    copies = sum(one.output.bytes for one in tape.operations if one.output.region == "weight")
+    copies = sum(value.bytes for value in tape.cached(()))
     return LayerRun(
         tape.forward_peak(x, keeping=False),
         copies,
-        sum(value.bytes for value in tape.rope or ()),
+        sum(value.bytes for values in tape.shared.values() for value in values),
         sum(one.output.bytes for one in tape.operations if one.name == "rope"),
     )
 

@@ -28,7 +28,7 @@ def frozen_line(plan: TrainingPlan, name: str, moments: tuple[str, ...]) -> Line
     shards = list(weight_shards(alone, plan.model))
     size = shared_bytes(alone, shards, "bytes", shared=plan.parallelism.shares_weights)
     narrow = plan.widths.weight == 4 and plan.options.quantize_base is None
-    buffers = plan.implementation.buffers(plan.model)
+    buffers = plan.implementation.buffers(plan.model, plan.micro_batch)
     return Line(
         component="weights",
         name=f"{name}: weights",

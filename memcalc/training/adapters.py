@@ -1,0 +1,105 @@
+"""Adapters: which matrices have one, and the arrays that it is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memcalc.errors import BadInputError
+from memcalc.ledger.tensor import product
+from memcalc.training.autograd.base import Adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.ledger.model import Model
+    from memcalc.ledger.tensor import Tensor
+    from memcalc.training.options import TrainingOptions
+
+__all__ = ["FOLDED_BY_PEFT", "adapter_arrays", "adapter_of", "adapters_of", "linear_names"]
+
+# Model types of which PEFT 0.21 takes the names of experts and router that they had in transformers 4 for the
+# stacked arrays of transformers 5 (peft/utils/transformers_weight_conversion.py and
+# transformers/conversion_mapping.py 5.23; tests/oracles/test_train.py asks them)
+FOLDED_BY_PEFT = frozenset({
+    "afmoe", "beam", "cohere2_moe", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots1", "ernie4_5_moe",
+    "exaone_moe", "flex_olmo", "glm4_moe", "glm4_moe_lite", "glm4v_moe", "glm_moe_dsa", "hunyuan_v1_moe",
+    "longcat_flash", "mellum", "minimax", "minimax_m2", "mixtral", "olmoe", "qwen3_moe", "qwen3_next",
+    "qwen3_omni_moe", "qwen3_omni_moe_text", "qwen3_omni_moe_thinker", "solar_open",
+})  # fmt: skip
+STACKS = {
+    "gate_proj": "experts.gate_up_proj",
+    "up_proj": "experts.gate_up_proj",
+    "down_proj": "experts.down_proj",
+}
+ROUTER = "gate"
+MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}  # its own names in transformers 4
+
+
+def folds(model: Model) -> bool:
+    """Say whether names of experts and router stand for stacked arrays, into which adapters are folded."""
+    return model.has_experts and model.model_type in FOLDED_BY_PEFT
+
+
+def linear_names(model: Model) -> tuple[str, ...]:
+    """Return the names that an adapter may have: linear layers, and what PEFT takes for them."""
+    named = (
+        tensor.name.removesuffix(".weight").rpartition(".")[2]
+        for layer in model.groups
+        for tensor in layer.weights()
+        if tensor.kind in ("matrix", "shared") or "shared_expert_gate" in tensor.name
+    )
+    folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()
+    return tuple(dict.fromkeys([*named, *folded]))
+
+
+def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:
+    """Return the adapters by the names of their matrices.
+
+    Raises
+    ------
+    BadInputError
+        Only one of an expert's first two matrices, which are one array, is to have an adapter.
+
+    """
+    if options.lora_rank is None:
+        return {}
+    every = options.lora_targets in (None, ("all-linear",))
+    targets = linear_names(model) if every else options.lora_targets or ()
+    one = Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4)
+    if not folds(model):
+        return dict.fromkeys(targets, one)
+    targets = tuple(MIXTRAL.get(name, name) for name in targets)
+    first = sorted({"gate_proj", "up_proj"} & set(targets))
+    if len(first) == 1:
+        remedy = "they are one array of the experts, and PEFT adapts both or none"
+        raise BadInputError("--lora-targets", "gate_proj and up_proj together", first[0], remedy)
+    twice = one._replace(lora_rank=2 * options.lora_rank)  # the rank of both in one
+    found = {STACKS.get(name, name): one for name in targets}
+    return found | ({STACKS["up_proj"]: twice} if first else {})
+
+
+def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:
+    """Return the adapter of a weight, if it is a matrix that has one.
+
+    The two first matrices of experts have one together, which stands with the first.
+    """
+    if not adapters or "{layer}" not in tensor.name or not tensor.name.endswith(".weight"):
+        return None
+    name = tensor.name.removesuffix(".weight").rpartition(".")[2]
+    if tensor.active_experts is not None:
+        return None if name == "up_proj" else adapters.get(STACKS.get(name, name))
+    return adapters.get(name)
+
+
+def adapter_arrays(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, int], int], ...]:
+    """Return the two low-rank matrices of an adapter, and how many there are of each.
+
+    Those of all experts of a layer are one pair. Source: Hu et al. 2021, arXiv:2106.09685; names as in PEFT's
+    LoraLayer and ParamWrapper.
+    """
+    out, inner = map(product, tensor.shape)
+    rank, times = adapter.lora_rank, tensor.copies
+    if tensor.active_experts is not None:
+        rank, times = rank * tensor.experts, tensor.layers
+        out = 2 * out if ".gate_proj." in tensor.name else out
+    return ("lora_A.weight", (rank, inner), times), ("lora_B.weight", (out, rank), times)

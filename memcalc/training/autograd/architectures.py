@@ -1,0 +1,127 @@
+"""The words in which models of transformers differ from Llama as they run: a line or two a type.
+
+A config's file and the parts of a model say what is stored; this table says what its class does with it. Read
+in transformers 5.23, src/transformers/models; held against autograd in tests/test_programs.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.ledger.model import Model
+
+__all__ = ["ARCHITECTURES", "LLAMA", "NOT_LISTED", "Architecture", "Branch", "architecture_of"]
+
+
+class Branch(NamedTuple):
+    """A branch of a layer: what is normalised before, run, normalised behind, and added to the stream."""
+
+    before: str | None
+    part: str
+    behind: str | None = None
+
+
+PRE_NORMS = (Branch("input_layernorm", "self_attn"), Branch("post_attention_layernorm", "mlp"))
+SANDWICH = (
+    Branch("input_layernorm", "self_attn", "post_attention_layernorm"),
+    Branch("pre_feedforward_layernorm", "mlp", "post_feedforward_layernorm"),
+)
+BEHIND = (
+    Branch(None, "self_attn", "post_attention_layernorm"),
+    Branch(None, "mlp", "post_feedforward_layernorm"),
+)
+
+
+class Architecture(NamedTuple):
+    """The words in which a model that runs differs from Llama.
+
+    `branches` are those of a layer. `norm` says how its RMSNorms are computed: ``narrow`` (the normalised
+    numbers are narrowed before they meet the weight), ``wide`` (after), ``float`` (they meet a copy of the
+    weight in 32 bits), ``plus one`` (they meet that copy and 1). `late_norms`: heads are normalised once all
+    are projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the
+    matrices that are one.
+    """
+
+    branches: tuple[Branch, ...] = PRE_NORMS
+    norm: str = "narrow"
+    late_norms: bool = False
+    scaled_embedding: bool = False
+    rope: str = "halves"  # how heads are rotated: rotation.py
+    wide_tables: bool = False  # cosines and sines have 32 bits
+    tables_by_kind: bool = False  # layers with a window are rotated in a way of their own
+    fused: tuple[str, ...] = ()
+    router: str = "softmax"  # how experts are chosen: routers.py
+    shared_first: bool = False  # shared experts run before the others
+    clamped_gate: bool = False  # gates of experts are clamped, and alternate with what they multiply
+    wide_softmax: bool = False  # of the router, in 32 bits
+    normed: bool = False  # the router's weights are divided by their sum
+    wide_weights: tuple[str, ...] = ()  # ends of names of weights that are loaded in 32 bits in any case
+    narrow_buffers: bool = False  # buffers that a checkpoint stores are as wide as the stream
+    frozen: tuple[str, ...] = ()  # ends of names of weights that no gradient reaches
+    exact: bool = True  # held against autograd to the byte
+    listed: bool = True  # whether its operations are listed at all
+    activation: str = "silu"
+    scaled_queries: bool = False  # by their positions
+    sinks: bool = False  # each head has a logit to which attention may go
+    softcap: bool = False  # of the scores of attention
+    logits_softcap: bool = False
+
+
+LLAMA = Architecture()
+CORRECTION = "e_score_correction_bias"
+GEMMA = Architecture(norm="plus one", scaled_embedding=True)
+NOT_LISTED = Architecture(exact=False, listed=False)
+ARCHITECTURES: dict[str, Architecture] = {
+    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gpt2"), LLAMA),
+    "gemma": GEMMA,
+    "gemma2": GEMMA._replace(branches=SANDWICH),
+    "gemma3_text": GEMMA._replace(branches=SANDWICH, late_norms=True, tables_by_kind=True),
+    "glm4_moe": Architecture(late_norms=True, rope="joined", router="corrected"),
+    **dict.fromkeys(("deepseek_v3", "kimi_k2"), Architecture(rope="pairs", router="corrected")),
+    "deepseek_v2": Architecture(rope="complex", router="scaled softmax"),
+    "minimax_m2": Architecture(rope="joined", router="sigmoid", narrow_buffers=True),
+    "ernie4_5_moe": Architecture(
+        wide_tables=True,
+        rope="woven",
+        router="clamped sum",
+        shared_first=True,
+        wide_weights=("mlp.gate.weight", CORRECTION),
+        frozen=(CORRECTION,),
+    ),
+    "ernie4_5": Architecture(wide_tables=True, rope="woven"),
+    "gpt_oss": Architecture(
+        rope="two", norm="wide", router="chosen", clamped_gate=True, sinks=True, exact=False
+    ),
+    "ministral3": Architecture(scaled_queries=True),
+    **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(exact=False)),
+    "qwen2_moe": Architecture(shared_first=True),
+    "phi3": Architecture(fused=("qkv", "gate_up"), rope="joined"),
+    "olmo2": Architecture(branches=BEHIND, norm="wide", wide_tables=True),
+}
+# fields of config.json, and what they say: the first that is there
+ACTIVATIONS = ("hidden_activation", "hidden_act")
+
+
+def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
+    """Return the words of a model, with what its config.json says beside."""
+    found = ARCHITECTURES.get(model.text_type or model.model_type, NOT_LISTED)
+    if found is LLAMA or not found.listed:
+        return found
+    from memcalc.files.config import Config
+    from memcalc.files.config_classes import config_class
+
+    inside = fields.get("text_config")
+    stated = inside if isinstance(inside, dict) else fields
+    config = Config(stated, config_class(model.text_type or model.model_type))
+    activation = next((value for name in ACTIVATIONS if (value := config.value(name)) is not None), "silu")
+    if config.value("rope_interleave") is False:
+        found = found._replace(rope="halves")
+    return found._replace(
+        activation=str(activation),
+        normed=bool(config.value("norm_topk_prob")),
+        softcap=config.value("attn_logit_softcapping") is not None,
+        logits_softcap=config.value("final_logit_softcapping") is not None,
+    )

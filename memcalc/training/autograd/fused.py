@@ -1,0 +1,57 @@
+"""Parts whose matrices the classes of transformers store as one: adapters and optimizers see that one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from memcalc.ledger.parts import GQA, MLP
+from memcalc.ledger.tensor import OUT, linear
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parts import Part
+    from memcalc.ledger.tensor import Tensor
+
+__all__ = ["FusedGQA", "FusedMLP", "as_built"]
+
+
+@dataclass(frozen=True, repr=False)
+class FusedGQA(GQA):
+    """Attention with one matrix for queries, keys and values."""
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield that matrix in place of the three."""
+        rows = (self.heads + 2 * self.kv_heads) * self.head_dim
+        yield from linear("qkv_proj", rows, self.width, bias=self.qkv_bias, shard_axis=OUT)
+        three = ("q_proj.", "k_proj.", "v_proj.")
+        yield from (one for one in super().weights() if not one.name.startswith(three))
+
+
+@dataclass(frozen=True, repr=False)
+class FusedMLP(MLP):
+    """A gated feed-forward part with one matrix for gate and up."""
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield that matrix in place of the two."""
+        yield from linear("gate_up_proj", 2 * self.ffn_width, self.width, bias=self.bias, shard_axis=OUT)
+        yield from (one for one in super().weights() if one.name.startswith("down_proj."))
+
+
+KINDS: dict[str, tuple[type[Part], type[Part]]] = {"qkv": (GQA, FusedGQA), "gate_up": (MLP, FusedMLP)}
+
+
+def as_built(model: Model, fused: tuple[str, ...]) -> Model:
+    """Return the model with the matrices fused that its class fuses."""
+    found = dict(KINDS[name] for name in fused)
+
+    def part_as_built(part: Part) -> Part:
+        kind = found.get(type(part))
+        return part if kind is None else kind(**{one.name: getattr(part, one.name) for one in fields(part)})  # type: ignore[arg-type]
+
+    def layer_as_built(layer: Layer, _key: object) -> Layer:
+        return replace(layer, parts=tuple((name, part_as_built(part)) for name, part in layer.parts))
+
+    return model.map_layers(layer_as_built)

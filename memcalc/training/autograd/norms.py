@@ -1,0 +1,55 @@
+"""RMSNorms as the classes of transformers compute them: they differ in where the numbers are narrowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memcalc.training.autograd.base import MicroBatch
+    from memcalc.training.autograd.tape import Tape, Value
+
+__all__ = ["norm", "softcapped"]
+
+
+def norm(tape: Tape, micro: MicroBatch, name: str, x: Value, *, scaled: bool = True) -> Value:
+    """Normalise as the architecture does; without `scaled` there is no weight."""
+    trained, kind = scaled and micro.trained(name), micro.architecture.norm
+    if kind == "narrow" and scaled:
+        return tape.rms_norm(name, x, trained=trained)
+    normal = normalised(tape, name, x)
+    if scaled:
+        normal = tape.multiply(normal, scale_of(tape, micro, name, normal, kind), f"{name} scaled in fp32")
+    return tape.cast(normal, x.element_bytes, f"{name} output")
+
+
+def normalised(tape: Tape, name: str, x: Value) -> Value:
+    """Divide by the root of the mean square, in 32 bits."""
+    rstd = tape.value(f"{name} 1/root", (*x.shape[:-1], 1), 4, grad=x.grad, region=x.region)
+    wide = tape.cast(x, 4, f"{name} input in fp32")
+    square = tape.like(wide, f"{name} square")
+    tape.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
+    mean = tape.like(rstd, f"{name} mean square")
+    tape.record("mean", (square,), mean)
+    tape.record("rsqrt", (mean,), rstd, (rstd,), beside=2 * rstd.bytes)
+    return tape.multiply(wide, rstd, f"{name} normalised in fp32")
+
+
+def scale_of(tape: Tape, micro: MicroBatch, name: str, x: Value, kind: str) -> Value:
+    """Return what the normalised numbers are multiplied with: the weight, or a copy in 32 bits, and 1."""
+    shape = (x.shape[-1],)
+    weight = tape.weight(name, shape, micro.element_bytes, trained=micro.trained(name))
+    if kind == "wide":
+        return tape.promote(weight, 4)
+    weight = tape.cast(weight, 4, f"{name} in fp32")
+    if kind == "plus one":
+        more = tape.like(weight, f"{name} and 1")
+        weight = tape.record("add", (weight,), more, aliased=True)
+    return weight
+
+
+def softcapped(tape: Tape, x: Value) -> Value:
+    """Divide, take the hyperbolic tangent, multiply: each step is a storage of its own."""
+    small = tape.record("scale", (x,), tape.like(x, f"{x.name}, divided"))
+    bent = tape.like(x, f"{x.name}, bent")
+    tape.record("tanh", (small,), bent, (bent,))
+    return tape.record("scale", (bent,), tape.like(x, f"{x.name}, capped"))

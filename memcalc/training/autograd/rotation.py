@@ -1,0 +1,115 @@
+"""Rotation of queries and keys as the classes of transformers compute it, operation by operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memcalc.training.autograd.base import MicroBatch
+    from memcalc.training.autograd.tape import Tape, Value
+
+__all__ = ["rope_tables", "rotate"]
+
+
+def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -> list[Value]:
+    """Return the cosines and sines, for all layers of a kind and all sequences together.
+
+    They are as wide as the stream, or have 32 bits; of a complex number there is one table.
+    """
+    words = micro.architecture
+    if words.rope == "woven":  # no derivative needs them, but checkpoints hold them
+        return []
+    element_bytes = 4 if words.wide_tables else micro.element_bytes
+    width = width // 2 if words.rope == "two" else width
+    names, size = (("turns",), 8) if words.rope == "complex" else (("cosines", "sines"), element_bytes)
+    shape = (1, micro.seq, width // 2 if words.rope == "complex" else width)
+    return tape.share(
+        kind, lambda: [tape.value(f"RoPE {name}", shape, size, grad=False, region="whole") for name in names]
+    )
+
+
+def rotate(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
+    """Rotate heads in the way of the architecture."""
+    how = micro.architecture.rope
+    if how == "joined":
+        return joined(tape, micro, x, tables, name)
+    if how == "pairs":
+        return in_pairs(tape, x, tables, name)
+    if how == "two":
+        return in_two(tape, x, tables, name)
+    if how == "woven":
+        return woven(tape, micro, x, name)
+    if how == "complex":
+        return as_complex(tape, x, tables, name)
+    return halves(tape, micro, x, tables, name)
+
+
+def halves(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
+    """Rotate one half of a head against the other, in the stream's numbers, or the tables' and back."""
+    turned = tape.like(x, f"{name} after RoPE", max(micro.low_bytes, tables[0].element_bytes))
+    tape.record("rope", (x,), turned, tables, beside=2 * turned.bytes)
+    return tape.cast(turned, micro.low_bytes, f"{name} rotated")
+
+
+def joined(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
+    """Cut out what turns, rotate it, and join it with what passes, even if nothing does."""
+    rotated = tables[0].shape[-1]
+    turns = tape.slice(x, (*x.shape[:-1], rotated), f"{name}, what turns")
+    passes = tape.slice(x, (*x.shape[:-1], x.shape[-1] - rotated), f"{name}, what passes")
+    turned = halves(tape, micro, turns, tables, name)
+    whole = tape.like(x, f"{name} joined", micro.low_bytes)
+    return tape.record("join", (turned, passes), whole, aliased=True)
+
+
+def by_table(tape: Tape, x: Value, table: Value, name: str) -> Value:
+    """Multiply by cosines or sines."""
+    return tape.record("multiply", (x,), tape.like(x, name), (table,))
+
+
+def in_pairs(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
+    """Rotate each even number against the odd one behind it: four products, a difference and a sum."""
+    cosines, sines = tables
+    half = (*x.shape[:-1], x.shape[-1] // 2)
+    even, odd = tape.slice(x, half, f"{name}, even"), tape.slice(x, half, f"{name}, odd")
+    first, second = by_table(tape, even, cosines, "even x cos"), by_table(tape, odd, sines, "odd x sin")
+    negative = tape.record("negate", (second,), tape.like(second, "- odd x sin"))
+    low = tape.add(first, negative, f"{name}, first half")
+    third, fourth = by_table(tape, odd, cosines, "odd x cos"), by_table(tape, even, sines, "even x sin")
+    high = tape.add(third, fourth, f"{name}, second half")
+    return tape.record("join", (low, high), tape.like(x, f"{name} after RoPE"), aliased=True)
+
+
+def in_two(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
+    """Rotate two halves that are cut apart: four products, a difference and a sum (gpt-oss)."""
+    cosines, sines = tables
+    half = (*x.shape[:-1], x.shape[-1] // 2)
+    first, second = tape.split(x, {f"{name}, first half": half, f"{name}, second half": half})
+    one, two = by_table(tape, first, cosines, "first x cos"), by_table(tape, second, sines, "second x sin")
+    negative = tape.record("negate", (two,), tape.like(two, "- second x sin"))
+    low = tape.add(one, negative, f"{name}, first half turned")
+    three, four = by_table(tape, second, cosines, "second x cos"), by_table(tape, first, sines, "first x sin")
+    high = tape.add(three, four, f"{name}, second half turned")
+    return tape.record("join", (low, high), tape.like(x, f"{name} after RoPE"), aliased=True)
+
+
+def woven(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
+    """Rotate each even number against the odd one behind it, in 32 bits, by tables that each layer makes."""
+    shape = (1, micro.seq, x.shape[-1])
+    cosines, sines = (
+        tape.mark(f"{what}, each twice", lambda key: tape.value(key, shape, 4, grad=False, region="whole"))
+        for what in ("cosines", "sines")
+    )
+    first = by_table(tape, tape.cast(x, 4, f"{name} in fp32"), cosines, f"{name} x cos")
+    half = (*x.shape[:-1], x.shape[-1] // 2)
+    even, odd = tape.slice(x, half, f"{name}, even"), tape.slice(x, half, f"{name}, odd")
+    negative = tape.record("negate", (odd,), tape.like(odd, f"{name}, - odd"))
+    turned = tape.record("stack", (negative, even), tape.like(x, f"{name}, turned"), aliased=True)
+    second = by_table(tape, tape.cast(turned, 4, f"{name}, turned, in fp32"), sines, f"{name} x sin")
+    return tape.cast(tape.add(first, second, f"{name} after RoPE"), x.element_bytes, f"{name} rotated")
+
+
+def as_complex(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
+    """Rotate pairs as complex numbers of 32 bits each, and narrow them again."""
+    wide = tape.cast(x, 4, f"{name} in fp32")
+    turned = tape.record("multiply", (wide,), tape.like(wide, f"{name} turned"), tables)
+    return tape.cast(turned, x.element_bytes, f"{name} after RoPE")

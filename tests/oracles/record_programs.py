@@ -1,0 +1,44 @@
+"""Record what torch holds in training small models of types with a program: tests/recorded/programs.json.
+
+    python tests/oracles/record_programs.py [TYPE ...]    (in the environment of requirements-oracles.txt)
+
+With types only those are traced anew, and the others stay as they are recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import program_cases as cases
+
+RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "programs.json"
+
+
+def recorded(model_type):
+    """Every run of every config of a type."""
+    for seed in cases.SEEDS:
+        fields = cases.config(model_type, seed)
+        for kind, run in cases.runs(model_type, seed).items():
+            moments = cases.moments(fields, run)
+            yield {"kind": kind, "seed": seed, "config": fields, "run": run.stated(), "moments": moments}
+
+
+def main():
+    """Write the file, a step a line."""
+    known = json.loads(RECORDED.read_text(encoding="utf-8"))["steps"] if RECORDED.exists() else {}
+    asked = sys.argv[1:] or cases.TYPES
+    steps = {name: list(recorded(name)) if name in asked else known[name] for name in cases.TYPES}
+    versions = {name: version(name) for name in ("torch", "transformers", "peft")}
+    between = ",\n"
+    of_types = (
+        f"{json.dumps(name)}: [\n{between.join(map(json.dumps, lines))}\n]" for name, lines in steps.items()
+    )
+    text = f'{{"versions": {json.dumps(versions)},\n"steps": {{\n{between.join(of_types)}\n}}}}\n'
+    RECORDED.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The plan of a recorded run of tests/oracles/program_cases.py, and how it differs from the record."""
+
+from __future__ import annotations
+
+from memcalc.files.source import Source
+from memcalc.training.api import train
+
+
+def planned(fields, run):
+    """The plan of a recorded run."""
+    attention = run.get("attention", "flash")
+    options = {
+        "seq": run.get("sequence", 64),
+        "micro_batch": run.get("batch", 1),
+        "regime": "amp" if "autocast" in run else "fp32" if "weights" in run else "pure-bf16",
+        "recompute": "full" if "recompute" in run else "none",
+        "experts": run.get("experts"),
+        "autocast": "autocast" in run,
+    }
+    options |= {"repeat_kv": True} if attention == "repeated" else {"attention": attention}
+    optimizer, _, how = run.get("optimizer", "adamw foreach").partition(" ")
+    options |= {"optimizer": {"none": "sgd"}.get(optimizer, optimizer), "optimizer_step": how or None}
+    trained = run.get("trained", "all")
+    if trained.startswith("lora"):
+        _, rank, targets, dtype = trained.split(" ")
+        options |= {"lora_rank": int(rank), "lora_targets": tuple(targets.split(",")), "adapter_dtype": dtype}
+    source = Source(
+        "a recorded config", {**fields, "torch_dtype": "bfloat16"}, "tests/recorded/programs.json"
+    )
+    return train(source, **options)
+
+
+def differences(plan, at):
+    """Bytes of the plan less those of the record, at each moment that both have."""
+    end = "layers backward" in at  # else no gradient reaches the embedded tokens
+    back = [at[name][1] for name in ("head backward", "layers backward") if name in at]
+    back += [] if end else [at["backward"][1]]
+    loss = max(at["forward"][1], at["loss backward"][1])
+    said = {"forward_end": at["forward"][0], "loss": loss, plan.moments[2]: max(back)}
+    said |= {"backward_end": at["backward"][1]} if end else {}
+    said |= {"step": at["step"][1]} if "step" in at else {}
+    return {moment: sum(plan.at(moment).values()) - size for moment, size in said.items()}
