@@ -14,6 +14,7 @@ MIB = 1_048_576
 
 TRAINING = {
     "TRAINING_CUDA_CONTEXT": (300_000_000, 500_000_000, 1_000_000_000, "pytorch/pytorch#107667"),
+    "TRAINING_ENGINE_ASLEEP": (289_910_292, 774 * MIB, 2440 * MIB, "vllm-project/vllm#17117"),
     "TRAINING_COMMUNICATORS": (500_000_000, 800_000_000, 1_600_000_000, "NVIDIA/nccl#964"),
     "TRAINING_RESERVE_PERCENT": (-8, 0, 8, "https://github.com/foundation-model-stack/fms-acceleration"),
     "TRAINING_FUSED_AWAY_PERCENT": (0, 0, 31, "https://github.com/meta-pytorch/torchtune"),

@@ -65,7 +65,7 @@ class MethodEstimate(TrainingEstimate):
     >>> from memcalc.training import train
     >>> step = train("Qwen/Qwen3-0.6B", seq=1024, method="dpo", regime="pure-bf16")
     >>> step.fullest_phase, [phase.name for phase in step.phases]
-    ('update', ['log_probs', 'update'])
+    ('log_probs', ['log_probs', 'update'])
     """
 
     def __init__(
