@@ -45,7 +45,7 @@
       const choices = option.kind === "choice" ? option.choices : ["yes", "no"];
       return make("select", {name: id}, new Option(`default: ${option.default}`, ""), ...choices.map((one) => new Option(one, one)));
     }
-    const input = make("input", {name: id, autocomplete: "off", spellcheck: false, placeholder: option.required ? "" : option.default});
+    const input = make("input", {name: id, autocomplete: "off", spellcheck: false, placeholder: option.required ? "" : option.default.replaceAll("`", "")});
     if (option.offers) input.setAttribute("list", `offered-${option.offers}`);
     return input;
   };
