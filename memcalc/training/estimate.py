@@ -489,7 +489,7 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
             "each layer's products; weights and states are exact"
         )
     elif plan.implementation.id == "transformers" and not words.exact:
-        yield "activations are listed operation by operation, and the backward pass within a few per cent"
+        yield "activations are listed operation by operation, and were not held against autograd"
     if model.vision:
         left = f"{model.vision_parameters:,} parameters"
         yield f"the text model is trained alone: its towers, {left}, are left out"
