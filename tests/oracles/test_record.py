@@ -78,6 +78,8 @@ def test_nothing_else_is_recorded():
         "defaults",  # test_defaults.py: the same
         "training",  # test_train.py: all of it takes minutes
         "saved",  # record_saved.py: the same tracing, of other steps
+        "methods",  # train_methods.py: updates of DPO, KTO, PPO and GRPO
+        "programs",  # record_programs.py: steps of the types with a program
         "sglang_defaults",  # tests/test_sglang.py: what seventeen releases' own code computed
         "logs",  # tests/test_logs.py: lines of public logs
         "mobilenetv5",  # the tower of Gemma 3n, of timm, in an environment of its own
