@@ -149,6 +149,7 @@ REFUSED = [
     (f"{TRAIN} --optimizer adamw_torch_fused", "did you mean adamw?"),
     (f"{TRAIN} --regime fp16", "did you mean amp?"),
     (f"{TRAIN} --loss liger-fused", "did you mean fused-linear?"),
+    (f"{TRAIN} --packing", "did you mean --seq?"),
     (f"{TRAIN} --trainer trl", "did you mean --like?"),
     (f"{TRAIN} --implementation trl", "did you mean transformers with --like trl?"),
     (f"{TRAIN} --like LLaMAFactory", "did you mean llama-factory?"),
