@@ -24,6 +24,9 @@ TRAINING = {
         95,
         "https://github.com/foundation-model-stack/fms-acceleration",
     ),
+    "TRAINING_HOST_PROCESS": (449_159_168, 2_105_958_400, 4_080_000_000, "pytorch/pytorch#113326"),
+    "TRAINING_HOST_SYSTEM": (0, 3_758_096_384, 3_758_096_384, "ollama/ollama#10739"),
+    "ZERO_OFFLOAD_UNEXPLAINED": (0, 0, 8, "deepspeedai/DeepSpeed#7693"),
     "ZERO_BUCKETS": (0, 0, 4, "https://github.com/deepspeedai/DeepSpeed, runtime/zero/stage_1_and_2.py"),
 }
 MEGATRON = {

@@ -203,6 +203,29 @@ TRAINING_PACKED_SHARDS_PERCENT = Measured(
     "2025-02",
 )
 
+# a process that trains, in the host's memory: CUDA alone, with what PyTorch loads for it, and a Trainer of
+# transformers with its data
+TRAINING_HOST_PROCESS = Measured(
+    438_632 * 1024,
+    2_056_600 * 1024,
+    4080 * MB,
+    "pytorch/pytorch#113326 (/usr/bin/time -v), 2023-11; huggingface/peft#76 (bloomz-7b1 on an A100)",
+    "2023-02",
+)
+# what else runs on the machine: nothing in a container with a limit of its own, 62.6 - 59.1 GiB of a desktop;
+# the upper end is what Kubernetes keeps for it on a machine of that size (memcalc.training.host)
+TRAINING_HOST_SYSTEM = in_gib(
+    0,
+    3.5,
+    3.5,
+    "ollama/ollama#10739 (Debian), 2025-05; the upper end: cloud.google.com/kubernetes-engine/docs/concepts/"
+    "plan-node-sizes",
+    "2026-12",
+)
+# bytes a number that ZeRO-2 with its optimizer on the host was seen to take on top of master copy, gradients,
+# moments and 16-bit copies: 28 - 18, of which 2 have been mended since
+ZERO_OFFLOAD_UNEXPLAINED = Measured(0, 0, 8, "deepspeedai/DeepSpeed#7693, #7689", "2025-11")
+
 # bytes a number of a bucket: two buckets of 16 bits, one on its way while the other is filled
 ZERO_BUCKETS = Measured(
     0, 0, 4, "https://github.com/deepspeedai/DeepSpeed, runtime/zero/stage_1_and_2.py", "2026-11"

@@ -13,6 +13,7 @@ from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
 from memcalc.training.backward import largest
 from memcalc.training.checks import CHECKS
+from memcalc.training.host import ALLOCATOR, beside_offloaded
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
@@ -44,6 +45,10 @@ CONSTANT_SHAPES = "constant shapes: where the tokens of micro-batches vary, the 
 PACKED_BASE = (
     "bitsandbytes 0.43.3 or newer, and bnb_4bit_quant_storage bf16: in uint8 no rank shares weights out, and "
     "older versions keep the input of each quantised matrix"
+)
+PINNED = (
+    "what is moved to the host is pinned, and PyTorch rounds each pinned array up to a power of two; the "
+    "lower end is without: pin_memory false, or PYTORCH_ALLOC_CONF=pinned_max_round_threshold_mb:64"
 )
 EXPERTS_IN_16_BITS = (
     "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
@@ -360,6 +365,8 @@ class TrainingEstimate(Shown):
             found.append(
                 "the host has room for what is offloaded; its size can be added to --on, as in + 512GiB host"
             )
+        if self.host is not None and any(line.source == ALLOCATOR for line in self.host.lines):
+            found.append(PINNED)
         return tuple(found)
 
 
@@ -440,6 +447,8 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
         device = pool(plan, "gpu", capacity, [*device.lines, *here])
         placed[True] += there
     room = None if plan.machine is None else plan.machine.host_bytes
+    if placed[True] and plan.points is None:
+        placed[True] += (line for line in beside_offloaded(plan, tensors) if not is_nothing(line))
     host = pool(plan, "host", room, placed[True]) if placed[True] else None
     return StageEstimate(tensors.number, tensors, device, host)
 
@@ -495,9 +504,19 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
         yield f"the text model is trained alone: its towers, {left}, are left out"
 
 
+def in_the_host(step: TrainingEstimate) -> str:
+    """Return what lies in the host's memory, in words, with the ends of its range."""
+    machine, host, world = step.plan.machine, step.host, step.plan.parallelism.world
+    room = None if machine is None else machine.host_bytes
+    of = "" if room is None else f" of {gib(room)}"
+    if host is None or host.low_bytes == host.high_bytes:
+        return f"in the host's memory: {gib(step.host_bytes)}{of}"
+    ends = f"{gib(world * host.low_bytes)} to {gib(world * host.high_bytes)}"
+    return f"in the host's memory: {gib(step.host_bytes)} ({ends}){of}"
+
+
 def notes(step: TrainingEstimate) -> Iterator[str]:
     """Yield what follows: the verdict, the host's memory, what was assumed."""
-    machine = step.plan.machine
     if step.verdict is not None:
         yield in_words(step.verdict, step.cause)
     if step.verdict not in (None, "fits"):
@@ -505,8 +524,7 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
 
         yield from lines(step.remedies)
     if step.host is not None:
-        room = None if machine is None else machine.host_bytes
-        yield f"in the host's memory: {gib(step.host_bytes)}{'' if room is None else f' of {gib(room)}'}"
+        yield in_the_host(step)
     for one in step.assumed:
         yield f"assumed: {one}"
     yield from (f"{words}: {said}" for words, said in not_read_rows(step.model.not_read).items())

@@ -10,6 +10,7 @@ from memcalc.data.units import Amount, amount, gib
 from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.training.checks import CHECKS
 from memcalc.training.estimate import TrainingEstimate, estimate_stage
+from memcalc.training.host import program_lines
 from memcalc.training.layers import LayerRuns
 from memcalc.training.methods.others import options_of_sft, scored_plan
 from memcalc.training.methods.phases import RESERVE, ROLLOUT, Parts, lines_by_model, scores, timeline_of
@@ -335,6 +336,7 @@ def host_of(plan: TrainingPlan, parts: Parts, setup: Setup) -> PoolBudget | None
         lines.append(Line("weights", words, parts.rollout.host, moments=plan.moments[:1]))
     if not lines:
         return None
+    lines += [] if host is not None else program_lines(plan)
     room = None if plan.machine is None else plan.machine.host_bytes
     moments = plan.moments
     return PoolBudget(
