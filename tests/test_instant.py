@@ -12,7 +12,8 @@ from memcalc.files.catalogue import catalogue
 from memcalc.serving import serve
 from memcalc.serving.search import limited
 
-pytestmark = pytest.mark.slow
+# What a page loads of a model is made once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("instant")]
 # sparse attention, whose cache has the engine's own format; stored in 32 bits; in a format of its own; hybrid
 SOME = ("zai-org/GLM-5.1-FP8", "allenai/OLMo-2-1124-7B", "EleutherAI/gpt-j-6B", "openai/gpt-oss-20b")
 STEP = 41  # one model in so many beside them
@@ -130,6 +131,7 @@ def test_every_model_at_its_own_formats(request, instantly, calculator):
 def test_no_engine_answers_where_memcalc_refuses_it(instantly, calculator, monkeypatch, name):
     """Old cards, Macs by twos, TPUs; Gemma-3 in 16 bits on a T4; MindIE beyond a window."""
     machines = (("p40", 1), ("t4", 1), ("v100-32g", 1), ("m4-max-64g", 1), ("m4-max-64g", 2), ("tpu-v6e", 1))
+    machines += (("mi300x", 1), ("gaudi3", 1), ("b200", 1), ("rtx-5090", 2))
     monkeypatch.setitem(globals(), "DEVICES", (*machines, ("ascend-910b-64g", 1)))
     asked = plans(name, calculator.OFFERED)
     assert check(instantly, name, asked) > 10

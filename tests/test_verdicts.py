@@ -143,7 +143,7 @@ def test_so_it_is_where_layers_keep_states():
 @pytest.mark.slow
 def test_the_same_of_many_plans(request):
     """And a plan that is asked anew with the largest load agrees, wherever the engine takes it."""
-    answered, plans = 0, 2000 if request.config.getoption("full") else 400
+    answered, plans = 0, 2000 if request.config.getoption("full") else 200
     for asked, served in drawn(plans):
         hold(asked, served)
         if 0 < served.max_context < LIMIT:
@@ -338,7 +338,7 @@ def test_what_fits_needs_no_remedy():
 
 @pytest.mark.slow
 def test_every_remedy_of_many_plans_fits(request, capsys):
-    found, plans = 0, 400 if request.config.getoption("full") else 100
+    found, plans = 0, 400 if request.config.getoption("full") else 50
     for _, served in drawn(plans):
         if served.verdict != "fits":
             found += bool(served.remedies)

@@ -25,8 +25,9 @@ from memcalc.ledger.parts.kinds import is_mla
 from memcalc.serving import serve
 from memcalc.serving.engines import EngineName, engine
 from memcalc.serving.engines.base import ALWAYS
-from memcalc.serving.engines.platforms import HUAWEI, NO_FLOAT16, runs_on
+from memcalc.serving.engines.platforms import APPLE, HUAWEI, NO_FLOAT16, platform_of, runs_on
 from memcalc.serving.engines.sparse_cache import is_sparse
+from memcalc.serving.engines.transformers import is_new
 from memcalc.serving.plan import MILLION
 from memcalc.serving.remedies import COUNTS as TRIED, stored_bytes, width
 from memcalc.serving.search import LIMIT
@@ -265,7 +266,8 @@ def family_of_own(name: str) -> str:
 def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     """Return what an engine looks at in a device; None where it does not run, or the page does not say.
 
-    For experts in MXFP4 and for latent attention (`packed`) vLLM's kernels differ by CUDA's generation.
+    For experts in MXFP4 and for latent attention (`packed`) vLLM's kernels differ by CUDA's generation;
+    transformers has the workspace of its libraries, and Macs are asked one at a time.
     SGLang's figures follow the memory of each device: the page has those that it is run on most.
     """
     one = engine(by)
@@ -274,9 +276,24 @@ def looked_at(by: EngineName, device: Device, *, packed: bool) -> str | None:
     if device.vendor and (by == "sglang" or one.platforms == (HUAWEI,)):
         return device.id  # of NPUs it matters how their memory is known
     defaults = [dict(one.defaults_on(device, one.default_parallelism(count))) for count in COUNTS]
-    generation = (device.capability or "").partition(".")[0]
-    seen = [device.vendor, generation] if packed or by == "transformers" else []
+    seen: list[str | bool] = []
+    if by == "transformers":
+        seen = [workspace_of(device), platform_of(device) == APPLE]
+    elif packed:
+        seen = [device.vendor, generation_of(device)]
     return json.dumps([seen, device.held_bytes, defaults])
+
+
+def generation_of(device: Device) -> str:
+    """Return the generation of NVIDIA's devices, the first number of CUDA's capability."""
+    return (device.capability or "").partition(".")[0]
+
+
+def workspace_of(device: Device) -> str:
+    """Return whose workspace PyTorch has on a device: nothing else that transformers needs differs."""
+    if not is_new(device):
+        return "Ampere's"
+    return "Hopper's" if generation_of(device) in ("", "9") else "Blackwell's"
 
 
 def offered_devices() -> Iterator[Device]:

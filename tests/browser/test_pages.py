@@ -171,6 +171,7 @@ def pictures(page):
             yield index, Image.open(io.BytesIO(figure.screenshot(animations="disabled")))
 
 
+@pytest.mark.sampled
 def test_figures_are_legible_in_the_dark(opened):
     page = opened(mode="dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -207,6 +208,7 @@ COVERED = """async () => {
 }"""
 
 
+@pytest.mark.sampled
 def test_a_wide_table_covers_no_contents(opened):
     assert opened(wide=True).evaluate(COVERED) == []
 
@@ -221,10 +223,10 @@ SCROLLING = """() => {
 }"""
 
 
-@pytest.mark.parametrize("size", ["wide", "phone"])
-def test_tables_and_formulas_are_seen_as_a_whole(opened, size):
-    """In the margin, on lines, as cards: a verdict in the last column stands on the screen."""
-    assert opened(**{size: True}).evaluate(SCROLLING) == []
+@pytest.mark.sampled
+def test_tables_and_formulas_are_seen_as_a_whole(opened):
+    """In the margin, on lines: a verdict in the last column stands on the screen."""
+    assert opened(wide=True).evaluate(SCROLLING) == []
 
 
 HEADINGS = """() => [...document.querySelectorAll('.bd-article :is(h1, h2, h3, h4) > a.headerlink')]
@@ -241,12 +243,23 @@ NEIGHBOURS = """() => [...document.querySelectorAll('.prev-next-area a')]
     .map(link => link.getBoundingClientRect()).map(({top, bottom}) => [top, bottom])"""
 
 
-@pytest.mark.parametrize("size", ["wide", "phone"])
-def test_lines_break_where_their_words_do(opened, size):
+@pytest.mark.sampled
+def test_lines_break_where_their_words_do(opened):
     """No empty line below a heading for the link to it, and no column for the code in a choice."""
-    page = opened(**{size: True})
+    page = opened(wide=True)
     assert page.evaluate(HEADINGS) == []
     assert page.evaluate(TORN) == []
+
+
+def test_on_a_phone_lines_break_where_their_words_do(opened):
+    page = opened(phone=True)
+    assert page.evaluate(HEADINGS) == []
+    assert page.evaluate(TORN) == []
+
+
+def test_on_a_phone_tables_and_formulas_are_seen_as_a_whole(opened):
+    """On lines, as cards."""
+    assert opened(phone=True).evaluate(SCROLLING) == []
 
 
 GLASS = """() => {

@@ -68,7 +68,7 @@ def test_the_path_does_not_matter(name):
     assert ask.shapes_held(held) == expected(SMALL[name], 2, 80)
 
 
-@pytest.mark.sampled(13)
+@pytest.mark.sampled(29)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_full_size_models_cache_the_same_tensors(name):
     """On the meta device: the real classes at the real sizes."""

@@ -53,7 +53,7 @@ def test_every_field_of_a_config_of_every_type_is_recorded():
     assert sorted(asked) == sorted(CASES), "run `make record`"
 
 
-@pytest.mark.sampled(29)  # all of them take minutes
+@pytest.mark.sampled(71)  # all of them take minutes
 @pytest.mark.parametrize(("model_type", "way", "place"), CASES)
 def test_a_field_that_is_not_there(model_type, way, place):
     """Absent, or null."""

@@ -26,6 +26,7 @@ TAKEN = [
 ]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("model_type", "kind"), TAKEN)
 def test_buffers_are_two_lists_of_frequencies(model_type, kind):
     """Heads 128 wide have 64 frequencies in fp32, kept twice: 512 B a model, whatever the kind of scaling."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import sharing_ranks
 from sharing_ranks import COLUMNS, KINDS, ROWS
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -30,6 +31,7 @@ def test_ranks_share_the_codes_and_each_keeps_all_scales():
             assert rank[kind] == (share_of_codes(plan, codes, WORLD), scales)
 
 
+@pytest.mark.full
 def test_adapters_are_cut_with_their_matrices(tmp_path):
     """A of a matrix that is cut by its inputs, B of one that is cut by its outputs; the other is whole."""
     sizes = {
