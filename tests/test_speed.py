@@ -114,7 +114,7 @@ def test_a_full_estimate(request, engine):
     found = {name: partial(estimate, name, engine) for name in catalogue() if is_answered(name, engine)}
     assert found
     rounds = []
-    for _ in range(5):
+    for _ in range(3):
         yardstick = min(seconds_of(a_millisecond, process_time) for _ in range(3))
         rounds.append({name: seconds_of(work, process_time) / yardstick for name, work in found.items()})
     for name, work in found.items():

@@ -67,7 +67,7 @@ def command_line(asked):
 
 
 def test_equals_the_command_line(home, request):
-    answered, count = 0, 280 if request.config.getoption("full") else 140
+    answered, count = 0, 280 if request.config.getoption("full") else 80
     for asked in plans(count):
         shown, (status, expected) = home.evaluate(ASK, asked), command_line(asked)
         if shown is None:  # what follows no formula that the page has
