@@ -316,7 +316,7 @@ def in_this_process(words):
 def test_any_plan_is_answered_as_the_shell_does(page, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     codes = []
-    for words, files in plans(300 if request.config.getoption("full") else 40):
+    for words, files in plans(300 if request.config.getoption("full") else 24):
         lay_out(tmp_path, files)
         expected = in_this_process(words)
         assert page.evaluate(ASK, [words, files]) == expected, words
