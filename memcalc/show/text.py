@@ -40,8 +40,7 @@ def brief(card: Card) -> str:
         left = len(rows) - LINES + 1
         rows = [*rows[: LINES - 1], f"  ... and {left} lines more: print it"]
     rows = list(map(escaped, rows))
-    text = "\n".join(rows)
-    return text if len(text) <= CHARACTERS else "\n".join(shortened(row) for row in rows)
+    return "\n".join(shortened(rows))
 
 
 def above(card: Card) -> tuple[str, ...]:
@@ -54,10 +53,11 @@ def indented(rows: tuple[str, ...]) -> list[str]:
     return [f"  {row}" for row in rows]
 
 
-def shortened(row: str) -> str:
-    """Return a line of at most as many characters as twelve of them may have."""
-    most = CHARACTERS // LINES
-    return row if len(row) <= most else f"{row[: most - 3]}..."
+def shortened(rows: list[str]) -> list[str]:
+    """Return lines of so many characters in all; the longest lose their ends."""
+    lengths = range(CHARACTERS, 0, -1)
+    most = next(most for most in lengths if sum(min(len(row), most) + 1 for row in rows) <= CHARACTERS)
+    return [row if len(row) <= most else f"{row[: most - 3]}..." for row in rows]
 
 
 def pool_in_full(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[str]:
