@@ -32,9 +32,7 @@ TRAINABLE = {
 ADAPTED = {
     "dropout": lambda share: ("dropout", float(share)),
     "dora": lambda _: ("dora", True),
-    "save": lambda names: ("modules_to_save", tuple(names.split(","))),
-    "beside": lambda names: ("trainable", tuple(names.split(","))),
-    "parameters": lambda _: ("expert_adapters", True),
+    "save": lambda names: ("trainable", tuple(names.split(","))),
 }
 
 

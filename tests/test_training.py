@@ -298,6 +298,12 @@ WRONG = [
     ("offload", {"quantize_base": "nf4", "lora_rank": 8, "world": 8, "shard": 3, "offload": "parameters"}),
     ("trainable", {"trainable": ("nothing_of_this_name",)}),
     ("trainable", {"trainable": ("mlp",), "lora_rank": 8}),
+    ("dora", {"dora": True}),
+    ("trainable", {"trainable": ("lm_head",), "lora_rank": 8, "lora_targets": ("lm_head",)}),
+    ("tp", {"trainable": ("lm_head",), "lora_rank": 8, "tp": 2, "world": 2}),
+    ("upcast", {"upcast": True, "lora_rank": 8}),
+    ("quantize-experts", {"quantize_experts": True, "quantize_base": "nf4", "lora_rank": 8}),
+    ("quantize-base", {"source": "Qwen/Qwen3-30B-A3B", "quantize_base": "awq-int4-g128", "lora_rank": 8}),
     ("offload", {"offload": ("parameters",)}),
     ("offload", {"offload": ("weights",)}),
     ("dropout", {"dropout": 1.0}),
@@ -544,6 +550,7 @@ def test_what_is_left_open_is_filled_in():
         **dict.fromkeys(
             ("keep_gradients", "hold_logits", "sequence_parallel", "compile", "repeat_kv"), False
         ),
+        **dict.fromkeys(("dora", "quantize_experts", "upcast"), False),
         **dict.fromkeys(("experts", "lora_rank", "adapter_dtype", "quantize_base", "on", "like"), None),
         **dict.fromkeys(("reference", "reward_model", "critic", "completion_tokens"), None),
         **dict.fromkeys(("num_generations", "logprob_batch", "rollout_engine"), None),

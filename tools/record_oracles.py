@@ -185,8 +185,9 @@ def main(types: list[str]) -> None:
         "defaults.json": defaults_recording(),
     }
     write(made)
-    importlib.import_module("record_saved").main()
-    print("   tests/recorded/saved.json")
+    for name, module in (("saved", "record_saved"), ("adapters", "adapter_cases")):
+        importlib.import_module(module).main()
+        print(f"   tests/recorded/{name}.json")
     print(f"   {time.monotonic() - start:.1f} s")
 
 

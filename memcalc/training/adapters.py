@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
+from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import product
 from memcalc.training.autograd.base import Adapter
 
@@ -15,7 +17,16 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.options import TrainingOptions
 
-__all__ = ["FOLDED_BY_PEFT", "adapter_arrays", "adapter_of", "adapters_of", "linear_names"]
+__all__ = [
+    "EMBEDDED",
+    "FOLDED_BY_PEFT",
+    "HEAD",
+    "adapter_arrays",
+    "adapter_of",
+    "adapters_of",
+    "linear_names",
+    "with_head_apart",
+]
 
 # Model types of which PEFT 0.21 takes the names of experts and router that they had in transformers 4 for the
 # stacked arrays of transformers 5 (peft/utils/transformers_weight_conversion.py and
@@ -32,6 +43,7 @@ STACKS = {
     "down_proj": "experts.down_proj",
 }
 ROUTER = "gate"
+HEAD, EMBEDDED = "lm_head", "embed_tokens"  # what PEFT adapts beside the layers, if it is named
 MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}  # its own names in transformers 4
 
 
@@ -65,7 +77,7 @@ def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]
         return {}
     every = options.lora_targets in (None, ("all-linear",))
     targets = linear_names(model) if every else options.lora_targets or ()
-    one = Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4)
+    one = Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4, options.dora)
     if not folds(model):
         return dict.fromkeys(targets, one)
     targets = tuple(MIXTRAL.get(name, name) for name in targets)
@@ -83,23 +95,36 @@ def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | Non
 
     The two first matrices of experts have one together, which stands with the first.
     """
-    if not adapters or "{layer}" not in tensor.name or not tensor.name.endswith(".weight"):
-        return None
     name = tensor.name.removesuffix(".weight").rpartition(".")[2]
+    outside = "{layer}" not in tensor.name and name not in (HEAD, EMBEDDED)
+    if not adapters or outside or not tensor.name.endswith(".weight"):
+        return None
     if tensor.active_experts is not None:
         return None if name == "up_proj" else adapters.get(STACKS.get(name, name))
     return adapters.get(name)
 
 
-def adapter_arrays(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, int], int], ...]:
-    """Return the two low-rank matrices of an adapter, and how many there are of each.
+def adapter_arrays(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, ...], int], ...]:
+    """Return the arrays of an adapter, and how many there are of each: two low-rank matrices, magnitudes.
 
-    Those of all experts of a layer are one pair. Source: Hu et al. 2021, arXiv:2106.09685; names as in PEFT's
-    LoraLayer and ParamWrapper.
+    Those of all experts of a layer are one pair; those of an embedding look tokens up in the first. Source:
+    Hu et al. 2021, arXiv:2106.09685; names as in PEFT's LoraLayer, Embedding and ParamWrapper.
     """
     out, inner = map(product, tensor.shape)
     rank, times = adapter.lora_rank, tensor.copies
+    if tensor.kind == "embedding":
+        return ("lora_embedding_A", (rank, out), times), ("lora_embedding_B", (inner, rank), times)
     if tensor.active_experts is not None:
         rank, times = rank * tensor.experts, tensor.layers
         out = 2 * out if ".gate_proj." in tensor.name else out
-    return ("lora_A.weight", (rank, inner), times), ("lora_B.weight", (out, rank), times)
+    pair = ("lora_A.weight", (rank, inner), times), ("lora_B.weight", (out, rank), times)
+    return (*pair, ("lora_magnitude_vector.weight", (out,), times)) if adapter.dora else pair
+
+
+def with_head_apart(model: Model) -> Model:
+    """Return a model whose tied head is a part of its own: PEFT wraps or copies it without the embedding."""
+    if not model.tied:
+        return model
+    table = dict(model.outside)["model.embed_tokens"]
+    head = Embedding(table.vocab, table.width, "head")  # type: ignore[attr-defined]
+    return replace(model, outside=(*model.outside, (HEAD, head)), tied=False)

@@ -95,7 +95,7 @@ def head_input(plan: TrainingPlan, stage: StageTensors, ends: Ends) -> int:
 
 def head_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
     """Return the bytes of the head's gradient as a fused loss makes it: as wide as the logits."""
-    head = EMBEDDING if plan.model.tied else "lm_head"
+    head = EMBEDDING if plan.tied else "lm_head"
     return sum(one.count for one in stage.trained if one.name.startswith(head)) * plan.micro_batch.low_bytes
 
 
@@ -104,6 +104,8 @@ def embedding_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
 
     Where gradients lie in a buffer of the implementation's own, it is as wide as the weight, and added.
     """
+    if not plan.is_trained(EMBEDDING):
+        return 0
     items = [one for one in stage.trained if one.name.startswith(EMBEDDING)]
     if plan.implementation.gradients is None:
         return sum(one.gradient for one in items)
@@ -112,7 +114,7 @@ def embedding_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
 
 def tied_here(plan: TrainingPlan, stage: StageTensors) -> bool:
     """Say whether embedding and head are one weight of this stage: pipelines keep one at either end."""
-    return plan.model.tied and stage.number == 0 and stage.is_last
+    return plan.tied and stage.number == 0 and stage.is_last
 
 
 def waiting_gradient(plan: TrainingPlan, stage: StageTensors) -> int:

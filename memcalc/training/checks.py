@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
-from memcalc.training.adapters import adapter_of, linear_names
+from memcalc.training.adapters import EMBEDDED, HEAD, adapter_of, linear_names
 from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS"]
 
 SHIFTED = ("llama", "mistral", "mixtral", "qwen2")  # models whose loss before 4.49 was read
+FOUR_BITS = ("nf4", "nf4-dq", "fp4", "fp4-dq")
 OFFLOADS = ("optimizer", "parameters", "activations")
 # what a part of the model has that runs as this module
 FIELD_OF_MODULE = {"moe": "experts", "shared_experts": "shared_width"}
@@ -324,7 +325,7 @@ def adapters_have_a_rank(plan: TrainingPlan) -> None:
 
 def adapters_have_matrices(plan: TrainingPlan) -> None:
     """Refuse adapters of matrices that the model does not have."""
-    asked, known = plan.options.lora_targets, linear_names(plan.model)
+    asked, known = plan.options.lora_targets, (*linear_names(plan.model), HEAD, EMBEDDED)
     if plan.options.lora_rank is None or (asked in (None, ("all-linear",)) and plan.adapters):
         return
     for name in asked or ("nothing",):
@@ -358,20 +359,61 @@ def adapters_are_cut_as_peft_cuts_them(plan: TrainingPlan) -> None:
         raise BadInputError("--ep", "1 rank an expert with adapters of experts", ranks, remedy)
 
 
-def adapters_alone_are_trained(plan: TrainingPlan) -> None:
-    """Refuse to train other weights than the adapters."""
-    if plan.options.trainable and plan.adapters:
-        remedy = "with adapters nothing else is trained: choose one of the two"
-        given = ",".join(plan.options.trainable)
-        raise BadInputError("--trainable", "no --lora-rank", given, remedy)
+def copies_are_of_embedding_and_head(plan: TrainingPlan) -> None:
+    """Refuse to train others than embedding and head beside adapters, or what has an adapter itself.
+
+    PEFT 0.21 trains copies of them (modules_to_save), or wraps them, and not both.
+    """
+    for part in plan.options.trainable if plan.adapters else ():
+        named = [one.name for one in plan.apart.weights() if part in one.name]
+        modules = {name.split(".")[-2] for name in named}
+        if not modules <= {HEAD, EMBEDDED}:
+            remedy = "PEFT trains copies of these two beside adapters (modules_to_save)"
+            raise BadInputError("--trainable", f"{EMBEDDED} or {HEAD} with --lora-rank", part, remedy)
+        if modules & plan.adapters.keys():
+            remedy = "PEFT trains a copy of it or gives it an adapter: name it once"
+            raise BadInputError("--trainable", "what is not among --lora-targets", part, remedy)
+
+
+def dora_is_of_matrices(plan: TrainingPlan) -> None:
+    """Refuse magnitudes of what PEFT gives none, or of matrices whose numbers are not there.
+
+    Source: peft 0.21.2 tuners/lora/layer.py, ParamWrapper: it does not work with use_dora.
+    """
+    if not plan.options.dora:
+        return
+    expected, given = "", ""
+    if plan.options.lora_rank is None:
+        expected, given, remedy = "--lora-rank as well", "yes", "magnitudes belong to adapters"
+    elif EMBEDDED in plan.adapters:
+        expected, given, remedy = "no embed_tokens among --lora-targets", EMBEDDED, "it is not modelled"
+    elif any(name == "gate" or name.startswith("experts.") for name in plan.adapters):
+        expected, given = "other --lora-targets than experts and router", "all of them"
+        remedy = "PEFT has no DoRA for these; name others, as in q_proj,v_proj"
+    elif plan.options.quantize_base is not None:
+        expected, given = "no --quantize-base", plan.options.quantize_base
+        remedy = "what a quantised matrix's norm holds is not modelled"
+    elif plan.parallelism.tp > 1:
+        expected, given, remedy = "--tp 1", f"{plan.parallelism.tp}", "norms of cut matrices are not modelled"
+    if expected:
+        raise BadInputError("--dora", expected, given, remedy)
+
+
+def ends_with_adapters_are_whole(plan: TrainingPlan) -> None:
+    """Refuse ranks that cut embedding or head where they have adapters or copies."""
+    parallel, ends = plan.parallelism, {HEAD, EMBEDDED} & plan.adapters.keys()
+    if plan.adapters and (ends or plan.options.trainable) and (parallel.tp > 1 or parallel.pp > 1):
+        remedy = "what ranks hold of their adapters or copies is not modelled; use --shard"
+        given = ",".join(sorted({*ends, *plan.options.trainable}))
+        raise BadInputError("--tp", "1, and --pp 1, with embedding or head trained beside", given, remedy)
 
 
 def there_is_something_to_train(plan: TrainingPlan) -> None:
     """Refuse parts of names that no weight has."""
     for name in plan.options.trainable:
-        if not name or not any(name in tensor.name for tensor in plan.model.weights()):
-            parts = dict.fromkeys(part for tensor in plan.model.weights() for part in tensor.name.split("."))
-            head = "embed_tokens, which is the head too" if plan.model.tied else "lm_head"
+        if not name or not any(name in tensor.name for tensor in plan.apart.weights()):
+            parts = dict.fromkeys(part for tensor in plan.apart.weights() for part in tensor.name.split("."))
+            head = "embed_tokens, which is the head too" if plan.tied else "lm_head"
             remedy = nearest(name, parts) or f"as in self_attn,{head}"
             raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
 
@@ -384,14 +426,67 @@ def base_is_frozen(plan: TrainingPlan) -> None:
         raise BadInputError("--quantize-base", "--lora-rank as well", asked.quantize_base, remedy)
 
 
+def quantised_checkpoint_is_trained(plan: TrainingPlan) -> None:
+    """Refuse GPTQ's and AWQ's matrices of experts, which lie in stacks that their tools do not write."""
+    asked = plan.options
+    if plan.micro_batch.quantised in ("gptq", "awq") and plan.model.has_experts:
+        remedy = "what trains with experts of this format is not modelled; use nf4"
+        raise BadInputError("--quantize-base", "a model without experts", asked.quantize_base, remedy)
+
+
+def quantised_experts_are_run(plan: TrainingPlan) -> None:
+    """Refuse to quantise experts that are not there, that have adapters, or that ranks deal out."""
+    asked, adapters = plan.options, plan.adapters
+    if not asked.quantize_experts:
+        return
+    dealt = plan.parallelism.ep > 1 or plan.parallelism.etp > 1 or plan.parallelism.shares_weights
+    refusals = (
+        (
+            asked.quantize_base not in FOUR_BITS,
+            f"--quantize-base {' or '.join(FOUR_BITS)}",
+            asked.quantize_base,
+        ),
+        (not plan.model.has_experts, "a model with experts", plan.model.model_type),
+        (asked.experts not in (None, "grouped_mm"), "--experts grouped_mm", asked.experts),
+        (any(one.startswith("experts.") for one in adapters), "--lora-targets without experts", "all-linear"),
+        (dealt, "one rank, or --shard 0, 1 or 2 without --ep and --tp", plan.parallelism.world),
+    )
+    for refused, expected, given in refusals:
+        if refused:
+            remedy = "what others hold of experts made of codes is not modelled"
+            raise BadInputError("--quantize-experts", expected, given, remedy)
+
+
+def what_is_upcast_is_quantised(plan: TrainingPlan) -> None:
+    """Refuse to widen what is not quantised where all is, or where experts are too wide for their products.
+
+    Source: peft 0.21.2 utils/other.py, prepare_model_for_kbit_training: all of 16 bits but Params4bit.
+    """
+    asked = plan.options
+    if not asked.upcast:
+        return
+    if asked.quantize_base is None:
+        remedy = "it widens what is not quantised; of a whole model that is --regime amp or fp32"
+        raise BadInputError("--upcast", "--quantize-base as well", "none", remedy)
+    if asked.quantize_base not in (*FOUR_BITS, "int8"):
+        remedy = "PEFT widens nothing beside GPTQ, and what it does beside AWQ is not modelled; leave it out"
+        raise BadInputError("--upcast", "bitsandbytes' formats", asked.quantize_base, remedy)
+    if plan.model.has_experts:
+        remedy = "it makes experts 32 bits wide, and torch groups their products in bf16 only; leave it out"
+        raise BadInputError("--upcast", "a model without experts", plan.model.model_type, remedy)
+    if asked.trainable:
+        remedy = "copies that are trained would have 32 bits, too, which is not modelled"
+        raise BadInputError("--upcast", "no --trainable", ",".join(asked.trainable), remedy)
+
+
 def base_can_be_shared_out(plan: TrainingPlan) -> None:
     """Refuse quantised matrices that ranks cannot share out, or not keep in the host's memory."""
     asked = plan.options
     if asked.quantize_base is None or not plan.parallelism.shares_weights:
         return
-    if asked.quantize_base == "int8":
-        expected = f"4 bits with --shard {asked.shard}"
-        remedy = "codes of 8 bits are whole numbers, which are not shared out; use nf4, or --shard 0"
+    if asked.quantize_base not in FOUR_BITS:
+        expected = f"4 bits of bitsandbytes with --shard {asked.shard}"
+        remedy = "its codes are whole numbers, which are not shared out; use nf4, or --shard 0"
         raise BadInputError("--quantize-base", expected, asked.quantize_base, remedy)
     if asked.shard == 3 and "parameters" in asked.offload:
         remedy = "PEFT's documentation: it takes more of the device than without; use --shard fsdp"
@@ -493,9 +588,14 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     adapters_have_matrices,
     adapters_have_gradients_of_their_own,
     adapters_are_cut_as_peft_cuts_them,
-    adapters_alone_are_trained,
+    dora_is_of_matrices,
+    copies_are_of_embedding_and_head,
+    ends_with_adapters_are_whole,
     there_is_something_to_train,
     base_is_frozen,
+    quantised_checkpoint_is_trained,
+    quantised_experts_are_run,
+    what_is_upcast_is_quantised,
     base_can_be_shared_out,
     chunks_hold_the_layers,
     offload_is_known,

@@ -25,7 +25,7 @@ from memcalc.training.overheads import (
 )
 from memcalc.training.plan import plan_fields, resolve
 from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stages_asked
-from memcalc.training.weights import adapter_parameters, trainable_parameters
+from memcalc.training.weights import added_parameters, trainable_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ PINNED = (
 )
 EXPERTS_IN_16_BITS = (
     "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
-    "experts of a layer are one array"
+    "experts of a layer are one array; --quantize-experts quantises that, as axolotl can"
 )
 
 
@@ -119,8 +119,8 @@ class TrainingEstimate(Shown):
 
     @property
     def parameters(self) -> int:
-        """Numbers of the model and of its adapters, tied ones once."""
-        return self.model.parameters + adapter_parameters(self.plan)
+        """Numbers of the model, of its adapters and of the copies beside them, tied ones once."""
+        return self.model.parameters + added_parameters(self.plan)
 
     @property
     def trainable_parameters(self) -> int:
@@ -340,7 +340,7 @@ class TrainingEstimate(Shown):
         found, plan = [CONSTANT_SHAPES], self.plan
         if plan.model.has_experts:
             found.append("every expert gets as many tokens; the rank that gets more holds more")
-            if plan.options.quantize_base is not None:
+            if plan.options.quantize_base is not None and not plan.options.quantize_experts:
                 found.append(EXPERTS_IN_16_BITS)
         if plan.options.quantize_base is not None and plan.parallelism.shares_weights:
             found.append(PACKED_BASE)

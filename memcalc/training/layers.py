@@ -29,7 +29,8 @@ class LayerGroup(NamedTuple):
     `numbers` and `trained_numbers` are those of its weights, whole, `gathered` their bytes as ranks gather
     them. Without `differentiated` no gradient flows through. `shared` are the bytes of what layers share, by
     name, as cosines and sines, `cast` those of weights that autocast copied, and holds until the forward pass
-    ends though no derivative needs them, or not yet.
+    ends though no derivative needs them, or not yet, `unpacked` those of matrices made of codes that are kept
+    or made again.
     """
 
     kept: int
@@ -44,6 +45,7 @@ class LayerGroup(NamedTuple):
     routed: int
     shared: dict[str, int]
     cast: int
+    unpacked: int
     times: int = 1
 
 
@@ -152,6 +154,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
         shared={name: sum(one.bytes for one in values) for name, values in tape.shared.items()},
         cast=sum(value.bytes for value in tape.cached(kept)),
+        unpacked=sum(value.bytes for value in (*kept, *whole) if value.name.endswith("from its codes")),
     )
     return group, out.grad
 

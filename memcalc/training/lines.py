@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memcalc.data.constants import ZERO_3_STEP_NUMBERS, ZERO_BUCKETS
 from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import greatest, least, share
+from memcalc.training.adapters import EMBEDDED
 from memcalc.training.backward import (
     SCALARS,
     embedding_gradient,
@@ -32,6 +33,7 @@ __all__ = ["KEPT_BY_LAYERS", "SCALES", "stage_lines"]
 
 KEPT_BY_LAYERS = "kept by the layers"
 SCALES = "scales of quantised matrices"
+END = ("backward_end",)
 COLUMNS = ("component", "name", "count", "bytes", "formula", "moments")
 
 
@@ -199,7 +201,7 @@ def labels_made(plan: TrainingPlan) -> int:
 
 def last_stream(plan: TrainingPlan, stage: StageTensors) -> int:
     """Return the bytes of the last norm's result, which the model holds, where the head does not keep it."""
-    head = EMBEDDING if plan.model.tied else "lm_head"
+    head = EMBEDDING if plan.tied else "lm_head"
     kept = plan.micro_batch.trained(head) and not plan.micro_batch.autocast
     return 0 if kept else stage.stream
 
@@ -215,11 +217,7 @@ def logits_of_a_chunk(plan: TrainingPlan, stage: StageTensors) -> int:
 def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield the fullest point of the backward pass, and its end: the embedding, which runs last."""
     point = fullest_point(plan, stage)
-    name, at, end = (
-        f"fullest point of the backward pass ({point.name})",
-        (plan.moments[2],),
-        ("backward_end",),
-    )
+    name, at, end = (f"fullest point of the backward pass ({point.name})", (plan.moments[2],), END)
     yield from table(
         (part, name, None, getattr(point, part), "simulated", at)
         for part in ("gradients", "activations", "logits", "temporaries")
@@ -227,7 +225,9 @@ def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     stream = stage.stream if stage.number > 0 or plan.input_grad else 0
     width = "batch x seq x width"
     yield from table([("temporaries", "gradient of the stream", None, stream, width, end)])
-    if stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
+    if stage.number == 0 and EMBEDDED in plan.adapters:
+        yield from embedding_adapter_lines(plan, stage)
+    elif stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
         name = "embedded tokens, as long as the loss lives"
         yield from table([("activations", name, None, stream, width, end)])
     scalars = SCALARS if stage.is_last else 0
@@ -236,6 +236,20 @@ def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         [
             ("temporaries", name, None, added, "vocab x width", end),
             ("activations", "scalars", 2, scalars, "the loss and its gradient", end),
+        ]
+    )
+
+
+def embedding_adapter_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what the embedding's adapter keeps to the end, and needs while its gradients are made."""
+    tape = plan.micro_batch.tape()
+    plan.implementation.start(tape, plan.micro_batch, stage.chunks[0])
+    own = sum(one.gradient for one in stage.trained if one.name.startswith(EMBEDDING))
+    made = tape.backward().peak - (own if plan.fresh_gradients else 0)
+    yield from table(
+        [
+            ("activations", "kept by the embedding's adapter", None, tape.kept_bytes(), "once", END),
+            ("temporaries", "gradients of the embedding's adapter", None, made, "simulated", END),
         ]
     )
 
@@ -289,8 +303,8 @@ def for_loop_bytes(plan: TrainingPlan, stage: StageTensors) -> int:
         width = one.gradient // one.count if plan.adapters else plan.widths.updated
         flat = optimizer.inside_only and not one.inside
         shape = (prod(one.shape),) if flat else one.shape
-        most = max(most, optimizer.loop(shape, width, before))
-        before = prod(one.shape)
+        most = max(most, optimizer.loop(shape, width, before // width))
+        before = prod(one.shape) * width
     return most
 
 

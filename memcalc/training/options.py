@@ -70,8 +70,9 @@ class TrainingOptions(OptionSet):
     trainable: tuple[str, ...] = field(
         default=(),
         metadata=about(
-            "weights that are trained, by parts of their names, as in self_attn, lm_head",
-            otherwise="all weights",
+            "weights that are trained, by parts of their names, as in self_attn, lm_head; beside adapters "
+            "copies of embed_tokens and lm_head (PEFT's modules_to_save)",
+            otherwise="all weights, with adapters none",
             group=DATA,
         ),
     )
@@ -234,15 +235,43 @@ class TrainingOptions(OptionSet):
     )
     lora_targets: tuple[str, ...] | None = field(
         default=None,
-        metadata=about("matrices with an adapter, as in q_proj", otherwise="all-linear", group=ADAPTED),
+        metadata=about(
+            "matrices with an adapter, as in q_proj; lm_head and embed_tokens if they are named",
+            otherwise="all-linear",
+            group=ADAPTED,
+        ),
     )
     adapter_dtype: Literal["fp32", "bf16"] | None = field(
         default=None, metadata=about("precision of the adapters", otherwise=f"fp32{TRAINER}", group=ADAPTED)
     )
-    quantize_base: Literal["nf4", "nf4-dq", "fp4", "fp4-dq", "int8"] | None = field(
+    dora: bool = field(
+        default=False,
+        metadata=about(
+            "adapters have a magnitude for each row of their matrix, divided by that row's norm (DoRA)",
+            group=ADAPTED,
+        ),
+    )
+    quantize_base: (
+        Literal["nf4", "nf4-dq", "fp4", "fp4-dq", "int8", "gptq-int4-g128", "awq-int4-g128"] | None
+    ) = field(
         default=None,
         metadata=about(
             "format of the frozen base model's matrices (QLoRA)", otherwise="not quantised", group=ADAPTED
+        ),
+    )
+
+    quantize_experts: bool = field(
+        default=False,
+        metadata=about(
+            "stacked arrays of experts are quantised as matrices are (axolotl's quantize_moe_experts)",
+            group=ADAPTED,
+        ),
+    )
+    upcast: bool = field(
+        default=False,
+        metadata=about(
+            "what is not quantised of the base has 32 bits, as after prepare_model_for_kbit_training",
+            group=ADAPTED,
         ),
     )
 

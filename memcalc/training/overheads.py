@@ -145,6 +145,8 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
             low=0,
             high=stage.stream,
         )
+    if plan.micro_batch.quantised == "gptq":
+        yield made_of_codes(stage, full=full)
     parallel = plan.parallelism
     if full and parallel.shares_weights and plan.options.quantize_base is not None:
         yield beside_packed_shards(plan, stage)
@@ -164,6 +166,28 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
             low=0,
             high=routed * (parallel.ep - 1),
         )
+
+
+def made_of_codes(stage: StageTensors, *, full: bool) -> Line:
+    """Return what layers keep less whose kernels keep codes: those that train keep the matrix itself.
+
+    Read in gptqmodel 7.7.0, 2026-12: nn_modules/qlinear/torch.py multiplies by dequantised numbers, and so
+    does TritonV2 while it trains; nn_modules/triton_utils/dequant.py (QuantLinearFunction) saves codes.
+    """
+    of_all = max if full else sum
+    kept = of_all(
+        group.unpacked * (1 if full else group.times) for groups in stage.groups for group in groups
+    )
+    return Line(
+        component="activations",
+        name="matrices made of codes, if kernels make them again",
+        bytes=0,
+        moments=("recompute",) if full else ("forward_end", "loss", "backward"),
+        evidence="assumed",
+        source="gptqmodel 7.7.0, nn_modules/qlinear/torch.py and triton_utils/dequant.py, read 2026-12",
+        low=-kept,
+        high=0,
+    )
 
 
 def beside_packed_shards(plan: TrainingPlan, stage: StageTensors) -> Line:

@@ -10,7 +10,7 @@ from memcalc.errors import BadInputError, Faults, Sound
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
-from memcalc.training.adapters import adapters_of
+from memcalc.training.adapters import EMBEDDED, adapters_of, with_head_apart
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.architectures import architecture_of
 from memcalc.training.autograd.base import MicroBatch
@@ -88,7 +88,7 @@ class TrainingPlan(NamedTuple):
         return makes_gradients(self.options, self.implementation)
 
     def is_trained(self, name: str) -> bool:
-        """Say whether a weight of the model itself is trained; with adapters none is."""
+        """Say whether a weight of the model itself is trained; beside adapters it is a copy that is."""
         frozen = name.endswith(self.micro_batch.architecture.frozen)
         return not frozen and is_trained(name, self.options.trainable, self.adapters)
 
@@ -99,7 +99,22 @@ class TrainingPlan(NamedTuple):
         Where the embedding is frozen, and layers train, recomputed ones are given one: transformers'
         enable_input_require_grads makes it.
         """
-        return self.is_trained(EMBEDDING) or (self.options.recompute == "full" and self.layers_train)
+        return self.embeds_trained or (self.options.recompute == "full" and self.layers_train)
+
+    @property
+    def embeds_trained(self) -> bool:
+        """Whether a gradient reaches the embedding, or its adapter."""
+        return self.is_trained(EMBEDDING) or EMBEDDED in self.adapters
+
+    @property
+    def tied(self) -> bool:
+        """Whether embedding and head have one gradient; adapters and copies belong to one of the two."""
+        return self.model.tied and not self.adapters
+
+    @property
+    def apart(self) -> Model:
+        """The model, its head by itself where adapters may belong to it alone."""
+        return with_head_apart(self.model) if self.adapters else self.model
 
     @property
     def layers_train(self) -> bool:
@@ -294,8 +309,8 @@ def chunks_of_layers(
 
 
 def is_trained(name: str, trainable: tuple[str, ...], adapters: Mapping[str, Adapter]) -> bool:
-    """Say whether a weight of the model itself is trained, by parts of its name; with adapters none is."""
-    return not adapters and (not trainable or any(part in name for part in trainable))
+    """Say whether a weight is trained: by parts of its name, else all of them, or adapters alone."""
+    return any(part in name for part in trainable) if trainable else not adapters
 
 
 def trains(options: TrainingOptions, model: Model, adapters: Mapping[str, Adapter]) -> Callable[[str], bool]:
@@ -342,7 +357,7 @@ def micro_batch(
     return MicroBatch(
         batch=batch,
         seq=seq,
-        element_bytes=PRECISIONS[options.regime].stream,
+        element_bytes=4 if options.upcast else PRECISIONS[options.regime].stream,
         autocast=options.autocast,
         attention=options.attention,
         repeat_kv=options.attention != "flash" if repeat is None else repeat,
@@ -354,10 +369,23 @@ def micro_batch(
         context_ranks=parallelism.cp,
         context_exchange=options.context_exchange,
         gradient_fusion=options.gradient_fusion,
-        quantised=options.quantize_base is not None,
+        quantised=quantiser(options.quantize_base),
+        quantised_experts=options.quantize_experts,
         fused_head=loss.fused,
+        embeds_grad=of_adapters and options.recompute == "full",
         fresh=makes_gradients(options, implementation) and not parallelism.shares_gradients,
     )
+
+
+def quantiser(base: str | None) -> str | None:
+    """Return whose code multiplies by quantised matrices.
+
+    >>> quantiser("nf4-dq"), quantiser("awq-int4-g128")
+    ('bitsandbytes', 'awq')
+    """
+    if base is None:
+        return None
+    return next((name for name in ("gptq", "awq") if base.startswith(name)), "bitsandbytes")
 
 
 def sizes(options: FilledOptions, points: Points | None) -> tuple[Any, Any]:

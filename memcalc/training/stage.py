@@ -71,7 +71,7 @@ def chunks_of(plan: TrainingPlan) -> list[tuple[Model, ...]]:
     pp, vpp = plan.parallelism.pp, plan.parallelism.vpp
     chunks, first = [], 0
     for number in plan.pipeline_layout:
-        chunks.append(plan.model.stage(first, first + number))
+        chunks.append(plan.apart.stage(first, first + number))
         first += number
     if plan.model.mtp:  # after the last layer; it looks tokens up and gives logits of its own
         end, table = chunks[-1], dict(plan.model.outside)[EMBEDDING]

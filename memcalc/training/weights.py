@@ -5,8 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.ledger.tensor import ceil_div
-from memcalc.training.adapters import adapter_arrays, adapter_of
+from memcalc.ledger.tensor import ceil_div, product
+from memcalc.training.adapters import HEAD, adapter_arrays, adapter_of
+from memcalc.training.plan import EMBEDDING
+from memcalc.training.precision import StateWidths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,11 +17,10 @@ if TYPE_CHECKING:
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.base import Adapter
     from memcalc.training.plan import TrainingPlan
-    from memcalc.training.precision import StateWidths
 
 __all__ = [
     "WeightShard",
-    "adapter_parameters",
+    "added_parameters",
     "gathered_bytes",
     "shared_bytes",
     "trainable_parameters",
@@ -65,41 +66,55 @@ class WeightShard(NamedTuple):
 
 
 def weight_shards(plan: TrainingPlan, model: Model) -> Iterator[WeightShard]:
-    """Yield the weights of a rank that holds a model, or a stage of one, adapters among them."""
+    """Yield the weights of a rank that holds a model, or a stage of one: copies and adapters among them.
+
+    Beside adapters PEFT trains a copy of a module (modules_to_save), and the module itself stays. A head that
+    is tied to an embedding on the same rank is stored once.
+    """
+    once = plan.model.tied and {EMBEDDING, HEAD} <= {name for name, _ in model.outside}
     for whole in model.weights():
         tensor = plan.parallelism.on_rank(whole)
-        widths = widths_of(plan, tensor)
-        ranks = ranks_of(plan, tensor)
-        count = rows_of_fsdp(tensor, ranks) if plan.parallelism.shard == "fsdp" else tensor.count
         trained = tensor.kind != "buffer" and plan.is_trained(tensor.name)
-        numbers = count if trained else 0
-        shape, arrays = plan.implementation.stored(plan.model, tensor)
-        inside = tensor.kind not in OUTSIDE
-        packed, scales = quantised_bytes(plan, tensor)
-        held, width = (numbers, ranks), widths.updated
-        moments = moments_of(plan, shape, arrays, held, width, inside=inside) if trained else []
-        yield WeightShard(
-            name=tensor.name,
-            count=tensor.count,
-            bytes=share_of_codes(plan, packed, ranks) + scales
-            if packed
-            else stored_bytes(plan, tensor, count, trained=trained),
-            master=numbers * widths.master,
-            gradient=numbers * sum(widths.gradients),
-            moments=sum(size for _, size in moments),
-            paged=paged_bytes(moments),
-            updated=numbers * widths.updated,
-            trained=trained,
-            ranks=ranks,
-            shape=shape,
-            inside=inside,
-            arrays=arrays,
-            packed=packed,
-            scales=scales,
-        )
+        copied = trained and bool(plan.adapters)
+        if not (once and tensor.kind == "head"):
+            yield shard_of(plan, tensor, widths_of(plan, tensor), trained=trained and not copied)
+        if copied:
+            copy = tensor._replace(name=f"{tensor.name.removesuffix('weight')}modules_to_save.weight")
+            stream = plan.micro_batch.element_bytes
+            yield shard_of(plan, copy, StateWidths(stream, (stream,), 0), trained=True)
         adapter = adapter_of(plan.adapters, tensor)
         if adapter is not None:
-            yield from adapter_shards(plan, tensor, adapter, ranks)
+            yield from adapter_shards(plan, tensor, adapter, ranks_of(plan, tensor))
+
+
+def shard_of(plan: TrainingPlan, tensor: Tensor, widths: StateWidths, *, trained: bool) -> WeightShard:
+    """Return a weight on a rank, with the states of its widths where it is trained."""
+    ranks = ranks_of(plan, tensor)
+    count = rows_of_fsdp(tensor, ranks) if plan.parallelism.shard == "fsdp" else tensor.count
+    numbers = count if trained else 0
+    shape, arrays = plan.implementation.stored(plan.model, tensor)
+    inside = tensor.kind not in OUTSIDE
+    packed, scales = quantised_bytes(plan, tensor)
+    held, width = (numbers, ranks), widths.updated
+    moments = moments_of(plan, shape, arrays, held, width, inside=inside) if trained else []
+    stored = stored_bytes(plan, tensor, count, widths.weight if trained else plan.micro_batch.element_bytes)
+    return WeightShard(
+        name=tensor.name,
+        count=tensor.count,
+        bytes=share_of_codes(plan, packed, ranks) + scales if packed else stored,
+        master=numbers * widths.master,
+        gradient=numbers * sum(widths.gradients),
+        moments=sum(size for _, size in moments),
+        paged=paged_bytes(moments),
+        updated=numbers * widths.updated,
+        trained=trained,
+        ranks=ranks,
+        shape=shape,
+        inside=inside,
+        arrays=arrays,
+        packed=packed,
+        scales=scales,
+    )
 
 
 def widths_of(plan: TrainingPlan, tensor: Tensor) -> StateWidths:
@@ -154,14 +169,14 @@ def paged_bytes(states: Iterable[tuple[str, int]]) -> int:
     return sum(size for name, size in states if name.startswith("paged "))
 
 
-def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, *, trained: bool) -> int:
+def stored_bytes(plan: TrainingPlan, tensor: Tensor, count: int, width: int) -> int:
     """Return the bytes of a weight as it lies on the device: frozen ones have no 32-bit numbers."""
     words = plan.micro_batch.architecture
     if tensor.kind == "buffer":
-        return (plan.precision.stream if words.narrow_buffers else 4) * tensor.count
+        return (plan.micro_batch.element_bytes if words.narrow_buffers else 4) * tensor.count
     if tensor.name.endswith(words.wide_weights):
         return 4 * count
-    return count * (plan.widths.weight if trained else plan.precision.stream)
+    return count * width
 
 
 def quantised_bytes(plan: TrainingPlan, tensor: Tensor) -> tuple[int, int]:
@@ -172,14 +187,27 @@ def quantised_bytes(plan: TrainingPlan, tensor: Tensor) -> tuple[int, int]:
     host's memory. Of double quantisation it keeps the scales' mean, too, 4 bytes that files have as text.
     """
     base = plan.options.quantize_base
-    if base is None or tensor.kind not in QUANTISED:
+    stacked = tensor.kind == "expert" and plan.options.quantize_experts
+    if base is None or not (stacked or tensor.kind in QUANTISED):
         return 0, 0
+    joined = (
+        stacked and plan.implementation.stored(plan.model, tensor)[0] is None
+    )  # its array has tables of its own
+    if stacked:
+        tensor = in_one_array(tensor)
     from memcalc.ledger.formats import format_named, tensor_bytes
 
     form = format_named(base)
     codes = tensor.copies * ceil_div(form.bits * tensor.each, 8)
-    means = 4 * tensor.copies if form.scales_per_scale else 0
-    return codes, tensor_bytes(tensor, form) - codes + means
+    means = 4 if form.scales_per_scale else 0
+    tables = form.matrix_bits // 8 + means if joined else 0
+    return codes, tensor_bytes(tensor, form) - codes + tensor.copies * (means - tables)
+
+
+def in_one_array(tensor: Tensor) -> Tensor:
+    """Return the experts of a layer as one array."""
+    out, inner = map(product, tensor.shape)
+    return tensor._replace(shape=(tensor.experts * out, inner), experts=1, active_experts=None)
 
 
 def share_of_codes(plan: TrainingPlan, packed: int, ranks: int) -> int:
@@ -188,12 +216,13 @@ def share_of_codes(plan: TrainingPlan, packed: int, ranks: int) -> int:
 
 
 def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
-    """Yield the two low-rank matrices of an adapter: their states are as wide as they are."""
+    """Yield the arrays of an adapter: their states are as wide as they are."""
     width = adapter.element_bytes
     for letter, shape, times in adapter_arrays(tensor, adapter):
         rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
-        size = times * rows * shape[1] * width
-        states = plan.optimizer.states((rows, shape[1]), width)
+        mine = (rows, *shape[1:])
+        size = times * prod(mine) * width
+        states = plan.optimizer.states(mine, width)
         yield WeightShard(
             name=f"{tensor.name.removesuffix('.weight')}.{letter}",
             count=times * prod(shape),
@@ -211,11 +240,11 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
         )
 
 
-def adapter_parameters(plan: TrainingPlan) -> int:
-    """Return the numbers of all adapters, all layers together."""
-    return sum(
+def added_parameters(plan: TrainingPlan) -> int:
+    """Return the numbers of all adapters, all layers together, and of the copies beside them."""
+    return (trained_in_full(plan) if plan.adapters else 0) + sum(
         times * prod(shape)
-        for tensor in plan.model.weights()
+        for tensor in plan.apart.weights()
         if (adapter := adapter_of(plan.adapters, tensor)) is not None
         for _, shape, times in adapter_arrays(tensor, adapter)
     )
@@ -223,8 +252,13 @@ def adapter_parameters(plan: TrainingPlan) -> int:
 
 def trainable_parameters(plan: TrainingPlan) -> int:
     """Return the numbers that get a gradient, tied ones once."""
-    weights = (one for one in plan.model.weights() if one.kind != "buffer" and plan.is_trained(one.name))
-    return sum(one.count for one in weights) + adapter_parameters(plan)
+    return added_parameters(plan) if plan.adapters else trained_in_full(plan)
+
+
+def trained_in_full(plan: TrainingPlan) -> int:
+    """Return the numbers of the weights that are trained, or, beside adapters, of their copies."""
+    weights = (one for one in plan.apart.weights() if one.kind != "buffer" and plan.is_trained(one.name))
+    return sum(one.count for one in weights)
 
 
 def shared_bytes(plan: TrainingPlan, shards: Iterable[WeightShard], what: str, *, shared: bool) -> int:

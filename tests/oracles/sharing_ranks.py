@@ -1,19 +1,14 @@
-"""What ranks hold of a matrix in 4 bits, and of adapters on matrices that are cut; they talk through gloo.
+"""What ranks hold of a matrix in 4 bits, and of adapters on matrices that are cut: `ranks.ask` asks them.
 
 Nothing here knows memcalc.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
-
 import bitsandbytes
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
-from train_ranks import TIMEOUT, free_port
+from torch import nn
 
 ROWS, COLUMNS = 320, 192
 KINDS = {"nf4": False, "nf4-dq": True}
@@ -70,47 +65,3 @@ def adapted(folder, rank_of_adapters):
 def packed():
     """What `held` says of every kind."""
     return {name: held(double=double) for name, double in KINDS.items()}
-
-
-def work(rank, world, port, answers, asked):
-    """One rank: what is asked; what fails is told, not swallowed."""
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(world))
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo asks what the machine's own name means
-    try:
-        dist.init_process_group("gloo", rank=rank, world_size=world)
-        ask, given = asked
-        answers.put(ask(*given))
-        dist.barrier()
-        dist.destroy_process_group()
-    except Exception:
-        answers.put(traceback.format_exc())
-        raise
-
-
-def ranks(world, ask, *given):
-    """What each rank says when it is asked, in any order.
-
-    Raises:
-        RuntimeError: a rank failed.
-
-    """
-    start = multiprocessing.get_context("spawn")
-    answers, port = start.Queue(), free_port()
-    processes = [
-        start.Process(target=work, args=(rank, world, port, answers, (ask, given))) for rank in range(world)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        said = [answers.get(timeout=TIMEOUT) for _ in processes]
-    finally:
-        for process in processes:
-            process.join(10)
-            process.kill()
-    failed = [answer for answer in said if isinstance(answer, str)]
-    if failed:
-        raise RuntimeError(failed[0])
-    return said

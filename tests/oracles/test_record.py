@@ -77,6 +77,7 @@ def test_nothing_else_is_recorded():
         "llama_cpp",
         "defaults",  # test_defaults.py: the same
         "training",  # test_train.py: all of it takes minutes
+        "adapters",  # test_adapters.py: some of it
         "saved",  # record_saved.py: the same tracing, of other steps
         "methods",  # train_methods.py: updates of DPO, KTO, PPO and GRPO
         "programs",  # record_programs.py: steps of the types with a program

@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import ranks
 import sharing_ranks
 from sharing_ranks import COLUMNS, KINDS, ROWS
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -21,7 +22,7 @@ WORLD = 2
 
 def test_ranks_share_the_codes_and_each_keeps_all_scales():
     """To the byte."""
-    said = sharing_ranks.ranks(WORLD, sharing_ranks.packed)
+    said = ranks.ask(WORLD, sharing_ranks.packed)
     for kind in KINDS:
         plan = SimpleNamespace(
             options=SimpleNamespace(quantize_base=kind), parallelism=SimpleNamespace(shard="fsdp")
@@ -45,6 +46,6 @@ def test_adapters_are_cut_with_their_matrices(tmp_path):
     LlamaForCausalLM(LlamaConfig(**sizes, **heads)).save_pretrained(tmp_path)
     step = train(str(tmp_path), seq=32, world=WORLD, tp=WORLD, lora_rank=8)
     held = {one.name: list(one.shape) for one in step.stage.tensors.shards}
-    for said in sharing_ranks.ranks(WORLD, sharing_ranks.adapted, str(tmp_path), 8):
+    for said in ranks.ask(WORLD, sharing_ranks.adapted, str(tmp_path), 8):
         named = {name.replace("layers.0.", "layers.{layer}."): shape for name, shape in said.items()}
         assert held == {name: shape for name, shape in named.items() if "layers.1." not in name}

@@ -130,7 +130,7 @@ def test_two_ranks_hold_what_is_recorded():
     """DDP, ZeRO-1, FSDP2 and tensor parallel; four ranks stand in the record alone."""
     said = {
         f"{way}, 2 ranks": {str(rank): held for rank, held in enumerate(by_rank)}
-        for way, by_rank in train_ranks.ranks(2).items()
+        for way, by_rank in train_ranks.by_way(2).items()
     }
     assert plain(said) == {name: held for name, held in SAID["ranks"].items() if name.endswith("2 ranks")}
 

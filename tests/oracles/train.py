@@ -46,6 +46,8 @@ def flash(module, query, key, value, attention_mask, *, scaling=None, dropout=0.
         key, value = (repeat_kv(item, query.shape[1] // key.shape[1]) for item in (key, value))
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (item.to(torch.get_autocast_dtype("cpu")) for item in (query, key, value))
+    elif hasattr(module.config, "_is_quantized"):  # as transformers' flash_attention_forward does
+        query, key, value = (item.to(module.config.dtype) for item in (query, key, value))
     width = value.shape[-1]
     if width != query.shape[-1]:  # as transformers' flash_attention_forward does
         value = torch.nn.functional.pad(value, [0, query.shape[-1] - width])
@@ -65,8 +67,7 @@ class Run:
     """How one step is taken.
 
     `trained`: all, embedding, head, attention, mlp, norms; or `lora RANK TARGETS DTYPE`, with PEFT's own
-    layers, and further words of its config: `dropout=0.1`, `dora`, `save=lm_head` (modules_to_save),
-    `parameters=gate_up_proj` (target_parameters), and `beside=embed_tokens`, what is trained in place.
+    layers, and further words of its config: `dropout=0.1`, `dora`, `save=lm_head` (modules_to_save).
     `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
     `release`: whose loss is computed, 4.45 or 4.48; else that of the installed transformers.
     """
@@ -172,7 +173,6 @@ def lora(model, run):
     adapted = LoraConfig(
         r=int(rank),
         target_modules=targets if targets == "all-linear" else targets.split(","),
-        target_parameters=asked["parameters"].split(",") if "parameters" in asked else None,
         lora_dropout=float(asked.get("dropout", 0)),
         use_dora="dora" in asked,
         modules_to_save=asked["save"].split(",") if "save" in asked else None,
@@ -184,9 +184,6 @@ def lora(model, run):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout) and module.p:
             module.__class__ = KernelDropout
-    for name, item in model.named_parameters():
-        if "beside" in asked and "lora_" not in name and any(map(name.count, asked["beside"].split(","))):
-            item.requires_grad_()
     return model
 
 

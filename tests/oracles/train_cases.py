@@ -244,6 +244,6 @@ def recorded(published, adapted):
         "ranks": {
             f"{way}, {world} ranks": {str(rank): said for rank, said in enumerate(by_rank)}
             for world in train_ranks.WORLDS
-            for way, by_rank in train_ranks.ranks(world).items()
+            for way, by_rank in train_ranks.by_way(world).items()
         },
     }

@@ -5,19 +5,15 @@ Nothing here knows memcalc. The vocabulary is odd on purpose: shares of it are n
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-import traceback
 from functools import partial
 
+import ranks
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 from train import Ledger
 
 WIDTH, INNER, DEPTH, VOCABULARY = 48, 136, 3, 1003
-TIMEOUT = 900  # seconds: ranks that wait for each other for ever, and not a busy machine
 WORLDS = (2, 4)
 
 
@@ -184,49 +180,12 @@ WAYS = {
 }
 
 
-def work(rank, world, port, answers):
-    """One rank: every way in turn; what fails is told, not swallowed."""
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo asks what the machine's own name means
-    try:
-        dist.init_process_group("gloo", rank=rank, world_size=world)
-        answers.put((rank, {name: ask() for name, ask in WAYS.items()}))
-        dist.barrier()
-        dist.destroy_process_group()
-    except Exception:
-        answers.put((rank, traceback.format_exc()))
-        raise
+def every_way():
+    """What this rank says of every way."""
+    return {name: ask() for name, ask in WAYS.items()}
 
 
-def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def ranks(world):
-    """What each rank of a world says: way -> a list by rank.
-
-    Raises:
-        RuntimeError: a rank failed.
-        queue.Empty: a rank did not answer in time.
-
-    """
-    start = multiprocessing.get_context("spawn")
-    answers, port = start.Queue(), free_port()
-    processes = [start.Process(target=work, args=(rank, world, port, answers)) for rank in range(world)]
-    for process in processes:
-        process.start()
-    try:
-        said = dict(answers.get(timeout=TIMEOUT) for _ in processes)
-    finally:
-        for process in processes:
-            process.join(10)
-            process.kill()
-    failed = [answer for answer in said.values() if isinstance(answer, str)]
-    if failed:
-        raise RuntimeError(failed[0])
-    return {name: [said[rank][name] for rank in range(world)] for name in WAYS}
+def by_way(world):
+    """What each rank of a world says: way -> a list by rank."""
+    said = ranks.ask(world, every_way)
+    return {name: [one[name] for one in said] for name in WAYS}

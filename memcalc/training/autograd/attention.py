@@ -38,6 +38,12 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
             many = tape.value(f"{name} of all heads", shape, x.element_bytes, grad=x.grad, region="inner")
             repeated.append(tape.record("repeat", (x,), many))
         k, v = repeated
+    width = (
+        2 if micro.quantised and micro.attention == "flash" else micro.low_bytes
+    )  # bitsandbytes' may be wider
+    q, k, v = (
+        tape.cast(x, width, f"{name} in 16 bits") for x, name in ((q, "queries"), (k, "keys"), (v, "values"))
+    )
     grad = q.grad or k.grad or v.grad
     batch, seq, heads = q.shape[0], q.shape[1], part.heads
     out = tape.value(

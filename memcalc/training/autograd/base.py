@@ -22,10 +22,14 @@ __all__ = ["Adapter", "Implementation", "Loss", "MicroBatch", "PersistentBuffer"
 
 
 class Adapter(NamedTuple):
-    """The two low-rank matrices of LoRA for one matrix: their rank, and the bytes of one of their numbers."""
+    """The two low-rank matrices of LoRA for one matrix: their rank, and the bytes of one of their numbers.
+
+    With `dora` there is a magnitude for each row of the matrix, too.
+    """
 
     lora_rank: int
     element_bytes: int
+    dora: bool = False
 
 
 def everything_trained(name: str) -> bool:
@@ -60,8 +64,10 @@ class MicroBatch(NamedTuple):
     context_ranks: int = 1  # ranks that share a sequence
     context_exchange: str = "p2p"  # what they exchange: keys and values in turn, or (a2a) heads for sequences
     gradient_fusion: bool = True  # matrices add to 32-bit gradients as they multiply (Megatron's default)
-    quantised: bool = False  # the frozen matrices of the layers, by bitsandbytes
+    quantised: str | None = None  # the frozen matrices of the layers: bitsandbytes, gptq or awq
+    quantised_experts: bool = False  # their stacked arrays, by bitsandbytes' parametrization
     fused_head: bool = False  # the loss multiplies by the head itself
+    embeds_grad: bool = False  # the embedded tokens are asked for a gradient, whatever is trained
     head_tokens: int | None = None  # the head is given the last tokens of a sequence; None: all of them
     architecture: Architecture = LLAMA  # how the model differs from it
     fresh: bool = True  # gradients of weights are made in the backward pass, and stay

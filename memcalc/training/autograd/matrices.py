@@ -25,13 +25,15 @@ def matrix(
     cut: str | None = None,
 ) -> Value:
     """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any."""
-    stored = MatrixStorage(
-        AUTOCAST if micro.copies_matrices else (), packed=micro.quantised and name != "lm_head"
-    )
-    trained = micro.trained(name)
-    out = tape.linear(name, x, columns, trained=trained, bias=bias, region=region, cut=cut, stored=stored)
+    by = None if name in ("lm_head", "model.embed_tokens") else micro.quantised
+    packed, kept = by in ("bitsandbytes", "awq"), by == "gptq"
+    stored = MatrixStorage(AUTOCAST if micro.copies_matrices and by is None else (), packed, kept)
+    trained, wide = micro.trained(name), x.element_bytes
+    given = x if by is None else tape.cast(x, 2, f"{name} input in 16 bits")
+    out = tape.linear(name, given, columns, trained=trained, bias=bias, region=region, cut=cut, stored=stored)
+    out = out if by is None else tape.cast(out, wide, f"{name} output, as wide as its input")
     if micro.adapter(name) is None:
         return out
     from memcalc.training.autograd.adapters import beside
 
-    return beside(tape, micro, name, (x, out), region=region, cut=cut, packed=stored.packed)
+    return beside(tape, micro, name, (x, out), region=region, cut=cut, by=by)

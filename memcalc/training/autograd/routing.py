@@ -72,7 +72,13 @@ def by_expert(
     number = micro.batch * micro.seq * part.top_k
     ids = tape.mark("expert of each row", lambda key: indices(tape, key, number))
     rows = bias_of_rows(tape, micro, part, out, ids=ids, name=name)
-    tape.record("grouped product", (x,), out, (*((x,) if trained else ()), beside), weight_bytes=size)
+    keeps = [*((x,) if trained else ()), beside]
+    if micro.quantised_experts:  # numbers made of codes are no weight: they are kept for the rows' gradient
+        stack = (matrices(micro, part, x, columns) // x.element_bytes,)
+        keeps.append(
+            tape.value(f"{name}, from its codes", stack, x.element_bytes, grad=False, region="weight")
+        )
+    tape.record("grouped product", (x,), out, keeps, weight_bytes=size)
     return with_bias(tape, out, rows)
 
 

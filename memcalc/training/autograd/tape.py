@@ -106,11 +106,13 @@ class MatrixStorage(NamedTuple):
     """How a matrix is stored, where that is not as wide as what it is multiplied with.
 
     `copied`: in 32 bits; autocast copies these arguments of the function to 16, in this order.
-    `packed`: it is quantised, and a copy of it lives while its input gets a gradient.
+    `packed`: it is quantised, and a copy of it lives while its input gets a gradient. `unpacked`: the copy is
+    that of the forward pass, and kept.
     """
 
     copied: tuple[str, ...] = ()
     packed: bool = False
+    unpacked: bool = False
 
 
 AS_WIDE = MatrixStorage()
@@ -321,6 +323,10 @@ class Tape:
             f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
         )
         keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
+        if stored.unpacked and x.grad:
+            keeps.append(
+                self.value(f"{name}, from its codes", (mine,), x.element_bytes, grad=False, region="weight")
+            )
         gradient = (mine + shifts) * numbers if trained and not copies else 0
         beside = mine * x.element_bytes if stored.packed and x.grad else 0
         return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient, beside=beside)

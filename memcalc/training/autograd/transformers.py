@@ -162,6 +162,14 @@ class Transformers(Implementation):
         number = release_number(release)
         return next((former for before, former in FORMER if number < before), found)
 
+    def start(self, tape: Tape, micro: MicroBatch, model: Model) -> None:
+        """Run the adapter of the embedding, if it has one."""
+        if micro.adapter("model.embed_tokens") is not None:
+            from memcalc.training.autograd.adapters import embed
+
+            table: Any = dict(model.outside)["model.embed_tokens"]
+            embed(tape, micro, table.vocab, table.width)
+
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
         """Run a layer: two branches, each normalised before and added to the stream after.
 
