@@ -96,7 +96,7 @@ def test_the_identity_of_dora_is_the_fullest_of_a_layer():
 
 
 def test_experts_of_codes_fit_where_axolotl_trained_them():
-    """17 to 24 GiB reserved: axolotl-ai-cloud/axolotl#3787, 2026-07. In 16 bits the weights alone have 55.7."""
+    """17 to 24 GiB reserved: axolotl-ai-cloud/axolotl#3787, 2026-07. In 16 bits weights alone have 55.7."""
     attention = ("q_proj", "k_proj", "v_proj", "o_proj")
     asked = {"seq": 2048, "lora_rank": 8, "lora_targets": attention, "quantize_base": "nf4"}
     step = train(SPARSE, **asked, quantize_experts=True)
@@ -115,11 +115,9 @@ def test_preparation_for_k_bits_costs_what_was_measured():
 
     Rank and checkpoints are not stated: without checkpoints the step grows by 16.5 GiB, 3.2 of them weights.
     """
-    fields = {
-        **{"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 12_288, "head_dim": 128},
-        **{"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8},
-        **{"vocab_size": 131_072, "tie_word_embeddings": False},
-    }
+    fields = {"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 12_288, "head_dim": 128}
+    fields |= {"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8}
+    fields |= {"vocab_size": 131_072, "tie_word_embeddings": False}
     asked = {"seq": 4096, "lora_rank": 16, "quantize_base": "nf4-dq", "recompute": "none"}
     plain, wide = (train(Source("m", fields, "here"), **asked, upcast=upcast) for upcast in (False, True))
     tables = 2 * 131_072 * 4096 + (2 * 36 + 1) * 4096
@@ -129,7 +127,7 @@ def test_preparation_for_k_bits_costs_what_was_measured():
 
 @pytest.mark.parametrize(("batch", "peak", "off"), [(4, 20_669_338_112, 0.003), (8, 37_002_646_016, 0.010)])
 def test_a_baseline_that_widens_holds_what_was_measured(batch, peak, off):
-    """Mistral-7B in NF4, rank 16 on attention, A100: fms-acceleration, a100_80gb.csv, 2025-02, peak allocated.
+    """Mistral-7B in NF4, rank 16 on attention, A100: fms-acceleration, a100_80gb.csv, 2025-02.
 
     Its plugin prepares the model for k bits; without that the first row would be 27 % below.
     """
@@ -145,18 +143,15 @@ def test_kernels_keep_the_matrices_that_they_make_of_codes(base, kept):
     asked = {"seq": 128, "lora_rank": 8, "recompute": "none", "lora_targets": ("q_proj",)}
     fours, plain = train(LLAMA_8B, **asked, quantize_base=base), train(LLAMA_8B, **asked)
     matrices = sum(one.count for one in plain.model.weights() if one.kind == "matrix")
-    first = sum(
-        one.count for one in plain.model.layers[0].weights() if one.name[-13:-8] in ("q_pro", "k_pro")
-    )
+    unasked = 4096 * (4096 + 2 * 1024)  # q, k and v of the first layer: no gradient flows on from there
     more = fours.at("forward_end")["activations"] - plain.at("forward_end")["activations"]
-    assert 0 <= kept * 2 * matrices - more <= kept * 2 * matrices / 32
-    assert first
+    assert more == kept * 2 * (matrices - unasked)
     lines = [one for one in fours.device.lines if one.name.startswith("matrices made of codes")]
     assert [-one.least_bytes for one in lines] == ([more] if kept else [])
 
 
 def test_codes_scales_and_zeros_of_published_formats():
-    """4 bits a number; 128 of them have 16 bits of scale and 4 of zero; GPTQ's columns have an index of 32."""
+    """4 bits a number; 128 numbers have a scale of 16 and a zero of 4; a column of GPTQ an index of 32."""
     asked = {"seq": 128, "lora_rank": 8}
     plain = train(LLAMA_8B, **asked)
     matrices = [one for one in plain.model.weights() if one.kind == "matrix"]
