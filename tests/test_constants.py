@@ -16,17 +16,13 @@ TRAINING = {
     "TRAINING_CUDA_CONTEXT": (300_000_000, 500_000_000, 1_000_000_000, "pytorch/pytorch#107667"),
     "TRAINING_ENGINE_ASLEEP": (289_910_292, 774 * MIB, 2440 * MIB, "vllm-project/vllm#17117"),
     "TRAINING_COMMUNICATORS": (500_000_000, 800_000_000, 1_600_000_000, "NVIDIA/nccl#964"),
-    "TRAINING_RESERVE_PERCENT": (-8, 0, 8, "https://github.com/foundation-model-stack/fms-acceleration"),
+    "TRAINING_RESERVE_PERCENT": (-12, 0, 8, "https://github.com/foundation-model-stack/fms-acceleration"),
     "TRAINING_FUSED_AWAY_PERCENT": (0, 0, 31, "https://github.com/meta-pytorch/torchtune"),
-    "TRAINING_PACKED_SHARDS_PERCENT": (
-        0,
-        0,
-        95,
-        "https://github.com/foundation-model-stack/fms-acceleration",
-    ),
     "TRAINING_HOST_PROCESS": (449_159_168, 2_105_958_400, 4_080_000_000, "pytorch/pytorch#113326"),
     "TRAINING_HOST_SYSTEM": (0, 3_758_096_384, 3_758_096_384, "ollama/ollama#10739"),
     "ZERO_OFFLOAD_UNEXPLAINED": (0, 0, 8, "deepspeedai/DeepSpeed#7693"),
+    "TRAINING_VARYING_PERCENT": (160, 347, 499, "https://github.com/modelscope/ms-swift"),
+    "TRAINING_EXPANDABLE_PERCENT": (100, 150, 214, "https://github.com/meta-pytorch/torchtune/issues/1185"),
     "ZERO_BUCKETS": (0, 0, 4, "https://github.com/deepspeedai/DeepSpeed, runtime/zero/stage_1_and_2.py"),
 }
 MEGATRON = {

@@ -12,7 +12,9 @@ from memcalc.data.constants import (
     MEGATRON_WORKSPACE,
     TRAINING_COMMUNICATORS,
     TRAINING_CUDA_CONTEXT,
+    TRAINING_EXPANDABLE_PERCENT,
     TRAINING_RESERVE_PERCENT,
+    TRAINING_VARYING_PERCENT,
 )
 from memcalc.errors import BadInputError
 from memcalc.evidence.predict_training import training_estimate
@@ -20,6 +22,7 @@ from memcalc.evidence.score import Score, by_family, family, predict, scoreboard
 from memcalc.evidence.training import trained_models, training_observations
 from memcalc.ledger.tensor import count
 from memcalc.training.autograd.transformers import TRANSFORMERS
+from memcalc.training.overheads import segments_of
 from tests.ratchet import Limit
 
 MIB = 2**20
@@ -41,11 +44,10 @@ def test_rows(everything):
 LIMITS = {
     # as wide as the output of one layer, which reentrant checkpoints may hold
     ("fms full", "allocated"): Limit(21, 0.0013, 0.0023, 20, 0.061),
-    ("fms full", "device"): Limit(20, 2.1, 7.4, 20, 15),
-    # two under FSDP, with unexplained bytes: up to 95 % of the checkpoints, 94 before they ran under autocast
-    ("fms qlora", "allocated"): Limit(3, 14, 15, 3, 17),
-    # under autocast, as they ran, less is derived than before
-    ("fms qlora", "device"): Limit(4, 13, 21, 4, 33),
+    ("fms full", "device"): Limit(20, 2.1, 7.4, 20, 16),
+    # three under FSDP, whose hooks hold gradients of inputs
+    ("fms qlora", "allocated"): Limit(6, 0.02, 0.23, 6, 0.51),
+    ("fms qlora", "device"): Limit(5, 4.3, 6.3, 5, 24),
     ("megatron dense", "allocated"): Limit(48, 0.45, 3.4, 44, 3.3),
     ("megatron dense", "allocated_after_step"): Limit(1, 5.4, 5.4, 0, 0.18),  # the run that set no constant
     ("megatron local", "allocated"): Limit(3, 1.2, 1.4, 0, 1.4),
@@ -58,7 +60,12 @@ LIMITS = {
     ("b200 dense", "allocated"): Limit(18, 0.076, 0.14, 16, 0.14),
     ("b200 moe mla", "allocated"): Limit(3, 0.39, 0.62, 0, 0.14),
     ("peft", "allocated_after_step"): Limit(1, 5.0, 5.0, 0, 0.49),
-    ("torchtitan", "reserved"): Limit(3, 0.96, 1.1, 3, 19),
+    ("peft", "device"): Limit(3, 5.6, 6.3, 3, 25),
+    ("qwen readme", "device"): Limit(27, 6.0, 16, 24, 19),  # its own code, read as Qwen2's
+    ("ms-swift varying", "reserved"): Limit(22, 3.9, 25, 19, 28),
+    ("ms-swift zero", "device"): Limit(1, 6.3, 6.3, 1, 31),
+    ("torchtune varying", "reserved"): Limit(1, 19, 19, 1, 41),
+    ("torchtitan", "reserved"): Limit(3, 0.96, 1.1, 3, 23),
     ("torchtune", "allocated"): Limit(2, 11, 19, 0, 0.068),  # the second is compiled, and in chunks
     ("litgpt lora", "allocated"): Limit(5, 4.5, 14, 0, 0.28),
     ("playbook", "states"): Limit(5, 0.0055, 0.041, 0, 0),
@@ -83,9 +90,7 @@ KINDS = {  # whatever the family: which rows, and their limit
             and row.quantity == "allocated"
             and not row.plan.get("compile")
         ),
-        Limit(
-            11, 0.002, 0.42, 10, 0.072
-        ),  # the worst runs under autocast: 0.41 % too low, but inside its range
+        Limit(13, 0.0023, 0.34, 12, 0.08),  # the worst is 0.41 % too low, but inside its range
     ),
     "FSDP2, everything recomputed": (
         lambda row: (
@@ -94,7 +99,7 @@ KINDS = {  # whatever the family: which rows, and their limit
             and row.quantity in ("allocated", "reserved")
             and "lora_rank" not in row.plan
         ),
-        Limit(15, 0.0013, 0.94, 14, 3.8),
+        Limit(15, 0.0013, 0.94, 14, 4.6),
     ),
     "context parallel": (
         lambda row: (
@@ -102,7 +107,7 @@ KINDS = {  # whatever the family: which rows, and their limit
             and row.quantity in ("allocated", "reserved")
             and "GB200" not in row.hardware
         ),
-        Limit(14, 0.18, 0.89, 14, 4.4),
+        Limit(14, 0.18, 0.89, 14, 5),
     ),
     # sequences of 1,024 tokens leave little beside workspaces, which are half as large in tests that do not
     # ask for reproducible results: no option says so yet
@@ -126,16 +131,25 @@ def test_kinds_of_runs(test_rows, name):
 def test_ranges_of_whole_devices_hold_what_was_measured(test_rows):
     """What the allocator keeps and what lies beside it are measured, so that only a range can be said."""
     held = [score for score in test_rows if score.row.quantity in ("reserved", "device")]
-    assert len(held) == 27
-    assert all(score.inside for score in held)
+    assert len(held) == 82
+    assert {score.row.id for score in held if not score.inside} == BEYOND
+
+
+BEYOND = {  # what their ranges do not hold, and nothing known explains
+    "ms-swift-mistral-lora-8192",  # no other row of that table has as much beside what is derived
+    "ms-swift-14b-nf4",  # bitsandbytes 0.41
+    "ms-swift-72b-nf4",
+    "qwen-1.8b-lora-2048",
+    "qwen-1.8b-lora-4096",
+    "qwen-72b-lora-256",
+}
 
 
 def test_ranges_of_whole_devices_are_narrow(test_rows):
-    """At most a fifth of what was measured; more where the shards are packed, beside which something lies."""
+    """At most a third of what was measured; more where lengths vary."""
     held = [score for score in test_rows if score.row.quantity in ("reserved", "device")]
-    packed = [score for score in held if {"quantize_base", "shard"} <= score.row.plan.keys()]
-    assert max(score.width for score in held if score not in packed) <= 0.2
-    assert max(score.width for score in packed) <= 0.41
+    assert max(score.width for score in held if score.row.plan.get("lengths") != "varying") <= 0.33
+    assert max(score.width for score in held) <= 0.58
 
 
 def test_zeros_figure_1_is_as_printed(test_rows):
@@ -161,22 +175,19 @@ def test_every_row_is_predicted_or_refused_for_a_known_reason(everything):
 
 
 KNOWN_TO_BE_FAR = {  # more than 8 per cent, with what is known of the cause
-    # QLoRA under FSDP holds more than is derived: the upper end says how much more was measured
-    *(
-        f"fms-lora-baseline-peft-bnb-mistral-7b-v0.1-2gpu-{n}-{what}"
-        for n in (2, 4)
-        for what in ("peak", "device")
-    ),
-    "fms-lora-accelerated-peft-bnb-llama-2-70b-hf-2gpu-2-device",
     "torchtune-llama-3.2-3b-packed-compile-chunkedce-actckpt",  # less than foreach's copy would take
     "litgpt-lora-llama-3.2-1b",  # litgpt has a head of its own where the model's is tied
     # without Transformer Engine: 128 MiB beside what is derived, the most of all runs on A100
     "megatron-a100-gpt3_mcore_tp1_pp1_dist_optimizer_overlap_grad_reduce_param_gather-after",
+    # the device's memory of the model's own code
+    *(f"qwen-1.8b-lora-{length}" for length in (256, 512, 1024, 2048, 4096)),
+    *(f"qwen-72b-lora-{length}" for length in (256, 512, 1024, 2048)),
 }
 
 
 def test_what_is_far_off_is_known(test_rows):
-    assert {score.row.id for score in test_rows if abs(score.error) > 0.08} == KNOWN_TO_BE_FAR
+    constant = [score for score in test_rows if score.row.plan.get("lengths") != "varying"]
+    assert {score.row.id for score in constant if abs(score.error) > 0.08} == KNOWN_TO_BE_FAR
 
 
 def workspace(score: Score) -> float:
@@ -227,15 +238,44 @@ def test_the_workspace_of_transformers_is_what_the_calibration_row_says(everythi
     assert abs(workspace(score) - TRANSFORMERS.workspace("8.0").typical / MIB) < 0.5
 
 
-def test_the_eight_per_cent_of_the_allocator_are_set_by_two_rows(everything):
-    """One lies as far above the sum of what is held for a while; one is bound by its device."""
+def test_the_per_cents_of_the_allocator_are_set_by_three_rows(everything):
+    """One lies as far above the sum of what is held for a while, one below; one is bound by its device."""
     setting = [
         score for score in everything[0] if score.row.role == "calibration" and score.row.quantity == "device"
     ]
     off = [100 * score.off / score.predicted.bytes for score in setting]
-    assert [score.row.plan["world"] for score in setting] == [1, 2]
+    assert [score.row.plan["world"] for score in setting] == [1, 2, 2]
     assert floor(off[1]) == TRAINING_RESERVE_PERCENT.high
+    assert beside_everything(setting[2]) == TRAINING_RESERVE_PERCENT.low
     assert all(score.inside for score in setting)
+
+
+def beside_everything(score: Score) -> int:
+    """What the allocator took beyond what is held for a while and always, in per cent of that."""
+    everything = segments_of(training_estimate(score.row).device).everything
+    taken = score.measured - TRAINING_CUDA_CONTEXT.typical - TRAINING_COMMUNICATORS.typical
+    return floor(100 * (taken - everything) / everything)
+
+
+def test_segments_of_varying_lengths_are_as_rows_of_two_models_say(everything):
+    """What segments that passing bytes need are as a share of these: the least, the median, the most."""
+    least, most = [], []
+    for score in everything[0]:
+        if score.row.role == "calibration" and score.row.family == "ms-swift varying":
+            held = segments_of(training_estimate(score.row).device)
+            beside = score.measured - held.always - held.kept
+            least.append(100 * beside / held.passing)
+            most.append(100 * (beside - held.constant) / held.passing)
+    assert len(least) == 33
+    found = floor(min(least)), round(median(least)), ceil(max(most))
+    assert found == TRAINING_VARYING_PERCENT[:3]
+
+
+def test_segments_that_expand_are_as_one_run_says(everything):
+    (score,) = (score for score in everything[0] if score.row.id == "torchtune-1185-expandable")
+    held = segments_of(training_estimate(score.row).device)
+    beside = score.measured - held.always - held.kept - held.constant
+    assert ceil(100 * beside / held.passing) == TRAINING_EXPANDABLE_PERCENT.high
 
 
 def test_what_is_kept_for_the_backward_pass_is_part_of_the_peak():
@@ -296,6 +336,8 @@ NO_RANGE_TO_TRUST = {
     ("peft", "allocated_after_step"),
     ("torchtune", "allocated"),
     ("litgpt lora", "allocated"),
+    ("ms-swift varying", "reserved"),
+    ("qwen readme", "device"),
 }
 
 

@@ -40,10 +40,10 @@ TRAINING_QUANTITIES = {  # what was read, and where
     "states": "weights, gradients and optimizer states of a device, or the one that `component` names",
     "activations": "what is kept for the backward pass on a device",
 }
-STEP = ("seq", "micro_batch", "accumulate", "dropout", "compile", "keep_gradients", "offload")
+STEP = ("seq", "micro_batch", "accumulate", "dropout", "compile", "keep_gradients", "offload", "lengths")
 NUMBERS = ("regime", "autocast", "gradients", "optimizer", "optimizer_step", "adapter_dtype", "quantize_base")
 KERNELS = ("implementation", "attention", "loss", "hold_logits", "experts", "repeat_kv", "vocab_multiple")
-SUMS = ("gradient_fusion", "context_exchange")
+SUMS = ("gradient_fusion", "context_exchange", "allocator", "engine_version")
 DEVICES = ("on", "world", "shard", "tp", "pp", "vpp", "cp", "ep", "expert_tp", "sequence_parallel")
 PARTS = ("pipeline_layout", "rank", "recompute", "recompute_modules", "lora_rank", "lora_targets")
 OPTIONS = frozenset(STEP + NUMBERS + KERNELS + SUMS + DEVICES + PARTS)  # of `memcalc train`, with underscores

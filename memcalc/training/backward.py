@@ -21,18 +21,22 @@ SCALARS = 8  # the loss and the weight of its mean, or the loss and its gradient
 
 
 class BackwardPoint(NamedTuple):
-    """A point in the backward pass, and what it adds to what lives throughout."""
+    """A point in the backward pass, and what it adds to what lives throughout.
+
+    `left_behind` are gradients of the inputs of layers that ran, where hooks hold them.
+    """
 
     name: str
     gradients: int
     activations: int
     logits: int
     temporaries: int
+    left_behind: int = 0
 
     @property
     def total(self) -> int:
         """Bytes that the backward pass adds to what lives throughout."""
-        return self.gradients + self.activations + self.logits + self.temporaries
+        return self.gradients + self.activations + self.logits + self.temporaries + self.left_behind
 
 
 def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[BackwardPoint]:
@@ -42,6 +46,8 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
     activations = on_device * stage.layers_kept + stage.shared_kept + (SCALARS if stage.is_last else 0)
     held, gradients = held_logits(plan, stage), 0
     groups = [group for group in stage.groups[stage.in_flight[-1]] if group.differentiated]
+    goes = 0 if plan.holds_inputs else on_device  # of a layer's checkpoint, once it ran backwards
+    ran = 0
     if stage.ends is not None:
         kept, passed, _, own = stage.ends
         wide = head_input(plan, stage, stage.ends)
@@ -54,13 +60,15 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
         for step in sorted({0, group.times - 1}):
             done = gradients + (step * group.gradients if fresh else 0)
             fetched = 0 if on_device else group.kept  # the checkpoint of the layer that runs again
-            left = activations - on_device * step * group.kept + fetched + group.again
+            left = activations - goes * step * group.kept + fetched + group.again
             last = step == group.times - 1 and not before.intersection(group.shared) and not full
             peak = (group.last_passed if last else group.passed).peak
-            yield BackwardPoint("layer", done, left, held, stage.stream + peak - group.again)
+            behind = (ran + step) * stage.stream if plan.holds_inputs else 0
+            yield BackwardPoint("layer", done, left, held, stage.stream + peak - group.again, behind)
+        ran += group.times
         gradients = gradients + (group.times * group.gradients if fresh else 0)
         freed = sum(size for name, size in group.shared.items() if name not in before)
-        activations = activations - on_device * group.times * group.kept - (freed if index else 0)
+        activations = activations - goes * group.times * group.kept - (freed if index else 0)
 
 
 def fullest_point(plan: TrainingPlan, stage: StageTensors) -> BackwardPoint:

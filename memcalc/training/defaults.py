@@ -22,6 +22,8 @@ OF_ALL: dict[str, Any] = {
     "optimizer": "adamw",
     "attention": "flash",
     "recompute": "none",
+    "lengths": "packed",
+    "allocator": "default",
 }
 OF_ADAPTERS = {**OF_ALL, "recompute": "full", "adapter_dtype": "fp32"}  # every trainer's recipes recompute
 

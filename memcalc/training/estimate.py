@@ -17,10 +17,12 @@ from memcalc.training.host import ALLOCATOR, beside_offloaded
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
+    VARYING,
     paged_lines,
     reserve_line,
     runtime_lines,
     uncertain_lines,
+    varying_line,
     workspace_line,
 )
 from memcalc.training.plan import plan_fields, resolve
@@ -41,7 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ["StageEstimate", "TrainingEstimate", "estimate"]
 
-CONSTANT_SHAPES = "constant shapes: where the tokens of micro-batches vary, the allocator reserves more"
+CONSTANT_SHAPES = (
+    "constant shapes: where the tokens of micro-batches vary, the allocator reserves more (--lengths varying)"
+)
+VARYING_SHAPES = (
+    "micro-batches vary, up to --seq tokens: longer ones take segments of their own, which are reserved, and "
+    "given back before memory runs out; the verdict leaves them out"
+)
 PACKED_BASE = (
     "bitsandbytes 0.43.3 or newer, and bnb_4bit_quant_storage bf16: in uint8 no rank shares weights out, and "
     "older versions keep the input of each quantised matrix"
@@ -75,6 +83,11 @@ class StageEstimate(NamedTuple):
     def components(self, moment: str) -> dict[str, Amount]:
         """Return the bytes of each component at a moment."""
         return self.device.components_at(moment)
+
+    def room(self, end: str) -> int | None:
+        """Return what is left of the device, without what the allocator gives back when it needs room."""
+        lines = self.device.lines
+        return self.device.holding(tuple(line for line in lines if line.name != VARYING)).room(end)
 
 
 class TrainingEstimate(Shown):
@@ -224,7 +237,7 @@ class TrainingEstimate(Shown):
     def lacking(self, end: str) -> str | None:
         """Say which memory is too small with lines at one end of their ranges; None if none is."""
         beyond = ", with every measured range at its upper end" if end == "most_bytes" else ""
-        device = min(one.device.room(end) or 0 for one in self.stages)
+        device = min(one.room(end) or 0 for one in self.stages)
         if device < 0:
             return f"a device lacks {gib(-device)}{beyond}"
         room = None if self.plan.machine is None else self.plan.machine.host_bytes
@@ -337,7 +350,8 @@ class TrainingEstimate(Shown):
     @property
     def assumed(self) -> tuple[str, ...]:
         """What no plan can say, and what was taken for it."""
-        found, plan = [CONSTANT_SHAPES], self.plan
+        plan = self.plan
+        found = [CONSTANT_SHAPES if plan.options.lengths == "packed" else VARYING_SHAPES]
         if plan.model.has_experts:
             found.append("every expert gets as many tokens; the rank that gets more holds more")
             if plan.options.quantize_base is not None and not plan.options.quantize_experts:
@@ -441,7 +455,10 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
     device = pool(plan, "gpu", capacity, placed[False])
     if plan.points is None:
-        doubts = (reserve_line(device), *uncertain_lines(plan, tensors))
+        reserve = reserve_line(device, plan.options.allocator)
+        doubts = [reserve, *uncertain_lines(plan, tensors)]
+        if plan.options.lengths == "varying":
+            doubts.insert(1, varying_line(device, reserve, plan.options.allocator))
         device = pool(plan, "gpu", capacity, [*placed[False], *doubts])
         here, there = paged_lines(plan, device, sum(one.paged for one in tensors.trained))
         device = pool(plan, "gpu", capacity, [*device.lines, *here])

@@ -65,7 +65,10 @@ def fsdp_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     )
     name, more = "embedding, norm and head, whole", {"formula": form, "source": FSDP}
     yield line(name, sum(one.count for one in root), whole, plan.moments[:4], **more)
-    yield line("two layers, whole", 2 * numbers, 2 * largest, (backward,), **more)
+    if plan.holds_inputs:  # the first layer runs last, and is fullest: none is gathered ahead
+        yield line("a layer, whole", numbers, largest, (backward,), **more)
+    else:
+        yield line("two layers, whole", 2 * numbers, 2 * largest, (backward,), **more)
     if "parameters" in plan.options.offload:
         name, ranks = "shard of a layer, on its way from the host", plan.parallelism.states_ranks
         ends = {"low": 0, "high": ceil_div(largest, ranks)}  # copied and gathered in turn, or at once

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["KEPT_BY_LAYERS", "SCALES", "stage_lines"]
 
 KEPT_BY_LAYERS = "kept by the layers"
+LEFT_BEHIND = "gradients of the inputs of layers that ran, held by hooks"
+FSDP_1 = "torch 2.4 to 2.13, distributed/fsdp/_runtime_utils.py: _register_post_backward_reshard_only_hook"
 SCALES = "scales of quantised matrices"
 END = ("backward_end",)
 COLUMNS = ("component", "name", "count", "bytes", "formula", "moments")
@@ -222,6 +224,8 @@ def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         (part, name, None, getattr(point, part), "simulated", at)
         for part in ("gradients", "activations", "logits", "temporaries")
     )
+    behind = ("activations", LEFT_BEHIND, None, point.left_behind, "batch x seq x width, layer by layer", at)
+    yield from table([behind], source=FSDP_1)
     stream = stage.stream if stage.number > 0 or plan.input_grad else 0
     width = "batch x seq x width"
     yield from table([("temporaries", "gradient of the stream", None, stream, width, end)])

@@ -47,6 +47,14 @@ class TrainingOptions(OptionSet):
             group=DATA,
         ),
     )
+    lengths: Literal["packed", "varying"] | None = field(
+        default=None,
+        metadata=about(
+            "micro-batches are all of --seq tokens (packed or padded), or vary and are --seq at most",
+            otherwise="packed",
+            group=DATA,
+        ),
+    )
     implementation: str = field(
         default="transformers",
         metadata=about("whose code runs the layers: transformers or megatron", group=DATA),
@@ -220,6 +228,15 @@ class TrainingOptions(OptionSet):
         metadata=about(
             "what is offloaded to host memory: optimizer, parameters, activations",
             otherwise="nothing",
+            group=KEPT,
+        ),
+    )
+
+    allocator: Literal["default", "expandable"] | None = field(
+        default=None,
+        metadata=about(
+            "PyTorch's allocator; expandable: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+            otherwise=f"default{TRAINER}",
             group=KEPT,
         ),
     )
@@ -414,6 +431,8 @@ class FilledOptions(TrainingOptions):
     attention: Literal["flash", "sdpa", "eager"]
     recompute: Literal["none", "selective", "full"]
     autocast: bool
+    lengths: Literal["packed", "varying"]
+    allocator: Literal["default", "expandable"]
 
 
 def training_options() -> tuple[Option, ...]:

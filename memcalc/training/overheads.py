@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.constants import (
     TRAINING_COMMUNICATORS,
     TRAINING_CUDA_CONTEXT,
+    TRAINING_EXPANDABLE_PERCENT,
     TRAINING_FUSED_AWAY_PERCENT,
-    TRAINING_PACKED_SHARDS_PERCENT,
     TRAINING_RESERVE_PERCENT,
+    TRAINING_VARYING_PERCENT,
     ZERO_BUCKET_NUMBERS,
     ZERO_BUCKETS,
     Measured,
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
     from memcalc.training.plan import TrainingPlan
     from memcalc.training.stage import StageTensors
 
-__all__ = ["paged_lines", "reserve_line", "runtime_lines", "uncertain_lines", "workspace_line"]
+__all__ = [
+    "VARYING",
+    "Segments",
+    "paged_lines",
+    "reserve_line",
+    "runtime_lines",
+    "segments_of",
+    "uncertain_lines",
+    "varying_line",
+    "workspace_line",
+]
+
+VARYING = "segments of varying lengths"
+OF_TOKENS = ("activations", "logits", "temporaries")  # but for what the optimizer's step needs
 
 
 def measured(
@@ -73,35 +87,100 @@ def runtime_lines(plan: TrainingPlan) -> Iterator[Line]:
         yield measured("runtime", SYSTEM, Measured(*device.held_bytes, device.source, device.date))
 
 
-def reserve_line(device: PoolBudget) -> Line:
-    """Return what PyTorch's allocator keeps beyond what is held at once: segments that fit no other use.
+class Segments(NamedTuple):
+    """What PyTorch's allocator takes from the device: bytes that are always held, and others for a while.
 
     What is held for a while (kept activations, the loss, gathered layers, copies of a step) lies in segments
-    of its own size. If all of them are there at once, the device must have room for their sum; where it has
-    not, the allocator gives some back, and what is reserved lies anywhere between.
+    of its own size: `kept` for the backward pass from layer to layer, `constant` whatever the micro-batch,
+    `passing` as much as it has tokens. `held` is the most that is there at once.
     """
-    beside = always = 0
+
+    held: int
+    always: int
+    kept: int
+    constant: int
+    passing: int
+
+    @property
+    def everything(self) -> int:
+        """All of it, as if it were there at once."""
+        return self.always + self.kept + self.constant + self.passing
+
+
+def segments_of(device: PoolBudget) -> Segments:
+    """Return what a device's allocator holds, by how long it does and whether tokens decide it."""
+    always = kept = 0
     shared: dict[str, Counter[str]] = defaultdict(Counter)  # what shares segments -> its bytes at each moment
-    passing: set[str] = set()
+    for_a_while: set[str] = set()
+    of_tokens: set[str] = set()
     for line in device.lines:
         segment = line.component if line.component != "temporaries" else line.name
         shared[segment].update(dict.fromkeys(line.moments, line.bytes))
-        if line.component == "runtime":
-            beside += line.bytes
         if set(device.moment_names) <= set(line.moments):
             always += line.bytes
-        elif line.moments:
-            passing.add(segment)
-    everything = always + sum(max(shared[segment].values()) for segment in passing)
+            continue
+        if line.moments:
+            for_a_while.add(segment)
+        if (
+            line.component in ("activations", "logits", "temporaries")
+            and line.moments != device.moment_names[-1:]
+        ):
+            of_tokens.add(segment)
+        if line.component == "activations" and device.moment_names[0] in line.moments:
+            kept += line.bytes
+    most = {segment: max(shared[segment].values()) for segment in for_a_while}
+    passing = sum(size for segment, size in most.items() if segment in of_tokens)
     held = max(device.moments.values())
-    room = None if device.capacity_bytes is None else max(device.capacity_bytes - beside, held)
+    return Segments(held, always, kept, sum(most.values()) - passing, passing - kept)
+
+
+def room_of_segments(device: PoolBudget, held: int) -> int | None:
+    """Return what a device has for the allocator, at least what it must hold; None without a machine."""
+    beside = sum(line.bytes for line in device.lines if line.component == "runtime")
+    return None if device.capacity_bytes is None else max(device.capacity_bytes - beside, held)
+
+
+def reserve_line(device: PoolBudget, allocator: str = "default") -> Line:
+    """Return what PyTorch's allocator keeps beyond what is held at once: segments that fit no other use.
+
+    If all that is held for a while is there at once, the device must have room for the sum; where it has not,
+    the allocator gives some back, and what is reserved lies anywhere between. Segments that expand serve
+    other uses, too: then the lower end is what is held.
+    """
+    segments = segments_of(device)
+    everything, held, room = segments.everything, segments.held, room_of_segments(device, segments.held)
     low, typical, high, source, date = TRAINING_RESERVE_PERCENT
     ends = [everything * (100 + percent) // 100 for percent in (low, typical, high)]
+    if allocator == "expandable":
+        ends[0] = held
     if room is not None and everything > room:
         ends = [held, (held + room) // 2, room]
     low, typical, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
     name = "allocator reserve"
     return measured("runtime", name, Measured(low, typical, high, source, date))
+
+
+def varying_line(device: PoolBudget, reserve: Line, allocator: str) -> Line:
+    """Return what the allocator keeps on top where lengths vary, each longer batch in segments of its own.
+
+    It gives them back before it runs out of memory: no verdict counts them.
+    """
+    segments = segments_of(device)
+    per_cent = TRAINING_EXPANDABLE_PERCENT if allocator == "expandable" else TRAINING_VARYING_PERCENT
+    base, constant, room = (
+        segments.always + segments.kept,
+        segments.constant,
+        room_of_segments(device, segments.held),
+    )
+    low, typical, high = (segments.passing * percent // 100 for percent in per_cent[:3])
+    ends = (base + max(constant, low), base + max(constant, typical), base + constant + high)
+    taken = [segments.held + size for size in (reserve.least_bytes, reserve.bytes, reserve.most_bytes)]
+    low, typical, high = (
+        max(0, (end if room is None else min(end, room)) - before)
+        for end, before in zip(ends, taken, strict=True)
+    )
+    size = Measured(min(low, typical), typical, max(typical, high), *per_cent[3:])
+    return measured("runtime", VARYING, size)
 
 
 def paged_lines(plan: TrainingPlan, device: PoolBudget, paged: int) -> tuple[list[Line], list[Line]]:
@@ -148,8 +227,6 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     if plan.micro_batch.quantised == "gptq":
         yield made_of_codes(stage, full=full)
     parallel = plan.parallelism
-    if full and parallel.shares_weights and plan.options.quantize_base is not None:
-        yield beside_packed_shards(plan, stage)
     if parallel.shard in (1, 2) and parallel.states_ranks > 1 and plan.implementation.gradients is None:
         numbers = min(ZERO_BUCKET_NUMBERS, sum(one.count for one in stage.trained))
         low, typical, high, source, date = ZERO_BUCKETS
@@ -187,23 +264,6 @@ def made_of_codes(stage: StageTensors, *, full: bool) -> Line:
         source="gptqmodel 7.7.0, nn_modules/qlinear/torch.py and triton_utils/dequant.py, read 2026-12",
         low=-kept,
         high=0,
-    )
-
-
-def beside_packed_shards(plan: TrainingPlan, stage: StageTensors) -> Line:
-    """Return what runs of accelerate hold where quantised weights are shared out, and nothing explains.
-
-    Llama-2-70B on two A100 has 9.6 GiB more than is derived, for 10.0 GiB of checkpoints; what PEFT's own
-    documentation prints (70B on two GPUs: 35.6 GB with FSDP, 19.6 offloaded, 36.6 with ZeRO-3) is as far
-    above. A script of FSDP alone (AnswerDotAI/fsdp_qlora) holds none of it.
-    """
-    low, typical, high, source, date = TRAINING_PACKED_SHARDS_PERCENT
-    kept = stage.layers_kept
-    return measured(
-        "activations",
-        "beside packed shards, unexplained",
-        Measured(kept * low // 100, kept * typical // 100, kept * high // 100, source, date),
-        moments=plan.moments[:3],
     )
 
 

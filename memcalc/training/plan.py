@@ -19,6 +19,7 @@ from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, state_widths
+from memcalc.training.releases import REENTRANT_BEFORE, release_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -121,6 +122,20 @@ class TrainingPlan(NamedTuple):
         """Whether the layers have something to train: adapters, or weights of their own."""
         inside = (weight.name for weight in self.model.weights() if "{layer}" in weight.name)
         return bool(self.adapters) or any(map(self.is_trained, inside))
+
+    @property
+    def holds_inputs(self) -> bool:
+        """Whether layers that ran backwards leave their input behind, and its gradient, until all have.
+
+        FSDP 1 puts a hook on the input of each unit that has nothing to train, as layers with adapters of
+        their own units; of a reentrant checkpoint, the default of transformers 4, the input is a leaf, whose
+        gradient is kept, and the hook holds it until the backward pass ends. Source:
+        torch 2.4 and 2.13, distributed/fsdp/_runtime_utils.py, _register_post_backward_reshard_only_hook.
+        """
+        release = self.options.engine_version
+        reentrant = release is not None and release_number(release) < REENTRANT_BEFORE
+        units = self.parallelism.shard == "fsdp" and self.parallelism.states_ranks > 1
+        return reentrant and units and bool(self.adapters) and self.options.recompute == "full"
 
     def recomputed(self, module: str) -> str | None:
         """Return the unit in which the operations of a module are run again; None if they are not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memcalc.errors import BadInputError
 
-__all__ = ["FUSED_SINCE", "PADDED_SINCE", "release_number"]
+__all__ = ["FUSED_SINCE", "PADDED_SINCE", "REENTRANT_BEFORE", "release_number"]
 
 OLDEST, NEWEST = (4, 38), (5, 23)
 PADDED_SINCE = (
@@ -12,6 +12,8 @@ PADDED_SINCE = (
     49,
 )  # labels are padded, and logits no longer cut (loss/loss_utils.py of 4.48.0 and 4.49.0)
 FUSED_SINCE = (4, 54)  # adamw_torch_fused with torch 2.8 (training_args.py of 4.53.3 and 4.54.1)
+
+REENTRANT_BEFORE = (5, 0)  # use_reentrant of checkpoints where nothing is said (modeling_utils.py)
 
 
 def release_number(text: str) -> tuple[int, int]:

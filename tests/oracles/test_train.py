@@ -135,6 +135,14 @@ def test_two_ranks_hold_what_is_recorded():
     assert plain(said) == {name: held for name, held in SAID["ranks"].items() if name.endswith("2 ranks")}
 
 
+def test_fsdp_1_holds_what_reentrant_checkpoints_leave_behind():
+    """With each layer that ran backwards its input stays, and a gradient as wide comes; else inputs go."""
+    said = train_ranks.by_way(2, train_ranks.CHECKPOINTS)
+    layers = range(train_ranks.DEPTH)
+    assert said["reentrant"] == [pytest.approx([float(number) for number in layers], abs=0.02)] * 2
+    assert all(held[-1] < held[0] for held in said["others"])
+
+
 @pytest.mark.parametrize("targets", train_states.TARGETS)
 def test_peft_trains_what_is_recorded(targets):
     """The count for Llama-3-8B."""

@@ -153,6 +153,51 @@ def fsdp_2(*, mixed):
     return held(model, adamw(model))
 
 
+class Adapted(nn.Module):
+    """A frozen matrix with an adapter of two small ones, each a unit of its own, as PEFT wraps them."""
+
+    def __init__(self, unit, note):
+        super().__init__()
+        self.base = nn.Linear(WIDTH, WIDTH, bias=False).requires_grad_(requires_grad=False)
+        self.down, self.up = (unit(nn.Linear(*size, bias=False)) for size in ((WIDTH, 4), (4, WIDTH)))
+        self.note = note
+
+    def forward(self, stream):
+        self.note()
+        return stream + torch.relu(self.base(stream) + self.up(self.down(stream)))
+
+
+class Stack(nn.Module):
+    """Layers that run again in the backward pass."""
+
+    def __init__(self, layers, reentrant):
+        super().__init__()
+        self.layers, self.reentrant = nn.ModuleList(layers), reentrant
+
+    def forward(self, stream):
+        from torch.utils.checkpoint import checkpoint
+
+        for layer in self.layers:
+            stream = checkpoint(layer, stream, use_reentrant=self.reentrant)
+        return stream.sum()
+
+
+def fsdp_1(*, reentrant):
+    """Streams that this rank holds when each layer runs again, last to first: FSDP 1 with adapters."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    unit, ledger, noted = partial(FullyShardedDataParallel, device_id=torch.device("cpu")), Ledger(), []
+    layers = [unit(Adapted(unit, lambda: noted.append(ledger.held))) for _ in range(DEPTH)]
+    model = unit(Stack(layers, reentrant))
+    tokens = torch.randn(1000, WIDTH, requires_grad=True)
+    for _ in range(2):
+        noted.clear()
+        with ledger:
+            model(tokens * 1).backward()
+    again = noted[DEPTH:]
+    return [(held - again[0]) / (4 * tokens.numel()) for held in again]
+
+
 def tensor_parallel():
     """Gate and up cut by columns, down by rows, head and embedding by the vocabulary; norms whole."""
     from torch.distributed.device_mesh import init_device_mesh
@@ -180,12 +225,15 @@ WAYS = {
 }
 
 
-def every_way():
+CHECKPOINTS = {name: partial(fsdp_1, reentrant=name == "reentrant") for name in ("reentrant", "others")}
+
+
+def every_way(ways):
     """What this rank says of every way."""
-    return {name: ask() for name, ask in WAYS.items()}
+    return {name: ask() for name, ask in ways.items()}
 
 
-def by_way(world):
+def by_way(world, ways=WAYS):
     """What each rank of a world says: way -> a list by rank."""
-    said = ranks.ask(world, every_way)
-    return {name: [one[name] for one in said] for name in WAYS}
+    said = ranks.ask(world, every_way, ways)
+    return {name: [one[name] for one in said] for name in ways}

@@ -255,7 +255,7 @@ def composed(
         lines=every,
         moment_names=time.moments,
     )
-    reserves = {name: reserve_of(whole, lines, time, name) for name in time.phases}
+    reserves = {name: reserve_of(whole, lines, time, name, plan.options.allocator) for name in time.phases}
     found = tuple(phase_of(whole, lines, name, at, reserves[name]) for name, at in time.phases.items())
     most = [
         max(held_at(whole, time.phases[name], end) + reserve[end] for name, reserve in reserves.items())
@@ -281,7 +281,7 @@ def held_at(pool: PoolBudget, moments: tuple[str, ...], end: str) -> int:
 
 
 def reserve_of(
-    whole: PoolBudget, lines: Mapping[str, list[Line]], time: Timeline, name: str
+    whole: PoolBudget, lines: Mapping[str, list[Line]], time: Timeline, name: str, allocator: str
 ) -> dict[str, int]:
     """Return what the allocator keeps in a phase beyond what is held: the engine's memory is not its own.
 
@@ -300,7 +300,8 @@ def reserve_of(
     )
     room = None if capacity is None else capacity - beside
     line = reserve_line(
-        PoolBudget("gpu", 1, capacity_bytes=room, usable_bytes=room, lines=trimmed, moment_names=moments)
+        PoolBudget("gpu", 1, capacity_bytes=room, usable_bytes=room, lines=trimmed, moment_names=moments),
+        allocator,
     )
     return {end: getattr(line, end) for end in ENDS}
 

@@ -112,6 +112,7 @@ def method_runs_on_these_ranks(plan: TrainingPlan) -> None:
         ("--cp", "1", plan.parallelism.cp, plan.parallelism.cp == 1),
         ("--loss", "none: it has one of its own", asked.loss, asked.loss is None),
         ("--hold-logits", "no", "yes", not asked.hold_logits),
+        ("--lengths", "packed", asked.lengths, asked.lengths == "packed"),
         ("--seq", "a single plan", "a sweep", plan.points is None),
     )
     for flag, expected, value, is_so in given:
