@@ -176,6 +176,9 @@ def main(types: list[str]) -> None:
     start = time.monotonic()
     if types:
         write(of_types(types))
+        with_program = [kind for kind in types if kind in importlib.import_module("program_cases").TYPES]
+        if with_program:
+            importlib.import_module("record_programs").main(with_program)
         return
     llama = importlib.import_module("llama")
     made = {
@@ -185,7 +188,8 @@ def main(types: list[str]) -> None:
         "defaults.json": defaults_recording(),
     }
     write(made)
-    for name, module in (("saved", "record_saved"), ("adapters", "adapter_cases")):
+    behind = ("saved", "record_saved"), ("adapters", "adapter_cases"), ("programs", "record_programs")
+    for name, module in (*behind, ("methods", "train_methods")):
         importlib.import_module(module).main()
         print(f"   tests/recorded/{name}.json")
     print(f"   {time.monotonic() - start:.1f} s")

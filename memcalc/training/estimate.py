@@ -514,8 +514,6 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
             f"what autograd keeps of {name} is not listed: activations are a range, by the numbers that pass "
             "each layer's products; weights and states are exact"
         )
-    elif plan.implementation.id == "transformers" and not words.exact:
-        yield "activations are listed operation by operation, and were not held against autograd"
     if model.vision:
         left = f"{model.vision_parameters:,} parameters"
         yield f"the text model is trained alone: its towers, {left}, are left out"

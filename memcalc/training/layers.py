@@ -141,6 +141,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
     forward = tape.forward_peak(x) if full else 0
     alone = replace(plan.model, layers=(replace(layer, times=1),), outside=())
     weights = list(weight_shards(plan, alone))
+    shared = {name: sum(one.bytes for one in values) for name, values in tape.shared.items()}
     group = LayerGroup(
         kept=sum(value.bytes for value in kept) if differentiated else 0,
         again=sum(value.bytes for value in whole) if full else 0,
@@ -152,7 +153,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         trained_numbers=sum(item.count for item in weights if item.trained),
         gathered=sum(gathered_bytes(plan, item) for item in weights),
         routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
-        shared={name: sum(one.bytes for one in values) for name, values in tape.shared.items()},
+        shared=shared | (plan.implementation.masks(plan.micro_batch, layer) if full else {}),
         cast=sum(value.bytes for value in tape.cached(kept)),
         unpacked=sum(value.bytes for value in (*kept, *whole) if value.name.endswith("from its codes")),
     )

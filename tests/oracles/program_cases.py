@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from unittest import mock
 
+import ask
 import small
+import torch
 import train
 from train import Run
 
@@ -14,6 +16,8 @@ SEEDS = range(3)
 TYPES = (
     *("gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "ministral3"),
     *("glm4_moe", "deepseek_v2", "deepseek_v3", "minimax_m2", "ernie4_5", "ernie4_5_moe", "qwen2_moe"),
+    *("gpt_oss", "qwen3_vl", "qwen3_vl_moe", "seed_oss", "olmo3", "exaone4", "glm", "glm4", "granite"),
+    *("helium", "hunyuan_v1_dense"),
 )
 
 
@@ -58,16 +62,31 @@ def sparse(fields):
     )
 
 
+def text_of(fields):
+    """The fields of the text model: beside a tower they lie in an object of their own."""
+    return fields.get("text_config", fields)
+
+
 def config(model_type, seed):
-    """A small config of a type; equal seeds give equal configs."""
+    """A small config of a type; equal seeds give equal configs. Nothing is dropped."""
     draw = random.Random(f"program {model_type} {seed}")
-    fields = even(small.small_config(model_type, seed), draw)
+    whole = small.small_config(model_type, seed)
+    fields = text_of(whole)
+    even(fields, draw)
     for name in ("moe_intermediate_size", "intermediate_size", "hidden_size"):
         if name in fields and sparse(fields):
             fields[name] = rounded(fields[name])
     if "layer_types" not in fields and fields.get("num_hidden_layers", 9) < 3:
         fields["num_hidden_layers"] = 3
-    return OWN.get(model_type, lambda fields, draw: fields)(fields, draw)
+    changed = OWN.get(model_type, lambda fields, draw: fields)(fields, draw)
+    usual = ask.config_of(whole).get_text_config().to_dict()
+    none = {name: 0.0 for name, value in usual.items() if "dropout" in name and value and value < 1}
+    changed |= none
+    if fields is whole:
+        return changed
+    if "out_hidden_size" in whole.get("vision_config", {}):
+        whole["vision_config"]["out_hidden_size"] = changed["hidden_size"]
+    return whole | {"text_config": changed}
 
 
 def runs(model_type, seed):
@@ -80,7 +99,7 @@ def runs(model_type, seed):
         return only | {"batch": draw.randint(1, 3), "sequence": draw.randint(9, 90), "optimizer": "none"}
 
     other = ({"attention": "eager"}, {"weights": "fp32"}, {"attention": "repeated"})
-    if sparse(small.small_config(model_type, seed)):  # torch groups products in bf16 only
+    if sparse(text_of(small.small_config(model_type, seed))):  # torch groups products in bf16 only
         other = ({"attention": "eager"}, {"experts": "batched_mm"}, {"attention": "repeated"})
     if only:
         other = ({"experts": "batched_mm"},) * 3
@@ -94,8 +113,48 @@ def runs(model_type, seed):
 
 def moments(fields, run):
     """One step: bytes held at each moment and their peak since the one before, without ids and scalars."""
-    with mock.patch.object(train, "build", built):
+    with (
+        mock.patch.object(train, "build", built),
+        mock.patch.object(train, "Ledger", Ledger),
+        mock.patch.object(ask, "class_of", lambda config: WithoutTowers(CLASS_OF(config))),
+    ):
         return moments_of(fields, run)
+
+
+class Ledger(train.Ledger):
+    """LayerNorm's mean and deviation have 32 bits: as the kernel for GPUs has them, and not that for CPUs.
+
+    torch._refs.native_layer_norm narrows them to the numbers of its input for CPUs alone.
+    """
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator is torch.ops.aten.native_layer_norm.default:
+            normal, *statistics = operator(*args, **(kwargs or {}))
+            result = (normal, *(item.float() for item in statistics))
+            for item in result:
+                self.take(item)
+            return result
+        return super().__torch_dispatch__(operator, types, args, kwargs)
+
+
+CLASS_OF = ask.class_of
+
+
+class WithoutTowers:
+    """A class whose models have no towers: they are given text alone."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def from_config(self, *args, **more):
+        """The model, built as the class builds it."""
+        model = self.kind.from_config(*args, **more)
+        for name in [name for name, _ in model.base_model.named_children() if name in TOWERS]:
+            delattr(model.base_model, name)
+        return model
+
+
+TOWERS = {prefix.split(".")[1] for prefix in ask.TOWER_PREFIXES if prefix.startswith("model.")}
 
 
 BUILD = train.build

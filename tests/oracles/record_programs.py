@@ -26,10 +26,10 @@ def recorded(model_type):
             yield {"kind": kind, "seed": seed, "config": fields, "run": run.stated(), "moments": moments}
 
 
-def main():
-    """Write the file, a step a line."""
+def main(types=()):
+    """Write the file, a step a line: of some types anew, or of all."""
     known = json.loads(RECORDED.read_text(encoding="utf-8"))["steps"] if RECORDED.exists() else {}
-    asked = sys.argv[1:] or cases.TYPES
+    asked = types or cases.TYPES
     steps = {name: list(recorded(name)) if name in asked else known[name] for name in cases.TYPES}
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     between = ",\n"
@@ -41,4 +41,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

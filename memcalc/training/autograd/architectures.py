@@ -29,6 +29,10 @@ SANDWICH = (
     Branch("input_layernorm", "self_attn", "post_attention_layernorm"),
     Branch("pre_feedforward_layernorm", "mlp", "post_feedforward_layernorm"),
 )
+BEHIND_BOTH = (
+    Branch("input_layernorm", "self_attn", "post_self_attn_layernorm"),
+    Branch("post_attention_layernorm", "mlp", "post_mlp_layernorm"),
+)
 BEHIND = (
     Branch(None, "self_attn", "post_attention_layernorm"),
     Branch(None, "mlp", "post_feedforward_layernorm"),
@@ -48,10 +52,13 @@ class Architecture(NamedTuple):
     branches: tuple[Branch, ...] = PRE_NORMS
     norm: str = "narrow"
     late_norms: bool = False
+    rotated_first: bool = False  # heads are rotated before they are normalised
     scaled_embedding: bool = False
     rope: str = "halves"  # how heads are rotated: rotation.py
     wide_tables: bool = False  # cosines and sines have 32 bits
     tables_by_kind: bool = False  # layers with a window are rotated in a way of their own
+    tables_by_sequence: bool = False  # each sequence has cosines and sines of its own
+    unrotated: bool = False  # layers without a window are not rotated
     fused: tuple[str, ...] = ()
     router: str = "softmax"  # how experts are chosen: routers.py
     shared_first: bool = False  # shared experts run before the others
@@ -61,10 +68,11 @@ class Architecture(NamedTuple):
     wide_weights: tuple[str, ...] = ()  # ends of names of weights that are loaded in 32 bits in any case
     narrow_buffers: bool = False  # buffers that a checkpoint stores are as wide as the stream
     frozen: tuple[str, ...] = ()  # ends of names of weights that no gradient reaches
-    exact: bool = True  # held against autograd to the byte
     listed: bool = True  # whether its operations are listed at all
     activation: str = "silu"
     scaled_queries: bool = False  # by their positions
+    scaled_branches: bool = False  # by a number, before they are added to the stream
+    scaled_logits: bool = False
     sinks: bool = False  # each head has a logit to which attention may go
     softcap: bool = False  # of the scores of attention
     logits_softcap: bool = False
@@ -72,10 +80,13 @@ class Architecture(NamedTuple):
 
 LLAMA = Architecture()
 CORRECTION = "e_score_correction_bias"
+OLMO2 = Architecture(branches=BEHIND, norm="wide", wide_tables=True)
+GLM = Architecture(fused=("gate_up",), rope="turned in part")
+LIKE_LLAMA = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gpt2", "seed_oss")
 GEMMA = Architecture(norm="plus one", scaled_embedding=True)
-NOT_LISTED = Architecture(exact=False, listed=False)
+NOT_LISTED = Architecture(listed=False)
 ARCHITECTURES: dict[str, Architecture] = {
-    **dict.fromkeys(("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gpt2"), LLAMA),
+    **dict.fromkeys(LIKE_LLAMA, LLAMA),
     "gemma": GEMMA,
     "gemma2": GEMMA._replace(branches=SANDWICH),
     "gemma3_text": GEMMA._replace(branches=SANDWICH, late_norms=True, tables_by_kind=True),
@@ -92,16 +103,22 @@ ARCHITECTURES: dict[str, Architecture] = {
         frozen=(CORRECTION,),
     ),
     "ernie4_5": Architecture(wide_tables=True, rope="woven"),
-    "gpt_oss": Architecture(
-        rope="two", norm="wide", router="chosen", clamped_gate=True, sinks=True, exact=False
-    ),
+    "gpt_oss": Architecture(rope="two", norm="wide", router="chosen", clamped_gate=True, sinks=True),
     "ministral3": Architecture(scaled_queries=True),
-    **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(exact=False)),
+    **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(tables_by_sequence=True)),
     "qwen2_moe": Architecture(shared_first=True),
     "phi3": Architecture(fused=("qkv", "gate_up"), rope="joined"),
-    "olmo2": Architecture(branches=BEHIND, norm="wide", wide_tables=True),
+    "olmo2": OLMO2,
+    "olmo3": OLMO2._replace(tables_by_kind=True),
+    "exaone4": Architecture(branches=BEHIND, late_norms=True),
+    "glm": GLM,
+    "glm4": GLM._replace(branches=BEHIND_BOTH),
+    "granite": Architecture(scaled_branches=True, scaled_logits=True),
+    "helium": Architecture(norm="float", rope="turned"),
+    "hunyuan_v1_dense": Architecture(rotated_first=True),
 }
 # fields of config.json, and what they say: the first that is there
+WINDOWS_ROTATE = ("exaone4",)  # if there are windows, layers without one are not rotated
 ACTIVATIONS = ("hidden_activation", "hidden_act")
 
 
@@ -119,6 +136,8 @@ def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
     activation = next((value for name in ACTIVATIONS if (value := config.value(name)) is not None), "silu")
     if config.value("rope_interleave") is False:
         found = found._replace(rope="halves")
+    if model.model_type in WINDOWS_ROTATE:
+        found = found._replace(unrotated=config.value("sliding_window") is not None)
     return found._replace(
         activation=str(activation),
         normed=bool(config.value("norm_topk_prob")),

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["attend", "attention", "by_products"]
 
 
-def is_one(batch: int) -> bool:
-    """Say whether there is one sequence; in a sweep the number says it itself."""
-    return batch == 1 if type(batch) is int else batch.is_one()  # type: ignore[attr-defined]
+JOINED = ("joined", "two", "turned in part")
+
+
+def is_one(number: int) -> bool:
+    """Say whether there is one sequence, or one head; in a sweep the number says it itself."""
+    return number == 1 if type(number) is int else number.is_one()  # type: ignore[attr-defined]
 
 
 def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value, Value]) -> Value:
@@ -57,10 +60,8 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         if micro.attention == "flash":
             keeps.append(tape.value("state of the random numbers", (24,), 1, grad=False, region="whole"))
         tape.record("attention", (q, k, v), out, keeps)
-        if micro.architecture.rope in (
-            "joined",
-            "two",
-        ):  # queries that were joined lie head by head, and so does the output
+        if micro.architecture.rope in JOINED and not is_one(part.heads):
+            # queries that were joined lie head by head, and so does the output
             out = tape.record("copy", (out,), tape.like(out, "attention output by tokens"), aliased=True)
     tape.module = "self_attn"
     return out
@@ -85,7 +86,8 @@ def by_products(
         weights = with_sinks(tape, micro, scores)
     else:
         wide = tape.like(scores, "softmax in fp32", 4)
-        tape.record("softmax", (scores,), wide, (wide,), beside=wide.bytes)
+        late = wide.bytes + scores.bytes if scores.element_bytes < 4 else 0  # the gradient is narrowed
+        tape.record("softmax", (scores,), wide, (wide,), beside=wide.bytes - scores.bytes, late=late)
         weights = tape.cast(wide, q.element_bytes, "attention weights")
     if micro.dropout:
         mask = tape.value("attention dropout mask", square, 1, grad=False, region="inner")
@@ -118,7 +120,7 @@ def with_sinks(tape: Tape, micro: MicroBatch, scores: Value) -> Value:
     negative = tape.record("negate", (most,), tape.like(most, "- largest score"), beside=both.bytes)
     less = tape.record("add", (both, negative), tape.like(both, "scores less the largest"), aliased=True)
     chances = tape.like(both, "softmax")
-    tape.record("softmax", (less,), chances, (chances,), beside=chances.bytes)
+    tape.record("softmax", (less,), chances, (chances,))
     return tape.slice(chances, scores.shape, "attention weights")
 
 
@@ -128,10 +130,14 @@ def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     if part.qk_norm and micro.architecture.late_norms:
         for name in "q", "k":
             heads[name] = head_norm(tape, micro, part, name, heads[name])
-    kind = f"RoPE, window {part.window}" if micro.architecture.tables_by_kind else "RoPE"
-    tables = rope_tables(tape, micro, part.rope_dim or part.head_dim, kind)
-    for name in "q", "k":
-        heads[name] = rotate(tape, micro, heads[name], tables, name)
+    if not (part.window is None and micro.architecture.unrotated):
+        kind = f"RoPE, window {part.window}" if micro.architecture.tables_by_kind else "RoPE"
+        tables = rope_tables(tape, micro, part.rope_dim or part.head_dim, kind)
+        for name in "q", "k":
+            heads[name] = rotate(tape, micro, heads[name], tables, name)
+    if part.qk_norm and micro.architecture.rotated_first:
+        for name in "q", "k":
+            heads[name] = head_norm(tape, micro, part, name, heads[name])
     if micro.architecture.scaled_queries:
         scale = tape.value(
             "scale of each query", (1, micro.seq, 1, 1), micro.low_bytes, grad=False, region="whole"
@@ -156,7 +162,8 @@ def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, V
     for name, number in numbers.items():
         flat = outer(f"self_attn.{name}_proj", columns=number * part.head_dim)
         flat.shape = shapes[name]  # a view: the same storage
-        early = part.qk_norm and name != "v" and not micro.architecture.late_norms
+        words = micro.architecture
+        early = part.qk_norm and name != "v" and not (words.late_norms or words.rotated_first)
         heads[name] = head_norm(tape, micro, part, name, flat) if early else flat
     return heads
 

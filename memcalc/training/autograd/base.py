@@ -184,6 +184,11 @@ class Implementation(ABC):
         del micro, model
         return 0
 
+    def masks(self, micro: MicroBatch, layer: Layer) -> dict[str, int]:
+        """Return the bytes, by name, of what checkpoints of layers of one kind hold together."""
+        del micro, layer
+        return {}
+
     def persistent(
         self, micro: MicroBatch, model: Model, capability: str | None
     ) -> Iterator[PersistentBuffer]:

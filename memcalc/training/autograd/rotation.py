@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["rope_tables", "rotate"]
+__all__ = ["OWN_TABLES", "rope_tables", "rotate"]
+
+
+IN_PART = ("joined", "turned in part")  # what does not turn is cut away, and joined again
+TURNED = ("woven", "turned", "turned in part", "wide turned")  # each even number against the odd one behind
+OWN_TABLES = ("woven", "turned", "turned in part")  # each layer makes tables of those that are handed to it
 
 
 def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -> list[Value]:
@@ -17,12 +23,15 @@ def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -
     They are as wide as the stream, or have 32 bits; of a complex number there is one table.
     """
     words = micro.architecture
-    if words.rope == "woven":  # no derivative needs them, but checkpoints hold them
-        return []
+    if words.rope in OWN_TABLES:  # no derivative needs those handed in, but checkpoints hold them
+        shape, size = (1, micro.seq, width), 4 if words.rope == "woven" else micro.element_bytes
+        made = partial(tape.value, shape=shape, element_bytes=size, grad=False, region="whole")
+        return [tape.mark(f"{what}, each twice", made) for what in ("cosines", "sines")]
     element_bytes = 4 if words.wide_tables else micro.element_bytes
     width = width // 2 if words.rope == "two" else width
     names, size = (("turns",), 8) if words.rope == "complex" else (("cosines", "sines"), element_bytes)
-    shape = (1, micro.seq, width // 2 if words.rope == "complex" else width)
+    sequences = micro.batch if words.tables_by_sequence else 1
+    shape = (sequences, micro.seq, width // 2 if words.rope == "complex" else width)
     return tape.share(
         kind, lambda: [tape.value(f"RoPE {name}", shape, size, grad=False, region="whole") for name in names]
     )
@@ -31,14 +40,14 @@ def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -
 def rotate(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
     """Rotate heads in the way of the architecture."""
     how = micro.architecture.rope
-    if how == "joined":
+    if how in IN_PART:
         return joined(tape, micro, x, tables, name)
     if how == "pairs":
         return in_pairs(tape, x, tables, name)
     if how == "two":
         return in_two(tape, x, tables, name)
-    if how == "woven":
-        return woven(tape, micro, x, name)
+    if how in TURNED:
+        return woven(tape, micro, x, tables, name)
     if how == "complex":
         return as_complex(tape, x, tables, name)
     return halves(tape, micro, x, tables, name)
@@ -56,7 +65,8 @@ def joined(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: s
     rotated = tables[0].shape[-1]
     turns = tape.slice(x, (*x.shape[:-1], rotated), f"{name}, what turns")
     passes = tape.slice(x, (*x.shape[:-1], x.shape[-1] - rotated), f"{name}, what passes")
-    turned = halves(tape, micro, turns, tables, name)
+    turn = woven if micro.architecture.rope in TURNED else halves
+    turned = turn(tape, micro, turns, tables, name)
     whole = tape.like(x, f"{name} joined", micro.low_bytes)
     return tape.record("join", (turned, passes), whole, aliased=True)
 
@@ -92,19 +102,16 @@ def in_two(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
     return tape.record("join", (low, high), tape.like(x, f"{name} after RoPE"), aliased=True)
 
 
-def woven(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
-    """Rotate each even number against the odd one behind it, in 32 bits, by tables that each layer makes."""
-    shape = (1, micro.seq, x.shape[-1])
-    cosines, sines = (
-        tape.mark(f"{what}, each twice", lambda key: tape.value(key, shape, 4, grad=False, region="whole"))
-        for what in ("cosines", "sines")
-    )
-    first = by_table(tape, tape.cast(x, 4, f"{name} in fp32"), cosines, f"{name} x cos")
+def woven(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
+    """Rotate each even number against the odd one behind it: in 32 bits, or in the stream's numbers."""
+    cosines, sines = tables
+    width = 4 if micro.architecture.rope in ("woven", "wide turned") else x.element_bytes
+    first = by_table(tape, tape.cast(x, width, f"{name} in fp32"), cosines, f"{name} x cos")
     half = (*x.shape[:-1], x.shape[-1] // 2)
     even, odd = tape.slice(x, half, f"{name}, even"), tape.slice(x, half, f"{name}, odd")
     negative = tape.record("negate", (odd,), tape.like(odd, f"{name}, - odd"))
     turned = tape.record("stack", (negative, even), tape.like(x, f"{name}, turned"), aliased=True)
-    second = by_table(tape, tape.cast(turned, 4, f"{name}, turned, in fp32"), sines, f"{name} x sin")
+    second = by_table(tape, tape.cast(turned, width, f"{name}, turned, in fp32"), sines, f"{name} x sin")
     return tape.cast(tape.add(first, second, f"{name} after RoPE"), x.element_bytes, f"{name} rotated")
 
 

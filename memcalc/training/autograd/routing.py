@@ -14,7 +14,7 @@ from memcalc.ledger.parts import MLP
 from memcalc.ledger.tensor import share
 from memcalc.training.autograd.feedforward import activate, mlp
 from memcalc.training.autograd.matrices import matrix
-from memcalc.training.autograd.routers import INDEX, ROUTERS, indices
+from memcalc.training.autograd.routers import ROUTERS, indices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["EXPERTS", "mixture"]
 
 EXPERTS = ("grouped_mm", "batched_mm")  # the first is what transformers chooses
+IN_ORDER, LAST_BIAS = "experts in order", "bias of each row"
 
 
 def folded_experts(tape: Tape, micro: MicroBatch, part: MoE) -> dict[str, Factors]:
@@ -70,7 +71,7 @@ def by_expert(
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     size = matrices(micro, part, x, columns) if trained else 0
     number = micro.batch * micro.seq * part.top_k
-    ids = tape.mark("expert of each row", lambda key: indices(tape, key, number))
+    ids = tape.mark(IN_ORDER, lambda key: indices(tape, key, number))
     rows = bias_of_rows(tape, micro, part, out, ids=ids, name=name)
     keeps = [*((x,) if trained else ()), beside]
     if micro.quantised_experts:  # numbers made of codes are no weight: they are kept for the rows' gradient
@@ -85,22 +86,30 @@ def by_expert(
 def bias_of_rows(
     tape: Tape, micro: MicroBatch, part: MoE, out: Value, *, ids: Value, name: str
 ) -> Value | None:
-    """Copy to each row, before its product, the bias of its expert, if there are any."""
+    """Copy to each row, before its product, the bias of its expert, if there are any.
+
+    Code that runs holds on to these copies until the next product's are made, or all is done.
+    """
     if not (part.bias or part.expert_bias):
         return None
     trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
     rows = tape.like(out, f"{name} bias of each row", grad=trained)
     size = share(part.experts, micro.routed_share[0]) * out.shape[-1] * out.element_bytes
-    return tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
+    tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
+    if LAST_BIAS in tape.marks:
+        tape.refer(tape.marks[LAST_BIAS])
+    tape.marks[LAST_BIAS] = rows
+    return rows
 
 
-def with_bias(tape: Tape, out: Value, rows: Value | None) -> Value:
-    """Add it in place."""
+def with_bias(tape: Tape, out: Value, rows: Value | None, *, viewed: bool = False) -> Value:
+    """Add it in place; into a view, the gradient is copied for what is viewed and for what is added."""
     if rows is None:
         return out
     added = tape.like(out, f"{out.name} with bias", grad=out.grad or rows.grad)
     added.of = out.storage
-    return tape.record("add in place", (out, rows), added, aliased=True)
+    beside = out.bytes if viewed and not (out.grad and rows.grad) else 0
+    return tape.record("add in place", (out, rows), added, aliased=not viewed, beside=beside)
 
 
 def by_folded(tape: Tape, factors: Factors, x: Value, *, columns: int, beside: Value, region: str) -> Value:
@@ -126,7 +135,7 @@ def copied(
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     rows = bias_of_rows(tape, micro, part, out, ids=beside, name=name)
     keeps = (*((x,) if trained else ()), *((weight,) if x.grad else ()))
-    return with_bias(tape, tape.record("batched product", (x, weight), out, keeps), rows)
+    return with_bias(tape, tape.record("batched product", (x, weight), out, keeps), rows, viewed=True)
 
 
 def refuse(micro: MicroBatch) -> None:
@@ -200,9 +209,10 @@ def routed(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     held.append(taken)
     offsets = indices(tape, "where each expert's rows end", part.experts, 4)
     if grouped:
-        sizes = [("experts in order", number, INDEX), ("the same in 32 bits", number, 4)]
-        sizes.append(("rows of each expert", part.experts, 4))
-        held += [tape.hold(indices(tape, *one), grad=x.grad) for one in sizes]
+        order = tape.mark(IN_ORDER, lambda key: indices(tape, key, number))
+        sizes = (("the same in 32 bits", number, 4), ("rows of each expert", part.experts, 4))
+        beside = (order, *(indices(tape, *one) for one in sizes))
+        held += [tape.hold(one, grad=x.grad) for one in beside]
         tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
         order = indices(tape, "order of the rows", number)
         in_order = tape.like(weights, "weights in the order of the rows")
@@ -220,6 +230,7 @@ def routed(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
         weighed = tape.record(
             "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
         )
+    held += [tape.marks[LAST_BIAS]] if LAST_BIAS in tape.marks else []
     for one in held:
         tape.refer(one)
     summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
@@ -255,4 +266,6 @@ def clamped(tape: Tape, both: Value, half: tuple[int, ...]) -> Value:
     tape.record("sigmoid", (scaled,), bent, (bent,))
     glu = tape.multiply(gate, bent, "gate x its sigmoid")
     more = tape.record("add", (up,), tape.like(up, "up + 1"), aliased=True)
-    return tape.multiply(more, glu, "(up + 1) x gate")
+    product = tape.multiply(more, glu, "(up + 1) x gate")
+    tape.refer(up)
+    return product

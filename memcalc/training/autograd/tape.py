@@ -329,7 +329,10 @@ class Tape:
             )
         gradient = (mine + shifts) * numbers if trained and not copies else 0
         beside = mine * x.element_bytes if stored.packed and x.grad else 0
-        return self.record(name, (x, *copies.values()), out, keeps, weight_bytes=gradient, beside=beside)
+        last = shifts * numbers if gradient and bias else 0  # a bias's gradient follows the others
+        late = gradient + (x.bytes if x.grad else 0) if gradient and bias else 0
+        factors = (x, *copies.values())
+        return self.record(name, factors, out, keeps, weight_bytes=gradient, beside=beside - last, late=late)
 
     def rms_norm(self, name: str, x: Value, *, trained: bool, fused: bool = False) -> Value:
         """Normalise as LlamaRMSNorm does: in fp32, step by step, or (`fused`) in one kernel.

@@ -20,6 +20,7 @@ from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.feedforward import mlp
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import norm, softcapped
+from memcalc.training.autograd.rotation import OWN_TABLES
 from memcalc.training.releases import release_number
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ class Transformers(Implementation):
                 inside, result = result, norm(tape, micro, behind, result)
                 tape.refer(inside)
                 tape.refer(x)
+            if micro.architecture.scaled_branches:
+                result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
             x = tape.add(x, result, f"stream after {name}")
         for name, part in parts.items():
             raise unknown(name, part)
@@ -231,6 +234,8 @@ class Transformers(Implementation):
         # the gradient of a tied head waits until the embedding's has come
         tape.fresh = tape.fresh or model.tied
         logits = matrix(tape, micro, head, x, vocab, region="logits", cut="head")
+        if micro.architecture.scaled_logits:
+            logits = tape.record("scale", (logits,), tape.like(logits, "logits, scaled"))
         return softcapped(tape, logits) if micro.architecture.logits_softcap else logits
 
     def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
@@ -269,24 +274,24 @@ class Transformers(Implementation):
         return Measured(least, 2 * one, 4 * one, source, "2026-11")
 
     def checkpointed(self, micro: MicroBatch, model: Model) -> int:
-        """Return the bytes that all checkpoints share: the tokens' positions, a mask if it is not built in.
+        """Return the bytes that all checkpoints share: positions, and tables that no derivative needs.
 
         GPT-2 keeps the positions anyway, for the gradient of their embedding.
         """
         positions = 0 if model.model_type == "gpt2" else 8 * micro.seq
-        windows = {
-            getattr(part, "window", None)
-            for layer in model.groups
-            for name, part in layer.parts
-            if name == "self_attn"
-        }
-        scores = len(windows) * micro.batch * micro.seq * micro.seq * micro.element_bytes  # a mask each
-        tables = (
-            2 * micro.seq * self.frequencies(model, micro.architecture)
-            if micro.architecture.rope == "woven"
-            else 0
-        )
-        return positions + tables + (scores if micro.attention == "eager" else 0)
+        words, tables = micro.architecture, 0
+        if words.rope in OWN_TABLES:
+            numbers = self.frequencies(model, words) // 4
+            tables = 2 * micro.seq * numbers * (4 if words.wide_tables else micro.element_bytes)
+        return positions + tables
+
+    def masks(self, micro: MicroBatch, layer: Layer) -> dict[str, int]:
+        """Return the bytes of the mask that checkpoints of equal windows share, if it is not built in."""
+        part = dict(layer.parts).get("self_attn")
+        if micro.attention != "eager" or part is None:
+            return {}
+        size = micro.batch * micro.seq * micro.seq * micro.element_bytes
+        return {f"mask, window {getattr(part, 'window', None)}": size}
 
     def stored(self, model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
         """Return the shape of the array that holds a weight, and how many there are; None if in another one.

@@ -1,0 +1,50 @@
+"""What torch holds in training small models of every type with a program: the record, live."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import program_cases as cases
+import pytest
+import train_methods
+
+RECORDED = Path(__file__).resolve().parents[1] / "recorded"
+STEPS = json.loads((RECORDED / "programs.json").read_text(encoding="utf-8"))["steps"]
+METHODS = json.loads((RECORDED / "methods.json").read_text(encoding="utf-8"))["steps"]
+UPDATES = [*train_methods.cases()]
+RUNS = {f"{kind} {step['kind']} {step['seed']}": (kind, step) for kind in STEPS for step in STEPS[kind]}
+
+
+def plain(value):
+    """As it stands in a file."""
+    return json.loads(json.dumps(value))
+
+
+def test_every_type_is_recorded():
+    assert [*STEPS] == [*cases.TYPES]
+
+
+@pytest.mark.parametrize("kind", cases.TYPES)
+def test_configs_and_runs_are_those_of_the_record(kind):
+    said = [(one["seed"], one["kind"], one["config"], one["run"]) for one in STEPS[kind]]
+    drawn = [
+        (seed, name, cases.config(kind, seed), run.stated())
+        for seed in cases.SEEDS
+        for name, run in cases.runs(kind, seed).items()
+    ]
+    assert [*map(list, said)] == plain(drawn)
+
+
+@pytest.mark.sampled(151)
+@pytest.mark.parametrize("name", RUNS)
+def test_a_step_holds_what_is_recorded(name):
+    kind, step = RUNS[name]
+    run = cases.runs(kind, step["seed"])[step["kind"]]
+    assert plain(cases.moments(step["config"], run)) == step["moments"]
+
+
+@pytest.mark.sampled(151)
+@pytest.mark.parametrize("name", [str(number) for number in range(len(METHODS))])
+def test_a_step_of_a_method_holds_what_is_recorded(name):
+    assert plain(train_methods.recorded(*UPDATES[int(name)])) == METHODS[int(name)]
