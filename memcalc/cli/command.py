@@ -47,6 +47,7 @@ SUMMARIES = {
     "check": "is it what the engine's log says?",
     "explain": "where does each number come from?",
     "compare": "in what do plans differ, and why?",
+    "measure": "does a step really hold what is predicted?",
     "list": "what is known: models, machines, formats, engines",
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.serving.estimate import ServingEstimate
     from memcalc.training.estimate import TrainingEstimate
 
-__all__ = ["KINDS", "Read", "answered", "is_help", "read"]
+__all__ = ["KINDS", "Read", "answered", "is_help", "of_a_command", "read"]
 
 KINDS = ("model", "serve", "train")
 HELP = ("-h", "--help")
@@ -57,21 +57,35 @@ def read(asking: str, words: list[str], switches: dict[str, str] | None = None) 
         It is another, or none.
 
     """
-    named = [word for word in words if not word.startswith("-")]
-    if not named:
-        example = "serve Qwen/Qwen3-32B --context 32k"
-        remedy = f"write for example `memcalc {asking} {example}`"
-        raise BadInputError("plan", f"a command: {' or '.join(KINDS)}", NOTHING, remedy)
-    kind = named[0]
-    if kind not in KINDS:
-        remedy = f"write for example `memcalc {asking} serve {kind} --context 32k`"
-        raise UnknownNameError("plan", f"a command first: {' or '.join(KINDS)}", kind, remedy)
-    rest = list(words)
-    rest.remove(kind)
+    kind, rest = of_a_command(asking, words, KINDS, "serve Qwen/Qwen3-32B --context 32k")
     parser, faults = parser_of(kind), Faults()
     for flag, text in (switches or {}).items():
         parser.add_argument(flag, action="store_true", help=text)
     return Read(kind, parser, parser.read(rest, faults), faults)
+
+
+def of_a_command(
+    asking: str, words: list[str], kinds: tuple[str, ...], example: str
+) -> tuple[str, list[str]]:
+    """Return the command that is asked about, and its words.
+
+    Raises:
+        BadInputError: no command is named.
+        UnknownNameError: it is another, or none.
+
+    """
+    named = [word for word in words if not word.startswith("-")]
+    if not named:
+        remedy = f"write for example `memcalc {asking} {example}`"
+        raise BadInputError("plan", f"a command: {' or '.join(kinds)}", NOTHING, remedy)
+    kind = named[0]
+    if kind not in kinds:
+        first, _, *options = example.split(" ")
+        remedy = f"write for example `memcalc {asking} {first} {kind} {' '.join(options)}`"
+        raise UnknownNameError("plan", f"a command first: {' or '.join(kinds)}", kind, remedy)
+    rest = list(words)
+    rest.remove(kind)
+    return kind, rest
 
 
 def answered(plan: Read) -> tuple[int, Any]:

@@ -45,7 +45,7 @@ def schema(command: str) -> Schema:
 
     Parameters
     ----------
-    command : {'model', 'serve', 'train', 'which', 'check', 'explain', 'compare', 'list'}
+    command : {'model', 'serve', 'train', 'which', 'check', 'explain', 'compare', 'measure', 'list'}
         The command.
 
     Returns
@@ -358,16 +358,46 @@ SURELY = {  # each there where its flag is
 }
 
 
-def answer_of_train() -> Schema:
-    """Return the schema of ``memcalc train``."""
-    of_steps = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
-    moments = (*of_steps, *PHASES[:3], *(f"critic_{one}" for one in of_steps))
+def plan_of_train() -> Schema:
+    """Return the schema of a training step's options."""
     derived: dict[str, Schema] = {
         "dp": number("data-parallel ranks", 1),
         "schedule": choice("order of passes in a pipeline", "1f1b", "gpipe", "interleaved"),
         "vocab": number("tokens of the padded vocabulary"),
     }
     filled = "gradients optimizer_step loss expert_tp pipeline_layout recompute_modules dropout lora_targets"
+    return plan("train", f"{filled} vocab_multiple repeat_kv", derived)
+
+
+def answer_of_measure() -> Schema:
+    """Return the schema of ``memcalc measure train``."""
+    moment = {
+        "at": choice("which moment", *dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED))),
+        "measured_bytes": number("what was held, or the most since the moment before"),
+        "predicted_bytes": number("the same of the plan, with what lies beside its tensors: ids, counters"),
+        "difference": number("measured less predicted", None),
+    }
+    keys = {
+        "schema": VERSION,
+        "model": NAME,
+        "plan": plan_of_train(),
+        "defaults": DEFAULTS,
+        "device": text("the GPU by name, or that tensors were fake"),
+        "fake": flag("whether nothing was computed, for want of a GPU"),
+        "versions": by_name("of the libraries that ran", {"type": "string"}),
+        "seed": number("of the random weights and tokens"),
+        "date": text("when it ran"),
+        "moments": many("the moments of the second step, in order", closed("a moment", moment)),
+        "allocated_bytes": number("the largest of them"),
+        "reserved_bytes": or_null(number("the most that the allocator had reserved; null without a GPU")),
+    }
+    return closed("a step that was taken", keys)
+
+
+def answer_of_train() -> Schema:
+    """Return the schema of ``memcalc train``."""
+    of_steps = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
+    moments = (*of_steps, *PHASES[:3], *(f"critic_{one}" for one in of_steps))
     moment = {
         "at": choice("which moment", *moments),
         "total_bytes": number("bytes that the allocator holds"),
@@ -386,7 +416,7 @@ def answer_of_train() -> Schema:
     keys = {
         "schema": VERSION,
         "model": NAME,
-        "plan": plan("train", f"{filled} vocab_multiple repeat_kv", derived),
+        "plan": plan_of_train(),
         "defaults": DEFAULTS,
         "parameters": number("parameters of the model and of its adapters, tied ones once"),
         "trainable_parameters": number("those that get a gradient"),
@@ -667,6 +697,7 @@ ANSWERS: Registry[Callable[[], Schema]] = Registry(
         "check": answer_of_check,
         "explain": answer_of_explain,
         "compare": answer_of_compare,
+        "measure": answer_of_measure,
         "list": answer_of_list,
     },
     remedy="see `memcalc --help`",

@@ -109,7 +109,7 @@ def states(model):
 
 def quantised(fields, run, words):
     """One step with a quantised base on fake tensors: bytes beside those that are held when it starts."""
-    with unittest.mock.patch.object(train, "lora", partial(prepared, words)):
+    with unittest.mock.patch.object(train.steps, "lora", partial(prepared, words)):
         model = train.build(fields, run, "cpu")
     model.config._is_quantized = True
     known, ledger = list(states(model)), train.Ledger()

@@ -136,7 +136,7 @@ def packed(model):
 
 def quantised(fields, run):
     """One step with a quantised base, on real tensors: bytes beside those that are held when it starts."""
-    with unittest.mock.patch.object(train, "lora", lambda model, run: LORA(packed(model), run)):
+    with unittest.mock.patch.object(train.steps, "lora", lambda model, run: LORA(packed(model), run)):
         model = train.build(fields, run, "cpu")
     ledger, ids = train.Ledger(), torch.zeros((run.batch, run.sequence), dtype=torch.long)
     for item in (*model.parameters(), *model.buffers(), ids):

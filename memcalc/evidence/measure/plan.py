@@ -1,0 +1,114 @@
+"""A plan in the words of a run: what one device with transformers takes as it stands, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memcalc.errors import BadInputError
+from memcalc.options import options_of
+from memcalc.training.options import TrainingOptions
+from memcalc.training.plan import plan_fields
+
+if TYPE_CHECKING:
+    from memcalc.options import Option
+    from memcalc.training.estimate import TrainingEstimate
+    from memcalc.training.plan import TrainingPlan
+
+__all__ = ["run_fields"]
+
+# options that a run takes over as they are, and others with the values that it can have
+CARRIED = {
+    "seq",
+    "micro_batch",
+    "autocast",
+    "keep_gradients",
+    "hold_logits",
+    "attention",
+    "repeat_kv",
+    "like",
+}
+CARRIED |= {"optimizer_step", "experts", "lora_rank", "lora_targets", "adapter_dtype", "dropout", "on"}
+CARRIED |= {"recompute_modules", "rank"}  # they say nothing where the others are as they must be
+ONLY: dict[str, tuple[object, ...]] = {
+    "method": ("sft",),
+    "implementation": ("transformers",),
+    "engine_version": (None,),
+    "accumulate": (1,),
+    "regime": ("pure-bf16", "amp", "fp32"),
+    "loss": (None, "plain"),
+    "recompute": ("none", "full"),
+    "optimizer": ("adamw", "sgd", "sgd-momentum"),
+}
+ADAPTED = {**ONLY, "regime": ("pure-bf16", "bf16-mixed", "amp", "fp32")}  # a frozen base has no master copy
+CALLED = {"sgd-momentum": "momentum"}
+
+
+def run_fields(step: TrainingEstimate) -> dict[str, Any]:
+    """Return the fields of the run (`memcalc.evidence.measure.step.Run`) that an estimate is of.
+
+    Parameters
+    ----------
+    step : TrainingEstimate
+        What is predicted.
+
+    Raises
+    ------
+    BadInputError
+        The plan is for several devices, or has what a run does not.
+
+    Examples
+    --------
+    >>> from memcalc.training import train
+    >>> run_fields(train("Qwen/Qwen3-0.6B", seq=64, regime="amp"))["weights"]
+    'fp32'
+
+    """
+    plan = step.plan
+    for option in options_of(TrainingOptions):
+        refuse_beyond(plan, option)
+    options, settled = plan.options, plan_fields(plan)
+    repeated = "repeated" if plan.micro_batch.repeat_kv else "flash"
+    wide = options.regime in ("amp", "fp32")
+    return {
+        "batch": options.micro_batch,
+        "sequence": options.seq,
+        "weights": "fp32" if wide else "bf16",
+        "autocast": plan.micro_batch.autocast,
+        "attention": "eager" if options.attention == "eager" else repeated,
+        "recompute": options.recompute == "full",
+        "optimizer": f"{CALLED.get(plan.optimizer.id, plan.optimizer.id)} {plan.optimizer_step}",
+        "keep_gradients": options.keep_gradients,
+        "hold_logits": options.hold_logits,
+        "trained": adapted(plan, settled) if plan.adapters else "all",
+        "experts": settled["experts"] or "grouped_mm",
+    }
+
+
+def adapted(plan: TrainingPlan, settled: dict[str, object]) -> str:
+    """Return what is trained of a model with adapters."""
+    options = plan.options
+    targets = ",".join(options.lora_targets or ()) or "all-linear"
+    dropout = f" dropout={settled['dropout']}" if settled["dropout"] else ""
+    return f"lora {options.lora_rank} {targets} {options.adapter_dtype}{dropout}"
+
+
+def refuse_beyond(plan: TrainingPlan, option: Option) -> None:
+    """Refuse what a run on one device does not have.
+
+    Raises:
+        BadInputError: the option is not at its default, or has a value that is not measured.
+
+    """
+    name, value = option.name, getattr(plan.options, option.name)
+    allowed = (ADAPTED if plan.adapters else ONLY).get(name)
+    dropped = name == "dropout" and not plan.adapters
+    if name in CARRIED and not (dropped and value):
+        return
+    if allowed is None:
+        allowed = (option.default, None, 0)
+    if value not in allowed:
+        named = [str(one) for one in allowed if one not in (None, 0, False, ())]
+        expected = f"{' or '.join(named) or 'none'}, to measure one device"
+        given = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        remedy = "a run has no such thing yet; `memcalc train` predicts it"
+        raise BadInputError(option.flag, expected, given, remedy)

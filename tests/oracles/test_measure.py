@@ -1,0 +1,97 @@
+"""`memcalc measure train` on a machine without a GPU: fake tensors hold what is predicted, to the byte."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from memcalc.__main__ import main
+from memcalc.evidence.measure.measurement import measure
+from memcalc.evidence.measure.step import DeviceMemory, Ledger, Run, build, real_step
+from memcalc.files.catalogue import record
+from memcalc.files.source import Source
+from memcalc.training import train
+
+SMALL = "Qwen/Qwen3-0.6B"
+FIELDS = record(SMALL).fields | {"num_hidden_layers": 3}
+SHALLOW = Source("Qwen3-0.6B, 3 layers", FIELDS, "the published config, cut")
+PLANS = {
+    "all weights": {"regime": "pure-bf16", "seq": 512},
+    "under autocast": {"regime": "amp", "seq": 256, "micro_batch": 2, "optimizer_step": "foreach"},
+    "adapters": {"lora_rank": 8, "seq": 512},
+    "adapters without recomputation": {"lora_rank": 8, "seq": 512, "recompute": "none", "autocast": False},
+    "32 bits, eager": {"regime": "fp32", "seq": 256, "attention": "eager", "optimizer": "sgd-momentum"},
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_a_step_on_fake_tensors_holds_what_is_predicted(name):
+    found = measure(train(SHALLOW, **PLANS[name]))
+    assert found.is_fake
+    frozen = "lora_rank" in PLANS[name] and found.step.plan.options.recompute == "none"
+    compared = [at for at in found.step.moments if not (frozen and at == "backward_end")]
+    assert [(one.at, one.difference) for one in found.moments] == [(at, 0) for at in compared]
+
+
+def test_the_command_says_so(capsys, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(FIELDS), encoding="utf-8")
+    words = ["measure", "train", str(tmp_path), "--seq", "256", "--regime", "pure-bf16", "--json"]
+    assert main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["fake"]
+    assert said["versions"]["torch"] == torch.__version__
+    assert [one["difference"] for one in said["moments"]] == [0] * 5
+    assert said["allocated_bytes"] == max(one["measured_bytes"] for one in said["moments"])
+
+
+def test_no_rows_are_written_of_fake_tensors(capsys, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(FIELDS), encoding="utf-8")
+    words = ["measure", "train", str(tmp_path), "--seq", "64", "--regime", "amp"]
+    words += ["--write", str(tmp_path / "rows")]
+    assert main(words) == 2
+    assert "--write: expected a step that was taken on a GPU" in capsys.readouterr().err
+    assert not (tmp_path / "rows").exists()
+
+
+class Accelerator:
+    """Says of a device's allocator what a ledger of real tensors on the CPU says."""
+
+    def __init__(self):
+        self.ledger = Ledger()
+
+    def synchronize(self):
+        """Nothing runs behind."""
+
+    def memory_allocated(self):
+        return self.ledger.held
+
+    def max_memory_allocated(self):
+        return self.ledger.peak
+
+    def memory_reserved(self):
+        return 2 * self.ledger.peak
+
+    def reset_peak_memory_stats(self):
+        self.ledger.peak = self.ledger.held
+
+
+def test_a_step_with_numbers_is_marked_as_one_without():
+    """The way of a GPU, on real tensors of a small model: what the allocator says stands at each moment."""
+    fields = FIELDS | {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 307}
+    run = Run(attention="eager", weights="fp32", optimizer="adamw foreach", sequence=16)
+    config = AutoConfig.for_model(**fields)
+    model = build(config, AutoModelForCausalLM, run, "cpu")
+    accelerator = Accelerator()
+    meter = DeviceMemory(accelerator)
+    for item in (*model.parameters(), *model.buffers()):
+        accelerator.ledger.take(item)
+    with accelerator.ledger:
+        marks = real_step(model, run, meter)
+    again = real_step(build(config, AutoModelForCausalLM, run, "cpu"), run, Ledger())
+    assert list(marks) == list(again)
+    grown = {at: marks[at]["peak"] - marks["built"]["held"] for at in ("forward", "step")}
+    assert grown == {at: again[at]["peak"] - again["built"]["held"] for at in grown}
+    assert all(one["reserved"] >= one["held"] for one in marks.values())
