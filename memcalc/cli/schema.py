@@ -391,7 +391,7 @@ def answer_of_measure() -> Schema:
         "allocated_bytes": number("the largest of them"),
         "reserved_bytes": or_null(number("the most that the allocator had reserved; null without a GPU")),
     }
-    return closed("a step that was taken", keys)
+    return closed("", keys)
 
 
 def answer_of_train() -> Schema:
