@@ -29,11 +29,13 @@ CARRIED = {
 }
 CARRIED |= {"optimizer_step", "experts", "lora_rank", "lora_targets", "adapter_dtype", "dropout", "on"}
 CARRIED |= {"recompute_modules", "rank"}  # they say nothing where the others are as they must be
+CARRIED |= {"allocator"}  # it changes what is reserved, and what is allocated not
 ONLY: dict[str, tuple[object, ...]] = {
     "method": ("sft",),
     "implementation": ("transformers",),
     "engine_version": (None,),
     "accumulate": (1,),
+    "lengths": (None, "packed"),
     "regime": ("pure-bf16", "amp", "fp32"),
     "loss": (None, "plain"),
     "recompute": ("none", "full"),
