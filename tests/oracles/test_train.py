@@ -6,6 +6,7 @@ tests/test_recorded_training.py holds memcalc against the whole record.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,31 @@ def test_two_ranks_hold_what_is_recorded():
         for way, by_rank in train_ranks.by_way(2).items()
     }
     assert plain(said) == {name: held for name, held in SAID["ranks"].items() if name.endswith("2 ranks")}
+
+
+@pytest.mark.parametrize(
+    "run", [Run(batch=2, weights="fp32"), Run(batch=2, trained="lora 8 all-linear fp32")]
+)
+def test_what_accelerate_does_to_the_outputs_raises_no_peak(monkeypatch, run):
+    """Trainer's logits are made 32 bits wide: 10 bytes each until the loss is returned, and backward 12.
+
+    accelerate 1.15, Accelerator.prepare_model; who keeps the output keeps 4 bytes a logit.
+    """
+    from accelerate.utils import convert_outputs_to_fp32
+
+    run, build = replace(run, sequence=257, autocast=True, recompute=True), train.build
+
+    def prepared(fields, run):
+        model = build(fields, run)
+        model.forward = convert_outputs_to_fp32(torch.autocast("cpu", dtype=torch.bfloat16)(model.forward))
+        return model
+
+    plain, kept = train.moments(cases.FAMILIES["llama"], run), replace(run, hold_logits=True)
+    monkeypatch.setattr(train, "build", prepared)
+    wide, held = (train.moments(cases.FAMILIES["llama"], one) for one in (run, kept))
+    assert max(peak for _, peak in wide.values()) == max(peak for _, peak in plain.values())
+    logits = run.batch * run.sequence * cases.FAMILIES["llama"]["vocab_size"]
+    assert held["backward"][0] - wide["backward"][0] == 4 * logits
 
 
 def test_fsdp_1_holds_what_reentrant_checkpoints_leave_behind():
