@@ -75,6 +75,13 @@ def test_adapters_of_embedding_and_head_have_their_own_arrays():
         assert adapted.trainable_parameters - without.trainable_parameters == 8 * (151_936 + 1024)
 
 
+def test_it_is_said_that_a_tied_head_is_tied_no_more():
+    for more in {"trainable": ("lm_head",)}, {"lora_targets": ("lm_head",)}:
+        said = {name: train(name, seq=128, lora_rank=8, **more).assumed for name in (TIED, LLAMA_8B)}
+        assert [any("tied no more" in one for one in assumed) for assumed in said.values()] == [True, False]
+    assert not any("tied no more" in one for one in train(TIED, seq=128, lora_rank=8).assumed)
+
+
 def test_all_linear_has_neither():
     assert not {"lm_head", "embed_tokens"} & train(TIED, seq=128, lora_rank=8).plan.adapters.keys()
 

@@ -11,6 +11,7 @@ from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, 
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
+from memcalc.training.adapters import EMBEDDED, HEAD
 from memcalc.training.backward import largest
 from memcalc.training.checks import CHECKS
 from memcalc.training.host import ALLOCATOR, beside_offloaded
@@ -57,6 +58,10 @@ PACKED_BASE = (
 PINNED = (
     "what is moved to the host is pinned, and PyTorch rounds each pinned array up to a power of two; the "
     "lower end is without: pin_memory false, or PYTORCH_ALLOC_CONF=pinned_max_round_threshold_mb:64"
+)
+UNTIED = (
+    "embedding and head are tied no more where one of them has an adapter or a copy: PEFT without "
+    "ensure_weight_tying"
 )
 EXPERTS_IN_16_BITS = (
     "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
@@ -358,6 +363,10 @@ class TrainingEstimate(Shown):
                 found.append(EXPERTS_IN_16_BITS)
         if plan.options.quantize_base is not None and plan.parallelism.shares_weights:
             found.append(PACKED_BASE)
+        if plan.model.tied and (
+            (plan.options.trainable and plan.adapters) or {HEAD, EMBEDDED} & {*plan.adapters}
+        ):
+            found.append(UNTIED)
         found += of_architecture(plan)
         stored = plan.source.fields.get("quantization_config")
         if stored and plan.options.quantize_base is None:

@@ -231,6 +231,7 @@ def lora(model: Any, run: Run) -> Any:
     )
     with warnings.catch_warnings():  # PEFT 0.21 reads an attribute that transformers 5.23 has renamed
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
         # a model whose layers are all dense has no experts, for which PEFT has patterns all the same
         warnings.filterwarnings("ignore", "The following .*_pattern keys did not match", RuntimeWarning)
         model = get_peft_model(model, adapted, autocast_adapter_dtype=dtype == "fp32")
