@@ -31,7 +31,8 @@ def planned(fields, run):
 
 
 def differences(plan, at):
-    """Bytes of the plan less those of the record, at each moment that both have."""
+    """Bytes of the plan less those of the record, which has no towers, at each moment that both have."""
+    towers = sum(line.bytes for line in plan.device.lines if line.name == "towers, not trained")
     end = "layers backward" in at  # else no gradient reaches the embedded tokens
     back = [at[name][1] for name in ("head backward", "layers backward") if name in at]
     back += [] if end else [at["backward"][1]]
@@ -39,4 +40,4 @@ def differences(plan, at):
     said = {"forward_end": at["forward"][0], "loss": loss, plan.moments[2]: max(back)}
     said |= {"backward_end": at["backward"][1]} if end else {}
     said |= {"step": at["step"][1]} if "step" in at else {}
-    return {moment: sum(plan.at(moment).values()) - size for moment, size in said.items()}
+    return {moment: sum(plan.at(moment).values()) - towers - size for moment, size in said.items()}

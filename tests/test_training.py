@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from memcalc.__main__ import main
 from memcalc.cli.train import fields
 from memcalc.errors import MemcalcError
+from memcalc.files.api import model as load_model
 from memcalc.files.source import Source
 from memcalc.options import options_of
 from memcalc.serving.search import largest
@@ -831,3 +832,31 @@ def test_ranks_share_the_logits_only_if_the_loss_does():
     whole = train(LLAMA, seq=4096, world=8, tp=8, regime="pure-bf16").at("loss")["logits"]
     part = train(LLAMA, seq=4096, world=8, tp=8, regime="pure-bf16", loss="vocabulary-parallel").at("loss")
     assert whole == 12 * 4096 * 128_256 == 8 * part["logits"]
+
+
+TOWER = 421_290_864  # parameters of SigLIP and its projector in google/gemma-3-12b-it
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "most"),
+    [
+        ("google/gemma-3-12b-it", {}, 2 * TOWER, 2 * TOWER),
+        ("google/gemma-3-12b-it", {"regime": "amp"}, 4 * TOWER, 4 * TOWER),
+        # in 32 bits
+        ("google/gemma-3-12b-it", {"shard": "fsdp", "world": 4}, 4 * TOWER // 4, 4 * TOWER // 4),
+        ("google/gemma-3-12b-it", {"shard": 1, "world": 4}, 2 * TOWER, 2 * TOWER),
+        # AutoModelForCausalLM gives Qwen3_5ForCausalLM, which has no tower
+        ("Qwen/Qwen3.5-27B", {}, 0, 2 * load_model("Qwen/Qwen3.5-27B").vision_parameters),
+    ],
+)
+def test_towers_are_loaded_with_the_text_model_and_not_trained(name, options, size, most):
+    step = train(name, seq=512, lora_rank=8, **options)
+    (line,) = (one for one in step.device.lines if one.name == "towers, not trained")
+    assert (line.least_bytes, line.bytes, line.most_bytes) == (0, size, most)
+    assert line.moments == step.moments
+    assert any("are not trained, and no image" in words for words in step.assumed)
+
+
+def test_a_text_model_loads_no_towers():
+    text = train("google/gemma-3-1b-it", seq=512)
+    assert not [one for one in text.device.lines if "towers" in one.name]

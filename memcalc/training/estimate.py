@@ -524,8 +524,9 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
             "each layer's products; weights and states are exact"
         )
     if model.vision:
-        left = f"{model.vision_parameters:,} parameters"
-        yield f"the text model is trained alone: its towers, {left}, are left out"
+        towers = f"its towers, {model.vision_parameters:,} parameters, are"
+        loaded = "not trained, and no image is shown to them; the lower end is without them"
+        yield f"the text model is trained alone: {towers} {loaded if plan.loads_towers else 'left out'}"
 
 
 def in_the_host(step: TrainingEstimate) -> str:

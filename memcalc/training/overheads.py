@@ -17,6 +17,7 @@ from memcalc.data.constants import (
     Measured,
 )
 from memcalc.ledger.budget import Line
+from memcalc.ledger.tensor import ceil_div
 from memcalc.training.layers import LayerRuns, run_ends
 from memcalc.training.stage import checkpoint_bytes, kept_by
 
@@ -41,6 +42,11 @@ __all__ = [
 
 VARYING = "segments of varying lengths"
 OF_TOKENS = ("activations", "logits", "temporaries")  # but for what the optimizer's step needs
+
+
+AUTO_CLASSES = "huggingface/transformers v5.23, models/auto/modeling_auto.py, 2026-12"
+# types with towers whose class for causal language models has none
+TEXT_ALONE = frozenset({"llama4", "qwen3_5", "qwen3_5_moe"})
 
 
 def measured(
@@ -204,6 +210,8 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield what no plan can say, as ranges about nothing: what a compiler fuses, how routing turns out."""
     full = plan.options.recompute == "full"
     groups = [group for found in stage.groups for group in found]
+    if plan.loads_towers and stage.number == 0:
+        yield tower_line(plan)
     if plan.options.compile:
         kept = max((group.again for group in groups), default=0) if full else stage.layers_kept
         source, date = TRAINING_FUSED_AWAY_PERCENT[3:]
@@ -243,6 +251,30 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
             low=0,
             high=routed * (parallel.ep - 1),
         )
+
+
+def tower_line(plan: TrainingPlan) -> Line:
+    """Return the towers beside the text model, if its class loads them with it; no text trains them.
+
+    Which class that is, the model's type does not say alone: `AutoModelForImageTextToText` loads them, and
+    `AutoModelForCausalLM` of some types does not.
+    """
+    model, width = plan.model, plan.widths.weight
+    ranks = plan.parallelism.states_ranks if plan.parallelism.shares_weights else 1
+    size = ceil_div(model.vision_parameters * width, ranks)
+    shared = f" / {ranks} ranks" if ranks > 1 else ""
+    return Line(
+        component="weights",
+        name="towers, not trained",
+        count=model.vision_parameters,
+        bytes=0 if model.model_type in TEXT_ALONE else size,
+        formula=f"{model.vision_parameters:,} x {width} B{shared}",
+        moments=plan.moments,
+        evidence="assumed",
+        source=AUTO_CLASSES,
+        low=0,
+        high=size,
+    )
 
 
 def made_of_codes(stage: StageTensors, *, full: bool) -> Line:

@@ -94,6 +94,11 @@ class TrainingPlan(NamedTuple):
         return not frozen and is_trained(name, self.options.trainable, self.adapters)
 
     @property
+    def loads_towers(self) -> bool:
+        """Whether towers that see and hear may be loaded with the text model."""
+        return bool(self.model.vision) and self.implementation.id == "transformers"
+
+    @property
     def input_grad(self) -> bool:
         """Whether a gradient flows into the first layer.
 
