@@ -17,7 +17,7 @@ TYPES = (
     *("gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "ministral3"),
     *("glm4_moe", "deepseek_v2", "deepseek_v3", "minimax_m2", "ernie4_5", "ernie4_5_moe", "qwen2_moe"),
     *("gpt_oss", "qwen3_vl", "qwen3_vl_moe", "seed_oss", "olmo3", "exaone4", "glm", "glm4", "granite"),
-    *("helium", "hunyuan_v1_dense"),
+    *("helium", "hunyuan_v1_dense", "starcoder2", "gpt_neox"),
 )
 
 

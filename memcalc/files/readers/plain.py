@@ -262,6 +262,16 @@ def check_heads_fill(config: Config) -> None:
         raise BadInputError("head_dim", "hidden_size / num_attention_heads", given, "correct config.json")
 
 
+def neox_rotated(config: Config) -> int:
+    """Return how many numbers of a head GPT-NeoX rotates: a quarter, unless ``rotary_pct`` says otherwise."""
+    share = config.value("rotary_pct")
+    if share is None:
+        share = 0.25
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise BadInputError("rotary_pct", "a share of a head, up to 1", share, "correct config.json")
+    return int(head_counts(config)[2] * share)
+
+
 class Decoder(NamedTuple):
     """The words in which a decoder differs from Llama. A switch is true, false, or the field that says so.
 
@@ -421,6 +431,7 @@ DECODERS: dict[str, Decoder] = {
         qkv_bias="attention_bias",
         out_bias="attention_bias",
         rotated=True,
+        rotated_width=neox_rotated,
         harmless=("use_parallel_residual",),
     ),
     "opt": CLASSIC._replace(

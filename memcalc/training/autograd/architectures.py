@@ -44,13 +44,15 @@ class Architecture(NamedTuple):
 
     `branches` are those of a layer. `norm` says how its RMSNorms are computed: ``narrow`` (the normalised
     numbers are narrowed before they meet the weight), ``wide`` (after), ``float`` (they meet a copy of the
-    weight in 32 bits), ``plus one`` (they meet that copy and 1). `late_norms`: heads are normalised once all
-    are projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the
+    weight in 32 bits), ``layer``
+    (torch's LayerNorm, which also shifts), ``plus one`` (they meet that copy and 1). `late_norms`: heads are normalised
+    once all are projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the
     matrices that are one.
     """
 
     branches: tuple[Branch, ...] = PRE_NORMS
     norm: str = "narrow"
+    parallel: bool = False  # all branches read the layer's input
     late_norms: bool = False
     rotated_first: bool = False  # heads are rotated before they are normalised
     scaled_embedding: bool = False
@@ -60,6 +62,7 @@ class Architecture(NamedTuple):
     tables_by_sequence: bool = False  # each sequence has cosines and sines of its own
     unrotated: bool = False  # layers without a window are not rotated
     fused: tuple[str, ...] = ()
+    cut_at_once: bool = False  # fused queries, keys and values are cut apart in one step
     router: str = "softmax"  # how experts are chosen: routers.py
     shared_first: bool = False  # shared experts run before the others
     clamped_gate: bool = False  # gates of experts are clamped, and alternate with what they multiply
@@ -115,6 +118,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "glm4": GLM._replace(branches=BEHIND_BOTH),
     "granite": Architecture(scaled_branches=True, scaled_logits=True),
     "helium": Architecture(norm="float", rope="turned"),
+    "starcoder2": Architecture(norm="layer"),
+    "gpt_neox": Architecture(norm="layer", fused=("qkv",), cut_at_once=True, rope="joined", late_norms=True),
     "hunyuan_v1_dense": Architecture(rotated_first=True),
 }
 # fields of config.json, and what they say: the first that is there
@@ -140,6 +145,7 @@ def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
         found = found._replace(unrotated=config.value("sliding_window") is not None)
     return found._replace(
         activation=str(activation),
+        parallel=found.parallel or bool(config.value("use_parallel_residual")),
         normed=bool(config.value("norm_topk_prob")),
         softcap=config.value("attn_logit_softcapping") is not None,
         logits_softcap=config.value("final_logit_softcapping") is not None,

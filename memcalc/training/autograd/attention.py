@@ -53,6 +53,10 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         "attention output", (batch, seq, heads, part.head_dim), q.element_bytes, grad=grad, region="inner"
     )
     if micro.attention == "eager":
+        if (
+            v.of is not None and not is_one(batch) and not is_one(heads)
+        ):  # no view has them sequence by sequence
+            v = tape.record("copy", (v,), tape.like(v, "values, copied"), aliased=True)
         by_products(tape, micro, (q, k, v), out, square=(batch, heads, seq, seq))
     else:
         rows = tape.value("log-sum-exp", (batch, seq, heads), 4, grad=False, region="inner")
@@ -157,6 +161,8 @@ def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, V
     outer = partial(matrix, tape, micro, x=x, bias=part.qkv_bias, region="inner", cut="inner")
     if "qkv" in micro.architecture.fused:
         together = outer("self_attn.qkv_proj", columns=sum(numbers.values()) * part.head_dim)
+        if micro.architecture.cut_at_once:
+            return dict(zip(shapes, tape.split(together, shapes), strict=True))
         return {name: tape.slice(together, shape, name) for name, shape in shapes.items()}
     heads: dict[str, Value] = {}
     for name, number in numbers.items():

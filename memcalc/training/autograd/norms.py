@@ -14,6 +14,8 @@ __all__ = ["norm", "softcapped"]
 def norm(tape: Tape, micro: MicroBatch, name: str, x: Value, *, scaled: bool = True) -> Value:
     """Normalise as the architecture does; without `scaled` there is no weight."""
     trained, kind = scaled and micro.trained(name), micro.architecture.norm
+    if kind == "layer":
+        return tape.layer_norm(name, x, trained=trained)
     if kind == "narrow" and scaled:
         return tape.rms_norm(name, x, trained=trained)
     normal = normalised(tape, name, x)

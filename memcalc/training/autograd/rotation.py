@@ -13,8 +13,8 @@ __all__ = ["OWN_TABLES", "rope_tables", "rotate"]
 
 
 IN_PART = ("joined", "turned in part")  # what does not turn is cut away, and joined again
-TURNED = ("woven", "turned", "turned in part", "wide turned")  # each even number against the odd one behind
-OWN_TABLES = ("woven", "turned", "turned in part")  # each layer makes tables of those that are handed to it
+TURNED = ("woven", "turned", "turned in part")  # each even number against the odd one behind
+OWN_TABLES = TURNED  # each layer makes tables of those that are handed to it
 
 
 def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -> list[Value]:
@@ -105,7 +105,7 @@ def in_two(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
 def woven(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
     """Rotate each even number against the odd one behind it: in 32 bits, or in the stream's numbers."""
     cosines, sines = tables
-    width = 4 if micro.architecture.rope in ("woven", "wide turned") else x.element_bytes
+    width = 4 if micro.architecture.rope == "woven" else x.element_bytes
     first = by_table(tape, tape.cast(x, width, f"{name} in fp32"), cosines, f"{name} x cos")
     half = (*x.shape[:-1], x.shape[-1] // 2)
     even, odd = tape.slice(x, half, f"{name}, even"), tape.slice(x, half, f"{name}, odd")

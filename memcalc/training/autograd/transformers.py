@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
-    from memcalc.training.autograd.architectures import Architecture
+    from memcalc.training.autograd.architectures import Architecture, Branch
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.parallelism import TrainingParallelism
@@ -136,6 +136,32 @@ def unknown(name: str, part: object) -> BadInputError:
     )
 
 
+def run_branch(tape: Tape, micro: MicroBatch, parts: dict[str, Part], branch: Branch, x: Value) -> Value:
+    """Run a branch of a layer, whose parts are taken: what is added to the stream."""
+    before, name, behind = branch
+    part, shifts = parts.pop(name, None), micro.architecture.norm == "layer"
+    body = body_of(part)
+    norms = [parts.pop(one, None) for one in (before, behind) if one]
+    if body is None or not all(isinstance(one, Norm) and one.bias == shifts for one in norms):
+        raise unknown(name, part)
+    inside = x
+    if before is not None:
+        tape.module = before
+        inside = norm(tape, micro, before, x)
+    tape.module = name
+    result = body(tape, micro, part, inside)
+    for value in x, inside:
+        tape.refer(value)
+    if behind is not None:
+        tape.module = behind
+        inside, result = result, norm(tape, micro, behind, result)
+        tape.refer(inside)
+        tape.refer(x)
+    if micro.architecture.scaled_branches:
+        result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
+    return result
+
+
 class Transformers(Implementation):
     """Models of transformers, in a training loop as it is written everywhere."""
 
@@ -185,32 +211,20 @@ class Transformers(Implementation):
 
             return run_stand_in(tape, micro, layer, x)
         parts = dict(layer.parts)
-        if getattr(parts.get("input_layernorm"), "bias", False):
+        words = micro.architecture
+        if getattr(parts.get("input_layernorm"), "bias", False) and words.norm != "layer":
             from memcalc.training.autograd import gpt2
 
             return gpt2.run_layer(tape, micro, layer, x)
-        for before, name, behind in micro.architecture.branches:
-            part = parts.pop(name, None)
-            body = body_of(part)
-            norms = [parts.pop(one, None) for one in (before, behind) if one]
-            if body is None or not all(isinstance(one, Norm) and not one.bias for one in norms):
-                raise unknown(name, part)
-            inside = x
-            if before is not None:
-                tape.module = before
-                inside = norm(tape, micro, before, x)
-            tape.module = name
-            result = body(tape, micro, part, inside)
-            for value in x, inside:
-                tape.refer(value)
-            if behind is not None:
-                tape.module = behind
-                inside, result = result, norm(tape, micro, behind, result)
-                tape.refer(inside)
-                tape.refer(x)
-            if micro.architecture.scaled_branches:
-                result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
-            x = tape.add(x, result, f"stream after {name}")
+        results: list[Value] = []
+        for one in words.branches:
+            result = run_branch(tape, micro, parts, one, x)
+            if words.parallel:
+                results.append(result)
+            else:
+                x = tape.add(x, result, f"stream after {one.part}")
+        if results:
+            x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
         for name, part in parts.items():
             raise unknown(name, part)
         return x
