@@ -44,9 +44,9 @@ class Architecture(NamedTuple):
 
     `branches` are those of a layer. `norm` says how its RMSNorms are computed: ``narrow`` (the normalised
     numbers are narrowed before they meet the weight), ``wide`` (after), ``float`` (they meet a copy of the
-    weight in 32 bits), ``layer``
-    (torch's LayerNorm, which also shifts), ``plus one`` (they meet that copy and 1). `late_norms`: heads are normalised
-    once all are projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the
+    weight in 32 bits), ``layer`` (torch's LayerNorm, which also shifts), ``plus one`` (they meet that copy
+    and 1). `late_norms`: heads are normalised once all are projected. `scaled_embedding`: the embedded
+    tokens are multiplied by a number. `fused` are the
     matrices that are one.
     """
 
