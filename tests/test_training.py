@@ -422,6 +422,22 @@ WRONG = [
     ("context-exchange", {"context_exchange": "ring"}),
     ("optimizer", {"optimizer": "muon", "regime": "pure-bf16", "shard": "fsdp", "world": 2}),
     ("tp", {"source": "Qwen/Qwen3-30B-A3B", "implementation": "megatron", "world": 2, "tp": 2}),
+    ("seq", {"source": "openai-community/gpt2", "seq": 1025}),
+    ("seq", {"source": "openai-community/gpt2", "seq": np.array([512, 1025])}),
+    ("trainable", {"lora_rank": 8, "trainable": ("lm_head",), "shard": 3, "world": 2}),
+    ("like", {"lora_rank": 8, "trainable": ("lm_head",), "like": "trl"}),
+    ("adapter-dtype", {"lora_rank": 8, "adapter_dtype": "bf16", "shard": 2, "world": 2}),
+    (
+        "engine-version",
+        {
+            "source": "Qwen/Qwen3-30B-A3B",
+            "lora_rank": 8,
+            "quantize_base": "nf4",
+            "lora_targets": ("q_proj",),
+            "engine_version": "4.55",
+        },
+    ),
+    ("engine-version", {"source": "Qwen/Qwen3-30B-A3B", "lora_rank": 8, "engine_version": "v4.55"}),
 ]
 
 

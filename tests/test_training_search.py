@@ -95,3 +95,21 @@ def test_the_command_says_what_was_asked_for(capsys):
     status, said = told(capsys, "--max-seq")
     assert status == 2
     assert "add --on" in said.err
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("dpo", {"quantize_base": "nf4"}),
+        ("orpo", {}),
+        ("grpo", {"completion_tokens": 256, "micro_batch": 8}),
+        ("ppo", {}),
+    ],
+)
+def test_the_most_is_that_of_the_method(method, options):
+    """Phases with several models: what fits without them is no answer."""
+    asked = {"seq": 1024, "method": method, "lora_rank": 16, "on": "1x rtx-4090", **options}
+    step = train("Qwen/Qwen2.5-1.5B-Instruct", **asked)
+    for most, option in ((step.max_seq, "seq"), (step.max_batch, "micro_batch")):
+        again = [train("Qwen/Qwen2.5-1.5B-Instruct", **{**asked, option: most + more}) for more in (0, 1)]
+        assert [one.verdict == "fits" for one in again] == [True, False]

@@ -8,7 +8,7 @@ from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nea
 from memcalc.training.adapters import EMBEDDED, HEAD, adapter_of, linear_names
 from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
-from memcalc.training.releases import PADDED_SINCE
+from memcalc.training.releases import PADDED_SINCE, release_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,16 @@ def schedule_has_a_pipeline(plan: TrainingPlan) -> None:
         raise BadInputError("--schedule", expected, given, "add --pp, or use 1f1b")
     if ranks.vpp > 1 and ranks.pp == 1:
         raise BadInputError("--vpp", "1 without --pp", ranks.vpp, "chunks belong to pipeline stages")
+
+
+def positions_have_a_row_each(plan: TrainingPlan) -> None:
+    """Refuse sequences longer than a table of positions that are learned."""
+    most, seq = plan.model.max_context, plan.options.seq
+    longest = int(seq.max()) if plan.points is not None and hasattr(seq, "max") else seq
+    learned = any(tensor.kind == "positions" for tensor in plan.model.weights())
+    if learned and most is not None and longest > most:
+        remedy = "the model learns positions, and has a row for no more"
+        raise BadInputError("--seq", f"at most {most:,}", f"{longest:,}", remedy)
 
 
 def sequence_parallelism_has_tensor_parallelism(plan: TrainingPlan) -> None:
@@ -375,6 +385,27 @@ def copies_are_of_embedding_and_head(plan: TrainingPlan) -> None:
             raise BadInputError("--trainable", "what is not among --lora-targets", part, remedy)
 
 
+def copies_are_as_plain_peft_has_them(plan: TrainingPlan) -> None:
+    """Refuse copies, and narrow adapters, whose precision DeepSpeed or a trainer changes.
+
+    DeepSpeed keeps what it trains in 16 bits and a master copy in 32 (runtime/zero/stage3.py, 0.19.6): as
+    many bytes as an adapter in 32 bits. LLaMA-Factory widens copies to 32 bits (model/adapter.py), TRL
+    narrows those of 4-bit models (trainer/sft_trainer.py).
+    """
+    asked, zero = plan.options, plan.parallelism.shard in (1, 2, 3)
+    if not plan.adapters:
+        return
+    if asked.trainable and zero:
+        remedy = "the master copies that DeepSpeed keeps of them are not modelled; leave one out"
+        raise BadInputError("--trainable", "--shard 0 or fsdp with --lora-rank", asked.shard, remedy)
+    if asked.trainable and asked.like is not None:
+        remedy = "in what precision it trains embedding and head beside adapters is not modelled"
+        raise BadInputError("--like", "none with --trainable and --lora-rank", asked.like, remedy)
+    if zero and plan.asked.adapter_dtype == "bf16":
+        remedy = "DeepSpeed keeps a master copy of them in 32 bits: fp32 has as many bytes"
+        raise BadInputError("--adapter-dtype", "fp32 with --shard 1, 2 or 3", "bf16", remedy)
+
+
 def dora_is_of_matrices(plan: TrainingPlan) -> None:
     """Refuse magnitudes of what PEFT gives none, or of matrices whose numbers are not there.
 
@@ -432,6 +463,20 @@ def quantised_checkpoint_is_trained(plan: TrainingPlan) -> None:
     if plan.micro_batch.quantised in ("gptq", "awq") and plan.model.has_experts:
         remedy = "what trains with experts of this format is not modelled; use nf4"
         raise BadInputError("--quantize-base", "a model without experts", asked.quantize_base, remedy)
+
+
+def experts_are_one_array(plan: TrainingPlan) -> None:
+    """Refuse quantised bases, and adapters of experts, where each expert is a layer: in transformers 4."""
+    asked = plan.options
+    if not plan.model.has_experts or asked.engine_version is None:
+        return
+    adapted = any(name.startswith("experts.") for name in plan.adapters)
+    if release_number(asked.engine_version) < (5, 0) and (asked.quantize_base is not None or adapted):
+        what = "--quantize-base" if asked.quantize_base is not None else "--lora-targets of experts"
+        remedy = "in transformers 4 each expert is a layer, which is not modelled; leave out --engine-version"
+        raise BadInputError(
+            "--engine-version", f"5.0 or newer with experts and {what}", asked.engine_version, remedy
+        )
 
 
 def quantised_experts_are_run(plan: TrainingPlan) -> None:
@@ -563,6 +608,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     ranks_of_experts_divide_a_stage,
     schedule_has_a_pipeline,
     sequence_parallelism_has_tensor_parallelism,
+    positions_have_a_row_each,
     machine_has_the_devices,
     ranks_divide_the_model,
     there_are_experts_to_deal_out,
@@ -590,10 +636,12 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     adapters_are_cut_as_peft_cuts_them,
     dora_is_of_matrices,
     copies_are_of_embedding_and_head,
+    copies_are_as_plain_peft_has_them,
     ends_with_adapters_are_whole,
     there_is_something_to_train,
     base_is_frozen,
     quantised_checkpoint_is_trained,
+    experts_are_one_array,
     quantised_experts_are_run,
     what_is_upcast_is_quantised,
     base_can_be_shared_out,

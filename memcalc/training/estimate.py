@@ -22,6 +22,7 @@ from memcalc.training.overheads import (
     paged_lines,
     reserve_line,
     runtime_lines,
+    tower_line,
     uncertain_lines,
     varying_line,
     workspace_line,
@@ -304,7 +305,7 @@ class TrainingEstimate(Shown):
             return None
         from memcalc.training import search
 
-        found: int | None = getattr(search, what)(self.plan, partial(estimate, self.plan.source))
+        found: int | None = getattr(search, what)(self.plan, partial(self.changed, self.plan.source))
         return found
 
     def changed(self, source: Source, options: Mapping[str, Any]) -> TrainingEstimate:
@@ -458,7 +459,8 @@ def explained(step: TrainingEstimate) -> Explanation:
 def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     """Return the budgets of one stage: the device, and the host's memory where something lies there."""
     placed: dict[bool, list[Line]] = {False: [], True: []}
-    for line in (*stage_lines(plan, tensors), workspace_line(plan), *runtime_lines(plan)):
+    towers = [tower_line(plan)] if plan.loads_towers and tensors.number == 0 else []
+    for line in (*stage_lines(plan, tensors), *towers, workspace_line(plan), *runtime_lines(plan)):
         if not is_nothing(line):
             placed[in_host(plan, line)].append(line)
     capacity = None if plan.machine is None else plan.machine.device.capacity_bytes

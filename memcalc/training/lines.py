@@ -287,7 +287,7 @@ def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         arrays, form = for_loop_bytes(plan, stage), "the largest of all weights"
         row = ("temporaries", "for-loop: arrays of one weight", None, arrays, form, step)
         yield from table([row], source=optimizer.source)
-    if plan.widths.master and plan.widths.gradients == (2,):
+    if any(one.master for one in stage.trained) and plan.widths.gradients == (2,):
         name, form = "gradients in fp32 for the master copy", "4 B a number of the share"
         source = f"{ZERO_BUCKETS.source}, {ZERO_BUCKETS.date}"
         yield from table([("temporaries", name, None, at_once, form, step)], source=source)

@@ -35,6 +35,7 @@ __all__ = [
     "reserve_line",
     "runtime_lines",
     "segments_of",
+    "tower_line",
     "uncertain_lines",
     "varying_line",
     "workspace_line",
@@ -210,8 +211,6 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield what no plan can say, as ranges about nothing: what a compiler fuses, how routing turns out."""
     full = plan.options.recompute == "full"
     groups = [group for found in stage.groups for group in found]
-    if plan.loads_towers and stage.number == 0:
-        yield tower_line(plan)
     if plan.options.compile:
         kept = max((group.again for group in groups), default=0) if full else stage.layers_kept
         source, date = TRAINING_FUSED_AWAY_PERCENT[3:]

@@ -422,7 +422,7 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
 
     >>> from memcalc.training import train
     >>> list(default_words(train("Qwen/Qwen3-0.6B", seq=4096, micro_batch=2).plan))[:3]
-    ['accumulate 1', 'implementation transformers', 'engine version 5.23']
+    ['accumulate 1', 'lengths packed', 'implementation transformers']
     """
     settled = plan_fields(plan)
     if plan.options.like is not None:

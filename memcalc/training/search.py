@@ -6,7 +6,6 @@ within what there is, and with the next one it is not.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import RefusalError
@@ -16,7 +15,6 @@ from memcalc.show.remedy import machine_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
 
 __all__ = ["fewest_devices", "max_batch", "max_seq"]
@@ -25,29 +23,29 @@ FAR = 2**31  # tokens or sequences: beyond any machine
 MANY = 2**14  # devices
 
 
-def max_seq(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> int:
+def max_seq(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> int:
     """Return the longest sequence with which a step surely fits; 0 where not even the shortest does.
 
     Parameters
     ----------
     plan : TrainingPlan
         What is asked about; ranks that share a sequence divide each length that is tried.
-    estimate : callable
-        Returns the estimate of options.
+    ask : callable
+        Returns the estimate with some options in another way.
 
     """
     unit = plan.parallelism.cp * (plan.parallelism.tp if plan.options.sequence_parallel else 1)
     start = max(1, plan.options.seq // unit)
-    return unit * largest(lambda number: fits(plan, estimate, seq=unit * number), FAR // unit, start)
+    return unit * largest(lambda number: fits(ask, seq=unit * number), FAR // unit, start)
 
 
-def max_batch(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> int:
+def max_batch(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> int:
     """Return the largest micro-batch with which a step surely fits; 0 where not even one sequence does."""
     start = plan.options.micro_batch
-    return largest(lambda number: fits(plan, estimate, micro_batch=number), FAR, start)
+    return largest(lambda number: fits(ask, micro_batch=number), FAR, start)
 
 
-def fewest_devices(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> int | None:
+def fewest_devices(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> int | None:
     """Return the fewest devices of the machine's kind, all used, with which a step surely fits.
 
     They share as the plan says. None where no number does, and of unequal devices.
@@ -59,16 +57,16 @@ def fewest_devices(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any
 
     def lacks(number: int) -> bool:
         text = machine_text(on, machine.device.id, unit * number)
-        return not fits(plan, estimate, on=text, world=unit * number)
+        return not fits(ask, on=text, world=unit * number)
 
     few = largest(lacks, MANY // unit)
     return None if few == MANY // unit else unit * (few + 1)
 
 
-def fits(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any], **changes: Any) -> bool:
+def fits(ask: Callable[[dict[str, Any]], Any], **changes: Any) -> bool:
     """Say whether a step surely fits with some options in another way."""
     try:
-        verdict: str | None = estimate(replace(plan.asked, **changes)).verdict
+        verdict: str | None = ask(changes).verdict
     except RefusalError:
         return False
     return verdict == "fits"
