@@ -1,6 +1,7 @@
 """Weights on ranks that share them: bitsandbytes under FSDP, and PEFT on matrices that transformers cuts.
 
-`tests/test_sharding.py` has the same numbers, where none of these is needed.
+`tests/test_sharding.py` has the same numbers, where none of these is needed. Ranks take a quarter of a minute
+to start: the gate leaves them to --full.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from memcalc.training.weights import quantised_bytes, share_of_codes
 WORLD = 2
 
 
+@pytest.mark.full
 def test_ranks_share_the_codes_and_each_keeps_all_scales():
     """To the byte."""
     said = ranks.ask(WORLD, sharing_ranks.packed)

@@ -161,6 +161,7 @@ def test_what_accelerate_does_to_the_outputs_raises_no_peak(monkeypatch, run):
     assert held["backward"][0] - wide["backward"][0] == 4 * logits
 
 
+@pytest.mark.full
 def test_fsdp_1_holds_what_reentrant_checkpoints_leave_behind():
     """With each layer that ran backwards its input stays, and a gradient as wide comes; else inputs go."""
     said = train_ranks.by_way(2, train_ranks.CHECKPOINTS)
