@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from memcalc.__main__ import main
+from memcalc.errors import BadInputError
 from memcalc.evidence.measure.measurement import measure
 from memcalc.evidence.measure.step import DeviceMemory, Ledger, Run, build, real_step
 from memcalc.files.catalogue import record
@@ -95,3 +96,9 @@ def test_a_step_with_numbers_is_marked_as_one_without():
     grown = {at: marks[at]["peak"] - marks["built"]["held"] for at in ("forward", "step")}
     assert grown == {at: again[at]["peak"] - again["built"]["held"] for at in grown}
     assert all(one["reserved"] >= one["held"] for one in marks.values())
+
+
+def test_a_type_without_a_class_for_text_is_refused_in_one_line():
+    """Qwen3-VL has one for images and text alone."""
+    with pytest.raises(BadInputError, match="^SOURCE: expected a type that AutoModelForCausalLM"):
+        measure(train("Qwen/Qwen3-VL-2B-Instruct", seq=16, regime="pure-bf16"))

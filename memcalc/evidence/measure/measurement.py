@@ -106,6 +106,11 @@ def measure(step: TrainingEstimate, seed: int = 0) -> Measurement:
     torch.manual_seed(seed)
     fields = {name: value for name, value in step.plan.source.fields.items() if name not in ASIDE}
     config, family = config_of(transformers, fields), transformers.AutoModelForCausalLM
+    if config.model_type not in transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        expected = (
+            f"a type that AutoModelForCausalLM of transformers {transformers.__version__} has a class for"
+        )
+        raise BadInputError("SOURCE", expected, config.model_type, "`memcalc train` predicts it")
     is_fake = not torch.cuda.is_available()
     if not is_fake and run["attention"] != "eager" and run["weights"] == "fp32" and not run["autocast"]:
         raise BadInputError(

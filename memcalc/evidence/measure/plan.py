@@ -112,5 +112,5 @@ def refuse_beyond(plan: TrainingPlan, option: Option) -> None:
         named = [str(one) for one in allowed if one not in (None, 0, False, ())]
         expected = f"{' or '.join(named) or 'none'}, to measure one device"
         given = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        remedy = "a run has no such thing yet; `memcalc train` predicts it"
+        remedy = "it is not measured yet; `memcalc train` predicts it"
         raise BadInputError(option.flag, expected, given, remedy)
