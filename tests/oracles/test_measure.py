@@ -100,5 +100,5 @@ def test_a_step_with_numbers_is_marked_as_one_without():
 
 def test_a_type_without_a_class_for_text_is_refused_in_one_line():
     """Qwen3-VL has one for images and text alone."""
-    with pytest.raises(BadInputError, match="^SOURCE: expected a type that AutoModelForCausalLM"):
+    with pytest.raises(BadInputError, match=r"^SOURCE: expected a type that AutoModelForCausalLM"):
         measure(train("Qwen/Qwen3-VL-2B-Instruct", seq=16, regime="pure-bf16"))
