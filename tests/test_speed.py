@@ -24,7 +24,7 @@ from memcalc.training.api import train
 from tests.yardstick import a_millisecond, at_most, milliseconds_of, seconds_of
 
 BARE = ("-c", "pass")
-USUAL = ("-c", "import argparse, dataclasses, json")
+USUAL = ("-c", "import argparse, dataclasses, json, typing")  # what any typed program for the shell loads
 HEAVY = {"sympy", "numpy", "pandas", "matplotlib", "huggingface_hub"}
 
 DEEPSEEK = ["deepseek-ai/DeepSeek-V3", "--context", "8192", "--max-context", "--max-batch"]
