@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memcalc.files.machines import devices
     from memcalc.files.readers import read
     from memcalc.files.sources import source
+    from memcalc.interview.session import ask
     from memcalc.ledger.formats import FORMATS
     from memcalc.serving.api import serve, which
     from memcalc.serving.engines import engine
@@ -36,6 +37,7 @@ __all__ = [
     "MemcalcError",
     "UnknownNameError",
     "__version__",
+    "ask",
     "catalogue",
     "check",
     "compare",
@@ -64,6 +66,7 @@ __getattr__, _ = lazy_names(
         "files.machines": ("devices",),
         "serving.search": ("largest",),
         "evidence.logs.compare": ("check",),
+        "interview.session": ("ask",),
         "serving.api": ("serve", "which"),
         "serving.engines": ("engine",),
         "show.comparison": ("compare",),

@@ -48,6 +48,7 @@ SUMMARIES = {
     "explain": "where does each number come from?",
     "compare": "in what do plans differ, and why?",
     "measure": "does a step really hold what is predicted?",
+    "ask": "can you answer? interview questions about memory",
     "list": "what is known: models, machines, formats, engines",
 }
 

@@ -1,0 +1,47 @@
+"""The bank: all question templates, by topic."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from memcalc.errors import unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memcalc.interview.template import Template
+
+__all__ = ["bank", "find"]
+
+
+@cache
+def bank() -> Mapping[str, Template]:
+    """Return every template by its id, topic after topic.
+
+    >>> bank()["kv-bytes-a-token"].topic
+    'serving'
+    """
+    from memcalc.interview.bank import hybrids, serving, training, units
+
+    topics = (serving.TEMPLATES, training.TEMPLATES, hybrids.TEMPLATES, units.TEMPLATES)
+    return {template.id: template for templates in topics for template in templates}
+
+
+def find(name: str) -> Template:
+    """Return a template.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+
+    Raises
+    ------
+    UnknownNameError
+        There is none.
+
+    """
+    if name not in bank():
+        raise unknown_name("question", bank(), name, "the id of one", "see `memcalc ask --list`")
+    return bank()[name]

@@ -1,0 +1,7 @@
+"""Questions about hybrids."""
+
+from __future__ import annotations
+
+__all__ = ["TEMPLATES"]
+
+TEMPLATES = ()

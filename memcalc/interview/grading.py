@@ -1,0 +1,142 @@
+"""Whether an answer is right: units are read, and an answer that may mean two things is asked back."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.interview.values import BYTES, plain
+
+if TYPE_CHECKING:
+    from memcalc.interview.question import Question
+
+__all__ = ["Grade", "grade"]
+
+ABOUT = r"(?:about|ca\.?|~|≈|约)?\s*"
+DIGITS = r"([+-]?(?:\d{1,3}(?:[,_]\d{3})+|\d+)?(?:\.\d+)?(?:e[+-]?\d+)?)"
+NUMBER = re.compile(ABOUT + DIGITS + r"\s*(.*)", re.IGNORECASE)
+SHORT = {"k": "K", "m": "M", "g": "G", "t": "T"}  # which say neither 1,000 nor 1,024
+CONFUSED = {f"{a}{b}": f"{a}{c}" for a in "KMGT" for b, c in (("B", "iB"), ("iB", "B"))}
+BYTE_WORDS = ("b", "byte", "bytes", "字节")
+
+
+class Grade(NamedTuple):
+    """A grade: whether it is right (None: asked back, or for the reader to compare), and why."""
+
+    right: bool | None
+    says: str
+
+
+def grade(question: Question, given: str) -> Grade:
+    """Grade an answer.
+
+    Parameters
+    ----------
+    question : Question
+        What was asked.
+    given : str
+        The answer as it was typed: a number with its unit (``5 GiB``), letters, or a line of text.
+
+    Examples
+    --------
+    >>> from memcalc.interview.bank import find
+    >>> from memcalc.interview.question import question
+    >>> asked = question(find("kv-bytes-a-token"), 1)
+    >>> grade(asked, f"{asked.answer / 1024} KiB").right, grade(asked, "0 B").right
+    (True, False)
+    >>> grade(asked, "256 K").says
+    '256 K: is that KB (10^3 bytes) or KiB (2^10 bytes)?'
+
+    """
+    given = given.strip()
+    if question.template.kind == "explain":
+        return Grade(None, f"compare with: {question.answer}")
+    if question.choices:
+        return grade_letters(question, given)
+    return grade_number(question, given)
+
+
+def grade_letters(question: Question, given: str) -> Grade:
+    """Grade a choice, a set of choices, or their order."""
+    known = ascii_uppercase[: len(question.choices)]
+    words = [word for word in re.split(r"[^A-Za-z]+", given) if word and word.lower() not in ("and", "none")]
+    letters = [letter.upper() for word in words for letter in word]
+    asked = question.template.kind
+    if (
+        set(letters) - set(known)
+        or len(set(letters)) < len(letters)
+        or (asked == "choice" and len(letters) != 1)
+    ):
+        expected = {"choice": "one letter", "order": "all letters, the smallest first"}.get(asked, "letters")
+        return Grade(None, f"{given}: expected {expected} of {', '.join(known)}")
+    wanted = "".join(question.letters)
+    right = "".join(letters) == wanted if asked == "order" else set(letters) == set(wanted)
+    why = next((one.why for one in question.wrong if [one.answer] == letters), "")
+    return Grade(right, "right" if right else f"wrong: {why}" if why else "wrong")
+
+
+def grade_number(question: Question, given: str) -> Grade:
+    """Grade a number with its unit."""
+    found = NUMBER.fullmatch(given)
+    if found is None or not found[1]:
+        return Grade(None, f"{given or 'nothing'}: expected a number{unit_wanted(question)}")
+    number, unit = Fraction(found[1].replace(",", "").replace("_", "")), found[2].strip().rstrip(".")
+    size, asked_back = read_unit(question, found[0].strip(), unit)
+    if asked_back:
+        return Grade(None, asked_back)
+    answer = Fraction(str(question.answer)) * BYTES.get(question.unit, 1)
+    value = number * size
+    if is_near(value, answer, question):
+        return Grade(right=True, says="right")
+    return Grade(right=False, says=why_wrong(value, answer, question, unit))
+
+
+def read_unit(question: Question, given: str, unit: str) -> tuple[int, str]:
+    """Return how much one of a unit is; or what has to be asked back."""
+    if question.unit not in BYTES:
+        if unit.lower() in SHORT:
+            letter = SHORT[unit.lower()]
+            return 1, f"{given}: write the number out; {letter} may mean 1,000 or 1,024 to the power"
+        return 1, ""
+    sizes = {name.lower(): size for name, size in BYTES.items()} | dict.fromkeys(BYTE_WORDS, 1)
+    if not unit:
+        return 1, f"{given}: of what? write the unit{unit_wanted(question)}"
+    if unit.lower() in SHORT:
+        letter = SHORT[unit.lower()]
+        power = "KMGT".index(letter) + 1
+        return 1, f"{given}: is that {letter}B (10^{3 * power} bytes) or {letter}iB (2^{10 * power} bytes)?"
+    if unit.lower() not in sizes:
+        return 1, f"{given}: expected a unit of bytes{unit_wanted(question)}"
+    return sizes[unit.lower()], ""
+
+
+def unit_wanted(question: Question) -> str:
+    """Return an example of what is expected."""
+    if question.unit in BYTES:
+        return ", for example 5 GiB or 5.37 GB"
+    return f" of {question.unit}" if question.unit else ""
+
+
+def is_near(value: Fraction, answer: Fraction, question: Question) -> bool:
+    """Whether a number lies within the tolerance: a factor of an estimate, a share of others."""
+    share = Fraction(str(question.tolerance))
+    if question.template.kind == "estimate":
+        return answer <= value * (1 + share) and value <= answer * (1 + share)
+    return abs(value - answer) <= share * abs(answer)
+
+
+def why_wrong(value: Fraction, answer: Fraction, question: Question, unit: str) -> str:
+    """Return what a wrong number is taken from, if that is known."""
+    size = BYTES.get(question.unit, 1)
+    for one in question.wrong:
+        if is_near(value, Fraction(str(one.answer)) * size, question):
+            return f"wrong: {one.why}"
+    of_unit = next((name for name in BYTES if name.lower() == unit.lower()), "")
+    other = CONFUSED.get(of_unit, of_unit)
+    if is_near(value * BYTES.get(other, 1) / BYTES.get(of_unit, 1), answer, question):
+        return f"wrong by the unit alone: {of_unit} are not {other}"
+    direction = "too large" if value > answer else "too small"
+    times = max(value, answer) / min(value, answer) if min(value, answer) > 0 else None
+    return f"wrong: {direction}" + (f", by a factor of {plain(round(float(times), 2))}" if times else "")

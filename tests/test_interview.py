@@ -1,0 +1,206 @@
+"""The bank of questions: each template keeps to the rules that a question lives by, with many numbers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+import pytest
+
+from memcalc.errors import MemcalcError
+from memcalc.interview.bank import bank, find
+from memcalc.interview.draw import combinations, drawn
+from memcalc.interview.grading import grade
+from memcalc.interview.language import chinese, languages
+from memcalc.interview.question import question
+from memcalc.interview.session import SESSION, ask, check, hint, score
+from memcalc.interview.sums import names, operations, significant, steps
+from memcalc.interview.template import DIFFICULTIES, KINDS, TOPICS
+from memcalc.interview.values import BYTES, placeholders, plain
+
+SEEDS = range(25)  # of a number: as many different questions at least
+LINES = 15
+OPERATIONS, DIGITS = 6, 4  # of a question that can be answered by hand
+TEMPLATES = [pytest.param(one, id=one.id) for one in bank().values()]
+NUMBERS = [pytest.param(one, id=one.id) for one in bank().values() if one.kind in ("number", "estimate")]
+every = pytest.mark.parametrize("template", TEMPLATES)
+
+
+def test_a_template_is_short(root):
+    for topic in TOPICS:
+        source = (root / "memcalc" / "interview" / "bank" / f"{topic}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Template":
+                assert node.end_lineno - node.lineno < LINES + 2, source.splitlines()[node.lineno]
+
+
+@every
+def test_a_template_says_what_it_is(root, template):
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", template.id)
+    assert bank()[template.id] is template
+    assert template.topic in TOPICS
+    assert template.difficulty in DIFFICULTIES
+    assert template.kind in KINDS
+    assert template.subject
+    assert template.title.endswith("?") or template.title.startswith("Find the mistakes")
+    assert template.source
+    assert template.further
+    assert template.hints
+    pages = (root / "notebooks" / f"{template.chapter}.ipynb", root / "book" / f"{template.chapter}.md")
+    assert any(page.is_file() for page in pages)
+
+
+@every
+def test_a_question_can_be_answered_with_a_pen(template):
+    """Every number of the sum stands in the text."""
+    asked = placeholders(template.question) | placeholders(template.item)
+    texts = (template.steps, *(one.steps for one in template.wrong), f"room = {template.capacity or 0}")
+    for text in filter(None, texts):
+        found = set()
+        for step in steps(text):
+            assert names(step.expression) - found <= asked | ({"depth"} & asked), step.name
+            found.add(step.name)
+
+
+@every
+def test_every_draw_has_an_answer(template):
+    for seed in SEEDS:
+        asked = question(template, seed)
+        assert asked.text
+        assert "{" not in "".join(
+            (asked.text, *asked.derivation, *asked.hints, asked.further, *asked.choices)
+        )
+        *_, last = asked.derivation
+        if template.kind == "explain":
+            assert last == asked.answer
+        elif template.kind in ("number", "estimate"):
+            assert re.findall(r"[-\d.]+", last) == [plain(asked.answer)], last
+        else:
+            letters = last.removeprefix("answer: ").partition(". ")[0]
+            assert re.split(r", | < ", letters) == list(asked.letters)
+            assert len(set(asked.choices)) == len(asked.choices)
+        assert json.loads(json.dumps(asked.fields()))["answer"] is not None
+
+
+@pytest.mark.parametrize("template", NUMBERS)
+def test_numbers_are_new_with_every_seed(template):
+    assert len(combinations(template)) >= len(SEEDS)
+    assert len({question(template, seed).text for seed in SEEDS}) == len(SEEDS)
+
+
+@pytest.mark.parametrize("template", NUMBERS)
+def test_a_number_is_held_against_the_ledger(template):
+    """Or it is one of units alone, which no ledger knows."""
+    assert template.ledger is not None or template.topic == "units"
+    if template.unit not in BYTES:
+        assert template.unit
+
+
+@pytest.mark.parametrize("template", NUMBERS)
+def test_wrong_answers_differ_from_the_right_one(template):
+    for seed in SEEDS:
+        asked = question(template, seed)
+        for wrong in asked.wrong:
+            assert abs(wrong.answer - asked.answer) > template.tolerance * abs(asked.answer)
+            assert grade(asked, f"{plain(wrong.answer)} {template.unit}") == (False, f"wrong: {wrong.why}")
+        right = grade(asked, f"{plain(asked.answer)} {template.unit}")
+        assert right.right is True
+    assert not template.wrong or any(question(template, seed).wrong for seed in SEEDS)
+
+
+@pytest.mark.parametrize("template", [one for one in NUMBERS if one.values[0].by_hand])
+def test_a_sum_by_hand_is_short(template):
+    told = steps(template.steps)
+    conversion = BYTES.get(template.unit, 1) != 1
+    assert sum(operations(step.expression) for step in told) + conversion <= OPERATIONS
+    for seed in SEEDS:
+        known = drawn(template, seed)
+        given = set().union(*(names(step.expression) for step in told)) - {step.name for step in told}
+        assert all(significant(known[name]) <= DIGITS for name in given)
+        answer = question(template, seed).answer
+        assert isinstance(answer, float) or len(str(answer).strip("0")) <= DIGITS
+
+
+@pytest.mark.parametrize("name", sorted(chinese()["questions"]))
+def test_chinese_has_the_same_blanks(name):
+    template = find(name)
+    texts = chinese()["questions"][name]
+    assert languages(template) == ("en", "zh")
+    assert placeholders(texts["question"]) == placeholders(template.question)
+    assert len(texts["hints"]) == len(template.hints)
+    needed = ("item", "because", "further", "points", "wrong", "options", "rows")
+    assert {field for field in needed if getattr(template, field)} <= texts.keys()
+    asked = question(template, 1, "zh")
+    assert asked.answer == question(template, 1).answer
+    assert re.search("[\u4e00-\u9fff]", asked.text)
+    words = set().union(*(names(step.expression) | {step.name} for step in steps(template.steps)))
+    assert words <= chinese()["names"].keys()
+
+
+def test_every_title_stands_in_chinese():
+    assert chinese()["titles"].keys() == bank().keys()
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """A question whose answer is 262,144 bytes."""
+    template, given = find("kv-bytes-a-token"), {"model": "Qwen/Qwen3-32B", "bits": 16}
+    every = range(len(combinations(template)))
+    return question(template, next(seed for seed in every if vars(drawn(template, seed).given) == given))
+
+
+@pytest.mark.parametrize("given", ["262144 B", "262,144 bytes", "256 KiB", "256kib", "~0.25 MiB", "262.1 KB"])
+def test_units_are_read(asked, given):
+    assert grade(asked, given).right is True
+
+
+@pytest.mark.parametrize("given", ["256 K", "256k", "262144", "", "many", "256 apples", "0.25 M"])
+def test_what_may_mean_two_things_is_asked_back(asked, given):
+    assert grade(asked, given).right is None
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("2 MiB", "query heads"),
+        ("128 KiB", "both keys and values"),
+        ("240 KiB", "too small"),
+        ("256 KB", "wrong by the unit alone"),
+        ("1 GiB", "too large, by a factor of 4096"),
+        ("-1 B", "too small"),
+        ("0 B", "too small"),
+    ],
+)
+def test_a_wrong_number_is_told_why(asked, given, says):
+    found = grade(asked, given)
+    assert found.right is False
+    assert says in found.says
+
+
+def test_a_session_counts_what_was_answered(asked):
+    SESSION.grades.clear()
+    ask(asked.template.id, seed=asked.seed)
+    assert check("1 K").right is None
+    assert score() == (0, 0)
+    assert check("256 KiB").right is True
+    assert [hint() for _ in range(3)][:2] == list(asked.hints)
+    ask(asked.template.id, seed=asked.seed + 1)
+    check("1 B")
+    assert score() == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"topic": "cooking"}, "topic: expected one of serving"),
+        ({"difficulty": "x"}, "difficulty: expected one of easy"),
+        ({"seed": -1}, "--seed: expected a whole number"),
+        ({"seed": True}, "--seed: expected a whole number"),
+        ({"lang": "fr"}, "--lang: expected one of en"),
+        ({"id": "kv-bytes-a-tokn"}, "did you mean kv-bytes-a-token"),
+    ],
+)
+def test_bad_words_are_refused(given, says):
+    with pytest.raises(MemcalcError, match=re.escape(says)):
+        ask(**given)
