@@ -330,7 +330,10 @@ def test_the_version_is_that_of_the_package(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "expected one of model, serve, train, which, check, explain, compare, measure, list, given"),
+        (
+            [],
+            "expected one of model, serve, train, which, check, explain, compare, measure, ask, list, given",
+        ),
         (["sevre", "x"], "given 'sevre'; did you mean serve?"),
         (["serve", "x", "--contxt", "8"], "given '--contxt'; did you mean --context"),
         (["serve", "Qwen/Qwen3-32B", "--context", "8", "--engine", "VLM"], "did you mean vllm"),

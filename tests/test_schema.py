@@ -29,6 +29,7 @@ MODELS = (
     "deepseek-ai/DeepSeek-V3.2",
     "zai-org/GLM-5-FP8",
 )
+ASKED = ("kv-bytes-a-token", "does-yarn-cost", "gb-to-gib")
 HOST = "1x rtx-4090 + 512GiB host"
 ANSWERED = [
     *(["model", name] for name in MODELS),
@@ -70,6 +71,8 @@ ANSWERED = [
     [*SERVE, "--engine", "vllm", "--engine-command"],
     ["which", QWEN, "--context", "8192", "--engine", "vllm"],
     ["which", "deepseek-ai/DeepSeek-R1", "--context", "8192", "--weights", "Q4_K_M"],
+    ["ask", "--list"],
+    *(["ask", name, "--seed", "1", "--answer", "8 GiB"] for name in ASKED),
     *(["list", what] for what in ("models", "machines", "formats", "engines")),
 ]
 

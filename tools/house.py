@@ -24,6 +24,7 @@ FLOORS = (
             "cli", "the commands, made from tables of options", "options · model · serve · train · list", "7"
         ),
     ),
+    (Wing("interview", "questions that the ledger answers", "bank · sums · question · grading · session"),),
     (Wing("evidence", "what others measured, and predictions of it", "inference · training · score"),),
     (
         Wing("serving", "plans of inference", "plan · stage · engines", "4 5 6"),

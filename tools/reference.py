@@ -27,6 +27,7 @@ IN_PYTHON = {
     "check": "memcalc.check(log)",
     "explain": "memcalc.explain(answer)",
     "compare": "memcalc.compare(answer, ...)",
+    "ask": "memcalc.ask(id, seed=...)",
     "measure": "memcalc.evidence.measure.measurement.measure(answer)",
 }
 

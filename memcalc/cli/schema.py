@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, get_args, get_origin
 
 from memcalc.cli.command import SUMMARIES
+from memcalc.interview.language import LANGUAGES
+from memcalc.interview.template import DIFFICULTIES, KINDS, TOPICS
 from memcalc.ledger.budget import COMPONENTS
 from memcalc.ledger.registry import Registry
 from memcalc.options import options_of
@@ -45,7 +47,7 @@ def schema(command: str) -> Schema:
 
     Parameters
     ----------
-    command : {'model', 'serve', 'train', 'which', 'check', 'explain', 'compare', 'measure', 'list'}
+    command : {'model', 'serve', 'train', 'which', 'check', 'explain', 'compare', 'measure', 'ask', 'list'}
         The command.
 
     Returns
@@ -367,6 +369,59 @@ def plan_of_train() -> Schema:
     }
     filled = "gradients optimizer_step loss expert_tp pipeline_layout recompute_modules dropout lora_targets"
     return plan("train", f"{filled} vocab_multiple repeat_kv", derived)
+
+
+def answer_of_ask() -> Schema:
+    """Return the schema of ``memcalc ask``: of a question, or with --list of all."""
+    named: Mapping[str, Schema] = {
+        "id": text("the question's name"),
+        "topic": choice("what it is about", *TOPICS),
+        "subject": text("the same, closer"),
+        "difficulty": choice("how difficult it is", *DIFFICULTIES),
+        "title": text("the question in a line, without numbers"),
+        "kind": choice("what kind of answer it wants", *KINDS),
+        "by_hand": flag("whether a pen is enough: few operations, short numbers"),
+    }
+    languages = many("in which it can be asked", choice("en, or zh for Chinese", *LANGUAGES))
+    one = closed("a question", {**named, "languages": languages})
+    listed = closed("", {"schema": number("1"), "questions": many("with --list", one)})
+    answer: Schema = {
+        "type": ["number", "string", "array"],
+        "items": {"type": "string"},
+        "description": "a number in `unit`; the letter of a choice; letters (of kind order from the smallest); "
+        "of kind explain a model answer",
+    }
+    wrong: Mapping[str, Schema] = {
+        "answer": {"type": ["number", "string"], "description": "a common wrong answer"},
+        "why": text("why it is wrong"),
+    }
+    asked: Mapping[str, Schema] = {
+        "schema": number("1"),
+        **named,
+        "seed": number("which numbers"),
+        "language": choice("in which it is asked", *LANGUAGES),
+        "question": text("what is asked"),
+        "answer": answer,
+        "unit": text("of the answer; empty where it is no number"),
+        "tolerance": {"type": "number", "description": "how far an answer may lie off, as a share of it"},
+        "choices": many("A, B, C, ...", text("a choice")),
+        "derivation": many("the way to the answer, which stands in the last line", text("a line")),
+        "wrong": many("common wrong answers", closed("", wrong)),
+        "hints": many("from a nudge to nearly the answer", text("a hint")),
+        "further": text("what is asked next"),
+        "source": text("where its facts can be read"),
+        "chapter": text("the page of the book that explains it"),
+        "grade": closed(
+            "of an answer that was given; with --answer",
+            {
+                "right": or_null(
+                    flag("whether it is right; null: asked back, or yours to compare")
+                ),
+                "says": text("why"),
+            },
+        ),
+    }
+    return {"type": "object", "anyOf": [listed, closed("", asked, "grade")]}
 
 
 def answer_of_measure() -> Schema:
@@ -698,6 +753,7 @@ ANSWERS: Registry[Callable[[], Schema]] = Registry(
         "explain": answer_of_explain,
         "compare": answer_of_compare,
         "measure": answer_of_measure,
+        "ask": answer_of_ask,
         "list": answer_of_list,
     },
     remedy="see `memcalc --help`",

@@ -81,11 +81,13 @@ def ask(
     ----------
     id : str, optional
         Which question; default one that the seed chooses.
-    topic, difficulty : str, optional
-        Of what it chooses.
+    topic : str, optional
+        Of which it chooses: serving, training, hybrids or units.
+    difficulty : str, optional
+        Of which it chooses: easy, medium or hard.
     seed : int, optional
         Which numbers; default any.
-    lang : str
+    lang : str, default "en"
         ``en``, or ``zh`` where the question stands in Chinese.
 
     Returns
