@@ -388,7 +388,7 @@ def answer_of_ask() -> Schema:
     answer: Schema = {
         "type": ["number", "string", "array"],
         "items": {"type": "string"},
-        "description": "a number in `unit`; the letter of a choice; letters (of kind order from the smallest); "
+        "description": "a number in `unit`; the letter of a choice; letters (of an order from the smallest); "
         "of kind explain a model answer",
     }
     wrong: Mapping[str, Schema] = {
@@ -414,9 +414,7 @@ def answer_of_ask() -> Schema:
         "grade": closed(
             "of an answer that was given; with --answer",
             {
-                "right": or_null(
-                    flag("whether it is right; null: asked back, or yours to compare")
-                ),
+                "right": or_null(flag("whether it is right; null: asked back, or yours to compare")),
                 "says": text("why"),
             },
         ),
