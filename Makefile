@@ -1,6 +1,6 @@
 # Everything a user runs. Presumed: Python 3.11 or newer with venv, git, make; all else comes through pip.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf lab new-model test lint fast all-checks notebooks answers oracles oracles-environment defaults
+.PHONY: help book pdf lab exam new-model test lint fast all-checks notebooks answers oracles oracles-environment defaults
 .PHONY: record pins watch clean
 
 # What a user's shell sets must not reach a notebook's output.
@@ -26,6 +26,7 @@ help:
 	@echo "make pdf        the whole book as one PDF, linked from the site"
 	@echo "make lab        the notebooks in JupyterLab"
 	@echo "make new-model  a small site about your model: CONFIG=path|NAME [MACHINE=\"2x rtx-a6000\"] [CONTEXT=32k]"
+	@echo "make exam       a sheet of interview questions and its key, as PDFs: [SEED=1] [N=10] [TOPIC=training] [EDITION=zh]"
 	@echo "make test       everything that can be checked on this machine"
 	@echo "make oracles    the same numbers from torch, transformers and llama.cpp, in an environment of its own"
 	@echo "make record     write down what torch, transformers and llama.cpp say (tests/recorded)"
@@ -51,6 +52,11 @@ pdf:
 lab:
 	@$(environment)
 	@$(python) -m jupyter lab $(root) notebooks
+
+exam:
+	@$(environment)
+	@$(python) tools/browser.py
+	@$(python) tools/exam.py --seed "$$SEED" --n "$$N" --topic "$$TOPIC" --edition "$$EDITION"
 
 # What stands behind `make` is in the recipe's environment, from where the shell takes each as one word.
 new-model:

@@ -61,15 +61,15 @@ def quietly(command: list[str], seconds: int, **variables: str) -> bool:
         return False
 
 
-def debian_package() -> None:
-    """Install Debian's package, where that is allowed without asking."""
+def debian_package(name: str = "chromium") -> None:
+    """Install a package of Debian's, where that is allowed without asking."""
     root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if not shutil.which("apt-get") or (root and not (shutil.which("sudo") and quietly([*root, "true"], 10))):
         return
-    print("   installing the package chromium", flush=True)
+    print(f"   installing the package {name}", flush=True)
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=120"]
     quietly([*apt, "update"], 120)
-    quietly([*apt, "install", "--yes", "--no-install-recommends", "chromium"], 300)
+    quietly([*apt, "install", "--yes", "--no-install-recommends", name], 300)
 
 
 def download() -> None:
