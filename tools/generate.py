@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import about
 import calculator
 import chapter_plans
+import cheat_sheet
 import checks
 import cited
 import glossary
@@ -37,6 +38,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "cited_threads.md": cited.threads,
     "changes.md": about.changes,
     "chapter_plans.json": chapter_plans.lines,
+    "cheat_sheet.md": cheat_sheet.sheet,
     "checks_exact.md": checks.exact,
     "checks_gate.md": checks.gate,
     "checks_measured.md": checks.measured,
