@@ -27,13 +27,15 @@ class Rule(NamedTuple):
 def units() -> list[Rule]:
     """Return what is true of units."""
     card = memcalc.devices()["rtx-4090"].capacity_bytes
+    dense, quantised = (memcalc.serve(name, context=1).weights_file_bytes for name in (QWEN, GPTQ))
+    half = memcalc.model(GPTQ).parameters / 2e9
     return [
         Rule("GB and GiB 单位", "GB = 10⁹ B, GiB = 2³⁰ B", "80 GB = 74.5 GiB",
              f"the vendor's “24 GB” of an RTX 4090 is {card.gib:.2f} GiB: there GB means GiB"),
         Rule("Weights 权重", "parameters × bits ÷ 8",
-             f"Qwen3-32B, BF16: {memcalc.serve(QWEN, context=1).weights_file_bytes.gib:.2f} GiB",
-             f"quantised files: 72B in Int4 is {memcalc.serve(GPTQ, context=1).weights_file_bytes.gb:.1f} GB, "
-             f"not {memcalc.model(GPTQ).parameters / 2e9:.1f}: scales, and a 16-bit embedding and head"),
+             f"Qwen3-32B, BF16: {dense.gib:.2f} GiB",
+             f"quantised files: 72B in Int4 is {quantised.gb:.1f} GB, not {half:.1f}: "
+             "scales, and a 16-bit embedding and head"),
     ]  # fmt: skip
 
 
@@ -48,7 +50,7 @@ def serving() -> list[Rule]:
     served = memcalc.serve(QWEN3_8B, context=8192, **VLLM, on="1x rtx-4090")
     return [
         Rule("KV cache a token 键值缓存", "2 · L · k · d · bytes",
-             f"Qwen3-32B: 2 · 64 · 8 · 128 · 2 = {token:,} B, so 8,192 tokens take {(8192 * token).gib:.0f} GiB",
+             f"Qwen3-32B: 2 · 64 · 8 · 128 · 2 = {token:,} B; 8,192 tokens: {(8192 * token).gib:.0f} GiB",
              "MLA, sliding windows, layers with a state: they keep other things, or fewer tokens"),
         Rule("MLA a token 多头潜在注意力", "L · (r + d_rope) · bytes",
              f"DeepSeek-V3: 61 · (512 + 64) · 2 = {latent:,} B",
@@ -89,7 +91,8 @@ def training() -> list[Rule]:
     lora = memcalc.train(LLAMA, seq=SEQUENCE, lora_rank=16).trainable_parameters
     return [
         Rule("States 训练状态", "mixed 2+2+4+4+4 = 16 B; Megatron 18; pure BF16 8",
-             f"Llama-3.1-8B: {mixed.gb:.1f} GB, pure BF16 {pure.gb:.1f}", "8-bit, Adafactor, LoRA: fewer moments"),
+             f"Llama-3.1-8B: {mixed.gb:.1f} GB, pure BF16 {pure.gb:.1f}",
+             "8-bit Adam, Adafactor, LoRA: smaller or fewer moments"),
         Rule("The step itself 更新", "mixed: gradients in 32 bits, 4 B a parameter; foreach 4 more",
              f"Llama-3.1-8B: {fused.gib:.1f} GiB fused, {foreach.gib:.1f} with foreach",
              "pure BF16 with a fused step needs neither"),
@@ -102,7 +105,8 @@ def training() -> list[Rule]:
         Rule("Recomputed 重计算", "2 · s · b · h · L, and one layer whole",
              f"the same: {recomputed.gib:.1f} GiB", "it costs a third more work; the logits stay"),
         Rule("Logits 输出", "12 · s · b · vocabulary",
-             f"Llama-3.1-8B, {SEQUENCE:,} tokens: {logits.gib:.2f} GiB", "a fused loss (Liger) keeps chunks alone"),
+             f"Llama-3.1-8B, {SEQUENCE:,} tokens: {logits.gib:.2f} GiB",
+             "a fused loss (Liger) keeps chunks alone"),
         Rule("LoRA 低秩适配", "r · (d_in + d_out) a matrix, 16 B each in training",
              f"r = 16, all matrices of Llama-3.1-8B: {lora:,}",
              "activations stay: gradients flow through frozen layers"),
@@ -126,6 +130,5 @@ def sheet() -> str:
 
 def listed(rules: list[Rule]) -> str:
     """Return rules as a table."""
-    shown = table({"rule": one.rule, "formula": one.formula, "for example": one.example, "breaks when": one.breaks}
-                  for one in rules)  # fmt: skip
-    return f"{shown!r}\n"
+    names = ("rule", "formula", "for example", "breaks when")
+    return f"{table(dict(zip(names, one, strict=True)) for one in rules)!r}\n"
