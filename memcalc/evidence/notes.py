@@ -49,6 +49,7 @@ CHECKS: Checks = {  # what every claim must state
     "unit": lambda claim: claim.unit in UNITS,
     "english": lambda claim: claim.english != "",
     "why": lambda claim: claim.why != "",
+    "chinese": lambda claim: re.search("[\u4e00-\u9fff]", claim.chinese) is not None,
     "source": lambda claim: (
         claim.source == (NONE if claim.is_exempt else ARITHMETIC) or claim.source.startswith("https://")
     ),
@@ -63,9 +64,10 @@ CONTENT = re.compile(r"[^\s\-*#>|:：，。、；（）()\[\]`+=$]")
 class Claim(NamedTuple):
     """One claim of the notes, and what became of it.
 
-    `quote` is verbatim and occurs once in the notes. `low` and `high` are the claim's own figure in its
-    `unit`, where it has one; None is an open end. `article` is what the notes take it from: the id of a
-    `Citation`. `source` is an address, with its `date`, or ``arithmetic``; prices and opinions have none.
+    `quote` is verbatim and occurs once in the notes; `chinese` says in Chinese why the verdict is what it is.
+    `low` and `high` are the claim's own figure in its `unit`, where it has one; None is an open end. `article`
+    is what the notes take it from: the id of a `Citation`. `source` is an address, with its `date`, or
+    ``arithmetic``; prices and opinions have none.
 
     >>> eight = next(claim for claim in claims() if claim.id == "total-8k")
     >>> eight.stated, eight.agrees(62 * 10**9), eight.agrees(46_650_000_000)
@@ -78,6 +80,7 @@ class Claim(NamedTuple):
     english: str
     verdict: str
     why: str
+    chinese: str
     source: str
     date: str = ""
     article: str = ""
@@ -125,11 +128,12 @@ class Claim(NamedTuple):
 
     def row(self, computed: str = "") -> dict[str, str]:
         """Return a row of a table: the verdict, the claim, what was computed for it, why, and the source."""
+        why = self.why if self.is_exempt else f"{self.why} ({self.cited})"
         return {
             "verdict": self.mark,
             "the notes, and in English": f"{self.shown}<br>*{self.english}*",
             "computed here": computed or "–",
-            "why, and source": self.why if self.is_exempt else f"{self.why} ({self.cited})",
+            "why, and source": f"{why}<br>{self.chinese}",
         }
 
 
