@@ -49,6 +49,7 @@ class Words(NamedTuple):
     title: str
     key: str
     about: str
+    name: str
     points: str
     answer: str
     wrong: str
@@ -59,20 +60,22 @@ WORDS = {
     "en": Words(
         "How much memory? {count} questions",
         "Key",
-        "seed {seed} · {total} points · name: ____________________",
+        "seed {seed} · {total} points",
+        " · name: ____________________",
         "{points} p.",
         "Answer",
-        "Common wrong answers",
-        "Asked next",
+        "Common wrong answers: ",
+        "Asked next: ",
     ),
     "zh": Words(
         "要多少显存？{count} 道题",
         "答案",
-        "种子 {seed} · 共 {total} 分 · 姓名：____________________",
+        "种子 {seed} · 共 {total} 分",
+        " · 姓名：____________________",
         "{points} 分",
         "答案",
-        "常见错误",
-        "追问",
+        "常见错误：",
+        "追问：",
     ),
 }
 
@@ -130,8 +133,8 @@ def in_the_key(number: int, one: Question, words: Words) -> str:
         lines.insert(0, "<p>" + "<br>".join(html.escape(f"{name}. {text}") for name, text in names) + "</p>")
     if one.wrong:
         wrong = "; ".join(f"{wrong.answer} ({wrong.why})" for wrong in one.wrong)
-        lines.append(f"<p><small>{words.wrong}: {html.escape(wrong)}</small></p>")
-    lines.append(f"<p><small>{words.further}: {html.escape(one.further)}</small></p>")
+        lines.append(f"<p><small>{words.wrong}{html.escape(wrong)}</small></p>")
+    lines.append(f"<p><small>{words.further}{html.escape(one.further)}</small></p>")
     return f"<section>{heading(number, one, words)}<p>{html.escape(one.text)}</p>{''.join(lines)}</section>"
 
 
@@ -140,9 +143,8 @@ def page(given: Asked, questions: list[Question], *, key: bool) -> str:
     words = WORDS[given.language]
     write: Callable[[int, Question, Words], str] = in_the_key if key else on_the_sheet
     title = words.title.format(count=len(questions)) + (f" · {words.key}" if key else "")
-    about = words.about.format(
-        seed=given.seed, total=sum(POINTS[one.template.difficulty] for one in questions)
-    )
+    total = sum(POINTS[one.template.difficulty] for one in questions)
+    about = words.about.format(seed=given.seed, total=total) + words.name * (not key)
     body = "\n".join(write(number, one, words) for number, one in enumerate(questions, 1))
     return PAGE.format(language=given.language, title=title, about=about, body=body, room=4)
 

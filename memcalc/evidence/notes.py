@@ -65,9 +65,9 @@ class Claim(NamedTuple):
     """One claim of the notes, and what became of it.
 
     `quote` is verbatim and occurs once in the notes; `chinese` says in Chinese why the verdict is what it is.
-    `low` and `high` are the claim's own figure in its `unit`, where it has one; None is an open end. `article`
-    is what the notes take it from: the id of a `Citation`. `source` is an address, with its `date`, or
-    ``arithmetic``; prices and opinions have none.
+    `low` and `high` are the claim's own figure in its `unit`, where it has one; None is an open end.
+    `article` is what the notes take it from: the id of a `Citation`. `source` is an address, with its `date`,
+    or ``arithmetic``; prices and opinions have none.
 
     >>> eight = next(claim for claim in claims() if claim.id == "total-8k")
     >>> eight.stated, eight.agrees(62 * 10**9), eight.agrees(46_650_000_000)

@@ -1,0 +1,7 @@
+"""Hybrids."""
+
+from __future__ import annotations
+
+__all__ = ["ANSWERS"]
+
+ANSWERS = {}

@@ -1,0 +1,7 @@
+"""Training."""
+
+from __future__ import annotations
+
+__all__ = ["ANSWERS"]
+
+ANSWERS = {}
