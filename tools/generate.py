@@ -19,6 +19,7 @@ import house
 import licenses
 import pages
 import plan_options
+import quiz
 import reference
 import what_fits
 
@@ -55,6 +56,8 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "engines_today.md": pages.engines_today,
     "machines.md": pages.machines,
     "models.md": pages.models,
+    "quiz_index.md": quiz.index,
+    "static/quiz-questions.js": quiz.script,
     "symbols.md": pages.symbols,
     "types.md": pages.types,
 }
