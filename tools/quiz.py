@@ -28,10 +28,10 @@ WRITTEN = '// Written by tools/quiz.py from the bank of questions.\n"use strict"
 SEED = 1  # whose numbers stand in the page
 ASKED = ("question", "kind", "unit", "tolerance", "choices", "subject")  # all but what answers it
 CHINESE = {
-    **{"serving": "推理", "training": "训练", "hybrids": "混合架构", "units": "单位"},
-    **{"easy": "易", "medium": "中", "hard": "难"},
-    **{"not answered": "未答", "right": "答对", "missed": "答错"},
-}
+    "serving": "推理", "training": "训练", "hybrids": "混合架构", "units": "单位",
+    "easy": "易", "medium": "中", "hard": "难",
+    "not answered": "未答", "right": "答对", "missed": "答错",
+}  # fmt: skip
 COLUMNS = ("Question 题目", "Topic 主题", "Difficulty 难度")
 
 
@@ -128,6 +128,7 @@ def row(template: Template) -> str:
     pen = '<span class="pen">with a pen 笔算</span>' if template.by_hand else ""
     return (
         f'<tr data-id="{template.id}" data-topic="{template.topic}" data-difficulty="{template.difficulty}">'
-        f'<td><a href="#{template.id}/{SEED}">{english}</a> <span lang="zh">{other}</span>{pen}<span class="mark"></span></td>'
+        f'<td><a href="#{template.id}/{SEED}">{english}</a> <span lang="zh">{other}</span>'
+        f'{pen}<span class="mark"></span></td>'
         f"<td>{both(template.topic)}</td><td>{both(template.difficulty)}</td></tr>"
     )
