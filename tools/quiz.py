@@ -129,6 +129,6 @@ def row(template: Template) -> str:
     return (
         f'<tr data-id="{template.id}" data-topic="{template.topic}" data-difficulty="{template.difficulty}">'
         f'<td><a href="#{template.id}/{SEED}">{english}</a> <span lang="zh">{other}</span>'
-        f'{pen}<span class="mark"></span></td>'
+        f'{pen}<span class="so-far"></span></td>'
         f"<td>{both(template.topic)}</td><td>{both(template.difficulty)}</td></tr>"
     )

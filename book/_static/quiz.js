@@ -113,8 +113,8 @@
   };
 
   const paint = ({question, subject, kind, unit, tolerance, choices}) => {
-    const {topic, difficulty, by_hand} = questions[now.id];
-    part("about").textContent = [topic, subject, difficulty, by_hand && "with a pen 笔算",
+    const {difficulty, by_hand} = questions[now.id];
+    part("about").textContent = [subject, difficulty, by_hand && "with a pen 笔算",
       kind === "estimate" && `within a factor of ${1 + tolerance} 估算`, now.language !== kept.language && "only in English 仅有英文"].filter(Boolean).join(" · ");
     part("text").textContent = question;
     part("answer").replaceChildren(isCards() ? listed(choices) : FIELDS[kind]({unit, choices}));
@@ -235,7 +235,7 @@
     for (const row of index.querySelectorAll("tbody tr")) {
       const mark = known.has(row.dataset.id) ? (known.get(row.dataset.id).right ? "right" : "missed") : "not answered";
       row.dataset.mark = mark;
-      row.querySelector(".mark").textContent = MARKS[mark] ?? "";
+      row.querySelector(".so-far").textContent = MARKS[mark] ?? "";
     }
     narrow();
   };

@@ -15,7 +15,7 @@ FOUND = sorted(path.relative_to(SITE) for path in SITE.rglob("*.html"))
 # One of each kind: a page of them all takes axe-core minutes.
 KINDS = [
     *("book/index.html", "notebooks/on_a_napkin.html", "notebooks/forty_lines.html"),
-    *("book/engines.html", "fits/24_gb.html", "search.html"),
+    *("book/engines.html", "book/quiz.html", "fits/24_gb.html", "search.html"),
 ]
 ENTRY = "index.html"  # leads on to the Home page, and is tested on its own
 PAGES = [str(path) for path in FOUND if "_static" not in path.parts and str(path) != ENTRY] or [ENTRY]
