@@ -12,7 +12,7 @@ def planned(fields, run):
     options = {
         "seq": run.get("sequence", 64),
         "micro_batch": run.get("batch", 1),
-        "regime": "amp" if "autocast" in run else "fp32" if "weights" in run else "pure-bf16",
+        "regime": ("amp" if "autocast" in run else "fp32") if "weights" in run else "pure-bf16",
         "recompute": "full" if "recompute" in run else "none",
         "experts": run.get("experts"),
         "autocast": "autocast" in run,
@@ -34,10 +34,12 @@ def differences(plan, at):
     """Bytes of the plan less those of the record, which has no towers, at each moment that both have."""
     towers = sum(line.bytes for line in plan.device.lines if line.name == "towers, not trained")
     end = "layers backward" in at  # else no gradient reaches the embedded tokens
-    back = [at[name][1] for name in ("head backward", "layers backward") if name in at]
+    stream = next((name for name in ("stream backward", "layers backward") if name in at), "")
+    back = [at[name][1] for name in ("head backward", stream) if name in at]
     back += [] if end else [at["backward"][1]]
     loss = max(at["forward"][1], at["loss backward"][1])
     said = {"forward_end": at["forward"][0], "loss": loss, plan.moments[2]: max(back)}
-    said |= {"backward_end": at["backward"][1]} if end else {}
+    last = max(at[name][1] for name in ("layers backward", "backward")) if stream[:6] == "stream" else 0
+    said |= {"backward_end": last or at["backward"][1]} if end else {}
     said |= {"step": at["step"][1]} if "step" in at else {}
     return {moment: sum(plan.at(moment).values()) - towers - size for moment, size in said.items()}

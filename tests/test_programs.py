@@ -13,9 +13,9 @@ from memcalc.training.autograd.stand_in import through_products
 from memcalc.training.layers import forward_of
 from tests.program_plans import differences, planned
 
-RECORD = json.loads((Path(__file__).parent / "recorded" / "programs.json").read_text(encoding="utf-8"))[
-    "steps"
-]
+RECORDED = json.loads((Path(__file__).parent / "recorded" / "programs.json").read_text(encoding="utf-8"))
+RECORD = RECORDED["steps"]
+PUBLISHED = {f"{step['name']}, {step['kind']}": step for step in RECORDED["published"]}
 CASES = {f"{name} {step['seed']}, {step['kind']}": step for name, steps in RECORD.items() for step in steps}
 
 
@@ -37,6 +37,19 @@ def test_a_step_is_exact(name):
     assert set(differences(plan, step["moments"]).values()) == {0}
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_step_of_a_published_shape_is_exact(name):
+    """Four layers of it: all weights; and adapters under autocast, whose norms and powers have 32 bits."""
+    step = PUBLISHED[name]
+    assert set(differences(planned(step["config"], step["run"]), step["moments"]).values()) == {0}
+
+
+def test_a_class_without_a_kernel_takes_products_unless_one_is_named():
+    asked = {"seq": 512, "regime": "pure-bf16"}
+    found = [train(name, **asked).plan.options.attention for name in ("bigscience/bloom", "microsoft/phi-2")]
+    assert found == ["eager", "flash"]
+
+
 @pytest.mark.parametrize("name", sorted(NOT_EXACT))
 def test_what_is_not_exact_is_close_and_known(name):
     """It would be told here if it became exact."""
@@ -52,6 +65,7 @@ CATALOGUE = (
     *("google/gemma-3-27b-it", "google/gemma-2-2b-it", "microsoft/phi-4", "deepseek-ai/DeepSeek-V3"),
     *("deepseek-ai/DeepSeek-V2-Lite", "zai-org/GLM-4.5-Air", "MiniMaxAI/MiniMax-M2.5", "openai/gpt-oss-20b"),
     *("Qwen/Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-30B-A3B-Instruct"),
+    *("microsoft/phi-2", "facebook/opt-1.3b", "tiiuae/falcon-7b", "tiiuae/falcon-40b"),
     *("baidu/ERNIE-4.5-21B-A3B-PT", "allenai/OLMo-2-1124-7B", "openai-community/gpt2"),
 )
 

@@ -324,6 +324,8 @@ def test_a_sweep_that_cannot_be_is_refused(wrong):
 
 EXCHANGED = {"implementation": "megatron", "context_exchange": "a2a"}
 WRONG = [
+    ("attention", {"source": "bigscience/bloom", "seq": 512, "attention": "flash"}),
+    ("attention", {"source": "tiiuae/falcon-7b", "seq": 512, "attention": "sdpa"}),
     ("reference", {"reference": "copy"}),
     ("world", {"world": 6, "tp": 4}),
     ("tp", {"world": 3, "tp": 3}),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
 from memcalc.training.adapters import EMBEDDED, HEAD, adapter_of, linear_names
+from memcalc.training.autograd.architectures import words_of
 from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE, release_number
@@ -586,6 +587,16 @@ def eager_attention_repeats_keys(plan: TrainingPlan) -> None:
         raise BadInputError("--repeat-kv", "yes with eager", "no", remedy)
 
 
+def class_has_the_attention(plan: TrainingPlan) -> None:
+    """Refuse a kernel that a model's class does not have, or of which is not known what it keeps."""
+    known, asked = words_of(plan.model).attentions, plan.options.attention
+    if plan.implementation.id == "transformers" and asked not in known:
+        remedy = (
+            f"what the class of {plan.model.model_type} keeps with another is not modelled, if it has one"
+        )
+        raise BadInputError("--attention", " or ".join(known), asked, remedy)
+
+
 OF_METHODS = (
     *("reference", "reward_model", "critic", "completion_tokens", "num_generations", "logprob_batch"),
     *("rollout_engine", "rollout_utilization", "rollout_tp", "sleep_level", "offload_between"),
@@ -650,4 +661,5 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     offload_moves_what_can_be_moved,
     dropout_is_a_share,
     eager_attention_repeats_keys,
+    class_has_the_attention,
 )

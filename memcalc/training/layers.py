@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Ends", "LayerGroup", "LayerRuns", "forward_of", "run_ends", "stream_bytes", "stream_shape"]
 
 NOTHING = BackwardPass(0, 0)
+BEFORE_LAYERS = ("model.embed_positions", "model.embed_norm")
 
 
 class LayerGroup(NamedTuple):
@@ -168,7 +169,7 @@ def run_ends(plan: TrainingPlan, model: Model, *, grad: bool) -> Ends:
     if not tape.operations:
         return Ends(0, NOTHING, logits.bytes, 0)
     passed = tape.backward()
-    first = ("model.embed_positions", *(() if model.tied else (EMBEDDING,)))  # they run backwards last
+    first = (*BEFORE_LAYERS, *(() if model.tied else (EMBEDDING,)))  # they run backwards last
     outside = tuple(one for one in model.outside if one[0] not in first)
     weights = weight_shards(plan, replace(model, layers=(), outside=outside))
     gradients = shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients)

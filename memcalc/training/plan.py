@@ -12,7 +12,7 @@ from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
 from memcalc.training.adapters import EMBEDDED, adapters_of, with_head_apart
 from memcalc.training.autograd import IMPLEMENTATIONS
-from memcalc.training.autograd.architectures import architecture_of
+from memcalc.training.autograd.architectures import architecture_of, words_of
 from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.defaults import filled
 from memcalc.training.optimizers import optimizer_named
@@ -199,6 +199,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     loss = of(lambda: implementation.loss(asked.loss or implementation.default_loss, asked.engine_version))
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
     model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple, implementation)
+    asked = of(with_attention, asked, given, implementation, model)
     adapters = of(adapters_of, asked, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)
@@ -237,6 +238,21 @@ def trained_model(found: Source, vocab_multiple: int, implementation: Implementa
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
         model = replace(model, mtp=())
     return model
+
+
+def with_attention(
+    asked: FilledOptions, given: TrainingOptions, implementation: Implementation, model: Model
+) -> FilledOptions:
+    """Return the options with products step by step where a class has no kernel, and none was named."""
+    known = words_of(model).attentions
+    if (
+        isinstance(asked, Sound)
+        or given.attention is not None
+        or given.like is not None
+        or implementation.id != "transformers"
+    ):
+        return asked
+    return asked if asked.attention in known else replace(asked, attention=known[0])  # type: ignore[type-var]
 
 
 def points_of(options: TrainingOptions) -> Points | None:

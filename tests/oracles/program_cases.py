@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
+from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import ask
@@ -10,14 +14,22 @@ import small
 import torch
 import train
 from train import Run
+from transformers.models.falcon import modeling_falcon
+from transformers.models.gptj import modeling_gptj
 
-USED = ("start", "forward", "loss backward", "head backward", "layers backward", "backward", "step")
+from memcalc.evidence.measure import step as steps
+
+USED = (
+    *("start", "forward", "loss backward", "head backward", "stream backward", "layers backward"),
+    *("backward", "step"),
+)
 SEEDS = range(3)
 TYPES = (
     *("gemma", "gemma2", "gemma3_text", "phi3", "olmo2", "ministral3"),
     *("glm4_moe", "deepseek_v2", "deepseek_v3", "minimax_m2", "ernie4_5", "ernie4_5_moe", "qwen2_moe"),
     *("gpt_oss", "qwen3_vl", "qwen3_vl_moe", "seed_oss", "olmo3", "exaone4", "glm", "glm4", "granite"),
     *("helium", "hunyuan_v1_dense", "starcoder2", "gpt_neox"),
+    *("phi", "opt", "falcon", "gptj", "bloom"),
 )
 
 
@@ -41,7 +53,8 @@ def even(fields, draw):
     return fields
 
 
-EAGER = ("gpt_oss",)  # sinks: no kernel that trains them is among torch's
+# no kernel of torch's trains sinks; the class has products alone
+EAGER = ("gpt_oss", "bloom")
 
 
 def sparse_from_the_first(fields, draw):
@@ -50,9 +63,33 @@ def sparse_from_the_first(fields, draw):
     return {name: value for name, value in fields.items() if not name.startswith("moe_layer_")}
 
 
+def as_wide_as_the_stream(fields, draw):
+    """Tokens that are narrower than the stream have no program."""
+    del draw
+    return fields | {"word_embed_proj_dim": fields["hidden_size"]}
+
+
+def heads_in_eights(fields, draw):
+    """Falcon rotates, and its heads are as kernels take them; each seed has another way to share keys."""
+    fields = even(fields | {"alibi": False}, draw)
+    heads = fields["num_attention_heads"] = draw.choice((2, 4, 6))
+    fields["hidden_size"] = heads * rounded(draw.randint(9, 40))
+    return fields | {"num_kv_heads": draw.choice((1, 2)) if fields["new_decoder_architecture"] else heads}
+
+
+def rotated_in_part(fields, draw):
+    """GPT-J rotates a part of each head, or all of it."""
+    heads, width = draw.choice((1, 2, 4)), rounded(draw.randint(9, 40))
+    return fields | {"n_head": heads, "n_embd": heads * width, "rotary_dim": draw.choice((8, width))}
+
+
+# what a type needs beside: a function of its fields and a drawer
 OWN = {
-    "ernie4_5_moe": sparse_from_the_first
-}  # what a type needs beside: a function of its fields and a drawer
+    "gptj": rotated_in_part,
+    "ernie4_5_moe": sparse_from_the_first,
+    "opt": as_wide_as_the_stream,
+    "falcon": heads_in_eights,
+}
 
 
 def sparse(fields):
@@ -76,8 +113,9 @@ def config(model_type, seed):
     for name in ("moe_intermediate_size", "intermediate_size", "hidden_size"):
         if name in fields and sparse(fields):
             fields[name] = rounded(fields[name])
-    if "layer_types" not in fields and fields.get("num_hidden_layers", 9) < 3:
-        fields["num_hidden_layers"] = 3
+    depth = "n_layer" if "n_layer" in fields else "num_hidden_layers"
+    if "layer_types" not in fields and fields.get(depth, 9) < 3:
+        fields[depth] = 3
     changed = OWN.get(model_type, lambda fields, draw: fields)(fields, draw)
     usual = ask.config_of(whole).get_text_config().to_dict()
     none = {name: 0.0 for name, value in usual.items() if "dropout" in name and value and value < 1}
@@ -102,7 +140,9 @@ def runs(model_type, seed):
     if sparse(text_of(small.small_config(model_type, seed))):  # torch groups products in bf16 only
         other = ({"attention": "eager"}, {"experts": "batched_mm"}, {"attention": "repeated"})
     if only:
-        other = ({"experts": "batched_mm"},) * 3
+        other = ({"experts": "batched_mm"},) * 3 if model_type == "gpt_oss" else ({}, {"weights": "fp32"}, {})
+    if model_type in FLASH:
+        other = ({"attention": "eager"}, {"weights": "fp32"}, {"attention": "eager"})
     return {
         "plain": Run(**sizes() | {"optimizer": draw.choice(("none", "adamw fused", "adamw foreach"))}),
         "recomputed": Run(**sizes(), recompute=True),
@@ -111,23 +151,70 @@ def runs(model_type, seed):
     }
 
 
+# a model's config with so many layers, at its published widths, whole and with adapters under autocast
+PUBLISHED = {"phi": "microsoft__phi-2"}
+LAYERS = 4
+
+
+def published(name):
+    """The config of a model of the catalogue, of few layers, and without dropout."""
+    path = Path(__file__).parents[2] / "memcalc" / "data" / "models" / f"{PUBLISHED[name]}.json"
+    fields = json.loads(path.read_text(encoding="utf-8"))["config"]
+    depth = "n_layer" if "n_layer" in fields else "num_hidden_layers"
+    usual = ask.config_of(fields).to_dict()
+    none = {key: 0.0 for key, value in usual.items() if DROPPED.search(key) and value}
+    return {key: value for key, value in fields.items() if key != "torch_dtype"} | {depth: LAYERS} | none
+
+
+DROPPED = re.compile("dropout|pdrop")
+
+
+def published_runs(name):
+    """All weights; and adapters under autocast."""
+    how = {"attention": "eager"} if name in EAGER else {}
+    return {
+        "all": Run(batch=2, sequence=512, **how),
+        "autocast": Run(batch=2, sequence=512, trained="lora 16 all-linear fp32", autocast=True, **how),
+    }
+
+
+def as_on_gpus(function):
+    """A function that autocast of GPUs gives copies in 32 bits, and that of CPUs does not."""
+
+    def wide(*args, **kwargs):
+        if not torch.is_autocast_enabled("cpu"):
+            return function(*args, **kwargs)
+        args = [item.float() if isinstance(item, torch.Tensor) else item for item in args]
+        with torch.autocast("cpu", enabled=False):
+            return function(*args, **kwargs)
+
+    return wide
+
+
 def moments(fields, run):
     """One step: bytes held at each moment and their peak since the one before, without ids and scalars."""
     with (
+        mock.patch.object(torch, "pow", as_on_gpus(torch.pow)),
+        mock.patch.object(torch.nn.functional, "layer_norm", as_on_gpus(torch.nn.functional.layer_norm)),
+        mock.patch.object(steps, "watch", watch),
         mock.patch.object(train, "build", built),
-        mock.patch.object(train, "Ledger", Ledger),
+        mock.patch.object(steps, "Ledger", Ledger),
         mock.patch.object(ask, "class_of", lambda config: WithoutTowers(CLASS_OF(config))),
     ):
         return moments_of(fields, run)
 
 
 class Ledger(train.Ledger):
-    """LayerNorm's mean and deviation have 32 bits: as the kernel for GPUs has them, and not that for CPUs.
+    """Two operators as GPUs run them.
 
-    torch._refs.native_layer_norm narrows them to the numbers of its input for CPUs alone.
+    LayerNorm's mean and deviation have 32 bits: torch._refs.native_layer_norm narrows them to the numbers of
+    its input for CPUs alone. What an index picked is written into zeros in place where it runs backwards:
+    torch's index_backward does that but for subclasses of tensors, as fake ones are.
     """
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator is torch.ops.aten.index_put.default:
+            return torch.ops.aten.index_put_.default(*args, **(kwargs or {}))
         if operator is torch.ops.aten.native_layer_norm.default:
             normal, *statistics = operator(*args, **(kwargs or {}))
             result = (normal, *(item.float() for item in statistics))
@@ -135,6 +222,23 @@ class Ledger(train.Ledger):
                 self.take(item)
             return result
         return super().__torch_dispatch__(operator, types, args, kwargs)
+
+
+WATCH = steps.watch
+BETWEEN = ("opt", "bloom")  # tokens and layers: the stream is not what the embedding gives
+
+
+def watch(model, ledger):
+    """Mark, too, that the gradient of the first layer's input is complete: positions join, or a norm runs."""
+
+    def before_layers(_, args):
+        if args[0].requires_grad:
+            args[0].register_hook(partial(ledger.mark, "stream backward"))
+
+    WATCH(model, ledger)
+    if model.config.model_type in BETWEEN:
+        path, _ = train.layers_of(model)
+        model.get_submodule(path)[0].register_forward_pre_hook(before_layers)
 
 
 CLASS_OF = ask.class_of
@@ -157,12 +261,33 @@ class WithoutTowers:
 TOWERS = {prefix.split(".")[1] for prefix in ask.TOWER_PREFIXES if prefix.startswith("model.")}
 
 
+def kernel(query, key, value, *_, **__):
+    """The fused kernel, for callers who hand heads behind tokens and take the output so."""
+    by_heads = (item.transpose(1, 2) for item in (query, key, value))
+    attend = torch.ops.aten._scaled_dot_product_flash_attention
+    return attend(*by_heads, 0.0, is_causal=True)[0].transpose(1, 2)
+
+
+FLASH = {
+    "falcon": (modeling_falcon.FalconAttention, modeling_falcon.FalconFlashAttention2),
+    "gptj": (modeling_gptj.GPTJAttention, modeling_gptj.GPTJFlashAttention2),
+}
+for module in modeling_falcon, modeling_gptj:  # flash_attn's own kernels want a GPU
+    module._flash_attention_forward = kernel
+
 BUILD = train.build
 
 
 def built(fields, run, device="meta"):
-    """The model with what its class loads in 32 bits whatever its dtype: a config alone does not do that."""
+    """The model with what its class loads in 32 bits whatever its dtype: a config alone does not do that.
+
+    Classes that choose a class of attention when they are built are given that of flash kernels.
+    """
     model = BUILD(fields, run, device)
+    kinds = FLASH.get(fields["model_type"]) if run.attention == "flash" else None
+    for module in model.modules() if kinds else ():
+        if isinstance(module, kinds[0]):
+            module.__class__, module._flash_attn_uses_top_left_mask = kinds[1], False
     wide = tuple(model.base_model._keep_in_fp32_modules_strict or ())
     for name, item in (*model.named_parameters(), *model.named_buffers()) if wide else ():
         if any(f".{part}." in f".{name}." for part in wide):

@@ -26,17 +26,29 @@ def recorded(model_type):
             yield {"kind": kind, "seed": seed, "config": fields, "run": run.stated(), "moments": moments}
 
 
+def of_published():
+    """Every run of few layers of every model of the catalogue that is asked."""
+    for name in cases.PUBLISHED:
+        fields = cases.published(name)
+        for kind, run in cases.published_runs(name).items():
+            moments = cases.moments(fields, run)
+            yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
+
+
 def main(types=()):
     """Write the file, a step a line: of some types anew, or of all."""
-    known = json.loads(RECORDED.read_text(encoding="utf-8"))["steps"] if RECORDED.exists() else {}
+    known = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
     asked = types or cases.TYPES
-    steps = {name: list(recorded(name)) if name in asked else known[name] for name in cases.TYPES}
+    steps = {name: list(recorded(name)) if name in asked else known["steps"][name] for name in cases.TYPES}
+    published = known["published"] if types else list(of_published())
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     between = ",\n"
     of_types = (
         f"{json.dumps(name)}: [\n{between.join(map(json.dumps, lines))}\n]" for name, lines in steps.items()
     )
-    text = f'{{"versions": {json.dumps(versions)},\n"steps": {{\n{between.join(of_types)}\n}}}}\n'
+    whole = between.join(map(json.dumps, published))
+    steps_of_types = f'"steps": {{\n{between.join(of_types)}\n}}'
+    text = f'{{"versions": {json.dumps(versions)},\n{steps_of_types},\n"published": [\n{whole}\n]}}\n'
     RECORDED.write_text(text, encoding="utf-8")
 
 

@@ -10,7 +10,8 @@ import pytest
 import train_methods
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
-STEPS = json.loads((RECORDED / "programs.json").read_text(encoding="utf-8"))["steps"]
+PROGRAMS = json.loads((RECORDED / "programs.json").read_text(encoding="utf-8"))
+STEPS, PUBLISHED = PROGRAMS["steps"], PROGRAMS["published"]
 METHODS = json.loads((RECORDED / "methods.json").read_text(encoding="utf-8"))["steps"]
 UPDATES = [*train_methods.cases()]
 RUNS = {f"{kind} {step['kind']} {step['seed']}": (kind, step) for kind in STEPS for step in STEPS[kind]}
@@ -41,6 +42,24 @@ def test_configs_and_runs_are_those_of_the_record(kind):
 def test_a_step_holds_what_is_recorded(name):
     kind, step = RUNS[name]
     run = cases.runs(kind, step["seed"])[step["kind"]]
+    assert plain(cases.moments(step["config"], run)) == step["moments"]
+
+
+def test_models_of_the_record_are_those_that_are_asked():
+    said = [(one["name"], one["kind"], one["config"], one["run"]) for one in PUBLISHED]
+    drawn = [
+        (name, kind, cases.published(name), run.stated())
+        for name in cases.PUBLISHED
+        for kind, run in cases.published_runs(name).items()
+    ]
+    assert [*map(list, said)] == plain(drawn)
+
+
+@pytest.mark.sampled(7)
+@pytest.mark.parametrize("number", range(len(PUBLISHED)))
+def test_a_step_of_few_layers_holds_what_is_recorded(number):
+    step = PUBLISHED[number]
+    run = cases.published_runs(step["name"])[step["kind"]]
     assert plain(cases.moments(step["config"], run)) == step["moments"]
 
 

@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from memcalc.files.config import Config
     from memcalc.ledger.model import Model
 
-__all__ = ["ARCHITECTURES", "LLAMA", "NOT_LISTED", "Architecture", "Branch", "architecture_of"]
+__all__ = ["ARCHITECTURES", "LLAMA", "NOT_LISTED", "Architecture", "Branch", "architecture_of", "words_of"]
 
 
 class Branch(NamedTuple):
-    """A branch of a layer: what is normalised before, run, normalised behind, and added to the stream."""
+    """A branch of a layer: what is normalised before, run, normalised behind, and added to the stream.
+
+    Branches that name one norm before share what it gives. With `after` the sum is normalised.
+    """
 
     before: str | None
     part: str
     behind: str | None = None
+    after: str | None = None
 
 
 PRE_NORMS = (Branch("input_layernorm", "self_attn"), Branch("post_attention_layernorm", "mlp"))
@@ -37,6 +42,12 @@ BEHIND = (
     Branch(None, "self_attn", "post_attention_layernorm"),
     Branch(None, "mlp", "post_feedforward_layernorm"),
 )
+AFTER = (
+    Branch(None, "self_attn", after="input_layernorm"),
+    Branch(None, "mlp", after="post_attention_layernorm"),
+)
+OWN_NORMS = (Branch("ln_attn", "self_attn"), Branch("ln_mlp", "mlp"))
+SHARED_NORM = (Branch("input_layernorm", "self_attn"), Branch("input_layernorm", "mlp"))
 
 
 class Architecture(NamedTuple):
@@ -62,7 +73,16 @@ class Architecture(NamedTuple):
     tables_by_sequence: bool = False  # each sequence has cosines and sines of its own
     unrotated: bool = False  # layers without a window are not rotated
     fused: tuple[str, ...] = ()
-    cut_at_once: bool = False  # fused queries, keys and values are cut apart in one step
+    cut: str = "apart"  # how fused queries, keys and values are: "at once", "picked", "spread"
+    narrow_softmax: bool = False  # of the scores of attention, in the stream's numbers
+    wide_products: bool = False  # queries and keys are copied to 32 bits before they are multiplied
+    keys_first: bool = (
+        False  # they are rotated before the queries, behind their tokens, by tables of their own
+    )
+    rows: int = 0  # of the table of sines and cosines that each layer has
+    rotated: int | None = None  # numbers of a head, where the config alone says it
+    biases_apart: bool = False  # of matrices are added in a step of its own
+    norms_first: bool = False  # branches start once all have their norm
     router: str = "softmax"  # how experts are chosen: routers.py
     shared_first: bool = False  # shared experts run before the others
     clamped_gate: bool = False  # gates of experts are clamped, and alternate with what they multiply
@@ -73,7 +93,10 @@ class Architecture(NamedTuple):
     frozen: tuple[str, ...] = ()  # ends of names of weights that no gradient reaches
     listed: bool = True  # whether its operations are listed at all
     activation: str = "silu"
-    scaled_queries: bool = False  # by their positions
+    scaled_queries: str = ""  # "by position", or by a "number" before they are cut into heads
+    positions: str = "shared"  # ids of one row, or of "each"
+    dropped: bool = False  # what branches give
+    attentions: tuple[str, ...] = ("flash", "sdpa", "eager")  # those that its class has
     scaled_branches: bool = False  # by a number, before they are added to the stream
     scaled_logits: bool = False
     sinks: bool = False  # each head has a logit to which attention may go
@@ -107,7 +130,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "ernie4_5": Architecture(wide_tables=True, rope="woven"),
     "gpt_oss": Architecture(rope="two", norm="wide", router="chosen", clamped_gate=True, sinks=True),
-    "ministral3": Architecture(scaled_queries=True),
+    "ministral3": Architecture(scaled_queries="by position"),
     **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(tables_by_sequence=True)),
     "qwen2_moe": Architecture(shared_first=True),
     "phi3": Architecture(fused=("qkv", "gate_up"), rope="joined"),
@@ -119,32 +142,102 @@ ARCHITECTURES: dict[str, Architecture] = {
     "granite": Architecture(scaled_branches=True, scaled_logits=True),
     "helium": Architecture(norm="float", rope="turned"),
     "starcoder2": Architecture(norm="layer"),
-    "gpt_neox": Architecture(norm="layer", fused=("qkv",), cut_at_once=True, rope="joined", late_norms=True),
+    "gpt_neox": Architecture(norm="layer", fused=("qkv",), cut="at once", rope="joined", late_norms=True),
     "hunyuan_v1_dense": Architecture(rotated_first=True),
+    "phi": Architecture(
+        branches=SHARED_NORM, parallel=True, norm="layer", rope="joined", late_norms=True, dropped=True
+    ),
+    "falcon": Architecture(
+        branches=SHARED_NORM,
+        parallel=True,
+        norm="layer",
+        fused=("qkv",),
+        cut="picked",
+        biases_apart=True,
+        narrow_softmax=True,
+        dropped=True,
+        attentions=("flash", "eager"),
+    ),
+    "gptj": Architecture(
+        branches=SHARED_NORM,
+        parallel=True,
+        norm="layer",
+        rope="turned in part",
+        keys_first=True,
+        wide_products=True,
+        dropped=True,
+        attentions=("flash", "eager"),
+    ),
+    "bloom": Architecture(
+        norm="layer",
+        rope="none",
+        fused=("qkv",),
+        positions="biases",
+        activation="bloom",
+        dropped=True,
+        attentions=("eager",),
+    ),
+    "opt": Architecture(norm="layer", rope="none", scaled_queries="number", positions="each", dropped=True),
 }
 # fields of config.json, and what they say: the first that is there
+PROJECTED = ("model.project_in", "model.project_out")  # tokens that are narrower than the stream (OPT 350M)
 WINDOWS_ROTATE = ("exaone4",)  # if there are windows, layers without one are not rotated
-ACTIVATIONS = ("hidden_activation", "hidden_act")
+ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function", "activation")
+
+
+def side_by_side(found: Architecture, names: set[str]) -> Architecture:
+    """Return the words of a type whose branches may share a norm, by the norms that its layers have."""
+    if "ln_mlp" in names:
+        return found._replace(branches=OWN_NORMS, norms_first=True)
+    if "post_attention_layernorm" in names:
+        return found._replace(branches=PRE_NORMS, parallel=False)
+    return found
+
+
+def cut_of(config: Config) -> str:
+    """Return how Falcon cuts heads apart: keys spread to their queries, one picked, or as many as queries."""
+    if config.value("new_decoder_architecture"):
+        return "spread"
+    return "picked" if config.value("multi_query") else "apart"
+
+
+def words_of(model: Model) -> Architecture:
+    """Return the words of a model's type."""
+    return ARCHITECTURES.get(model.text_type or model.model_type, NOT_LISTED)
 
 
 def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
     """Return the words of a model, with what its config.json says beside."""
-    found = ARCHITECTURES.get(model.text_type or model.model_type, NOT_LISTED)
+    found = words_of(model)
     if found is LLAMA or not found.listed:
         return found
+    if any(name in PROJECTED for name, _ in model.outside):
+        return NOT_LISTED
     from memcalc.files.config import Config
     from memcalc.files.config_classes import config_class
 
     inside = fields.get("text_config")
-    stated = inside if isinstance(inside, dict) else fields
-    config = Config(stated, config_class(model.text_type or model.model_type))
-    activation = next((value for name in ACTIVATIONS if (value := config.value(name)) is not None), "silu")
+    text = inside if isinstance(inside, dict) else fields
+    config = Config(text, config_class(model.text_type or model.model_type))
+    stated = (config.value(name) for name in ACTIVATIONS)
+    activation = next((value for value in stated if value is not None), found.activation)
     if config.value("rope_interleave") is False:
         found = found._replace(rope="halves")
+    if config.value("do_layer_norm_before") is False:
+        found = found._replace(branches=AFTER)
+    if found.branches is SHARED_NORM:
+        found = side_by_side(found, {name for name, _ in model.layers[0].parts})
+    if found.cut == "picked":
+        if config.value("alibi"):
+            return NOT_LISTED
+        found = found._replace(cut=cut_of(config))
     if model.model_type in WINDOWS_ROTATE:
         found = found._replace(unrotated=config.value("sliding_window") is not None)
+    rotary = config.value("rotary_dim")
     return found._replace(
         activation=str(activation),
+        rotated=rotary if isinstance(rotary, int) else None,
+        rows=(model.max_context or 0) if found.keys_first else 0,
         parallel=found.parallel or bool(config.value("use_parallel_residual")),
         normed=bool(config.value("norm_topk_prob")),
         softcap=config.value("attn_logit_softcapping") is not None,

@@ -5,12 +5,12 @@ Read in transformers/models/llama/modeling_llama.py and those of the types in ar
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
+from memcalc.training.autograd.heads import head_norm, projected
 from memcalc.training.autograd.matrices import matrix
-from memcalc.training.autograd.norms import norm, softcapped
-from memcalc.training.autograd.rotation import rope_tables, rotate
+from memcalc.training.autograd.norms import softcapped
+from memcalc.training.autograd.rotation import looked_up, rope_tables, rotate
 
 if TYPE_CHECKING:
     from memcalc.ledger.parts import GQA
@@ -53,10 +53,11 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         "attention output", (batch, seq, heads, part.head_dim), q.element_bytes, grad=grad, region="inner"
     )
     if micro.attention == "eager":
-        if (
-            v.of is not None and not is_one(batch) and not is_one(heads)
-        ):  # no view has them sequence by sequence
-            v = tape.record("copy", (v,), tape.like(v, "values, copied"), aliased=True)
+        if not is_one(batch) and not is_one(heads):  # no view has them sequence by sequence
+            q, k, v = (
+                x if x.of is None else tape.contiguous(x, f"{name}, copied")
+                for x, name in ((q, "queries"), (k, "keys"), (v, "values"))
+            )
         by_products(tape, micro, (q, k, v), out, square=(batch, heads, seq, seq))
     else:
         rows = tape.value("log-sum-exp", (batch, seq, heads), 4, grad=False, region="inner")
@@ -64,7 +65,8 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         if micro.attention == "flash":
             keeps.append(tape.value("state of the random numbers", (24,), 1, grad=False, region="whole"))
         tape.record("attention", (q, k, v), out, keeps)
-        if micro.architecture.rope in JOINED and not is_one(part.heads):
+        words = micro.architecture
+        if words.rope in JOINED and not words.keys_first and not is_one(part.heads):
             # queries that were joined lie head by head, and so does the output
             out = tape.record("copy", (out,), tape.like(out, "attention output by tokens"), aliased=True)
     tape.module = "self_attn"
@@ -81,18 +83,25 @@ def by_products(
 ) -> None:
     """Attend step by step: all scores, their softmax in fp32, weights as wide as the stream, dropout."""
     q, k, v = inputs
+    words = micro.architecture
+    if words.wide_products:
+        q, k = tape.cast(q, 4, "queries in fp32"), tape.cast(k, 4, "keys in fp32")
+        if micro.autocast:  # which copies what a product is given to 16
+            q, k = tape.cast(q, 2, "queries in 16 bits again"), tape.cast(k, 2, "keys in 16 bits again")
     scores = tape.value("scores", square, q.element_bytes, grad=q.grad or k.grad, region="inner")
     keeps = [*((k,) if q.grad else ()), *((q,) if k.grad else ())]
     tape.record("scores", (q, k), scores, keeps, beside=scores.bytes)
-    if micro.architecture.softcap:
+    if words.softcap:
         scores = softcapped(tape, scores)
-    if micro.architecture.sinks:
+    if words.sinks:
         weights = with_sinks(tape, micro, scores)
     else:
-        wide = tape.like(scores, "softmax in fp32", 4)
-        late = wide.bytes + scores.bytes if scores.element_bytes < 4 else 0  # the gradient is narrowed
+        narrow = words.narrow_softmax and not micro.autocast
+        wide = tape.like(scores, "softmax", scores.element_bytes if narrow else 4)
+        # the gradient of a softmax in fp32 is narrowed
+        late = wide.bytes + scores.bytes if scores.element_bytes < wide.element_bytes else 0
         tape.record("softmax", (scores,), wide, (wide,), beside=wide.bytes - scores.bytes, late=late)
-        weights = tape.cast(wide, q.element_bytes, "attention weights")
+        weights = tape.cast(wide, v.element_bytes, "attention weights")
     if micro.dropout:
         mask = tape.value("attention dropout mask", square, 1, grad=False, region="inner")
         dropped = tape.like(weights, "attention weights after dropout")
@@ -130,19 +139,25 @@ def with_sinks(tape: Tape, micro: MicroBatch, scores: Value) -> Value:
 
 def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     """Project, normalise heads where the model does, rotate, attend, project back."""
+    words = micro.architecture
     heads = projected(tape, micro, part, x)
-    if part.qk_norm and micro.architecture.late_norms:
+    if part.qk_norm and words.late_norms:
         for name in "q", "k":
             heads[name] = head_norm(tape, micro, part, name, heads[name])
-    if not (part.window is None and micro.architecture.unrotated):
-        kind = f"RoPE, window {part.window}" if micro.architecture.tables_by_kind else "RoPE"
-        tables = rope_tables(tape, micro, part.rope_dim or part.head_dim, kind)
-        for name in "q", "k":
-            heads[name] = rotate(tape, micro, heads[name], tables, name)
-    if part.qk_norm and micro.architecture.rotated_first:
+    width = words.rotated or part.rope_dim or part.head_dim
+    held = looked_up(tape, micro, width) if words.rows else []
+    if words.rope != "none" and not (part.window is None and words.unrotated):
+        kind = f"RoPE, window {part.window}" if words.tables_by_kind else "RoPE"
+        for name in ("k", "q") if words.keys_first else ("q", "k"):
+            tables = rope_tables(tape, micro, width, kind, name)
+            given = heads[name]
+            heads[name] = rotate(tape, micro, given, tables, name)
+            if held and given.grad:  # so do what is given, and what turned, the first of what is joined
+                held += (given, tape.operations[-1].inputs[0])
+    if part.qk_norm and words.rotated_first:
         for name in "q", "k":
             heads[name] = head_norm(tape, micro, part, name, heads[name])
-    if micro.architecture.scaled_queries:
+    if words.scaled_queries == "by position":
         scale = tape.value(
             "scale of each query", (1, micro.seq, 1, 1), micro.low_bytes, grad=False, region="whole"
         )
@@ -151,34 +166,7 @@ def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     out = attend(tape, micro, part, (heads["q"], heads["k"], heads["v"]))
     out.shape = (x.shape[0], x.shape[1], part.heads * part.head_dim)
     name = "self_attn.o_proj"
-    return matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
-
-
-def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, Value]:
-    """Return queries, keys and values by heads: by three matrices or one, with norms that are not late."""
-    numbers = {"q": part.heads, "k": part.kv_heads, "v": part.kv_heads}
-    shapes = {name: (*x.shape[:-1], number, part.head_dim) for name, number in numbers.items()}
-    outer = partial(matrix, tape, micro, x=x, bias=part.qkv_bias, region="inner", cut="inner")
-    if "qkv" in micro.architecture.fused:
-        together = outer("self_attn.qkv_proj", columns=sum(numbers.values()) * part.head_dim)
-        if micro.architecture.cut_at_once:
-            return dict(zip(shapes, tape.split(together, shapes), strict=True))
-        return {name: tape.slice(together, shape, name) for name, shape in shapes.items()}
-    heads: dict[str, Value] = {}
-    for name, number in numbers.items():
-        flat = outer(f"self_attn.{name}_proj", columns=number * part.head_dim)
-        flat.shape = shapes[name]  # a view: the same storage
-        words = micro.architecture
-        early = part.qk_norm and name != "v" and not (words.late_norms or words.rotated_first)
-        heads[name] = head_norm(tape, micro, part, name, flat) if early else flat
-    return heads
-
-
-def head_norm(tape: Tape, micro: MicroBatch, part: GQA, name: str, x: Value) -> Value:
-    """Normalise the heads of queries or keys, each by itself or all together."""
-    shape = x.shape
-    if part.qk_norm_whole:
-        x.shape = (*shape[:-2], shape[-2] * shape[-1])
-    out = norm(tape, micro, f"self_attn.{name}_norm", x)
-    out.shape = shape
+    out = matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
+    for value in held:
+        tape.refer(value)
     return out

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["activate", "mlp"]
+__all__ = ["activate", "bent_step_by_step", "mlp"]
 
 
 STEPS = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_python": "gelu"}
@@ -38,9 +38,33 @@ def activate(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
             return bent
         square = tape.like(x, f"{name} squared")
         return tape.record("square", (bent,), square, (bent,), beside=2 * bent.bytes)
+    if how == "bloom":  # a function of its own, whose backward pass takes five storages more
+        return tape.record("gelu", (x,), tape.like(x, name), (x,), beside=4 * x.bytes)
+    if how == "gelu_new":
+        return bent_step_by_step(tape, x, wide=micro.autocast)
     raise BadInputError(
-        "hidden_act", choices([*STEPS, "relu", "relu2"]), how, "what is kept of it is not modelled"
+        "hidden_act",
+        choices([*STEPS, "relu", "relu2", "gelu_new"]),
+        how,
+        "what is kept of it is not modelled",
     )
+
+
+def bent_step_by_step(tape: Tape, x: Value, *, wide: bool = False) -> Value:
+    """Return x/2 (1 + tanh(c (x + 0.044715 x^3))), each step a storage of its own (NewGELUActivation).
+
+    `wide`: autocast takes the power in 32 bits, and what follows has as many.
+    """
+    half = tape.record("scale", (x,), tape.like(x, "half of the inner width"))
+    given = tape.cast(x, 4, "argument in fp32") if wide else x
+    cube = tape.record("cube", (given,), tape.like(given, "cube"), (given,), beside=2 * given.bytes)
+    small = tape.record("scale", (cube,), tape.like(cube, "cube, scaled"))
+    inner = tape.add(x, small, "argument")
+    inner = tape.record("scale", (inner,), tape.like(inner, "argument, scaled"))
+    bent = tape.like(inner, "tanh")
+    tape.record("tanh", (inner,), bent, (bent,))
+    raised = tape.record("add", (bent,), tape.like(bent, "1 + tanh"), aliased=True)
+    return tape.multiply(half, raised, "gelu")
 
 
 def mlp(tape: Tape, micro: MicroBatch, part: MLP, x: Value, *, under: str = "mlp") -> Value:

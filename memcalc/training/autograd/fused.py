@@ -45,11 +45,11 @@ KINDS: dict[str, tuple[type[Part], type[Part]]] = {"qkv": (GQA, FusedGQA), "gate
 
 def as_built(model: Model, fused: tuple[str, ...]) -> Model:
     """Return the model with the matrices fused that its class fuses."""
-    found = dict(KINDS[name] for name in fused)
+    kinds = [KINDS[name] for name in fused]
 
     def part_as_built(part: Part) -> Part:
-        kind = found.get(type(part))
-        return part if kind is None else kind(**{one.name: getattr(part, one.name) for one in fields(part)})  # type: ignore[arg-type]
+        kind = next((built for stored, built in kinds if isinstance(part, stored)), None)
+        return part if kind is None else kind(**{one.name: getattr(part, one.name) for one in fields(kind)})  # type: ignore[arg-type]
 
     def layer_as_built(layer: Layer, _key: object) -> Layer:
         return replace(layer, parts=tuple((name, part_as_built(part)) for name, part in layer.parts))

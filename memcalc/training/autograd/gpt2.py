@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import GQA, MLP, Norm
+from memcalc.training.autograd.feedforward import bent_step_by_step
 from memcalc.training.autograd.tape import MatrixStorage
 
 if TYPE_CHECKING:
@@ -104,16 +105,9 @@ def by_products(tape: Tape, micro: MicroBatch, together: Value, inputs: tuple[Va
 
 
 def mlp(tape: Tape, micro: MicroBatch, part: MLP, x: Value) -> Value:
-    """Two matrices, and between them x/2 (1 + tanh(c (x + 0.044715 x^3))), each step a storage of its own."""
+    """Two matrices, and between them gelu step by step."""
     x = matrix(tape, micro, "mlp.up_proj", x, part.ffn_width)
-    half = tape.record("scale", (x,), tape.like(x, "half of the inner width"))
-    cube = tape.record("cube", (x,), tape.like(x, "cube"), (x,), beside=2 * x.bytes)
-    small = tape.record("scale", (cube,), tape.like(x, "cube, scaled"))
-    inner = tape.record("scale", (tape.add(x, small, "argument"),), tape.like(x, "argument, scaled"))
-    bent = tape.like(x, "tanh")
-    tape.record("tanh", (inner,), bent, (bent,))
-    raised = tape.record("add", (bent,), tape.like(x, "1 + tanh"), aliased=True)
-    return matrix(tape, micro, "mlp.down_proj", tape.multiply(half, raised, "gelu"), part.width)
+    return matrix(tape, micro, "mlp.down_proj", bent_step_by_step(tape, x), part.width)
 
 
 BRANCHES = (("input_layernorm", "self_attn", GQA, attention), ("post_attention_layernorm", "mlp", MLP, mlp))

@@ -27,10 +27,19 @@ def matrix(
     """Multiply by a matrix of the model, with autocast's copies and an adapter where there are any."""
     by = None if name in ("lm_head", "model.embed_tokens") else micro.quantised
     packed, kept = by in ("bitsandbytes", "awq"), by == "gptq"
-    stored = MatrixStorage(AUTOCAST if micro.copies_matrices and by is None else (), packed, kept)
+    narrowed = ("x",) if micro.autocast and x.element_bytes == 4 else ()  # what autocast's norms give
+    stored = MatrixStorage(AUTOCAST if micro.copies_matrices and by is None else narrowed, packed, kept)
     trained, wide = micro.trained(name), x.element_bytes
     given = x if by is None else tape.cast(x, 2, f"{name} input in 16 bits")
-    out = tape.linear(name, given, columns, trained=trained, bias=bias, region=region, cut=cut, stored=stored)
+    joined = bias and not micro.architecture.biases_apart
+    out = tape.linear(
+        name, given, columns, trained=trained, bias=joined, region=region, cut=cut, stored=stored
+    )
+    if bias and not joined:
+        own = columns * out.element_bytes if trained else 0
+        out = tape.record(
+            "add", (out,), tape.like(out, f"{name} with its bias"), aliased=True, weight_bytes=own
+        )
     out = out if by is None else tape.cast(out, wide, f"{name} output, as wide as its input")
     if micro.adapter(name) is None:
         return out

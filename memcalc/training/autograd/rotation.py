@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["OWN_TABLES", "rope_tables", "rotate"]
+__all__ = ["OWN_TABLES", "looked_up", "rope_tables", "rotate"]
 
 
 IN_PART = ("joined", "turned in part")  # what does not turn is cut away, and joined again
@@ -17,16 +17,18 @@ TURNED = ("woven", "turned", "turned in part")  # each even number against the o
 OWN_TABLES = TURNED  # each layer makes tables of those that are handed to it
 
 
-def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -> list[Value]:
+def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE", name: str = "") -> list[Value]:
     """Return the cosines and sines, for all layers of a kind and all sequences together.
 
-    They are as wide as the stream, or have 32 bits; of a complex number there is one table.
+    They are as wide as the stream, or have 32 bits; of a complex number there is one table. `name` says what
+    they rotate, where queries and keys have tables of their own.
     """
     words = micro.architecture
     if words.rope in OWN_TABLES:  # no derivative needs those handed in, but checkpoints hold them
         shape, size = (1, micro.seq, width), 4 if words.rope == "woven" else micro.element_bytes
         made = partial(tape.value, shape=shape, element_bytes=size, grad=False, region="whole")
-        return [tape.mark(f"{what}, each twice", made) for what in ("cosines", "sines")]
+        of = f" of {name}" if words.keys_first else ""
+        return [tape.mark(f"{what}{of}, each twice", made) for what in ("cosines", "sines")]
     element_bytes = 4 if words.wide_tables else micro.element_bytes
     width = width // 2 if words.rope == "two" else width
     names, size = (("turns",), 8) if words.rope == "complex" else (("cosines", "sines"), element_bytes)
@@ -35,6 +37,20 @@ def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE") -
     return tape.share(
         kind, lambda: [tape.value(f"RoPE {name}", shape, size, grad=False, region="whole") for name in names]
     )
+
+
+def looked_up(tape: Tape, micro: MicroBatch, width: int) -> list[Value]:
+    """Return what a layer makes to look sines and cosines up: all rows, ids, and those that it finds.
+
+    It lives until attention returns.
+    """
+    grad = micro.trained("self_attn.q_proj") or bool(micro.adapters)
+    sizes = {"all sines and cosines": (micro.architecture.rows, 4), "ids of positions": (micro.seq, 8)}
+    sizes["sines and cosines"] = micro.seq, micro.element_bytes
+    return [
+        tape.hold(tape.value(what, (rows, width), size, grad=False, region="whole"), grad=grad)
+        for what, (rows, size) in sizes.items()
+    ]
 
 
 def rotate(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:

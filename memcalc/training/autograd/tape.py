@@ -245,6 +245,10 @@ class Tape:
             return x
         return self.record("cast", (x,), self.like(x, name, element_bytes))
 
+    def contiguous(self, x: Value, name: str) -> Value:
+        """Copy into the order of the shape: the gradient is that of the copy."""
+        return self.record("copy", (x,), self.like(x, name), aliased=True)
+
     def promote(self, x: Value, element_bytes: int) -> Value:
         """Read a storage as wider numbers: nothing is made, but its gradient is copied back to its own."""
         if x.element_bytes == element_bytes:
@@ -359,18 +363,23 @@ class Tape:
             normal.name = f"{name} normalised"
         return self.scale(normal, f"{name} output", trained=trained)
 
-    def layer_norm(self, name: str, x: Value, *, trained: bool) -> Value:
+    def layer_norm(self, name: str, x: Value, *, trained: bool, wide: bool = False) -> Value:
         """Normalise as torch's LayerNorm does, in one kernel: x, mean and inverse root are kept.
 
         The statistics have 32 bits, as the kernel for GPUs has them; that for CPUs keeps them as wide as x.
+        `wide`: autocast copies all that it is given to 32 bits.
         """
         statistic = (*x.shape[:-1], 1)
+        size = 2 * x.shape[-1] * x.element_bytes if trained else 0
         keeps = [
             self.value(f"{name} {what}", statistic, 4, grad=False, region=x.region)
             for what in ("mean", "1/root")
         ]
+        if wide and x.element_bytes < 4:
+            x = self.cast(x, 4, f"{name} input in fp32")
+            both = (2, x.shape[-1])
+            keeps.append(self.value(f"{name}'s weights in fp32", both, 4, grad=False, region="weight"))
         out = self.like(x, f"{name} output", grad=x.grad or trained)
-        size = 2 * x.shape[-1] * x.element_bytes if trained else 0
         return self.record(name, (x,), out, (x, *keeps), weight_bytes=size)
 
     def dropout(self, x: Value, share: float, name: str) -> Value:
@@ -481,7 +490,7 @@ class Tape:
         there; meanwhile `forward` bytes live at most (`forward_peak`). `final`: nothing runs after it that
         needs what all layers share.
         """
-        again = self.made_again(recomputed)
+        again, kept = self.made_again(recomputed), {id(value) for value in self.kept(recomputed)}
         last = self.operations[-1].output
         gradients = {id(last): Gradient(last.bytes)}
         meter = Meter()
@@ -499,7 +508,8 @@ class Tape:
             given.waiting += len(made) if one.aliased else 0
             results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
             size = sum(value.bytes for value in freed)
-            meter.reach(one.late - (0 if unit is None else size))  # what was made again is let go at once
+            made_again = () if unit is None else (value for value in freed if id(value) not in kept)
+            meter.reach(one.late - sum(value.bytes for value in made_again))  # it is let go at once
             meter.take(one.weight_bytes + results, beside=one.beside)
             meter.give(given)
             for part in one.parts:

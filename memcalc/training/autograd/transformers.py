@@ -136,18 +136,25 @@ def unknown(name: str, part: object) -> BadInputError:
     )
 
 
-def run_branch(tape: Tape, micro: MicroBatch, parts: dict[str, Part], branch: Branch, x: Value) -> Value:
-    """Run a branch of a layer, whose parts are taken: what is added to the stream."""
-    before, name, behind = branch
-    part, shifts = parts.pop(name, None), micro.architecture.norm == "layer"
+def run_branch(
+    tape: Tape, micro: MicroBatch, parts: dict[str, Part], branch: Branch, given: dict[str | None, Value]
+) -> Value:
+    """Run a branch of a layer, whose parts are taken: what is added to the stream.
+
+    `given` are the stream (None), and what norms give that branches share, by name.
+    """
+    before, name, behind, after = branch
+    words = micro.architecture
+    part, shifts = parts.pop(name, None), words.norm == "layer"
     body = body_of(part)
-    norms = [parts.pop(one, None) for one in (before, behind) if one]
+    norms = [parts.pop(one, None) for one in (before, behind, after) if one and one not in given]
     if body is None or not all(isinstance(one, Norm) and one.bias == shifts for one in norms):
         raise unknown(name, part)
-    inside = x
-    if before is not None:
+    x = given[None]
+    if before is not None and before not in given:
         tape.module = before
-        inside = norm(tape, micro, before, x)
+        given[before] = norm(tape, micro, before, x)
+    inside = given[before]
     tape.module = name
     result = body(tape, micro, part, inside)
     for value in x, inside:
@@ -157,9 +164,9 @@ def run_branch(tape: Tape, micro: MicroBatch, parts: dict[str, Part], branch: Br
         inside, result = result, norm(tape, micro, behind, result)
         tape.refer(inside)
         tape.refer(x)
-    if micro.architecture.scaled_branches:
+    if words.scaled_branches:
         result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
-    return result
+    return tape.dropout(result, micro.dropout, f"{name} after dropout") if words.dropped else result
 
 
 class Transformers(Implementation):
@@ -190,11 +197,23 @@ class Transformers(Implementation):
         return next((former for before, former in FORMER if number < before), found)
 
     def start(self, tape: Tape, micro: MicroBatch, model: Model) -> None:
-        """Run the adapter of the embedding, if it has one."""
+        """Run what precedes the first layer: ids of positions, a norm, the embedding's adapter."""
+        parts: dict[str, Any] = dict(model.outside)
+        if "model.embed_norm" in parts:
+            tape.module = "model.embed_norm"
+            grad = micro.embeds_grad or micro.trained("model.embed_tokens")
+            shape = (micro.batch, micro.seq, parts["model.embed_norm"].width)
+            x = tape.value("embedded tokens", shape, micro.element_bytes, grad=grad)
+            trained = micro.trained("model.embed_norm")
+            tape.layer_norm("model.embed_norm", x, trained=trained, wide=micro.autocast)
+        if micro.architecture.positions == "each" and micro.trained("model.embed_positions"):
+            ids = tape.value("ids of positions", (micro.batch, micro.seq), 8, grad=False)
+            found = tape.value("embedded positions", (), micro.element_bytes, grad=True)
+            tape.record("embedding", (), found, (ids,))
         if micro.adapter("model.embed_tokens") is not None:
             from memcalc.training.autograd.adapters import embed
 
-            table: Any = dict(model.outside)["model.embed_tokens"]
+            table = parts["model.embed_tokens"]
             embed(tape, micro, table.vocab, table.width)
 
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
@@ -217,12 +236,21 @@ class Transformers(Implementation):
 
             return gpt2.run_layer(tape, micro, layer, x)
         results: list[Value] = []
+        given: dict[str | None, Value] = {None: x}
+        for one in words.branches if words.norms_first else ():
+            tape.module = str(one.before)
+            given[one.before] = norm(tape, micro, tape.module, x)
+            del parts[tape.module]
         for one in words.branches:
-            result = run_branch(tape, micro, parts, one, x)
+            result = run_branch(tape, micro, parts, one, given)
             if words.parallel:
                 results.append(result)
-            else:
-                x = tape.add(x, result, f"stream after {one.part}")
+                continue
+            x = tape.add(x, result, f"stream after {one.part}")
+            if one.after is not None:
+                tape.module = one.after
+                x = norm(tape, micro, one.after, x)
+            given[None] = x
         if results:
             x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
         for name, part in parts.items():
@@ -231,23 +259,22 @@ class Transformers(Implementation):
 
     def ends(self, tape: Tape, micro: MicroBatch, model: Model, x: Value) -> Value:
         """Run the final norm and the head."""
-        parts = dict(model.outside)
+        parts: dict[str, Any] = dict(model.outside)
         tape.module = "model.norm"
-        trained = micro.trained("model.norm")
         if getattr(parts["model.norm"], "bias", False):
-            x = tape.layer_norm("model.norm", x, trained=trained)
-        else:
+            x = tape.layer_norm("model.norm", x, trained=micro.trained("model.norm"), wide=micro.autocast)
+        elif isinstance(parts["model.norm"], Norm):
             x = norm(tape, micro, "model.norm", x)
         if micro.fused_head:
             return x
         if micro.head_tokens is not None:
             x = tape.last_tokens(x, micro.head_tokens)
         head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
-        vocab: int = parts[head].vocab  # type: ignore[attr-defined]
+        vocab, biased = parts[head].vocab, parts[head].bias
         tape.module = "lm_head"
         # the gradient of a tied head waits until the embedding's has come
         tape.fresh = tape.fresh or model.tied
-        logits = matrix(tape, micro, head, x, vocab, region="logits", cut="head")
+        logits = matrix(tape, micro, head, x, vocab, bias=biased, region="logits", cut="head")
         if micro.architecture.scaled_logits:
             logits = tape.record("scale", (logits,), tape.like(logits, "logits, scaled"))
         return softcapped(tape, logits) if micro.architecture.logits_softcap else logits
@@ -263,8 +290,10 @@ class Transformers(Implementation):
 
     def frequencies(self, model: Model, words: Architecture) -> int:
         """Return the bytes of the inverse frequencies of RoPE, twice."""
-        if model.model_type == "gpt2":
+        if model.model_type == "gpt2" or words.rope == "none":
             return 0
+        if words.rows:
+            return 4 * words.rows * (words.rotated or 0) * model.depth
         named = (part for layer in model.groups for _, part in layer.parts)
         parts: list[Any] = [part for part in named if is_gqa(part) or is_mla(part)]
         if words.tables_by_kind:
@@ -294,7 +323,12 @@ class Transformers(Implementation):
         """
         positions = 0 if model.model_type == "gpt2" else 8 * micro.seq
         words, tables = micro.architecture, 0
-        if words.rope in OWN_TABLES:
+        if words.positions == "each":
+            positions *= micro.batch
+        if words.positions == "biases":
+            heads: Any = dict(model.layers[0].parts)["self_attn"]
+            positions = micro.batch * heads.heads * micro.seq * micro.element_bytes
+        if words.rope in OWN_TABLES and not words.keys_first:
             numbers = self.frequencies(model, words) // 4
             tables = 2 * micro.seq * numbers * (4 if words.wide_tables else micro.element_bytes)
         return positions + tables

@@ -1,0 +1,98 @@
+"""Queries, keys and values by heads, as the classes of transformers 5.23 make them of the stream."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from memcalc.training.autograd.matrices import matrix
+from memcalc.training.autograd.norms import norm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memcalc.ledger.parts import GQA
+    from memcalc.training.autograd.base import MicroBatch
+    from memcalc.training.autograd.tape import Tape, Value
+
+    Shapes = dict[str, tuple[int, ...]]
+    Cut = Callable[[Tape, GQA, Value, Shapes], dict[str, Value]]
+
+__all__ = ["head_norm", "projected"]
+
+
+def at_once(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, Value]:
+    """Return three views whose gradients are joined."""
+    del part
+    return dict(zip(shapes, tape.split(together, shapes), strict=True))
+
+
+def apart(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, Value]:
+    """Return three views, each with a gradient as large as the whole."""
+    del part
+    return {name: tape.slice(together, shape, name) for name, shape in shapes.items()}
+
+
+def picked(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, Value]:
+    """Return a view of the queries, and one key and one value that are picked by a list of one index."""
+    del part
+    found = {"q": tape.slice(together, shapes["q"], "q")}
+    return found | {name: by_index(tape, together, shapes[name], name) for name in ("k", "v")}
+
+
+def by_index(tape: Tape, together: Value, shape: tuple[int, ...], name: str) -> Value:
+    """Return a copy of what a list of one index names: the index is kept."""
+    out = tape.value(name, shape, together.element_bytes, grad=together.grad, region=together.region)
+    index = tape.value(f"index of {name}", (1,), 8, grad=False, region="whole")
+    return tape.record("index", (together,), out, (index,))
+
+
+def spread(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, Value]:
+    """Return copies: of the queries, and of keys and values for all queries that share them.
+
+    Where all share one, views serve.
+    """
+    single = part.kv_heads == 1
+    found = {"q": tape.slice(together, shapes["q"], "q")}
+    if not single:
+        found["q"] = tape.contiguous(found["q"], "queries, copied")
+    one = {name: by_index(tape, together, shapes[name], name) for name in ("k", "v")}
+    for name, x in one.items():
+        every = tape.value(f"{name} of all heads", shapes["q"], x.element_bytes, grad=x.grad, region=x.region)
+        if single:
+            every.of = x
+        found[name] = tape.record("repeat", (x,), every)
+    return found
+
+
+CUTS: dict[str, Cut] = {"at once": at_once, "apart": apart, "picked": picked, "spread": spread}
+
+
+def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, Value]:
+    """Return queries, keys and values by heads: by three matrices or one, with norms that are not late."""
+    numbers = {"q": part.heads, "k": part.kv_heads, "v": part.kv_heads}
+    shapes = {name: (*x.shape[:-1], number, part.head_dim) for name, number in numbers.items()}
+    outer = partial(matrix, tape, micro, x=x, bias=part.qkv_bias, region="inner", cut="inner")
+    if "qkv" in micro.architecture.fused:
+        together = outer("self_attn.qkv_proj", columns=sum(numbers.values()) * part.head_dim)
+        return CUTS[micro.architecture.cut](tape, part, together, shapes)
+    heads: dict[str, Value] = {}
+    for name, number in numbers.items():
+        flat = outer(f"self_attn.{name}_proj", columns=number * part.head_dim)
+        words = micro.architecture
+        if name == "q" and words.scaled_queries == "number":
+            flat = tape.record("scale", (flat,), tape.like(flat, "q, scaled"))
+        flat.shape = shapes[name]  # a view: the same storage
+        early = part.qk_norm and name != "v" and not (words.late_norms or words.rotated_first)
+        heads[name] = head_norm(tape, micro, part, name, flat) if early else flat
+    return heads
+
+
+def head_norm(tape: Tape, micro: MicroBatch, part: GQA, name: str, x: Value) -> Value:
+    """Normalise the heads of queries or keys, each by itself or all together."""
+    shape = x.shape
+    if part.qk_norm_whole:
+        x.shape = (*shape[:-2], shape[-2] * shape[-1])
+    out = norm(tape, micro, f"self_attn.{name}_norm", x)
+    out.shape = shape
+    return out
