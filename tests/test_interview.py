@@ -132,7 +132,7 @@ def test_chinese_has_the_same_blanks(name):
     needed = ("item", "because", "further", "points", "wrong", "options", "rows")
     assert {field for field in needed if getattr(template, field)} <= texts.keys()
     asked = question(template, 1, "zh")
-    assert asked.answer == question(template, 1).answer
+    assert template.kind == "explain" or asked.answer == question(template, 1).answer
     assert re.search("[\u4e00-\u9fff]", asked.text)
     words = set().union(*(names(step.expression) | {step.name} for step in steps(template.steps)))
     assert words <= chinese()["names"].keys()
