@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
+from memcalc.errors import BadInputError, Described, Faults, UnknownNameError, choices, nearest
 from memcalc.training.adapters import EMBEDDED, HEAD, adapter_of, linear_names
 from memcalc.training.autograd.architectures import words_of
+from memcalc.training.checkpoints import BASES, held_as_stored, own_base
 from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE, release_number
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "OF_CHECKPOINTS"]
 
 SHIFTED = ("llama", "mistral", "mixtral", "qwen2")  # models whose loss before 4.49 was read
 FOUR_BITS = ("nf4", "nf4-dq", "fp4", "fp4-dq")
+UNQUANTISED = "name the model before it was quantised, with --quantize-base nf4"
 OFFLOADS = ("optimizer", "parameters", "activations")
 # what a part of the model has that runs as this module
 FIELD_OF_MODULE = {"moe": "experts", "shared_experts": "shared_width"}
@@ -452,18 +454,41 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
 
 def base_is_frozen(plan: TrainingPlan) -> None:
     """Refuse quantised matrices without adapters."""
-    asked = plan.options
-    if asked.quantize_base is not None and not plan.adapters:
+    asked, stored = plan.options, held_as_stored(plan.source)
+    if plan.adapters:
+        return
+    if asked.quantize_base is not None:
         remedy = "quantised matrices are not trained"
         raise BadInputError("--quantize-base", "--lora-rank as well", asked.quantize_base, remedy)
+    if stored is not None:
+        expected, given = "adapters on weights that are quantised", Described(f"a {stored} checkpoint alone")
+        remedy = "such matrices are not trained: add it, or name the model before it was quantised"
+        raise BadInputError("--lora-rank", expected, given, remedy)
+
+
+def stored_base_is_modelled(plan: TrainingPlan) -> None:
+    """Refuse a quantised checkpoint in whose own format no model is modelled that trains, or scores."""
+    if held_as_stored(plan.source) is not None and own_base(plan.source) is None:
+        expected = f"one of {', '.join(BASES)} for all linear layers"
+        raise BadInputError("quantization_config", expected, plan.source.quantization, UNQUANTISED)
 
 
 def quantised_checkpoint_is_trained(plan: TrainingPlan) -> None:
-    """Refuse GPTQ's and AWQ's matrices of experts, which lie in stacks that their tools do not write."""
-    asked = plan.options
+    """Refuse another base than a quantised checkpoint has, and GPTQ's and AWQ's matrices of experts.
+
+    Those lie in stacks that their tools do not write. Source: transformers 5.23 quantizers/auto.py
+    (merge_quantization_configs): what is stored by one method is not loaded by another.
+    """
+    base, own = plan.options.quantize_base, own_base(plan.source)
+    if own is not None and plan.adapters and base != own:
+        remedy = "a checkpoint is loaded as it is stored: leave it out, or name the model as it was before"
+        raise BadInputError("--quantize-base", own, base, remedy)
     if plan.micro_batch.quantised in ("gptq", "awq") and plan.model.has_experts:
-        remedy = "what trains with experts of this format is not modelled; use nf4"
-        raise BadInputError("--quantize-base", "a model without experts", asked.quantize_base, remedy)
+        remedy = f"what trains with experts of this format is not modelled; {UNQUANTISED if own else 'use nf4'}"
+        raise BadInputError("--quantize-base", "a model without experts", base, remedy)
+
+
+OF_CHECKPOINTS = (stored_base_is_modelled, base_is_frozen, quantised_checkpoint_is_trained)
 
 
 def experts_are_one_array(plan: TrainingPlan) -> None:
@@ -650,8 +675,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     copies_are_as_plain_peft_has_them,
     ends_with_adapters_are_whole,
     there_is_something_to_train,
-    base_is_frozen,
-    quantised_checkpoint_is_trained,
+    *OF_CHECKPOINTS,
     experts_are_one_array,
     quantised_experts_are_run,
     what_is_upcast_is_quantised,

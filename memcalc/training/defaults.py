@@ -57,16 +57,20 @@ def autocasts(options: TrainingOptions, regime: str) -> bool:
     return by_trainer and regime != "fp32" and options.shard not in (1, 2, 3)
 
 
-def filled(options: TrainingOptions) -> FilledOptions:
+def filled(options: TrainingOptions, own_base: str | None = None) -> FilledOptions:
     """Return options with a default in the place of each that was left open and has one here.
 
     Parameters
     ----------
     options : TrainingOptions
         What was asked for; faulty values stay as they are.
+    own_base : str, optional
+        The format in which the checkpoint's own matrices stay beneath adapters, if it is quantised.
 
     """
     record: Any = options.record if isinstance(options, Sound) else options
+    if record.lora_rank is not None and record.quantize_base is None:
+        record = replace(record, quantize_base=own_base)
     left = {name: value for name, value in chosen(record).items() if getattr(record, name) is None}
     whole: Any = replace(record, **left)
     settled: Any = Sound(whole, options.faulty) if isinstance(options, Sound) else whole

@@ -13,6 +13,7 @@ from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
 from memcalc.training.adapters import EMBEDDED, HEAD
 from memcalc.training.backward import largest
+from memcalc.training.checkpoints import read_as_numbers
 from memcalc.training.checks import CHECKS
 from memcalc.training.host import ALLOCATOR, beside_offloaded
 from memcalc.training.layers import LayerRuns
@@ -369,12 +370,7 @@ class TrainingEstimate(Shown):
         ):
             found.append(UNTIED)
         found += of_architecture(plan)
-        stored = plan.source.fields.get("quantization_config")
-        if stored and plan.options.quantize_base is None:
-            how = stored.get("quant_method", "?") if isinstance(stored, dict) else "?"
-            found.append(
-                f"the checkpoint's {how} weights are read as numbers of the regime before they train"
-            )
+        found += read_as_numbers(plan.source, plan.options.quantize_base)
         if plan.machine is not None and plan.machine.count > plan.parallelism.world:
             idle = plan.machine.count - plan.parallelism.world
             stay = "stays" if idle == 1 else "stay"

@@ -273,7 +273,9 @@ class TrainingOptions(OptionSet):
     ) = field(
         default=None,
         metadata=about(
-            "format of the frozen base model's matrices (QLoRA)", otherwise="not quantised", group=ADAPTED
+            "format of the frozen base model's matrices (QLoRA)",
+            otherwise="as the checkpoint: not quantised, or its gptq, awq or bitsandbytes",
+            group=ADAPTED,
         ),
     )
 

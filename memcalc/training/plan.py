@@ -14,6 +14,7 @@ from memcalc.training.adapters import EMBEDDED, adapters_of, with_head_apart
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.architectures import architecture_of, words_of
 from memcalc.training.autograd.base import MicroBatch
+from memcalc.training.checkpoints import own_base
 from memcalc.training.defaults import filled
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
@@ -191,8 +192,9 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     from memcalc.files.sources import source as find_source
 
     of, given = faults.of, checked(options, faults)
-    asked = of(filled, given)
-    points, found, machine = of(points_of, asked), of(find_source, source), of(machine_of, asked)
+    found = of(find_source, source)
+    asked = of(lambda: filled(given, own_base(found)))
+    points, machine = of(points_of, asked), of(machine_of, asked)
     implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
     optimizer = of(lambda: optimizer_named(asked.optimizer))
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)

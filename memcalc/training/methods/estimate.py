@@ -219,12 +219,12 @@ def estimate(source: str | PathLike[str] | Source, options: TrainingOptions) -> 
 def parts_of(plan: TrainingPlan, setup: Setup) -> Parts:
     """Return the plans and estimates that a method is composed of."""
     asked = plan.options
-    options = options_of_sft(asked)
+    options = replace(options_of_sft(asked), quantize_base=plan.asked.quantize_base)
     reward = critic = of_critic = None
     if scores(plan):
-        reward = scored_plan(asked.reward_model or plan.source, options)
+        reward = scored_plan(asked.reward_model or plan.source, options, "reward")
     if setup.method == "ppo":
-        critic = scored_plan(asked.critic or plan.source, options)
+        critic = scored_plan(asked.critic or plan.source, options, "critic")
         of_critic = stage_of(critic)
     return Parts(plan, stage_of(plan), reward, critic, of_critic, rollout_of(plan, setup))
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.files.sources import source as find_source
 from memcalc.ledger.budget import Line
 from memcalc.ledger.parts import Embedding
+from memcalc.training.checkpoints import own_base
+from memcalc.training.checks import OF_CHECKPOINTS
 from memcalc.training.plan import EMBEDDING, resolve
 from memcalc.training.weights import shared_bytes, weight_shards
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    from memcalc.files.source import Source
     from memcalc.ledger.model import Model
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
@@ -43,9 +49,16 @@ def frozen_line(plan: TrainingPlan, name: str, moments: tuple[str, ...]) -> Line
     )
 
 
-def scored_plan(source: object, options: TrainingOptions) -> TrainingPlan:
-    """Return the plan of a model that gives one number for each token: a reward model, a critic."""
-    plan = resolve(source, options)  # type: ignore[arg-type]
+def scored_plan(source: str | PathLike[str] | Source, options: TrainingOptions, role: str) -> TrainingPlan:
+    """Return the plan of a model that gives one number for each token: a reward model, a critic.
+
+    A reward model is not trained: of a quantised checkpoint its matrices stay as they are stored.
+    """
+    found, checks = find_source(source), OF_CHECKPOINTS
+    if role == "reward":
+        checks = OF_CHECKPOINTS[:1]
+        options = replace(options, quantize_base=own_base(found) or options.quantize_base)
+    plan = resolve(found, options, checks)
     return plan._replace(model=with_one_output(plan.model))
 
 
