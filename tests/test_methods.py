@@ -252,3 +252,19 @@ def test_a_share_without_room_for_the_weights_does_not_fit() -> None:
     assert found.verdict == "does_not_fit"
     assert (found.cause or "").startswith("the engine's share is too small")
     assert trained(method="grpo", rollout_engine="vllm", on="1x h200-141g").verdict == "fits"
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-1B"])
+def test_a_total_is_that_of_the_phase_it_is_printed_under(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The critic's step allocates most, and the allocator keeps more in the policy's update."""
+    assert main(["train", name, "--seq", "512", "--method", "ppo", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    fullest = next(phase for phase in said["phases"] if phase["name"] == said["fullest_phase"])
+    assert (fullest["name"], said["peak_at"]) == ("update", "critic_step")
+    at = fullest["fullest"]
+    lines = [line for line in said["lines"] if line["pool"] == "gpu" and at in (line["moments"] or [at])]
+    assert sum(line["bytes"] for line in lines) == said["device_bytes"] == fullest["total_bytes"]
+    main(["train", name, "--seq", "512", "--method", "ppo"])
+    assert f"  at {at}, with context and allocator\n" in capsys.readouterr().out

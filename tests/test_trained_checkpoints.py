@@ -46,7 +46,7 @@ def test_adapters_stand_on_the_checkpoint_as_it_is_stored(base):
 
 @pytest.mark.parametrize("stated", NOT_MODELLED, ids=str)
 def test_a_format_that_is_not_modelled_is_refused(stated):
-    """By the field of the files, and with what to ask for instead; naming a base does not change the files."""
+    """By the field of the files, with what to ask for instead; naming a base does not change the files."""
     for base in (None, "nf4"):
         with pytest.raises(BadInputError, match=r"^quantization_config: expected .*--quantize-base nf4$"):
             train(stored(stated), **ADAPTERS, quantize_base=base)
@@ -60,8 +60,12 @@ def test_quantised_matrices_are_not_trained():
 
 
 def test_what_is_read_as_numbers_is_said():
-    """FP8 and others are turned into numbers of 16 bits first, and then quantised again where that is asked."""
-    for method, of in (("fp8", FP8), ("mxfp4", "openai/gpt-oss-20b"), ("(AWQ", stored(None, "own/Llama-AWQ"))):
+    """FP8 and others become numbers of 16 bits first, and are then quantised again where that is asked."""
+    for method, of in (
+        ("fp8", FP8),
+        ("mxfp4", "openai/gpt-oss-20b"),
+        ("(AWQ", stored(None, "own/Llama-AWQ")),
+    ):
         said = [one for one in train(of, **ADAPTERS).assumed if "read as numbers of the regime" in one]
         assert len(said) == 1
         assert method in said[0]

@@ -100,7 +100,7 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
         "stage": step.stage.number,
         "moments": moments,
         **step.phase_fields,
-        "peak_at": device.fullest,
+        "peak_at": max(device.moments, key=device.moments.__getitem__),
         "allocated_bytes": step.allocated_bytes,
         "device_bytes": device.total_bytes,
         "low_bytes": device.low_bytes,

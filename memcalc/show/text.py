@@ -65,8 +65,9 @@ def pool_in_full(heading: str, pool: PoolBudget, *, moments: bool) -> Iterator[s
     if moments:
         yield f"  {heading}, what the allocator holds"
         wide = max(12, *map(len, pool.moments))
+        largest = max(pool.moments, key=pool.moments.__getitem__)
         for moment, size in pool.moments.items():
-            most = "  <- most" if moment == pool.fullest else ""
+            most = "  <- most" if moment == largest else ""
             yield f"    {moment:<{wide}} {gib(size):>12}{most}"
         yield f"  at {pool.fullest}, with context and allocator"
     else:

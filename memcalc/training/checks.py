@@ -484,11 +484,17 @@ def quantised_checkpoint_is_trained(plan: TrainingPlan) -> None:
         remedy = "a checkpoint is loaded as it is stored: leave it out, or name the model as it was before"
         raise BadInputError("--quantize-base", own, base, remedy)
     if plan.micro_batch.quantised in ("gptq", "awq") and plan.model.has_experts:
-        remedy = f"what trains with experts of this format is not modelled; {UNQUANTISED if own else 'use nf4'}"
+        remedy = (
+            f"what trains with experts of this format is not modelled; {UNQUANTISED if own else 'use nf4'}"
+        )
         raise BadInputError("--quantize-base", "a model without experts", base, remedy)
 
 
-OF_CHECKPOINTS = (stored_base_is_modelled, base_is_frozen, quantised_checkpoint_is_trained)
+OF_CHECKPOINTS: tuple[Callable[[TrainingPlan], None], ...] = (
+    stored_base_is_modelled,
+    base_is_frozen,
+    quantised_checkpoint_is_trained,
+)
 
 
 def experts_are_one_array(plan: TrainingPlan) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["MethodEstimate", "Phase", "estimate"]
 
 ENDS = ("least_bytes", "bytes", "most_bytes")
+EMPTIED = "trainers empty the allocator's cache between phases (torch.cuda.empty_cache)"
 
 
 class Phase(NamedTuple):
@@ -255,41 +256,66 @@ def composed(
         lines=every,
         moment_names=time.moments,
     )
-    reserves = {name: reserve_of(whole, lines, time, name, plan.options.allocator) for name in time.phases}
-    found = tuple(phase_of(whole, lines, name, at, reserves[name]) for name, at in time.phases.items())
-    most = [
-        max(held_at(whole, time.phases[name], end) + reserve[end] for name, reserve in reserves.items())
-        - held_at(whole, time.moments, end)
-        for end in ENDS
-    ]
-    low, typical, high = most
-    line = Line("runtime", RESERVE, typical, evidence="measured", low=low, high=high, source=SOURCE)
-    return found, whole.holding((*every, line))
+    kept = {
+        moment: reserve
+        for name, moments in time.phases.items()
+        for reserve in [reserve_of(whole, lines, time, name, plan.options.allocator)]
+        for moment in moments
+    }
+    device = PhasedBudget(whole, every, kept)
+    return tuple(phase_of(device, lines, name, at) for name, at in time.phases.items()), device
 
 
-SOURCE = "of the fullest phase: trainers empty the allocator's cache between phases (torch.cuda.empty_cache)"
+class PhasedBudget(PoolBudget):
+    """A device whose allocator keeps something else in each phase: `kept` has it by moment.
 
+    Among the lines is what it keeps at the fullest moment.
+    """
 
-def held_at(pool: PoolBudget, moments: tuple[str, ...], end: str) -> int:
-    """Return the most that a device holds at some moments, its runtime included, with lines at one end."""
-    sizes = dict.fromkeys(moments, 0)
-    for line in pool.lines:
-        for moment in moments if line.component == "runtime" else line.moments:
-            if moment in sizes:
-                sizes[moment] += getattr(line, end)
-    return max(sizes.values())
+    def __init__(self, whole: PoolBudget, lines: tuple[Line, ...], kept: Mapping[str, Line]) -> None:
+        super().__init__(
+            whole.name,
+            whole.devices,
+            capacity_bytes=whole.capacity_bytes,
+            usable_bytes=whole.usable_bytes,
+            lines=tuple(line for line in lines if line.name != RESERVE),
+            moment_names=whole.moment_names,
+        )
+        self.kept = kept
+        self.lines += (kept[self.fullest],) if kept[self.fullest].most_bytes else ()
+
+    def holding(self, lines: tuple[Line, ...]) -> PoolBudget:
+        """Return the same device with other lines."""
+        return PhasedBudget(self, lines, self.kept)
+
+    @cached_property
+    def fullest(self) -> str:
+        """The moment at which most is held, with what the allocator keeps in its phase."""
+        return max(self.moment_names, key=lambda moment: self.moments[moment] + self.kept[moment].bytes)
+
+    def held(self, end: str) -> tuple[int, int]:
+        """Return the most that the device holds at a moment, with lines at one end."""
+        most = max(self.held_at(moment, end) for moment in self.moment_names)
+        return most, most
+
+    def held_at(self, moment: str, end: str) -> int:
+        """Return what the device holds at a moment, with lines at one end."""
+        there = (line for line in self.lines if line.component == "runtime" or moment in line.moments)
+        others: int = sum(getattr(line, end) for line in there if line.name != RESERVE)
+        kept: int = getattr(self.kept[moment], end)
+        return others + kept
 
 
 def reserve_of(
     whole: PoolBudget, lines: Mapping[str, list[Line]], time: Timeline, name: str, allocator: str
-) -> dict[str, int]:
+) -> Line:
     """Return what the allocator keeps in a phase beyond what is held: the engine's memory is not its own.
 
     Where nothing is generated all phases lie within one step, and share what is kept.
     """
     moments = time.phases[name] if ROLLOUT in time.phases or len(time.phases) > 2 else time.moments
     if ROLLOUT in moments and "engine" in lines:
-        return dict.fromkeys(ENDS, 0)
+        return Line("runtime", RESERVE, 0)
     own = [line for name, of_model in lines.items() if name != "engine" for line in of_model]
     beside = max((held_by(lines.get("engine", []), moment) for moment in moments), default=0)
     capacity = whole.capacity_bytes
@@ -299,11 +325,9 @@ def reserve_of(
         if line.component == "runtime" or set(line.moments) & set(moments)
     )
     room = None if capacity is None else capacity - beside
-    line = reserve_line(
-        PoolBudget("gpu", 1, capacity_bytes=room, usable_bytes=room, lines=trimmed, moment_names=moments),
-        allocator,
-    )
-    return {end: getattr(line, end) for end in ENDS}
+    alone = PoolBudget("gpu", 1, capacity_bytes=room, usable_bytes=room, lines=trimmed, moment_names=moments)
+    line = reserve_line(alone, allocator)
+    return line._replace(source=f"{line.source}; {EMPTIED}")
 
 
 def held_by(lines: list[Line], moment: str) -> int:
@@ -312,18 +336,14 @@ def held_by(lines: list[Line], moment: str) -> int:
 
 
 def phase_of(
-    whole: PoolBudget,
-    lines: Mapping[str, list[Line]],
-    name: str,
-    moments: tuple[str, ...],
-    reserve: Mapping[str, int],
+    device: PhasedBudget, lines: Mapping[str, list[Line]], name: str, moments: tuple[str, ...]
 ) -> Phase:
     """Return a phase with whose its bytes are at its fullest moment."""
-    fullest = max(moments, key=lambda moment: whole.moments[moment])
+    fullest = max(moments, key=lambda moment: device.moments[moment])
     sizes = {model: held_by(of_model, fullest) for model, of_model in lines.items() if model != "process"}
-    process = sum(line.bytes for line in whole.lines if line.component == "runtime") + reserve["bytes"]
+    low, total, high = (max(device.held_at(moment, end) for moment in moments) for end in ENDS)
+    process = total - sum(sizes.values())
     components = {model: amount(size) for model, size in sizes.items() if size} | {"process": amount(process)}
-    low, total, high = (held_at(whole, moments, end) + reserve[end] for end in ENDS)
     return Phase(name, moments, fullest, Amount(total), Amount(low), Amount(high), components)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memcalc.files.sources import source as find_source
 from memcalc.ledger.budget import Line
@@ -57,7 +57,8 @@ def scored_plan(source: str | PathLike[str] | Source, options: TrainingOptions, 
     found, checks = find_source(source), OF_CHECKPOINTS
     if role == "reward":
         checks = OF_CHECKPOINTS[:1]
-        options = replace(options, quantize_base=own_base(found) or options.quantize_base)
+        own: Any = own_base(found)
+        options = replace(options, quantize_base=own or options.quantize_base)
     plan = resolve(found, options, checks)
     return plan._replace(model=with_one_output(plan.model))
 
