@@ -7,7 +7,7 @@ from math import prod
 import pytest
 
 from memcalc.training import train
-from memcalc.training.host import power_of_two, reserved_by_gke, sub_groups
+from memcalc.training.host import kept_beside, power_of_two, sub_groups
 
 GIB, MIB = 2**30, 2**20
 QWEN = "Qwen/Qwen2.5-32B-Instruct"
@@ -113,7 +113,8 @@ def test_a_process_and_the_system_take_their_part():
     step = train(SMALL, **OFFLOADED, world=8, on="8x h100-80g + 744GiB host")
     lines = host_lines(step)
     assert lines["process of the rank"].low < lines["process of the rank"].bytes < 4.1e9
-    assert lines["operating system, shared"].high == -(-reserved_by_gke(744 * GIB) // 8)
+    rest = 8 * (step.host.high_bytes - lines["operating system, shared"].high)
+    assert lines["operating system, shared"].high == -(-kept_beside(rest) // 8)
     assert "operating system, shared" not in {line.name for line in step.device.lines}
 
 
@@ -123,8 +124,26 @@ def test_nothing_in_the_host_says_nothing_of_it():
 
 def test_what_kubernetes_keeps_is_its_published_rule():
     """150 GiB: 9.8577 GiB, hatemosphere/gke-node-allocatable-memory-calculator."""
-    assert round(reserved_by_gke(150 * GIB) / GIB, 4) == 9.8577
-    assert reserved_by_gke(2 * GIB) == 100 * MIB + GIB // 2
+    assert round(kept_beside(150 * GIB - round(9.8577 * GIB)) / GIB, 4) == 9.8577
+    assert kept_beside(GIB + GIB // 2 - 100 * MIB) == 100 * MIB + GIB // 2
+
+
+def test_a_larger_host_needs_no_more():
+    """What is kept of a machine is the machine's: the range of what a step needs does not depend on it."""
+    rooms = (None, "64GiB", "512GiB", "2048GiB")
+    machines = ["1x h100-80g" + (f" + {room} host" if room else "") for room in rooms]
+    found = {train(SMALL, **OFFLOADED, on=machine).host.high_bytes for machine in machines}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("shard", [2, 3])
+def test_a_machine_that_leaves_what_is_needed_is_large_enough(shard):
+    """The upper end is that of the smallest such machine, and Kubernetes keeps less of each byte beyond."""
+    asked = {**OFFLOADED, "world": 2, "shard": shard, "offload": ("optimizer",)}
+    needed = train(SMALL, **asked, on="2x h100-80g").host.high_bytes * 2
+    above, below = (-(-needed // GIB), needed // GIB)
+    said = [train(SMALL, **asked, on=f"2x h100-80g + {size}GiB host").verdict for size in (above, below)]
+    assert said == ["fits", "may_not_fit"]
 
 
 def test_the_host_has_room_only_if_its_upper_end_has():

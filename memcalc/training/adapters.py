@@ -24,7 +24,10 @@ __all__ = [
     "adapter_arrays",
     "adapter_of",
     "adapters_of",
+    "folds",
+    "has_adapters_of_experts",
     "linear_names",
+    "names_beside_experts",
     "with_head_apart",
 ]
 
@@ -62,6 +65,22 @@ def linear_names(model: Model) -> tuple[str, ...]:
     )
     folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()
     return tuple(dict.fromkeys([*named, *folded]))
+
+
+def has_adapters_of_experts(adapters: Mapping[str, Adapter]) -> bool:
+    """Say whether stacked arrays of experts are among the matrices with an adapter."""
+    return any(name.startswith("experts.") for name in adapters)
+
+
+def names_beside_experts(model: Model) -> tuple[str, ...]:
+    """Return the names that an adapter may have, without those that stand for experts or their router.
+
+    >>> from memcalc.files.sources import source
+    >>> names_beside_experts(source("Qwen/Qwen3-30B-A3B").model)
+    ('q_proj', 'k_proj', 'v_proj', 'o_proj')
+    """
+    of_experts = {*STACKS, *MIXTRAL, ROUTER} if folds(model) else ()
+    return tuple(name for name in linear_names(model) if name not in of_experts)
 
 
 def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:

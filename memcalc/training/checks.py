@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, Described, Faults, UnknownNameError, choices, nearest
-from memcalc.training.adapters import EMBEDDED, HEAD, adapter_of, linear_names
+from memcalc.training.adapters import (
+    EMBEDDED,
+    HEAD,
+    adapter_of,
+    has_adapters_of_experts,
+    linear_names,
+    names_beside_experts,
+)
 from memcalc.training.autograd.architectures import words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
 from memcalc.training.plan import stated_gradients
@@ -13,11 +20,11 @@ from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE, release_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["CHECKS", "OF_CHECKPOINTS"]
+__all__ = ["CHECKS", "FOUR_BITS", "OF_CHECKPOINTS", "against_quantised_experts"]
 
 SHIFTED = ("llama", "mistral", "mixtral", "qwen2")  # models whose loss before 4.49 was read
 FOUR_BITS = ("nf4", "nf4-dq", "fp4", "fp4-dq")
@@ -502,7 +509,7 @@ def experts_are_one_array(plan: TrainingPlan) -> None:
     asked = plan.options
     if not plan.model.has_experts or asked.engine_version is None:
         return
-    adapted = any(name.startswith("experts.") for name in plan.adapters)
+    adapted = has_adapters_of_experts(plan.adapters)
     if release_number(asked.engine_version) < (5, 0) and (asked.quantize_base is not None or adapted):
         what = "--quantize-base" if asked.quantize_base is not None else "--lora-targets of experts"
         remedy = "in transformers 4 each expert is a layer, which is not modelled; leave out --engine-version"
@@ -513,25 +520,27 @@ def experts_are_one_array(plan: TrainingPlan) -> None:
 
 def quantised_experts_are_run(plan: TrainingPlan) -> None:
     """Refuse to quantise experts that are not there, that have adapters, or that ranks deal out."""
-    asked, adapters = plan.options, plan.adapters
-    if not asked.quantize_experts:
+    if not plan.options.quantize_experts:
         return
-    dealt = plan.parallelism.ep > 1 or plan.parallelism.etp > 1 or plan.parallelism.shares_weights
-    refusals = (
-        (
-            asked.quantize_base not in FOUR_BITS,
-            f"--quantize-base {' or '.join(FOUR_BITS)}",
-            asked.quantize_base,
-        ),
-        (not plan.model.has_experts, "a model with experts", plan.model.model_type),
-        (asked.experts not in (None, "grouped_mm"), "--experts grouped_mm", asked.experts),
-        (any(one.startswith("experts.") for one in adapters), "--lora-targets without experts", "all-linear"),
-        (dealt, "one rank, or --shard 0, 1 or 2 without --ep and --tp", plan.parallelism.world),
-    )
-    for refused, expected, given in refusals:
-        if refused:
-            remedy = "what others hold of experts made of codes is not modelled"
-            raise BadInputError("--quantize-experts", expected, given, remedy)
+    not_modelled = "what others hold of experts made of codes is not modelled"
+    for expected, given in against_quantised_experts(plan):
+        raise BadInputError("--quantize-experts", expected, given, not_modelled)
+    if has_adapters_of_experts(plan.adapters):
+        remedy = f"write --lora-targets {','.join(names_beside_experts(plan.model))}: {not_modelled}"
+        raise BadInputError("--quantize-experts", "--lora-targets without experts", "all-linear", remedy)
+
+
+def against_quantised_experts(plan: TrainingPlan) -> Iterator[tuple[str, object]]:
+    """Yield what a plan would need for quantised experts and does not have, with what it has."""
+    asked, ranks = plan.options, plan.parallelism
+    if asked.quantize_base not in FOUR_BITS:
+        yield f"--quantize-base {' or '.join(FOUR_BITS)}", asked.quantize_base
+    if not plan.model.has_experts:
+        yield "a model with experts", plan.model.model_type
+    if asked.experts not in (None, "grouped_mm"):
+        yield "--experts grouped_mm", asked.experts
+    if ranks.ep > 1 or ranks.etp > 1 or ranks.shares_weights:
+        yield "one rank, or --shard 0, 1 or 2 without --ep and --tp", ranks.world
 
 
 def what_is_upcast_is_quantised(plan: TrainingPlan) -> None:

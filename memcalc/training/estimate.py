@@ -11,11 +11,11 @@ from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, 
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
-from memcalc.training.adapters import EMBEDDED, HEAD
+from memcalc.training.adapters import EMBEDDED, HEAD, has_adapters_of_experts, names_beside_experts
 from memcalc.training.backward import largest
 from memcalc.training.checkpoints import read_as_numbers
-from memcalc.training.checks import CHECKS
-from memcalc.training.host import ALLOCATOR, beside_offloaded
+from memcalc.training.checks import CHECKS, against_quantised_experts
+from memcalc.training.host import ALLOCATOR, beside_offloaded, program_lines
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
@@ -67,7 +67,7 @@ UNTIED = (
 )
 EXPERTS_IN_16_BITS = (
     "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
-    "experts of a layer are one array; --quantize-experts quantises that, as axolotl can"
+    "experts of a layer are one array"
 )
 
 
@@ -362,7 +362,7 @@ class TrainingEstimate(Shown):
         if plan.model.has_experts:
             found.append("every expert gets as many tokens; the rank that gets more holds more")
             if plan.options.quantize_base is not None and not plan.options.quantize_experts:
-                found.append(EXPERTS_IN_16_BITS)
+                found.append("; ".join([EXPERTS_IN_16_BITS, *advice_on_experts(plan)]))
         if plan.options.quantize_base is not None and plan.parallelism.shares_weights:
             found.append(PACKED_BASE)
         if plan.model.tied and (
@@ -473,6 +473,7 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     room = None if plan.machine is None else plan.machine.host_bytes
     if placed[True] and plan.points is None:
         placed[True] += (line for line in beside_offloaded(plan, tensors) if not is_nothing(line))
+        placed[True] += program_lines(plan, placed[True])
     host = pool(plan, "host", room, placed[True]) if placed[True] else None
     return StageEstimate(tensors.number, tensors, device, host)
 
@@ -510,6 +511,14 @@ def is_nothing(line: Line) -> bool:
     """Say whether a line holds nothing, at either end of its range."""
     sizes = (line.bytes, line.least_bytes, line.most_bytes)
     return all(type(size) is int and size == 0 for size in sizes)  # arrays are never left out
+
+
+def advice_on_experts(plan: TrainingPlan) -> Iterator[str]:
+    """Yield how the experts of a quantised base are quantised, too, where a plan can have that."""
+    if not any(against_quantised_experts(plan)):
+        named = ",".join(names_beside_experts(plan.model))
+        targets = f" with --lora-targets {named}" if has_adapters_of_experts(plan.adapters) else ""
+        yield f"--quantize-experts{targets} quantises that, as axolotl can"
 
 
 def of_architecture(plan: TrainingPlan) -> Iterator[str]:

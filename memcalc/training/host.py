@@ -48,7 +48,7 @@ def power_of_two(size: int) -> int:
 
 
 def beside_offloaded(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what one rank has in the host's memory beside the arrays that were moved there."""
+    """Yield what one rank's arrays in the host's memory have beside them: rounding, leftovers, copies."""
     pinned = [(size, count) for size, count in pinned_arrays(plan, stage) if size]
     more = sum(count * (power_of_two(size) - size) for size, count in pinned)
     name = "pinned arrays, rounded up to powers of two"
@@ -60,7 +60,6 @@ def beside_offloaded(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         yield may_be_absent(plan, name, left, ZERO_3)
     if stated in (1, 2):
         yield from of_zero_2(plan, sum(map(sum, groups(stage.trained))))
-    yield from program_lines(plan)
 
 
 def of_zero_2(plan: TrainingPlan, numbers: int) -> Iterator[Line]:
@@ -95,13 +94,18 @@ def may_be_absent(plan: TrainingPlan, name: str, size: int, source: str) -> Line
     )
 
 
-def program_lines(plan: TrainingPlan) -> Iterator[Line]:
-    """Yield the process of a rank, and its part of what the operating system and its services take."""
-    machine, world = plan.machine, plan.parallelism.world
-    system, host = TRAINING_HOST_SYSTEM, None if machine is None else machine.host_bytes
-    if host is not None:
-        system = system._replace(high=max(system.typical, reserved_by_gke(host)))
-    of_all = (("process of the rank", TRAINING_HOST_PROCESS, 1), ("operating system, shared", system, world))
+def program_lines(plan: TrainingPlan, beside: Iterable[Line]) -> Iterator[Line]:
+    """Yield the process of a rank, and its part of what the operating system and its services take.
+
+    At most that is what Kubernetes keeps of the smallest machine with room for all the rest, the lines
+    `beside` them: what runs needs as much of a larger machine, of which more is kept.
+    """
+    world, lines = plan.parallelism.world, list(beside)
+    system, process = TRAINING_HOST_SYSTEM, TRAINING_HOST_PROCESS
+    held = (sum(one.most_bytes for one in lines if moment in one.moments) for moment in plan.moments)
+    needed = world * (max(held) + process.high)
+    system = system._replace(high=max(system.typical, kept_beside(needed)))
+    of_all = (("process of the rank", process, 1), ("operating system, shared", system, world))
     for name, (low, typical, high, source, date), ranks in of_all:
         yield Line(
             component="runtime",
@@ -114,17 +118,21 @@ def program_lines(plan: TrainingPlan) -> Iterator[Line]:
         )
 
 
-def reserved_by_gke(capacity: int) -> int:
-    """Return what Google's Kubernetes Engine keeps of a machine's memory for all that is not the job.
+def kept_beside(needed: int) -> int:
+    """Return what Google's Kubernetes Engine keeps of the smallest machine that leaves so many bytes.
 
-    >>> round(reserved_by_gke(744 * 2**30) / 2**30, 1)
-    21.7
+    It keeps a share of each part of a machine's memory, and 100 MiB.
+
+    >>> round(kept_beside(722 * 2**30) / 2**30, 1), round(kept_beside(2**30) / 2**30, 1)
+    (21.7, 0.5)
     """
-    kept, below = 100 * MIB, 0
-    for end, percent in (*GKE, (capacity, 2)):
-        part = max(0, min(capacity, end) - below)
-        kept, below = kept + part * percent // 100, max(below, end)
-    return kept
+    left, kept, below = needed + 100 * MIB, 100 * MIB, 0
+    for end, percent in GKE:
+        room = (end - below) * (100 - percent) // 100
+        if left <= room:
+            return kept + ceil_div(left * percent, 100 - percent)
+        kept, left, below = kept + end - below - room, left - room, end
+    return kept + ceil_div(2 * left, 98)
 
 
 # ---- what is pinned ----------------------------------------------------------------------------------------

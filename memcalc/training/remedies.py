@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memcalc.errors import RefusalError
 from memcalc.serving.search import largest
 from memcalc.show.remedy import MOST, Change, Remedy, command_line, listed, machine_text
+from memcalc.training.adapters import folds, has_adapters_of_experts, names_beside_experts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -140,8 +141,10 @@ def training_the_same(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[C
 
 
 def on_many_devices(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
-    """Yield more than one server of the same devices."""
-    yield more_devices(plan, enough, [one for one in COUNTS if one > NODE])
+    """Yield more than one server of the same devices, where one is too small."""
+    one_server = (*idle_devices(plan), *more_devices(plan, enough, [one for one in COUNTS if one <= NODE]))
+    more = more_devices(plan, enough, [one for one in COUNTS if one > NODE])
+    yield () if any(map(enough, one_server)) else more
 
 
 def training_less(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
@@ -153,8 +156,26 @@ def training_less(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Chang
         yield [LORA]
         both = Change(f"{LORA.words} on {QUANTISED.words}", {**LORA.options, **QUANTISED.options})
         yield [] if enough(LORA) else [both]
+    yield quantised_experts(plan)
     (less,) = shorter_text(plan, enough)
     yield [one for one in less if FAR * one.options["seq"] > plan.options.seq]
+
+
+def quantised_experts(plan: TrainingPlan) -> Iterator[Change]:
+    """Yield experts in 4 bits as well, and adapters of all else: an expert made of codes has none."""
+    asked = plan.options
+    if not plan.model.has_experts or asked.quantize_experts:
+        return
+    options: dict[str, Any] = {"quantize_experts": True}
+    words, others = "experts in 4 bits", ""
+    if has_adapters_of_experts(plan.adapters) or (not plan.adapters and folds(plan.model)):
+        options["lora_targets"] = names_beside_experts(plan.model)
+        others = ", adapters of all but experts"
+    if asked.quantize_base is None:
+        options, words = {**QUANTISED.options, **options}, "base weights and experts in NF4"
+    if not plan.adapters:
+        options, words = {**LORA.options, **options}, f"{LORA.words} on {words}"
+    yield Change(f"{words}{others}", options)
 
 
 def shorter_text(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:

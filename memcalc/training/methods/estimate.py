@@ -350,14 +350,14 @@ def phase_of(
 def host_of(plan: TrainingPlan, parts: Parts, setup: Setup) -> PoolBudget | None:
     """Return one rank's part of the host's memory: what is offloaded within a step, and between phases."""
     host = parts.stage.host
-    lines = [] if host is None else list(host.lines)
+    lines = [] if host is None else [line for line in host.lines if line.component != "runtime"]
     lines += [line._replace(name=f"between phases: {line.name}") for line in leaving(parts, setup)]
     if parts.rollout.host:
         words = "engine: weights while it sleeps"
         lines.append(Line("weights", words, parts.rollout.host, moments=plan.moments[:1]))
     if not lines:
         return None
-    lines += [] if host is not None else program_lines(plan)
+    lines += program_lines(plan, lines)
     room = None if plan.machine is None else plan.machine.host_bytes
     moments = plan.moments
     return PoolBudget(
