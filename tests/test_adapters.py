@@ -200,3 +200,36 @@ def test_what_is_not_modelled_is_refused_in_one_line(source, options, words):
         train(source, **{"seq": 128, "lora_rank": 8, **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+EXPERTS = (
+    "Qwen/Qwen3-30B-A3B",
+    "mistralai/Mixtral-8x7B-v0.1",
+    "deepseek-ai/DeepSeek-V2-Lite",
+    "openai/gpt-oss-20b",
+)
+
+
+@pytest.mark.parametrize("more", [{}, {"world": 8, "shard": 3}, {"quantize_base": "int8"}], ids=str)
+@pytest.mark.parametrize("name", EXPERTS)
+def test_advice_to_quantise_experts_is_answered_as_it_is_printed(name, more):
+    """With the targets that it needs, where adapters have experts; no advice where it would be refused."""
+    asked = {"seq": 512, "lora_rank": 8, "quantize_base": "nf4", **more}
+    before = train(name, **asked)
+    (said,) = (one for one in before.assumed if one.startswith("experts and router stay in 16 bits"))
+    advice = said.partition("; --quantize-experts")[2]
+    assert bool(advice) == (not more)
+    if advice:
+        targets = advice.partition(" with --lora-targets ")[2].partition(" ")[0]
+        named = {"lora_targets": tuple(targets.split(","))} if targets else {}
+        after = train(name, **asked, quantize_experts=True, **named)
+        assert after.device.total_bytes < before.device.total_bytes / 2
+
+
+def test_a_remedy_quantises_experts():
+    """With adapters of all else, since an expert made of codes has none."""
+    for asked in ({}, {"lora_rank": 16}, {"lora_rank": 16, "quantize_base": "nf4"}):
+        remedies = train(EXPERTS[0], seq=2048, **asked, on="1x rtx-5090").remedies
+        commands = [one.command for one in remedies if "--quantize-experts" in one.command]
+        assert len(commands) == 1
+        assert "--lora-targets q_proj,k_proj,v_proj,o_proj" in commands[0]

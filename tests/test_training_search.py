@@ -71,6 +71,31 @@ def test_the_fewest_devices_hold_it_and_one_less_does_not(shard):
     assert train("Qwen/Qwen3-8B", seq=2048).fewest_devices is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "otherwise"),
+    [
+        ({}, "--shard 3 --recompute full"),
+        ({"shard": 3}, "--recompute full"),
+        ({"recompute": "full"}, "--shard 3"),
+    ],
+    ids=str,
+)
+def test_where_no_number_of_devices_is_enough_another_way_is_said(asked, otherwise, capsys):
+    """What is printed for it holds: so many devices, one less is not enough."""
+    name, seq, card = "meta-llama/Meta-Llama-3.1-8B", 4096, "rtx-4090"
+    step = train(name, seq=seq, **asked, on=f"1x {card}")
+    assert step.fewest_devices is None
+    words, fewest = step.fewest_otherwise
+    assert words == otherwise
+    for number, verdict in ((fewest, True), (fewest - 1, False)):
+        plan = {"seq": seq, "shard": 3, "recompute": "full", "world": number, "on": f"{number}x {card}"}
+        assert surely_fits(name, plan) == verdict
+    options = [word for option, value in asked.items() for word in (f"--{option}", str(value))]
+    main(["train", name, "--seq", str(seq), *options, "--on", f"1x {card}", "--fewest-devices"])
+    assert capsys.readouterr().out.endswith(f"none as it is run; {fewest} with {otherwise}\n")
+    assert train("Qwen/Qwen3-0.6B", seq=128, shard=3, on=f"1x {card}").fewest_otherwise is None
+
+
 def told(capsys, *words):
     status = main(["train", "Qwen/Qwen3-8B", "--lora-rank", "16", *words])
     return status, capsys.readouterr()

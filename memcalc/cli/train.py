@@ -58,7 +58,7 @@ def answer(given: argparse.Namespace) -> Answer:
     if searched and step.max_seq:
         step = step.changed(step.plan.source, {"seq": step.max_seq})
     found |= {name: getattr(step, name) for name in asked if name not in found}
-    said = [f"\n  {MOST[name]}: {number_in_words(number)}" for name, number in found.items()]
+    said = (f"\n  {MOST[name]}: {number_in_words(step, name, number)}" for name, number in found.items())
     return Answer(
         1 if given.check and step.verdict != "fits" else 0,
         lambda: fields(step) | found | remedy_fields(step.remedies) | config_fields(step.model),
@@ -66,9 +66,12 @@ def answer(given: argparse.Namespace) -> Answer:
     )
 
 
-def number_in_words(number: int | None) -> str:
-    """Return a number that was looked for, or that there is none."""
-    return f"{number:,}" if number else "none"
+def number_in_words(step: TrainingEstimate, name: str, number: int | None) -> str:
+    """Return a number that was looked for, or that there is none; of devices what is enough otherwise."""
+    if number:
+        return f"{number:,}"
+    otherwise = step.fewest_otherwise if name == "fewest_devices" else None
+    return "none" if otherwise is None else f"none as it is run; {otherwise[1]:,} with {otherwise[0]}"
 
 
 def fields(step: TrainingEstimate) -> dict[str, object]:

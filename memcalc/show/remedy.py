@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memcalc.data.units import Amount
     from memcalc.options import Option
 
-__all__ = ["MOST", "NONE", "Change", "Remedy", "command_line", "listed", "machine_text"]
+__all__ = ["MOST", "NONE", "Change", "Remedy", "command_line", "listed", "machine_text", "typed"]
 
 MOST = 3  # remedies that are offered
 NONE = "nothing that memcalc tries makes it fit: smaller formats, less at once, more devices"

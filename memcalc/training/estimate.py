@@ -288,26 +288,36 @@ class TrainingEstimate(Shown):
         >>> [train("Qwen/Qwen3-0.6B", seq=step.max_seq + more, on="1x rtx-4090").verdict for more in (0, 1)]
         ['fits', 'may_not_fit']
         """
-        return self.most("max_seq")
+        found: int | None = self.most("max_seq")
+        return found
 
     @cached_property
     def max_batch(self) -> int | None:
         """The largest micro-batch with which the step surely fits; None without a machine."""
-        return self.most("max_batch")
+        found: int | None = self.most("max_batch")
+        return found
 
     @cached_property
     def fewest_devices(self) -> int | None:
         """The fewest devices of the machine's kind with which it surely fits, if that many share the step."""
-        return self.most("fewest_devices")
+        found: int | None = self.most("fewest_devices")
+        return found
 
-    def most(self, what: str) -> int | None:
-        """Return one of the numbers that `memcalc.training.search` looks for."""
+    @cached_property
+    def fewest_otherwise(self) -> tuple[str, int] | None:
+        """What is run in another way where no number of devices is enough, as typed, and how many are then."""
+        found: tuple[str, int] | None = None
+        if not self.fewest_devices:
+            found = self.most("fewest_otherwise")
+        return found
+
+    def most(self, what: str) -> Any:
+        """Return one of the things that `memcalc.training.search` looks for; None without a machine."""
         if self.plan.machine is None or self.plan.points is not None:
             return None
         from memcalc.training import search
 
-        found: int | None = getattr(search, what)(self.plan, partial(self.changed, self.plan.source))
-        return found
+        return getattr(search, what)(self.plan, partial(self.changed, self.plan.source))
 
     def changed(self, source: Source, options: Mapping[str, Any]) -> TrainingEstimate:
         """Return the same step asked again of a source, with some options in another way.

@@ -6,18 +6,20 @@ within what there is, and with the next one it is not.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import RefusalError
+from memcalc.options import options_of
 from memcalc.serving.search import largest
-from memcalc.show.remedy import machine_text
+from memcalc.show.remedy import machine_text, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["fewest_devices", "max_batch", "max_seq"]
+__all__ = ["fewest_devices", "fewest_otherwise", "max_batch", "max_seq"]
 
 FAR = 2**31  # tokens or sequences: beyond any machine
 MANY = 2**14  # devices
@@ -61,6 +63,24 @@ def fewest_devices(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> 
 
     few = largest(lacks, MANY // unit)
     return None if few == MANY // unit else unit * (few + 1)
+
+
+def fewest_otherwise(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> tuple[str, int] | None:
+    """Return how a step is run where no number of devices is enough, as it is typed, and how many are then.
+
+    None where nothing of it is enough either.
+    """
+    shared, again = {"shard": 3}, {"recompute": "full", "recompute_modules": None}
+    for options in (shared, again, {**shared, **again}):
+        try:
+            found = ask(options).fewest_devices
+        except RefusalError:
+            continue
+        if found:
+            asked = replace(plan.asked, **options)
+            changed = (one for one in options_of(type(asked)) if options.get(one.name) is not None)
+            return " ".join(word for one in changed for word in typed(one, getattr(asked, one.name))), found
+    return None
 
 
 def fits(ask: Callable[[dict[str, Any]], Any], **changes: Any) -> bool:
