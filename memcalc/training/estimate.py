@@ -306,9 +306,7 @@ class TrainingEstimate(Shown):
     @cached_property
     def fewest_otherwise(self) -> tuple[str, int] | None:
         """What is run in another way where no number of devices is enough, as typed, and how many are then."""
-        found: tuple[str, int] | None = None
-        if not self.fewest_devices:
-            found = self.most("fewest_otherwise")
+        found: tuple[str, int] | None = self.most("fewest_otherwise")
         return found
 
     def most(self, what: str) -> Any:

@@ -68,8 +68,10 @@ def fewest_devices(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> 
 def fewest_otherwise(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -> tuple[str, int] | None:
     """Return how a step is run where no number of devices is enough, as it is typed, and how many are then.
 
-    None where nothing of it is enough either.
+    None where a number is enough as it is, or nothing of it is.
     """
+    if fewest_devices(plan, ask):
+        return None
     shared, again = {"shard": 3}, {"recompute": "full", "recompute_modules": None}
     for options in (shared, again, {**shared, **again}):
         try:
