@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.source import Source
 from memcalc.training.api import train
 from tests.test_saved import measured, name_of, planned
@@ -233,3 +233,17 @@ def test_a_remedy_quantises_experts():
         commands = [one.command for one in remedies if "--quantize-experts" in one.command]
         assert len(commands) == 1
         assert "--lora-targets q_proj,k_proj,v_proj,o_proj" in commands[0]
+
+
+def test_a_copy_is_of_the_module_that_is_named_alone():
+    """PEFT compares the ends of names: Gemma 4's embeddings of each layer are another module."""
+    name = "google/gemma-4-E2B"
+    without, beside = (train(name, seq=128, lora_rank=8, trainable=part) for part in ((), ("embed_tokens",)))
+    assert beside.trainable_parameters - without.trainable_parameters == 262_144 * 1_536
+    whole = train(name, seq=128, trainable=("embed_tokens",))
+    assert whole.trainable_parameters == 262_144 * (1_536 + 35 * 256)
+    for part in "embed_tokens_per_layer", "embed":
+        with pytest.raises(
+            MemcalcError, match=r"^--trainable: expected embed_tokens or lm_head with --lora-rank"
+        ):
+            train(name, seq=128, lora_rank=8, trainable=(part,))

@@ -15,7 +15,7 @@ from memcalc.training.adapters import (
 )
 from memcalc.training.autograd.architectures import words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
-from memcalc.training.plan import stated_gradients
+from memcalc.training.plan import is_trained, stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE, release_number
 
@@ -385,7 +385,7 @@ def copies_are_of_embedding_and_head(plan: TrainingPlan) -> None:
     PEFT 0.21 trains copies of them (modules_to_save), or wraps them, and not both.
     """
     for part in plan.options.trainable if plan.adapters else ():
-        named = [one.name for one in plan.apart.weights() if part in one.name]
+        named = [one.name for one in plan.apart.weights() if is_trained(one.name, (part,), plan.adapters)]
         modules = {name.split(".")[-2] for name in named}
         if not modules <= {HEAD, EMBEDDED}:
             remedy = "PEFT trains copies of these two beside adapters (modules_to_save)"
@@ -452,11 +452,16 @@ def ends_with_adapters_are_whole(plan: TrainingPlan) -> None:
 def there_is_something_to_train(plan: TrainingPlan) -> None:
     """Refuse parts of names that no weight has."""
     for name in plan.options.trainable:
-        if not name or not any(name in tensor.name for tensor in plan.apart.weights()):
-            parts = dict.fromkeys(part for tensor in plan.apart.weights() for part in tensor.name.split("."))
+        weights = plan.apart.weights()
+        if not name or not any(is_trained(one.name, (name,), plan.adapters) for one in weights):
+            named = (part for tensor in plan.apart.weights() for part in tensor.name.split("."))
+            parts = (EMBEDDED, HEAD) if plan.adapters else dict.fromkeys(named)
             head = "embed_tokens, which is the head too" if plan.tied else "lm_head"
-            remedy = nearest(name, parts) or f"as in self_attn,{head}"
-            raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
+            remedy = nearest(name, parts) or ("as in lm_head" if plan.adapters else f"as in self_attn,{head}")
+            expected = (
+                "embed_tokens or lm_head with --lora-rank" if plan.adapters else "parts of names of weights"
+            )
+            raise UnknownNameError("--trainable", expected, name, remedy)
 
 
 def base_is_frozen(plan: TrainingPlan) -> None:

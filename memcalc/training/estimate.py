@@ -305,7 +305,7 @@ class TrainingEstimate(Shown):
 
     @cached_property
     def fewest_otherwise(self) -> tuple[str, int] | None:
-        """What is run in another way where no number of devices is enough, as typed, and how many are then."""
+        """How it is run where no number of devices is enough, as it is typed, and how many are then."""
         found: tuple[str, int] | None = self.most("fewest_otherwise")
         return found
 

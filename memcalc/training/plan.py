@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
-__all__ = ["EMBEDDING", "TrainingPlan", "plan_fields", "resolve", "stated_gradients"]
+__all__ = ["EMBEDDING", "TrainingPlan", "is_trained", "plan_fields", "resolve", "stated_gradients"]
 
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
@@ -347,8 +347,18 @@ def chunks_of_layers(
 
 
 def is_trained(name: str, trainable: tuple[str, ...], adapters: Mapping[str, Adapter]) -> bool:
-    """Say whether a weight is trained: by parts of its name, else all of them, or adapters alone."""
-    return any(part in name for part in trainable) if trainable else not adapters
+    """Say whether a weight is trained: by parts of its name, else all of them, or adapters alone.
+
+    Beside adapters a name is the end of a module's, as in peft 0.21 (utils/other.py, _set_trainable).
+
+    >>> is_trained("model.embed_tokens_per_layer.weight", ("embed_tokens",), {})
+    True
+    """
+    if not trainable:
+        return not adapters
+    if adapters:
+        return name.removesuffix(".weight").endswith(trainable)
+    return any(part in name for part in trainable)
 
 
 def trains(options: TrainingOptions, model: Model, adapters: Mapping[str, Adapter]) -> Callable[[str], bool]:

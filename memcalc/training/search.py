@@ -79,8 +79,8 @@ def fewest_otherwise(plan: TrainingPlan, ask: Callable[[dict[str, Any]], Any]) -
         except RefusalError:
             continue
         if found:
-            asked = replace(plan.asked, **options)
-            changed = (one for one in options_of(type(asked)) if options.get(one.name) is not None)
+            asked: Any = replace(plan.asked, **options)
+            changed = (one for one in options_of(asked.__class__) if options.get(one.name) is not None)
             return " ".join(word for one in changed for word in typed(one, getattr(asked, one.name))), found
     return None
 
