@@ -387,8 +387,9 @@ def copies_are_of_embedding_and_head(plan: TrainingPlan) -> None:
     for part in plan.options.trainable if plan.adapters else ():
         named = [one.name for one in plan.apart.weights() if is_trained(one.name, (part,), plan.adapters)]
         modules = {name.split(".")[-2] for name in named}
-        if not modules <= {HEAD, EMBEDDED}:
-            remedy = "PEFT trains copies of these two beside adapters (modules_to_save)"
+        if not part or not modules or not modules <= {HEAD, EMBEDDED}:
+            remedy = nearest(part, (EMBEDDED, HEAD)) if not modules else ""
+            remedy = remedy or "PEFT trains copies of these two beside adapters (modules_to_save)"
             raise BadInputError("--trainable", f"{EMBEDDED} or {HEAD} with --lora-rank", part, remedy)
         if modules & plan.adapters.keys():
             remedy = "PEFT trains a copy of it or gives it an adapter: name it once"
@@ -451,17 +452,12 @@ def ends_with_adapters_are_whole(plan: TrainingPlan) -> None:
 
 def there_is_something_to_train(plan: TrainingPlan) -> None:
     """Refuse parts of names that no weight has."""
-    for name in plan.options.trainable:
-        weights = plan.apart.weights()
-        if not name or not any(is_trained(one.name, (name,), plan.adapters) for one in weights):
-            named = (part for tensor in plan.apart.weights() for part in tensor.name.split("."))
-            parts = (EMBEDDED, HEAD) if plan.adapters else dict.fromkeys(named)
+    for name in () if plan.adapters else plan.options.trainable:
+        if not name or not any(name in tensor.name for tensor in plan.model.weights()):
+            parts = dict.fromkeys(part for tensor in plan.model.weights() for part in tensor.name.split("."))
             head = "embed_tokens, which is the head too" if plan.tied else "lm_head"
-            remedy = nearest(name, parts) or ("as in lm_head" if plan.adapters else f"as in self_attn,{head}")
-            expected = (
-                "embed_tokens or lm_head with --lora-rank" if plan.adapters else "parts of names of weights"
-            )
-            raise UnknownNameError("--trainable", expected, name, remedy)
+            remedy = nearest(name, parts) or f"as in self_attn,{head}"
+            raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
 
 
 def base_is_frozen(plan: TrainingPlan) -> None:
