@@ -193,7 +193,8 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
 
     of, given = faults.of, checked(options, faults)
     found = of(find_source, source)
-    asked = of(lambda: filled(given, own_base(found)))
+    own = of(own_base, found)
+    asked = of(filled, given, None if own is faults.MISSING else own)
     points, machine = of(points_of, asked), of(machine_of, asked)
     implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
     optimizer = of(lambda: optimizer_named(asked.optimizer))
