@@ -122,13 +122,13 @@ def yes_or_no(text: str) -> bool | str:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Parse words separated by commas."""
-    return tuple(text.split(","))
+    """Parse words separated by commas, and by spaces behind them."""
+    return tuple(map(str.strip, text.split(",")))
 
 
 def whole_numbers(text: str) -> tuple[int | str, ...]:
-    """Parse whole numbers separated by commas."""
-    return tuple(map(whole_number, text.split(",")))
+    """Parse whole numbers separated by commas, and by spaces behind them."""
+    return tuple(map(whole_number, words(text)))
 
 
 def choice_of(option: Option) -> Callable[[str], object]:

@@ -88,8 +88,8 @@ class Parser(argparse.ArgumentParser):
                     faults.of(refuse_switched, flag, value if equals else left.pop())
             elif equals or is_followed:  # by an empty text, too
                 value = value if equals else left.pop()
-                while flag == "--on" and named and left and not is_flag(left[-1]):
-                    value = f"{value} {left.pop()}"  # a machine's words, without quotes
+                while left and not is_flag(left[-1]) and (value[-1:] == "," or (flag == "--on" and named)):
+                    value = f"{value} {left.pop()}"  # a machine's words, or a list's, without quotes
                 words.append(f"{flag}={value}")
             else:
                 faults.of(refuse_no_value, flag, action.metavar)

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["GB", "GIB", "MB", "MIB", "Amount", "amount", "gb", "gib", "hundredths"]
+__all__ = ["GB", "GIB", "MB", "MIB", "Amount", "amount", "gb", "gib", "gib_or_less", "hundredths"]
 
 MB, MIB, GB, GIB = 10**6, 2**20, 10**9, 2**30
 
@@ -88,6 +88,18 @@ def gib(number: int) -> str:
     ('61.02 GiB', '65.52 GB')
     """
     return f"{hundredths(number, GIB)} GiB"
+
+
+def gib_or_less(number: int) -> str:
+    """Write bytes as GiB, or as MiB or bytes where GiB would show nothing.
+
+    >>> gib_or_less(3 * 2**30), gib_or_less(3 * 2**20), gib_or_less(300)
+    ('3.00 GiB', '3.00 MiB', '300 B')
+    """
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if 200 * abs(number) >= unit:
+            return f"{hundredths(number, unit)} {name}"
+    return f"{number} B"
 
 
 def gb(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.data.units import Amount, gib
+from memcalc.data.units import Amount, gib, gib_or_less
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.serving.stage import (
     cache_bytes,
@@ -187,7 +187,7 @@ class Search:
             )
         device = min(self.free_bytes(one, plan.batch, plan.context) for one in self.stages)
         if device < 0:
-            return f"a device lacks {gib(-device)}{beyond}"
+            return f"a device lacks {gib_or_less(-device)}{beyond}"
         spare = self.spare_blocks(self.end)
         if spare is not None and spare < 0:
             needed = plan.engine_options["max_num_seqs"]
@@ -196,7 +196,7 @@ class Search:
                 f"{needed + spare:,} blocks for states{beyond}"
             )
         host = self.free_host_bytes(plan.batch, plan.context)
-        return f"the host's memory lacks {gib(-host)}{beyond}" if host < 0 else None
+        return f"the host's memory lacks {gib_or_less(-host)}{beyond}" if host < 0 else None
 
     def max_context(self) -> int:
         """Return the longest context that fits with this batch, bounded by memory alone.

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "NONE", "Change", "Remedy", "command_line", "listed", "machine_text", "typed"]
 
 MOST = 3  # remedies that are offered
-NONE = "nothing that memcalc tries makes it fit: smaller formats, less at once, more devices"
+NONE = "nothing that memcalc tries makes it fit"
+TRIED = "smaller formats, less at once, more devices"  # of a plan that serves
 
 
 class Change(NamedTuple):
@@ -40,13 +41,13 @@ class Remedy(NamedTuple):
         return f"fits with {self.words}, {gib(self.total_bytes)} a device: {self.command}"
 
 
-def lines(remedies: Iterable[Remedy]) -> Iterator[str]:
-    """Yield the lines that text shows of what fits instead; where nothing does, that.
+def lines(remedies: Iterable[Remedy], tried: str = TRIED) -> Iterator[str]:
+    """Yield the lines that text shows of what fits instead; where nothing does, what was tried.
 
-    >>> list(lines([])) == [NONE]
+    >>> list(lines([], "more devices")) == [f"{NONE}: more devices"]
     True
     """
-    yield from [one.line for one in remedies] or [NONE]
+    yield from [one.line for one in remedies] or [f"{NONE}: {tried}"]
 
 
 def command_line(command: str, source: str, options: Any) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "has_adapters_of_experts",
     "linear_names",
     "names_beside_experts",
+    "smaller_sides",
     "with_head_apart",
 ]
 
@@ -121,6 +122,23 @@ def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | Non
     if tensor.active_experts is not None:
         return None if name == "up_proj" else adapters.get(STACKS.get(name, name))
     return adapters.get(name)
+
+
+def smaller_sides(model: Model, adapters: Mapping[str, Adapter]) -> dict[str, int]:
+    """Return the rank that each adapted matrix has at most, by its name: its smaller side.
+
+    >>> from memcalc.training import train
+    >>> plan = train("meta-llama/Llama-3.2-1B", seq=128, lora_rank=8, lora_targets=("q_proj", "k_proj")).plan
+    >>> smaller_sides(plan.model, plan.adapters)
+    {'q_proj': 2048, 'k_proj': 512}
+    """
+    found: dict[str, int] = {}
+    for tensor in model.weights():
+        if adapter_of(adapters, tensor) is not None:
+            name = tensor.name.removesuffix(".weight").rpartition(".")[2]
+            side = min(map(product, tensor.shape))
+            found[name] = min(side, found.get(name, side))
+    return found
 
 
 def adapter_arrays(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[int, ...], int], ...]:

@@ -12,15 +12,17 @@ from memcalc.training.adapters import (
     has_adapters_of_experts,
     linear_names,
     names_beside_experts,
+    smaller_sides,
 )
 from memcalc.training.autograd.architectures import words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
+from memcalc.training.devices import runs_bitsandbytes, runs_flash
 from memcalc.training.plan import is_trained, stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE, release_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from memcalc.training.plan import TrainingPlan
 
@@ -95,6 +97,29 @@ def machine_has_the_devices(plan: TrainingPlan) -> None:
     if plan.machine is not None and plan.machine.count < world:
         expected = f"at least {world} devices for --world {world}"
         raise BadInputError("--on", expected, plan.options.on, "name more, or use a smaller --world")
+
+
+def device_has_the_kernels(plan: TrainingPlan) -> None:
+    """Refuse FlashAttention and bitsandbytes on devices that they do not run on."""
+    asked, faults = plan.options, Faults()
+    for device in () if plan.machine is None else plan.machine.kinds:
+        if asked.attention == "flash" and not runs_flash(device):
+            other = "eager" if plan.implementation.id == "megatron" else "sdpa"
+            expected, remedy = f"one that runs on {device.id}", f"FlashAttention does not: write {other}"
+            faults.found.append(BadInputError("--attention", expected, asked.attention, remedy))
+        base, states = asked.quantize_base, plan.optimizer
+        eight = base == "int8"
+        if base in (*FOUR_BITS, "int8") and not runs_bitsandbytes(device, in_8_bits=eight):
+            remedy = "bitsandbytes, which multiplies by them, does not run there; leave it out"
+            if runs_bitsandbytes(device):
+                remedy = "its products in 8 bits want capability 7.5 or higher; write nf4"
+            faults.found.append(
+                BadInputError("--quantize-base", f"a format that runs on {device.id}", base, remedy)
+            )
+        if "bitsandbytes" in states.source and not runs_bitsandbytes(device):
+            expected, remedy = f"one that runs on {device.id}", "bitsandbytes does not; write adamw"
+            faults.found.append(BadInputError("--optimizer", expected, states.id, remedy))
+    faults.refuse()
 
 
 def ranks_divide_the_model(plan: TrainingPlan) -> None:
@@ -351,8 +376,38 @@ def adapters_have_matrices(plan: TrainingPlan) -> None:
     for name in asked or ("nothing",):
         if name not in known:
             expected = f"all-linear, or some of {', '.join(known)}"
+            if name == "all-linear" and asked is not None:
+                named = dict.fromkeys([*linear_names(plan.model), *(one for one in asked if one in known)])
+                remedy = f"it stands alone; with others write {','.join(named)}"
+                raise BadInputError("--lora-targets", expected, ",".join(asked), remedy)
+            ours = own_module_names(plan, known).get(name.rpartition(".")[2])
             remedy = nearest(name, ["all-linear", *known], "--lora-targets") or "separate them by commas"
+            remedy = f"did you mean {ours}?" if ours else remedy
             raise UnknownNameError("--lora-targets", expected, name, remedy)
+
+
+def own_module_names(plan: TrainingPlan, known: Collection[str]) -> dict[str, str]:
+    """Return what the modules of a model's class are called, with the names that stand for them here."""
+    from memcalc.files.tensor_names import family_name
+
+    found: dict[str, list[str]] = {}
+    for tensor in plan.source.model.weights():
+        ours = tensor.name.removesuffix(".weight").rpartition(".")[2]
+        theirs = family_name(plan.source.model, tensor.name).removesuffix(".weight").rpartition(".")[2]
+        fused = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
+        fused |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
+        one = ours if ours in known else fused.get(ours, "")
+        if one in known and theirs not in known and one not in found.setdefault(theirs, []):
+            found[theirs].append(one)
+    return {theirs: ",".join(ours) for theirs, ours in found.items()}
+
+
+def rank_is_below_the_matrices(plan: TrainingPlan) -> None:
+    """Refuse a rank that no adapted matrix has: its adapter would be no smaller than itself."""
+    rank, sides = plan.options.lora_rank, smaller_sides(plan.apart, plan.adapters).values()
+    if rank is not None and sides and rank > max(sides):
+        expected = f"at most {max(sides):,}, the rank of the largest matrix with an adapter"
+        raise BadInputError("--lora-rank", expected, rank, "adapters are of low rank, as in 16")
 
 
 def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
@@ -589,7 +644,9 @@ def chunks_hold_the_layers(plan: TrainingPlan) -> None:
     chunks, depth, given = plan.parallelism.pp * plan.parallelism.vpp, plan.model.depth, plan.pipeline_layout
     if plan.options.pipeline_layout is None and depth % chunks:
         expected = f"a number of chunks that divides {depth} layers"
-        raise BadInputError("--pp", expected, chunks, "add --pipeline-layout, as in 16,16,15")
+        even = ",".join(str(depth // chunks + (number < depth % chunks)) for number in range(chunks))
+        remedy = f"add --pipeline-layout, as in {even}" if chunks < depth else "use fewer"
+        raise BadInputError("--pp", expected, chunks, remedy)
     if len(given) != chunks or sum(given) != depth or min(given) < 0:
         expected, layout = f"{chunks} numbers that add up to {depth} layers", ",".join(map(str, given))
         raise BadInputError("--pipeline-layout", expected, layout, "one for each chunk, first to last")
@@ -662,6 +719,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     sequence_parallelism_has_tensor_parallelism,
     positions_have_a_row_each,
     machine_has_the_devices,
+    device_has_the_kernels,
     ranks_divide_the_model,
     there_are_experts_to_deal_out,
     ranks_divide_the_sequence,
@@ -684,6 +742,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     modules_are_known,
     adapters_have_a_rank,
     adapters_have_matrices,
+    rank_is_below_the_matrices,
     adapters_have_gradients_of_their_own,
     adapters_are_cut_as_peft_cuts_them,
     dora_is_of_matrices,

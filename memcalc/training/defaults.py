@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from memcalc.errors import Sound
@@ -57,20 +58,19 @@ def autocasts(options: TrainingOptions, regime: str) -> bool:
     return by_trainer and regime != "fp32" and options.shard not in (1, 2, 3)
 
 
-def filled(options: TrainingOptions, own_base: str | None = None) -> FilledOptions:
+def filled(options: TrainingOptions, own: Mapping[str, Any] = MappingProxyType({})) -> FilledOptions:
     """Return options with a default in the place of each that was left open and has one here.
 
     Parameters
     ----------
     options : TrainingOptions
         What was asked for; faulty values stay as they are.
-    own_base : str, optional
-        The format in which the checkpoint's own matrices stay beneath adapters, if it is quantised.
+    own : mapping of str to object, optional
+        What the checkpoint, or the machine, leaves no choice about, by option.
 
     """
     record: Any = options.record if isinstance(options, Sound) else options
-    if record.lora_rank is not None and record.quantize_base is None:
-        record = replace(record, quantize_base=own_base)
+    record = replace(record, **{name: value for name, value in own.items() if getattr(record, name) is None})
     left = {name: value for name, value in chosen(record).items() if getattr(record, name) is None}
     whole: Any = replace(record, **left)
     settled: Any = Sound(whole, options.faulty) if isinstance(options, Sound) else whole

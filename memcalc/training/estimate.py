@@ -6,12 +6,18 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.data.units import Amount, amount, gib
+from memcalc.data.units import Amount, amount, gib, gib_or_less
 from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, not_read_rows
 from memcalc.ledger.budget import PoolBudget
 from memcalc.show.card import Card, in_words
 from memcalc.show.shown import Shown
-from memcalc.training.adapters import EMBEDDED, HEAD, has_adapters_of_experts, names_beside_experts
+from memcalc.training.adapters import (
+    EMBEDDED,
+    HEAD,
+    has_adapters_of_experts,
+    names_beside_experts,
+    smaller_sides,
+)
 from memcalc.training.backward import largest
 from memcalc.training.checkpoints import read_as_numbers
 from memcalc.training.checks import CHECKS, against_quantised_experts
@@ -246,12 +252,14 @@ class TrainingEstimate(Shown):
         beyond = ", with every measured range at its upper end" if end == "most_bytes" else ""
         device = min(one.room(end) or 0 for one in self.stages)
         if device < 0:
-            return f"a device lacks {gib(-device)}{beyond}"
+            return f"a device lacks {gib_or_less(-device)}{beyond}"
         room = None if self.plan.machine is None else self.plan.machine.host_bytes
         held = self.plan.parallelism.world * max(
             0 if one.host is None else one.host.held(end)[1] for one in self.stages
         )
-        return None if room is None or held <= room else f"the host's memory lacks {gib(held - room)}{beyond}"
+        if room is None or held <= room:
+            return None
+        return f"the host's memory lacks {gib_or_less(held - room)}{beyond}"
 
     @property
     def verdict(self) -> str | None:
@@ -377,7 +385,7 @@ class TrainingEstimate(Shown):
             (plan.options.trainable and plan.adapters) or {HEAD, EMBEDDED} & {*plan.adapters}
         ):
             found.append(UNTIED)
-        found += of_architecture(plan)
+        found += [*beyond_a_rank(plan), *of_architecture(plan)]
         found += read_as_numbers(plan.source, plan.options.quantize_base)
         if plan.machine is not None and plan.machine.count > plan.parallelism.world:
             idle = plan.machine.count - plan.parallelism.world
@@ -521,6 +529,15 @@ def is_nothing(line: Line) -> bool:
     return all(type(size) is int and size == 0 for size in sizes)  # arrays are never left out
 
 
+def beyond_a_rank(plan: TrainingPlan) -> Iterator[str]:
+    """Yield which matrices have adapters of a higher rank than their own."""
+    rank = plan.options.lora_rank or 0
+    lower = {name: side for name, side in smaller_sides(plan.apart, plan.adapters).items() if side < rank}
+    if lower:
+        named = ", ".join(f"{name} ({side:,})" for name, side in lower.items())
+        yield f"adapters of rank {rank:,} where a matrix has a lower one: {named}"
+
+
 def advice_on_experts(plan: TrainingPlan) -> Iterator[str]:
     """Yield how the experts of a quantised base are quantised, too, where a plan can have that."""
     if not any(against_quantised_experts(plan)):
@@ -561,8 +578,9 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield in_words(step.verdict, step.cause)
     if step.verdict not in (None, "fits"):
         from memcalc.show.remedy import lines
+        from memcalc.training.remedies import TRIED
 
-        yield from lines(step.remedies)
+        yield from lines(step.remedies, TRIED)
     if step.host is not None:
         yield in_the_host(step)
     for one in step.assumed:

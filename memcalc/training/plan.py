@@ -16,6 +16,7 @@ from memcalc.training.autograd.architectures import architecture_of, words_of
 from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.checkpoints import own_base
 from memcalc.training.defaults import filled
+from memcalc.training.devices import runs_flash
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
@@ -193,9 +194,9 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
 
     of, given = faults.of, checked(options, faults)
     found = of(find_source, source)
-    own = of(own_base, found)
-    asked = of(filled, given, None if own is faults.MISSING else own)
-    points, machine = of(points_of, asked), of(machine_of, asked)
+    machine = of(machine_of, given)
+    asked = of(filled, given, settled(of(own_base, found), machine, given, faults))
+    points = of(points_of, asked)
     implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
     optimizer = of(lambda: optimizer_named(asked.optimizer))
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
@@ -233,6 +234,16 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
         ),
         points=points,
     )
+
+
+def settled(base: Any, machine: Any, given: TrainingOptions, faults: Faults) -> dict[str, Any]:
+    """Return what checkpoint and machine leave no choice about, by option; of what is faulty nothing."""
+    found: dict[str, Any] = {}
+    if base is not faults.MISSING and base is not None and faults.of(lambda: given.lora_rank) is not None:
+        found["quantize_base"] = base
+    if machine is not faults.MISSING and not all(map(runs_flash, () if machine is None else machine.kinds)):
+        found["attention"] = "sdpa"
+    return found
 
 
 def trained_model(found: Source, vocab_multiple: int, implementation: Implementation) -> Model:

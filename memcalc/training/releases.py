@@ -39,8 +39,11 @@ def release_number(text: str) -> tuple[int, int]:
     second = rest.partition(".")[0]
     if first.isascii() and second.isascii() and first.isdigit() and second.isdigit():
         number = int(first[:4]), int(second[:4])
-        if number >= OLDEST and number[0] <= NEWEST[0]:
+        if OLDEST <= number <= NEWEST:
             return number
+        if number > NEWEST:
+            expected = f"{words_of(NEWEST)} or older, the newest release of transformers that was read"
+            raise BadInputError("--engine-version", expected, text, "leave it open: the newest is taken then")
     expected = f"a release of transformers from {words_of(OLDEST)} on, as in 4.45 or {words_of(NEWEST)}"
     raise BadInputError("--engine-version", expected, text, "leave it open for the newest that is modelled")
 

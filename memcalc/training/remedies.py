@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.units import GIB
 from memcalc.errors import RefusalError
 from memcalc.serving.search import largest
 from memcalc.show.remedy import MOST, Change, Remedy, command_line, listed, machine_text
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     Kinds = Callable[[TrainingPlan, "Enough"], "Iterator[Iterable[Change]]"]
     Enough = Callable[[Change], bool]
 
-__all__ = ["remedies"]
+__all__ = ["TRIED", "remedies"]
 
 COUNTS = (2, 4, 8, 16, 32, 64)  # of devices that are tried
 NODE = 8  # devices of a server: more of them are tried after recomputation
 FAR = 2  # times shorter: then everything else is tried before
+HOSTS = (64, 128, 256, 512, 1024, 2048, 4096)  # GiB
 STAGES = (1, 2, 3)  # of ZeRO
 RECOMPUTED = Change("full recomputation", {"recompute": "full", "recompute_modules": None})
+TRIED = "recomputation, smaller micro-batches, up to 64 devices, adapters on 4 bits, shorter sequences"
 LIGER = Change("the cross-entropy of Liger Kernel", {"loss": "liger"})
 LORA = Change("LoRA adapters of rank 16", {"lora_rank": 16})
 QUANTISED = Change("base weights in NF4", {"quantize_base": "nf4"})
@@ -138,6 +141,7 @@ def training_the_same(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[C
     yield eight_bits(plan)
     yield [zero(stage) for stage in STAGES if plan.parallelism.dp > 1 and stage > stage_of(asked.shard)]
     yield [*idle_devices(plan), *more_devices(plan, enough, [one for one in COUNTS if one <= NODE])]
+    yield larger_hosts(plan)
 
 
 def on_many_devices(plan: TrainingPlan, enough: Enough) -> Iterator[Iterable[Change]]:
@@ -222,6 +226,14 @@ def idle_devices(plan: TrainingPlan) -> Iterator[Change]:
     yield Change(words, options)
     if stage_of(plan.options.shard) < STAGES[-1]:
         yield Change(f"{words} with FSDP", {**options, "shard": "fsdp"})
+
+
+def larger_hosts(plan: TrainingPlan) -> Iterator[Change]:
+    """Yield more of the host's memory, where its size is named."""
+    machine, on = plan.machine, plan.options.on
+    for size in HOSTS:
+        if machine is not None and on is not None and (machine.host_bytes or size * GIB) < size * GIB:
+            yield Change(f"{size:,} GiB of host memory", {"on": machine_text(on, host=size)})
 
 
 def more_devices(plan: TrainingPlan, enough: Enough, counts: Iterable[int]) -> Iterator[Change]:

@@ -26,6 +26,7 @@ __all__ = [
     "GPUS",
     "HUAWEI",
     "NO_FLOAT16",
+    "capability_of",
     "lacks_bfloat16",
     "platform_of",
     "refuse_device",
