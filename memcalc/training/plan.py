@@ -239,9 +239,11 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
 def settled(base: Any, machine: Any, given: TrainingOptions, faults: Faults) -> dict[str, Any]:
     """Return what checkpoint and machine leave no choice about, by option; of what is faulty nothing."""
     found: dict[str, Any] = {}
-    if base is not faults.MISSING and base is not None and faults.of(lambda: given.lora_rank) is not None:
+    if base is not None and base is not faults.MISSING and faults.of(lambda: given.lora_rank) is not None:
         found["quantize_base"] = base
-    if machine is not faults.MISSING and not all(map(runs_flash, () if machine is None else machine.kinds)):
+    by_torch = faults.of(lambda: given.implementation == "transformers") is True
+    devices = () if machine is None or machine is faults.MISSING else machine.kinds
+    if by_torch and not all(map(runs_flash, devices)):
         found["attention"] = "sdpa"
     return found
 
