@@ -400,7 +400,7 @@ ACTIVATIONS = (
         "each of {heads} heads. How many GiB is that for one layer and a sequence of {context} tokens?",
         steps="scores = (4 + 2) * heads * context**2", unit="GiB",
         ledger=lambda drawn: sum(layer_kept(drawn.model, seq=drawn.context, attention="eager")[name]
-                                 for name in ("softmax in fp32", "attention weights")),
+                                 for name in ("softmax", "attention weights")),
         wrong=(Wrong("scores = 2 * heads * context**2", "the softmax is kept in fp32 as well"),
                Wrong("scores = 6 * heads * context**2 / 2", "masked pairs are stored, too")),
         hints=("How many pairs of tokens are there?", "Six bytes a pair and head."),
