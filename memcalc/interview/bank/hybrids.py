@@ -170,8 +170,8 @@ TEMPLATES = (
         draws={"model": LATENT, "count": (2, 3, 4, 8), "bits": (16, 8, Fraction(9, 2))},
         question="{model} keeps {kv_rank} + {rope_dim} numbers of a token in each of {depth} layers, in "
         "BF16. In {moe_depth} layers an expert has three {width} × {expert_width} matrices. {count} experts "
-        "of each of these move from RAM to the card, at {bits} bits a weight. How many tokens of cache is "
-        "that?",
+        "of each of these move from RAM to the card, at {bits} bits a weight. How many whole tokens of cache "
+        "is that?",
         steps="token = 2 * depth * (kv_rank + rope_dim)\n"
         "moved = 3 * moe_depth * count * width * expert_width * bits / 8\ntokens = moved // token",
         unit="tokens", ledger=experts_in_tokens,
@@ -189,7 +189,7 @@ TEMPLATES = (
         facts={"file": lambda drawn: on_host(drawn, 1), "experts_in_it": lambda drawn: on_host(drawn, 2) -
                on_host(drawn, 1)},
         question="KTransformers 0.2 with USE_NUMA=1 gives each of two CPU sockets a copy of its own of the "
-        "routed experts. A {weights} file of {model} has {file:GB}, of which {experts_in_it:GB} are routed "
+        "routed experts. A {weights} file of {model} has {file} bytes, {experts_in_it} of them in routed "
         "experts. How many GB of weights does the host hold?", steps="memory = file + experts_in_it",
         unit="GB", ledger=lambda drawn: on_host(drawn, 2),
         wrong=(Wrong("memory = file + 0 * experts_in_it", "the second socket has a copy, too"),),
@@ -232,7 +232,7 @@ TEMPLATES = (
     ),
     Template(
         id="does-64-hold-65", topic="hybrids", subject="Servers of NPUs", difficulty="medium", kind="choice",
-        title="Do the weights of Qwen3-32B fit on one NPU of 64 GB?",
+        title="Do these weights fit on one NPU?",
         draws={"model": ("Qwen/Qwen3-32B",), "device": ("ascend-910b-64g",)},
         question="{model} has {parameters} parameters in BF16. The driver of an Ascend 910B of 64 GB prints "
         "65,536 MB; PyTorch sees {capacity:GiB} of it. Do the weights fit on one?",
@@ -252,8 +252,8 @@ TEMPLATES = (
         title="How much do the recurrent states of Gated DeltaNet take?",
         draws={"model": DELTA, "batch": (2, 4, 8, 16, 32)}, facts={"state_depth": state_depth},
         question="{state_depth} of the {depth} layers of {model} are Gated DeltaNet: {linear_value_heads} "
-        "heads, each with a state of {linear_key_dim} × {linear_value_dim} numbers in fp32. How many MiB are "
-        "they for {batch} sequences? Leave out the convolutions.",
+        "heads, each with a state of {linear_key_dim} × {linear_value_dim} numbers in fp32. How many MiB of "
+        "state is that for {batch} sequences? Leave out the convolutions.",
         steps="states = 4 * state_depth * linear_value_heads * linear_key_dim * linear_value_dim * batch",
         unit="MiB", ledger=lambda drawn: 4 * states(drawn) * drawn.batch,
         wrong=(Wrong("states = 4 * depth * linear_value_heads * linear_key_dim * linear_value_dim * batch",
@@ -350,7 +350,7 @@ TEMPLATES = (
     ),
     Template(
         id="jamba-period", topic="hybrids", subject="Few layers attend", difficulty="easy", by_hand=True,
-        title="One layer in eight attends: how large is the cache?",
+        title="Few layers attend: how large is the cache?",
         draws={"depth": (32, 48, 64, 72), "period": (4, 8), "context": (4096, 8192, 20000, 50000)},
         question="A model like Jamba has {depth} layers; one in {period} has attention, with 8 KV heads of "
         "128 numbers, the others are Mamba. How many MiB does the KV cache of {context} tokens take in "
@@ -368,8 +368,8 @@ TEMPLATES = (
         title="How many tokens has a block of a hybrid in vLLM?",
         draws={"model": QWEN, "ranks": (1, 2, 4), "bits": (16, 8)}, facts={"channels": streams},
         where=lambda drawn: model_facts(drawn.model)["kv_heads"] % drawn.ranks == 0,
-        question="A block of vLLM 0.27 is the least multiple of 16 tokens that take as much in a layer as a "
-        "layer's state. {model}: of {channels} channels the last {conv_kernel} − 1 inputs in BF16, and "
+        question="A block of vLLM 0.27 is the least multiple of 16 tokens that take no less in a layer than "
+        "its state. {model}: of {channels} channels the last {conv_kernel} − 1 inputs in BF16, and "
         "{linear_value_heads} matrices of {linear_key_dim} × {linear_value_dim} in fp32; {kv_heads} KV heads "
         "of {head_dim} numbers, in {bits} bits. TP {ranks} cuts both. How many tokens has a block?",
         steps="numbers = linear_value_heads * linear_key_dim * linear_value_dim\n"

@@ -114,7 +114,7 @@ TEMPLATES = (
         id="share-of-what", topic="units", subject="What tools print", difficulty="medium",
         title="Nine tenths of which number may vLLM use?",
         draws={"device": SEEN, "percent": (80, 85, 90, 92)}, facts={"mebibytes": printed},
-        question="nvidia-smi prints {mebibytes} MiB for a card ({device}); PyTorch sees {capacity:GiB} of "
+        question="nvidia-smi prints {mebibytes} MiB for a card ({device}); PyTorch sees {capacity:MiB} of "
         "it. vLLM may use {percent} % (--gpu-memory-utilization). How many GiB is that?",
         steps="usable = capacity * percent / 100", unit="GiB",
         wrong=(Wrong("usable = mebibytes * 10**6 * percent / 100", "MiB are no MB, and vLLM asks PyTorch"),
@@ -326,7 +326,7 @@ TEMPLATES = (
     ),
     Template(
         id="eight-thousand-or-8192", topic="units", subject="Tokens", difficulty="easy", by_hand=True,
-        title="8k tokens: 8,000 or 8,192, and does it matter?",
+        title="What is a k of tokens, and does it matter?",
         draws={"thousands": (4, 8, 16, 32, 64, 128), "token": KIB},
         question="A note says {thousands}k tokens, and a token takes {token} KiB of cache. By how many MiB "
         "does the cache differ between a k of 1,000 and one of 1,024?",
@@ -520,7 +520,7 @@ TEMPLATES = (
     Template(
         id="why-the-hub-says-685b", topic="units", subject="Names that round", difficulty="medium",
         kind="explain",
-        title="671B or 685B: how many parameters has DeepSeek-V3?",
+        title="Two parameter counts of DeepSeek-V3: which is right?",
         question="Its paper says 671B, its page on the Hub 685B. Explain in one line who is right.",
         because="Both: the files also hold a module that predicts a further token (MTP) with copies of "
         "embedding and head, 14B, which most engines do not load.",
