@@ -15,6 +15,7 @@ def planned(fields, run):
         "regime": ("amp" if "autocast" in run else "fp32") if "weights" in run else "pure-bf16",
         "recompute": "full" if "recompute" in run else "none",
         "experts": run.get("experts"),
+        "state_kernels": "torch" if "linear_num_key_heads" in fields else None,
         "autocast": "autocast" in run,
     }
     options |= {"repeat_kv": True} if attention == "repeated" else {"attention": attention}

@@ -47,6 +47,7 @@ STACKS = {
     "down_proj": "experts.down_proj",
 }
 ROUTER = "gate"
+LINEAR_ROUTERS = frozenset({"gemma4", "gemma4_text"})  # of other types it is no module that PEFT adapts
 HEAD, EMBEDDED = "lm_head", "embed_tokens"  # what PEFT adapts beside the layers, if it is named
 MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}  # its own names in transformers 4
 
@@ -62,7 +63,9 @@ def linear_names(model: Model) -> tuple[str, ...]:
         tensor.name.removesuffix(".weight").rpartition(".")[2]
         for layer in model.groups
         for tensor in layer.weights()
-        if tensor.kind in ("matrix", "shared") or "shared_expert_gate" in tensor.name
+        if tensor.kind in ("matrix", "shared")
+        or "shared_expert_gate" in tensor.name
+        or (tensor.kind == "router" and model.model_type in LINEAR_ROUTERS)
     )
     folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()
     return tuple(dict.fromkeys([*named, *folded]))

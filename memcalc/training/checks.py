@@ -14,7 +14,7 @@ from memcalc.training.adapters import (
     names_beside_experts,
     smaller_sides,
 )
-from memcalc.training.autograd.architectures import words_of
+from memcalc.training.autograd.architectures import keeps_states, words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
 from memcalc.training.devices import runs_bitsandbytes, runs_flash
 from memcalc.training.plan import is_trained, stated_gradients
@@ -170,6 +170,14 @@ def there_are_experts_to_compute(plan: TrainingPlan) -> None:
     """Refuse a way to compute experts that the model does not have."""
     if plan.options.experts is not None and not plan.model.has_experts:
         raise BadInputError("--experts", "a model with experts", plan.options.experts, "leave it out")
+
+
+def there_are_states_to_compute(plan: TrainingPlan) -> None:
+    """Refuse a way to compute states that the model does not keep, or whose operations are not listed."""
+    given = plan.options.state_kernels
+    if given is not None and not (keeps_states(plan.model) and plan.micro_batch.architecture.listed):
+        expected = "a model whose layers keep a state, by operations that are listed"
+        raise BadInputError("--state-kernels", expected, given, "leave it out")
 
 
 def options_mean_something(plan: TrainingPlan) -> None:
@@ -724,6 +732,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     there_are_experts_to_deal_out,
     ranks_divide_the_sequence,
     there_are_experts_to_compute,
+    there_are_states_to_compute,
     options_mean_something,
     there_are_ranks_that_exchange,
     ranks_exchange_whole_heads,

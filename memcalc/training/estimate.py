@@ -18,6 +18,7 @@ from memcalc.training.adapters import (
     names_beside_experts,
     smaller_sides,
 )
+from memcalc.training.autograd.architectures import keeps_states
 from memcalc.training.backward import largest
 from memcalc.training.checkpoints import read_as_numbers
 from memcalc.training.checks import CHECKS, against_quantised_experts
@@ -554,6 +555,11 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
         yield (
             f"what autograd keeps of {name} is not listed: activations are a range, by the numbers that pass "
             "each layer's products; weights and states are exact"
+        )
+    elif plan.micro_batch.state_kernels == "fused" and keeps_states(model):
+        yield (
+            "layers that keep a state run by fused kernels, which save what flash-linear-attention's and "
+            "causal-conv1d's sources say; with --state-kernels torch they are exact against autograd"
         )
     if model.vision:
         towers = f"its towers, {model.vision_parameters:,} parameters, are"

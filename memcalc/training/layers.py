@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.ledger.tensor import greatest
 from memcalc.training.autograd.tape import BackwardPass
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import gathered_bytes, shared_bytes, weight_shards
@@ -112,7 +113,8 @@ class LayerRuns:
         """Bytes of what all layers share, as cosines and sines: those of each kind of layer, once."""
         found: dict[str, int] = {}
         for layer in self.plan.model.groups:
-            found |= self.run(layer, grad=True)[0].shared
+            for name, size in self.run(layer, grad=True)[0].shared.items():
+                found[name] = greatest(found.get(name, 0), size)
         return sum(found.values())
 
 

@@ -10,6 +10,7 @@ from memcalc.data.constants import ZERO_3_STEP_NUMBERS, ZERO_BUCKETS
 from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import greatest, least, share
 from memcalc.training.adapters import EMBEDDED
+from memcalc.training.autograd.architectures import COPY_TOKENS
 from memcalc.training.backward import (
     SCALARS,
     embedding_gradient,
@@ -258,15 +259,22 @@ def embedding_adapter_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator
     )
 
 
+def copied_tokens(plan: TrainingPlan) -> int:
+    """Return the bytes of the tokens that some classes copy, until the embedding has run backwards."""
+    copies = plan.implementation.id == "transformers" and plan.model.model_type in COPY_TOKENS
+    return 8 * plan.micro_batch.batch * plan.micro_batch.seq if copies and plan.is_trained(EMBEDDING) else 0
+
+
 def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int:
     """Return the bytes beside the stream's gradient while the embedding's is added to one that exists."""
     tied, fresh = tied_here(plan, stage), plan.fresh_gradients
     one = embedding_gradient(plan, stage) if stage.number == 0 else 0
     made = one * (tied + (not fresh))
-    most = greatest(stream + made, made + one if tied else 0) - stream
+    copied = copied_tokens(plan) if stage.number == 0 else 0
+    most = greatest(stream + made + copied, made + one if tied else 0) - stream
     if plan.micro_batch.architecture.scaled_embedding and stage.number == 0 and plan.is_trained(EMBEDDING):
         # before, the gradient of the scaled tokens is multiplied back: that of the embedding is not there yet
-        most = greatest(most, stream + (0 if tied and fresh else -one if fresh else tied * one))
+        most = greatest(most, stream + copied + (0 if tied and fresh else -one if fresh else tied * one))
     return most
 
 

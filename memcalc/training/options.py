@@ -206,6 +206,15 @@ class TrainingOptions(OptionSet):
             group=KEPT,
         ),
     )
+    state_kernels: Literal["fused", "torch"] | None = field(
+        default=None,
+        metadata=about(
+            "how layers that keep a state are computed: fused (flash-linear-attention, causal-conv1d), or "
+            "torch, as transformers does without them",
+            otherwise="fused, up to what torch takes",
+            group=KEPT,
+        ),
+    )
     recompute: Literal["none", "selective", "full"] | None = field(
         default=None,
         metadata=about(

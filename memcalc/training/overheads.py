@@ -18,8 +18,10 @@ from memcalc.data.constants import (
 )
 from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import ceil_div
+from memcalc.training.autograd.architectures import keeps_states
+from memcalc.training.backward import fullest_point
 from memcalc.training.layers import LayerRuns, run_ends
-from memcalc.training.stage import checkpoint_bytes, kept_by
+from memcalc.training.stage import checkpoint_bytes, kept_by, stage_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,6 +220,12 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
     if not plan.micro_batch.architecture.listed and plan.implementation.id == "transformers":
         yield from not_listed(plan, stage)
+    if (
+        plan.options.state_kernels is None
+        and plan.micro_batch.architecture.listed
+        and keeps_states(plan.model)
+    ):
+        yield from by_torch(plan, stage)
     if full and not plan.layers_train:
         yield kept_for_nothing(plan, stage)
     if full and plan.layers_train and plan.implementation.gradients is None:
@@ -322,6 +330,30 @@ def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         low=-(2 * counted // 3),
         high=most - counted,
     )
+
+
+def by_torch(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield what layers with a state take more where their kernels are not installed.
+
+    transformers takes flash-linear-attention and causal-conv1d where they can be imported, each by itself,
+    and its own functions in PyTorch else: what a step takes lies between the two.
+    """
+    slow = plan._replace(micro_batch=plan.micro_batch._replace(state_kernels="torch"))
+    other = stage_tensors(slow, stage.number, stage.chunks, LayerRuns(slow))
+    kept = other.layers_kept - stage.layers_kept
+    point = fullest_point(slow, other).total - fullest_point(plan, stage).total
+    for more, moments in (kept, plan.moments[:2]), (point, plan.moments[2:3]):
+        if more > 0:
+            yield Line(
+                component="activations",
+                name="layers that keep a state, where torch computes them",
+                bytes=0,
+                moments=moments,
+                evidence="assumed",
+                source="transformers v5.23, integrations/hub_kernels.py, 2026-12: kernels if installed",
+                low=0,
+                high=more,
+            )
 
 
 def kept_for_nothing(plan: TrainingPlan, stage: StageTensors) -> Line:

@@ -12,7 +12,7 @@ from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
 from memcalc.training.adapters import EMBEDDED, adapters_of, with_head_apart
 from memcalc.training.autograd import IMPLEMENTATIONS
-from memcalc.training.autograd.architectures import architecture_of, words_of
+from memcalc.training.autograd.architectures import architecture_of, keeps_states, words_of
 from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.checkpoints import own_base
 from memcalc.training.defaults import filled
@@ -229,7 +229,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
             lambda: micro._replace(
                 trained=trains(asked, model, adapters),
                 adapters=adapters,
-                architecture=architecture_of(model, found.fields),
+                architecture=architecture_of(model, found.fields, swept=points is not None),
             )
         ),
         points=points,
@@ -426,6 +426,7 @@ def micro_batch(
         dropout=0 if of_adapters else dropout,
         adapter_dropout=dropout if of_adapters else 0,
         experts=options.experts,
+        state_kernels=options.state_kernels or "fused",
         cut={region: ranks for region, ranks in cut.items() if ranks > 1},
         routed_share=(parallelism.ep, parallelism.etp),
         context_ranks=parallelism.cp,
@@ -512,6 +513,9 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
         "pipeline_layout": plan.pipeline_layout,
         "recompute_modules": plan.recompute_modules,
         "experts": experts if plan.model.has_experts else None,
+        "state_kernels": micro.state_kernels
+        if micro.architecture.listed and keeps_states(plan.model)
+        else None,
         "dropout": micro.adapter_dropout if adapters else micro.dropout,
         "lora_targets": tuple(sorted(plan.adapters)),
         "adapter_dtype": options.adapter_dtype if adapters else None,

@@ -30,6 +30,7 @@ TYPES = (
     *("gpt_oss", "qwen3_vl", "qwen3_vl_moe", "seed_oss", "olmo3", "exaone4", "glm", "glm4", "granite"),
     *("helium", "hunyuan_v1_dense", "starcoder2", "gpt_neox"),
     *("phi", "opt", "falcon", "gptj", "bloom"),
+    *("gemma4_text", "gemma4", "qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text"),
 )
 
 
@@ -53,6 +54,7 @@ def even(fields, draw):
     return fields
 
 
+CHUNKED = ("qwen3_5_text", "qwen3_5_moe_text", "qwen3_next")  # a state goes from chunk to chunk of 64 tokens
 # no kernel of torch's trains sinks; the class has products alone
 EAGER = ("gpt_oss", "bloom")
 
@@ -61,6 +63,22 @@ def sparse_from_the_first(fields, draw):
     """Where no layer has experts PEFT takes linear layers for stacked arrays all the same."""
     del draw
     return {name: value for name, value in fields.items() if not name.startswith("moe_layer_")}
+
+
+def without_vectors(fields, draw):
+    """No vector of each token for each layer: what is kept of those is not listed."""
+    del draw
+    return fields | {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}
+
+
+def with_states(fields, draw):
+    """Some layers keep a state: the first two, where the draw has none."""
+    del draw
+    kinds = fields.get("layer_types", ["linear_attention"])
+    if "linear_attention" in kinds:
+        return fields
+    kinds = ["linear_attention", "linear_attention", "full_attention"]
+    return fields | {"num_hidden_layers": 3, "layer_types": kinds}
 
 
 def as_wide_as_the_stream(fields, draw):
@@ -85,6 +103,9 @@ def rotated_in_part(fields, draw):
 
 # what a type needs beside: a function of its fields and a drawer
 OWN = {
+    **dict.fromkeys(CHUNKED, with_states),
+    "gemma4_text": without_vectors,
+    "gemma4": without_vectors,
     "gptj": rotated_in_part,
     "ernie4_5_moe": sparse_from_the_first,
     "opt": as_wide_as_the_stream,
@@ -133,8 +154,10 @@ def runs(model_type, seed):
 
     only = {"attention": "eager"} if model_type in EAGER else {}
 
+    longest = 300 if model_type in CHUNKED else 90
+
     def sizes():
-        return only | {"batch": draw.randint(1, 3), "sequence": draw.randint(9, 90), "optimizer": "none"}
+        return only | {"batch": draw.randint(1, 3), "sequence": draw.randint(9, longest), "optimizer": "none"}
 
     other = ({"attention": "eager"}, {"weights": "fp32"}, {"attention": "repeated"})
     if sparse(text_of(small.small_config(model_type, seed))):  # torch groups products in bf16 only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.files.readers.common import (
@@ -47,7 +48,7 @@ def qwen3_5_text(config: Config, name: str) -> Model:
 def qwen3_5_moe_text(config: Config, name: str) -> Model:
     """Read Qwen3.5's and 3.6's text model with experts in every layer."""
     config.has("intermediate_size")  # some files state it; no layer is dense
-    return qwen3_5(config, name, shared_experts(config))
+    return qwen3_5(config, name, replace(shared_experts(config), normed=True))  # its class asks no field
 
 
 def qwen3_5(config: Config, name: str, mlp: Part) -> Model:

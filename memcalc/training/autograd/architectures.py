@@ -14,19 +14,43 @@ if TYPE_CHECKING:
     from memcalc.files.config import Config
     from memcalc.ledger.model import Model
 
-__all__ = ["ARCHITECTURES", "LLAMA", "NOT_LISTED", "Architecture", "Branch", "architecture_of", "words_of"]
+__all__ = [
+    "ARCHITECTURES",
+    "COPY_TOKENS",
+    "LLAMA",
+    "NOT_LISTED",
+    "Architecture",
+    "Branch",
+    "architecture_of",
+    "keeps_states",
+    "words_of",
+]
+
+
+class Aside(NamedTuple):
+    """Experts beside a branch: what they are given is normalised, and so are both results, which are added.
+
+    `first` normalises the result of the branch itself.
+    """
+
+    first: str
+    before: str
+    part: str
+    behind: str
 
 
 class Branch(NamedTuple):
     """A branch of a layer: what is normalised before, run, normalised behind, and added to the stream.
 
     Branches that name one norm before share what it gives. With `after` the sum is normalised.
+    `aside` are experts that read the same input, in layers that have them.
     """
 
     before: str | None
     part: str
     behind: str | None = None
     after: str | None = None
+    aside: Aside | None = None
 
 
 PRE_NORMS = (Branch("input_layernorm", "self_attn"), Branch("post_attention_layernorm", "mlp"))
@@ -49,16 +73,28 @@ AFTER = (
 OWN_NORMS = (Branch("ln_attn", "self_attn"), Branch("ln_mlp", "mlp"))
 SHARED_NORM = (Branch("input_layernorm", "self_attn"), Branch("input_layernorm", "mlp"))
 
+EXPERTS_ASIDE = (
+    SANDWICH[0],
+    SANDWICH[1]._replace(
+        aside=Aside(
+            "post_feedforward_layernorm_1",
+            "pre_feedforward_layernorm_2",
+            "moe",
+            "post_feedforward_layernorm_2",
+        )
+    ),
+)
+
 
 class Architecture(NamedTuple):
     """The words in which a model that runs differs from Llama.
 
     `branches` are those of a layer. `norm` says how its RMSNorms are computed: ``narrow`` (the normalised
     numbers are narrowed before they meet the weight), ``wide`` (after), ``float`` (they meet a copy of the
-    weight in 32 bits), ``layer`` (torch's LayerNorm, which also shifts), ``plus one`` (they meet that copy
-    and 1). `late_norms`: heads are normalised once all are projected. `scaled_embedding`: the embedded
-    tokens are multiplied by a number. `fused` are the
-    matrices that are one.
+    weight in 32 bits), ``power`` (the same, and the root is a power), ``plus one`` (they meet that copy and
+    1), ``layer`` (torch's LayerNorm, which also shifts). `late_norms`: heads are normalised once all are
+    projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the matrices
+    that are one.
     """
 
     branches: tuple[Branch, ...] = PRE_NORMS
@@ -66,6 +102,7 @@ class Architecture(NamedTuple):
     parallel: bool = False  # all branches read the layer's input
     late_norms: bool = False
     rotated_first: bool = False  # heads are rotated before they are normalised
+    queries_first: bool = False  # they are rotated before keys are made; values are normalised, too
     scaled_embedding: bool = False
     rope: str = "halves"  # how heads are rotated: rotation.py
     wide_tables: bool = False  # cosines and sines have 32 bits
@@ -94,10 +131,11 @@ class Architecture(NamedTuple):
     listed: bool = True  # whether its operations are listed at all
     activation: str = "silu"
     scaled_queries: str = ""  # "by position", or by a "number" before they are cut into heads
-    positions: str = "shared"  # ids of one row, or of "each"
+    positions: str = "shared"  # ids of one row, of "each", or "none" that layers are told
     dropped: bool = False  # what branches give
     attentions: tuple[str, ...] = ("flash", "sdpa", "eager")  # those that its class has
     scaled_branches: bool = False  # by a number, before they are added to the stream
+    scaled_layers: bool = False  # by a number of their own, in place
     scaled_logits: bool = False
     sinks: bool = False  # each head has a logit to which attention may go
     softcap: bool = False  # of the scores of attention
@@ -110,12 +148,23 @@ OLMO2 = Architecture(branches=BEHIND, norm="wide", wide_tables=True)
 GLM = Architecture(fused=("gate_up",), rope="turned in part")
 LIKE_LLAMA = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gpt2", "seed_oss")
 GEMMA = Architecture(norm="plus one", scaled_embedding=True)
+QWEN3_5 = Architecture(norm="plus one", rope="joined", tables_by_sequence=True, shared_first=True)
 NOT_LISTED = Architecture(listed=False)
 ARCHITECTURES: dict[str, Architecture] = {
     **dict.fromkeys(LIKE_LLAMA, LLAMA),
     "gemma": GEMMA,
     "gemma2": GEMMA._replace(branches=SANDWICH),
     "gemma3_text": GEMMA._replace(branches=SANDWICH, late_norms=True, tables_by_kind=True),
+    "gemma4_text": Architecture(
+        branches=EXPERTS_ASIDE,
+        norm="power",
+        scaled_embedding=True,
+        tables_by_kind=True,
+        queries_first=True,
+        router="scaled experts",
+        narrow_buffers=True,
+        scaled_layers=True,
+    ),
     "glm4_moe": Architecture(late_norms=True, rope="joined", router="corrected"),
     **dict.fromkeys(("deepseek_v3", "kimi_k2"), Architecture(rope="pairs", router="corrected")),
     "deepseek_v2": Architecture(rope="complex", router="scaled softmax"),
@@ -131,6 +180,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "ernie4_5": Architecture(wide_tables=True, rope="woven"),
     "gpt_oss": Architecture(rope="two", norm="wide", router="chosen", clamped_gate=True, sinks=True),
     "ministral3": Architecture(scaled_queries="by position"),
+    **dict.fromkeys(("qwen3_5_text", "qwen3_5_moe_text"), QWEN3_5),
+    "qwen2_5_vl_text": Architecture(tables_by_sequence=True, positions="none"),
     **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(tables_by_sequence=True)),
     "qwen2_moe": Architecture(shared_first=True),
     "phi3": Architecture(fused=("qkv", "gate_up"), rope="joined"),
@@ -180,6 +231,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "opt": Architecture(norm="layer", rope="none", scaled_queries="number", positions="each", dropped=True),
 }
 # fields of config.json, and what they say: the first that is there
+COPY_TOKENS = frozenset({"gemma4", "gemma4_unified"})  # classes that put padding where images are
+BY_LAYER = ("model.embed_tokens_per_layer",)  # a vector of each token for each layer (Gemma 4 E2B)
 PROJECTED = ("model.project_in", "model.project_out")  # tokens that are narrower than the stream (OPT 350M)
 WINDOWS_ROTATE = ("exaone4",)  # if there are windows, layers without one are not rotated
 ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function", "activation")
@@ -206,12 +259,26 @@ def words_of(model: Model) -> Architecture:
     return ARCHITECTURES.get(model.text_type or model.model_type, NOT_LISTED)
 
 
-def architecture_of(model: Model, fields: Mapping[str, object]) -> Architecture:
-    """Return the words of a model, with what its config.json says beside."""
+def keeps_states(model: Model) -> bool:
+    """Say whether some layers of a model keep a state of fixed size instead of tokens."""
+    return any(part.counted == "state_depth" for layer in model.groups for _, part in layer.parts)
+
+
+def has_more(model: Model) -> bool:
+    """Say whether a model has what no words tell: projected tokens, or what layers hand to others."""
+    borrows = any(getattr(part, "borrows", False) for layer in model.groups for _, part in layer.parts)
+    return borrows or any(name in PROJECTED or name in BY_LAYER for name, _ in model.outside)
+
+
+def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool = False) -> Architecture:
+    """Return the words of a model, with what its config.json says beside.
+
+    In a sweep the length is an unknown, and nobody counts the chunks through which a state goes.
+    """
     found = words_of(model)
     if found is LLAMA or not found.listed:
         return found
-    if any(name in PROJECTED for name, _ in model.outside):
+    if has_more(model) or (swept and keeps_states(model)):
         return NOT_LISTED
     from memcalc.files.config import Config
     from memcalc.files.config_classes import config_class

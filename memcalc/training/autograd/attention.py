@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.training.autograd.heads import head_norm, projected
+from memcalc.training.autograd.heads import head_norm, one_by_one, projected
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import softcapped
 from memcalc.training.autograd.rotation import looked_up, rope_tables, rotate
@@ -139,6 +139,13 @@ def with_sinks(tape: Tape, micro: MicroBatch, scores: Value) -> Value:
 
 def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     """Project, normalise heads where the model does, rotate, attend, project back."""
+    if micro.architecture.queries_first:
+        return answered(tape, micro, part, x, one_by_one(tape, micro, part, x))
+    return all_at_once(tape, micro, part, x)
+
+
+def all_at_once(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
+    """Do it step by step, each for queries, keys and values."""
     words = micro.architecture
     heads = projected(tape, micro, part, x)
     if part.qk_norm and words.late_norms:
@@ -163,10 +170,19 @@ def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
         )
         q = heads["q"]
         heads["q"] = tape.record("scale", (q,), tape.like(q, "q, scaled"), (scale,))
-    out = attend(tape, micro, part, (heads["q"], heads["k"], heads["v"]))
-    out.shape = (x.shape[0], x.shape[1], part.heads * part.head_dim)
-    name = "self_attn.o_proj"
-    out = matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
+    out = answered(tape, micro, part, x, heads)
     for value in held:
         tape.refer(value)
     return out
+
+
+def answered(tape: Tape, micro: MicroBatch, part: GQA, x: Value, heads: dict[str, Value]) -> Value:
+    """Attend, and project back."""
+    out = attend(tape, micro, part, (heads["q"], heads["k"], heads["v"]))
+    out.shape = (x.shape[0], x.shape[1], part.heads * part.head_dim)
+    if part.gated:
+        bent = tape.like(heads["gate"], "sigmoid of the gate")
+        tape.record("sigmoid", (heads["gate"],), bent, (bent,))
+        out = tape.multiply(out, bent, "attention output, gated")
+    name = "self_attn.o_proj"
+    return matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")

@@ -57,6 +57,7 @@ class MicroBatch(NamedTuple):
     dropout: float = 0.0
     adapter_dropout: float = 0.0  # of what adapters are given
     experts: str | None = None
+    state_kernels: str = "fused"  # of layers that keep a state: fused, or steps of torch
     trained: Callable[[str], bool] = everything_trained
     adapters: Mapping[str, Adapter] = {}
     cut: Mapping[str, int] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import norm
+from memcalc.training.autograd.rotation import rope_tables, rotate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     Shapes = dict[str, tuple[int, ...]]
     Cut = Callable[[Tape, GQA, Value, Shapes], dict[str, Value]]
 
-__all__ = ["head_norm", "projected"]
+__all__ = ["head_norm", "one_by_one", "projected"]
 
 
 def at_once(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, Value]:
@@ -68,6 +69,38 @@ def spread(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, 
 CUTS: dict[str, Cut] = {"at once": at_once, "apart": apart, "picked": picked, "spread": spread}
 
 
+def one_by_one(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, Value]:
+    """Return queries first, normalised and rotated, then keys, then values, which are normalised, too.
+
+    Keys and values may be made by one matrix.
+    """
+    kind = f"RoPE, window {part.window}"
+    tables = rope_tables(tape, micro, part.head_dim, kind)
+
+    def made(name: str, number: int) -> Value:
+        flat = matrix(
+            tape,
+            micro,
+            f"self_attn.{name}_proj",
+            x,
+            number * part.head_dim,
+            bias=part.qkv_bias,
+            region="inner",
+            cut="inner",
+        )
+        flat.shape = (*x.shape[:-1], number, part.head_dim)
+        return flat
+
+    def turned(name: str, flat: Value) -> Value:
+        return rotate(tape, micro, head_norm(tape, micro, part, name, flat), tables, name)
+
+    queries = turned("q", made("q", part.heads))
+    flat = made("k", part.kv_heads)
+    values = flat if part.keys_are_values else made("v", part.kv_heads)
+    keys = turned("k", flat)
+    return {"q": queries, "k": keys, "v": norm(tape, micro, "self_attn.v_norm", values, scaled=False)}
+
+
 def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, Value]:
     """Return queries, keys and values by heads: by three matrices or one, with norms that are not late."""
     numbers = {"q": part.heads, "k": part.kv_heads, "v": part.kv_heads}
@@ -78,8 +111,13 @@ def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, V
         return CUTS[micro.architecture.cut](tape, part, together, shapes)
     heads: dict[str, Value] = {}
     for name, number in numbers.items():
-        flat = outer(f"self_attn.{name}_proj", columns=number * part.head_dim)
+        twice = 2 if name == "q" and part.gated else 1
+        flat = outer(f"self_attn.{name}_proj", columns=twice * number * part.head_dim)
         words = micro.architecture
+        if twice == 2:
+            flat, gate = tape.split(flat, {"q": shapes[name], "gate": shapes[name]})
+            heads["gate"] = tape.record("copy", (gate,), tape.like(gate, "gate in a row"), aliased=True)
+            heads["gate"].shape = (*x.shape[:-1], number * part.head_dim)
         if name == "q" and words.scaled_queries == "number":
             flat = tape.record("scale", (flat,), tape.like(flat, "q, scaled"))
         flat.shape = shapes[name]  # a view: the same storage

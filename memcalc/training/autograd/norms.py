@@ -18,21 +18,25 @@ def norm(tape: Tape, micro: MicroBatch, name: str, x: Value, *, scaled: bool = T
         return tape.layer_norm(name, x, trained=trained, wide=micro.autocast)
     if kind == "narrow" and scaled:
         return tape.rms_norm(name, x, trained=trained)
-    normal = normalised(tape, name, x)
+    normal = normalised(tape, name, x, by_power=kind == "power")
     if scaled:
         normal = tape.multiply(normal, scale_of(tape, micro, name, normal, kind), f"{name} scaled in fp32")
     return tape.cast(normal, x.element_bytes, f"{name} output")
 
 
-def normalised(tape: Tape, name: str, x: Value) -> Value:
-    """Divide by the root of the mean square, in 32 bits."""
+def normalised(tape: Tape, name: str, x: Value, *, by_power: bool) -> Value:
+    """Divide by the root of the mean square, in 32 bits; of a power the derivative needs the argument."""
     rstd = tape.value(f"{name} 1/root", (*x.shape[:-1], 1), 4, grad=x.grad, region=x.region)
     wide = tape.cast(x, 4, f"{name} input in fp32")
     square = tape.like(wide, f"{name} square")
     tape.record("square", (wide,), square, (wide,), beside=2 * wide.bytes)
     mean = tape.like(rstd, f"{name} mean square")
     tape.record("mean", (square,), mean)
-    tape.record("rsqrt", (mean,), rstd, (rstd,), beside=2 * rstd.bytes)
+    needed = rstd
+    if by_power:
+        needed = tape.like(rstd, f"{name} mean square and a little")
+        mean = tape.record("add", (mean,), needed, aliased=True)
+    tape.record("root", (mean,), rstd, (needed,), beside=2 * rstd.bytes)
     return tape.multiply(wide, rstd, f"{name} normalised in fp32")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memcalc.training.autograd.matrices import matrix
+from memcalc.training.autograd.norms import norm
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -153,6 +156,24 @@ def scaled_softmax(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Routed
     return logits, tape.record("scale", (weights,), tape.like(weights, "weights, scaled")), chosen
 
 
+def scaled_experts(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Routed:
+    """Gemma 4's: what it reads is normalised and scaled, and each expert's weight is scaled by its own."""
+    normal = norm(tape, micro, "router.norm", x, scaled=False)
+    scaled = tape.scale(normal, "router input, scaled", trained=micro.trained("router.scale"))
+    scaled = tape.record("scale", (scaled,), tape.like(scaled, "router input, divided"))
+    logits = matrix(tape, micro, f"{tape.module}.gate", scaled, part.experts)
+    wide = tape.cast(logits, 4, "router logits in fp32")
+    chances = tape.like(wide, "router probabilities")
+    tape.record("softmax", (wide,), chances, (chances,))
+    chosen, weights = chosen_of(tape, micro, part), weights_of(tape, micro, part, chances)
+    tape.record("top-k", (chances,), weights, (chosen,), beside=chances.bytes)
+    weights = sum_to_one(tape, weights)
+    trained = micro.trained("router.per_expert_scale")
+    each = tape.like(weights, "scale of each chosen expert", x.element_bytes, grad=trained)
+    tape.record("take scales", (), each, (chosen,), weight_bytes=part.experts * x.element_bytes)
+    return chances, tape.multiply(weights, each, "weights, scaled"), chosen
+
+
 ROUTERS: dict[str, Router] = {
     "softmax": of_all,
     "corrected": corrected,
@@ -160,4 +181,5 @@ ROUTERS: dict[str, Router] = {
     "chosen": of_chosen,
     "clamped sum": clamped_sum,
     "scaled softmax": scaled_softmax,
+    "scaled experts": scaled_experts,
 }

@@ -14,6 +14,7 @@ from memcalc.ledger.parts import MLP
 from memcalc.ledger.tensor import share
 from memcalc.training.autograd.feedforward import activate, mlp
 from memcalc.training.autograd.matrices import matrix
+from memcalc.training.autograd.norms import norm
 from memcalc.training.autograd.routers import ROUTERS, indices
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["EXPERTS", "mixture"]
+__all__ = ["EXPERTS", "mixture", "mixture_aside"]
 
 EXPERTS = ("grouped_mm", "batched_mm")  # the first is what transformers chooses
 IN_ORDER, LAST_BIAS = "experts in order", "bias of each row"
@@ -66,7 +67,7 @@ def by_expert(
     """Multiply each row by the matrix of its expert: all experts in one product, rows sorted by expert."""
     if name in folded:
         return by_folded(tape, folded[name], x, columns=columns, beside=beside, region=region)
-    trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
+    trained = micro.trained(f"{tape.module}.experts.{{expert}}.{name}")
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     size = matrices(micro, part, x, columns) if trained else 0
@@ -92,7 +93,7 @@ def bias_of_rows(
     """
     if not (part.bias or part.expert_bias):
         return None
-    trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
+    trained = micro.trained(f"{tape.module}.experts.{{expert}}.{name}")
     rows = tape.like(out, f"{name} bias of each row", grad=trained)
     size = share(part.experts, micro.routed_share[0]) * out.shape[-1] * out.element_bytes
     tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
@@ -126,7 +127,7 @@ def copied(
     tape: Tape, micro: MicroBatch, part: MoE, *, name: str, x: Value, columns: int, beside: Value, region: str
 ) -> Value:
     """Multiply each row by a copy of the matrix of its expert."""
-    trained = micro.trained(f"mlp.experts.{{expert}}.{name}")
+    trained = micro.trained(f"{tape.module}.experts.{{expert}}.{name}")
     shape = (*x.shape, columns)
     weight = tape.value(f"{name} of each row", shape, x.element_bytes, grad=trained, region="expert")
     size = matrices(micro, part, x, columns)
@@ -198,8 +199,23 @@ def shared(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value | None:
 
 def routed(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     """Send each token to its experts, and add up what they answer."""
+    return answered(tape, micro, part, x, ROUTERS[micro.architecture.router](tape, micro, part, x))
+
+
+def mixture_aside(tape: Tape, micro: MicroBatch, part: MoE, x: Value, before: str) -> Value:
+    """Send tokens to experts that get them normalised, and the router does not."""
+    refuse(micro)
+    found = ROUTERS[micro.architecture.router](tape, micro, part, x)
+    inside = norm(tape, micro, before, x)
+    result = answered(tape, micro, part, inside, found)
+    tape.refer(inside)
+    return result
+
+
+def answered(tape: Tape, micro: MicroBatch, part: MoE, x: Value, found: tuple[Value, Value, Value]) -> Value:
+    """Add up what the chosen experts answer: what the router found says which, and how much each counts."""
+    logits, weights, chosen = found
     grouped = (micro.experts or EXPERTS[0]) == "grouped_mm"
-    logits, weights, chosen = ROUTERS[micro.architecture.router](tape, micro, part, x)
     held = [logits, weights]  # by code that runs, whatever derivatives need
     folded = folded_experts(tape, micro, part)
     rows = (x.shape[0], x.shape[1], part.top_k)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
-from memcalc.ledger.parts import GQA, MLP, Norm
+from memcalc.ledger.parts import GQA, MLP, DeltaNet, Norm
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
-from memcalc.training.autograd.architectures import ARCHITECTURES, LLAMA
+from memcalc.training.autograd.architectures import ARCHITECTURES, COPY_TOKENS, LLAMA
 from memcalc.training.autograd.attention import attention
 from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.feedforward import mlp
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
-    from memcalc.training.autograd.architectures import Architecture, Branch
+    from memcalc.training.autograd.architectures import Architecture, Aside, Branch
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.parallelism import TrainingParallelism
@@ -110,6 +110,7 @@ FORMER = (  # before which release, and the loss that "plain" was then
     ),
 )
 LOSSES: Registry[Loss] = Registry("--loss", {one.id: one for one in OF_TRANSFORMERS})
+STATES = ("linear_attn",)  # names of what stands in place of attention, where a layer keeps a state
 BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
 
 
@@ -123,6 +124,10 @@ def body_of(part: Part | None) -> Body | None:
         from memcalc.training.autograd.latent import latent_attention
 
         return latent_attention
+    if isinstance(part, DeltaNet):
+        from memcalc.training.autograd.delta import gated_delta
+
+        return gated_delta
     return next((body for kind, body in BODIES.items() if isinstance(part, kind)), None)
 
 
@@ -143,7 +148,8 @@ def run_branch(
 
     `given` are the stream (None), and what norms give that branches share, by name.
     """
-    before, name, behind, after = branch
+    before, name, behind, after, aside = branch
+    name = name if name in parts else next((one for one in STATES if one in parts), name)
     words = micro.architecture
     part, shifts = parts.pop(name, None), words.norm == "layer"
     body = body_of(part)
@@ -159,6 +165,8 @@ def run_branch(
     result = body(tape, micro, part, inside)
     for value in x, inside:
         tape.refer(value)
+    if aside is not None and aside.part in parts:
+        result = with_aside(tape, micro, parts, aside, (x, result))
     if behind is not None:
         tape.module = behind
         inside, result = result, norm(tape, micro, behind, result)
@@ -167,6 +175,27 @@ def run_branch(
     if words.scaled_branches:
         result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
     return tape.dropout(result, micro.dropout, f"{name} after dropout") if words.dropped else result
+
+
+def with_aside(
+    tape: Tape, micro: MicroBatch, parts: dict[str, Any], aside: Aside, so_far: tuple[Value, Value]
+) -> Value:
+    """Run experts beside a branch, of which the input and the result are given: both results are added."""
+    from memcalc.training.autograd.routing import mixture_aside
+
+    x, result = so_far
+    first, before, name, behind = aside
+    for one in before, behind, first, "router.scale", "router.per_expert_scale":
+        parts.pop(one)
+    tape.module = first
+    own = norm(tape, micro, first, result)
+    tape.module = name
+    other = mixture_aside(tape, micro, parts.pop(name), x, before)
+    tape.module = behind
+    normal = norm(tape, micro, behind, other)
+    for value in other, own, normal:
+        tape.refer(value)
+    return tape.add(own, normal, "both branches")
 
 
 class Transformers(Implementation):
@@ -210,6 +239,9 @@ class Transformers(Implementation):
             ids = tape.value("ids of positions", (micro.batch, micro.seq), 8, grad=False)
             found = tape.value("embedded positions", (), micro.element_bytes, grad=True)
             tape.record("embedding", (), found, (ids,))
+        if model.model_type in COPY_TOKENS and micro.trained("model.embed_tokens"):
+            tokens = tape.value("tokens, copied", (micro.batch, micro.seq), 8, grad=False, region="whole")
+            tape.record("look up", (), tape.value("embedded tokens", (), 0, grad=True), (tokens,))
         if micro.adapter("model.embed_tokens") is not None:
             from memcalc.training.autograd.adapters import embed
 
@@ -251,6 +283,11 @@ class Transformers(Implementation):
                 tape.module = one.after
                 x = norm(tape, micro, one.after, x)
             given[None] = x
+        if words.scaled_layers:
+            parts.pop("layer_scalar")
+            scaled = tape.like(x, "stream, scaled")
+            scaled.of = x.storage
+            x = tape.record("scale in place", (x,), scaled)
         if results:
             x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
         for name, part in parts.items():
@@ -321,8 +358,8 @@ class Transformers(Implementation):
 
         GPT-2 keeps the positions anyway, for the gradient of their embedding.
         """
-        positions = 0 if model.model_type == "gpt2" else 8 * micro.seq
         words, tables = micro.architecture, 0
+        positions = 0 if model.model_type == "gpt2" or words.positions == "none" else 8 * micro.seq
         if words.positions == "each":
             positions *= micro.batch
         if words.positions == "biases":
@@ -334,8 +371,13 @@ class Transformers(Implementation):
         return positions + tables
 
     def masks(self, micro: MicroBatch, layer: Layer) -> dict[str, int]:
-        """Return the bytes of the mask that checkpoints of equal windows share, if it is not built in."""
+        """Return the bytes of the mask that checkpoints of equal windows share, if it is not built in.
+
+        Those of layers that keep a state are handed cosines and sines, too, whose bytes others count.
+        """
         part = dict(layer.parts).get("self_attn")
+        if part is None and any(name in STATES for name, _ in layer.parts):
+            return {"RoPE": 0}
         if micro.attention != "eager" or part is None:
             return {}
         size = micro.batch * micro.seq * micro.seq * micro.element_bytes

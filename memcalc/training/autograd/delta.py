@@ -1,0 +1,305 @@
+"""Gated DeltaNet as transformers 5.23 runs it: chunk by chunk in PyTorch, or by fused kernels.
+
+Read in transformers/models/qwen3_5/modeling_qwen3_5.py (torch_chunk_gated_delta_rule), held against autograd;
+the kernels that run where they are installed in flash-linear-attention (bc3b101d, 2026-08,
+fla/ops/gated_delta_rule/chunk.py) and causal-conv1d (0d2252d, 2026-03): what their functions save.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from memcalc.ledger.tensor import ceil_div
+from memcalc.training.autograd.matrices import matrix
+
+if TYPE_CHECKING:
+    from memcalc.ledger.parts import DeltaNet
+    from memcalc.training.autograd.base import MicroBatch
+    from memcalc.training.autograd.tape import Tape, Value
+
+__all__ = ["CHUNK", "gated_delta"]
+
+CHUNK = 64  # tokens of a chunk, in PyTorch and in the kernels
+
+
+class Given(NamedTuple):
+    """What the rule is given: queries, keys and values by heads, the logarithms of decays, and the rates."""
+
+    queries: Value
+    keys: Value
+    values: Value
+    decays: Value
+    rates: Value
+
+
+def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
+    """Project, convolve, apply the rule, normalise, gate, project back."""
+    outer = partial(matrix, tape, micro, x=x, region="inner", cut="inner")
+    heads, inner = part.linear_value_heads, part.linear_value_heads * part.linear_value_dim
+    mixed = outer("linear_attn.in_proj_qkv", columns=part.streams)
+    gate = outer("linear_attn.in_proj_z", columns=inner)
+    raw_rates, raw_decays = (outer(f"linear_attn.in_proj_{name}", columns=heads) for name in "ba")
+    fused = micro.state_kernels == "fused"
+    convolved = (convolved_at_once if fused else convolved_in_steps)(tape, micro, part, mixed)
+    tokens = x.shape[:-1]
+    of_keys = (*tokens, part.linear_key_heads, part.linear_key_dim)
+    of_values = (*tokens, heads, part.linear_value_dim)
+    queries, keys, values = tape.split(convolved, {"queries": of_keys, "keys": of_keys, "values": of_values})
+    rates = tape.like(raw_rates, "rates")
+    tape.record("sigmoid", (raw_rates,), rates, (rates,))
+    given = Given(queries, keys, values, decays_of(tape, micro, raw_decays), rates)
+    answer = (by_kernel if fused else by_chunks)(tape, micro, part, given)
+    for one in (mixed, gate, raw_rates, raw_decays, convolved, given.decays, rates):
+        tape.refer(one)
+    out = gated_norm(tape, micro, answer, gate)
+    out.shape = (*tokens, inner)
+    return matrix(tape, micro, "linear_attn.out_proj", out, part.width, region="hidden", cut="inner")
+
+
+def convolved_in_steps(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
+    """Convolve with room before the first token, cut what is behind the last one, activate."""
+    batch, seq, streams = x.shape
+    trained = micro.trained("linear_attn.conv1d")
+    shape = (batch, seq + part.conv_kernel - 1, streams)
+    longer = tape.value("convolved", shape, x.element_bytes, grad=x.grad or trained, region="inner")
+    size = streams * part.conv_kernel * x.element_bytes if trained else 0
+    tape.record("convolve", (x,), longer, (x,), weight_bytes=size)
+    return tape.apply("silu", tape.slice(longer, x.shape, "convolved, cut"), "convolved and activated")
+
+
+def convolved_at_once(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
+    """Convolve and activate in one kernel, which keeps what it is given."""
+    trained = micro.trained("linear_attn.conv1d")
+    out = tape.like(x, "convolved and activated", grad=x.grad or trained)
+    size = x.shape[-1] * part.conv_kernel * x.element_bytes if trained else 0
+    return tape.record("convolve", (x,), out, (x,), weight_bytes=size)
+
+
+def decays_of(tape: Tape, micro: MicroBatch, x: Value) -> Value:
+    """Return the logarithms of decays, in 32 bits: - exp(A) x softplus(x + a shift)."""
+    heads, size = x.shape[-1], micro.element_bytes
+    rate = tape.weight("linear_attn.A_log", (heads,), size, trained=micro.trained("linear_attn.A_log"))
+    rate = exponential(tape, tape.cast(rate, 4, "A in fp32"), "exp(A)")
+    rate = tape.record("negate", (rate,), tape.like(rate, "- exp(A)"))
+    wide, trained = tape.cast(x, 4, "decays in fp32"), micro.trained("linear_attn.dt_bias")
+    shifted = tape.like(wide, "decays, shifted", grad=wide.grad or trained)
+    tape.record("add", (wide,), shifted, aliased=True, weight_bytes=heads * size if trained else 0)
+    soft = tape.like(shifted, "softplus of the decays")
+    tape.record("softplus", (shifted,), soft, (shifted,))
+    return tape.multiply(soft, rate, "logarithms of decays")
+
+
+def gated_norm(tape: Tape, micro: MicroBatch, x: Value, gate: Value) -> Value:
+    """Normalise each head, and multiply by the activated gate in 32 bits."""
+    normal = tape.rms_norm("linear_attn.norm", x, trained=micro.trained("linear_attn.norm"))
+    gate.shape = normal.shape
+    active = tape.apply("silu", tape.cast(gate, 4, "gate in fp32"), "activated gate")
+    return tape.cast(tape.multiply(normal, active, "gated"), x.element_bytes, "gated, as wide as the stream")
+
+
+# ---- steps that several use --------------------------------------------------------------------------------
+
+
+def exponential(tape: Tape, x: Value, name: str) -> Value:
+    """Return the exponential of each number, which its derivative needs."""
+    out = tape.like(x, name)
+    return tape.record("exp", (x,), out, (out,))
+
+
+def product(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> Value:
+    """Multiply matrices, head by head: each factor is kept if the other one gets a gradient."""
+    out = tape.value(name, shape, 4, grad=a.grad or b.grad, region="inner")
+    return tape.record("product", (a, b), out, (*((b,) if a.grad else ()), *((a,) if b.grad else ())))
+
+
+def to_wide(tape: Tape, x: Value, shape: tuple[int, ...], name: str) -> Value:
+    """Copy to 32 bits, head by head."""
+    out = tape.value(name, shape, 4, grad=x.grad, region="inner")
+    return tape.record("copy", (x,), out, aliased=x.element_bytes == out.element_bytes)
+
+
+def unit(tape: Tape, x: Value, name: str) -> Value:
+    """Divide each head by the root of its squares' sum."""
+    squares = tape.like(x, f"{name} squares")
+    tape.record("multiply", (x, x), squares, (x,))
+    total = tape.value(f"{name} sum of squares", (*x.shape[:-1], 1), 4, grad=x.grad, region="inner")
+    tape.record("sum", (squares,), total, aliased=True)  # each square's gradient is a view of the sum's
+    more = tape.record("add", (total,), tape.like(total, f"{name} sum and a little"), aliased=True)
+    root = tape.like(total, f"{name} 1/root")
+    tape.record("rsqrt", (more,), root, (root,), beside=2 * root.bytes)
+    return tape.multiply(x, root, f"{name} of length 1")
+
+
+def less(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> Value:
+    """Subtract: of b the gradient is negated before it is summed to its shape."""
+    out = tape.value(name, shape, 4, grad=a.grad or b.grad, region="inner")
+    return tape.record("subtract", (a, b), out, beside=out.bytes if b.bytes < out.bytes else 0)
+
+
+# ---- chunks in PyTorch -------------------------------------------------------------------------------------
+
+
+class Chunks(NamedTuple):
+    """What the scan over chunks reads, of all chunks together."""
+
+    queries: Value
+    keys: Value
+    within: Value
+    values: Value
+    read: Value
+    decays: Value
+
+
+def by_chunks(tape: Tape, micro: MicroBatch, part: DeltaNet, given: Given) -> Value:
+    """Apply the rule as torch_chunk_gated_delta_rule does: within all chunks at once, then chunk by chunk."""
+    batch, seq, heads, width = given.values.shape
+    number = ceil_div(seq, CHUNK)
+    longer = number * CHUNK
+    found = made_wide(tape, part, given)
+    queries, keys, values, rates, decays = (
+        tape.record("pad", (one,), of_shape(tape, one, (*one.shape[:2], longer, *one.shape[3:])))
+        for one in (found.queries, found.keys, found.values, found.rates, found.decays)
+    )
+    chunks = within_chunks(tape, Given(queries, keys, values, decays, rates), number)
+    answer = scan(tape, chunks, number)
+    if number > 1:  # solved arrays lie column by column, and so do the answers
+        answer = tape.record("copy", (answer,), tape.like(answer, "answers in a row"), aliased=True)
+    if longer > seq:
+        answer = tape.slice(answer, (batch, heads, seq, width), "answers, cut")
+    out = tape.value("answers", (batch, seq, heads, width), micro.low_bytes, grad=answer.grad, region="inner")
+    return tape.record("copy", (answer,), out, aliased=micro.low_bytes == answer.element_bytes)
+
+
+def of_shape(tape: Tape, x: Value, shape: tuple[int, ...]) -> Value:
+    """Make a storage of 32-bit numbers of another shape."""
+    return tape.value(f"{x.name}, padded", shape, 4, grad=x.grad, region="inner")
+
+
+def made_wide(tape: Tape, part: DeltaNet, given: Given) -> Given:
+    """Return all of it in 32 bits, head by head; queries and keys repeated, of length 1, queries scaled."""
+    batch, seq, heads, _ = given.values.shape
+    queries, keys = given.queries, given.keys
+    if part.linear_key_heads != heads:
+        shape = (batch, seq, heads, part.linear_key_dim)
+        queries, keys = (
+            tape.record(
+                "repeat",
+                (one,),
+                tape.value(
+                    f"{one.name} of all heads", shape, one.element_bytes, grad=one.grad, region="inner"
+                ),
+            )
+            for one in (queries, keys)
+        )
+    by_heads = [
+        to_wide(tape, one, (batch, heads, seq, *one.shape[3:]), f"{one.name} in fp32")
+        for one in (queries, keys, given.values, given.rates, given.decays)
+    ]
+    queries, keys = unit(tape, by_heads[0], "queries"), unit(tape, by_heads[1], "keys")
+    queries = tape.record("scale", (queries,), tape.like(queries, "queries, scaled"))
+    return Given(queries, keys, by_heads[2], by_heads[4], by_heads[3])
+
+
+def within_chunks(tape: Tape, given: Given, number: int) -> Chunks:
+    """Solve within all chunks at once: what each token writes, reads, and sees of its own chunk."""
+    queries, keys, values, decays, rates = given
+    batch, heads = values.shape[:2]
+    square = (batch, heads, number, CHUNK, CHUNK)
+    rated = tape.multiply(values, rates, "values x rates"), tape.multiply(keys, rates, "keys x rates")
+    rated_keys, rated_values = (in_chunks(tape, one, number) for one in reversed(rated))
+    total = tape.like(decays, "sums of decays")
+    tape.record("cumulate", (decays,), total, beside=2 * total.bytes)
+    mask = tape.value("mask of a chunk", (CHUNK, CHUNK), 1, grad=False, region="whole")
+    pairs = less(tape, total, total, square, "decays between tokens")
+    pairs = tape.record("mask", (pairs,), tape.like(pairs, "decays between tokens, masked"), (mask,))
+    pairs = exponential(tape, pairs, "shares that are left between tokens")
+    system = tape.multiply(product(tape, rated_keys, keys, square, "keys x keys"), pairs, "system")
+    within = tape.multiply(product(tape, queries, keys, square, "queries x keys"), pairs, "within a chunk")
+    decayed = tape.multiply(rated_keys, exponential(tape, total, "shares that are left"), "keys, decayed")
+    new, read = (solved(tape, system, one) for one in (rated_values, decayed))
+    queries = tape.multiply(queries, exponential(tape, total, "shares for queries"), "queries, decayed")
+    if number == 1:  # nothing reads the state behind the last chunk
+        return Chunks(queries, keys, within, new, read, total)
+    last = tape.slice(total, (batch, heads, number, 1), "decays of chunks")
+    rest = exponential(tape, less(tape, last, total, total.shape, "decays to the end"), "shares to the end")
+    keys = tape.multiply(keys, rest, "keys, decayed to the end")
+    left = exponential(tape, tape.slice(total, (batch, heads, number), "decay of each"), "shares of chunks")
+    return Chunks(queries, keys, within, new, read, left)
+
+
+def in_chunks(tape: Tape, x: Value, number: int) -> Value:
+    """See tokens as chunks: a view, whose gradient comes column by column and is copied."""
+    if number == 1:
+        return x
+    view = tape.like(x, f"{x.name}, by chunks")
+    view.of = x.storage
+    return tape.record("view", (x,), view)
+
+
+def solved(tape: Tape, system: Value, x: Value) -> Value:
+    """Solve triangular systems: their derivative needs the system and the solution."""
+    out = tape.like(x, f"{x.name}, solved", grad=system.grad or x.grad)
+    return tape.record("solve", (system, x), out, (system, out), beside=system.bytes)
+
+
+def scan(tape: Tape, chunks: Chunks, number: int) -> Value:
+    """Go through the chunks: each reads the state, and all but the last one write it."""
+    batch, heads = chunks.values.shape[:2]
+    keys, values = chunks.keys.shape[-1], chunks.values.shape[-1]
+    of_keys, of_values = (batch, heads, CHUNK, keys), (batch, heads, CHUNK, values)
+    square, whole = (batch, heads, CHUNK, CHUNK), (batch, heads, keys, values)
+    state = tape.value("state", whole, 4, grad=False, region="inner")
+    answer = tape.like(chunks.values, "answers by chunks", grad=False)
+    for index in range(number):
+        own, reads = (
+            tape.slice(one, shape, f"{one.name}, a chunk")
+            for one, shape in ((chunks.values, of_values), (chunks.read, of_keys))
+        )
+        known = product(tape, reads, state, of_values, "what the state knows")
+        minus = tape.like(known, "- what the state knows")
+        minus.of = known.storage
+        tape.record("negate", (known,), minus)
+        new = tape.like(own, "new values", grad=own.grad or minus.grad)
+        tape.record("add", (own, minus), new, aliased=True)
+        asked = tape.slice(chunks.queries, of_keys, "queries of a chunk")
+        before = product(tape, asked, state, of_values, "read of the state")
+        seen = tape.slice(chunks.within, square, "within one chunk")
+        now = product(tape, seen, new, of_values, "read of the chunk")
+        both = tape.add(before, now, "answers of a chunk")
+        with_it = tape.like(answer, "answers so far", grad=True)
+        with_it.of = answer.storage
+        beside = both.bytes if answer.grad else answer.bytes
+        tape.record("copy in", (answer, both), with_it, beside=beside)
+        answer = with_it
+        if index + 1 < number:
+            share = tape.slice(chunks.decays, (batch, heads, 1, 1), "share of a chunk")
+            left = tape.multiply(state, share, "state, decayed")
+            written = tape.slice(chunks.keys, of_keys, "keys of a chunk")
+            state = tape.add(left, product(tape, written, new, whole, "what is written"), "state after it")
+    return answer
+
+
+# ---- fused kernels -----------------------------------------------------------------------------------------
+
+
+def by_kernel(tape: Tape, micro: MicroBatch, part: DeltaNet, given: Given) -> Value:
+    """Apply the rule as flash-linear-attention does: it keeps what the backward pass makes the rest of again.
+
+    Those are queries and keys of length 1, values, sums of decays, rates and, of each token, the row of the
+    inverse of its chunk's system.
+    """
+    batch, seq, heads, width = given.values.shape
+    size, make = micro.low_bytes, partial(tape.value, grad=False, region="inner")
+    keeps = []
+    for one in (given.queries, given.keys):
+        keeps += [make(f"{one.name} of length 1", one.shape, size), make("1/root", (*one.shape[:-1],), 4)]
+    keeps += [
+        make("values in a row", given.values.shape, size),
+        make("sums of decays", given.decays.shape, 4),
+    ]
+    keeps += [given.rates, make("rows of inverses", (batch, seq, heads, CHUNK), size)]
+    out = tape.value("answers", given.values.shape, size, grad=any(one.grad for one in given), region="inner")
+    rows, states = batch * seq * heads, batch * ceil_div(seq, CHUNK) * heads * part.linear_key_dim * width
+    again = size * (rows * (2 * part.linear_key_dim + 4 * width) + 2 * states)
+    return tape.record("gated delta rule", given, out, keeps, beside=again)
