@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import re
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
 from memcalc.errors import MemcalcError
+from memcalc.interview import bank as package
 from memcalc.interview.bank import bank, find
 from memcalc.interview.draw import combinations, drawn
 from memcalc.interview.grading import grade
@@ -27,9 +30,15 @@ NUMBERS = [pytest.param(one, id=one.id) for one in bank().values() if one.kind i
 every = pytest.mark.parametrize("template", TEMPLATES)
 
 
+def test_no_two_questions_have_one_address():
+    modules = (import_module(one.name) for one in iter_modules(package.__path__, f"{package.__name__}."))
+    found = [one.id for module in modules for one in getattr(module, "TEMPLATES", ())]
+    assert len(set(found)) == len(found) == len(bank())
+
+
 def test_a_template_is_short(root):
-    for topic in TOPICS:
-        source = (root / "memcalc" / "interview" / "bank" / f"{topic}.py").read_text(encoding="utf-8")
+    for file in (root / "memcalc" / "interview" / "bank").glob("*.py"):
+        source = file.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Template":
                 assert node.end_lineno - node.lineno < LINES + 2, source.splitlines()[node.lineno]

@@ -22,10 +22,10 @@ def bank() -> Mapping[str, Template]:
     >>> bank()["kv-bytes-a-token"].topic
     'serving'
     """
-    from memcalc.interview.bank import hybrids, serving, training, units
+    from memcalc.interview.bank import hybrids, serving, serving_cache, training, units
 
-    topics = (serving.TEMPLATES, training.TEMPLATES, hybrids.TEMPLATES, units.TEMPLATES)
-    return {template.id: template for templates in topics for template in templates}
+    parts = (serving, serving_cache, training, hybrids, units)
+    return {template.id: template for part in parts for template in part.TEMPLATES}
 
 
 def find(name: str) -> Template:
