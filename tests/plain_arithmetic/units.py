@@ -69,6 +69,8 @@ ANSWERS = {
     "twelve-l-h-squared": lambda q: q.before("layers") * (4 + 2 * 4) * q.after("of width") ** 2 / GB,
     "where-twelve-fails": times,
     "name-rounds": lambda q: abs(2 * q.before("parameters") - 2 * GB * q.before("billion")) / GB,
+    "b-is-no-byte": lambda q: f"About {2 * q.before('B params')} GB",
+    "packed-words": lambda q: q.before("billion weights") / 8 + q.before("billion in 16"),
     "untied-head": lambda q: product(q, "embedding of") * q.before("bits") / 8 / MB,
     "characters-to-cache": lambda q: q.before("characters") / 4 * q.before("KiB") * KIB / GIB,
     "eight-thousand-or-8192": lambda q: q.after("says") * (1024 - 1000) * q.before("KiB") * KIB / MIB,
