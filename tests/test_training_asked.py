@@ -164,6 +164,11 @@ def test_where_nothing_fits_what_was_tried_is_said(capsys):
         ("--lengths padded", "did you mean packed?"),
         ("--optimizer_in_bwd True", "is not modelled"),
         ("--stage sft", "did you mean --shard or --method?"),
+        ("--optim paged_adamw_32bit", "did you mean paged-adamw?"),
+        ("--offload nvme --world 8 --shard 3", "what lies on disks is not modelled"),
+        ("--trainable layers.31", "single layers are not told apart; name parts of all, as in self_attn"),
+        ("--method rlhf", "did you mean ppo?"),
+        ("--freeze_trainable_layers 2", "did you mean --trainable?"),
     ],
 )
 def test_words_of_other_trainers_lead_to_ours(words, advice, capsys):

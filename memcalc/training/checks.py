@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, Described, Faults, UnknownNameError, choices, nearest
@@ -517,9 +518,12 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
     """Refuse parts of names that no weight has."""
     for name in () if plan.adapters else plan.options.trainable:
         if not name or not any(name in tensor.name for tensor in plan.model.weights()):
-            parts = dict.fromkeys(part for tensor in plan.model.weights() for part in tensor.name.split("."))
+            words = (word for tensor in plan.model.weights() for word in tensor.name.split("."))
+            parts = dict.fromkeys(word for word in words if word != "{layer}")
             head = "embed_tokens, which is the head too" if plan.tied else "lm_head"
             remedy = nearest(name, parts) or f"as in self_attn,{head}"
+            if re.search(r"\d", name):
+                remedy = f"single layers are not told apart; name parts of all, as in self_attn,{head}"
             raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
 
 

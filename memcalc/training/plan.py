@@ -203,7 +203,8 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     loss = of(lambda: implementation.loss(asked.loss or implementation.default_loss, asked.engine_version))
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
     model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple, implementation)
-    asked = of(with_attention, asked, given, implementation, model)
+    attended = of(with_attention, asked, given, implementation, model)
+    asked = asked if attended is faults.MISSING else attended  # without a model all else is still checked
     adapters = of(adapters_of, asked, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)

@@ -123,6 +123,8 @@ def passes(plan: TrainingPlan) -> Iterator[tuple[tuple[Change, ...], Kinds]]:
     for start in (adapters, (*adapters, *base)):
         yield (*start, *again), training_the_same
         yield (*start, *again), training_less
+    if plan.loss.id == "plain":
+        yield (LIGER, *again), training_the_same
     yield (), shorter_text
     yield again, shorter_text
 
