@@ -17,6 +17,7 @@ import cited
 import glossary
 import house
 import licenses
+import mock_interviews
 import pages
 import plan_options
 import quiz
@@ -55,6 +56,7 @@ BUILT: Mapping[str, Callable[[], str]] = {
     "engines_not_modelled.md": pages.engines_not_modelled,
     "engines_today.md": pages.engines_today,
     "machines.md": pages.machines,
+    "mock_interviews.md": mock_interviews.page,
     "models.md": pages.models,
     "quiz_index.md": quiz.index,
     "static/quiz-questions.js": quiz.script,
