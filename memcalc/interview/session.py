@@ -115,6 +115,8 @@ def ask(
     check_whole_number("--seed", seed, "give one, for example 1", least=0)
     if id is None:
         known = [one for one in chosen(topic, difficulty) if lang in languages(one)]
+        if not known:
+            raise BadInputError("--lang", "a topic and difficulty with such questions", lang, "ask in en")
         template = known[seed % len(known)]
     else:
         template = find(id)
