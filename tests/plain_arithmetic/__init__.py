@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["GB", "GIB", "KIB", "MB", "MIB", "Asked", "asked", "fitting", "product", "rising", "starting"]
+__all__ = ["GB", "GIB", "Asked", "asked", "fitting", "rising"]
 
-MB, GB = 10**6, 10**9
-KIB, MIB, GIB = 2**10, 2**20, 2**30
+GB, GIB, MIB = 10**9, 2**30, 2**20
 # 8,192 or 0.9; no digits of a name (Qwen3-32B, RTX 4090 stays a number), of a range or of a power
 NUMBER = re.compile(r"(?<![\w.^-])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?![\w-]*[A-Za-z]{2})(?!\w)")
 
@@ -67,16 +66,3 @@ def rising(sizes: list[float]) -> list[str]:
 def fitting(sizes: list[float], room: float) -> list[str]:
     """The letters of choices that are not larger than the room."""
     return [name for name, size in zip(letters(len(sizes)), sizes, strict=True) if size <= room]
-
-
-def product(q: Asked) -> float:
-    """The numbers of the first matrix that the text names: ``7,168 × 2,048``."""
-    found = re.search(r"(\d[\d,]*) × (\d[\d,]*)", q.text)
-    assert found is not None, f"no matrix in {q.text!r}"
-    return number(found[1]) * number(found[2])
-
-
-def starting(q: Asked, words: str) -> str:
-    """The choice that starts with these words."""
-    (found,) = (one.text for one in q.choices if one.text.startswith(words))
-    return found
