@@ -53,7 +53,8 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         "attention output", (batch, seq, heads, part.head_dim), q.element_bytes, grad=grad, region="inner"
     )
     if micro.attention == "eager":
-        if not is_one(batch) and not is_one(heads):  # no view has them sequence by sequence
+        viewed = any(one.of is not None for one in (q, k, v))
+        if viewed and not is_one(batch) and not is_one(heads):  # no view has them sequence by sequence
             q, k, v = (
                 x if x.of is None else tape.contiguous(x, f"{name}, copied")
                 for x, name in ((q, "queries"), (k, "keys"), (v, "values"))
