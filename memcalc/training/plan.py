@@ -269,7 +269,7 @@ def with_attention(
         or implementation.id != "transformers"
     ):
         return asked
-    return asked if asked.attention in known else replace(asked, attention=known[0])  # type: ignore[type-var]
+    return asked if asked.attention in known else replace(asked, attention=known[0])
 
 
 def points_of(options: TrainingOptions) -> Points | None:

@@ -29,7 +29,7 @@ TYPES = (
     *("glm4_moe", "deepseek_v2", "deepseek_v3", "minimax_m2", "ernie4_5", "ernie4_5_moe", "qwen2_moe"),
     *("gpt_oss", "qwen3_vl", "qwen3_vl_moe", "seed_oss", "olmo3", "exaone4", "glm", "glm4", "granite"),
     *("helium", "hunyuan_v1_dense", "starcoder2", "gpt_neox"),
-    *("phi", "opt", "falcon", "gptj", "bloom"),
+    *("phi", "opt", "falcon", "gptj", "bloom", "stablelm"),
     *("gemma4_text", "gemma4", "qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text"),
 )
 
@@ -101,6 +101,12 @@ def rotated_in_part(fields, draw):
     return fields | {"n_head": heads, "n_embd": heads * width, "rotary_dim": draw.choice((8, width))}
 
 
+def without_norms_of_heads(fields, draw):
+    """A norm for each head has no program."""
+    del draw
+    return fields | {"qk_layernorm": False}
+
+
 # what a type needs beside: a function of its fields and a drawer
 OWN = {
     **dict.fromkeys(CHUNKED, with_states),
@@ -109,6 +115,7 @@ OWN = {
     "gptj": rotated_in_part,
     "ernie4_5_moe": sparse_from_the_first,
     "opt": as_wide_as_the_stream,
+    "stablelm": without_norms_of_heads,
     "falcon": heads_in_eights,
 }
 
@@ -175,7 +182,15 @@ def runs(model_type, seed):
 
 
 # a model's config with so many layers, at its published widths, whole and with adapters under autocast
-PUBLISHED = {"phi": "microsoft__phi-2"}
+PUBLISHED = {
+    "phi": "microsoft__phi-2",
+    "opt": "facebook__opt-1.3b",
+    "falcon": "tiiuae__falcon-7b",
+    "gptj": "EleutherAI__gpt-j-6B",
+    "falcon new": "tiiuae__falcon-40b",
+    "bloom": "bigscience__bloom",
+    "stablelm": "stabilityai__stablelm-3b-4e1t",
+}
 LAYERS = 4
 
 

@@ -6,7 +6,7 @@ in transformers 5.23, src/transformers/models; held against autograd in tests/te
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,9 @@ class Aside(NamedTuple):
     before: str
     part: str
     behind: str
+
+
+Attention = Literal["flash", "sdpa", "eager"]
 
 
 class Branch(NamedTuple):
@@ -133,7 +136,7 @@ class Architecture(NamedTuple):
     scaled_queries: str = ""  # "by position", or by a "number" before they are cut into heads
     positions: str = "shared"  # ids of one row, of "each", or "none" that layers are told
     dropped: bool = False  # what branches give
-    attentions: tuple[str, ...] = ("flash", "sdpa", "eager")  # those that its class has
+    attentions: tuple[Attention, ...] = ("flash", "sdpa", "eager")  # those that its class has
     scaled_branches: bool = False  # by a number, before they are added to the stream
     scaled_layers: bool = False  # by a number of their own, in place
     scaled_logits: bool = False
@@ -228,6 +231,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         dropped=True,
         attentions=("eager",),
     ),
+    "stablelm": Architecture(
+        branches=SHARED_NORM, parallel=True, norm="layer", rope="joined", late_norms=True, dropped=True
+    ),
     "opt": Architecture(norm="layer", rope="none", scaled_queries="number", positions="each", dropped=True),
 }
 # fields of config.json, and what they say: the first that is there
@@ -280,6 +286,8 @@ def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool =
         return found
     if has_more(model) or (swept and keeps_states(model)):
         return NOT_LISTED
+    if any(hasattr(part, "apart") for layer in model.groups for _, part in layer.parts):
+        return NOT_LISTED  # each head has norms of its own
     from memcalc.files.config import Config
     from memcalc.files.config_classes import config_class
 
