@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from memcalc.files.api import model
@@ -18,7 +19,7 @@ from memcalc.interview.bank.steps import (
 )
 from memcalc.interview.facts import model_facts
 from memcalc.interview.template import Option, Row, Template, Wrong
-from memcalc.training import OPTIMIZERS, states
+from memcalc.training import OPTIMIZERS, TrainingParallelism, states
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
@@ -103,6 +104,97 @@ def galore(drawn: SimpleNamespace) -> int:
     matrices = (weight for weight in model(drawn.model).weights() if weight.kind == "matrix")
     shapes = ((weight.copies, *sorted(weight.stored_shape)) for weight in matrices)
     return sum(2 * copies * drawn.rank * (2 * long + short) for copies, short, long in shapes)
+
+
+def layer_numbers(drawn: SimpleNamespace) -> int:
+    """Return how many numbers a layer of a drawn model has."""
+    read = model(drawn.model)
+    return sum(weight.count for weight in read.weights() if "{layer}" in weight.name) // read.depth
+
+
+def needs_zero_1(drawn: SimpleNamespace) -> bool:
+    """Whether states have room with more than one rank, and not to the last byte."""
+    left = drawn.room - 4 * drawn.billions
+    return 0.4 * drawn.billions < left < 6 * drawn.billions and 12 * drawn.billions % left > 0
+
+
+def fewest_ranks(drawn: SimpleNamespace) -> int:
+    """Return the fewest ranks of ZeRO-1 with which a drawn model's states have room."""
+    ranks = (each for each in range(1, 10**4) if held_by_rank(drawn, each) <= drawn.room * 10**9)
+    return next(ranks)
+
+
+def held_by_rank(drawn: SimpleNamespace, ranks: int) -> int:
+    """Return the states of a drawn size on one of some ranks with ZeRO-1."""
+    return states(drawn.billions * 10**9, shard=1, world=ranks).total_bytes
+
+
+def interleaved(drawn: SimpleNamespace) -> Fraction:
+    """Return how many times as many activations a drawn first stage keeps as without interleaving."""
+    pipeline = TrainingParallelism(world=drawn.stages, pp=drawn.stages, vpp=drawn.chunks)
+    return Fraction(pipeline.in_flight(0, 1024), drawn.chunks * drawn.stages)
+
+
+def frozen(drawn: SimpleNamespace) -> int:
+    """Return the weights of a model of a drawn size that is not trained, in 16 bits."""
+    return states(drawn.billions * 10**9).components["weights"]
+
+
+def fewest_cards(drawn: SimpleNamespace) -> int:
+    """Return the fewest drawn cards that hold all states of a drawn size, shared to the last byte."""
+    gradients = {16: "bf16", 18: "fp32"}[drawn.each]
+    return ceil(states(drawn.billions * 10**9, gradients=gradients).total_bytes / (drawn.room * 10**9))
+
+
+def with_tp(drawn: SimpleNamespace, hidden: int = 1) -> int:
+    """Return what a drawn layer of GPT keeps on a rank of tensor parallelism, its scores recomputed."""
+    heads = drawn.width // 128
+    return gpt_layer(drawn.context, drawn.width, heads, selective=True, inner=drawn.ranks, hidden=hidden)
+
+
+def megatron_states(drawn: SimpleNamespace) -> int:
+    """Return weights, gradients and AdamW's states of a drawn model on a rank of tensor parallelism."""
+    asked = step(
+        drawn.model,
+        seq=512,
+        implementation="megatron",
+        world=drawn.ranks,
+        tp=drawn.ranks,
+        dropout=0,
+        vocab_multiple=1,
+    )
+    return line(asked, "weights", "fp32 master copy", "gradients", "adamw states")
+
+
+IN_HOST = ("fp32 master copy", "adamw states", "gradients in fp32 for the master copy")
+
+
+def has_experts_for(drawn: SimpleNamespace) -> bool:
+    """Whether ranks can share a drawn model's experts evenly."""
+    return model_facts(drawn.model)["experts"] % drawn.ranks == 0
+
+
+def routed(drawn: SimpleNamespace) -> int:
+    """Return how many numbers a drawn model has in routed experts."""
+    return sum(one.count for one in model(drawn.model).weights() if one.active_experts is not None)
+
+
+def weights_with_ep(drawn: SimpleNamespace) -> int:
+    """Return a drawn model's weights on a rank of expert parallelism, in 16 bits."""
+    return 2 * sum(weight.on_rank(ep=drawn.ranks).count for weight in model(drawn.model).weights())
+
+
+def fine_tune(drawn: SimpleNamespace) -> int:
+    """Return states, inputs of layers and the loss of a drawn model."""
+    asked = step(drawn.model, seq=drawn.context, recompute="full")
+    held = states(model(drawn.model)).total_bytes + asked.stage.tensors.layers_kept
+    return held + asked.at("loss")["logits"]
+
+
+def rollouts(drawn: SimpleNamespace) -> int:
+    """Return the KV cache of all answers that a drawn model writes at once."""
+    asked = step(drawn.model, seq=drawn.context, method="grpo", num_generations=drawn.answers)
+    return asked.at("rollout")["kv_cache"]
 
 
 def is_gpt(drawn: SimpleNamespace) -> bool:
@@ -749,4 +841,472 @@ ADAPTERS = (
         source="axolotl-ai-cloud/axolotl, quantize_moe_experts; transformers 5", chapter="lora_and_qlora",
     ),
 )  # fmt: skip
-TEMPLATES = (*STATES, *ACTIVATIONS, *ADAPTERS)
+SHARED = (
+    Template(
+        id="ddp-on-cards", topic="training", subject="Data parallelism", difficulty="easy", kind="choice",
+        title="Does DDP make a model fit that does not fit on one card?",
+        draws={"ranks": (2, 4, 8, 16), "billions": BILLIONS},
+        question="Weights, gradients and optimizer states of {billions} billion parameters do not fit on one "
+        "card. You train with PyTorch's DDP on {ranks} such cards. How much of them does each card hold?",
+        options=(Option("All of it, and a second copy of the gradients in buckets"),
+                 Option("One part in {ranks}", "DDP shards nothing; that is ZeRO-3 or FSDP"),
+                 Option("All weights, and one part in {ranks} of the states", "that is ZeRO-1"),
+                 Option("Exactly as much as one card alone", "its buckets hold the gradients once more")),
+        because="Every rank has the whole model and its optimizer; only the batch is divided.",
+        hints=("What does a DDP rank send? Only gradients.",),
+        further="How do the buckets go? (gradient_as_bucket_view=True: gradients lie in the buckets.)",
+        source="PyTorch's documentation of DistributedDataParallel", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="zero-stage-1", topic="training", subject="ZeRO", difficulty="easy", by_hand=True,
+        title="What does a rank hold with ZeRO-1?",
+        draws={"billions": (4, 7, 8, 13, 14, 32, 70), "ranks": (4, 8, 16, 32, 64)},
+        question="A model of {billions} billion parameters takes 16 bytes a parameter: 2 for the weight, 2 "
+        "for the gradient, 12 for the master copy and AdamW's moments. {ranks} ranks train with ZeRO stage "
+        "1. How many GB of these does each rank hold?",
+        steps="each = 2 + 2 + 12 / ranks; held = each * billions * 10**9", unit="GB",
+        ledger=lambda drawn: states(drawn.billions * 10**9, shard=1, world=drawn.ranks).total_bytes,
+        wrong=(Wrong("held = 16 / ranks * billions * 10**9", "that is stage 3: everything divided"),
+               Wrong("held = (2 + 14 / ranks) * billions * 10**9",
+                     "that is stage 2: gradients divided, too")),
+        hints=("Which of the 16 bytes does only the optimizer's step read?", "4 bytes whole, 12 divided."),
+        further="What is the least, with ever more ranks? (4 bytes a parameter.)",
+        source="arXiv 1910.02054, section 5", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="zero-stage-2", topic="training", subject="ZeRO", difficulty="easy", by_hand=True,
+        title="What does a rank hold with ZeRO-2?",
+        draws={"billions": (4, 7, 8, 13, 14, 32, 70), "ranks": (4, 8, 16, 32, 64)},
+        question="A model of {billions} billion parameters takes 16 bytes a parameter: 2 for the weight, 2 "
+        "for the gradient, 12 for the master copy and AdamW's moments. {ranks} ranks train with ZeRO stage "
+        "2. How many GB of these does each rank hold?",
+        steps="each = 2 + (2 + 12) / ranks; held = each * billions * 10**9", unit="GB",
+        ledger=lambda drawn: states(drawn.billions * 10**9, shard=2, world=drawn.ranks).total_bytes,
+        wrong=(Wrong("held = (4 + 12 / ranks) * billions * 10**9",
+                     "that is stage 1: gradients are divided here"),
+               Wrong("held = 16 / ranks * billions * 10**9", "that is stage 3: weights are whole here")),
+        hints=("What is still whole?", "Two bytes whole, fourteen divided."),
+        further="Does it lower the peak at the loss? (No: gradients do not exist yet, unless they "
+        "accumulate.)",
+        source="arXiv 1910.02054, section 5", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="zero-stage-3", topic="training", subject="ZeRO", difficulty="medium",
+        title="What does a rank hold with ZeRO-3 when a layer runs?",
+        draws={"model": LLAMAS, "ranks": (4, 8, 16, 64)}, facts={"layer_numbers": layer_numbers},
+        question="{model} has {parameters} parameters, {layer_numbers} of them in each layer. {ranks} ranks "
+        "share 16 bytes a parameter by ZeRO-3 (shares are rounded up). A layer that runs is gathered whole "
+        "in BF16. How many GB do a rank's share of the states and one such layer take?",
+        steps="share = ceil(parameters / ranks); held = 16 * share + 2 * layer_numbers", unit="GB",
+        ledger=lambda drawn: states(model(drawn.model), shard=3, world=drawn.ranks).total_bytes
+        + 2 * layer_numbers(drawn),
+        wrong=(Wrong("held = 16 * ceil(parameters / ranks)", "a layer cannot run in pieces"),
+               Wrong("held = 16 * ceil(parameters / ranks) + 2 * parameters", "one layer, not all")),
+        hints=("What is kept, and what is there for a moment?",),
+        further="Why is more gathered in practice? (The next layer is fetched ahead.)",
+        source="arXiv 1910.02054; arXiv 2304.11277", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="zero-that-fits", topic="training", subject="ZeRO", difficulty="medium", kind="fits",
+        title="Which ZeRO stage fits the states on this card?",
+        draws={"device": ("rtx-4090", "l40s-ecc", "a100-80g"), "billions": (8, 13, 14)},
+        items=tuple({"stage": stage, "ranks": ranks} for stage in (1, 2, 3) for ranks in (2, 4, 8, 16, 64)),
+        question="A model of {billions} billion parameters takes 16 bytes a parameter in mixed precision. "
+        "ZeRO divides 12 of them by the ranks in stage 1, 14 in stage 2, and all 16 in stage 3. A card has "
+        "{capacity:GiB}. With which of these do the states take at most seven tenths of it?",
+        item="stage {stage} on {ranks} cards", capacity="capacity * 0.7",
+        steps="shared = 10 + 2 * stage; held = (16 - shared + shared / ranks) * billions * 10**9", unit="GiB",
+        hints=("4 + 12/N, 2 + 14/N, 16/N bytes a parameter.",),
+        further="What are the other three tenths for? (Activations, logits, gathered layers, the driver.)",
+        source="arXiv 1910.02054, section 5", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="ranks-for-zero-1", topic="training", subject="ZeRO", difficulty="hard", by_hand=True,
+        title="How many ranks does ZeRO-1 need?",
+        draws={"billions": (4, 6, 7, 8, 9, 12, 13, 14, 17, 20),
+               "room": (20, 24, 30, 36, 40, 44, 48, 60, 64, 72, 80, 96, 100, 120)}, where=needs_zero_1,
+        question="A model of {billions} billion parameters takes 4 bytes a parameter for weight and "
+        "gradient, and 12 for master copy and moments. ZeRO stage 1 divides the 12. Each card has {room} GB "
+        "(10^9 bytes) free for all of these. How many cards are needed at least?",
+        steps="left = room - 4 * billions; ranks = ceil(12 * billions / left)", unit="cards",
+        ledger=fewest_ranks,
+        wrong=(Wrong("ranks = ceil(16 * billions / room)",
+                     "that divides weights and gradients as well: stage 3"),),
+        hints=("What does no number of ranks make smaller?", "4P + 12P/N <= room. Solve for N."),
+        further="When is no number enough? (Once 4 bytes a parameter do not fit.)",
+        source="arXiv 1910.02054, section 5", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="distributed-optimizer", topic="training", subject="ZeRO", difficulty="medium", by_hand=True,
+        title="What does Megatron's distributed optimizer leave on a rank?",
+        draws={"billions": (4, 7, 8, 13, 14, 32, 70), "ranks": (4, 8, 16, 32, 64)},
+        question="Megatron-LM trains in BF16: 2 bytes for the weight, 4 for the gradient, 4 for the master "
+        "copy, 8 for AdamW's moments. Its distributed optimizer divides master copy and moments among "
+        "data-parallel ranks. How many GB does each of {ranks} ranks hold of {billions} billion parameters?",
+        steps="each = 6 + 12 / ranks; held = each * billions * 10**9", unit="GB",
+        ledger=lambda drawn: states(
+            drawn.billions * 10**9, gradients="fp32", shard=1, world=drawn.ranks).total_bytes,
+        wrong=(Wrong("held = 18 / ranks * billions * 10**9", "weights and gradients are whole on every rank"),
+               Wrong("held = (4 + 12 / ranks) * billions * 10**9", "the gradient has 4 bytes here")),
+        hints=("Which arrays are divided?", "6 bytes whole, 12 divided."),
+        further="Which stage of ZeRO is that? (Stage 1.)",
+        source="Megatron-LM's dist_optimizer.md", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="two-layers-of-fsdp", topic="training", subject="FSDP", difficulty="medium",
+        title="What does FSDP gather at once?", draws={"model": DENSE, "ranks": (8, 64)},
+        facts={"layer_numbers": layer_numbers},
+        question="{model} is trained with FSDP on {ranks} ranks, each layer a unit of its own with "
+        "{layer_numbers} numbers. While one layer runs in BF16, the next is fetched already. How many MiB do "
+        "these two gathered layers take on each rank?", steps="gathered = 2 * 2 * layer_numbers", unit="MiB",
+        ledger=lambda drawn: line(step(
+            drawn.model, seq=512, world=drawn.ranks, shard="fsdp", recompute="full"), "two layers, whole"),
+        wrong=(Wrong("gathered = 2 * 2 * layer_numbers / ranks", "what is gathered is whole on every rank"),
+               Wrong("gathered = 2 * layer_numbers", "the next layer is there, too")),
+        hints=("Does it depend on the ranks?",),
+        further="And if the model is not wrapped layer by layer? (Then the unit is the model: all is "
+        "gathered.)", source="arXiv 2304.11277; PyTorch's documentation of fully_shard",
+        chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="fsdp-without-wrapping", topic="training", subject="FSDP", difficulty="medium", kind="choice",
+        title="FSDP is on, and the peak is as high as the whole model. Why?",
+        draws={"billions": (7, 8, 13, 14, 32), "ranks": (8, 16, 64)},
+        question="A model of {billions} billion parameters is wrapped once, as a whole, in FSDP on {ranks} "
+        "ranks: no policy wraps its layers. What is there on each rank while a forward pass runs?",
+        options=(Option("All weights: the unit that is gathered is the whole model"),
+                 Option("One layer and a share of the rest", "that takes a unit for each layer"),
+                 Option("A share of the weights", "no matrix can be multiplied by its share alone"),
+                 Option("Everything of a card alone, states too",
+                        "between steps all is shared, and states always")),
+        because="FSDP gathers a unit before it runs and frees it afterwards; here there is one unit.",
+        hints=("What is a unit here?",),
+        further="How is it mended? (auto_wrap_policy by the layer's class, or fully_shard on each layer.)",
+        source="PyTorch's FSDP tutorial: auto_wrap_policy", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="optimizer-in-the-host", topic="training", subject="Offload", difficulty="medium",
+        title="How much host memory does an offloaded optimizer take?",
+        draws={"model": DENSE, "context": (2048, 4096)},
+        question="{model}, {parameters} parameters, trains in mixed precision on sequences of {context} "
+        "tokens. Its optimizer is offloaded: master copy and AdamW's two moments lie in host memory in fp32, "
+        "and for the step an fp32 copy of the gradients is made there. How many GB of these does the host "
+        "hold at the step (one rank, fused step)?",
+        steps="host = (4 + 2 * 4 + 4) * parameters", unit="GB",
+        ledger=lambda drawn: line(step(
+            drawn.model, seq=drawn.context, recompute="full", offload=("optimizer",)), *IN_HOST),
+        wrong=(Wrong("host = 12 * parameters", "the step needs the gradients in the host, too"),
+               Wrong("host = 8 * parameters", "the master copy moves with the moments")),
+        hints=("Four arrays of fp32.",),
+        further="What stays on the card? (Weights and gradients in 16 bits: 4 bytes a parameter.)",
+        source="arXiv 2101.06840", chapter="the_five_levels",
+    ),
+    Template(
+        id="layer-with-tp", topic="training", subject="Tensor parallelism", difficulty="medium", by_hand=True,
+        title="What does a GPT layer keep on a rank of tensor parallelism?",
+        draws={"width": (4096, 5120, 6144, 8192, 9216), "context": (1024, 2048, 4096), "ranks": (2, 4, 8)},
+        question="Without its scores, a GPT layer keeps 34 bytes for each token and each number of its "
+        "width: 24 lie between matrices that tensor parallelism cuts, 10 outside of them. The width is "
+        "{width}. How many MiB does each of {ranks} ranks keep of {context} tokens, without sequence "
+        "parallelism?",
+        steps="each = 10 + 24 / ranks; kept = context * width * each", unit="MiB",
+        ledger=with_tp,
+        wrong=(Wrong("kept = context * width * 34 / ranks",
+                     "10 bytes are whole without sequence parallelism"),
+               Wrong("kept = context * width * 34", "24 of the bytes are divided")),
+        hints=("What lies outside of the matrices is on every rank.",),
+        further="What divides the other 10? (Sequence parallelism, along the tokens.)",
+        source="arXiv 2205.05198, section 4.2", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="layer-with-sp", topic="training", subject="Sequence parallelism", difficulty="medium",
+        by_hand=True,
+        title="What does sequence parallelism save on top of tensor parallelism?",
+        draws={"width": (4096, 5120, 6144, 8192, 9216), "context": (1024, 2048, 4096), "ranks": (2, 4, 8)},
+        question="A GPT layer without its scores keeps 34 bytes for each token and each number of its width, "
+        "which is {width}. Of these, tensor parallelism divides 24; sequence parallelism divides the other "
+        "10 as well. How many MiB does it save of a layer on each of {ranks} ranks, for {context} tokens?",
+        steps="saved = context * width * (10 - 10 / ranks)", unit="MiB",
+        ledger=lambda drawn: with_tp(drawn) - with_tp(drawn, hidden=drawn.ranks),
+        wrong=(Wrong("saved = context * width * 10", "a rank still keeps its own part"),
+               Wrong("saved = context * width * (34 - 34 / ranks)", "24 of the bytes were divided before")),
+        hints=("10 + 24/t before, 34/t after.",),
+        further="Does it send more? (As much: an all-reduce becomes a reduce-scatter and an all-gather.)",
+        source="arXiv 2205.05198, section 4.2.2", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="states-with-tp", topic="training", subject="Tensor parallelism", difficulty="medium",
+        title="Does tensor parallelism divide all weights?",
+        draws={"model": (*LLAMAS[:2], *LLAMAS[3:7], "Qwen/Qwen3-32B", "Qwen/Qwen3-8B", "Qwen/Qwen2.5-72B"),
+               "ranks": (2, 4, 8)}, facts={"norms": lambda drawn: numbers(drawn.model, "norm")},
+        question="{model} has {parameters} parameters; {norms} of them are in norms, which every rank keeps "
+        "whole. Megatron-LM cuts all other weights among {ranks} ranks of tensor parallelism, and holds 18 "
+        "bytes a parameter for weights, gradients and AdamW. How many GB of these does a rank hold?",
+        steps="cut = (parameters - norms) / ranks; held = 18 * (cut + norms)", unit="GB",
+        ledger=megatron_states,
+        wrong=(Wrong("held = 18 * parameters", "matrices, embedding and head are cut"),
+               Wrong("held = 2 * ((parameters - norms) / ranks + norms)", "those are the weights alone")),
+        hints=("Nearly everything is a matrix.",),
+        further="And gradients? (A gradient has the shape of its weight: they are cut with it.)",
+        source="arXiv 1909.08053", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="in-flight", topic="training", subject="Pipelines", difficulty="medium", by_hand=True,
+        title="How many micro-batches does a pipeline stage keep at once?",
+        draws={"stages": (4, 8, 16), "stage": (1, 2, 3, 4), "micro_batches": (2, 6, 32, 64)},
+        question="A pipeline of {stages} stages runs {micro_batches} micro-batches by 1F1B, one forward and "
+        "one backward pass in turn. Of how many micro-batches does stage {stage} (the first is 1) keep "
+        "activations at most?",
+        steps="ahead = stages - stage + 1; kept = min(micro_batches, ahead)", unit="batches",
+        ledger=lambda drawn: TrainingParallelism(world=drawn.stages, pp=drawn.stages).in_flight(
+            drawn.stage - 1, drawn.micro_batches),
+        wrong=(Wrong("kept = micro_batches", "that is GPipe: all forward passes first"),
+               Wrong("kept = 1", "that is the last stage alone")),
+        hints=("How many does a stage start before its first one comes back?",),
+        further="Does it shrink with more stages? (The first stage: p micro-batches of L/p layers, always "
+        "L.)",
+        source="arXiv 2104.04473, section 2.2", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="first-stage", topic="training", subject="Pipelines", difficulty="medium", kind="choice",
+        title="Why do the first stage's activations not shrink with more stages?",
+        draws={"stages": (2, 4, 8, 16), "micro_batches": (32, 64, 128)},
+        question="A model's layers are spread over {stages} pipeline stages, {micro_batches} micro-batches "
+        "run by 1F1B. How much of layers' activations does the first stage hold, compared with one device "
+        "that runs the whole model on one micro-batch?",
+        options=(Option("As much"),
+                 Option("One part in {stages}", "it holds {stages} micro-batches of that part"),
+                 Option("{stages} times as much", "each micro-batch has passed through its layers only"),
+                 Option("{micro_batches} micro-batches of its layers", "that is GPipe, not 1F1B")),
+        because="It keeps {stages} micro-batches of one part in {stages} of the layers.",
+        hints=("How many micro-batches has it started before the first comes back?",),
+        further="And the last stage? (One micro-batch: one part in {stages}.)",
+        source="arXiv 2104.04473; arXiv 2205.05198", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="price-of-interleaving", topic="training", subject="Pipelines", difficulty="hard",
+        title="How many more activations does interleaving keep?",
+        draws={"stages": (4, 5, 6, 8, 10, 12, 16), "chunks": (2, 3, 4, 5)},
+        question="A pipeline of {stages} stages is interleaved: each stage has {chunks} chunks of layers "
+        "instead of one. Before its first backward pass the first stage runs 2 x (stages - 1) + (chunks - 1) "
+        "x stages chunks forward, and then keeps one more. By which factor does it hold more activations "
+        "than without interleaving, with many micro-batches?",
+        steps="runs = 2 * (stages - 1) + (chunks - 1) * stages + 1; factor = runs / (chunks * stages)",
+        unit="times",
+        ledger=interleaved,
+        wrong=(Wrong("factor = 1 / chunks", "chunks are smaller, but more are kept"),
+               Wrong("factor = chunks", "the layers are the same")),
+        hints=("Without interleaving it holds chunks x stages.", "1 + (p - 1)/(pv)."),
+        further="What is it good for? (Stages wait less: the bubble is divided by the chunks.)",
+        source="arXiv 2104.04473, section 2.2; arXiv 2205.05198", chapter="how_many_devices_share_it",
+    ),
+)  # fmt: skip
+PLANS = (
+    Template(
+        id="weights-with-ep", topic="training", subject="Expert parallelism", difficulty="medium",
+        title="What does expert parallelism divide?",
+        draws={"model": (*EXPERTS, "Qwen/Qwen3-Coder-480B-A35B-Instruct", "deepseek-ai/DeepSeek-V2-Lite"),
+               "ranks": (2, 4, 8, 16, 32, 64)}, where=has_experts_for, facts={"routed": routed},
+        question="{model} has {parameters} parameters, {routed} of them in routed experts. {ranks} ranks of "
+        "expert parallelism, without tensor parallelism, each hold whole experts. How many GB of BF16 "
+        "weights does a rank hold?",
+        steps="rest = parameters - routed; held = 2 * (routed / ranks + rest)", unit="GB",
+        ledger=weights_with_ep,
+        wrong=(Wrong("held = 2 * parameters / ranks", "attention, embedding and norms are on every rank"),
+               Wrong("held = 2 * parameters", "the experts are divided")),
+        hints=("Which weights belong to an expert?",),
+        further="And activations? (Each rank keeps those of its own tokens and of those sent to its "
+        "experts.)",
+        source="arXiv 2006.16668", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="mistakes-in-sharing", topic="training", subject="Parallelism", difficulty="hard", kind="mistakes",
+        title="Find the mistakes: what TP, PP and ZeRO divide", take=4,
+        question="These lines are from a widely read derivation (zhihu 687226668), or corrected. t ranks "
+        "share by TP. Which are wrong?",
+        rows=(Row("A layer with TP alone keeps sbh(10 + 24/t + 5as/(ht))"),
+              Row("With TP and SP: sbh(34 + 5as/h)/t"), Row("ZeRO-1 leaves weights and gradients whole"),
+              Row("TP divides gradients as it divides weights"),
+              Row("A layer with TP alone keeps sbh(10 + 24/t + 5as/h)",
+                  "TP cuts the heads' scores: 5as/(ht)"),
+              Row("PP divides gradients, TP does not", "a gradient has its weight's shape, which TP cuts"),
+              Row("PP lowers activations as it lowers weights", "not on the first stage: p in flight")),
+        hints=("What does a rank of TP hold of a weight, and of its gradient?",),
+        further="What does context parallelism divide? (Tokens: all activations, no weights.)",
+        source="zhihu 687226668; arXiv 2205.05198", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="what-cp-divides", topic="training", subject="Context parallelism", difficulty="easy",
+        kind="choice",
+        title="What does context parallelism divide?",
+        draws={"ranks": (2, 4, 8), "context": (32768, 65536, 131072, 262144)},
+        question="Sequences of {context} tokens train with context parallelism over {ranks} ranks, with "
+        "nothing else shared. What does a rank hold?",
+        options=(Option("Activations and logits of a part in {ranks} of the tokens; all weights and states"),
+                 Option("A part in {ranks} of the layers", "that is a pipeline"),
+                 Option("A part in {ranks} of everything", "weights do not depend on tokens"),
+                 Option("A part in {ranks} of each matrix, all tokens", "that is tensor parallelism")),
+        because="Each rank has its own tokens of every sequence, and runs them through the whole model.",
+        hints=("Which arrays have tokens as an axis?",),
+        further="What divides the states then? (ZeRO over the same ranks: they hold the same weights.)",
+        source="arXiv 2310.01889; arXiv 2309.14509", chapter="how_many_devices_share_it",
+    ),
+    Template(
+        id="states-on-tp-and-pp", topic="training", subject="Planning", difficulty="easy", by_hand=True,
+        title="How much do states take on each card with TP and PP?",
+        draws={"billions": (64, 72, 100, 128, 175, 405, 530), "tp": (4, 8), "pp": (4, 8, 16)},
+        question="A model of {billions} billion parameters trains in Megatron-LM, 18 bytes a parameter, with "
+        "tensor parallelism over {tp} ranks and {pp} even pipeline stages (no distributed optimizer). About "
+        "how many GB of states does each card hold, if everything is divided evenly?",
+        steps="share = billions * 10**9 / (tp * pp); held = 18 * share", unit="GB",
+        ledger=lambda drawn: states(
+            drawn.billions * 10**9 // (drawn.tp * drawn.pp), gradients="fp32").total_bytes,
+        wrong=(Wrong("held = 18 * billions * 10**9 / tp", "the stages divide layers as well"),
+               Wrong("held = 2 * billions * 10**9 / (tp * pp)", "those are the weights alone")),
+        hints=("How many cards share one copy of the model?",),
+        further="What is not even? (Embedding and head: the first and the last stage hold more.)",
+        source="arXiv 2104.04473; Megatron-LM's dist_optimizer.md", chapter="how_many_devices_for_100b",
+    ),
+    Template(
+        id="cards-for-states", topic="training", subject="Planning", difficulty="medium", by_hand=True,
+        title="How many cards do the states of a large model need at least?",
+        draws={"billions": (70, 72, 100, 130, 175, 405, 530), "each": (16, 18), "room": (64, 80, 96, 141)},
+        question="How much does it take to train a large model? {billions} billion parameters, {each} bytes "
+        "each for weights, gradients and optimizer. A card has {room} GB (10^9 bytes). How many cards are "
+        "needed at least, if these were shared to the last byte and nothing else took room?",
+        steps="all_gb = billions * each; cards = ceil(all_gb / room)", unit="cards",
+        ledger=fewest_cards,
+        wrong=(Wrong("cards = ceil(billions * 2 / room)", "those are the weights alone"),
+               Wrong("cards = ceil(billions * 8 / room)", "8 bytes are the two moments alone")),
+        hints=("Bytes first.",),
+        further="And in practice? (More: activations, logits, copies, and a layout that divides evenly.)",
+        source="arXiv 1910.02054", chapter="how_many_devices_for_100b",
+    ),
+    Template(
+        id="estimate-a-fine-tune", topic="training", subject="Planning", difficulty="hard", kind="estimate",
+        title="Estimate: how much does a full fine-tune need on one card?", tolerance=0.3,
+        draws={"model": LLAMAS, "context": LENGTHS[:4]},
+        question="{model} ({parameters} parameters, {depth} layers of width {width}, a vocabulary of "
+        "{vocab}) is fine-tuned in mixed precision, 16 bytes a parameter, on {context} tokens, with all "
+        "layers checkpointed, and 12 bytes a logit in the loss. Estimate states, checkpoints and loss "
+        "together, in GB.",
+        steps="fixed = 16 * parameters; inputs = 2 * depth * context * width; loss = 12 * context * vocab; "
+        "held = fixed + inputs + loss", unit="GB",
+        ledger=fine_tune,
+        wrong=(Wrong("held = 2 * parameters + 12 * context * vocab", "gradients and optimizer are missing"),),
+        hints=("States, inputs of layers, loss: which is largest?",),
+        further="Do all three exist at once? (Not quite: gradients come after the loss.)",
+        source="arXiv 1910.02054; arXiv 2411.09009", chapter="how_many_devices_for_100b",
+    ),
+    Template(
+        id="dpo-with-a-copy", topic="training", subject="DPO", difficulty="easy", by_hand=True,
+        title="What does DPO's reference model add?",
+        draws={"billions": BILLIONS},
+        question="A policy of {billions} billion parameters trains with DPO in mixed precision, 16 bytes a "
+        "parameter. The reference is a frozen copy in BF16 on the same card. How many GB do policy and "
+        "reference take together, without activations?",
+        steps="held = (16 + 2) * billions * 10**9", unit="GB",
+        ledger=lambda drawn: states(drawn.billions * 10**9).total_bytes + frozen(drawn),
+        wrong=(Wrong("held = 16 * 2 * billions * 10**9",
+                     "a frozen model has weights, no gradients, no moments"),
+               Wrong("held = 16 * billions * 10**9", "the copy takes 2 bytes a parameter")),
+        hints=("What does a frozen model need?",),
+        further="And with LoRA? (Nothing: the base with its adapter switched off is the reference.)",
+        source="arXiv 2305.18290; huggingface/trl, DPOTrainer", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="dpo-with-lora", topic="training", subject="DPO", difficulty="easy", kind="choice",
+        title="Does DPO need a second model if the policy is a LoRA?",
+        draws={"billions": (7, 8, 14, 32, 70), "rank": (8, 16, 32)},
+        question="A policy of {billions} billion parameters is trained by DPO with a LoRA of rank {rank} "
+        "(TRL, no ref_model). Where does the reference's answer come from?",
+        options=(Option("From the same weights, with the adapter switched off"),
+                 Option("From a frozen copy, 2 bytes a parameter more",
+                        "that is full training; the base is unchanged here"),
+                 Option("From a second adapter of the same rank",
+                        "at the start an adapter adds nothing, so none is needed"),
+                 Option("DPO needs no reference", "its loss compares with one; ORPO does without")),
+        because="The base is frozen, so without its adapter it is the model from before training.",
+        hints=("What is the base model at every step?",),
+        further="What does DPO double all the same? (Sequences: a chosen and a rejected answer each.)",
+        source="huggingface/trl, DPOTrainer", chapter="lora_and_qlora",
+    ),
+    Template(
+        id="four-models-of-ppo", topic="training", subject="PPO", difficulty="medium", by_hand=True,
+        title="What do PPO's four models take?",
+        draws={"billions": BILLIONS},
+        question="PPO trains a policy and a critic, each of {billions} billion parameters, with 16 bytes a "
+        "parameter. A frozen reference and a frozen reward model of the same size lie in BF16 beside them. "
+        "How many GB do the four take on one card, without activations and caches?",
+        steps="each = 2 * 16 + 2 * 2; held = each * billions * 10**9", unit="GB",
+        ledger=lambda drawn: 2 * (states(drawn.billions * 10**9).total_bytes + frozen(drawn)),
+        wrong=(Wrong("held = 4 * 16 * billions * 10**9", "reference and reward model are not trained"),
+               Wrong("held = (16 + 3 * 2) * billions * 10**9", "the critic is trained as the policy is")),
+        hints=("Which of the four are trained?",),
+        further="What does GRPO leave out? (The critic: 16 of these 36 bytes.)",
+        source="arXiv 2203.02155; arXiv 2402.03300", chapter="what_does_one_step_hold",
+    ),
+    Template(
+        id="cache-of-rollouts", topic="training", subject="GRPO", difficulty="medium",
+        title="How large is the KV cache of a GRPO group?",
+        draws={"model": LLAMAS, "answers": (8, 16), "context": (1024, 2048, 4096)},
+        question="GRPO lets {model} write {answers} answers at once, prompt and answer {context} tokens "
+        "each, with nothing shared. It has {depth} layers and {kv_heads} key/value heads of {head_dim}; the "
+        "cache is BF16. How many GiB is it when all are complete?",
+        steps="token = 2 * depth * kv_heads * head_dim * 2; cache = answers * context * token", unit="GiB",
+        ledger=rollouts,
+        wrong=(Wrong("cache = 2 * depth * kv_heads * head_dim * 2 * context",
+                     "each answer has a cache of its own"),
+               Wrong("cache = answers * context * depth * kv_heads * head_dim * 2",
+                     "keys and values are both kept")), hints=("One token first.",),
+        further="Does it add to the peak of the update? (No, if the engine sleeps then; else its pool "
+        "stays.)", source="arXiv 2402.03300; huggingface/trl, GRPOTrainer", chapter="handbook_kv_cache",
+    ),
+    Template(
+        id="engine-on-the-same-card", topic="training", subject="GRPO", difficulty="medium", kind="explain",
+        title="Why can a GRPO step run out of memory beside a colocated vLLM?",
+        question="TRL's GRPO with vLLM in colocate mode: generating works, the first update runs out of "
+        "memory. vLLM is idle at that time. Why, and what helps? One line.",
+        because="vLLM keeps its share of the card, weights and cache pool, also while it is idle; let it "
+        "sleep during updates, or give it a smaller share.",
+        points=("vLLM takes a fixed share, gpu_memory_utilization, when it starts",
+                "sleep level 1 moves its weights to the host and frees the cache; level 2 drops both",
+                "the update's activations and states need that room"),
+        hints=("What does an idle engine hold?",),
+        further="What else helps? (Generating on other cards: vLLM in server mode.)",
+        source="huggingface/trl, GRPOConfig: vllm_mode, vllm_enable_sleep_mode", chapter="handbook_engines",
+    ),
+    Template(
+        id="reserved-but-unallocated", topic="training", subject="Allocator", difficulty="medium",
+        kind="explain",
+        title="Out of memory, with 10 GB reserved but unallocated. How?",
+        question="PyTorch fails to allocate 2 GiB, and says that 10 GB are reserved but unallocated. How can "
+        "that be, and what does one try first? One line.",
+        because="The free bytes lie in pieces inside of segments, none of which has 2 GiB in one place "
+        "(fragmentation); expandable_segments:True lets segments grow instead.",
+        points=("a block has to be contiguous within a segment",
+                "sizes that change from step to step leave holes",
+                "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, or sequences of one length"),
+        hints=("Must the 2 GiB lie in one place?",),
+        further="Does empty_cache() help? (Only segments that are wholly free go back to the driver.)",
+        source="PyTorch's notes on CUDA: memory management", chapter="the_five_levels",
+    ),
+    Template(
+        id="twice-the-tokens", topic="training", subject="Activations", difficulty="easy", kind="choice",
+        title="What doubles with the length of the sequences?",
+        draws={"context": (2048, 4096, 8192)},
+        question="Sequences of {context} tokens become twice as long, with flash attention and one sequence "
+        "a batch. What happens?",
+        options=(Option("Activations and logits double; weights and states stay"),
+                 Option("Everything doubles",
+                        "weights, gradients and optimizer have no token in their shapes"),
+                 Option("Activations become four times as large",
+                        "that is the scores, which flash attention never keeps"),
+                 Option("Only the logits double", "every array of a layer has a row for each token")),
+        because="All that is kept for the backward pass is linear in the tokens, if no scores are kept.",
+        hints=("Which shapes have tokens in them?",),
+        further="And in eager mode? (The scores become four times as large.)",
+        source="arXiv 2205.14135; arXiv 2205.05198", chapter="what_does_backward_need",
+    ),
+)  # fmt: skip
+TEMPLATES = (*STATES, *ACTIVATIONS, *ADAPTERS, *SHARED, *PLANS)
