@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.files.api import model as load_model
 from memcalc.files.machines import devices
-from memcalc.interview.bank.models import DENSE
+from memcalc.interview.bank.models import DENSE, SMALL
 from memcalc.interview.template import Option, Row, Template, Wrong
 from memcalc.ledger.formats import GGUF_TYPES
 from memcalc.serving.api import serve
@@ -126,7 +126,7 @@ TEMPLATES = (
     Template(
         id="tokens-lost-to-ecc", topic="units", subject="ECC", difficulty="medium",
         title="How many tokens of cache does ECC cost?",
-        draws={"model": DENSE, "size": (24, 48)},
+        draws={"model": SMALL, "size": (16, 24, 48)},
         facts={"token": lambda drawn: int(serve(drawn.model, context=1).cache_bytes)},
         question="On cards with GDDR6, ECC takes a sixteenth of the memory. A card of {size} GiB serves "
         "{model}, of which a token takes {token} bytes of cache. How many whole tokens fewer does it hold "
@@ -230,7 +230,7 @@ TEMPLATES = (
         question="PyTorch's cache is empty. A BF16 matrix of {rows} × {columns}, more than 10 MiB, is made: "
         "it gets a segment of its own, a multiple of 2 MiB. By how many MiB does memory_reserved grow?",
         steps="matrix = 2 * rows * columns; segment = 2**21 * ceil(matrix / 2**21)", unit="MiB",
-        wrong=(Wrong("segment = 2 * rows * columns", "this is what memory_allocated shows"),
+        wrong=(Wrong("segment = 2 * rows * columns", "a segment is a multiple of 2 MiB"),
                Wrong("segment = 20 * 2**20 * ceil(2 * rows * columns / (20 * 2**20))",
                      "segments of 20 MiB are for what is smaller than 10 MiB")),
         hints=("How many MiB has the matrix?", "Round up to an even number of MiB."),
