@@ -15,7 +15,7 @@ from memcalc.interview import bank as package
 from memcalc.interview.bank import bank, find
 from memcalc.interview.draw import combinations, drawn
 from memcalc.interview.grading import grade
-from memcalc.interview.language import chinese, languages
+from memcalc.interview.language import PHRASES, chinese, languages
 from memcalc.interview.question import question
 from memcalc.interview.session import SESSION, ask, check, hint, score
 from memcalc.interview.sums import names, operations, significant, steps
@@ -185,6 +185,27 @@ def test_a_wrong_number_is_told_why(asked, given, says):
     found = grade(asked, given)
     assert found.right is False
     assert says in found.says
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "says"),
+    [
+        ("256 KiB", True, "正确"),
+        ("2 MiB", False, "不对：把查询头算进去了；查询不会留下任何东西"),
+        ("1 GiB", False, "不对：偏大，相差 4096 倍"),
+        ("256 KB", False, "只错在单位：KB 不是 KiB"),
+        ("256 K", None, "256 K：是 KB（10^3 字节）还是 KiB（2^10 字节）？"),
+        ("", None, "没有答案：应为一个数，例如 5 GiB 或 5.37 GB"),
+    ],
+)
+def test_a_grade_has_the_question_s_language(asked, given, right, says):
+    in_chinese = question(asked.template, asked.seed, "zh")
+    assert grade(in_chinese, given) == (right, says)
+
+
+def test_every_phrase_has_the_same_blanks_in_chinese():
+    for words in PHRASES.values():
+        assert sorted(re.findall(r"{\d?}", words["zh"])) == sorted(re.findall(r"{\d?}", words["en"]))
 
 
 def test_a_session_counts_what_was_answered(asked):

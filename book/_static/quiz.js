@@ -166,7 +166,7 @@
     const one = now, {kind} = questions[one.id], {grade} = await asked(one, `--answer=${answered()}`);
     if (!isNow(one)) return;
     part("grade").dataset.grade = GRADES.get(grade.right);
-    part("grade").textContent = grade.right ? "Right 正确" : grade.says;
+    part("grade").textContent = grade.says;
     if (kind === "explain") { part("grade").dataset.grade = "back"; unfold(one); }
     else if (grade.right !== null) settle(one, grade.right);
   });

@@ -7,6 +7,7 @@ from fractions import Fraction
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.interview.language import phrase
 from memcalc.interview.values import BYTES, plain
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def grade(question: Question, given: str) -> Grade:
     """
     given = given.strip()
     if question.template.kind == "explain":
-        return Grade(None, f"compare with: {question.answer}")
+        return Grade(None, said(question, "compare", question.answer))
     if question.choices:
         return grade_letters(question, given)
     return grade_number(question, given)
@@ -69,19 +70,22 @@ def grade_letters(question: Question, given: str) -> Grade:
         or len(set(letters)) < len(letters)
         or (asked == "choice" and len(letters) != 1)
     ):
-        expected = {"choice": "one letter", "order": "all letters, the smallest first"}.get(asked, "letters")
-        return Grade(None, f"{given}: expected {expected} of {', '.join(known)}")
+        expected = {"choice": "one letter", "order": "all letters"}.get(asked, "letters")
+        return Grade(None, said(question, expected, given or said(question, "nothing"), ", ".join(known)))
     wanted = "".join(question.letters)
     right = "".join(letters) == wanted if asked == "order" else set(letters) == set(wanted)
     why = next((one.why for one in question.wrong if [one.answer] == letters), "")
-    return Grade(right, "right" if right else f"wrong: {why}" if why else "wrong")
+    if right:
+        return Grade(right=True, says=said(question, "right"))
+    return Grade(right=False, says=said(question, "wrong, because", why) if why else said(question, "wrong"))
 
 
 def grade_number(question: Question, given: str) -> Grade:
     """Grade a number with its unit."""
     found = NUMBER.fullmatch(given)
     if found is None or not found[1]:
-        return Grade(None, f"{given or 'nothing'}: expected a number{unit_wanted(question)}")
+        nothing = said(question, "nothing")
+        return Grade(None, said(question, "a number", given or nothing, unit_wanted(question)))
     number, unit = Fraction(found[1].replace(",", "").replace("_", "")), found[2].strip().rstrip(".")
     size, asked_back = read_unit(question, found[0].strip(), unit)
     if asked_back:
@@ -89,7 +93,7 @@ def grade_number(question: Question, given: str) -> Grade:
     answer = Fraction(str(question.answer)) * BYTES.get(question.unit, 1)
     value = number * size
     if is_near(value, answer, question):
-        return Grade(right=True, says="right")
+        return Grade(right=True, says=said(question, "right"))
     return Grade(right=False, says=why_wrong(value, answer, question, unit))
 
 
@@ -98,25 +102,25 @@ def read_unit(question: Question, given: str, unit: str) -> tuple[int, str]:
     if question.unit not in BYTES:
         if unit.lower() in SHORT:
             letter = SHORT[unit.lower()]
-            return 1, f"{given}: write the number out; {letter} may mean 1,000 or 1,024 to the power"
+            return 1, said(question, "which power", given, letter)
         return 1, ""
     sizes = {name.lower(): size for name, size in BYTES.items()} | dict.fromkeys(BYTE_WORDS, 1)
     if not unit:
-        return 1, f"{given}: of what? write the unit{unit_wanted(question)}"
+        return 1, said(question, "no unit", given, unit_wanted(question))
     if unit.lower() in SHORT:
         letter = SHORT[unit.lower()]
         power = "KMGT".index(letter) + 1
-        return 1, f"{given}: is that {letter}B (10^{3 * power} bytes) or {letter}iB (2^{10 * power} bytes)?"
+        return 1, said(question, "which unit", given, letter, 3 * power, 10 * power)
     if unit.lower() not in sizes:
-        return 1, f"{given}: expected a unit of bytes{unit_wanted(question)}"
+        return 1, said(question, "a unit", given, unit_wanted(question))
     return sizes[unit.lower()], ""
 
 
 def unit_wanted(question: Question) -> str:
     """Return an example of what is expected."""
     if question.unit in BYTES:
-        return ", for example 5 GiB or 5.37 GB"
-    return f" of {question.unit}" if question.unit else ""
+        return said(question, "of bytes")
+    return said(question, "of a unit", question.unit) if question.unit else ""
 
 
 def is_near(value: Fraction, answer: Fraction, question: Question) -> bool:
@@ -132,11 +136,18 @@ def why_wrong(value: Fraction, answer: Fraction, question: Question, unit: str) 
     size = BYTES.get(question.unit, 1)
     for one in question.wrong:
         if is_near(value, Fraction(str(one.answer)) * size, question):
-            return f"wrong: {one.why}"
+            return said(question, "wrong, because", one.why)
     of_unit = next((name for name in BYTES if name.lower() == unit.lower()), "")
     other = CONFUSED.get(of_unit, of_unit)
     if is_near(value * BYTES.get(other, 1) / BYTES.get(of_unit, 1), answer, question):
-        return f"wrong by the unit alone: {of_unit} are not {other}"
-    direction = "too large" if value > answer else "too small"
-    times = max(value, answer) / min(value, answer) if min(value, answer) > 0 else None
-    return f"wrong: {direction}" + (f", by a factor of {plain(round(float(times), 2))}" if times else "")
+        return said(question, "unit alone", of_unit, other)
+    direction = said(question, "too large" if value > answer else "too small")
+    if min(value, answer) <= 0:
+        return direction
+    times = max(value, answer) / min(value, answer)
+    return said(question, "by a factor", direction, plain(round(float(times), 2)))
+
+
+def said(question: Question, name: str, *given: object) -> str:
+    """Return words of a grade in the question's language."""
+    return phrase(name, question.language, *given)

@@ -100,7 +100,7 @@ def test_a_number_is_graded_in_both_units_or_asked_back(anew):
     assert answer(anew, f"{plain(asked.answer)} G")[0] == "back"
     assert score(anew).startswith("0 of 0")
     in_gb = asked.answer * 2**30 / 10**9
-    assert answer(anew, f"{in_gb:.2f} GB") == ("right", "Right 正确")
+    assert answer(anew, f"{in_gb:.2f} GB") == ("right", "right")
     assert answer(anew, f"{plain(asked.answer)} GiB")[0] == "right"
     assert score(anew).startswith("1 of 1")  # the same question once
     lines = derivation(anew)
