@@ -157,6 +157,20 @@ TEMPLATES = (
         source="OCP Microscaling Formats (MX) Specification v1.0", chapter="handbook_formats",
     ),
     Template(
+        id="fp8-matrix", topic="serving", subject="Formats", difficulty="easy", by_hand=True,
+        title="How large is a matrix in FP8 with a scale a block?",
+        draws={"rows": WIDTHS, "columns": WIDTHS},
+        question="A matrix of {rows} × {columns} numbers is stored as DeepSeek-V3 stores its own: in FP8, "
+        "with one fp32 scale for every block of 128 × 128. How many MiB is it?",
+        steps="codes = rows * columns; scales = codes / 128**2 * 4; matrix = codes + scales", unit="MiB",
+        ledger=lambda drawn: FORMATS["fp8-block128"].bytes(drawn.rows, drawn.columns),
+        wrong=(Wrong("matrix = rows * columns * 2", "FP8 is one byte a number"),
+               Wrong("matrix = rows * columns * (1 + 4 / 128)", "a block has 128 rows and 128 columns")),
+        hints=("How many bytes are the codes?", "How many blocks are there, and what does each add?"),
+        further="What share are the scales? (4 bytes for 16,384: a four-thousandth.)",
+        source="arXiv 2412.19437, section 3.3", chapter="handbook_formats",
+    ),
+    Template(
         id="nf4-double-quantisation", topic="serving", subject="Formats", difficulty="hard",
         title="What does double quantisation save?",
         draws={"rows": WIDTHS, "columns": WIDTHS},

@@ -446,6 +446,22 @@ TEMPLATES = (
         source="vllm-project/vllm, vllm/config/model.py: get_num_kv_heads", chapter="handbook_splits",
     ),
     Template(
+        id="replicas-or-tensor-parallel", topic="serving", subject="Data parallelism", difficulty="medium",
+        kind="choice", title="Two replicas or tensor parallelism: which leaves more room for the cache?",
+        draws={"model": EIGHT_HEADS[:4]},
+        question="{model} fits on one card. You have two, and serve it either as two replicas or with tensor "
+        "parallelism on both. Which way has more room for KV cache on both cards together, and by how much?",
+        options=(Option("Tensor parallelism, by about one copy of the weights"),
+                 Option("Neither: two cards have what two cards have", "two replicas hold the weights twice"),
+                 Option("Two replicas, by one copy of the cache",
+                        "its KV heads are divided, and nothing is copied"),
+                 Option("Tensor parallelism, by a factor of two", "only what the weights give up is gained")),
+        because="Replicas hold the weights twice. Divided, they are held once, and so is each token's cache.",
+        hints=("How often do the weights lie on the two cards?", "And a token's cache?"),
+        further="And with MLA? (Then each token's cache lies on both cards: replicas may hold more.)",
+        source="docs.vllm.ai, Parallelism and Scaling", chapter="handbook_splits",
+    ),
+    Template(
         id="more-ranks-than-heads", topic="serving", subject="Tensor parallelism", difficulty="medium",
         title="More cards than KV heads: what does each hold?",
         draws={"model": FEW_HEADS, "context": (4000, 8000, 12_000, 16_000, 20_000, 24_000, 28_000, 32_000)},
