@@ -564,7 +564,7 @@ TEMPLATES = (
         source="vllm-project/vllm, v1/core/kv_cache_utils.py", chapter="handbook_engines",
     ),
     Template(
-        id="reserved-but-unallocated", topic="serving", subject="Fragmentation",
+        id="free-but-in-pieces", topic="serving", subject="Fragmentation",
         difficulty="medium", kind="choice",
         title="Out of memory with gigabytes “reserved but unallocated”: why?",
         draws={"asked": (2, 3, 4), "free": (6, 8, 10)},
