@@ -209,7 +209,7 @@ STATES = (
         draws={"billions": BILLIONS},
         question="A model of {billions} billion parameters is trained with AdamW in mixed precision: weights "
         "and gradients in 16 bits, a master copy of the weights and both moments in 32 bits. How many GB do "
-        "these five arrays take together on one card?",
+        "these five arrays take together, if nothing is shared out?",
         steps="each = 2 * 2 + 3 * 4; states = each * billions * 10**9", unit="GB",
         ledger=lambda drawn: states(drawn.billions * 10**9).total_bytes,
         wrong=(Wrong("states = 2 * billions * 10**9", "these are the weights alone, as in inference"),
@@ -405,12 +405,12 @@ STATES = (
         question="{model}, {parameters} parameters, trains in pure BF16. Gradients are freed after each "
         "step, and the loss is the fullest moment. Now gradients of {micro_batches} micro-batches are added "
         "up before a step, each micro-batch as large as before. By how many GB does the loss's moment grow?",
-        steps="more = 2 * parameters", unit="GB",
+        steps="grown = 2 * parameters", unit="GB",
         ledger=lambda drawn: step(
             drawn.model, seq=512, regime="pure-bf16", accumulate=drawn.micro_batches).at("loss")["gradients"],
-        wrong=(Wrong("more = 2 * parameters * micro_batches", "they are added up in one array"),
-               Wrong("more = 0 * parameters", "gradients must now live through the next forward pass"),
-               Wrong("more = 4 * parameters", "PyTorch adds up in the parameter's format, 2 bytes")),
+        wrong=(Wrong("grown = 2 * parameters * micro_batches", "they are added up in one array"),
+               Wrong("grown = 0 * parameters", "gradients must now live through the next forward pass"),
+               Wrong("grown = 4 * parameters", "PyTorch adds up in the parameter's format, 2 bytes")),
         hints=("What must be there while the second micro-batch runs?", "One gradient for each parameter."),
         further="Then what is it good for? (Eight sequences keep the activations of one.)",
         source="PyTorch's autograd: .grad is added to, in the parameter's dtype", chapter="questions",
@@ -520,10 +520,10 @@ ACTIVATIONS = (
         id="layer-of-llama", topic="training", subject="Activations", difficulty="hard",
         title="What does a Llama layer keep?", draws={"model": LLAMAS, "context": LENGTHS[:4]},
         question="{model} (width {width}, {heads} query heads, {kv_heads} key/value heads of {head_dim}, "
-        "feed-forward width {ffn_width}) trains in BF16 with flash attention. A token keeps in a layer: of "
-        "each of two norms its input in fp32, a number of 4 bytes, and its result before the scale; the "
+        "feed-forward width {ffn_width}) trains in BF16 with flash attention. Each token keeps in a layer: "
+        "of each of two norms its input in fp32, one number of 4 bytes, and its result before the scale; the "
         "input of q, k, v, and all three, q as wide as the model; attention's output and 4 bytes a query "
-        "head; the input of gate and up; gate, its SiLU, up, their product. How many MiB are {context} "
+        "head; the input of gate and up; gate, its SiLU, up, their product. How many MiB for {context} "
         "tokens?",
         steps="norms = 2 * (6 * width + 4); attention = 6 * width + 4 * kv_heads * head_dim + 4 * heads; "
         "feed_forward = 2 * width + 8 * ffn_width; layer = context * (norms + attention + feed_forward)",
@@ -560,7 +560,7 @@ ACTIVATIONS = (
         steps="inputs = 2 * depth * context * width; held = inputs + one_layer", unit="GiB",
         ledger=lambda drawn: inputs_kept(drawn) + sum(layer_kept(drawn.model, seq=drawn.context).values()),
         wrong=(Wrong("held = depth * one_layer", "that is without checkpointing"),
-               Wrong("held = 2 * depth * context * width", "the layer that runs again keeps everything")),
+               Wrong("held = 2 * depth * context * width", "the layer that ran again keeps everything, too")),
         hints=("Two terms: what waits, and what is at work.",),
         further="Is this the peak of the step? (Often not: the loss, or the gradients at the end, may be "
         "higher.)",
@@ -799,10 +799,10 @@ ADAPTERS = (
         question="{model} is loaded in 4 bits for QLoRA of rank {rank}; {others} numbers are not quantised "
         "(embedding, head, norms) and lie in BF16. PEFT's prepare_model_for_kbit_training casts them to "
         "fp32. By how many MiB do the weights grow?",
-        steps="more = (4 - 2) * others", unit="MiB",
+        steps="grown = (4 - 2) * others", unit="MiB",
         ledger=lambda drawn: line(adapted(drawn, quantize_base="nf4", upcast=True), "weights")
         - line(adapted(drawn, quantize_base="nf4"), "weights"),
-        wrong=(Wrong("more = 4 * others", "two of the four bytes were there before"),),
+        wrong=(Wrong("grown = 4 * others", "two of the four bytes were there before"),),
         hints=("What was the width before, and what is it after?",),
         further="What else grows? (Activations: norms hand on fp32 numbers.)",
         source="PEFT's utils/other.py; huggingface/trl pull request 4457", chapter="lora_and_qlora",
@@ -845,7 +845,7 @@ SHARED = (
     Template(
         id="ddp-on-cards", topic="training", subject="Data parallelism", difficulty="easy", kind="choice",
         title="Does DDP make a model fit that does not fit on one card?",
-        draws={"ranks": (2, 4, 8, 16), "billions": BILLIONS},
+        draws={"ranks": (2, 4, 8, 16), "billions": BILLIONS[12:]},
         question="Weights, gradients and optimizer states of {billions} billion parameters do not fit on one "
         "card. You train with PyTorch's DDP on {ranks} such cards. How much of them does each card hold?",
         options=(Option("All of it, and a second copy of the gradients in buckets"),
@@ -897,7 +897,7 @@ SHARED = (
         question="{model} has {parameters} parameters, {layer_numbers} of them in each layer. {ranks} ranks "
         "share 16 bytes a parameter by ZeRO-3 (shares are rounded up). A layer that runs is gathered whole "
         "in BF16. How many GB do a rank's share of the states and one such layer take?",
-        steps="share = ceil(parameters / ranks); held = 16 * share + 2 * layer_numbers", unit="GB",
+        steps="part = ceil(parameters / ranks); held = 16 * part + 2 * layer_numbers", unit="GB",
         ledger=lambda drawn: states(model(drawn.model), shard=3, world=drawn.ranks).total_bytes
         + 2 * layer_numbers(drawn),
         wrong=(Wrong("held = 16 * ceil(parameters / ranks)", "a layer cannot run in pieces"),
@@ -1158,7 +1158,7 @@ PLANS = (
         question="A model of {billions} billion parameters trains in Megatron-LM, 18 bytes a parameter, with "
         "tensor parallelism over {tp} ranks and {pp} even pipeline stages (no distributed optimizer). About "
         "how many GB of states does each card hold, if everything is divided evenly?",
-        steps="share = billions * 10**9 / (tp * pp); held = 18 * share", unit="GB",
+        steps="part = billions * 10**9 / (tp * pp); held = 18 * part", unit="GB",
         ledger=lambda drawn: states(
             drawn.billions * 10**9 // (drawn.tp * drawn.pp), gradients="fp32").total_bytes,
         wrong=(Wrong("held = 18 * billions * 10**9 / tp", "the stages divide layers as well"),
@@ -1203,8 +1203,8 @@ PLANS = (
         title="What does DPO's reference model add?",
         draws={"billions": BILLIONS},
         question="A policy of {billions} billion parameters trains with DPO in mixed precision, 16 bytes a "
-        "parameter. The reference is a frozen copy in BF16 on the same card. How many GB do policy and "
-        "reference take together, without activations?",
+        "parameter. The reference is a frozen copy in BF16 beside it. How many GB do policy and reference "
+        "take together, without activations?",
         steps="held = (16 + 2) * billions * 10**9", unit="GB",
         ledger=lambda drawn: states(drawn.billions * 10**9).total_bytes + frozen(drawn),
         wrong=(Wrong("held = 16 * 2 * billions * 10**9",
@@ -1237,7 +1237,7 @@ PLANS = (
         draws={"billions": BILLIONS},
         question="PPO trains a policy and a critic, each of {billions} billion parameters, with 16 bytes a "
         "parameter. A frozen reference and a frozen reward model of the same size lie in BF16 beside them. "
-        "How many GB do the four take on one card, without activations and caches?",
+        "How many GB do the four take together, without activations and caches?",
         steps="each = 2 * 16 + 2 * 2; held = each * billions * 10**9", unit="GB",
         ledger=lambda drawn: 2 * (states(drawn.billions * 10**9).total_bytes + frozen(drawn)),
         wrong=(Wrong("held = 4 * 16 * billions * 10**9", "reference and reward model are not trained"),
@@ -1277,8 +1277,7 @@ PLANS = (
         source="huggingface/trl, GRPOConfig: vllm_mode, vllm_enable_sleep_mode", chapter="handbook_engines",
     ),
     Template(
-        id="reserved-but-unallocated", topic="training", subject="Allocator", difficulty="medium",
-        kind="explain",
+        id="free-in-pieces", topic="training", subject="Allocator", difficulty="medium", kind="explain",
         title="Out of memory, with 10 GB reserved but unallocated. How?",
         question="PyTorch fails to allocate 2 GiB, and says that 10 GB are reserved but unallocated. How can "
         "that be, and what does one try first? One line.",
