@@ -167,6 +167,8 @@ def file_tensors(path: str) -> dict[str, TensorInfo | None]:
                 raise BadInputError(f"{where}: {name}", "dtype, shape and data_offsets", entry, AGAIN)
             tensors[name] = tensor_info(where, name, entry["dtype"], entry["shape"], entry["data_offsets"])
         end = laid_out(where, [entry["data_offsets"] for entry in fields.values()])
+    if not tensors:
+        raise BadInputError(where, "tensors in its header", "none", AGAIN)
     right = 8 + len(text) + end
     if size != right:
         raise BadInputError(where, f"the {right} bytes that its header says", f"{size} bytes", AGAIN)
