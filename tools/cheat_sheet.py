@@ -11,7 +11,6 @@ from memcalc.show.tables import table
 LLAMA, QWEN, QWEN3_8B = "meta-llama/Meta-Llama-3.1-8B", "Qwen/Qwen3-32B", "Qwen/Qwen3-8B"
 GPTQ, EXPERTS = "Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "Qwen/Qwen3-235B-A22B"
 LATENT = "deepseek-ai/DeepSeek-V3"
-VLLM = {"engine": "vllm", "engine_version": "0.33"}
 SEQUENCE = 4096  # tokens of every training example
 
 
@@ -44,10 +43,14 @@ def serving() -> list[Rule]:
     token = memcalc.serve(QWEN, context=1).cache_bytes
     latent = memcalc.serve(LATENT, context=1).cache_bytes
     whole, on_eight = (
-        memcalc.serve(EXPERTS, context=32768, **VLLM, tp=tp).device.components["kv_cache"] for tp in (1, 8)
+        memcalc.serve(EXPERTS, context=32768, engine="vllm", engine_version="0.33", tp=tp).device.components[
+            "kv_cache"
+        ]
+        for tp in (1, 8)
     )
     total = memcalc.model(EXPERTS).parameters
-    served = memcalc.serve(QWEN3_8B, context=8192, **VLLM, on="1x rtx-4090")
+    served = memcalc.serve(QWEN3_8B, context=8192, engine="vllm", engine_version="0.33", on="1x rtx-4090")
+    pool = served.kv_pool
     return [
         Rule("KV cache a token 键值缓存", "2 · L · k · d · bytes",
              f"Qwen3-32B: 2 · 64 · 8 · 128 · 2 = {token:,} B; 8,192 tokens: {(8192 * token).gib:.0f} GiB",
@@ -61,7 +64,7 @@ def serving() -> list[Rule]:
         Rule("Experts 混合专家", "memory: all experts; work: the active ones",
              f"Qwen3-235B-A22B, BF16: {2 * total / 1e9:.0f} GB", "experts that lie in the host's memory"),
         Rule("vLLM's pool", "share × card − weights − profile run − graphs",
-             f"Qwen3-8B on an RTX 4090: room for {served.kv_pool.tokens:,} tokens",
+             f"Qwen3-8B on an RTX 4090: room for {pool.tokens if pool else 0:,} tokens",
              "`nvidia-smi` shows the share as taken, however few requests there are"),
         Rule("A pass 前向", "largest layer × tokens of the pass; logits of the last token",
              "chunks of 2,048 tokens: their size, not the prompt's",

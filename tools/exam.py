@@ -84,14 +84,14 @@ class Asked(NamedTuple):
     """What was asked for."""
 
     seed: int
-    count: int
+    many: int
     topic: str | None
     language: str
 
     @property
     def name(self) -> str:
         """What the files are called."""
-        return f"exam_{self.topic or 'all'}_{self.count}_seed_{self.seed}_{self.language}"
+        return f"exam_{self.topic or 'all'}_{self.many}_seed_{self.seed}_{self.language}"
 
 
 def asked(arguments: Sequence[str] | None) -> Asked:
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write a sheet and its key; 2 if what was asked for is not understood."""
     try:
         given = asked(arguments)
-        questions = sheet(given.seed, given.count, given.topic, given.language)
+        questions = sheet(given.seed, given.many, given.topic, given.language)
         with sync_playwright() as playwright:
             started = chromium(playwright, given.language)
             FOLDER.mkdir(parents=True, exist_ok=True)

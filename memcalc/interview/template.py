@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import SimpleNamespace
 
+    from memcalc.interview.sums import Number
+
 __all__ = ["DIFFICULTIES", "KINDS", "TOPICS", "Option", "Row", "Template", "Wrong"]
 
 Topic = Literal["serving", "training", "hybrids", "units"]
@@ -110,7 +112,7 @@ class Template:
     facts: Mapping[str, Callable[[SimpleNamespace], int]] = field(default_factory=dict)
     steps: str = ""
     unit: str = ""
-    ledger: Callable[[SimpleNamespace], int] | None = None
+    ledger: Callable[[SimpleNamespace], Number] | None = None
     tolerance: float = 0.01
     by_hand: bool = False
     options: tuple[Option, ...] = ()
