@@ -40,8 +40,8 @@ def sheet(seed: int, count: int, topic: str | None = None, language: str = "en")
 
     Examples
     --------
-    >>> [one.template.difficulty for one in sheet(1, 2, "serving")]
-    ['easy', 'easy']
+    >>> [one.template.topic for one in sheet(1, 2, "serving")]
+    ['serving', 'serving']
 
     """
     check_whole_number("SEED", seed, "give one, for example SEED=1", least=0)
