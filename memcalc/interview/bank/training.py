@@ -1071,9 +1071,9 @@ SHARED = (
         id="first-stage", topic="training", subject="Pipelines", difficulty="medium", kind="choice",
         title="Why do the first stage's activations not shrink with more stages?",
         draws={"stages": (2, 4, 8, 16), "micro_batches": (32, 64, 128)},
-        question="A model's layers are spread over {stages} pipeline stages, {micro_batches} micro-batches "
-        "run by 1F1B. How much of layers' activations does the first stage hold, compared with one device "
-        "that runs the whole model on one micro-batch?",
+        question="A model's layers are spread over {stages} pipeline stages, and {micro_batches} "
+        "micro-batches run by 1F1B. Compared with one device that runs the whole model on one micro-batch: "
+        "how many bytes of the layers' activations does the first stage hold?",
         options=(Option("As much"),
                  Option("One part in {stages}", "it holds {stages} micro-batches of that part"),
                  Option("{stages} times as much", "each micro-batch has passed through its layers only"),
@@ -1250,9 +1250,9 @@ PLANS = (
         id="cache-of-rollouts", topic="training", subject="GRPO", difficulty="medium",
         title="How large is the KV cache of a GRPO group?",
         draws={"model": LLAMAS, "answers": (8, 16), "context": (1024, 2048, 4096)},
-        question="GRPO lets {model} write {answers} answers at once, prompt and answer {context} tokens "
-        "each, with nothing shared. It has {depth} layers and {kv_heads} key/value heads of {head_dim}; the "
-        "cache is BF16. How many GiB is it when all are complete?",
+        question="GRPO lets {model} write {answers} answers at once, each of {context} tokens with its "
+        "prompt; nothing is shared. The model has {depth} layers and {kv_heads} key/value heads of "
+        "{head_dim}; the cache is BF16. How many GiB is it when all are complete?",
         steps="token = 2 * depth * kv_heads * head_dim * 2; cache = answers * context * token", unit="GiB",
         ledger=rollouts,
         wrong=(Wrong("cache = 2 * depth * kv_heads * head_dim * 2 * context",
