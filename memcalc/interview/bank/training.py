@@ -555,8 +555,9 @@ ACTIVATIONS = (
         draws={"model": LLAMAS, "context": LENGTHS[:4]},
         facts={"one_layer": lambda drawn: sum(layer_kept(drawn.model, seq=drawn.context).values())},
         question="{model} ({depth} layers of width {width}) trains in BF16 on {context} tokens. A layer "
-        "keeps {one_layer:MiB} for the backward pass; checkpointed, its input alone, 2 bytes a number. How "
-        "many GiB are held for the layers when the last one has just run again?",
+        "keeps {one_layer:KiB} for the backward pass; checkpointed, its input alone, 2 bytes a number, which "
+        "is held besides while the layer runs again. How many GiB are held for the layers when the last one "
+        "has just run again?",
         steps="inputs = 2 * depth * context * width; held = inputs + one_layer", unit="GiB",
         ledger=lambda drawn: inputs_kept(drawn) + sum(layer_kept(drawn.model, seq=drawn.context).values()),
         wrong=(Wrong("held = depth * one_layer", "that is without checkpointing"),
@@ -1250,9 +1251,9 @@ PLANS = (
         id="cache-of-rollouts", topic="training", subject="GRPO", difficulty="medium",
         title="How large is the KV cache of a GRPO group?",
         draws={"model": LLAMAS, "answers": (8, 16), "context": (1024, 2048, 4096)},
-        question="GRPO lets {model} write {answers} answers at once, each of {context} tokens with its "
-        "prompt; nothing is shared. The model has {depth} layers and {kv_heads} key/value heads of "
-        "{head_dim}; the cache is BF16. How many GiB is it when all are complete?",
+        question="GRPO lets {model} write {answers} answers at once, each {context} tokens together with its "
+        "prompt, and nothing is shared. It has {depth} layers and {kv_heads} key/value heads of {head_dim}; "
+        "the cache is BF16. How many GiB is it when all are complete?",
         steps="token = 2 * depth * kv_heads * head_dim * 2; cache = answers * context * token", unit="GiB",
         ledger=rollouts,
         wrong=(Wrong("cache = 2 * depth * kv_heads * head_dim * 2 * context",
