@@ -238,7 +238,7 @@ TEMPLATES = (
         title="How large are the experts that leave the card?",
         draws={"model": NARROW, "layers": (4, 8, 16, 24)},
         question="llama.cpp keeps the routed experts of {layers} layers of {model} in the host's memory "
-        "(--n-cpu-moe {layers}), in 16 bits. Each of these layers has {experts} experts, and an expert three "
+        "(--n-cpu-moe), in 16 bits. Each of these layers has {experts} experts, and an expert three "
         "matrices of {width} × {expert_width}. How many GiB leave the card?",
         steps="each = 3 * width * expert_width; moved = layers * experts * each * 2", unit="GiB",
         ledger=lambda drawn: experts(drawn.model) * drawn.layers // model_facts(drawn.model)["moe_depth"],
@@ -655,7 +655,7 @@ TEMPLATES = (
                  Option("Embedding and head", "small; the head is read for every token")),
         because="Of 128 experts in a layer a token reads 8; all else is read whole for every token.",
         hints=("Which tensors are large, and which share of them does a token read?",),
-        further="In llama.cpp? (--n-cpu-moe N keeps the experts of N layers in host memory.)",
+        further="In llama.cpp? (--n-cpu-moe N keeps the experts of the first N layers in host memory.)",
         source="ggml-org/llama.cpp, tools/server/README.md: --n-cpu-moe", chapter="one_gpu_and_a_lot_of_ram",
     ),
 )  # fmt: skip

@@ -269,7 +269,8 @@ TEMPLATES = (
         question="{model} has {depth} layers, but only {own_full} that see everything and {own_windows} with "
         "a window of {window} keep keys and values; the others read theirs. For a token one that sees "
         "everything keeps {kv_heads} × {full_dim} numbers as key and as many as value, one with a window "
-        "{kv_heads} × {head_dim} each, in 16 bits. How many MiB does a request of {context} tokens keep?",
+        "{kv_heads} × {head_dim} each, in 16 bits, and drops tokens that have left its window. How many MiB "
+        "does a request of {context} tokens keep?",
         facts={"own_full": own_full, "own_windows": own_windows, "full_dim": full_dim}, unit="MiB",
         steps="full = own_full * full_dim * context; windows = own_windows * head_dim * window\n"
         "cache = 4 * kv_heads * (full + windows)", ledger=lambda drawn: cache(drawn.model, drawn.context),
@@ -498,8 +499,8 @@ TEMPLATES = (
         draws={"model": ("deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V2-Lite"), "ranks": (2, 4, 8),
                "batch": (32, 64, 128), "context": (4096, 8192)},
         question="{model} keeps {kv_rank} + {rope_dim} numbers of 16 bits a token in each of {depth} layers. "
-        "SGLang serves {batch} requests of {context} tokens on {ranks} cards with data-parallel attention: "
-        "each request belongs to one card, which keeps all of its cache. How many GiB does a card hold?",
+        "With data-parallel attention SGLang deals {batch} requests of {context} tokens evenly to {ranks} "
+        "cards; a card keeps all of the cache of its requests. How many GiB does it hold?",
         steps="token = depth * (kv_rank + rope_dim) * 2; requests = batch / ranks; cache = requests * "
         "context * token",
         unit="GiB", ledger=latent_on_rank,
