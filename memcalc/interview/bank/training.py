@@ -555,9 +555,8 @@ ACTIVATIONS = (
         draws={"model": LLAMAS, "context": LENGTHS[:4]},
         facts={"one_layer": lambda drawn: sum(layer_kept(drawn.model, seq=drawn.context).values())},
         question="{model} ({depth} layers of width {width}) trains in BF16 on {context} tokens. A layer "
-        "keeps {one_layer:KiB} for the backward pass; checkpointed, its input alone, 2 bytes a number, which "
-        "is held besides while the layer runs again. How many GiB are held for the layers when the last one "
-        "has just run again?",
+        "keeps {one_layer:KiB} for the backward pass; checkpointed, its input alone, 2 bytes a number. How "
+        "many GiB are held for the layers, inputs included, when the last one has just run again?",
         steps="inputs = 2 * depth * context * width; held = inputs + one_layer", unit="GiB",
         ledger=lambda drawn: inputs_kept(drawn) + sum(layer_kept(drawn.model, seq=drawn.context).values()),
         wrong=(Wrong("held = depth * one_layer", "that is without checkpointing"),
