@@ -31,6 +31,13 @@ def blocked(q):
     return [int(size) / int(count) for size, count in found]
 
 
+def fp8_matrix(q):
+    """A byte a number, and a scale for every block, a begun one too."""
+    matrix, block = sides(q, "A matrix of"), sides(q, "every block of")
+    scales = math.prod(math.ceil(side / edge) for side, edge in zip(matrix, block, strict=True))
+    return math.prod(matrix) + scales * FP32
+
+
 def gptq_matrix(q):
     """Codes; a scale and a zero point a group; an index of each input."""
     outputs, inputs = q.before("outputs"), q.before("inputs is stored")
@@ -174,6 +181,7 @@ WEIGHTS = {
         / 8
         / MIB
     ),
+    "fp8-matrix": lambda q: fp8_matrix(q) / MIB,
     "nf4-double-quantisation": lambda q: double_quantised(q) / KIB,
     "gptq-matrix": lambda q: gptq_matrix(q) / MB,
     "gptq-checkpoint": lambda q: gptq_checkpoint(q) / GB,
@@ -225,7 +233,7 @@ PASSES = {
     "share-of-the-card": lambda q: q.before("MiB") * q.before("%") / 100 / 1024,
     "two-servers-on-a-card": two_servers,
     "what-concurrency-means": concurrent,
-    "reserved-but-unallocated": lambda q: (
+    "free-but-in-pieces": lambda q: (
         f"The free memory lies in pieces, none of them {q.after('to allocate')} GiB long"
     ),
     "what-eager-gives-back": lambda q: "No graphs are captured: their memory is free, and decode is slower",
@@ -289,6 +297,7 @@ BLOCKS = {
 CARDS = {
     "cache-on-a-rank": lambda q: on_a_rank(q) * in_kib(q) * q.before("tokens?") / MIB,
     "more-ranks-than-heads": lambda q: on_a_rank(q) * heads_kept(q) * q.before("tokens?") / MIB,
+    "replicas-or-tensor-parallel": lambda q: "Tensor parallelism, by about one copy of the weights",
     "mla-under-tensor-parallelism": lambda q: "All of it",
     "data-parallel-attention": lambda q: (
         (q.after("keeps") + q.after("+"))
