@@ -95,7 +95,7 @@ EXPERT_SIZES = {
 
 
 def tables(drawn: SimpleNamespace) -> int:
-    """Return the bytes of NF4's tables, 16 numbers for each matrix as transformers has it: phi-4 joins some."""
+    """Return the bytes of NF4's tables, 16 numbers for each matrix in transformers: phi-4 joins some."""
     weights = adapted(drawn, quantize_base="nf4").plan.model.weights()
     return 64 * sum(weight.copies for weight in weights if weight.kind == "matrix")
 
