@@ -172,6 +172,33 @@ def test_what_may_mean_two_things_is_asked_back(asked, given):
 
 
 @pytest.mark.parametrize(
+    "given", ["-", "e5 B", "1e999999999 B", "9" * 5000 + " B", "nan", "inf B", "x" * 10**4]
+)
+def test_what_is_no_size_is_asked_back_in_a_line(asked, given):
+    found = grade(asked, given)
+    assert found.right is None
+    assert len(found.says) < 160
+
+
+@pytest.mark.parametrize(
+    ("id", "given"),
+    [
+        ("order-of-caches", ""),
+        ("order-of-caches", "A"),
+        ("loads-that-fit", ""),
+        ("cards-for-the-weights", "6 GiB"),
+    ],
+)
+def test_half_an_answer_is_asked_back(id, given):  # noqa: A002 (the word of `ask`)
+    assert grade(question(find(id), 3), given).right is None
+
+
+def test_each_step_of_a_comparison_has_its_name():
+    first, *_ = question(find("zero-that-fits"), 3).derivation
+    assert re.fullmatch(r"A\. shared = 10 \+ 2 × \d; held = .+ GiB [≤>] .+ GiB", first)
+
+
+@pytest.mark.parametrize(
     ("given", "says"),
     [
         ("2 MiB", "query heads"),

@@ -7,6 +7,7 @@ from fractions import Fraction
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.errors import shortened
 from memcalc.interview.language import phrase
 from memcalc.interview.values import BYTES, plain
 
@@ -20,6 +21,7 @@ DIGITS = r"([+-]?(?:\d{1,3}(?:[,_]\d{3})+|\d+)?(?:\.\d+)?(?:e[+-]?\d+)?)"
 NUMBER = re.compile(ABOUT + DIGITS + r"\s*(.*)", re.IGNORECASE)
 SHORT = {"k": "K", "m": "M", "g": "G", "t": "T"}  # which say neither 1,000 nor 1,024
 CONFUSED = {f"{a}{b}": f"{a}{c}" for a in "KMGT" for b, c in (("B", "iB"), ("iB", "B"))}
+TINY, HUGE, LONG = 1e-30, 1e30, 80  # nothing asked for is smaller or larger; what is repeated is no longer
 BYTE_WORDS = ("b", "byte", "bytes", "字节")
 
 
@@ -68,10 +70,11 @@ def grade_letters(question: Question, given: str) -> Grade:
     if (
         set(letters) - set(known)
         or len(set(letters)) < len(letters)
-        or (asked == "choice" and len(letters) != 1)
+        or not given
+        or len(letters) != {"choice": 1, "order": len(known)}.get(asked, len(letters))
     ):
         expected = {"choice": "one letter", "order": "all letters"}.get(asked, "letters")
-        return Grade(None, said(question, expected, given or said(question, "nothing"), ", ".join(known)))
+        return Grade(None, said(question, expected, repeated(question, given), ", ".join(known)))
     wanted = "".join(question.letters)
     right = "".join(letters) == wanted if asked == "order" else set(letters) == set(wanted)
     why = next((one.why for one in question.wrong if [one.answer] == letters), "")
@@ -83,11 +86,11 @@ def grade_letters(question: Question, given: str) -> Grade:
 def grade_number(question: Question, given: str) -> Grade:
     """Grade a number with its unit."""
     found = NUMBER.fullmatch(given)
-    if found is None or not found[1]:
-        nothing = said(question, "nothing")
-        return Grade(None, said(question, "a number", given or nothing, unit_wanted(question)))
-    number, unit = Fraction(found[1].replace(",", "").replace("_", "")), found[2].strip().rstrip(".")
-    size, asked_back = read_unit(question, found[0].strip(), unit)
+    number = None if found is None else read_number(found[1])
+    if found is None or number is None:
+        return Grade(None, said(question, "a number", repeated(question, given), unit_wanted(question)))
+    unit = found[2].strip().rstrip(".")
+    size, asked_back = read_unit(question, repeated(question, given), unit)
     if asked_back:
         return Grade(None, asked_back)
     answer = Fraction(str(question.answer)) * BYTES.get(question.unit, 1)
@@ -97,13 +100,25 @@ def grade_number(question: Question, given: str) -> Grade:
     return Grade(right=False, says=why_wrong(value, answer, question, unit))
 
 
+def read_number(digits: str) -> Fraction | None:
+    """Return a number that was typed; none of a sign alone, or of a size that nothing has."""
+    try:
+        size = float(digits.replace(",", "").replace("_", ""))
+    except ValueError:
+        return None
+    # a fraction of 1e999999999 would be written out, digit by digit
+    return Fraction(str(size)) if size == 0 or TINY < abs(size) < HUGE else None
+
+
+def repeated(question: Question, given: str) -> str:
+    """Return an answer as a grade repeats it."""
+    return shortened(given, LONG) or said(question, "nothing")
+
+
 def read_unit(question: Question, given: str, unit: str) -> tuple[int, str]:
     """Return how much one of a unit is; or what has to be asked back."""
     if question.unit not in BYTES:
-        if unit.lower() in SHORT:
-            letter = SHORT[unit.lower()]
-            return 1, said(question, "which power", given, letter)
-        return 1, ""
+        return 1, not_counted(question, given, unit.lower())
     sizes = {name.lower(): size for name, size in BYTES.items()} | dict.fromkeys(BYTE_WORDS, 1)
     if not unit:
         return 1, said(question, "no unit", given, unit_wanted(question))
@@ -114,6 +129,15 @@ def read_unit(question: Question, given: str, unit: str) -> tuple[int, str]:
     if unit.lower() not in sizes:
         return 1, said(question, "a unit", given, unit_wanted(question))
     return sizes[unit.lower()], ""
+
+
+def not_counted(question: Question, given: str, unit: str) -> str:
+    """Return what has to be asked back where things are counted, not bytes."""
+    if unit in SHORT:
+        return said(question, "which power", given, SHORT[unit])
+    if unit in (name.lower() for name in BYTES if name != "B"):  # 8 B are eight billion to many
+        return said(question, "a number", given, unit_wanted(question))
+    return ""
 
 
 def unit_wanted(question: Question) -> str:

@@ -210,14 +210,13 @@ def compared(template: Template, known: Known, seed: int, language: str) -> Draf
     else:
         raise ProofError(f"question {template.id}: no items lie apart")
     names = ascii_uppercase[: len(items)]
-    *_, last = steps(template.steps)
     lines = []
     for name, place, size in zip(names, places, sizes, strict=True):
         end = ""
         if room is not None:
             end = f" {'≤' if size <= room else '>'} {amount(room, template.unit)}"
-        sums = "; ".join(one for one in worked_in_numbers(steps(template.steps), place))
-        lines.append(f"{name}. {label(last.name, language)} = {sums} = {amount(size, template.unit)}{end}")
+        sums = "; ".join(worked_in_numbers(steps(template.steps), place, language))
+        lines.append(f"{name}. {sums} = {amount(size, template.unit)}{end}")
     if room is None:
         answer = tuple(name for _, name in sorted(zip(sizes, names, strict=True)))
         said = " < ".join(answer)
@@ -298,10 +297,11 @@ def worked(given: tuple[Step, ...], known: Known, language: str) -> Iterator[str
             yield f"{name} = {numeral(value)}"
 
 
-def worked_in_numbers(given: tuple[Step, ...], known: Known) -> Iterator[str]:
-    """Yield a sum in numbers alone."""
+def worked_in_numbers(given: tuple[Step, ...], known: Known, language: str) -> Iterator[str]:
+    """Yield a sum in numbers alone, each step by its name."""
     for step in given:
-        yield printed(step.expression, lambda name: in_brackets(known[name]))
+        numbers = printed(step.expression, lambda name: in_brackets(known[name]))
+        yield f"{label(step.name, language)} = {numbers}"
 
 
 def in_brackets(number: Number) -> str:

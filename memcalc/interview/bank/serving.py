@@ -389,7 +389,7 @@ TEMPLATES = (
     Template(
         id="mistakes-about-inference", topic="serving", subject="Rules of thumb", difficulty="medium",
         kind="mistakes", title="Find the mistakes: a note on the memory of inference",
-        question="A note after yuanchaofa.com says this of inference in general (Φ parameters, b sequences, "
+        question="A note based on yuanchaofa.com says of inference in general (Φ parameters, b sequences, "
         "l layers, h the model's width, s and n tokens of prompt and answer). Which statements are wrong?",
         rows=(Row("Two things in all take GPU memory: parameters and KV cache", "passes do, too"),
               Row("The KV cache takes 4·b·l·h·(s + n) bytes in 16 bits",

@@ -597,8 +597,8 @@ TEMPLATES = (
         id="pictures-as-tokens", topic="serving", subject="Vision", difficulty="medium", by_hand=True,
         title="How much cache do pictures take?",
         draws={"model": SEEING, "side": (512, 768, 1024, 1280), "pictures": (4, 8, 16)},
-        question="{model} turns every square of 32 × 32 points of a picture into one token, which takes "
-        "{kib} KiB of cache like any other. How many MiB do {pictures} pictures of {side} × {side} points "
+        question="{model} turns every square of 32 × 32 pixels of a picture into one token, which takes "
+        "{kib} KiB of cache like any other. How many MiB do {pictures} pictures of {side} × {side} pixels "
         "take?",
         facts={"kib": kib},
         steps="tokens = pictures * (side / 32)**2; cache = tokens * kib * 2**10", unit="MiB",

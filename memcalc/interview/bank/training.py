@@ -413,7 +413,7 @@ STATES = (
                Wrong("grown = 0 * parameters", "gradients must now live through the next forward pass"),
                Wrong("grown = 4 * parameters", "PyTorch adds up in the parameter's format, 2 bytes")),
         hints=("What must be there while the second micro-batch runs?", "One gradient for each parameter."),
-        further="Then what is it good for? (Eight sequences keep the activations of one.)",
+        further="Then what is it good for? (Many micro-batches keep the activations of one.)",
         source="PyTorch's autograd: .grad is added to, in the parameter's dtype", chapter="questions",
     ),
     Template(
@@ -423,7 +423,7 @@ STATES = (
         question="You want {sequences} sequences a step, and {sequences} at once do not fit. You run them "
         "one after another and add up their gradients. What does a card hold, compared with all at once?",
         options=(Option("Activations of one sequence instead of {sequences}; weights and states as before"),
-                 Option("A part in {sequences} of everything", "weights, gradients and states do not shrink"),
+                 Option("1/{sequences} of everything", "weights, gradients and states do not shrink"),
                  Option("Activations of {sequences} sequences, since all gradients are needed",
                         "activations go when a sequence has run backwards; only the summed gradient stays"),
                  Option("More: {sequences} copies of the gradients", "gradients are summed in place")),
@@ -806,7 +806,7 @@ ADAPTERS = (
         wrong=(Wrong("grown = 4 * others", "two of the four bytes were there before"),),
         hints=("What was the width before, and what is it after?",),
         further="What else grows? (Activations: norms hand on fp32 numbers.)",
-        source="PEFT's utils/other.py; huggingface/trl pull request 4457", chapter="lora_and_qlora",
+        source="PEFT's utils/other.py; huggingface/trl pull request 4335", chapter="lora_and_qlora",
     ),
     Template(
         id="magnitudes-of-dora", topic="training", subject="LoRA", difficulty="medium",
@@ -1144,9 +1144,9 @@ PLANS = (
         question="Sequences of {context} tokens train with context parallelism over {ranks} ranks, with "
         "nothing else shared. What does a rank hold?",
         options=(Option("Activations and logits of a part in {ranks} of the tokens; all weights and states"),
-                 Option("A part in {ranks} of the layers", "that is a pipeline"),
-                 Option("A part in {ranks} of everything", "weights do not depend on tokens"),
-                 Option("A part in {ranks} of each matrix, all tokens", "that is tensor parallelism")),
+                 Option("1/{ranks} of the layers", "that is a pipeline"),
+                 Option("1/{ranks} of everything", "weights do not depend on tokens"),
+                 Option("1/{ranks} of each matrix, all tokens", "that is tensor parallelism")),
         because="Each rank has its own tokens of every sequence, and runs them through the whole model.",
         hints=("Which arrays have tokens as an axis?",),
         further="What divides the states then? (ZeRO over the same ranks: they hold the same weights.)",

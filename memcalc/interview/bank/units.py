@@ -103,8 +103,8 @@ TEMPLATES = (
         question="A card is sold with {nominal} GB. Three numbers are around. Which is the most bytes?",
         options=(Option("{mebibytes} MiB, as nvidia-smi prints"),
                  Option("{capacity:GiB}, as PyTorch sees", "the driver keeps a part of what it prints"),
-                 Option("{nominal} GB, as the box says", "a GB is the smallest of the three units"),
-                 Option("They are the same bytes", "three units, and two of them lack the driver's part")),
+                 Option("{nominal} GB, as the box says", "a GB has fewer bytes than a GiB or 1,024 MiB"),
+                 Option("They are the same bytes", "PyTorch sees less than the driver prints")),
         because="{mebibytes} MiB × 2^20 is more than {capacity:GB}, and that is more than {nominal} GB.",
         hints=("Turn all three into bytes.",),
         further="Which one does a budget start from? (From what the framework sees.)",
@@ -148,7 +148,7 @@ TEMPLATES = (
         steps="blocks = rows * columns / block; matrix = blocks * block_bytes", unit="MiB",
         ledger=lambda drawn: int(GGUF_TYPES[drawn.type].bytes(drawn.rows, drawn.columns)),
         wrong=(Wrong("matrix = rows * columns * digit / 8", "scales are stored, too"),),
-        hints=("How many blocks has the matrix?", "Blocks times bytes of a block."),
+        hints=("How many blocks does the matrix have?", "Blocks times bytes of a block."),
         further="How many bits is that a weight? (8 × bytes of a block / numbers of a block.)",
         source="ggml-org/llama.cpp, ggml/src/ggml-common.h", chapter="handbook_gguf",
     ),
@@ -233,7 +233,7 @@ TEMPLATES = (
         wrong=(Wrong("segment = 2 * rows * columns", "a segment is a multiple of 2 MiB"),
                Wrong("segment = 20 * 2**20 * ceil(2 * rows * columns / (20 * 2**20))",
                      "segments of 20 MiB are for what is smaller than 10 MiB")),
-        hints=("How many MiB has the matrix?", "Round up to an even number of MiB."),
+        hints=("How many MiB does the matrix take?", "Round up to an even number of MiB."),
         further="And a matrix of 3 MiB? (It takes a part of a segment of 20 MiB.)",
         source="PyTorch, c10/cuda/CUDACachingAllocator.cpp: kRoundLarge", chapter="handbook_saved",
     ),
@@ -272,8 +272,8 @@ TEMPLATES = (
         title="By which factor does 12Lh² miss a modern model?",
         draws={"model": GATED},
         question="A layer of {model} is {width} wide: {heads} query heads and {kv_heads} key/value heads of "
-        "{head_dim} numbers, and three feed-forward matrices of {width} × {ffn_width}. How many times 12h² "
-        "are its matrices?",
+        "{head_dim} numbers, and three feed-forward matrices of {width} × {ffn_width}. What multiple of "
+        "12h² (h: the width) are its matrices?",
         steps="attention = 2 * width * (heads + kv_heads) * head_dim\n"
         "times = (attention + 3 * width * ffn_width) / (12 * width**2)", unit="times",
         wrong=(Wrong("times = (2 * width * (heads + kv_heads) * head_dim + 2 * width * ffn_width) / (12 * "
@@ -551,12 +551,12 @@ TEMPLATES = (
         id="why-the-hub-says-685b", topic="units", subject="Names that round", difficulty="medium",
         kind="explain",
         title="Two parameter counts of DeepSeek-V3: which is right?",
-        question="Its paper says 671B, its page on the Hub 685B. Explain in one line who is right.",
+        question="DeepSeek-V3's paper says 671B, its page on the Hub 685B. Explain in one line who is right.",
         because="Both: the files also hold a module that predicts a further token (MTP) with copies of "
         "embedding and head, 14B, which most engines do not load.",
         points=("the model has 671B", "the files hold the MTP module as well", "an engine may leave it out"),
         hints=("What may be in a file that is not loaded?",),
-        further="How much memory is that in FP8? (About 13.5 GB.)",
+        further="How much of the FP8 files is that? (15.4 GB: the copies of embedding and head are BF16.)",
         source="DeepSeek-V3's README; arXiv 2412.19437", chapter="bytes",
     ),
     Template(
