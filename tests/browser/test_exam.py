@@ -1,7 +1,8 @@
-"""`make exam`: a sheet and its key on paper, in English and in Chinese."""
+"""On paper: `make exam`, a sheet and its key in English and in Chinese; the cheat sheet."""
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -70,3 +71,10 @@ def test_bad_words_are_one_line(words, says):
     assert not files
     assert done.stderr.startswith(f"exam: {says}")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_cheat_sheet_is_one_sheet(visit):
+    """Of A4, with all of its rules."""
+    paper = PdfReader(io.BytesIO(visit("book/cheat_sheet.html").pdf(format="A4")))
+    assert len(paper.pages) == 1
+    assert "interleaved" in paper.pages[0].extract_text()
