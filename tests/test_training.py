@@ -318,9 +318,16 @@ def test_a_sweep_that_cannot_be_is_refused(wrong):
 
 
 EXCHANGED = {"implementation": "megatron", "context_exchange": "a2a"}
+QUANTISED = "Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4"
 WRONG = [
     ("attention", {"source": "bigscience/bloom", "seq": 512, "attention": "flash"}),
     ("attention", {"source": "tiiuae/falcon-7b", "seq": 512, "attention": "sdpa"}),
+    ("attention", {"attention": "flash", "on": "1x t4"}),
+    ("state-kernels", {"state_kernels": "fused"}),
+    (
+        "quantize-base",
+        {"source": "Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "lora_rank": 8, "quantize_base": "nf4"},
+    ),
     ("reference", {"reference": "copy"}),
     ("world", {"world": 6, "tp": 4}),
     ("tp", {"world": 3, "tp": 3}),
@@ -612,7 +619,7 @@ def test_an_estimate_says_whether_it_fits_and_where_it_lies():
     fully = {"seq": 4096, "world": 8, "pp": 2, "shard": "fsdp"}
     said = str(train(LLAMA, **fully, offload=("optimizer",), on="8x h100-80g + 512GiB host"))
     assert "\n  fullest of 8 device(s), pipeline stage 1, " in said
-    assert "\n  fits\n  in the host's memory: 79.02 GiB (63.18 GiB to 107.33 GiB) of 512.00 GiB" in said
+    assert "\n  fits\n  in the host's memory: 79.02 GiB (63.18 GiB to 97.84 GiB) of 512.00 GiB" in said
     assert "\n  does not fit" in str(train(LLAMA, seq=4096, on="1x rtx-4090"))
     assert "fit" not in str(train(LLAMA, seq=4096))
 
@@ -630,6 +637,7 @@ def test_what_is_left_open_is_filled_in():
         **dict.fromkeys(("num_generations", "logprob_batch", "rollout_engine"), None),
         **dict.fromkeys(("rollout_utilization", "rollout_tp", "sleep_level"), None),
         "method": "sft",
+        "state_kernels": None,
         "offload_between": (),
         **dict.fromkeys(("trainable", "recompute_modules", "lora_targets", "offload"), ()),
         "seq": 128,

@@ -102,8 +102,9 @@ def test_a_step_that_is_assumed_says_its_range(what_fits):
     found = what_fits.step("Qwen/Qwen3.6-27B", "every weight").device
     low, high = what_fits.gib(found.low_bytes), what_fits.gib(found.high_bytes)
     assert low != what_fits.gib(found.total_bytes) != high
-    assert f"are not listed: every weight {low} to {high}, LoRA " in page
-    assert "are not listed" not in what_fits.PAGES["qwen3_8b.md"]()
+    assert f"the kernels decide for layers with a state: every weight {low} to {high}, LoRA " in page
+    assert "their operations are not listed: every weight " in what_fits.PAGES["glm_5_2.md"]()
+    assert "is assumed, as" not in what_fits.PAGES["qwen3_8b.md"]()
 
 
 def test_a_model_without_a_step_says_why(what_fits, monkeypatch):

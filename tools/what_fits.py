@@ -25,6 +25,7 @@ from memcalc.serving import serve
 from memcalc.serving.search import LIMIT
 from memcalc.show.tables import table
 from memcalc.training import train
+from memcalc.training.autograd.architectures import keeps_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -470,17 +471,16 @@ def training_of(name: str) -> str:
 
 
 def assumed_of(name: str) -> str:
-    """Return between what a step of each kind lies where the operations of layers are not listed."""
+    """Return between what a step of each kind lies where what layers keep is assumed."""
     steps = {mode: step(name, mode) for mode in MODES}
-    if all(one.plan.micro_batch.architecture.listed for one in steps.values()):
+    listed = all(one.plan.micro_batch.architecture.listed for one in steps.values())
+    if listed and not keeps_states(load_model(name)):
         return ""
+    why = "the kernels decide for layers with a state" if listed else "their operations are not listed"
     ranges = (
         f"{mode} {gib(one.device.low_bytes)} to {gib(one.device.high_bytes)}" for mode, one in steps.items()
     )
-    return (
-        "\n\nWhat its layers keep for the backward pass is assumed, as their operations are not listed: "
-        f"{', '.join(ranges)}."
-    )
+    return f"\n\nWhat its layers keep for the backward pass is assumed, as {why}: {', '.join(ranges)}."
 
 
 def model_page(name: str) -> str:

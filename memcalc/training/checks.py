@@ -13,7 +13,6 @@ from memcalc.training.adapters import (
     has_adapters_of_experts,
     linear_names,
     names_beside_experts,
-    smaller_sides,
 )
 from memcalc.training.autograd.architectures import keeps_states, words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
@@ -411,14 +410,6 @@ def own_module_names(plan: TrainingPlan, known: Collection[str]) -> dict[str, st
     return {theirs: ",".join(ours) for theirs, ours in found.items()}
 
 
-def rank_is_below_the_matrices(plan: TrainingPlan) -> None:
-    """Refuse a rank that no adapted matrix has: its adapter would be no smaller than itself."""
-    rank, sides = plan.options.lora_rank, smaller_sides(plan.apart, plan.adapters).values()
-    if rank is not None and sides and rank > max(sides):
-        expected = f"at most {max(sides):,}, the rank of the largest matrix with an adapter"
-        raise BadInputError("--lora-rank", expected, rank, "adapters are of low rank, as in 16")
-
-
 def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
     """Refuse gradients of another width than the adapters, which alone have any."""
     stated = plan.options.gradients
@@ -755,7 +746,6 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     modules_are_known,
     adapters_have_a_rank,
     adapters_have_matrices,
-    rank_is_below_the_matrices,
     adapters_have_gradients_of_their_own,
     adapters_are_cut_as_peft_cuts_them,
     dora_is_of_matrices,
