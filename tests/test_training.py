@@ -324,10 +324,7 @@ WRONG = [
     ("attention", {"source": "tiiuae/falcon-7b", "seq": 512, "attention": "sdpa"}),
     ("attention", {"attention": "flash", "on": "1x t4"}),
     ("state-kernels", {"state_kernels": "fused"}),
-    (
-        "quantize-base",
-        {"source": "Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "lora_rank": 8, "quantize_base": "nf4"},
-    ),
+    ("quantize-base", {"source": QUANTISED, "lora_rank": 8, "quantize_base": "nf4"}),
     ("reference", {"reference": "copy"}),
     ("world", {"world": 6, "tp": 4}),
     ("tp", {"world": 3, "tp": 3}),
@@ -487,7 +484,8 @@ def test_every_check_refuses_one_of_these_plans():
                 check(plan)
             except MemcalcError:
                 refusing.add(check)
-    assert [check.__name__ for check in CHECKS if check not in refusing] == []
+    elsewhere = {"stored_base_is_modelled"}  # of files: tests/test_trained_checkpoints.py
+    assert {check.__name__ for check in CHECKS if check not in refusing} == elsewhere
 
 
 def test_a_plan_that_can_be_passes_every_check():
