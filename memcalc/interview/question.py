@@ -72,6 +72,10 @@ class Question(NamedTuple):
             *(f"{name}. {text}" for name, text in zip(ascii_uppercase, self.choices, strict=False)),
         ]
 
+    def __repr__(self) -> str:
+        """Show the question: its derivation and the rest are asked for."""
+        return "\n".join((f"{self.template.id}, seed {self.seed}", *self.lines()))
+
     def _repr_markdown_(self) -> str:
         """Show the question in a notebook."""
         return f"**{self.template.title}**\n\n" + "\n\n".join(self.lines())
