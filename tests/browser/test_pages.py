@@ -412,7 +412,7 @@ def test_links_lead_somewhere(site, site_page):
         address, fragment = urldefrag(link)
         target = here.parent / unquote(address.partition("?")[0]) if address else here
         # what the calculator's page and the quiz answer
-            asks = unquote(fragment).startswith("memcalc ") or re.fullmatch(r"[a-z0-9-]+/\d+", fragment)
+        asks = unquote(fragment).startswith("memcalc ") or re.fullmatch(r"[a-z0-9-]+/\d+", fragment)
         named = fragment and target.suffix == ".html" and not asks
         if not target.is_file() or (named and unquote(fragment) not in read(target).names):
             dead.append(link)
