@@ -15,6 +15,7 @@ from memcalc.training.beside.moment import (
     array_numbers,
     in_host,
     is_added,
+    largest_array,
     on_device,
     split_experts,
     times,
@@ -91,7 +92,7 @@ def device_lines(plan: TrainingPlan, held: StageEstimate, whole: list[WeightShar
         yield Line("weights", name, size, sum(one.count for one in whole), "bytes as trained", source=source)
     else:
         yield from weights_on_device(plan, held)
-        yield passing_line(plan, held)
+        yield passing_line(plan, held, whole)
     if plan.options.quantize_base is not None:
         packed = [array_numbers(one) for one in whole if one.packed]
         size = plan.micro_batch.element_bytes * max(packed, default=0)
@@ -104,21 +105,21 @@ def weights_on_device(plan: TrainingPlan, held: StageEstimate) -> Iterator[Line]
     return (line for line in all_along(plan, held, "device") if line.component == "weights")
 
 
-def passing_line(plan: TrainingPlan, held: StageEstimate) -> Line:
+def passing_line(plan: TrainingPlan, held: StageEstimate, whole: list[WeightShard]) -> Line:
     """Return what is whole for a while: a module's arrays under ZeRO-3, a unit or an array under FSDP."""
-    arrays = Arrays(held.tensors.shards)
     if plan.parallelism.shard == 3:
+        arrays = Arrays(held.tensors.shards)
         width = plan.micro_batch.element_bytes
         numbers = max(arrays.largest(), arrays.experts)
         name, form = "the largest module, whole while it is read", f"{width} B a number"
         return Line("gathered", name, numbers * width, numbers, form, source=ZERO_INIT)
-    width, least = plan.widths.weight, arrays.largest()
-    layers = [group.numbers for groups in held.tensors.groups for group in groups]
-    unit = max([least, *layers])
+    least, more = largest_array(whole), plan.widths.weight - plan.micro_batch.element_bytes
+    groups = [group for groups in held.tensors.groups for group in groups]
+    unit = max([least, *(group.gathered + more * group.trained_numbers for group in groups)])
     most = least if plan.options.load == "rank-0" else unit
-    name, form = "a unit, whole until it is shared out", f"{width} B a number"
-    line = Line("gathered", name, most * width, most, form, source=FSDP_2, evidence="assumed")
-    return line._replace(low=least * width, high=2 * most * width)  # with its shard, or its padded copy
+    name, form = "a unit, whole until it is shared out", "bytes as trained"
+    line = Line("gathered", name, most, None, form, source=FSDP_2, evidence="assumed")
+    return line._replace(low=least, high=2 * most)  # with its shard, or its padded copy
 
 
 def device_fixes(plan: TrainingPlan) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ __all__ = [
     "array_numbers",
     "in_host",
     "is_added",
+    "largest_array",
     "on_device",
     "split_experts",
     "times",
@@ -148,6 +149,15 @@ def whole_weights(plan: TrainingPlan, stage: StageTensors) -> list[WeightShard]:
 def array_numbers(one: WeightShard) -> int:
     """Return the numbers of one array of a weight, as its class has it; 0 where another one holds it."""
     return prod(one.shape) if one.shape is not None else 0
+
+
+def largest_array(whole: list[WeightShard]) -> int:
+    """Return the bytes of the largest array of all weights, as they are trained; codes as they are packed."""
+    sizes = (
+        one.packed // one.arrays if one.packed and one.arrays else one.bytes // one.count * array_numbers(one)
+        for one in whole
+    )
+    return max(sizes, default=0)
 
 
 def split_experts(plan: TrainingPlan, whole: list[WeightShard]) -> list[WeightShard]:

@@ -14,8 +14,8 @@ from memcalc.ledger.budget import Line
 from memcalc.training.beside.moment import (
     Beside,
     all_along,
-    array_numbers,
     in_host,
+    largest_array,
     on_device,
     split_experts,
     times,
@@ -72,8 +72,11 @@ def split_copies(plan: TrainingPlan, whole: list[WeightShard]) -> tuple[str, int
     Those of down are parts of their array.
     """
     found = split_experts(plan, whole) if writes_all(plan) else []
-    joined = {one.name.replace(".up_proj.", ".gate_proj.") for one in found if one.shape is None}
-    copied = [one for one in found if one.shape is None or one.name in joined]
+    ups = {one.name for one in found if one.shape is None}  # in the array of a gate
+    gates = {one.name for one in found if one.name.replace(".gate_proj.", ".up_proj.") in ups - {one.name}}
+    copied = [
+        one for one in found if one.name in gates or one.name.replace(".up_proj.", ".gate_proj.") in gates
+    ]
     name, form = "experts' gate and up, cut out of their one array", "bytes as trained"
     return name, sum(one.bytes for one in copied), sum(one.count for one in copied), form
 
@@ -85,15 +88,8 @@ def gathered_line(plan: TrainingPlan, held: StageEstimate, whole: list[WeightSha
         width, numbers = plan.micro_batch.element_bytes, max(arrays.largest(), arrays.experts)
         name, form = "the largest module, whole while it is copied to the host", f"{width} B a number"
         return Line("gathered", name, numbers * width, numbers, form, source=ZERO_3)
-    size = max((one.bytes // one.arrays for one in whole if one.arrays and not one.packed), default=0)
-    size = max([size, *(width_of(one) * array_numbers(one) for one in whole)])
     name, form = "the largest array, whole while it is copied to the host", "bytes as trained"
-    return Line("gathered", name, size, None, form, source=FSDP_2)
-
-
-def width_of(one: WeightShard) -> int:
-    """Return the bytes of a number as it is kept; codes of quantised matrices count as they are packed."""
-    return 0 if one.packed else one.bytes // one.count
+    return Line("gathered", name, largest_array(whole), None, form, source=FSDP_2)
 
 
 def host_lines(plan: TrainingPlan, whole: list[WeightShard]) -> Iterator[Line]:
