@@ -21,6 +21,7 @@ from memcalc.training.beside.moment import (
     times,
     whole_weights,
 )
+from memcalc.training.checkpoints import method_of
 from memcalc.training.gathering import Arrays
 from memcalc.training.trainers import trainers
 
@@ -63,7 +64,7 @@ def loading(plan: TrainingPlan, held: StageEstimate) -> Iterator[Beside]:
 
 def is_packed_in_file(plan: TrainingPlan) -> bool:
     """Say whether the checkpoint is quantised, and trained in the numbers that its codes stand for."""
-    return bool(plan.source.fields.get("quantization_config")) and plan.options.quantize_base is None
+    return method_of(plan.source) is not None and plan.options.quantize_base is None
 
 
 def loads_whole(plan: TrainingPlan) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.units import Amount, amount, gib_or_less
 from memcalc.ledger.budget import by_component
+from memcalc.ledger.tensor import ceil_div
 from memcalc.training.host import program_lines
 from memcalc.training.overheads import runtime_lines
 from memcalc.training.weights import weight_shards
@@ -109,7 +110,8 @@ def in_host(plan: TrainingPlan, at: str, lines: list[Line], fixes: tuple[str, ..
     """Return a moment in the host's memory, with the programs of all ranks and the operating system."""
     machine, world = plan.machine, plan.parallelism.world
     room = None if machine is None or machine.is_unified else machine.host_bytes
-    programs = () if any(line.component == "runtime" for line in lines) else program_lines(plan)
+    of_a_rank = [share_of(line, world)._replace(moments=plan.moments) for line in lines]
+    programs = () if any(one.component == "runtime" for one in lines) else program_lines(plan, of_a_rank)
     every = [*lines, *(times(line, world) for line in programs)]
     return Beside(at, "host", marked(at, every), room, fixes)
 
@@ -117,6 +119,11 @@ def in_host(plan: TrainingPlan, at: str, lines: list[Line], fixes: tuple[str, ..
 def marked(at: str, lines: list[Line]) -> tuple[Line, ...]:
     """Return lines of a moment, those that hold something."""
     return tuple(line._replace(moments=(at,)) for line in lines if line.bytes or line.most_bytes)
+
+
+def share_of(line: Line, ranks: int) -> Line:
+    """Return a rank's share of what all hold together."""
+    return line._replace(bytes=ceil_div(line.bytes, ranks), low=None, high=ceil_div(line.most_bytes, ranks))
 
 
 def times(line: Line, ranks: int) -> Line:
