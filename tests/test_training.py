@@ -439,6 +439,19 @@ WRONG = [
         },
     ),
     ("engine-version", {"source": "Qwen/Qwen3-30B-A3B", "lora_rank": 8, "engine_version": "v4.55"}),
+    ("load", {"load": "disk"}),
+    ("load", {"load": "rank-0"}),
+    ("load", {"load": "rank-0", "shard": "fsdp", "world": 2, "lora_rank": 8, "quantize_base": "nf4"}),
+    ("load", {"load": "device", "shard": 3, "world": 2}),
+    ("load", {"load": "host", "implementation": "megatron"}),
+    ("save", {"save": "weights", "engine_version": "4.57"}),
+    ("save", {"save": "sharded", "world": 2, "shard": 2}),
+    ("evaluate", {"evaluate": "metrics"}),
+    ("evaluate", {"evaluate": "loss", "world": 2, "tp": 2}),
+    ("eval-batch", {"eval_batch": 4}),
+    ("eval-batch", {"evaluate": "loss", "eval_batch": 0}),
+    ("eval-accumulation-steps", {"evaluate": "loss", "eval_accumulation_steps": 1}),
+    ("loss", {"evaluate": "loss", "loss": "liger"}),
 ]
 
 
@@ -504,7 +517,7 @@ def test_every_option_says_what_it_is(option):
 
 GROUPS = {
     *("model and data", "precision", "optimizer and loss", "parallelism", "activations", "adapters"),
-    *("Megatron-LM", "machine", "preferences and rewards"),
+    *("Megatron-LM", "machine", "preferences and rewards", "loading, evaluation and saving"),
 }
 
 
@@ -661,9 +674,12 @@ def test_what_is_left_open_is_filled_in():
         "context_exchange": "p2p",
         "lengths": "packed",
         "allocator": "default",
+        "load": "host",
+        "save": "full",
+        **dict.fromkeys(("evaluate", "eval_batch", "eval_accumulation_steps"), None),
     }
     assert plan_fields(train(LLAMA, seq=128).plan) == filled
-    changed = {"implementation": "megatron", "gradients": "fp32", "dropout": 0.1}
+    changed = {"implementation": "megatron", "gradients": "fp32", "dropout": 0.1, "load": None, "save": None}
     changed |= {"loss": "megatron", "vocab_multiple": 128, "engine_version": None}
     assert plan_fields(train(LLAMA, seq=128, implementation="megatron").plan) == {**filled, **changed}
     eager = plan_fields(train(LLAMA, seq=128, attention="eager").plan)

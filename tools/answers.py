@@ -99,10 +99,11 @@ def lines(answer: dict[str, Any]) -> dict[str, list[int]]:
 def trained(row: Any) -> dict[str, Any]:
     """Return the numbers of one recorded training run, or the field that was refused."""
     try:
-        answer = training_fields(training_estimate(row))
+        answer: dict[str, Any] = training_fields(training_estimate(row))
     except MemcalcError as error:
         return {"refused": str(error).partition(":")[0]}
-    return {"lines": lines(answer), **{name: answer[name] for name in OF_A_STEP}}
+    beside = {f"{one['at']}, {one['where']}": one["total_bytes"] for one in answer["beside_the_step"]}
+    return {"lines": lines(answer), **{name: answer[name] for name in OF_A_STEP}, "beside_the_step": beside}
 
 
 def line_of(words: list[str]) -> str:

@@ -36,7 +36,7 @@ def public() -> dict[str, Any]:
 def figures() -> dict[str, dict[str, Callable[[], Any]]]:
     """Return, for each record and each name in it, the function that asks for what stands there."""
     ask, small = importlib.import_module("ask"), importlib.import_module("small")
-    classes, forward = map(importlib.import_module, ("class_defaults", "forward"))
+    classes, forward, beside = map(importlib.import_module, ("class_defaults", "forward", "beside"))
     catalogue = importlib.import_module("memcalc.files.catalogue")
 
     def published(model: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +57,13 @@ def figures() -> dict[str, dict[str, Callable[[], Any]]]:
         "rope": {kind: partial(ask.rope, kind) for kind in ask.ROPE_TYPES},
         "class_defaults": {name: partial(classes.recorded, name) for name in classes.TYPES},
         "forward": {name: partial(forward.prefill, catalogue.record(name).fields) for name in forward.MODELS},
+        "beside": {
+            **{
+                name: partial(beside.copied_by_saving, catalogue.record(name).fields)
+                for name in beside.MIXTURES
+            },
+            **{name: partial(beside.evaluated, fields) for name, fields in beside.EVALUATED.items()},
+        },
     }
 
 

@@ -16,7 +16,7 @@ from memcalc.serving.options import ServingOptions
 from memcalc.serving.which_options import WhichOptions
 from memcalc.show.card import VERDICTS
 from memcalc.training.options import TrainingOptions
-from memcalc.training.plan import MOMENTS, MOMENTS_RECOMPUTED, PHASES
+from memcalc.training.plan import MOMENTS, MOMENTS_BESIDE, MOMENTS_RECOMPUTED, PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -447,6 +447,29 @@ def answer_of_measure() -> Schema:
     return closed("", keys)
 
 
+def beside_the_step() -> dict[str, Schema]:
+    """Return the schemas of loading, evaluation and saving, and of those that are not counted."""
+    beside = {
+        "at": choice("which moment", *MOMENTS_BESIDE),
+        "where": choice(
+            "on the fullest device, or in the host's memory, all ranks together", "device", "host"
+        ),
+        "total_bytes": number("what is held, with context and communicators, or with the programs"),
+        "low_bytes": number("lower end of its range"),
+        "high_bytes": number("upper end of its range"),
+        "capacity_bytes": or_null(number("what there is of this memory; null if it is not stated")),
+        "verdict": VERDICT,
+        "components": components("bytes that add up to the total"),
+        "lines": line(*MOMENTS_BESIDE),
+        "fixes": many("what people change where there is no room", {"type": "string"}),
+    }
+    gap = {"at": choice("which moment", *MOMENTS_BESIDE), "why": text("why it is not counted")}
+    return {
+        "beside_the_step": many("loading, evaluation and saving", closed("a moment in a memory", beside)),
+        "not_counted": many("moments beside the step of which no bytes are known", closed("a moment", gap)),
+    }
+
+
 def answer_of_train() -> Schema:
     """Return the schema of ``memcalc train``."""
     of_steps = tuple(dict.fromkeys((*MOMENTS, *MOMENTS_RECOMPUTED)))
@@ -484,6 +507,7 @@ def answer_of_train() -> Schema:
         "high_bytes": number("upper end of its range"),
         "capacity_bytes": or_null(number("what a framework can use of one device; null without a machine")),
         "host_bytes": number("what all ranks put into the memory of the host"),
+        **beside_the_step(),
         "fits": or_null(flag("whether what is held at once fits; null without a machine")),
         "verdict": VERDICT,
         "cause": CAUSE,

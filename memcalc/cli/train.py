@@ -110,6 +110,8 @@ def fields(step: TrainingEstimate) -> dict[str, object]:
         "high_bytes": device.high_bytes,
         "capacity_bytes": device.capacity_bytes,
         "host_bytes": step.host_bytes,
+        "beside_the_step": [one.fields for one in step.beside_the_step],
+        "not_counted": [one._asdict() for one in step.not_counted],
         "fits": step.fits,
         "verdict": step.verdict,
         "cause": step.cause,

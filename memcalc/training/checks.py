@@ -698,6 +698,63 @@ def class_has_the_attention(plan: TrainingPlan) -> None:
         raise BadInputError("--attention", " or ".join(known), asked, remedy)
 
 
+# ---- loading, evaluation, saving ---------------------------------------------------------------------------
+
+OF_MOMENTS = ("load", "save", "evaluate", "eval_batch", "eval_accumulation_steps")
+
+
+def moments_beside_are_known(plan: TrainingPlan) -> None:
+    """Refuse what is stated of loading, evaluation and saving where no rule of them is known."""
+    from memcalc.training.beside.every import why_not
+
+    stated = [name for name in OF_MOMENTS if getattr(plan.asked, name) is not None]
+    if stated and (why := why_not(plan)) is not None:
+        option = f"--{stated[0].replace('_', '-')}"
+        expected = "a plan whose moments beside the step are known"
+        raise BadInputError(option, expected, getattr(plan.asked, stated[0]), why)
+
+
+def weights_are_loaded_as_ranks_can(plan: TrainingPlan) -> None:
+    """Refuse a way to load that sharding ranks do not have, or one rank that loads what each has to.
+
+    Source: huggingface/transformers v5.23, integrations/accelerate.py, check_and_set_device_map: ZeRO-3 takes
+    no device_map; modeling_utils.py: of what is quantised each rank loads its own.
+    """
+    asked = plan.options
+    if asked.load == "rank-0" and (asked.shard != "fsdp" or asked.quantize_base is not None):
+        expected = "host or device without --shard fsdp, and with --quantize-base"
+        raise BadInputError("--load", expected, asked.load, "only FSDP broadcasts what one rank has loaded")
+    if plan.asked.load == "device" and asked.shard == 3:
+        raise BadInputError("--load", "host with --shard 3", asked.load, "ZeRO-3 takes no device_map")
+
+
+def shards_are_saved_where_there_are_some(plan: TrainingPlan) -> None:
+    """Refuse shards of ranks that share no weights."""
+    if plan.options.save == "sharded" and not plan.parallelism.shares_weights:
+        remedy = "each rank has all weights; leave it out"
+        raise BadInputError("--save", "--shard 3 or fsdp with sharded", plan.options.shard, remedy)
+
+
+def evaluation_is_stated(plan: TrainingPlan) -> None:
+    """Refuse an evaluation that does not say how many logits are kept, or whose loss is not modelled."""
+    asked = plan.options
+    for name in ("eval_batch", "eval_accumulation_steps"):
+        value = getattr(plan.asked, name)
+        if asked.evaluate is None and value is not None:
+            remedy = "say which: loss or metrics"
+            raise BadInputError(f"--{name.replace('_', '-')}", "--evaluate as well", value, remedy)
+    if asked.evaluate == "metrics" and asked.eval_accumulation_steps is None:
+        expected = "--eval-accumulation-steps as well"
+        remedy = "without it the device keeps the logits of all batches: then say how many those are"
+        raise BadInputError("--evaluate", expected, asked.evaluate, remedy)
+    if asked.evaluate == "loss" and asked.eval_accumulation_steps is not None:
+        remedy = "of the loss alone no logits are kept; leave it out"
+        raise BadInputError("--eval-accumulation-steps", "--evaluate metrics", asked.evaluate, remedy)
+    if asked.evaluate is not None and plan.loss.id != "plain":
+        remedy = "what it holds without gradients was not read"
+        raise BadInputError("--loss", "plain with --evaluate", plan.loss.id, remedy)
+
+
 OF_METHODS = (
     *("reference", "reward_model", "critic", "completion_tokens", "num_generations", "logprob_batch"),
     *("rollout_engine", "rollout_utilization", "rollout_tp", "sleep_level", "offload_between"),
@@ -764,4 +821,8 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     dropout_is_a_share,
     eager_attention_repeats_keys,
     class_has_the_attention,
+    moments_beside_are_known,
+    weights_are_loaded_as_ranks_can,
+    shards_are_saved_where_there_are_some,
+    evaluation_is_stated,
 )

@@ -37,6 +37,7 @@ def chosen(options: TrainingOptions) -> Mapping[str, Any]:
     ['none', 'full']
     """
     own = OF_ALL if options.lora_rank is None else OF_ADAPTERS
+    own = own | beside_the_step(options)
     if options.engine_version is not None and release_number(options.engine_version) < FUSED_SINCE:
         own = own | ({"optimizer_step": "foreach"} if options.optimizer in (None, "adamw") else {})
     if options.like is not None:
@@ -46,6 +47,15 @@ def chosen(options: TrainingOptions) -> Mapping[str, Any]:
         own = own | {name: fact.value for name, fact in facts.items()}
     regime = options.regime or own["regime"]
     return {"autocast": autocasts(options, regime)} | own | ({"autocast": True} if regime == "amp" else {})
+
+
+def beside_the_step(options: TrainingOptions) -> dict[str, Any]:
+    """Return how transformers loads, evaluates and saves; others have no such defaults here."""
+    if options.implementation != "transformers" or options.like == "deepspeed":
+        return {}
+    evaluated = {} if options.evaluate is None else {"eval_batch": 8}
+    load = "host" if options.quantize_base is None else "device"  # bitsandbytes asks for the rank's device
+    return {"load": load, "save": "full", **evaluated}
 
 
 def autocasts(options: TrainingOptions, regime: str) -> bool:

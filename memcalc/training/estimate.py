@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from memcalc.data.units import Amount, amount, gib, gib_or_less
 from memcalc.errors import BadInputError, Described, UnknownNameError, nearest, not_read_rows
@@ -20,13 +20,13 @@ from memcalc.training.adapters import (
 )
 from memcalc.training.autograd.architectures import keeps_states
 from memcalc.training.backward import largest
+from memcalc.training.beside.moment import VERBS
 from memcalc.training.checkpoints import read_as_numbers
 from memcalc.training.checks import CHECKS, against_quantised_experts
 from memcalc.training.host import ALLOCATOR, beside_offloaded, program_lines
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
-    VARYING,
     paged_lines,
     reserve_line,
     runtime_lines,
@@ -36,7 +36,8 @@ from memcalc.training.overheads import (
     workspace_line,
 )
 from memcalc.training.plan import plan_fields, resolve
-from memcalc.training.stage import StageTensors, chunks_of, stage_tensors, stages_asked
+from memcalc.training.stage import chunks_of, stage_tensors, stages_asked
+from memcalc.training.stage_estimate import StageEstimate
 from memcalc.training.weights import added_parameters, trainable_parameters
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ if TYPE_CHECKING:
     from memcalc.ledger.model import Model
     from memcalc.show.explanation import Explanation
     from memcalc.show.remedy import Remedy
+    from memcalc.training.beside.every import NotCounted
+    from memcalc.training.beside.moment import Beside
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
+    from memcalc.training.stage import StageTensors
 
 __all__ = ["StageEstimate", "TrainingEstimate", "estimate"]
 
@@ -76,32 +80,6 @@ EXPERTS_IN_16_BITS = (
     "experts and router stay in 16 bits: bitsandbytes quantises linear layers, and in transformers 5 the "
     "experts of a layer are one array"
 )
-
-
-class StageEstimate(NamedTuple):
-    """What the ranks of one pipeline stage hold: their tensors, and the budgets of device and host.
-
-    `host` is one rank's part of the host's memory, None where nothing lies there.
-    """
-
-    number: int
-    tensors: StageTensors
-    device: PoolBudget
-    host: PoolBudget | None
-
-    @property
-    def allocated_bytes(self) -> Amount:
-        """The largest moment."""
-        return amount(largest(self.device.moments.values()))
-
-    def components(self, moment: str) -> dict[str, Amount]:
-        """Return the bytes of each component at a moment."""
-        return self.device.components_at(moment)
-
-    def room(self, end: str) -> int | None:
-        """Return what is left of the device, without what the allocator gives back when it needs room."""
-        lines = self.device.lines
-        return self.device.holding(tuple(line for line in lines if line.name != VARYING)).room(end)
 
 
 class TrainingEstimate(Shown):
@@ -233,6 +211,26 @@ class TrainingEstimate(Shown):
             return components
         return {name: points.value(size) for name, size in components.items()}
 
+    @cached_property
+    def beside_the_step(self) -> tuple[Beside, ...]:
+        """What loading, evaluation and saving hold, on the fullest device and in the host's memory.
+
+        >>> from memcalc.training import train
+        >>> step = train("Qwen/Qwen3-0.6B", seq=4096, world=2, shard="fsdp")
+        >>> [(one.at, one.where) for one in step.beside_the_step]
+        [('load', 'device'), ('load', 'host'), ('save', 'device'), ('save', 'host')]
+        """
+        from memcalc.training.beside.every import beside_the_step
+
+        return beside_the_step(self.plan, self.stages[0])
+
+    @property
+    def not_counted(self) -> tuple[NotCounted, ...]:
+        """The moments beside the step of which no bytes are known, or asked for."""
+        from memcalc.training.beside.every import not_counted
+
+        return not_counted(self.plan)
+
     @property
     def fits(self) -> bool | None:
         """Whether what is held at once fits, with the context; None where no machine was named.
@@ -250,6 +248,12 @@ class TrainingEstimate(Shown):
 
     def lacking(self, end: str) -> str | None:
         """Say which memory is too small with lines at one end of their ranges; None if none is."""
+        beyond = ", with every measured range at its upper end" if end == "most_bytes" else ""
+        found = (f"{one.words(end)}{beyond}" for one in self.beside_the_step if one.lacking(end))
+        return self.lacking_in_the_step(end) or next(found, None)
+
+    def lacking_in_the_step(self, end: str) -> str | None:
+        """Say it of the step alone."""
         beyond = ", with every measured range at its upper end" if end == "most_bytes" else ""
         device = min(one.room(end) or 0 for one in self.stages)
         if device < 0:
@@ -286,7 +290,8 @@ class TrainingEstimate(Shown):
             return ()
         from memcalc.training.remedies import remedies
 
-        return remedies(self.plan, partial(estimate, self.plan.source))
+        lacking = [one for one in self.beside_the_step if one.lacking("most_bytes")]
+        return remedies(self.plan, partial(estimate, self.plan.source), lacking)
 
     @cached_property
     def max_seq(self) -> int | None:
@@ -578,6 +583,31 @@ def in_the_host(step: TrainingEstimate) -> str:
     return f"in the host's memory: {gib(step.host_bytes)} ({ends}){of}"
 
 
+def beside_notes(step: TrainingEstimate) -> Iterator[str]:
+    """Yield the moments beside the step that hold more than it, or anything in the host's memory.
+
+    What was asked for is said, too, and with a machine what is not counted.
+    """
+    if step.plan.points is not None:
+        return
+    for one in step.beside_the_step:
+        total, several = one.total_bytes, step.plan.parallelism.world > 1
+        beyond = (
+            total > step.device.total_bytes if one.where == "device" else several and total > step.host_bytes
+        )
+        if not (beyond or one.at == "evaluate" or one.lacking("most_bytes")):
+            continue
+        of = "" if one.capacity_bytes is None else f" of {gib(one.capacity_bytes)}"
+        low, high = one.held("least_bytes"), one.held("most_bytes")
+        ends = "" if low == high else f" ({gib(low)} to {gib(high)})"
+        where = "a device" if one.where == "device" else "the host's memory"
+        fixes = f"; fixes: {'; '.join(one.fixes)}" if one.fixes and one.verdict not in (None, "fits") else ""
+        yield f"{VERBS[one.at]}: {gib(total)}{of} of {where}{ends}{fixes}"
+    for gap in step.not_counted if step.plan.machine is not None else ():
+        if gap.at == "load":
+            yield f"loading and saving are not counted: {gap.why}"
+
+
 def notes(step: TrainingEstimate) -> Iterator[str]:
     """Yield what follows: the verdict, the host's memory, what was assumed."""
     if step.verdict is not None:
@@ -589,6 +619,7 @@ def notes(step: TrainingEstimate) -> Iterator[str]:
         yield from lines(step.remedies, TRIED)
     if step.host is not None:
         yield in_the_host(step)
+    yield from beside_notes(step)
     for one in step.assumed:
         yield f"assumed: {one}"
     yield from (f"{words}: {said}" for words, said in not_read_rows(step.model.not_read).items())

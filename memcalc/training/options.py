@@ -11,6 +11,7 @@ __all__ = ["FilledOptions", "TrainingOptions", "training_options"]
 DATA, NUMBERS, STEP, PARALLEL = "model and data", "precision", "optimizer and loss", "parallelism"
 KEPT, ADAPTED, MEGATRON, MACHINE = "activations", "adapters", "Megatron-LM", "machine"
 METHOD = "preferences and rewards"
+BESIDE = "loading, evaluation and saving"
 TRAINER = ", or as the trainer that --like names"
 
 
@@ -418,6 +419,53 @@ class TrainingOptions(OptionSet):
             "what lies in host memory but in its own phase: parameters, optimizer, reference, reward, critic",
             otherwise="nothing",
             group=METHOD,
+        ),
+    )
+
+    load: Literal["host", "device", "rank-0"] | None = field(
+        default=None,
+        metadata=about(
+            "where ranks load the weights: each in the host's memory, each on its device (device_map), or "
+            "the first rank alone in the host's (fsdp_cpu_ram_efficient_loading)",
+            otherwise=f"host, with --quantize-base device{TRAINER}",
+            group=BESIDE,
+        ),
+    )
+    save: Literal["full", "weights", "sharded"] | None = field(
+        default=None,
+        metadata=about(
+            "what a checkpoint holds: whole weights and optimizer states, whole weights alone "
+            "(save_only_model), or each rank's shard",
+            otherwise="full",
+            group=BESIDE,
+        ),
+    )
+    evaluate: Literal["loss", "metrics"] | None = field(
+        default=None,
+        metadata=about(
+            "evaluation between steps: the loss alone (prediction_loss_only), or metrics of all logits "
+            "(compute_metrics)",
+            otherwise="no evaluation",
+            group=BESIDE,
+        ),
+    )
+    eval_batch: int | None = field(
+        default=None,
+        metadata=about(
+            "sequences that a rank evaluates at once (per_device_eval_batch_size)",
+            unit="sequences",
+            otherwise=f"8{TRAINER}",
+            at_least=1,
+            group=BESIDE,
+        ),
+    )
+    eval_accumulation_steps: int | None = field(
+        default=None,
+        metadata=about(
+            "evaluated batches whose logits stay on the device before they move to the host",
+            otherwise="to be stated with --evaluate metrics: without it trainers keep all",
+            at_least=1,
+            group=BESIDE,
         ),
     )
 

@@ -41,6 +41,7 @@ __all__ = ["EMBEDDING", "TrainingPlan", "is_trained", "plan_fields", "resolve", 
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
 MOMENTS_RECOMPUTED = ("forward_end", "loss", "recompute", "backward_end", "step")
+MOMENTS_BESIDE = ("load", "evaluate", "save")
 PHASES = ("rollout", "log_probs", "rewards", "update", "critic_update")  # of methods beside sft
 
 
@@ -482,6 +483,7 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
         "parallelism": plan.parallelism.world > 1,
         "Megatron-LM": plan.implementation.gradients is not None,
         "preferences and rewards": plan.options.method != "sft",
+        "loading, evaluation and saving": of_several_ranks_or_stated(plan),
     }
     for option in options_of(TrainingOptions):
         value = settled[option.name]
@@ -492,6 +494,11 @@ def default_words(plan: TrainingPlan) -> Iterator[str]:
             if option.name == "world" and plan.machine is not None and plan.machine.count > 1:
                 value = f"1: one of {plan.machine.count:,} devices is used"
             yield option.name.replace("_", " ") + ("" if value is True else f" {value}")
+
+
+def of_several_ranks_or_stated(plan: TrainingPlan) -> bool:
+    """Say whether it is listed how weights are loaded and saved: one rank alone does it as everyone does."""
+    return plan.parallelism.world > 1 or plan.options.like is not None or plan.options.evaluate is not None
 
 
 def plan_fields(plan: TrainingPlan) -> dict[str, object]:

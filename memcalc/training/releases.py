@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memcalc.errors import BadInputError
 
-__all__ = ["FUSED_SINCE", "PADDED_SINCE", "REENTRANT_BEFORE", "release_number"]
+__all__ = ["FUSED_SINCE", "NEWEST", "PADDED_SINCE", "REENTRANT_BEFORE", "release_number", "words_of"]
 
 OLDEST, NEWEST = (4, 38), (5, 23)
 PADDED_SINCE = (

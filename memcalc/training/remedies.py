@@ -1,4 +1,4 @@
-"""What would make a training step fit: the gentlest change of each kind, tried like any other plan."""
+"""What would make a training step fit, and what lies beside it: the gentlest change of each kind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from memcalc.training.adapters import folds, has_adapters_of_experts, names_besi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from memcalc.training.beside.moment import Beside
     from memcalc.training.options import TrainingOptions
     from memcalc.training.plan import TrainingPlan
 
@@ -33,12 +34,22 @@ TRIED = "recomputation, smaller micro-batches, up to 64 devices, adapters on 4 b
 LIGER = Change("the cross-entropy of Liger Kernel", {"loss": "liger"})
 LORA = Change("LoRA adapters of rank 16", {"lora_rank": 16})
 QUANTISED = Change("base weights in NF4", {"quantize_base": "nf4"})
+RANK_0 = Change("the first rank alone loading the weights", {"load": "rank-0"})
+BY_HOST = Change("weights that are loaded to the host's memory", {"load": "host"})
+TO_DEVICE = Change("weights that are loaded to the device", {"load": "device"})
+SHARDED = Change("sharded checkpoints", {"save": "sharded"})
+SOONER = Change("logits that move to the host after each batch", {"eval_accumulation_steps": 1})
+ONE_BY_ONE = Change("evaluation of one sequence at a time", {"eval_batch": 1})
+LOSS_ALONE = Change("evaluation of the loss alone", {"evaluate": "loss", "eval_accumulation_steps": None})
 
 
-def remedies(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> tuple[Remedy, ...]:
+def remedies(
+    plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any], lacking: Iterable[Beside] = ()
+) -> tuple[Remedy, ...]:
     """Return what makes a step fit that does not, the gentlest change first; nothing in it can be left out.
 
-    What trains the same comes first, alone and with recomputation; then adapters and shorter sequences.
+    What changes a moment beside the step that has no room comes first. What trains the same comes then, alone
+    and with recomputation; then adapters and shorter sequences.
 
     Parameters
     ----------
@@ -46,20 +57,24 @@ def remedies(plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> 
         What does not fit.
     estimate : callable
         Returns the estimate of options.
+    lacking : iterable of Beside, optional
+        The moments beside the step for which there is no room.
 
     """
-    tried = Tried(plan, estimate)
+    tried, beside = (
+        Tried(plan, estimate),
+        tuple({one.words: one for one in beside_the_step(plan, lacking)}.values()),
+    )
     found: dict[tuple[Kinds, int], Remedy] = {}
-    for start, kinds in passes(plan):
+    if beside and tried.fits(*beside):
+        return (tried.remedy(beside),)
+    for start, kinds in ((beside + start, kinds) for start, kinds in passes(plan)):
         for number, kind in enumerate(kinds(plan, partial(tried.fits, *start))):
             change = None if (kinds, number) in found else first_of(tried, start, kind)
             if change is not None:
-                changes = tried.least_of((*start, change))
-                step = tried(*changes)
-                command = command_line("train", plan.source.name, step.plan.asked)
-                words = listed(one.words for one in changes)
-                if all(command != one.command for one in found.values()):
-                    found[kinds, number] = Remedy(words, command, step.device.total_bytes)
+                remedy = tried.remedy((*start, change))
+                if all(remedy.command != one.command for one in found.values()):
+                    found[kinds, number] = remedy
             if len(found) == MOST:
                 return tuple(found.values())
     return tuple(found.values())
@@ -100,6 +115,13 @@ class Tried:
         then = self(*changes)
         return then is not None and then.verdict == "fits"
 
+    def remedy(self, changes: tuple[Change, ...]) -> Remedy:
+        """Return changes that fit, without those that can be left out, in words and as a command."""
+        least = self.least_of(changes)
+        step = self(*least)
+        command = command_line("train", self.plan.source.name, step.plan.asked)
+        return Remedy(listed(one.words for one in least), command, step.device.total_bytes)
+
     def least_of(self, changes: tuple[Change, ...]) -> tuple[Change, ...]:
         """Return changes that fit without those that can be left out."""
         for change in changes:
@@ -107,6 +129,41 @@ class Tried:
             if others and self.fits(*others):
                 return self.least_of(others)
         return changes
+
+
+def beside_the_step(plan: TrainingPlan, lacking: Iterable[Beside]) -> Iterator[Change]:
+    """Yield what changes the moments beside the step for which there is no room."""
+    of_moment = {"load": loaded_elsewhere, "evaluate": evaluated_in_parts, "save": saved_in_shards}
+    for one in lacking:
+        yield from of_moment[one.at](plan, one.where)
+
+
+def loaded_elsewhere(plan: TrainingPlan, where: str) -> Iterator[Change]:
+    """Yield another way to load."""
+    asked, quantised = plan.options, plan.options.quantize_base is not None
+    if where != asked.load:
+        return
+    if asked.shard == "fsdp":
+        if where == "device" or not quantised:
+            yield BY_HOST if quantised else RANK_0
+    elif where == "host" and not plan.parallelism.shares_weights:
+        yield TO_DEVICE
+
+
+def evaluated_in_parts(plan: TrainingPlan, where: str) -> Iterator[Change]:
+    """Yield fewer logits at once; in the host's memory none."""
+    if plan.options.eval_accumulation_steps not in (None, 1):
+        yield SOONER
+    if plan.options.eval_batch != 1:
+        yield ONE_BY_ONE
+    if where == "host":
+        yield LOSS_ALONE
+
+
+def saved_in_shards(plan: TrainingPlan, where: str) -> Iterator[Change]:
+    """Yield checkpoints of shards, where ranks have some."""
+    if where == "host" and plan.parallelism.shares_weights:
+        yield SHARDED
 
 
 def passes(plan: TrainingPlan) -> Iterator[tuple[tuple[Change, ...], Kinds]]:

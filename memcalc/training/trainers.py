@@ -23,13 +23,15 @@ OF_A_FACT = ("option", "value", "source")
 class Fact(NamedTuple):
     """A default of a trainer: the option, its value, where that is read, and for which plans it holds.
 
-    `when` has an option's name, or ``trains`` (`trained_kind`), with the values for which it holds.
+    `when` has an option's name, or ``trains`` (`trained_kind`), with the values for which it holds; an option
+    that is left open takes the value of the one that it is the `same_as`, if that is stated.
     """
 
     option: str
     value: Any
     source: str
     when: Mapping[str, list[Any]] = {}
+    same_as: str = ""
 
     def holds(self, options: TrainingOptions) -> bool:
         """Say whether the default is that of a plan."""
@@ -37,8 +39,15 @@ class Fact(NamedTuple):
             "trains": trained_kind(options),
             "shard": options.shard,
             "optimizer": options.optimizer or "adamw",
+            "world": options.world,
+            "evaluate": options.evaluate,
         }
         return all(asked[name] in values for name, values in self.when.items())
+
+    def of(self, options: TrainingOptions) -> Fact:
+        """Return the fact with the value that it has beside what else is stated."""
+        stated = getattr(options, self.same_as) if self.same_as else None
+        return self if stated is None else self._replace(value=stated)
 
 
 class Trainer(NamedTuple):
@@ -49,6 +58,7 @@ class Trainer(NamedTuple):
     date: str
     source: str
     facts: tuple[Fact, ...]
+    loads_in_32_bits: str = ""  # where that is read, of a trainer that asks for them whatever it trains in
 
     @property
     def called(self) -> str:
@@ -63,7 +73,7 @@ class Trainer(NamedTuple):
         >>> found["recompute"].value, found["micro_batch"].value, found["regime"].value
         ('full', 8, 'amp')
         """
-        return {fact.option: fact for fact in self.facts if fact.holds(options)}
+        return {fact.option: fact.of(options) for fact in self.facts if fact.holds(options)}
 
 
 def trained_kind(options: TrainingOptions) -> str:
