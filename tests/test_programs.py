@@ -27,11 +27,7 @@ def test_every_type_has_three_configs_and_four_runs_of_each():
     assert {*ARCHITECTURES.values()} == {*held, LLAMA}
 
 
-# one key head, several sequences, products step by step: torch copies the head inside of its products only
-NOT_EXACT = {"ernie4_5 0, other", "qwen3_5_text 0, other"}
-
-
-@pytest.mark.parametrize("name", sorted({*CASES} - NOT_EXACT))
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_a_step_is_exact(name):
     """Forward pass, loss, backward pass and step: adapters, recomputation, kernels and products."""
     step = CASES[name]
@@ -39,24 +35,11 @@ def test_a_step_is_exact(name):
     assert set(differences(plan, step["moments"]).values()) == {0}
 
 
-# the peak of its backward pass is one stream higher
-LOW = "bloom, autocast"
-
-
-@pytest.mark.parametrize("name", sorted({*PUBLISHED} - {LOW}))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_a_step_of_a_published_shape_is_exact(name):
     """Four layers of it: all weights; and adapters under autocast, whose norms and powers have 32 bits."""
     step = PUBLISHED[name]
     assert set(differences(planned(step["config"], step["run"]), step["moments"]).values()) == {0}
-
-
-def test_what_is_low_under_autocast_is_close_and_known():
-    """It would be told here if it became exact."""
-    step = PUBLISHED[LOW]
-    plan = planned(step["config"], step["run"])
-    found = differences(plan, step["moments"])
-    assert 0 < -found.pop("backward") < 0.002 * plan.allocated_bytes
-    assert set(found.values()) == {0}
 
 
 @pytest.mark.parametrize(
@@ -74,16 +57,6 @@ def test_a_class_without_a_kernel_takes_products_unless_one_is_named():
     asked = {"seq": 512, "regime": "pure-bf16"}
     found = [train(name, **asked).plan.options.attention for name in ("bigscience/bloom", "microsoft/phi-2")]
     assert found == ["eager", "flash"]
-
-
-@pytest.mark.parametrize("name", sorted(NOT_EXACT))
-def test_what_is_not_exact_is_close_and_known(name):
-    """It would be told here if it became exact."""
-    step = CASES[name]
-    plan = planned(step["config"], step["run"])
-    found = differences(plan, step["moments"])
-    assert 0 < found.pop("backward") < 0.06 * plan.allocated_bytes
-    assert set(found.values()) == {0}
 
 
 CATALOGUE = (

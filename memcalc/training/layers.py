@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Ends", "LayerGroup", "LayerRuns", "forward_of", "run_ends", "stream_bytes", "stream_shape"]
 
 NOTHING = BackwardPass(0, 0)
-BEFORE_LAYERS = ("model.embed_positions", "model.embed_norm")
+EMBED_NORM = "model.embed_norm"
+BEFORE_LAYERS = ("model.embed_positions", EMBED_NORM)
 
 
 class LayerGroup(NamedTuple):
@@ -66,9 +67,15 @@ def stream_shape(plan: TrainingPlan) -> tuple[int, int, int]:
     return plan.micro_batch.batch, plan.micro_batch.seq, width
 
 
+def stream_width(plan: TrainingPlan) -> int:
+    """Return the bytes of a number of the stream: of a norm's result, under autocast, it has 32 bits."""
+    micro, normed = plan.micro_batch, any(name == EMBED_NORM for name, _ in plan.model.outside)
+    return 4 if micro.autocast and normed and micro.architecture.norm == "layer" else micro.element_bytes
+
+
 def stream(plan: TrainingPlan, tape: Tape, *, grad: bool) -> Value:
     """Make the residual stream on a tape."""
-    return tape.value("x", stream_shape(plan), plan.micro_batch.element_bytes, grad=grad)
+    return tape.value("x", stream_shape(plan), stream_width(plan), grad=grad)
 
 
 def stream_bytes(plan: TrainingPlan) -> int:

@@ -32,13 +32,13 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
     """Attention itself: one kernel that keeps its inputs, its output and a number a row; or step by step."""
     tape.module = "core_attn"
     q, k, v = inputs
-    # one head serves as many without a copy; products of several sequences copy it
-    views = part.kv_heads == 1 and (micro.attention != "eager" or is_one(micro.batch))
-    if micro.repeat_kv and part.kv_heads != part.heads and not views:
+    if micro.repeat_kv and part.kv_heads != part.heads:
         shape = (*q.shape[:-1], part.head_dim)
         repeated = []
         for x, name in ((k, "keys"), (v, "values")):
             many = tape.value(f"{name} of all heads", shape, x.element_bytes, grad=x.grad, region="inner")
+            if part.kv_heads == 1:  # a view serves as many; its gradient is as large, all the same
+                many.of = x.storage
             repeated.append(tape.record("repeat", (x,), many))
         k, v = repeated
     width = (
@@ -99,9 +99,8 @@ def by_products(
     else:
         narrow = words.narrow_softmax and not micro.autocast
         wide = tape.like(scores, "softmax", scores.element_bytes if narrow else 4)
-        # the gradient of a softmax in fp32 is narrowed
-        late = wide.bytes + scores.bytes if scores.element_bytes < wide.element_bytes else 0
-        tape.record("softmax", (scores,), wide, (wide,), beside=wide.bytes - scores.bytes, late=late)
+        # its gradient is as wide before it is narrowed
+        tape.record("softmax", (scores,), wide, (wide,), beside=wide.bytes - scores.bytes)
         weights = tape.cast(wide, v.element_bytes, "attention weights")
     if micro.dropout:
         mask = tape.value("attention dropout mask", square, 1, grad=False, region="inner")

@@ -15,7 +15,7 @@ def norm(tape: Tape, micro: MicroBatch, name: str, x: Value, *, scaled: bool = T
     """Normalise as the architecture does; without `scaled` there is no weight."""
     trained, kind = scaled and micro.trained(name), micro.architecture.norm
     if kind == "layer":
-        return tape.layer_norm(name, x, trained=trained, wide=micro.autocast)
+        return tape.layer_norm(name, x, trained=trained, wide=micro.autocast, stored=micro.element_bytes)
     if kind == "narrow" and scaled:
         return tape.rms_norm(name, x, trained=trained)
     normal = normalised(tape, name, x, by_power=kind == "power")

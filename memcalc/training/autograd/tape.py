@@ -120,6 +120,12 @@ CACHED = "autocast"  # the operation that copies a weight: the copy lives until 
 AUTOCAST = ("bias", "weight", "x")  # arguments of a function are copied from the last to the first
 
 
+def is_repeated(shape: tuple[int, ...], many: tuple[int, ...]) -> bool:
+    """Say whether a factor of fewer axes, or of one number a row, is repeated to the shape of the other."""
+    one = type(shape[-1]) is int and shape[-1] == 1 and shape[-1] is not many[-1]
+    return one or len(shape) < len(many)
+
+
 class Gradient:
     """A gradient's storage, and how many wait for it."""
 
@@ -278,8 +284,14 @@ class Tape:
         flowing = [x for x in (a, b) if x.grad]
         whole = out.bytes * len(flowing)  # each is as large as the result, before it is summed or narrowed
         results = sum(x.bytes for x in flowing)
-        narrowed = sum(x.bytes for x in flowing if x.element_bytes < out.element_bytes)
-        late = whole + narrowed if type(narrowed) is not int or narrowed else 0
+        late, level = 0, whole
+        for x in flowing:
+            if is_repeated(x.shape, out.shape):
+                made = prod(x.shape) * out.element_bytes
+            else:
+                made = x.bytes if x.element_bytes < out.element_bytes else 0
+            if type(made) is not int or made:  # beside what it is made of, and that takes its place
+                late, level = greatest(late, level + made), level + made - out.bytes
         return self.record("multiply", (a, b), out, keeps, beside=whole - results, late=late)
 
     def scale(self, x: Value, name: str, *, trained: bool) -> Value:
@@ -363,19 +375,23 @@ class Tape:
             normal.name = f"{name} normalised"
         return self.scale(normal, f"{name} output", trained=trained)
 
-    def layer_norm(self, name: str, x: Value, *, trained: bool, wide: bool = False) -> Value:
+    def layer_norm(
+        self, name: str, x: Value, *, trained: bool, wide: bool = False, stored: int | None = None
+    ) -> Value:
         """Normalise as torch's LayerNorm does, in one kernel: x, mean and inverse root are kept.
 
         The statistics have 32 bits, as the kernel for GPUs has them; that for CPUs keeps them as wide as x.
-        `wide`: autocast copies all that it is given to 32 bits.
+        `wide`: autocast copies all that it is given to 32 bits. `stored` are the bytes of a number of the
+        weights, where they may be narrower than x.
         """
         statistic = (*x.shape[:-1], 1)
-        size = 2 * x.shape[-1] * x.element_bytes if trained else 0
+        numbers = x.element_bytes if stored is None else stored
+        size = 2 * x.shape[-1] * numbers if trained else 0
         keeps = [
             self.value(f"{name} {what}", statistic, 4, grad=False, region=x.region)
             for what in ("mean", "1/root")
         ]
-        if wide and x.element_bytes < 4:
+        if wide and numbers < 4:
             x = self.cast(x, 4, f"{name} input in fp32")
             both = (2, x.shape[-1])
             keeps.append(self.value(f"{name}'s weights in fp32", both, 4, grad=False, region="weight"))

@@ -299,7 +299,8 @@ class Transformers(Implementation):
         parts: dict[str, Any] = dict(model.outside)
         tape.module = "model.norm"
         if getattr(parts["model.norm"], "bias", False):
-            x = tape.layer_norm("model.norm", x, trained=micro.trained("model.norm"), wide=micro.autocast)
+            trained, size = micro.trained("model.norm"), micro.element_bytes
+            x = tape.layer_norm("model.norm", x, trained=trained, wide=micro.autocast, stored=size)
         elif isinstance(parts["model.norm"], Norm):
             x = norm(tape, micro, "model.norm", x)
         if micro.fused_head:
