@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["Ends", "LayerGroup", "LayerRuns", "forward_of", "run_ends", "stream_bytes", "stream_shape"]
+__all__ = [
+    "Ends",
+    "LayerGroup",
+    "LayerRuns",
+    "forward_of",
+    "is_normed",
+    "run_ends",
+    "stream_bytes",
+    "stream_shape",
+]
 
 NOTHING = BackwardPass(0, 0)
 EMBED_NORM = "model.embed_norm"
@@ -67,10 +76,15 @@ def stream_shape(plan: TrainingPlan) -> tuple[int, int, int]:
     return plan.micro_batch.batch, plan.micro_batch.seq, width
 
 
+def is_normed(plan: TrainingPlan) -> bool:
+    """Say whether the embedded tokens are normalised before the first layer."""
+    return any(name == EMBED_NORM for name, _ in plan.model.outside)
+
+
 def stream_width(plan: TrainingPlan) -> int:
-    """Return the bytes of a number of the stream: of a norm's result, under autocast, it has 32 bits."""
-    micro, normed = plan.micro_batch, any(name == EMBED_NORM for name, _ in plan.model.outside)
-    return 4 if micro.autocast and normed and micro.architecture.norm == "layer" else micro.element_bytes
+    """Return the bytes of a number of the stream: as a norm's result it has 32 bits under autocast."""
+    micro = plan.micro_batch
+    return 4 if micro.autocast and is_normed(plan) else micro.element_bytes
 
 
 def stream(plan: TrainingPlan, tape: Tape, *, grad: bool) -> Value:

@@ -20,6 +20,7 @@ from memcalc.training.backward import (
     tied_here,
 )
 from memcalc.training.gathering import ZERO_3, gathered_lines
+from memcalc.training.layers import is_normed
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import shared_bytes
 
@@ -232,6 +233,8 @@ def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     yield from table([("temporaries", "gradient of the stream", None, stream, width, end)])
     if stage.number == 0 and EMBEDDED in plan.adapters:
         yield from embedding_adapter_lines(plan, stage)
+    elif stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING) and is_normed(plan):
+        yield from embedding_norm_lines(plan, stage)
     elif stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
         name = "embedded tokens, as long as the loss lives"
         yield from table([("activations", name, None, stream, width, end)])
@@ -255,6 +258,19 @@ def embedding_adapter_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator
         [
             ("activations", "kept by the embedding's adapter", None, tape.kept_bytes(), "once", END),
             ("temporaries", "gradients of the embedding's adapter", None, made, "simulated", END),
+        ]
+    )
+
+
+def embedding_norm_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield embedded tokens, what their norm keeps of them, and what it makes when it runs backwards."""
+    tape = plan.micro_batch.tape()
+    plan.implementation.start(tape, plan.micro_batch, stage.chunks[0])
+    made = tape.backward().peak
+    yield from table(
+        [
+            ("activations", "embedded tokens and their norm", None, tape.kept_bytes(), "once", END),
+            ("temporaries", "gradient of the norm's input", None, made, "simulated", END),
         ]
     )
 

@@ -32,7 +32,8 @@ KINDS = ("linear_attention", "full_attention")
 
 def qwen3_next(config: Config, name: str) -> Model:
     """Read Qwen3-Next: every `full_attention_interval`-th layer attends to all tokens, or as it lists."""
-    depth, sparse = config.size("num_hidden_layers"), shared_experts(config)
+    depth = config.size("num_hidden_layers")
+    sparse = replace(shared_experts(config), normed=config.flag("norm_topk_prob"))
     config.has("intermediate_size")  # the width of dense layers: needed only where there are some
     plain, step = config.whole_numbers("mlp_only_layers"), config.size("decoder_sparse_step")
     dense = [index in plain or (index + 1) % step > 0 for index in range(depth)]

@@ -184,6 +184,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gpt_oss": Architecture(rope="two", norm="wide", router="chosen", clamped_gate=True, sinks=True),
     "ministral3": Architecture(scaled_queries="by position"),
     **dict.fromkeys(("qwen3_5_text", "qwen3_5_moe_text"), QWEN3_5),
+    "qwen3_next": QWEN3_5._replace(tables_by_sequence=False, fused=("qkvz",)),
     "qwen2_5_vl_text": Architecture(tables_by_sequence=True, positions="none"),
     **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(tables_by_sequence=True)),
     "qwen2_moe": Architecture(shared_first=True),

@@ -1,6 +1,7 @@
 """Gated DeltaNet as transformers 5.23 runs it: chunk by chunk in PyTorch, or by fused kernels.
 
-Read in transformers/models/qwen3_5/modeling_qwen3_5.py (torch_chunk_gated_delta_rule), held against autograd;
+Read in transformers/models/qwen3_5/modeling_qwen3_5.py (torch_chunk_gated_delta_rule) and
+qwen3_next/modeling_qwen3_next.py, which has fewer matrices before it, held against autograd;
 the kernels that run where they are installed in flash-linear-attention (bc3b101d, 2026-08,
 fla/ops/gated_delta_rule/chunk.py) and causal-conv1d (0d2252d, 2026-03): what their functions save.
 """
@@ -33,15 +34,23 @@ class Given(NamedTuple):
     rates: Value
 
 
+class Streams(NamedTuple):
+    """What the stream is projected to: what is convolved, the gate, rates and decays as they come."""
+
+    mixed: Value
+    gate: Value
+    rates: Value
+    decays: Value
+
+
 def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
     """Project, convolve, apply the rule, normalise, gate, project back."""
-    outer = partial(matrix, tape, micro, x=x, region="inner", cut="inner")
     heads, inner = part.linear_value_heads, part.linear_value_heads * part.linear_value_dim
-    mixed = outer("linear_attn.in_proj_qkv", columns=part.streams)
-    gate = outer("linear_attn.in_proj_z", columns=inner)
-    raw_rates, raw_decays = (outer(f"linear_attn.in_proj_{name}", columns=heads) for name in "ba")
+    streams = (interleaved if "qkvz" in micro.architecture.fused else apart)(tape, micro, part, x)
+    mixed, gate, raw_rates, raw_decays = streams
     fused = micro.state_kernels == "fused"
     convolved = (convolved_at_once if fused else convolved_in_steps)(tape, micro, part, mixed)
+    tape.refer(mixed)
     tokens = x.shape[:-1]
     of_keys = (*tokens, part.linear_key_heads, part.linear_key_dim)
     of_values = (*tokens, heads, part.linear_value_dim)
@@ -50,11 +59,52 @@ def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Valu
     tape.record("sigmoid", (raw_rates,), rates, (rates,))
     given = Given(queries, keys, values, decays_of(tape, micro, raw_decays), rates)
     answer = (by_kernel if fused else by_chunks)(tape, micro, part, given)
-    for one in (mixed, gate, raw_rates, raw_decays, convolved, given.decays, rates):
-        tape.refer(one)
+    for one in (gate, raw_rates, raw_decays, convolved, given.decays, rates):
+        tape.refer(one.storage)
+    if gate.of is not None and heads > part.linear_key_heads:  # a view that has no heads in a row
+        gate = tape.contiguous(gate, "gate in a row")
     out = gated_norm(tape, micro, answer, gate)
     out.shape = (*tokens, inner)
     return matrix(tape, micro, "linear_attn.out_proj", out, part.width, region="hidden", cut="inner")
+
+
+def apart(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Streams:
+    """Project by four matrices."""
+    outer = partial(matrix, tape, micro, x=x, region="inner", cut="inner")
+    heads, inner = part.linear_value_heads, part.linear_value_heads * part.linear_value_dim
+    mixed = outer("linear_attn.in_proj_qkv", columns=part.streams)
+    gate = outer("linear_attn.in_proj_z", columns=inner)
+    return Streams(mixed, gate, *(outer(f"linear_attn.in_proj_{name}", columns=heads) for name in "ba"))
+
+
+def interleaved(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Streams:
+    """Project by two matrices, whose outputs lie key head by key head.
+
+    What a key head and its value heads have is cut out; where several of both have to lie in a row it is
+    copied, and queries, keys and values are joined in any case.
+    """
+    outer = partial(matrix, tape, micro, x=x, region="inner", cut="inner")
+    groups, heads, width = part.linear_key_heads, part.linear_value_heads, part.linear_value_dim
+    together = outer("linear_attn.in_proj_qkvz", columns=part.streams + heads * width)
+    both = outer("linear_attn.in_proj_ba", columns=2 * heads)
+    tokens = x.shape[:-1]
+    of_keys, of_values = (*tokens, groups, part.linear_key_dim), (*tokens, heads, width)
+    four = tape.split(together, {"queries": of_keys, "keys": of_keys, "values": of_values, "gate": of_values})
+    two = tape.split(both, {"raw rates": (*tokens, heads), "raw decays": (*tokens, heads)})
+    queries, keys, values, gate = four
+    if groups not in (1, heads):
+        values, gate = (tape.contiguous(one, f"{one.name} in a row") for one in (values, gate))
+        two = [tape.contiguous(one, f"{one.name} in a row") for one in two]
+    if groups > 1:
+        queries, keys = (tape.contiguous(one, f"{one.name} in a row") for one in (queries, keys))
+        if groups == heads:
+            values = tape.contiguous(values, "values in a row")
+    shape, size = (*tokens, part.streams), together.element_bytes
+    mixed = tape.value("queries, keys, values", shape, size, grad=together.grad, region="inner")
+    tape.record("join", (queries, keys, values), mixed, aliased=True)
+    for one in (together, both):
+        tape.refer(one)
+    return Streams(mixed, gate, *two)
 
 
 def convolved_in_steps(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:

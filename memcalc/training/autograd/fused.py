@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.parts import GQA, MLP
+from memcalc.ledger.parts import GQA, MLP, DeltaNet
 from memcalc.ledger.tensor import OUT, linear
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["FusedGQA", "FusedMLP", "as_built"]
+__all__ = ["FusedDeltaNet", "FusedGQA", "FusedMLP", "as_built"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,7 +40,24 @@ class FusedMLP(MLP):
         yield from (one for one in super().weights() if one.name.startswith("down_proj."))
 
 
-KINDS: dict[str, tuple[type[Part], type[Part]]] = {"qkv": (GQA, FusedGQA), "gate_up": (MLP, FusedMLP)}
+@dataclass(frozen=True, repr=False)
+class FusedDeltaNet(DeltaNet):
+    """Gated DeltaNet with one matrix for queries, keys, values and gate, and one for rates and decays."""
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield these two in place of the four."""
+        heads = self.linear_value_heads
+        rows = self.streams + heads * self.linear_value_dim
+        yield from linear("in_proj_qkvz", rows, self.width, shard_axis=OUT)
+        yield from linear("in_proj_ba", 2 * heads, self.width, shard_axis=OUT)
+        yield from (one for one in super().weights() if not one.name.startswith("in_proj_"))
+
+
+KINDS: dict[str, tuple[type[Part], type[Part]]] = {
+    "qkv": (GQA, FusedGQA),
+    "gate_up": (MLP, FusedMLP),
+    "qkvz": (DeltaNet, FusedDeltaNet),
+}
 
 
 def as_built(model: Model, fused: tuple[str, ...]) -> Model:

@@ -234,6 +234,8 @@ class Transformers(Implementation):
             shape = (micro.batch, micro.seq, parts["model.embed_norm"].width)
             x = tape.value("embedded tokens", shape, micro.element_bytes, grad=grad)
             trained = micro.trained("model.embed_norm")
+            if micro.embeds_grad:  # whoever asked holds them until it has come
+                tape.record("ask for a gradient", (), x, (x,))
             tape.layer_norm("model.embed_norm", x, trained=trained, wide=micro.autocast)
         if micro.architecture.positions == "each" and micro.trained("model.embed_positions"):
             ids = tape.value("ids of positions", (micro.batch, micro.seq), 8, grad=False)
@@ -365,7 +367,8 @@ class Transformers(Implementation):
             positions *= micro.batch
         if words.positions == "biases":
             heads: Any = dict(model.layers[0].parts)["self_attn"]
-            positions = micro.batch * heads.heads * micro.seq * micro.element_bytes
+            size = 4 if micro.autocast else micro.element_bytes  # as the stream, which a norm gave
+            positions = micro.batch * heads.heads * micro.seq * size
         if words.rope in OWN_TABLES and not words.keys_first:
             numbers = self.frequencies(model, words) // 4
             tables = 2 * micro.seq * numbers * (4 if words.wide_tables else micro.element_bytes)
