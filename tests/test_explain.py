@@ -208,6 +208,12 @@ def test_activations_are_those_of_the_layer(capsys):
     assert "= 4 × depth × (batch × context × (4 × width + 2 + heads × head_dim + kv_heads × head_dim" in text
 
 
+def test_tables_of_positions_are_counted_in_names(capsys):
+    """GPT-J's layers have a table of sines and cosines each."""
+    assert main(["explain", "train", "EleutherAI/gpt-j-6B", "--seq", "1024"]) == 0
+    assert "= 4 × depth × positions × rope_dim\n      = 4 × 28 × 2,048 × 64\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("way", ["--markdown", "--latex"])
 @pytest.mark.parametrize("plan", PLANS)
 def test_other_ways_to_write_it(plan, way, capsys):

@@ -27,10 +27,15 @@ def named_plan(plan: TrainingPlan, names: Names) -> TrainingPlan:
         name: one._replace(lora_rank=names("lora_rank", one.lora_rank)) for name, one in plan.adapters.items()
     }
     batch, seq = names("batch", micro.batch), names("context", micro.seq)
+    words = micro.architecture
+    if words.rows:
+        words = words._replace(
+            rows=names("positions", words.rows), rotated=names("rope_dim", words.rotated or 0)
+        )
     return plan._replace(
         model=named_model(plan.model, names),
         adapters=adapters,
-        micro_batch=micro._replace(batch=batch, seq=seq, adapters=adapters),
+        micro_batch=micro._replace(batch=batch, seq=seq, adapters=adapters, architecture=words),
         parallelism=named_ranks(plan.parallelism, names),
     )
 

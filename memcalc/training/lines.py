@@ -72,6 +72,8 @@ def state_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     buffers = plan.implementation.buffers(plan.model, plan.micro_batch)
     numbers, number_trained = counted(stage.shards), counted(trained)
     form, rope = "bytes a number x share", "inverse frequencies of RoPE, twice"
+    if plan.micro_batch.architecture.rows:
+        rope = "a table of sines and cosines in each layer"
     yield from table(
         [
             ("weights", "weights", numbers, weights, "bytes as stored x share", always),

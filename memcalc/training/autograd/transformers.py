@@ -329,11 +329,12 @@ class Transformers(Implementation):
         return scale + self.frequencies(model, words)
 
     def frequencies(self, model: Model, words: Architecture) -> int:
-        """Return the bytes of the inverse frequencies of RoPE, twice."""
+        """Return the bytes of the inverse frequencies of RoPE, twice, or tables of positions."""
         if model.model_type == "gpt2" or words.rope == "none":
             return 0
         if words.rows:
-            return 4 * words.rows * (words.rotated or 0) * model.depth
+            layers = sum(layer.times for layer in model.groups)
+            return 4 * words.rows * (words.rotated or 0) * layers
         named = (part for layer in model.groups for _, part in layer.parts)
         parts: list[Any] = [part for part in named if is_gqa(part) or is_mla(part)]
         if words.tables_by_kind:
