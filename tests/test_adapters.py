@@ -82,6 +82,20 @@ def test_it_is_said_that_a_tied_head_is_tied_no_more():
     assert not any("tied no more" in one for one in train(TIED, seq=128, lora_rank=8).assumed)
 
 
+@pytest.mark.parametrize(
+    ("name", "layers", "sides"),
+    [
+        ("tiiuae/falcon-7b", 32, ((4544, 4672), (4544, 4544), (4544, 18_176), (18_176, 4544))),
+        ("bigscience/bloom", 70, ((14_336, 43_008), (14_336, 14_336), (14_336, 57_344), (57_344, 14_336))),
+    ],
+)
+def test_queries_keys_and_values_that_are_one_matrix_have_one_adapter(name, layers, sides):
+    """As PEFT trains them: 16,318,464 numbers of rank 8 for Falcon-7B, all linear layers."""
+    step = train(name, seq=128, lora_rank=8)
+    assert step.trainable_parameters == layers * 8 * sum(map(sum, sides))
+    assert name != "tiiuae/falcon-7b" or step.trainable_parameters == 16_318_464
+
+
 def test_all_linear_has_neither():
     assert not {"lm_head", "embed_tokens"} & train(TIED, seq=128, lora_rank=8).plan.adapters.keys()
 

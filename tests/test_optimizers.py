@@ -96,3 +96,15 @@ def test_others_are_refused_with_a_reason_of_their_own(name):
 def test_other_tools_spelling_of_a_name_leads_to_ours():
     with pytest.raises(UnknownNameError, match=r"did you mean paged-adamw-8bit\?"):
         train(SMALLEST, seq=512, optimizer="paged_adamw_8bit")
+
+
+def test_experts_without_a_gate_are_two_arrays():
+    """Nemotron 3 Nano's first matrix of an expert is no half of another one, as where experts have a gate."""
+    step = train("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", seq=512, regime="pure-bf16")
+    shards = {one.name.rpartition("experts.{expert}.")[2]: one for one in step.stage.tensors.shards}
+    found = {
+        name: (one.shape, one.arrays)
+        for name, one in shards.items()
+        if name in ("up_proj.weight", "down_proj.weight")
+    }
+    assert found == {"up_proj.weight": ((128, 1856, 2688), 23), "down_proj.weight": ((128, 2688, 1856), 23)}

@@ -89,3 +89,24 @@ def test_sharded_weights_have_their_copy_in_32_bits():
 def test_a_trainer_that_is_not_known_is_refused():
     with pytest.raises(MemcalcError, match="--like: expected one of trl, axolotl, llama-factory, deepspeed"):
         train(SMALL, seq=128, like="nothing")
+
+
+@pytest.mark.parametrize(("like", "width"), [("trl", 4), ("axolotl", 4), (None, 2)])
+def test_held_logits_are_as_wide_as_what_hands_them_on(like, width):
+    """Under autocast accelerate copies them to 32 bits (convert_outputs_to_fp32); a plain loop does not."""
+    asked = {
+        "seq": 128,
+        "regime": "amp",
+        "like": like,
+        "micro_batch": 1,
+        "loss": "plain",
+        "implementation": "transformers",
+    }
+    step = train(SMALL, **asked, hold_logits=True)
+    held = next(line for line in step.device.lines if line.name == "held by the caller")
+    assert held.bytes == width * 128 * step.plan.model.logits_width
+    narrow = train(SMALL, **{**asked, "regime": "pure-bf16"}, hold_logits=True)
+    assert (
+        next(line for line in narrow.device.lines if line.name == "held by the caller").bytes
+        == 2 * 128 * 151936
+    )

@@ -393,6 +393,8 @@ WRONG = [
     ("regime", {"regime": "amp", "implementation": "megatron"}),
     ("engine-version", {"source": "Qwen/Qwen3-8B", "engine_version": "4.45"}),
     ("engine-version", {"engine_version": "4.45", "implementation": "megatron"}),
+    ("engine-version", {"engine_version": "4.58"}),
+    ("engine-version", {"engine_version": "4.99"}),
     ("attention", {"attention": "eager", "world": 2, "cp": 2}),
     ("attention", {"attention": "eager", "world": 2, "cp": 2, "implementation": "megatron"}),
     ("loss", {"loss": "fused-linear", "regime": "pure-bf16", "seq": np.array([128, 256])}),

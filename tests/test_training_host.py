@@ -94,10 +94,20 @@ def test_zero_2_has_a_copy_in_16_bits():
     step = train(SMALL, seq=2048, world=2, shard=2, offload=("optimizer",))
     lines, share = host_lines(step), step.parameters // 2
     assert lines["16-bit copies on their way to the device"].bytes == 2 * share
+    buffer = 2 * 151_936 * 896  # for the gradient of the largest weight, there and on the device
     kept = sum(line.bytes for line in step.host.lines if line.evidence == "exact") + 2 * share
-    assert kept == 18 * share
+    assert kept == 18 * share + buffer
+    on_device = {line.name: line.bytes for line in step.device.lines}
+    assert on_device["buffer of gradients on their way to the host"] == buffer
     unexplained = lines["beside the step on the host, unexplained"]
     assert (unexplained.low, unexplained.bytes, unexplained.high) == (0, 0, 8 * share)
+
+
+@pytest.mark.parametrize("more", [{"shard": 1}, {"shard": 2, "offload": ()}, {"shard": 3}, {"shard": "fsdp"}])
+def test_only_stages_1_and_2_have_a_buffer_of_gradients_and_only_to_the_host(more):
+    asked = {"seq": 2048, "world": 2, "offload": ("optimizer",), **more}
+    found = [line.name for line in train(SMALL, **asked).device.lines]
+    assert ("buffer of gradients on their way to the host" in found) == (more == {"shard": 1})
 
 
 def test_fsdp_pins_each_row_share_twice():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import greatest, share
 from memcalc.training.plan import EMBEDDING
+from memcalc.training.trainers import trainers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,9 +86,15 @@ def largest(sizes: Iterable[int]) -> int:
 
 
 def held_logits(plan: TrainingPlan, stage: StageTensors) -> int:
-    """Return the bytes of the logits that the caller does not let go."""
-    held = plan.options.hold_logits and stage.is_last
-    return stage.logits * (4 if plan.loss.made_wide else plan.micro_batch.low_bytes) if held else 0
+    """Return the bytes of the logits that the caller does not let go.
+
+    Under autocast accelerate hands on a copy in 32 bits.
+    """
+    if not plan.options.hold_logits or not stage.is_last:
+        return 0
+    like = plan.options.like
+    copied = plan.micro_batch.autocast and like is not None and bool(trainers()[like].widens_outputs)
+    return stage.logits * (4 if plan.loss.made_wide or copied else plan.micro_batch.low_bytes)
 
 
 def head_input(plan: TrainingPlan, stage: StageTensors, ends: Ends) -> int:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memcalc.training.stage import StageTensors
     from memcalc.training.weights import WeightShard
 
-__all__ = ["ALLOCATOR", "beside_offloaded", "power_of_two", "program_lines"]
+__all__ = ["ALLOCATOR", "beside_offloaded", "gradient_buffer", "power_of_two", "program_lines"]
 
 ALLOCATOR = "https://github.com/pytorch/pytorch, v2.13.0, aten/src/ATen/core/CachingHostAllocator.h"
 ZERO_3 = "https://github.com/deepspeedai/DeepSpeed, 0.19.6, runtime/zero/stage3.py, partition_parameters.py"
@@ -59,7 +59,21 @@ def beside_offloaded(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         name = "blocks of the loaded partitions, kept when they moved into one buffer"
         yield may_be_absent(plan, name, left, ZERO_3)
     if stated in (1, 2):
+        yield from gradient_buffer(plan, stage)
         yield from of_zero_2(plan, sum(map(sum, groups(stage.trained))))
+
+
+def gradient_buffer(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
+    """Yield the buffer through which stages 1 and 2 move gradients: one on the device, one in the host.
+
+    Each has room for the largest weight that is trained, from the start on.
+    """
+    if zero_stage(plan) not in (1, 2):
+        return
+    numbers = max((prod(one.shape) for one in stage.trained if one.shape is not None), default=0)
+    size, form = plan.widths.weight * numbers, "the largest weight that is trained"
+    name = "buffer of gradients on their way to the host"
+    yield Line("workspace", name, size, numbers, form, plan.moments, source=ZERO_2)
 
 
 def of_zero_2(plan: TrainingPlan, numbers: int) -> Iterator[Line]:
@@ -151,6 +165,7 @@ def pinned_arrays(plan: TrainingPlan, stage: StageTensors) -> Iterator[tuple[int
         yield from pinned_by_zero_3(plan, stage)
     elif shard is not None:  # master copy, gradients and 16-bit copies: a buffer of each, by group
         yield from ((width * sum(group), 1) for group in groups(trained) for width in (4, 4, 2))
+        yield from ((one.bytes, 1) for one in gradient_buffer(plan, stage))
     elif plan.options.shard == "fsdp" and "parameters" in offload:
         yield from (share_of_fsdp(plan, one) for one in stage.shards if one.shape is not None)
         yield from (share_of_fsdp(plan, one) for one in trained if one.shape is not None)  # gradients

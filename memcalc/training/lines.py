@@ -20,6 +20,7 @@ from memcalc.training.backward import (
     tied_here,
 )
 from memcalc.training.gathering import ZERO_3, gathered_lines
+from memcalc.training.host import gradient_buffer
 from memcalc.training.layers import is_normed
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import shared_bytes
@@ -112,6 +113,7 @@ def persistent_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     layers = tuple(layer for chunk in stage.chunks for layer in chunk.layers)
     capability = None if plan.machine is None else plan.machine.device.capability
     whole = replace(plan.model, layers=layers)
+    yield from gradient_buffer(plan, stage)
     for one in plan.implementation.persistent(plan.micro_batch, whole, capability):
         row = ("workspace", one.name, None, one.bytes, "allocated once", plan.moments)
         yield from table([row], source=one.source)

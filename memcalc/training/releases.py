@@ -7,6 +7,7 @@ from memcalc.errors import BadInputError
 __all__ = ["FUSED_SINCE", "NEWEST", "PADDED_SINCE", "REENTRANT_BEFORE", "release_number", "words_of"]
 
 OLDEST, NEWEST = (4, 38), (5, 23)
+LAST_OF_4 = (4, 57)  # after which came 5.0
 PADDED_SINCE = (
     4,
     49,
@@ -27,7 +28,7 @@ def release_number(text: str) -> tuple[int, int]:
     Raises
     ------
     BadInputError
-        It is none, or older than what was read.
+        It is none, or not among those that were read.
 
     Examples
     --------
@@ -39,12 +40,15 @@ def release_number(text: str) -> tuple[int, int]:
     second = rest.partition(".")[0]
     if first.isascii() and second.isascii() and first.isdigit() and second.isdigit():
         number = int(first[:4]), int(second[:4])
-        if OLDEST <= number <= NEWEST:
+        if OLDEST <= number <= LAST_OF_4 or (5, 0) <= number <= NEWEST:
             return number
         if number > NEWEST:
             expected = f"{words_of(NEWEST)} or older, the newest release of transformers that was read"
             raise BadInputError("--engine-version", expected, text, "leave it open: the newest is taken then")
-    expected = f"a release of transformers from {words_of(OLDEST)} on, as in 4.45 or {words_of(NEWEST)}"
+    expected = (
+        f"a release of transformers from {words_of(OLDEST)} to {words_of(LAST_OF_4)}, "
+        f"or from 5.0 to {words_of(NEWEST)}"
+    )
     raise BadInputError("--engine-version", expected, text, "leave it open for the newest that is modelled")
 
 

@@ -58,6 +58,7 @@ class Trainer(NamedTuple):
     date: str
     source: str
     facts: tuple[Fact, ...]
+    widens_outputs: str = ""  # where that is read, of one that copies 16-bit logits to 32 under autocast
     loads_in_32_bits: str = ""  # where that is read, of a trainer that asks for them whatever it trains in
 
     @property

@@ -204,6 +204,26 @@ class Transformers(Implementation):
     id = "transformers"
     source = (
         "https://github.com/huggingface/transformers, v5.23, src/transformers/models/llama/modeling_llama.py"
+def ended(tape: Tape, words: Architecture, parts: dict[str, Part], x: Value) -> Value:
+    """Multiply the stream by a number of the layer, and hold what the next one is given, if there is such."""
+    if words.handed_on:
+        from memcalc.training.autograd.indexed import hand_on
+
+        hand_on(tape)
+    if not words.scaled_layers:
+        return x
+    parts.pop("layer_scalar")
+    scaled = tape.like(x, "stream, scaled")
+    scaled.of = x.storage
+    return tape.record("scale in place", (x,), scaled)
+
+
+def has_gates(model: Model) -> bool:
+    """Say whether experts of a model have a gate, with which their first matrix is one array."""
+    parts = (part for layer in model.groups for _, part in layer.parts)
+    return any(is_moe(part) and part.gated for part in parts)
+
+
     )
     losses = LOSSES
     default_loss = "plain"
@@ -391,11 +411,12 @@ class Transformers(Implementation):
     def stored(self, model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
         """Return the shape of the array that holds a weight, and how many there are; None if in another one.
 
-        A layer's experts are one array, gate and up together; GPT-2's q, k and v are one matrix.
+        A layer's experts are one array, gate and up together where there are gates; GPT-2's q, k and v are
+        one matrix.
         """
         shape, name = tensor.stored_shape, tensor.name
         if tensor.active_experts is not None:
-            if ".up_proj." in name:
+            if ".up_proj." in name and has_gates(model):
                 return None, 0
             rows = 2 * shape[0] if ".gate_proj." in name else shape[0]
             return (tensor.experts, rows, *shape[1:]), tensor.layers
