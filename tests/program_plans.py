@@ -39,7 +39,10 @@ def differences(plan, at):
     back = [at[name][1] for name in ("head backward", stream) if name in at]
     back += [] if end else [at["backward"][1]]
     loss = max(at["forward"][1], at["loss backward"][1])
-    said = {"forward_end": at["forward"][0], "loss": loss, plan.moments[2]: max(back)}
+    kept = at["forward"][0]
+    if plan.plan.options.recompute == "none":  # where layers have more while they run, that is counted
+        kept = max(kept, at.get("layers forward", [0, 0])[1])
+    said = {"forward_end": kept, "loss": loss, plan.moments[2]: max(back)}
     last = max(at[name][1] for name in ("layers backward", "backward")) if stream[:6] == "stream" else 0
     said |= {"backward_end": last or at["backward"][1]} if end else {}
     said |= {"step": at["step"][1]} if "step" in at else {}

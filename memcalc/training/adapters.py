@@ -64,7 +64,7 @@ def linear_names(model: Model) -> tuple[str, ...]:
         for layer in model.groups
         for tensor in layer.weights()
         if tensor.kind in ("matrix", "shared")
-        or "shared_expert_gate" in tensor.name
+        or any(part in tensor.name for part in ("shared_expert_gate", "indexer.weights_proj"))
         or (tensor.kind == "router" and model.model_type in LINEAR_ROUTERS)
     )
     folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()

@@ -61,7 +61,7 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
         for step in sorted({0, group.times - 1}):
             done = gradients + (step * group.gradients if fresh else 0)
             fetched = 0 if on_device else group.kept  # the checkpoint of the layer that runs again
-            left = activations - goes * step * group.kept + fetched + group.again
+            left = activations - step * (goes * group.kept + group.handed) + fetched + group.again
             last = step == group.times - 1 and not before.intersection(group.shared) and not full
             peak = (group.last_passed if last else group.passed).peak
             behind = (ran + step) * stage.stream if plan.holds_inputs else 0
@@ -69,7 +69,8 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
         ran += group.times
         gradients = gradients + (group.times * group.gradients if fresh else 0)
         freed = sum(size for name, size in group.shared.items() if name not in before)
-        activations = activations - goes * group.times * group.kept - (freed if index else 0)
+        gone = group.times * (goes * group.kept + group.handed)
+        activations = activations - gone - (freed if index else 0)
 
 
 def fullest_point(plan: TrainingPlan, stage: StageTensors) -> BackwardPoint:

@@ -11,7 +11,7 @@ from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import gathered_bytes, shared_bytes, weight_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from memcalc.ledger.model import Layer, Model
     from memcalc.training.autograd.tape import Tape, Value
@@ -42,7 +42,9 @@ class LayerGroup(NamedTuple):
     them. Without `differentiated` no gradient flows through. `shared` are the bytes of what layers share, by
     name, as cosines and sines, `cast` those of weights that autocast copied, and holds until the forward pass
     ends though no derivative needs them, or not yet, `unpacked` those of matrices made of codes that are kept
-    or made again.
+    or made again. `ran` is the most that it has beside its input while it runs forward, what it keeps
+    included, where that may be more than the loss needs: 0 elsewhere, and where layers run again. `handed`
+    are the bytes beside the stream that its checkpoint holds of the layer before it.
     """
 
     kept: int
@@ -58,6 +60,8 @@ class LayerGroup(NamedTuple):
     shared: dict[str, int]
     cast: int
     unpacked: int
+    ran: int = 0
+    handed: int = 0
     times: int = 1
 
 
@@ -106,21 +110,35 @@ class LayerRuns:
 
     def groups(self, layers: tuple[Layer, ...], *, grad: bool) -> tuple[list[LayerGroup], bool]:
         """Return layers as groups of equal ones, and whether a gradient flows out of the last."""
-        found: list[tuple[tuple[int, bool], LayerGroup]] = []
-        for one in layers:
-            key = id(one.parts), grad
+        found: list[tuple[tuple[int, bool, int], LayerGroup]] = []
+        for one, handed in self.with_handed(layers):
+            key = id(one.parts), grad, handed
             if found and found[-1][0] == key:
                 found[-1] = key, found[-1][1]._replace(times=found[-1][1].times + one.times)
                 continue
             group, grad_after = self.run(one, grad=grad)
+            group = group._replace(handed=handed)
             if grad_after != grad and one.times > 1:
                 found.append((key, group))
                 more, _ = self.run(one, grad=grad_after)
-                found.append(((id(one.parts), grad_after), more._replace(times=one.times - 1)))
+                more = more._replace(times=one.times - 1, handed=handed)
+                found.append(((id(one.parts), grad_after, handed), more))
             else:
                 found.append((key, group._replace(times=one.times)))
             grad = grad_after
         return [group for _, group in found], grad
+
+    def with_handed(self, layers: tuple[Layer, ...]) -> Iterator[tuple[Layer, int]]:
+        """Yield layers with the bytes that the checkpoint of each holds of the one before it."""
+        full, before = self.plan.options.recompute == "full", 0
+        for layer in layers:
+            own = self.plan.implementation.handed_on(self.plan.micro_batch, layer) if full else 0
+            if own == before or layer.times == 1:
+                yield layer, before
+            else:
+                yield replace(layer, times=1), before
+                yield replace(layer, times=layer.times - 1), own
+            before = own
 
     def run(self, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
         """Run one layer, and say whether a gradient flows out of it."""
@@ -162,7 +180,8 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
     tape, x, out, kept = forward_of(plan, layer, grad=grad)
     whole = [value for value in tape.kept() if not any(value is other for other in kept)]
     differentiated = bool(tape.operations)
-    forward = tape.forward_peak(x) if full else 0
+    scored = bool(plan.micro_batch.architecture.index_rope)
+    forward = tape.forward_peak(x) if full or scored else 0
     alone = replace(plan.model, layers=(replace(layer, times=1),), outside=())
     weights = list(weight_shards(plan, alone))
     shared = {name: sum(one.bytes for one in values) for name, values in tape.shared.items()}
@@ -180,6 +199,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         shared=shared | (plan.implementation.masks(plan.micro_batch, layer) if full else {}),
         cast=sum(value.bytes for value in tape.cached(kept)),
         unpacked=sum(value.bytes for value in (*kept, *whole) if value.name.endswith("from its codes")),
+        ran=0 if full else forward,
     )
     return group, out.grad
 

@@ -128,14 +128,55 @@ def activation_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     shared = stage.shared_kept + (SCALARS if stage.is_last else 0)
     labels = labels_kept(plan) if stage.is_last else 0
     end, kept = ("forward_end",), ("forward_end", "loss")
+    at_end = (
+        stage.layers_kept
+        + shared
+        + of_ends
+        + 8 * labels
+        + sum(one.bytes for one in loss_lines(plan, stage) if "forward_end" in one.moments)
+    )
+    more = greatest(fullest_forward(plan, stage) - at_end, 0)
     yield from table(
         [
             ("activations", KEPT_BY_LAYERS, None, stage.layers_kept, "operation by operation", kept),
             ("activations", "RoPE, positions, scalars", None, shared, "once", kept),
             ("activations", "kept by norm and head", None, of_ends, "operation by operation", kept),
             ("activations", "labels", labels, 8 * labels, "8 B a token", end),
+            (
+                "temporaries",
+                "fullest point of the forward pass, beyond its end",
+                None,
+                more,
+                "simulated",
+                end,
+            ),
         ]
     )
+
+
+def fullest_forward(plan: TrainingPlan, stage: StageTensors) -> int:
+    """Return the most that is held of activations while layers run forward that have more than they keep.
+
+    Beside what is kept there are the embedded tokens, the stream that a layer is given, ids of positions, the
+    mask that all layers are given, what an earlier layer chose, and autocast's copies.
+    """
+    groups, most = stage.groups[stage.in_flight[-1]], 0
+    behind = sum(group.kept * group.times for group in groups)
+    for group in groups:
+        behind -= group.kept * group.times
+        if group.ran:
+            most = greatest(most, stage.layers_kept - behind - group.kept + group.ran)
+    if not any(group.ran for group in groups):
+        return 0
+    micro, layer = plan.micro_batch, stage.chunks[-1].layers[-1]
+    kept = micro.element_bytes == 4  # norms keep what they are given as it is
+    masks = sum(plan.implementation.masks(micro, layer).values())
+    cast = sum(group.cast * group.times for group in groups)
+    if micro.architecture.handed_on and len(plan.model.layers) > 1:
+        from memcalc.training.autograd.indexed import chosen_bytes
+
+        masks += chosen_bytes(micro)
+    return most + stage.shared_kept + stage.stream * (1 if kept else 2) + masks + cast + 8 * micro.seq
 
 
 def labels_kept(plan: TrainingPlan) -> int:

@@ -93,8 +93,14 @@ class TrainingPlan(NamedTuple):
 
     def is_trained(self, name: str) -> bool:
         """Say whether a weight of the model itself is trained; beside adapters it is a copy that is."""
-        frozen = name.endswith(self.micro_batch.architecture.frozen)
+        frozen = name.endswith(self.micro_batch.architecture.frozen) or self.is_unreached(name)
         return not frozen and is_trained(name, self.options.trainable, self.adapters)
+
+    def is_unreached(self, name: str) -> bool:
+        """Say whether no gradient reaches a weight that asks for one; ZeRO has its states in flat arrays."""
+        words = self.micro_batch.architecture
+        in_flat_arrays = isinstance(self.options.shard, int) and self.options.shard > 0
+        return not in_flat_arrays and any(f".{one}." in f"{name}." for one in words.unreached)
 
     @property
     def loads_towers(self) -> bool:

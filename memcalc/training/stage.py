@@ -110,6 +110,7 @@ def stage_tensors(
         tape.value("logits", (batch, tokens, vocab), 1, grad=True, region="logits").bytes
         for tokens in (rows, 1)
     )
+    handed = sum(group.handed * group.times for chunk in flight for group in groups[chunk])
     started = started_bytes(plan, chunks[0]) * flight.count(0) if number == 0 else 0
     return StageTensors(
         number=number,
@@ -118,7 +119,7 @@ def stage_tensors(
         groups=tuple(groups),
         in_flight=flight,
         layers_kept=sum(kept_by(groups[chunk]) for chunk in flight),
-        shared_kept=started + (runs.rope_bytes + checkpoint_bytes(plan) if flows else 0),
+        shared_kept=started + (runs.rope_bytes + checkpoint_bytes(plan) if flows else 0) + handed,
         ends=run_ends(plan, chunks[-1], grad=plan.input_grad or flows) if is_last else None,
         logits=logits,
         last_logits=last,

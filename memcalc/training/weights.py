@@ -217,7 +217,7 @@ def share_of_codes(plan: TrainingPlan, packed: int, ranks: int) -> int:
 
 def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: int) -> Iterator[WeightShard]:
     """Yield the arrays of an adapter: their states are as wide as they are."""
-    width = adapter.element_bytes
+    width, trained = adapter.element_bytes, not plan.is_unreached(tensor.name)
     for letter, shape, times in adapter_arrays(tensor, adapter):
         rows = ceil_div(shape[0], ranks) if plan.parallelism.shard == "fsdp" else shape[0]
         mine = (rows, *shape[1:])
@@ -228,11 +228,11 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
             count=times * prod(shape),
             bytes=size,
             master=0,
-            gradient=size,
-            moments=times * sum(each for _, each in states),
-            paged=times * paged_bytes(states),
-            updated=size,
-            trained=True,
+            gradient=size if trained else 0,
+            moments=times * sum(each for _, each in states) if trained else 0,
+            paged=times * paged_bytes(states) if trained else 0,
+            updated=size if trained else 0,
+            trained=trained,
             ranks=ranks,
             shape=shape,
             inside=True,

@@ -32,6 +32,7 @@ TYPES = (
     *("helium", "hunyuan_v1_dense", "starcoder2", "gpt_neox"),
     *("phi", "opt", "falcon", "gptj", "bloom", "stablelm"),
     *("gemma4_text", "gemma4", "qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next"),
+    *("deepseek_v32", "glm_moe_dsa"),
 )
 
 
@@ -58,6 +59,7 @@ def even(fields, draw):
 CHUNKED = ("qwen3_5_text", "qwen3_5_moe_text", "qwen3_next")  # a state goes from chunk to chunk of 64 tokens
 # no kernel of torch's trains sinks; the class has products alone
 EAGER = ("gpt_oss", "bloom")
+MASKED = ("deepseek_v32", "glm_moe_dsa")  # each layer masks what its indexer did not choose
 
 
 def sparse_from_the_first(fields, draw):
@@ -108,6 +110,14 @@ def without_norms_of_heads(fields, draw):
     return fields | {"qk_layernorm": False}
 
 
+def choosing_few(fields, draw):
+    """An indexer chooses fewer tokens than there are, mostly; some layer has experts."""
+    wide = fields["qk_rope_head_dim"] + draw.randint(0, 30)
+    dense = min(fields.get("first_k_dense_replace", 3), fields["num_hidden_layers"] - 1)
+    own = {"index_topk": draw.randint(5, 60), "index_head_dim": wide, "first_k_dense_replace": dense}
+    return fields | own
+
+
 # what a type needs beside: a function of its fields and a drawer
 OWN = {
     **dict.fromkeys(CHUNKED, with_states),
@@ -118,6 +128,7 @@ OWN = {
     "opt": as_wide_as_the_stream,
     "stablelm": without_norms_of_heads,
     "falcon": heads_in_eights,
+    **dict.fromkeys(MASKED, choosing_few),
 }
 
 
@@ -161,6 +172,8 @@ def runs(model_type, seed):
     draw = random.Random(f"program run {model_type} {seed}")
 
     only = {"attention": "eager"} if model_type in EAGER else {}
+    if model_type in MASKED:
+        only = {"attention": "sdpa"}
 
     longest = 300 if model_type in CHUNKED else 90
 
@@ -170,7 +183,9 @@ def runs(model_type, seed):
     other = ({"attention": "eager"}, {"weights": "fp32"}, {"attention": "repeated"})
     if sparse(text_of(small.small_config(model_type, seed))):  # torch groups products in bf16 only
         other = ({"attention": "eager"}, {"experts": "batched_mm"}, {"attention": "repeated"})
-    if only:
+    if model_type in MASKED:
+        other = ({"attention": "eager"}, {"experts": "batched_mm"}, {"attention": "eager"})
+    elif only:
         other = ({"experts": "batched_mm"},) * 3 if model_type == "gpt_oss" else ({}, {"weights": "fp32"}, {})
     if model_type in FLASH:
         other = ({"attention": "eager"}, {"weights": "fp32"}, {"attention": "eager"})
@@ -191,19 +206,29 @@ PUBLISHED = {
     "falcon new": "tiiuae__falcon-40b",
     "bloom": "bigscience__bloom",
     "stablelm": "stabilityai__stablelm-3b-4e1t",
+    "deepseek_v32": "deepseek-ai__DeepSeek-V3.2",
+    "glm_moe_dsa": "zai-org__GLM-5.2",
 }
 LAYERS = 4
 NORMED = ("bloom",)  # a norm gives the stream, which has 32 bits under autocast
+NOT_THEIRS = ("torch_dtype", "dtype", "quantization_config")
 
 
 def published(name):
-    """The config of a model of the catalogue, of few layers, and without dropout."""
+    """The config of a model of the catalogue, of few layers, unquantised, and without dropout."""
     path = Path(__file__).parents[2] / "memcalc" / "data" / "models" / f"{PUBLISHED[name]}.json"
     fields = json.loads(path.read_text(encoding="utf-8"))["config"]
     depth = "n_layer" if "n_layer" in fields else "num_hidden_layers"
     usual = ask.config_of(fields).to_dict()
     none = {key: 0.0 for key, value in usual.items() if DROPPED.search(key) and value}
-    return {key: value for key, value in fields.items() if key != "torch_dtype"} | {depth: LAYERS} | none
+    kinds = {key: value[:LAYERS] for key, value in fields.items() if of_layers(value, fields[depth])}
+    own = {key: value for key, value in fields.items() if key not in NOT_THEIRS}
+    return own | kinds | {depth: LAYERS} | none
+
+
+def of_layers(value, depth):
+    """Whether a field is a list with a word for each layer."""
+    return isinstance(value, list) and len(value) == depth
 
 
 DROPPED = re.compile("dropout|pdrop")
@@ -212,6 +237,7 @@ DROPPED = re.compile("dropout|pdrop")
 def published_runs(name):
     """All weights; and adapters under autocast."""
     how = {"attention": "eager"} if name in EAGER else {}
+    how = {"attention": "sdpa"} if name in MASKED else how
     low = Run(batch=2, sequence=512, trained="lora 16 all-linear fp32", autocast=True, **how)
     again = {"autocast, recomputed": replace(low, recompute=True)} if name in NORMED else {}
     return {"all": Run(batch=2, sequence=512, **how), "autocast": low, **again}
@@ -334,6 +360,9 @@ def built(fields, run, device="meta"):
     return model
 
 
+UNREACHED = ("moe_statics", ".indexer.")  # no gradient reaches them: an optimizer has no step of theirs
+
+
 def moments_of(fields, run):
     """The same of what is built."""
     found = train.step(fields, run)
@@ -343,10 +372,13 @@ def moments_of(fields, run):
         found["head backward"]["peak"] = max(found["head backward"]["peak"], behind)
     model = train.build(fields, run)
     trained = [
-        item for name, item in model.named_parameters() if item.requires_grad and "moe_statics" not in name
+        item
+        for name, item in model.named_parameters()
+        if item.requires_grad and not any(part in name for part in UNREACHED)
     ]
     scalars = 4 * len(trained) if "adamw" in run.optimizer else 0  # no gradient reaches them
     beside = 8 * run.batch * run.sequence + scalars
+    used = (*USED, "layers forward") if fields["model_type"] in MASKED else USED
     return {
-        name: [found[name]["held"] - beside, found[name]["peak"] - beside] for name in USED if name in found
+        name: [found[name]["held"] - beside, found[name]["peak"] - beside] for name in used if name in found
     }

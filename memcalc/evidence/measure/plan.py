@@ -70,13 +70,14 @@ def run_fields(step: TrainingEstimate) -> dict[str, Any]:
         refuse_beyond(plan, option)
     options, settled = plan.options, plan_fields(plan)
     repeated = "repeated" if plan.micro_batch.repeat_kv else "flash"
+    as_named = options.attention == "eager" or bool(plan.micro_batch.architecture.index_rope)
     wide = options.regime in ("amp", "fp32")
     return {
         "batch": options.micro_batch,
         "sequence": options.seq,
         "weights": "fp32" if wide else "bf16",
         "autocast": plan.micro_batch.autocast,
-        "attention": "eager" if options.attention == "eager" else repeated,
+        "attention": options.attention if as_named else repeated,
         "recompute": options.recompute == "full",
         "optimizer": f"{CALLED.get(plan.optimizer.id, plan.optimizer.id)} {plan.optimizer_step}",
         "keep_gradients": options.keep_gradients,

@@ -21,7 +21,7 @@ import weakref
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -29,6 +29,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from transformers.integrations.sdpa_attention import repeat_kv
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["DeviceMemory", "Ledger", "Run", "build", "real_step", "traced_step"]
 
@@ -72,8 +75,41 @@ def flash(
     return output[..., :width].transpose(1, 2).contiguous(), None
 
 
+def efficient(
+    module: Any, query: Any, key: Any, value: Any, mask: Any, *, scaling: float | None = None, **_: Any
+) -> tuple[Any, None]:
+    """The memory-efficient kernel, as scaled_dot_product_attention calls it on GPUs where there is a mask.
+
+    torch 2.13, aten/src/ATen/native/transformers/attention.cpp: convert_boolean_attn_mask, preprocess_mask.
+    """
+    del module
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):
+        query, key, value = (item.to(torch.get_autocast_dtype(kind)) for item in (query, key, value))
+    zero = torch.zeros((), dtype=query.dtype)
+    bias = torch.where(mask, zero, torch.full_like(zero, float("-inf")))
+    tokens = bias.shape[-1]
+    if tokens % 8:
+        bias = torch.nn.functional.pad(bias, [0, -tokens % 8])[..., :tokens]
+    bias = bias.expand(*query.shape[:-1], tokens)
+    attend = torch.ops.aten._scaled_dot_product_efficient_attention
+    output = attend(query, key, value, bias, compute_log_sumexp=True, scale=scaling)[0]
+    return output.transpose(1, 2).contiguous(), None
+
+
+@contextlib.contextmanager
+def kernels_of_gpus() -> Iterator[None]:
+    """Attend by the kernel that GPUs have for a mask: what torch has for CPUs keeps something else."""
+    own = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = efficient
+    try:
+        yield
+    finally:
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = own
+
+
 # A name that transformers does not know gets no mask from it: the operator is causal by itself.
-ATTENTIONS = {"flash": "oracle_flash", "repeated": "oracle_repeated", "eager": "eager"}
+ATTENTIONS = {"flash": "oracle_flash", "repeated": "oracle_repeated", "sdpa": "sdpa", "eager": "eager"}
 ALL_ATTENTION_FUNCTIONS["oracle_flash"] = flash
 ALL_ATTENTION_FUNCTIONS["oracle_repeated"] = partial(flash, repeated=True)
 
@@ -331,7 +367,7 @@ def traced_step(model: Any, run: Run) -> Moments:
     loss dropped, step, zeroed.
     """
     ledger = Ledger()
-    with FakeTensorMode():
+    with FakeTensorMode(), kernels_of_gpus():
         faked(model)
         optimizer = optimizer_of(model, run)
         for item in (*model.parameters(), *model.buffers()):

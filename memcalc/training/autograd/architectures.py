@@ -130,13 +130,17 @@ class Architecture(NamedTuple):
     normed: bool = False  # the router's weights are divided by their sum
     wide_weights: tuple[str, ...] = ()  # ends of names of weights that are loaded in 32 bits in any case
     narrow_buffers: bool = False  # buffers that a checkpoint stores are as wide as the stream
-    frozen: tuple[str, ...] = ()  # ends of names of weights that no gradient reaches
+    frozen: tuple[str, ...] = ()  # ends of names of weights that do not ask for a gradient
+    unreached: tuple[str, ...] = ()  # of those that ask for one, and get none
     listed: bool = True  # whether its operations are listed at all
     activation: str = "silu"
     scaled_queries: str = ""  # "by position", or by a "number" before they are cut into heads
     positions: str = "shared"  # ids of one row, of "each", or "none" that layers are told
     dropped: bool = False  # what branches give
     attentions: tuple[Attention, ...] = ("flash", "sdpa", "eager")  # those that its class has
+    index_rope: str = ""  # how its indexers rotate, if some tokens alone are attended to: rotation.py
+    chosen: int = 0  # how many tokens an indexer chooses for each
+    handed_on: bool = False  # layers hand what their indexer chose to the next one
     scaled_branches: bool = False  # by a number, before they are added to the stream
     scaled_layers: bool = False  # by a number of their own, in place
     scaled_logits: bool = False
@@ -152,6 +156,13 @@ GLM = Architecture(fused=("gate_up",), rope="turned in part")
 LIKE_LLAMA = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gpt2", "seed_oss")
 GEMMA = Architecture(norm="plus one", scaled_embedding=True)
 QWEN3_5 = Architecture(norm="plus one", rope="joined", tables_by_sequence=True, shared_first=True)
+INDEXED = Architecture(
+    rope="pairs",
+    router="corrected",
+    attentions=("sdpa", "eager"),
+    index_rope="halves",
+    unreached=tuple(f"indexer.{name}" for name in ("wq_b", "wk", "k_norm", "weights_proj")),
+)
 NOT_LISTED = Architecture(listed=False)
 ARCHITECTURES: dict[str, Architecture] = {
     **dict.fromkeys(LIKE_LLAMA, LLAMA),
@@ -170,6 +181,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "glm4_moe": Architecture(late_norms=True, rope="joined", router="corrected"),
     **dict.fromkeys(("deepseek_v3", "kimi_k2"), Architecture(rope="pairs", router="corrected")),
+    "deepseek_v32": INDEXED,
+    "glm_moe_dsa": INDEXED._replace(index_rope="pairs", handed_on=True),
     "deepseek_v2": Architecture(rope="complex", router="scaled softmax"),
     "minimax_m2": Architecture(rope="joined", router="sigmoid", narrow_buffers=True),
     "ernie4_5_moe": Architecture(
@@ -277,10 +290,11 @@ def has_more(model: Model) -> bool:
     return borrows or any(name in PROJECTED or name in BY_LAYER for name, _ in model.outside)
 
 
-def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool = False) -> Architecture:
-    """Return the words of a model, with what its config.json says beside.
+def known_words(model: Model, *, swept: bool) -> Architecture:
+    """Return the words of a model's type, unless the model has what they do not tell.
 
-    In a sweep the length is an unknown, and nobody counts the chunks through which a state goes.
+    In a sweep the length is an unknown, and nobody counts the chunks through which a state goes, or the
+    tokens that an indexer chooses.
     """
     found = words_of(model)
     if found is LLAMA or not found.listed:
@@ -289,6 +303,15 @@ def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool =
         return NOT_LISTED
     if any(hasattr(part, "apart") for layer in model.groups for _, part in layer.parts):
         return NOT_LISTED  # each head has norms of its own
+    unknown = swept and bool(found.index_rope)
+    return found._replace(listed=False, index_rope="", handed_on=False) if unknown else found
+
+
+def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool = False) -> Architecture:
+    """Return the words of a model, with what its config.json says beside."""
+    found = known_words(model, swept=swept)
+    if found is LLAMA or not found.listed:
+        return found
     from memcalc.files.config import Config
     from memcalc.files.config_classes import config_class
 
@@ -297,7 +320,7 @@ def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool =
     config = Config(text, config_class(model.text_type or model.model_type))
     stated = (config.value(name) for name in ACTIVATIONS)
     activation = next((value for value in stated if value is not None), found.activation)
-    if config.value("rope_interleave") is False:
+    if config.value("rope_interleave") is False and not found.index_rope:  # which those classes do not read
         found = found._replace(rope="halves")
     if config.value("do_layer_norm_before") is False:
         found = found._replace(branches=AFTER)
@@ -309,10 +332,11 @@ def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool =
         found = found._replace(cut=cut_of(config))
     if model.model_type in WINDOWS_ROTATE:
         found = found._replace(unrotated=config.value("sliding_window") is not None)
-    rotary = config.value("rotary_dim")
+    rotary, chosen = config.value("rotary_dim"), config.value("index_topk")
     return found._replace(
         activation=str(activation),
         rotated=rotary if isinstance(rotary, int) else None,
+        chosen=chosen if isinstance(chosen, int) else 0,
         rows=(model.max_context or 0) if found.keys_first else 0,
         parallel=found.parallel or bool(config.value("use_parallel_residual")),
         normed=bool(config.value("norm_topk_prob")),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["attend", "attention", "by_products"]
+__all__ = ["attend", "attention", "by_products", "is_one"]
 
 
 JOINED = ("joined", "two", "turned in part")

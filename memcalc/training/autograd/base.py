@@ -190,6 +190,11 @@ class Implementation(ABC):
         del micro, layer
         return {}
 
+    def handed_on(self, micro: MicroBatch, layer: Layer) -> int:
+        """Return the bytes that a layer makes for the one behind it, whose checkpoint holds them."""
+        del micro, layer
+        return 0
+
     def persistent(
         self, micro: MicroBatch, model: Model, capability: str | None
     ) -> Iterator[PersistentBuffer]:

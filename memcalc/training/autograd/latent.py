@@ -1,29 +1,33 @@
 """Latent attention as transformers 5.23 runs it: keys and values of all heads are made of the latent.
 
-Read in transformers/models/deepseek_v3/modeling_deepseek_v3.py and integrations/flash_attention.py.
+Read in transformers/models/deepseek_v3/modeling_deepseek_v3.py and integrations/flash_attention.py; where an
+indexer chooses tokens: indexed.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.training.autograd.attention import by_products
+from memcalc.ledger.tensor import ceil_div
+from memcalc.training.autograd.attention import by_products, is_one
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import norm
 from memcalc.training.autograd.rotation import rope_tables, rotate
 
 if TYPE_CHECKING:
-    from memcalc.ledger.parts import MLA
+    from memcalc.ledger.parts import MLA, Indexer
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
 __all__ = ["latent_attention"]
 
 
-def latent_attention(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> Value:
+def latent_attention(
+    tape: Tape, micro: MicroBatch, part: MLA, x: Value, *, indexer: Indexer | None = None
+) -> Value:
     """Project down and up, rotate a part of each query and one key for all heads, attend, project back."""
     tables = rope_tables(tape, micro, part.rope_dim)
-    queries = asked(tape, micro, part, x)
+    own, queries = asked(tape, micro, part, x)
     shape = queries.shape[:-1]
     passes, turns = tape.split(
         queries, {"q, passes": (*shape, part.nope_dim), "q, turns": (*shape, part.rope_dim)}
@@ -39,13 +43,21 @@ def latent_attention(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> Valu
     key = rotate(tape, micro, key, tables, "k")
     joined = tape.record("join", (passes, turned), tape.like(queries, "q joined"), aliased=True)
     keys, values = expanded(tape, micro, part, latent, key)
+    held: list[Value] = []
+    if micro.architecture.index_rope:
+        from memcalc.training.autograd.indexed import masked
+
+        held = masked(tape, micro, indexer, (x, own), part.rope_dim)
+        held += [own, queries, turned, down, latent, key, joined, keys, values]
     out = attend(tape, micro, part, (joined, keys, values))
+    for value in held:
+        tape.refer(value.storage)
     biased = part.bias or part.out_bias
     return matrix(tape, micro, "self_attn.o_proj", out, part.width, bias=biased, region="hidden", cut="inner")
 
 
-def asked(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> Value:
-    """Return the queries of all heads: from the stream, or from a latent of their own."""
+def asked(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> tuple[Value, Value]:
+    """Return what queries are made of, the stream or a latent of their own, and those of all heads."""
     columns, name = part.heads * (part.nope_dim + part.rope_dim), "self_attn.q_proj"
     if part.q_rank is not None:
         x = matrix(tape, micro, "self_attn.q_a_proj", x, part.q_rank, bias=part.bias, region="hidden")
@@ -54,7 +66,7 @@ def asked(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> Value:
         name = "self_attn.q_b_proj"
     found = matrix(tape, micro, name, x, columns, region="inner", cut="inner")
     found.shape = (*x.shape[:-1], part.heads, part.nope_dim + part.rope_dim)
-    return found
+    return x, found
 
 
 def expanded(tape: Tape, micro: MicroBatch, part: MLA, latent: Value, key: Value) -> tuple[Value, Value]:
@@ -87,7 +99,11 @@ def attend(tape: Tape, micro: MicroBatch, part: MLA, inputs: tuple[Value, Value,
     grad = q.grad or k.grad or v.grad
     out = tape.value("attention output", v.shape, q.element_bytes, grad=grad, region="inner")
     if micro.attention == "eager":
+        if not is_one(batch) and not is_one(heads):  # no view has them sequence by sequence
+            inputs = q, k, tape.contiguous(v, "values, copied")
         by_products(tape, micro, inputs, out, square=(batch, heads, seq, seq))
+    elif micro.architecture.index_rope:
+        attend_masked(tape, micro, inputs, out)
     else:
         rows = tape.value("log-sum-exp", (batch, seq, heads), 4, grad=False, region="inner")
         flash = micro.attention == "flash"
@@ -107,3 +123,19 @@ def attend(tape: Tape, micro: MicroBatch, part: MLA, inputs: tuple[Value, Value,
     tape.module = "self_attn"
     out.shape = (batch, seq, heads * part.value_dim)
     return out
+
+
+def attend_masked(tape: Tape, micro: MicroBatch, inputs: tuple[Value, Value, Value], out: Value) -> None:
+    """Attend by torch's memory-efficient kernel, which takes a mask: it keeps that, too.
+
+    Its log-sum-exp has rows of a multiple of 32, and its random numbers have a seed and an offset.
+    """
+    from memcalc.training.autograd.indexed import bias_of
+
+    batch, seq, heads = inputs[0].shape[:3]
+    q, k, v = (tape.cast(one, micro.low_bytes, f"{one.name}, narrow") for one in inputs)
+    bias = bias_of(tape, micro, q.element_bytes)
+    sums = (batch, heads, 32 * ceil_div(seq, 32))
+    rows = tape.value("log-sum-exp", sums, 4, grad=False, region="inner")
+    state = tape.value("seed and offset", (2,), 8, grad=False, region="whole")
+    tape.record("attention", (q, k, v), out, [q, k, v, bias, out, rows, state])

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["OWN_TABLES", "looked_up", "rope_tables", "rotate"]
+__all__ = ["OWN_TABLES", "halves", "in_pairs", "looked_up", "rope_tables", "rotate"]
 
 
 IN_PART = ("joined", "turned in part")  # what does not turn is cut away, and joined again
@@ -59,7 +59,7 @@ def rotate(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: s
     if how in IN_PART:
         return joined(tape, micro, x, tables, name)
     if how == "pairs":
-        return in_pairs(tape, x, tables, name)
+        return in_pairs(tape, micro, x, tables, name)
     if how == "two":
         return in_two(tape, x, tables, name)
     if how in TURNED:
@@ -92,8 +92,9 @@ def by_table(tape: Tape, x: Value, table: Value, name: str) -> Value:
     return tape.record("multiply", (x,), tape.like(x, name), (table,))
 
 
-def in_pairs(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
+def in_pairs(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
     """Rotate each even number against the odd one behind it: four products, a difference and a sum."""
+    del micro
     cosines, sines = tables
     half = (*x.shape[:-1], x.shape[-1] // 2)
     even, odd = tape.slice(x, half, f"{name}, even"), tape.slice(x, half, f"{name}, odd")

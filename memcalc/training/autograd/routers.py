@@ -51,8 +51,11 @@ def scores(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
     return tape.record("mlp.gate", (x, matrix), logits, (x, *((matrix,) if x.grad else ())))
 
 
-def wide_scores(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
-    """Return them in 32 bits: stream and matrix are copied before they are multiplied."""
+def wide_scores(tape: Tape, micro: MicroBatch, part: MoE, x: Value, *, narrowed: bool = False) -> Value:
+    """Return them in 32 bits: stream and matrix are copied before they are multiplied.
+
+    `narrowed`: autocast copies both to 16 again, and so is what comes out.
+    """
     given = tape.cast(x, 4, "router input in fp32")
     adapter, sizes = micro.adapter("mlp.gate"), (part.experts, part.width)
     if adapter is None:
@@ -64,15 +67,24 @@ def wide_scores(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
 
         weight = fold_router(tape, micro, adapter, sizes)
     weight = tape.cast(weight, 4, "router in fp32")
+    if narrowed:
+        given, weight = (
+            tape.cast(given, 2, "router input in 16 bits"),
+            tape.cast(weight, 2, "router in 16 bits"),
+        )
     shape = (*x.shape[:-1], part.experts)
-    out = tape.value("router logits", shape, 4, grad=given.grad or weight.grad, region=x.region)
+    out = tape.value(
+        "router logits", shape, given.element_bytes, grad=given.grad or weight.grad, region=x.region
+    )
     keeps = (*((given,) if weight.grad else ()), *((weight,) if given.grad else ()))
     return tape.record("mlp.gate", (given, weight), out, keeps)
 
 
 def sum_to_one(tape: Tape, weights: Value, *, in_place: bool = True) -> Value:
     """Divide weights by their sum; in place autograd copies what was there before."""
-    total = tape.value("sum of the weights", (*weights.shape[:-1], 1), 4, grad=weights.grad)
+    total = tape.value(
+        "sum of the weights", (*weights.shape[:-1], 1), weights.element_bytes, grad=weights.grad
+    )
     tape.record("sum", (weights,), total)
     before = tape.like(weights, "weights before they are divided", grad=False) if in_place else weights
     divided = tape.like(weights, "weights that add up to 1")
@@ -104,7 +116,7 @@ def by_sigmoid(tape: Tape, micro: MicroBatch, part: MoE, logits: Value) -> tuple
 
 def corrected(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Routed:
     """DeepSeek-V3's: in 32 bits, divided by their sum if the config says so, scaled."""
-    logits = wide_scores(tape, micro, part, x)
+    logits = wide_scores(tape, micro, part, x, narrowed=micro.autocast)
     weights, chosen = by_sigmoid(tape, micro, part, logits)
     if micro.architecture.normed:
         weights = sum_to_one(tape, weights)

@@ -96,7 +96,10 @@ def bias_of_rows(
     trained = micro.trained(f"{tape.module}.experts.{{expert}}.{name}")
     rows = tape.like(out, f"{name} bias of each row", grad=trained)
     size = share(part.experts, micro.routed_share[0]) * out.shape[-1] * out.element_bytes
-    tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
+    if trained:
+        tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
+    else:
+        tape.hold(rows, grad=out.grad)
     if LAST_BIAS in tape.marks:
         tape.refer(tape.marks[LAST_BIAS])
     tape.marks[LAST_BIAS] = rows

@@ -6,6 +6,7 @@ fake tensors in tests/oracles/test_train.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
@@ -156,6 +157,11 @@ def run_branch(
     norms = [parts.pop(one, None) for one in (before, behind, after) if one and one not in given]
     if body is None or not all(isinstance(one, Norm) and one.bias == shifts for one in norms):
         raise unknown(name, part)
+    if words.index_rope and is_mla(part):
+        from memcalc.training.autograd.latent import latent_attention
+
+        indexer: Any = parts.pop(f"{name}.indexer", None)
+        body = partial(latent_attention, indexer=indexer)
     x = given[None]
     if before is not None and before not in given:
         tape.module = before
@@ -198,12 +204,6 @@ def with_aside(
     return tape.add(own, normal, "both branches")
 
 
-class Transformers(Implementation):
-    """Models of transformers, in a training loop as it is written everywhere."""
-
-    id = "transformers"
-    source = (
-        "https://github.com/huggingface/transformers, v5.23, src/transformers/models/llama/modeling_llama.py"
 def ended(tape: Tape, words: Architecture, parts: dict[str, Part], x: Value) -> Value:
     """Multiply the stream by a number of the layer, and hold what the next one is given, if there is such."""
     if words.handed_on:
@@ -224,6 +224,12 @@ def has_gates(model: Model) -> bool:
     return any(is_moe(part) and part.gated for part in parts)
 
 
+class Transformers(Implementation):
+    """Models of transformers, in a training loop as it is written everywhere."""
+
+    id = "transformers"
+    source = (
+        "https://github.com/huggingface/transformers, v5.23, src/transformers/models/llama/modeling_llama.py"
     )
     losses = LOSSES
     default_loss = "plain"
@@ -305,11 +311,7 @@ def has_gates(model: Model) -> bool:
                 tape.module = one.after
                 x = norm(tape, micro, one.after, x)
             given[None] = x
-        if words.scaled_layers:
-            parts.pop("layer_scalar")
-            scaled = tape.like(x, "stream, scaled")
-            scaled.of = x.storage
-            x = tape.record("scale in place", (x,), scaled)
+        x = ended(tape, words, parts, x)
         if results:
             x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
         for name, part in parts.items():
@@ -403,10 +405,20 @@ def has_gates(model: Model) -> bool:
         part = dict(layer.parts).get("self_attn")
         if part is None and any(name in STATES for name, _ in layer.parts):
             return {"RoPE": 0}
-        if micro.attention != "eager" or part is None:
+        as_kernels = 1 if micro.architecture.index_rope else 0  # a byte says whether a token is seen
+        width = micro.element_bytes if micro.attention == "eager" else as_kernels
+        if not width or part is None:
             return {}
-        size = micro.batch * micro.seq * micro.seq * micro.element_bytes
+        size = micro.batch * micro.seq * micro.seq * width
         return {f"mask, window {getattr(part, 'window', None)}": size}
+
+    def handed_on(self, micro: MicroBatch, layer: Layer) -> int:
+        """Return the bytes of what the indexer of a layer chose: the layer behind it is given them."""
+        if not micro.architecture.handed_on or "self_attn.indexer" not in dict(layer.parts):
+            return 0
+        from memcalc.training.autograd.indexed import chosen_bytes
+
+        return chosen_bytes(micro)
 
     def stored(self, model: Model, tensor: Tensor) -> tuple[tuple[int, ...] | None, int]:
         """Return the shape of the array that holds a weight, and how many there are; None if in another one.
