@@ -10,17 +10,18 @@ from pkgutil import iter_modules
 
 import pytest
 
+from memcalc.__main__ import main
 from memcalc.errors import MemcalcError
 from memcalc.interview import bank as package
 from memcalc.interview.bank import bank, find
 from memcalc.interview.draw import combinations, drawn
-from memcalc.interview.grading import grade
-from memcalc.interview.language import PHRASES, chinese, languages
+from memcalc.interview.grading import COUNTED, grade
+from memcalc.interview.language import LANGUAGES, PHRASES, chinese, unit_name
 from memcalc.interview.question import question
 from memcalc.interview.session import SESSION, ask, check, hint, score
 from memcalc.interview.sums import names, operations, significant, steps
 from memcalc.interview.template import DIFFICULTIES, KINDS, TOPICS
-from memcalc.interview.values import BYTES, placeholders, plain
+from memcalc.interview.values import BYTES, placeholders, plain, written
 
 SEEDS = range(25)  # of a number: as many different questions at least
 LINES = 15
@@ -86,7 +87,7 @@ def test_every_draw_has_an_answer(request, template):
         if template.kind == "explain":
             assert last == asked.answer
         elif template.kind in ("number", "estimate"):
-            assert re.findall(r"[-\d.]+", last) == [plain(asked.answer)], last
+            assert last == f"answer: {written(asked.answer, asked.unit)}"
         else:
             letters = last.removeprefix("answer: ").partition(". ")[0]
             assert re.split(r", | < ", letters) == list(asked.letters)
@@ -137,7 +138,6 @@ def test_a_sum_by_hand_is_short(template):
 def test_chinese_has_the_same_blanks(name):
     template = find(name)
     texts = chinese()["questions"][name]
-    assert languages(template) == ("en", "zh")
     assert placeholders(texts["question"]) == placeholders(template.question)
     assert len(texts["hints"]) == len(template.hints)
     needed = ("item", "because", "further", "points", "wrong", "options", "rows")
@@ -149,8 +149,20 @@ def test_chinese_has_the_same_blanks(name):
     assert words <= chinese()["names"].keys()
 
 
-def test_every_title_stands_in_chinese():
-    assert chinese()["titles"].keys() == bank().keys()
+def test_every_question_stands_in_chinese():
+    assert chinese()["titles"].keys() == chinese()["questions"].keys() == bank().keys()
+
+
+def test_every_unit_stands_in_chinese():
+    """And none that no question has; a grade knows both names of what is counted."""
+    counted = {one.unit for one in bank().values()} - BYTES.keys() - {""}
+    assert chinese()["units"].keys() == counted
+    assert all(counted_as(unit) is counted_as(unit_name(unit, "zh")) for unit in counted - {"bits"})
+
+
+def counted_as(unit):
+    """The names of what a unit counts."""
+    return next(names for names in COUNTED if unit in names)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +181,49 @@ def test_units_are_read(asked, given):
 @pytest.mark.parametrize("given", ["256 K", "256k", "262144", "", "many", "256 apples", "0.25 M"])
 def test_what_may_mean_two_things_is_asked_back(asked, given):
     assert grade(asked, given).right is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("template", [one for one in NUMBERS if one.values[0].unit not in BYTES])
+def test_what_is_counted_may_be_named(template, language):
+    """Or not; a unit of something else is asked back, right though the number is."""
+    asked = question(template, 3, language)
+    number = plain(asked.answer)
+    assert grade(asked, number).right is True
+    assert grade(asked, f"{number} {asked.unit}").right is True
+    for other in ("ms", "GiB", "bananas", "B" if template.unit != "billion parameters" else "W"):
+        found = grade(asked, f"{number} {other}")
+        assert found.right is None
+        assert asked.unit in found.says
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "D",
+        "d",
+        "(D)",
+        "D.",
+        "Answer: D",
+        "answer D",
+        "The answer is D",
+        "Option D",
+        "答案：D",
+        "选 D",
+        "选项D",
+    ],
+)
+def test_a_letter_may_have_words_before_it(given):
+    asked = next(
+        one for one in (question(find("what-w8a8-shrinks"), seed) for seed in SEEDS) if one.answer == "D"
+    )
+    assert grade(asked, given).right is True
+    assert grade(asked, given.replace("D", "B").replace("d", "b")).right is False
+
+
+def test_a_number_may_have_words_before_it(asked):
+    assert grade(asked, "Answer: 256 KiB").right is True
+    assert grade(asked, "答案是 256 KiB").right is True
 
 
 @pytest.mark.parametrize(
@@ -258,8 +313,63 @@ def test_a_session_counts_what_was_answered(asked):
         ({"seed": True}, "--seed: expected a whole number"),
         ({"lang": "fr"}, "--lang: expected one of en"),
         ({"id": "kv-bytes-a-tokn"}, "did you mean kv-bytes-a-token"),
+        ({"id": "kv-bytes-a-token", "topic": "serving"}, "--topic: expected nothing beside the question"),
+        ({"id": "kv-bytes-a-token", "difficulty": "hard"}, "--difficulty: expected nothing beside"),
     ],
 )
 def test_bad_words_are_refused(given, says):
     with pytest.raises(MemcalcError, match=re.escape(says)):
         ask(**given)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            "kv-bytes-a-token --topic training",
+            "--topic: expected nothing beside the question kv-bytes-a-token",
+        ),
+        ("kv-bytes-a-token --difficulty easy", "--difficulty: expected nothing beside the question"),
+        ("--list --lang fr", "--lang: expected one of en, zh, given 'fr'"),
+        ("--list --seed 1", "--seed: expected nothing beside --list"),
+        ("--list --answer A", "--answer: expected nothing beside --list"),
+        ("--list kv-bytes-a-token", "ID: expected nothing beside --list"),
+        ("--lang fr", "--lang: expected one of en, zh"),
+        ("nope", "question: expected the id of one"),
+    ],
+)
+def test_the_command_refuses_what_it_would_not_heed(capsys, words, says):
+    assert main(["ask", *words.split()]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"memcalc: error: {says}")
+    assert said.err.count("\n") == 1
+
+
+def told(capsys, *words):
+    """What `memcalc ask` says."""
+    assert main(["ask", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_list_is_in_a_language(capsys):
+    assert chinese()["titles"]["kv-bytes-a-token"] in told(capsys, "--list", "--lang", "zh")
+    assert find("kv-bytes-a-token").title in told(capsys, "--list")
+
+
+def test_the_way_is_shown_once_there_is_a_grade(capsys):
+    """What is asked back gives nothing away; of a text the model answer stands there once."""
+    asked = question(find("kv-bytes-a-token"), 4)
+    given = ("kv-bytes-a-token", "--seed", "4", "--answer")
+    assert asked.derivation[-1] not in told(capsys, *given, "5 G")
+    assert asked.derivation[-1] in told(capsys, *given, "1 B")
+    explained = question(find("why-a-pool"), 4)
+    said = told(capsys, "why-a-pool", "--seed", "4", "--answer", "a pool")
+    assert said.count(explained.answer) == 1
+    assert all(point in said for point in explained.derivation)
+
+
+def test_the_quiz_and_the_list_say_the_same_of_a_question():
+    """Of all that a list says, each key in one place alone."""
+    template = find("kv-bytes-a-token")
+    assert template.fields().items() <= question(template, 1).fields().items()

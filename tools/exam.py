@@ -20,7 +20,9 @@ from playwright.sync_api import sync_playwright
 from pypdf import PdfReader, PdfWriter
 
 from memcalc.errors import BadInputError, MemcalcError
+from memcalc.interview.language import phrase
 from memcalc.interview.sheet import POINTS, sheet
+from memcalc.interview.values import written
 from memcalc.options import whole_number
 
 if TYPE_CHECKING:
@@ -132,7 +134,12 @@ def in_the_key(number: int, one: Question, words: Words) -> str:
         names = zip(ascii_uppercase, one.choices, strict=False)
         lines.insert(0, "<p>" + "<br>".join(html.escape(f"{name}. {text}") for name, text in names) + "</p>")
     if one.wrong:
-        wrong = "; ".join(f"{wrong.answer} ({wrong.why})" for wrong in one.wrong)
+        answers = (
+            wrong.answer if isinstance(wrong.answer, str) else written(wrong.answer, one.unit)
+            for wrong in one.wrong
+        )
+        said = (f"{answer} ({wrong.why})" for answer, wrong in zip(answers, one.wrong, strict=True))
+        wrong = phrase("between steps", one.language).join(said)
         lines.append(f"<p><small>{words.wrong}{html.escape(wrong)}</small></p>")
     lines.append(f"<p><small>{words.further}{html.escape(one.further)}</small></p>")
     return f"<section>{heading(number, one, words)}<p>{html.escape(one.text)}</p>{''.join(lines)}</section>"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memcalc.interview.bank import bank
-from memcalc.interview.language import LANGUAGES, chinese, languages
+from memcalc.interview.language import LANGUAGES, chinese
 from memcalc.interview.question import question
 from memcalc.interview.template import DIFFICULTIES, TOPICS
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 WRITTEN = '// Written by tools/quiz.py from the bank of questions.\n"use strict";\n'
 SEED = 1  # whose numbers stand in the page
+KNOWN = ("topic", "difficulty", "kind", "by_hand")  # of each question from the beginning
 ASKED = ("question", "kind", "unit", "tolerance", "choices", "subject")  # all but what answers it
 CHINESE = {
     "serving": "推理", "training": "训练", "hybrids": "混合架构", "units": "单位",
@@ -44,13 +45,10 @@ def script() -> str:
 def entry(template: Template) -> dict[str, object]:
     """Return a question as the page knows it from the beginning."""
     return {
-        "topic": template.topic,
-        "difficulty": template.difficulty,
-        "kind": template.kind,
-        "by_hand": template.by_hand,
+        **{name: template.fields()[name] for name in KNOWN},
         "title": dict(zip(LANGUAGES, titles(template), strict=True)),
         "chapter": dict(zip(("address", "title"), chapter(template.chapter), strict=True)),
-        "drawn": {language: drawn(template, language) for language in languages(template)},
+        "drawn": {language: drawn(template, language) for language in LANGUAGES},
     }
 
 

@@ -43,7 +43,7 @@
 
   const isShort = ({kind, by_hand}) => by_hand || kind === "choice" || kind === "explain";
   const isWanted = (one) => (!kept.topic || one.topic === kept.topic) && (!kept.difficulty || one.difficulty === kept.difficulty) &&
-    (!kept.by_hand || one.by_hand) && kept.language in one.drawn && (!isCards() || isShort(one));
+    (!kept.by_hand || one.by_hand) && (!isCards() || isShort(one));
   const recent = []; // shown in this visit, the newest last
   const pick = () => {
     const wanted = Object.keys(questions).filter((id) => isWanted(questions[id])), answered = last();
@@ -87,7 +87,8 @@
   const lettered = (choices) => choices.map((text, place) => [String.fromCharCode(65 + place), text]);
   const boxes = (type, legend) => ({choices}) => make("fieldset", {}, make("legend", {textContent: legend}),
     ...lettered(choices).map(([letter, text]) => make("label", {className: "choice"}, make("input", {type, name: "answer", value: letter}), `${letter}. ${text}`)));
-  const number = ({unit}) => typed(UNITS.test(unit) ? "Your answer with its unit, for example 5 GiB 你的答案（带单位）" : `Your answer, in ${unit} 你的答案`, make("input", FIELD));
+  const number = ({unit}) => typed(UNITS.test(unit) ? "Your answer with its unit, for example 5 GiB 你的答案（带单位）"
+    : now.language === "zh" ? `Your answer 你的答案（单位：${unit}）` : `Your answer, in ${unit} 你的答案`, make("input", FIELD));
   const FIELDS = {
     number, estimate: number,
     choice: boxes("radio", "One is right 单选"),
@@ -115,7 +116,7 @@
   const paint = ({question, subject, kind, unit, tolerance, choices}) => {
     const {difficulty, by_hand} = questions[now.id];
     part("about").textContent = [subject, difficulty, by_hand && "with a pen 笔算",
-      kind === "estimate" && `within a factor of ${1 + tolerance} 估算`, now.language !== kept.language && "only in English 仅有英文"].filter(Boolean).join(" · ");
+      kind === "estimate" && `within a factor of ${1 + tolerance} 估算`].filter(Boolean).join(" · ");
     part("text").textContent = question;
     part("answer").replaceChildren(isCards() ? listed(choices) : FIELDS[kind]({unit, choices}));
     form.elements.check.textContent = isCards() ? "Turn over 翻面" : "Check 检查";
@@ -131,17 +132,17 @@
     delete part("grade").dataset.grade;
   };
   const show = guarded(async ({id, seed, language}) => {
-    const {title, drawn} = questions[id], spoken = language in drawn ? language : "en", one = {id, seed, language: spoken, hints: 0};
+    const {title, drawn} = questions[id], one = {id, seed, language, hints: 0};
     now = one;
     recent.push(id);
     clear();
-    const address = `#${id}/${seed}/${spoken}`;
+    const address = `#${id}/${seed}/${language}`;
     history.replaceState(null, "", address);
     part("link").href = address;
-    part("question").lang = spoken;
-    part("title").textContent = title[spoken];
+    part("question").lang = language;
+    part("title").textContent = title[language];
     if (seed !== FIRST) part("text").textContent = "…";
-    const found = seed === FIRST ? drawn[spoken] : await whole(one);
+    const found = seed === FIRST ? drawn[language] : await whole(one);
     if (isNow(one)) paint(found);
   });
   const next = () => {

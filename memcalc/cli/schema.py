@@ -382,9 +382,9 @@ def answer_of_ask() -> Schema:
         "kind": choice("what kind of answer it wants", *KINDS),
         "by_hand": flag("whether a pen is enough: few operations, short numbers"),
     }
-    languages = many("in which it can be asked", choice("en, or zh for Chinese", *LANGUAGES))
-    one = closed("a question", {**named, "languages": languages})
-    listed = closed("", {"schema": number("1"), "questions": many("with --list", one)})
+    listed = closed(
+        "", {"schema": number("1"), "questions": many("with --list", closed("a question", named))}
+    )
     answer: Schema = {
         "type": ["number", "string", "array"],
         "items": {"type": "string"},

@@ -23,6 +23,28 @@ SHORT = {"k": "K", "m": "M", "g": "G", "t": "T"}  # which say neither 1,000 nor 
 CONFUSED = {f"{a}{b}": f"{a}{c}" for a in "KMGT" for b, c in (("B", "iB"), ("iB", "B"))}
 TINY, HUGE, LONG = 1e-30, 1e30, 80  # nothing asked for is smaller or larger; what is repeated is no longer
 BYTE_WORDS = ("b", "byte", "bytes", "字节")
+# what stands before an answer, and is no part of it
+PREFIX = re.compile(
+    r"\A(?:(?:the\s+)?(?:answer|option)\b(?:\s+is\b)?|答案是?|选项?|答)\s*[:：=]?\s*", re.IGNORECASE
+)
+# what is counted, by each of its names; an answer needs none of them
+COUNTED = [
+    set(names.split("|"))
+    for names in (
+        "tokens|token|tok|词元|个词元|个",
+        "tokens/s|token/s|tok/s|tokens per second|tokens a second|tokens|词元/秒|个词元/秒|词元",
+        "cards|card|gpus|gpu|张卡|卡|张",
+        "servers|server|nodes|node|台服务器|台",
+        "chats|chat|个对话|对话|个",
+        "blocks|block|块|个块|个",
+        "micro-batches|micro-batch|microbatches|microbatch|micro batches|个微批次|微批次|个",
+        "numbers|number|parameters|parameter|params|个数|个|个参数|参数",
+        "million numbers|million|million parameters|百万个数|百万个|百万|百万个参数",
+        "billion parameters|billion|b|十亿个参数|十亿|十亿参数",
+        "times|x|×|倍",
+        "%|per cent|percent",
+    )
+]
 
 
 class Grade(NamedTuple):
@@ -53,7 +75,7 @@ def grade(question: Question, given: str) -> Grade:
     '256 K: is that KB (10^3 bytes) or KiB (2^10 bytes)?'
 
     """
-    given = given.strip()
+    given = PREFIX.sub("", given.strip())
     if question.template.kind == "explain":
         return Grade(None, said(question, "compare", question.answer))
     if question.choices:
@@ -135,9 +157,8 @@ def not_counted(question: Question, given: str, unit: str) -> str:
     """Return what has to be asked back where things are counted, not bytes."""
     if unit in SHORT:
         return said(question, "which power", given, SHORT[unit])
-    if unit in (name.lower() for name in BYTES if name != "B"):  # 8 B are eight billion to many
-        return said(question, "a number", given, unit_wanted(question))
-    return ""
+    names = next((names for names in COUNTED if question.unit in names), {question.unit})
+    return "" if unit in ("", *names) else said(question, "a number", given, unit_wanted(question))
 
 
 def unit_wanted(question: Question) -> str:

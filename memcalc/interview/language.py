@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
     from memcalc.interview.template import Option, Row, Template
 
-__all__ = ["LANGUAGES", "label", "languages", "phrase", "worded"]
+__all__ = ["LANGUAGES", "label", "phrase", "unit_name", "worded"]
 
 LANGUAGES = ("en", "zh")
 PLAIN = ("question", "item", "because", "further", "subject")
 LISTS = ("hints", "points")
 RECORDS = ("wrong", "options", "rows")
 PHRASES = {
-    "answer": {"en": "answer:", "zh": "答案："},
+    "answer": {"en": "answer: ", "zh": "答案："},
+    "between steps": {"en": "; ", "zh": "；"},
     "right": {"en": "right", "zh": "正确"},
     "wrong": {"en": "wrong", "zh": "不对"},
     "wrong, because": {"en": "wrong: {}", "zh": "不对：{}"},
@@ -81,14 +82,13 @@ def label(name: str, language: str) -> str:
     return str(words.get(name, name.replace("_", " ")))
 
 
-def languages(template: Template) -> tuple[str, ...]:
-    """Return the languages in which a template can be asked.
+def unit_name(unit: str, language: str) -> str:
+    """Return a unit in a language; those of bytes are the same in both.
 
-    >>> from memcalc.interview.bank import find
-    >>> languages(find("kv-bytes-a-token"))
-    ('en', 'zh')
+    >>> unit_name("tokens", "zh"), unit_name("GiB", "zh")
+    ('词元', 'GiB')
     """
-    return LANGUAGES if template.id in chinese()["questions"] else LANGUAGES[:1]
+    return str(chinese()["units"].get(unit, unit)) if language == "zh" else unit
 
 
 def worded(template: Template, language: str) -> Template:
@@ -99,7 +99,7 @@ def worded(template: Template, language: str) -> Template:
     template : Template
         In English.
     language : str
-        One in which it can be asked.
+        ``en`` or ``zh``.
 
     """
     if language == "en":
@@ -114,7 +114,8 @@ def worded(template: Template, language: str) -> Template:
         for name in RECORDS
         if name in texts
     }
-    return replace(template, title=chinese()["titles"][template.id], **said)
+    unit = unit_name(template.unit, language)
+    return replace(template, title=chinese()["titles"][template.id], unit=unit, **said)
 
 
 def of_record(one: Wrong | Option | Row, text: Any) -> Wrong | Option | Row:

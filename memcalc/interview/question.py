@@ -11,7 +11,7 @@ from memcalc.errors import ProofError
 from memcalc.interview.draw import Known, drawn, sample, shuffled
 from memcalc.interview.language import label, phrase, worded
 from memcalc.interview.sums import Number, Step, evaluate, numeral, printed, steps
-from memcalc.interview.values import BYTES, filled, in_unit, plain, rounded
+from memcalc.interview.values import BYTES, filled, in_unit, rounded, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,18 +82,12 @@ class Question(NamedTuple):
 
     def fields(self) -> dict[str, object]:
         """Return the question as JSON shows it."""
-        template = self.template
         return {
             "schema": 1,
-            "id": template.id,
+            **self.template.fields(),
             "seed": self.seed,
             "language": self.language,
-            "topic": template.topic,
-            "subject": template.subject,
-            "difficulty": template.difficulty,
-            "title": template.title,
             "question": self.text,
-            "kind": template.kind,
             "answer": list(self.answer) if isinstance(self.answer, tuple) else self.answer,
             "unit": self.unit,
             "tolerance": self.tolerance,
@@ -102,9 +96,8 @@ class Question(NamedTuple):
             "wrong": [one._asdict() for one in self.wrong],
             "hints": list(self.hints),
             "further": self.further,
-            "source": template.source,
-            "chapter": template.chapter,
-            "by_hand": template.by_hand,
+            "source": self.template.source,
+            "chapter": self.template.chapter,
         }
 
 
@@ -139,7 +132,7 @@ def question(template: Template, seed: int, language: str = "en") -> Question:
     --------
     >>> from memcalc.interview.bank import find
     >>> asked = question(find("kv-bytes-a-token"), 0)
-    >>> asked.answer == int(asked.derivation[-1].split()[1])
+    >>> asked.derivation[-1] == f"answer: {asked.answer:,} B"
     True
 
     """
@@ -171,7 +164,7 @@ def number(template: Template, known: Known, _: int, language: str) -> Draft:
     lines += converted(result, template.unit)
     if template.because:
         lines.append(filled(template.because, known))
-    lines.append(f"{phrase('answer', language)} {plain(answer)} {template.unit}")
+    lines.append(f"{phrase('answer', language)}{written(answer, template.unit)}")
     wrong = tuple(wrong_numbers(template, known, answer))
     return Draft(answer, tuple(lines), wrong=wrong, known=known)
 
@@ -193,7 +186,7 @@ def choice(template: Template, known: Known, seed: int, language: str) -> Draft:
     texts = [filled(one.text, known) for one in order]
     letter = ascii_uppercase[order.index(right)]
     lines.append(filled(template.because, known))
-    lines.append(f"{phrase('answer', language)} {letter}. {texts[order.index(right)]}")
+    lines.append(f"{phrase('answer', language)}{letter}. {texts[order.index(right)]}")
     wrong = tuple(
         WrongAnswer(name, filled(one.why, known))
         for name, one in zip(ascii_uppercase, order, strict=False)
@@ -219,7 +212,9 @@ def compared(template: Template, known: Known, seed: int, language: str) -> Draf
         end = ""
         if room is not None:
             end = f" {'≤' if size <= room else '>'} {amount(room, template.unit)}"
-        sums = "; ".join(worked_in_numbers(steps(template.steps), place, language))
+        sums = phrase("between steps", language).join(
+            worked_in_numbers(steps(template.steps), place, language)
+        )
         lines.append(f"{name}. {sums} = {amount(size, template.unit)}{end}")
     if room is None:
         answer = tuple(name for _, name in sorted(zip(sizes, names, strict=True)))
@@ -229,7 +224,7 @@ def compared(template: Template, known: Known, seed: int, language: str) -> Draf
         said = ", ".join(answer)
     if template.because:
         lines.append(filled(template.because, known))
-    lines.append(f"{phrase('answer', language)} {said}")
+    lines.append(f"{phrase('answer', language)}{said}")
     texts = tuple(filled(template.item, place) for place in places)
     return Draft(answer, tuple(lines), texts, known=known)
 
@@ -256,7 +251,7 @@ def mistakes(template: Template, known: Known, seed: int, language: str) -> Draf
         f"{name}. {filled(row.mistake, known) or phrase('right', language)}"
         for name, row in zip(names, rows, strict=True)
     ]
-    lines.append(f"{phrase('answer', language)} {', '.join(answer)}")
+    lines.append(f"{phrase('answer', language)}{', '.join(answer)}")
     return Draft(answer, tuple(lines), tuple(filled(row.text, known) for row in rows), known=known)
 
 
@@ -319,9 +314,9 @@ def converted(result: Number, unit: str) -> list[str]:
         return []
     size = BYTES[unit]
     power = f"2^{size.bit_length() - 1}" if unit.endswith("iB") else f"10^{len(str(size)) - 1}"
-    return [f"{numeral(result)} B ÷ {power} = {plain(rounded(in_unit(result, unit)))} {unit}"]
+    return [f"{numeral(result)} B ÷ {power} = {amount(result, unit)}"]
 
 
 def amount(number: Number, unit: str) -> str:
     """Write a size in a unit."""
-    return f"{plain(rounded(in_unit(number, unit)))} {unit}"
+    return written(rounded(in_unit(number, unit)), unit)

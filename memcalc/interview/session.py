@@ -8,7 +8,7 @@ from typing import NamedTuple
 from memcalc.errors import BadInputError, check_whole_number, choices
 from memcalc.interview.bank import bank, find
 from memcalc.interview.grading import Grade, grade
-from memcalc.interview.language import LANGUAGES, languages
+from memcalc.interview.language import LANGUAGES
 from memcalc.interview.question import Question, question
 from memcalc.interview.template import DIFFICULTIES, TOPICS, Template
 
@@ -88,7 +88,7 @@ def ask(
     seed : int, optional
         Which numbers; default any.
     lang : str, default "en"
-        ``en``, or ``zh`` where the question stands in Chinese.
+        ``en``, or ``zh`` for Chinese.
 
     Returns
     -------
@@ -98,30 +98,30 @@ def ask(
     Raises
     ------
     MemcalcError
-        There is no such question, topic or language.
+        There is no such question, topic or language; or a question is named, and a topic or a
+        difficulty besides.
 
     Examples
     --------
     >>> import memcalc
     >>> asked = memcalc.ask("kv-bytes-a-token", seed=1)
-    >>> asked.derivation[-1] == f"answer: {asked.answer} B"
+    >>> asked.derivation[-1] == f"answer: {asked.answer:,} B"
     True
 
     """
     if lang not in LANGUAGES:
         raise BadInputError("--lang", choices(LANGUAGES), lang, "choose one of these")
+    for name, given in (("--topic", topic), ("--difficulty", difficulty)):
+        if id is not None and given is not None:
+            raise BadInputError(name, f"nothing beside the question {id}", given, "leave out one of the two")
     if seed is None:
         seed = SystemRandom().randrange(SEEDS)
     check_whole_number("--seed", seed, "give one, for example 1", least=0)
     if id is None:
-        known = [one for one in chosen(topic, difficulty) if lang in languages(one)]
-        if not known:
-            raise BadInputError("--lang", "a topic and difficulty with such questions", lang, "ask in en")
+        known = chosen(topic, difficulty)
         template = known[seed % len(known)]
     else:
         template = find(id)
-    if lang not in languages(template):
-        raise BadInputError("--lang", "en", lang, f"{template.id} is not translated yet")
     SESSION.asked, SESSION.hints = question(template, seed, lang), 0
     return SESSION.asked
 

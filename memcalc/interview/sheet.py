@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError, check_whole_number, choices
 from memcalc.interview.draw import sample
-from memcalc.interview.language import LANGUAGES, languages
+from memcalc.interview.language import LANGUAGES
 from memcalc.interview.question import question
 from memcalc.interview.session import chosen
 from memcalc.interview.template import DIFFICULTIES
@@ -31,7 +31,7 @@ def sheet(seed: int, count: int, topic: str | None = None, language: str = "en")
     topic : str, optional
         Of which topic, default all.
     language : str, default "en"
-        ``en``, or ``zh``: of those that stand in Chinese.
+        ``en``, or ``zh`` for Chinese.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def sheet(seed: int, count: int, topic: str | None = None, language: str = "en")
     check_whole_number("N", count, "give at least one, for example N=10")
     if language not in LANGUAGES:
         raise BadInputError("EDITION", choices(LANGUAGES), language, "choose one of these")
-    known = [one for one in chosen(topic) if language in languages(one)]
+    known = chosen(topic)
     if count > len(known):
         raise BadInputError(
             "N", f"at most {len(known)} questions", str(count), "ask for fewer, or for all topics"

@@ -24,6 +24,7 @@ Number = int | Fraction
 
 SUM, PRODUCT, POWER, ATOM = range(4)  # how tightly an expression holds together
 DECIMALS = 6  # significant digits of a value on the way that is no whole number
+EXACT = 8  # so many stand there if they say it exactly: who multiplies on gets the next line
 
 
 class Operation(NamedTuple):
@@ -188,13 +189,16 @@ def is_power_of_two(node: ast.AST) -> bool:
 
 
 def numeral(number: Number) -> str:
-    """Write a number with thousands commas; of a fraction six significant digits.
+    """Write a number with thousands commas; of a fraction six significant digits, or all if they are few.
 
-    >>> numeral(262144), numeral(Fraction(1, 3)), numeral(Fraction(45, 10))
-    ('262,144', '0.333333', '4.5')
+    >>> numeral(262144), numeral(Fraction(1, 3)), numeral(Fraction(45, 10)), numeral(Fraction(65, 64))
+    ('262,144', '0.333333', '4.5', '1.015625')
     """
     if number == int(number):
         return f"{int(number):,}"
+    decimals = next((few for few in range(1, EXACT) if (number * 10**few).denominator == 1), EXACT)
+    if abs(number) < 10 ** (EXACT - decimals):
+        return f"{float(number):,.{decimals}f}"
     whole = len(str(abs(int(number)))) if not -1 < number < 1 else 0
     return f"{float(number):,.{max(DECIMALS - whole, 1)}f}".rstrip("0").rstrip(".")
 

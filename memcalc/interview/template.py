@@ -126,3 +126,15 @@ class Template:
     wrong: tuple[Wrong, ...] = ()
     hints: tuple[str, ...] = ()
     further: str = ""
+
+    def fields(self) -> dict[str, object]:
+        """Return what is known of it without numbers, as JSON shows it."""
+        return {
+            "id": self.id,
+            "topic": self.topic,
+            "subject": self.subject,
+            "difficulty": self.difficulty,
+            "title": self.title,
+            "kind": self.kind,
+            "by_hand": self.by_hand,
+        }

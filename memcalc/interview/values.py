@@ -13,7 +13,7 @@ from memcalc.interview.sums import Number, numeral
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BYTES", "filled", "in_unit", "placeholders", "plain", "rounded"]
+__all__ = ["BYTES", "filled", "in_unit", "placeholders", "plain", "rounded", "written"]
 
 BYTES = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -35,14 +35,16 @@ def in_unit(number: Number, unit: str) -> Number:
 def rounded(number: Number) -> int | float:
     """Return a number as an answer gives it: whole as it is, others with four significant digits.
 
-    >>> rounded(65536), rounded(Fraction(65524246528, 2**30)), rounded(Fraction(2, 3))
-    (65536, 61.02, 0.6667)
+    Halves are rounded up, as everyone does with a pen.
+
+    >>> rounded(65536), rounded(Fraction(65524246528, 2**30)), rounded(Fraction(105, 16))
+    (65536, 61.02, 6.563)
     """
     if number == int(number):
         return int(number)
-    decimals = max(DIGITS - 1 - floor(log10(abs(float(number)))), 0)
-    found = round(float(number), decimals)
-    return int(found) if found == int(found) else found
+    size = 10 ** max(DIGITS - 1 - floor(log10(abs(float(number)))), 0)
+    found = Fraction(floor(Fraction(number) * size + Fraction(1, 2)), size)
+    return int(found) if found == int(found) else float(found)
 
 
 def plain(number: float) -> str:
@@ -52,6 +54,16 @@ def plain(number: float) -> str:
     ('65536', '61.02', '0.00002')
     """
     return str(number) if isinstance(number, int) else f"{number:.12f}".rstrip("0").rstrip(".")
+
+
+def written(number: float, unit: str) -> str:
+    """Write an answer with thousands commas and its unit.
+
+    >>> written(65536, "B"), written(61.02, "GiB"), written(0.00002, "GiB")
+    ('65,536 B', '61.02 GiB', '0.00002 GiB')
+    """
+    whole, point, decimals = plain(number).partition(".")
+    return f"{int(whole):,}{point}{decimals} {unit}"
 
 
 class Texts(string.Formatter):

@@ -8,7 +8,7 @@ import pytest
 
 from memcalc.interview.bank import bank, find
 from memcalc.interview.question import question
-from memcalc.interview.values import plain
+from memcalc.interview.values import plain, written
 
 pytestmark = pytest.mark.xdist_group("quiz")  # Python starts once in a page
 PAGE = "book/quiz.html"
@@ -157,7 +157,7 @@ def test_a_question_in_chinese(anew):
     assert answer(anew, f"{plain(asked.answer)} 字节")[0] == "right"
     lines = derivation(anew)
     assert lines == list(asked.derivation)
-    assert lines[-1] == f"答案： {plain(asked.answer)} B"
+    assert lines[-1] == f"答案：{written(asked.answer, 'B')}"
     assert beside(anew).locator("#quiz-form [name=language]").input_value() == "zh"
 
 

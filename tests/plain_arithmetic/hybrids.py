@@ -66,7 +66,7 @@ ANSWERS = {
     ),
     "second-socket": lambda q: (q.before("bytes") + q.before("of them in routed")) / GB,
     "servers-by-bytes": lambda q: math.ceil(
-        q.before("parameters") * BF16 / (q.before("devices") * q.before("GiB") * GIB * q.before("%") / 100)
+        q.before("parameters") * BF16 / (q.before("devices") * q.before("MiB") * MIB * q.before("%") / 100)
     ),
     "ranks-that-divide": dividing,
     "does-64-hold-65": lambda q: next(

@@ -107,7 +107,7 @@ def two_servers(q):
 
 def concurrent(q):
     room = q.after("concurrency for") * q.before("x. A hundred")
-    return "All hundred" if 100 * whole(q.before("tokens each arrive")) <= room else "not all"
+    return "All of them" if 100 * whole(q.before("tokens each arrive")) <= room else "not all"
 
 
 def heads_kept(q):

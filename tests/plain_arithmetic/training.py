@@ -21,8 +21,8 @@ def billions(q):
 
 
 def pair(q, words):
-    """The two numbers of a x b behind the words."""
-    found = re.search(re.escape(words) + r" ([\d,]+) x ([\d,]+)", q.text)
+    """The two numbers of a × b behind the words."""
+    found = re.search(re.escape(words) + r" ([\d,]+) × ([\d,]+)", q.text)
     return [int(one.replace(",", "")) for one in found.groups()]
 
 
@@ -75,7 +75,7 @@ def checkpoints(q, tokens):
 
 def rerun(q):
     """The inputs of all layers, and what the last one keeps besides."""
-    return (checkpoints(q, q.before("tokens.")) + q.before("KiB for the backward") * KIB) / GIB
+    return (checkpoints(q, q.before("tokens.")) + q.before("bytes for the backward")) / GIB
 
 
 def adapted(q):
@@ -162,7 +162,7 @@ def fine_tune(q):
 
 
 def optimizer(choice):
-    return billions(choice) * choice.before("state(s)") * choice.after("state(s) of") / 8
+    return billions(choice) * choice.before("×") * choice.after("×") / 8
 
 
 def spread(q, count):
@@ -237,7 +237,7 @@ ANSWERS = {
     "price-of-interleaving": interleaved,
     "weights-with-ep": lambda q: expert_parallel(q) / GB,
     "what-cp-divides": lambda q: (
-        f"Activations and logits of a part in {q.before('ranks')} of the tokens; all weights and states"
+        f"Activations and logits of 1/{q.before('ranks')} of the tokens; all weights and states"
     ),
     "states-on-tp-and-pp": lambda q: spread(q, q.before("ranks") * q.before("even pipeline")) / GB,
     "cards-for-states": lambda q: math.ceil(

@@ -204,7 +204,7 @@ TEMPLATES = (
                                                                    "h20-96g")},
         where=lambda drawn: servers(drawn) > 1,
         question="{model} has {parameters} parameters, in BF16. A server has 8 devices, of each of which "
-        "{capacity:GiB} can be used. Weights may fill {percent} % of that. Going by bytes alone, how many "
+        "{capacity:MiB} can be used. Weights may fill {percent} % of that. Going by bytes alone, how many "
         "servers do the weights need?",
         steps="room = 8 * capacity * percent / 100; servers = ceil(2 * parameters / room)", unit="servers",
         ledger=servers,
@@ -245,7 +245,7 @@ TEMPLATES = (
         because="{weights:GiB} do not fit into {capacity:GiB}, however small cache and activations are.",
         hints=("Convert the weights to GiB.",),
         further="How many NPUs does one take? (Two, with tensor parallelism.)",
-        source="vllm-ascend#975, vllm-ascend#1987", chapter="servers_of_npus",
+        source="vllm-ascend#264, vllm-ascend#1987", chapter="servers_of_npus",
     ),
     Template(
         id="states-of-deltanet", topic="hybrids", subject="States", difficulty="medium", by_hand=True,
@@ -365,18 +365,18 @@ TEMPLATES = (
     ),
     Template(
         id="block-of-a-hybrid", topic="hybrids", subject="States", difficulty="hard",
-        title="How many tokens has a block of a hybrid in vLLM?",
+        title="How many tokens does a block of a hybrid hold in vLLM?",
         draws={"model": QWEN, "ranks": (1, 2, 4), "bits": (16, 8)}, facts={"channels": streams},
         where=lambda drawn: model_facts(drawn.model)["kv_heads"] % drawn.ranks == 0,
         question="A block of vLLM 0.27 is the least multiple of 16 tokens that take no less in a layer than "
         "its state. {model}: of {channels} channels the last {conv_kernel} − 1 inputs in BF16, and "
         "{linear_value_heads} matrices of {linear_key_dim} × {linear_value_dim} in fp32; {kv_heads} KV heads "
-        "of {head_dim} numbers, in {bits} bits. TP {ranks} cuts both. How many tokens has a block?",
+        "of {head_dim} numbers, in {bits} bits. TP {ranks} cuts both. How many tokens does a block hold?",
         steps="numbers = linear_value_heads * linear_key_dim * linear_value_dim\n"
         "state = (2 * (conv_kernel - 1) * channels + 4 * numbers) / ranks\n"
         "token = 2 * kv_heads * head_dim * bits / 8 / ranks; block = 16 * ceil(state / (16 * token))",
         unit="tokens", ledger=block,
-        hints=("How many bytes has a layer's state?", "Divide by a token's in a layer; round up."),
+        hints=("How many bytes is a layer's state?", "Divide by a token's in a layer; round up."),
         further="What does a short chat take? (A block for its tokens, and one for each state.)",
         source="vLLM, platforms/interface.py", chapter="what_leaves_little_behind",
     ),

@@ -230,7 +230,7 @@ TEMPLATES = (
         ledger=lambda drawn: load_model(drawn.model).parameters * drawn.bits // 8,
         wrong=(Wrong("weights = active * bits / 8", "any expert may be needed by the next token"),),
         hints=("Who knows which expert the next token needs?", "All parameters have to be held."),
-        further="What follows the active parameters? (The arithmetic, about two operations each.)",
+        further="What do the active parameters decide? (The arithmetic: about two operations each.)",
         source="the model's config.json", chapter="qwen3_235b_on_8_and_4",
     ),
     Template(
@@ -261,7 +261,7 @@ TEMPLATES = (
         ledger=lambda drawn: weights(drawn.model, "Q4_K_M", engine="llama.cpp"),
         wrong=(Wrong("file = (in_q4_k + in_q6_k + in_fp32) * 4 / 8", "no tensor of it has just 4 bits"),),
         hints=("144 bytes for 256 numbers are 4.5 bits each.", "Q6_K has 6.5625 bits a number."),
-        further="Which tensors get Q6_K? (The head, half of the values' and of the down projections.)",
+        further="Which tensors get Q6_K? (The head, and half of the value and down projections.)",
         source="ggml-org/llama.cpp, src/llama-quant.cpp", chapter="handbook_gguf",
     ),
     Template(
@@ -298,7 +298,7 @@ TEMPLATES = (
         "For each token all {parameters} parameters but the {embedding} of the input embedding are read. How "
         "many tokens a second are possible at most, the cache left out? Round down.",
         facts={"bandwidth": lambda drawn: BANDWIDTH[drawn.device], "embedding": embedding},
-        steps="read = 2 * (parameters - embedding); rate = bandwidth * 10**9 // read", unit="tokens",
+        steps="read = 2 * (parameters - embedding); rate = bandwidth * 10**9 // read", unit="tokens/s",
         ledger=lambda drawn: BANDWIDTH[drawn.device] * 10**9 // read(drawn.model),
         wrong=(Wrong("rate = bandwidth * 10**9 // (parameters - embedding)", "each of them has two bytes"),),
         hints=("What has to be read for every token?", "Bandwidth divided by the bytes that are read."),
@@ -334,7 +334,7 @@ TEMPLATES = (
                  Option("8", "that is one token; others choose other experts"),
                  Option("About half of them", "an expert is left out only if every token passes it by"),
                  Option("8 for every request, {batch} × 8", "there are 128; each is read once")),
-        because="A token passes an expert by with 15/16; all {batch} do with (15/16)^{batch}, less than 2 %.",
+        because="A token skips an expert with probability 15/16, all {batch} with (15/16)^{batch} < 2 %.",
         hints=("How likely is it that one token does not choose a given expert?",
                "(120/128) to the power {batch}."),
         further="What follows for memory? (Experts on the host's side are all needed, too, in every step.)",
@@ -363,7 +363,7 @@ TEMPLATES = (
         "FP8; nothing else changes. By how much does the figure of nvidia-smi fall?",
         options=(Option("Not at all; there is room for more cached tokens"),
                  Option("By half of the weights", "the pool of the cache takes what the weights give up"),
-                 Option("To a half", "only weights are stored in another format"),
+                 Option("By half", "only weights are stored in another format"),
                  Option("By half of weights and cache", "the cache keeps its own format")),
         because="vLLM takes a fixed share of the card (gpu_memory_utilization) and gives the cache what is "
         "left.",
@@ -410,7 +410,7 @@ TEMPLATES = (
         question="A prompt of {context} tokens is read in one pass (prefill); then the answer is written "
         "token by token (decode). Which phase needs more memory beside weights and cache, and why?",
         options=(Option("Prefill: activations of {context} tokens at once, in decode of one"),
-                 Option("Decode: the cache is longest there", "the cache was not asked for"),
+                 Option("Decode: the cache is longest there", "the question leaves the cache out"),
                  Option("Both the same: the layers are", "an activation has a row for each token"),
                  Option("Prefill: activations of all layers are kept",
                         "nothing is kept for a backward pass: one layer's live at a time")),
@@ -430,7 +430,7 @@ TEMPLATES = (
         steps="numbers = 3 * ffn_width + 4 * width; widest = context * numbers * 2", unit="GiB",
         ledger=lambda drawn: lines(drawn.model, "widest part", drawn.context), where=is_within,
         wrong=(Wrong("widest = context * 4 * width * 2", "the feed-forward part is wider than the stream"),),
-        hints=("How many numbers has one token there?", "Two bytes each, times the tokens of the pass."),
+        hints=("How many numbers is one token there?", "Two bytes each, times the tokens of the pass."),
         further="Times the number of layers? (No: without a backward pass one layer's are freed before the "
         "next.)",
         source="QwenLM/Qwen3, docs: speed benchmark, for peaks that it explains",
@@ -553,7 +553,7 @@ TEMPLATES = (
         question="vLLM prints at its start: Maximum concurrency for {context} tokens per request: "
         "{times}.00x. A hundred requests of 1,000 tokens each arrive at once. How many of them can have a "
         "cache at the same time, as far as memory goes?",
-        options=(Option("All hundred"), Option("{times}", "that is how many of full length the pool holds"),
+        options=(Option("All of them"), Option("{times}", "that is how many of full length the pool holds"),
                  Option("{times} at first, the others one by one",
                         "blocks are taken as tokens come, not in advance"),
                  Option("None: a hundred is more than {times}", "the figure is no limit on requests")),

@@ -175,7 +175,7 @@ TEMPLATES = (
     Template(
         id="smaller-cache-of-the-newer-model", topic="serving", subject="GQA",
         difficulty="easy", kind="choice",
-        title="Why has the larger model the smaller cache?",
+        title="Why does the larger model have the smaller cache?",
         question="Llama-3.1-8B takes a quarter of Llama-2-7B's cache for a token. Both have 32 layers and 32 "
         "query heads of width 128, and both caches are in 16 bits. Why?",
         options=(Option("It has 8 key/value heads, Llama-2-7B has 32"),
@@ -238,10 +238,10 @@ TEMPLATES = (
         "they are. What happens to the cache of a token?",
         options=(Option("It stays as it was, 16 bits a number"),
                  Option("It shrinks to a quarter", "the format of the weights is not that of the cache"),
-                 Option("It shrinks to a half", "an 8-bit cache has to be asked for"),
+                 Option("It shrinks to half", "an 8-bit cache has to be asked for"),
                  Option("It grows: scales are cached too", "scales belong to the weights")),
         because="Weights are multiplied in 16 bits, so keys and values come out in 16 bits.",
-        hints=("What type has the product of an activation and a 4-bit weight?",),
+        hints=("What type does the product of an activation and a 4-bit weight have?",),
         further="How does it shrink? (--kv-cache-dtype fp8 in vLLM: half.)",
         source="docs.vllm.ai, Quantized KV Cache", chapter="handbook_formats",
     ),

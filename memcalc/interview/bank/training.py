@@ -262,7 +262,7 @@ STATES = (
         "mixed precision with BF16 weights and gradients, a master copy and moments in fp32. What happens to "
         "the sum of weights, gradients, master copy and moments?",
         options=(Option("It stays the same"),
-                 Option("It falls to a half", "weights and gradients do, but a master copy is added"),
+                 Option("It falls to half", "weights and gradients do, but a master copy is added"),
                  Option("It falls to three quarters", "this forgets the master copy, 4 bytes a parameter"),
                  Option("It doubles",
                         "the 16-bit arrays are small; what they save pays for the master copy")),
@@ -285,7 +285,7 @@ STATES = (
                Wrong("states = 16 * billions * 10**9", "16 is mixed precision, with a master copy in fp32")),
         hints=("Four arrays. How wide is each?",),
         further="What is the price? (Updates smaller than the spacing of BF16 numbers are lost.)",
-        source="PyTorch's torch/optim/adamw.py; meta-pytorch/torchtune pull request 389",
+        source="PyTorch's torch/optim/adamw.py; meta-pytorch/torchtune#389",
         chapter="what_does_one_step_hold",
     ),
     Template(
@@ -324,7 +324,7 @@ STATES = (
         title="What do Adam's moments of a matrix take in 8 bits?",
         draws={"rows": SIDES, "columns": SIDES},
         question="bitsandbytes' 8-bit AdamW keeps each of the two moments in one byte a number, and for "
-        "every block of 256 numbers a scale in fp32. How many MiB do both moments of a matrix of {rows} x "
+        "every block of 256 numbers a scale in fp32. How many MiB do both moments of a matrix of {rows} × "
         "{columns} take?",
         steps="each = 1 + 4 / 256; moments = 2 * rows * columns * each", unit="MiB",
         ledger=lambda drawn: sum(
@@ -342,7 +342,7 @@ STATES = (
         draws={"rows": SIDES, "columns": SIDES},
         question="Adafactor replaces the second moment of a matrix by a number for each row and a number for "
         "each column. It keeps no first moment here, and its numbers have 32 bits (transformers' Adafactor). "
-        "How many KiB of state does a matrix of {rows} x {columns} have?",
+        "How many KiB of state does a matrix of {rows} × {columns} have?",
         steps="state = 4 * (rows + columns)", unit="KiB",
         ledger=lambda drawn: sum(size for _, size in OPTIMIZERS["adafactor-transformers"].states(
             (drawn.rows, drawn.columns), 2)),
@@ -361,7 +361,7 @@ STATES = (
                         ("SGD with momentum", 1, 16))),
         question="Order these optimizers by the states that they keep, the smallest first. Scales and a "
         "master copy are not counted.",
-        item="{optimizer} for {billions} billion parameters, {moments} state(s) of {bits} bits a parameter",
+        item="{optimizer}, {billions} billion parameters: {moments} × {bits} bits of state a parameter",
         steps="state = billions * 10**9 * moments * bits / 8", unit="GB",
         hints=("Parameters times states times bits, divided by eight.",),
         further="And SGD without momentum? (Nothing at all.)",
@@ -372,30 +372,30 @@ STATES = (
         title="How many GB of states does Muon keep?",
         draws={"model": DENSE, "bits": (32, 16)},
         facts={"matrices": lambda drawn: numbers(drawn.model, "matrix")},
-        question="Muon keeps one momentum for each number in the layers' matrices; AdamW serves embedding, "
+        question="Muon keeps one momentum for each number in the layers' matrices; AdamW updates embedding, "
         "head, norms and biases. {model} has {parameters} parameters, {matrices} of them in the layers' "
         "matrices. How many GB are the states in {bits} bits?",
         steps="others = parameters - matrices; state = (matrices + 2 * others) * bits / 8", unit="GB",
         ledger=muon,
         wrong=(Wrong("state = 2 * parameters * bits / 8", "that is AdamW for everything"),
                Wrong("state = parameters * bits / 8", "the rest has AdamW's two moments")),
-        hints=("Who serves the embedding?",),
-        further="What does its step need beside? (Copies of a matrix for Newton and Schulz's iteration.)",
+        hints=("Which optimizer updates the embedding?",),
+        further="What else does its step need? (Copies of a matrix for the Newton-Schulz iteration.)",
         source="PyTorch's torch/optim/_muon.py", chapter="questions",
     ),
     Template(
         id="moments-of-galore", topic="training", subject="Optimizers", difficulty="hard",
         title="How much do moments and projections take with GaLore?",
         draws={"model": LLAMAS[:2], "rank": (*range(64, 513, 64), 640, 768, 896, 1024, 1280)},
-        question="GaLore projects the gradient of an m x n matrix, m <= n, to rank x n numbers, of which "
-        "AdamW keeps two moments, beside a projection of m x rank numbers, all in BF16. Each of {depth} "
-        "layers of {model} has four matrices of {width} x {width} and three of {width} x {ffn_width}. How "
+        question="GaLore projects the gradient of an m × n matrix, m ≤ n, to rank × n numbers, of which "
+        "AdamW keeps two moments, beside a projection of m × rank numbers, all in BF16. Each of {depth} "
+        "layers of {model} has four matrices of {width} × {width} and three of {width} × {ffn_width}. How "
         "many GB are moments and projections of these with rank {rank}?",
         steps="square = 2 * rank * width + width * rank; wide = 2 * rank * ffn_width + width * rank\nkept = "
         "2 * depth * (4 * square + 3 * wide)", unit="GB", ledger=galore,
         wrong=(Wrong("kept = 2 * 2 * depth * (4 * width**2 + 3 * width * ffn_width)", "that is AdamW's"),
                Wrong("kept = 2 * depth * 2 * rank * (4 * width + 3 * ffn_width)",
-                     "projections are kept, too")), hints=("Of one matrix: rank x (2n + m) numbers.",),
+                     "projections are kept, too")), hints=("One matrix: rank × (2n + m) numbers.",),
         further="And weights and gradients? (As before, 2 bytes a parameter each.)",
         source="arXiv 2403.03507, section 4 and table 1", chapter="questions",
     ),
@@ -455,7 +455,7 @@ ACTIVATIONS = (
         id="layer-of-gpt", topic="training", subject="Activations", difficulty="medium", by_hand=True,
         title="What does a GPT layer keep for the backward pass?",
         draws=GPT, where=is_gpt,
-        question="By Korthikanti and others (2022) a GPT layer with dropout, in 16 bits, keeps 34 bytes for "
+        question="In Korthikanti et al. (2022) a GPT layer with dropout, in 16 bits, keeps 34 bytes for "
         "each token and each number of its width, and 5 bytes for each pair of tokens and each head. The "
         "width is {width}, with {heads} heads. How many MiB does a layer keep of {context} tokens?",
         steps="linear = 34 * context * width; pairs = 5 * heads * context**2; layer = linear + pairs",
@@ -473,14 +473,14 @@ ACTIVATIONS = (
         draws={"width": (1024, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192),
                "heads": (8, 16, 20, 24, 32, 40, 48, 64)},
         where=lambda drawn: drawn.width % drawn.heads == 0 and 64 <= drawn.width // drawn.heads <= 256,
-        question="A GPT layer keeps 34 x tokens x width bytes, and 5 x heads x tokens^2 bytes for "
+        question="A GPT layer keeps 34 × tokens × width bytes, and 5 × heads × tokens^2 bytes for "
         "attention's scores (16 bits, dropout, no flash attention). The width is {width}, with {heads} "
         "heads. From how many tokens on do the scores take more than the rest?",
         steps="equal = 34 * width / (5 * heads); first = floor(equal) + 1", unit="tokens",
         ledger=lambda drawn: first_with_more_scores(drawn.width, drawn.heads),
         wrong=(Wrong("first = floor(34 * width / 5) + 1", "every head has scores of its own"),
                Wrong("first = floor(34 / 5 * heads) + 1", "width over heads, not heads")),
-        hints=("Set both terms equal.", "Divide by the tokens once: 34 x width = 5 x heads x tokens."),
+        hints=("Set both terms equal.", "Divide by the tokens once: 34 × width = 5 × heads × tokens."),
         further="What decides the answer? (The width of a head alone: 6.8 times that.)",
         source="arXiv 2205.05198, section 4", chapter="what_does_backward_need",
     ),
@@ -556,7 +556,7 @@ ACTIVATIONS = (
         draws={"model": LLAMAS, "context": LENGTHS[:4]},
         facts={"one_layer": lambda drawn: sum(layer_kept(drawn.model, seq=drawn.context).values())},
         question="{model} ({depth} layers of width {width}) trains in BF16 on {context} tokens. A layer "
-        "keeps {one_layer:KiB} for the backward pass; checkpointed, its input alone, 2 bytes a number. How "
+        "keeps {one_layer} bytes for the backward pass; checkpointed, its input alone, 2 bytes a number. How "
         "many GiB are held for the layers, inputs included, when the last one has just run again?",
         steps="inputs = 2 * depth * context * width; held = inputs + one_layer", unit="GiB",
         ledger=lambda drawn: inputs_kept(drawn) + sum(layer_kept(drawn.model, seq=drawn.context).values()),
@@ -586,7 +586,7 @@ ACTIVATIONS = (
     Template(
         id="selective-recomputation", topic="training", subject="Activations", difficulty="medium",
         by_hand=True, title="Which share does selective recomputation save?", draws=GPT, where=is_gpt,
-        question="A GPT layer keeps 34 x tokens x width bytes and 5 x heads x tokens^2 bytes of scores (16 "
+        question="A GPT layer keeps 34 × tokens × width bytes and 5 × heads × tokens^2 bytes of scores (16 "
         "bits). Selective recomputation computes the scores again. The width is {width}, with {heads} heads, "
         "and sequences have {context} tokens. How many per cent of a layer's activations does it save?",
         steps="scores = 5 * heads * context / width; saved = 100 * scores / (34 + scores)", unit="%",
@@ -595,7 +595,7 @@ ACTIVATIONS = (
             gpt_layer(drawn.context, drawn.width, drawn.heads))),
         wrong=(Wrong("saved = 100 * 34 / (34 + 5 * heads * context / width)", "that is what stays"),
                Wrong("saved = 100 * 5 * heads * context / (34 * width)", "of the whole, not of the rest")),
-        hints=("Divide both terms by tokens x width.", "GPT-3 at 2,048 tokens: 80 against 34."),
+        hints=("Divide both terms by tokens × width.", "GPT-3 at 2,048 tokens: 80 against 34."),
         further="Why is it so cheap? (Two products of tokens^2, beside matrices of width^2.)",
         source="arXiv 2205.05198, section 5", chapter="what_does_backward_need",
     ),
@@ -625,8 +625,8 @@ ACTIVATIONS = (
                  Option("Checkpointing of all layers", "head and loss are outside of the layers"),
                  Option("LoRA with a frozen head", "logits and their gradients are as large as before"),
                  Option("ZeRO-3", "it shares what belongs to weights; logits belong to tokens")),
-        because="Fused, the logits exist for a few tokens at a time; the others leave tokens x vocabulary.",
-        hints=("Which of them changes tokens x vocabulary x bytes?",),
+        because="Fused, the logits exist for a few tokens at a time; the others leave tokens × vocabulary.",
+        hints=("Which of them changes tokens × vocabulary × bytes?",),
         further="Which ways of sharing divide logits? (Tensor parallelism, and context parallelism.)",
         source="arXiv 2410.10989; arXiv 2411.09009", chapter="the_five_levels",
     ),
@@ -644,7 +644,7 @@ ACTIVATIONS = (
                Wrong("held = 4 * context * vocab", "the model returns BF16; fp32 is the loss's copy")),
         hints=("What is the shape of the logits?",),
         further="How does one let them go? (loss = model(**batch).loss, and no other name for the outputs.)",
-        source="meta-llama/llama-cookbook pull request 41", chapter="the_five_levels",
+        source="foundation-model-stack/fms-fsdp#152", chapter="the_five_levels",
     ),
     Template(
         id="logits-of-evaluation", topic="training", subject="Loss", difficulty="medium",
@@ -690,9 +690,9 @@ ADAPTERS = (
         unit="million numbers",
         ledger=lambda drawn: Fraction(
             adapted(drawn, lora_targets=("q_proj", "v_proj")).trainable_parameters, 10**6),
-        wrong=(Wrong("trained = depth * rank * 2 * width / 10**6", "rank x (inputs + outputs) for a matrix"),
+        wrong=(Wrong("trained = depth * rank * 2 * width / 10**6", "rank × (inputs + outputs) for a matrix"),
                Wrong("trained = rank * (3 * width + kv_width) / 10**6", "that is one layer")),
-        hints=("Of one matrix: rank x inputs, and outputs x rank.",),
+        hints=("One matrix: rank × inputs, and outputs × rank.",),
         further="Does its memory depend on alpha? (No: alpha is a factor, not an array.)",
         source="arXiv 2106.09685", chapter="lora_and_qlora",
     ),
@@ -700,8 +700,8 @@ ADAPTERS = (
         id="lora-of-all-linear", topic="training", subject="LoRA", difficulty="medium",
         title="How many numbers does LoRA train beside all linear layers?",
         draws={"model": LLAMAS, "rank": (8, 16, 32, 64)}, facts={"kv_width": kv_width},
-        question="{model} has {depth} layers: q and o are {width} x {width}, k and v {width} x {kv_width}, "
-        "gate, up and down {width} x {ffn_width}. All seven get LoRA adapters of rank {rank}; embedding and "
+        question="{model} has {depth} layers: q and o are {width} × {width}, k and v {width} × {kv_width}, "
+        "gate, up and down {width} × {ffn_width}. All seven get LoRA adapters of rank {rank}; embedding and "
         "head do not. How many numbers are trained?",
         steps="attention = 2 * (width + width) + 2 * (width + kv_width); feed_forward = 3 * (width + "
         "ffn_width)\ntrained = depth * rank * (attention + feed_forward)", unit="numbers",
@@ -709,7 +709,7 @@ ADAPTERS = (
         wrong=(Wrong("trained = depth * rank * 7 * 2 * width", "not all matrices are square"),
                Wrong("trained = depth * rank * (4 * (width + width) + 3 * (width + ffn_width))",
                      "k and v are narrower with grouped queries")),
-        hints=("Of one matrix: rank x (inputs + outputs).", "Two, two, and three matrices."),
+        hints=("One matrix: rank × (inputs + outputs).", "Two, two, and three matrices."),
         further="And their states? (In fp32 16 bytes each: number, gradient, two moments.)",
         source="arXiv 2106.09685; PEFT's target_modules='all-linear'", chapter="lora_and_qlora",
     ),
@@ -767,14 +767,14 @@ ADAPTERS = (
         id="nf4-of-a-matrix", topic="training", subject="QLoRA", difficulty="easy", by_hand=True,
         title="How large is a matrix in NF4?",
         draws={"rows": SIDES, "columns": SIDES},
-        question="QLoRA stores a frozen matrix of {rows} x {columns} in NF4: 4 bits a number, and a scale of "
+        question="QLoRA stores a frozen matrix of {rows} × {columns} in NF4: 4 bits a number, and a scale of "
         "32 bits for every 64 numbers (no double quantisation). How many MiB do codes and scales take?",
         steps="bits = 4 + 32 / 64; size = rows * columns * bits / 8", unit="MiB",
         ledger=lambda drawn: stored("nf4", drawn.rows, drawn.columns),
         wrong=(Wrong("size = rows * columns * 4 / 8", "the scales add half a bit"),
                Wrong("size = rows * columns * 2", "that is BF16")),
         hints=("How many bits is one number, with its share of a scale?", "4.5 bits."),
-        further="And with double quantisation? (4 + 8/64 + 32/(64 x 256) = 4.127 bits.)",
+        further="And with double quantisation? (4 + 8/64 + 32/(64 × 256) = 4.127 bits.)",
         source="arXiv 2305.14314", chapter="lora_and_qlora",
     ),
     Template(
@@ -850,8 +850,8 @@ SHARED = (
         question="Weights, gradients and optimizer states of {billions} billion parameters do not fit on one "
         "card. You train with PyTorch's DDP on {ranks} such cards. How much of them does each card hold?",
         options=(Option("All of it, and a second copy of the gradients in buckets"),
-                 Option("One part in {ranks}", "DDP shards nothing; that is ZeRO-3 or FSDP"),
-                 Option("All weights, and one part in {ranks} of the states", "that is ZeRO-1"),
+                 Option("1/{ranks} of them", "DDP shards nothing; that is ZeRO-3 or FSDP"),
+                 Option("All weights, and 1/{ranks} of the states", "that is ZeRO-1"),
                  Option("Exactly as much as one card alone", "its buckets hold the gradients once more")),
         because="Every rank has the whole model and its optimizer; only the batch is divided.",
         hints=("What does a DDP rank send? Only gradients.",),
@@ -933,7 +933,7 @@ SHARED = (
         ledger=fewest_ranks,
         wrong=(Wrong("ranks = ceil(16 * billions / room)",
                      "that divides weights and gradients as well: stage 3"),),
-        hints=("What does no number of ranks make smaller?", "4P + 12P/N <= room. Solve for N."),
+        hints=("What does no number of ranks make smaller?", "4P + 12P/N ≤ room. Solve for N."),
         further="When is no number enough? (Once 4 bytes a parameter do not fit.)",
         source="arXiv 1910.02054, section 5", chapter="what_does_one_step_hold",
     ),
@@ -1058,7 +1058,7 @@ SHARED = (
         question="A pipeline of {stages} stages runs {micro_batches} micro-batches by 1F1B, one forward and "
         "one backward pass in turn. Of how many micro-batches does stage {stage} (the first is 1) keep "
         "activations at most?",
-        steps="ahead = stages - stage + 1; kept = min(micro_batches, ahead)", unit="batches",
+        steps="ahead = stages - stage + 1; kept = min(micro_batches, ahead)", unit="micro-batches",
         ledger=lambda drawn: TrainingParallelism(world=drawn.stages, pp=drawn.stages).in_flight(
             drawn.stage - 1, drawn.micro_batches),
         wrong=(Wrong("kept = micro_batches", "that is GPipe: all forward passes first"),
@@ -1076,12 +1076,12 @@ SHARED = (
         "micro-batches run by 1F1B. Compared with one device that runs the whole model on one micro-batch: "
         "how many bytes of the layers' activations does the first stage hold?",
         options=(Option("As much"),
-                 Option("One part in {stages}", "it holds {stages} micro-batches of that part"),
+                 Option("1/{stages} of it", "it holds {stages} micro-batches of that part"),
                  Option("{stages} times as much", "each micro-batch has passed through its layers only"),
                  Option("{micro_batches} micro-batches of its layers", "that is GPipe, not 1F1B")),
-        because="It keeps {stages} micro-batches of one part in {stages} of the layers.",
+        because="It keeps {stages} micro-batches of 1/{stages} of the layers.",
         hints=("How many micro-batches has it started before the first comes back?",),
-        further="And the last stage? (One micro-batch: one part in {stages}.)",
+        further="And the last stage? (One micro-batch: 1/{stages} of it.)",
         source="arXiv 2104.04473; arXiv 2205.05198", chapter="how_many_devices_share_it",
     ),
     Template(
@@ -1089,15 +1089,15 @@ SHARED = (
         title="How many more activations does interleaving keep?",
         draws={"stages": (4, 5, 6, 8, 10, 12, 16), "chunks": (2, 3, 4, 5)},
         question="A pipeline of {stages} stages is interleaved: each stage has {chunks} chunks of layers "
-        "instead of one. Before its first backward pass the first stage runs 2 x (stages - 1) + (chunks - 1) "
-        "x stages chunks forward, and then keeps one more. By which factor does it hold more activations "
+        "instead of one. Before its first backward pass the first stage runs 2 × (stages - 1) + (chunks - 1) "
+        "× stages chunks forward, and then keeps one more. By which factor does it hold more activations "
         "than without interleaving, with many micro-batches?",
         steps="runs = 2 * (stages - 1) + (chunks - 1) * stages + 1; factor = runs / (chunks * stages)",
         unit="times",
         ledger=interleaved,
         wrong=(Wrong("factor = 1 / chunks", "chunks are smaller, but more are kept"),
                Wrong("factor = chunks", "the layers are the same")),
-        hints=("Without interleaving it holds chunks x stages.", "1 + (p - 1)/(pv)."),
+        hints=("Without interleaving it holds chunks × stages.", "1 + (p - 1)/(pv)."),
         further="What is it good for? (Stages wait less: the bubble is divided by the chunks.)",
         source="arXiv 2104.04473, section 2.2; arXiv 2205.05198", chapter="how_many_devices_share_it",
     ),
@@ -1143,7 +1143,7 @@ PLANS = (
         draws={"ranks": (2, 4, 8), "context": (32768, 65536, 131072, 262144)},
         question="Sequences of {context} tokens train with context parallelism over {ranks} ranks, with "
         "nothing else shared. What does a rank hold?",
-        options=(Option("Activations and logits of a part in {ranks} of the tokens; all weights and states"),
+        options=(Option("Activations and logits of 1/{ranks} of the tokens; all weights and states"),
                  Option("1/{ranks} of the layers", "that is a pipeline"),
                  Option("1/{ranks} of everything", "weights do not depend on tokens"),
                  Option("1/{ranks} of each matrix, all tokens", "that is tensor parallelism")),

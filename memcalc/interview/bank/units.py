@@ -74,8 +74,8 @@ TEMPLATES = (
         id="log-says-gb", topic="units", subject="What tools print", difficulty="easy", by_hand=True,
         title="A log says GB and means GiB. How large are the weights?",
         draws={"taken": tuple(Fraction(n, 100) for n in range(1207, 6500, 187))},
-        question="vLLM of early 2025 prints: Loading model weights took {taken} GB. It divides bytes by "
-        "2^30. How many GB of 10^9 bytes are the weights?", steps="weights = taken * 2**30", unit="GB",
+        question="vLLM of early 2025 prints: Model loading took {taken} GB. It divides bytes by 2^30. "
+        "How many GB of 10^9 bytes are the weights?", steps="weights = taken * 2**30", unit="GB",
         wrong=(Wrong("weights = taken * 10**9", "it says GB, but counts GiB"),),
         hints=("What does the log really count in?", "Multiply by 1.074."),
         further="How can one tell? (The same log calls it GiB in another line; arithmetic on the weights "
@@ -105,7 +105,7 @@ TEMPLATES = (
                  Option("{capacity:GiB}, as PyTorch sees", "the driver keeps a part of what it prints"),
                  Option("{nominal} GB, as the box says", "a GB has fewer bytes than a GiB or 1,024 MiB"),
                  Option("They are the same bytes", "PyTorch sees less than the driver prints")),
-        because="{mebibytes} MiB × 2^20 is more than {capacity:GB}, and that is more than {nominal} GB.",
+        because="{mebibytes} × 2^20 bytes are more than {capacity:GB}, and that is more than {nominal} GB.",
         hints=("Turn all three into bytes.",),
         further="Which one does a budget start from? (From what the framework sees.)",
         source="public logs of nvidia-smi and vLLM", chapter="bytes",
@@ -171,11 +171,11 @@ TEMPLATES = (
         title="How many parameters does a file of so many bits a weight have?",
         draws={"size": tuple(Fraction(n, 100) for n in (458, 795, 1728, 2310, 4047, 6990)),
                "bpw": tuple(Fraction(n, 100) for n in (450, 486, 521, 569, 656, 850))},
-        question="llama.cpp prints: file size = {size} GiB ({bpw} BPW). How many billion parameters has the "
-        "model?", steps="parameters = size * 2**30 * 8 / bpw / 10**9", unit="billion parameters",
+        question="llama.cpp prints: file size = {size} GiB ({bpw} BPW). How many billion parameters does the "
+        "model have?", steps="parameters = size * 2**30 * 8 / bpw / 10**9", unit="billion parameters",
         wrong=(Wrong("parameters = size * 8 / bpw", "a GiB has 1.074 billion bytes"),
                Wrong("parameters = size * 2**30 / bpw / 10**9", "BPW are bits, eight to a byte")),
-        hints=("How many bits has the file?", "Divide them by the bits of a weight."),
+        hints=("How many bits are in the file?", "Divide them by the bits of a weight."),
         further="Why is it no round number of bits? (Types are mixed, and scales count.)",
         source="llama.cpp's log: file size = 17.28 GiB (4.86 BPW)", chapter="handbook_gguf",
     ),
@@ -308,7 +308,7 @@ TEMPLATES = (
                  Option("About {billions} GB: B are bytes", "B are billions of parameters"),
                  Option("About {billions} Gbit", "B are billions of parameters, of 16 bits each"),
                  Option("It does not say", "the type gives the bytes of each parameter")),
-        hints=("What is counted in B?", "How many bytes has a number in BF16?"),
+        hints=("What is counted in B?", "How many bytes is a number in BF16?"),
         further="And in Int4? (A little more than half a byte each: scales, and what stays in 16 bits.)",
         source="model pages of the Hugging Face Hub", chapter="bytes",
     ),
@@ -337,7 +337,7 @@ TEMPLATES = (
         steps="head = vocab * width * bits / 8", unit="MB",
         ledger=lambda drawn: load_model(drawn.model).embedding_parameters * drawn.bits // 8,
         wrong=(Wrong("head = 2 * vocab * width * bits / 8", "the embedding was there before"),),
-        hints=("How many numbers has the head?",),
+        hints=("How many numbers does the head have?",),
         further="Who does so? (Some FP8 and AWQ files of tied models hold an untied 16-bit head.)",
         source="the model's config.json: tie_word_embeddings", chapter="handbook_parameters",
     ),
@@ -376,7 +376,7 @@ TEMPLATES = (
         unit="MiB",
         wrong=(Wrong("buffers = groups * size * 2**20", "sending and receiving have one each"),
                Wrong("buffers = 2 * size * 2**20", "every communicator has its own")),
-        hints=("How many buffers has a communicator?", "Times communicators."),
+        hints=("How many buffers does a communicator have?", "Times communicators."),
         further="Where does PyTorch show them? (Nowhere: they are outside of its allocator.)",
         source="hiascend.com, CANN: HCCL_BUFFSIZE (default 200)", chapter="servers_of_npus",
     ),
@@ -405,7 +405,7 @@ TEMPLATES = (
                Wrong("peak = 3 * billions * 10**9 * bits / 8", "there are two moments, and a copy")),
         hints=("How many arrays as large as the weights are kept?", "And one more during the step."),
         further="How is it avoided? (fused=True, or foreach=False.)",
-        source="PyTorch's documentation of AdamW: foreach; torchtune PR 389",
+        source="PyTorch's documentation of AdamW: foreach; meta-pytorch/torchtune#389",
         chapter="what_does_one_step_hold",
     ),
     Template(
@@ -436,7 +436,7 @@ TEMPLATES = (
         question="Each line was printed or published so. Which say MB or GB and mean MiB or GiB? (Qwen3-32B "
         "has 32.76 billion parameters.)",
         rows=(Row("npu-smi, an NPU of 64 GB: 65536 MB", "64 × 1,024: these are MiB"),
-              Row("vLLM, March 2025: Loading model weights took 19.5904 GB", "its next lines say 19.59GiB"),
+              Row("vLLM, March 2025: Model loading took 19.5904 GB", "its next lines say 19.59GiB"),
               Row("Qwen's table, Qwen3-32B in BF16: 64,583 MB", "in MB this is less than the weights alone"),
               Row("SGLang: 367,404 tokens, K size: 8.23 GB at 24,064 B a token", "8.84 × 10^9 bytes: GiB"),
               Row("nvidia-smi, RTX 4090 of 24 GB: 24564MiB"),
@@ -444,7 +444,7 @@ TEMPLATES = (
               Row("vLLM 0.11, Qwen3-32B in BF16: Model loading took 61.03 GiB")),
         hints=("Multiply out what you know: cards are built in powers of two.",),
         further="And the Hub? (GB of 10^9 bytes.)", chapter="bytes",
-        source="vllm-ascend#975, vllm#15340, vllm#21348; Qwen3's speed_benchmark.md",
+        source="vllm-ascend#264, vllm#15340 and #21348; Qwen3's speed_benchmark.md; book/record",
     ),
     Template(
         id="mistakes-in-a-72b-note", topic="units", subject="Published claims", difficulty="medium",
