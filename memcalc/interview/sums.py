@@ -196,9 +196,9 @@ def numeral(number: Number) -> str:
     """
     if number == int(number):
         return f"{int(number):,}"
-    decimals = next((few for few in range(1, EXACT) if (number * 10**few).denominator == 1), EXACT)
-    if abs(number) < 10 ** (EXACT - decimals):
-        return f"{float(number):,.{decimals}f}"
+    for decimals in range(1, EXACT):
+        if (number * 10**decimals).denominator == 1 and abs(number) < 10 ** (EXACT - decimals):
+            return f"{float(number):,.{decimals}f}"
     whole = len(str(abs(int(number)))) if not -1 < number < 1 else 0
     return f"{float(number):,.{max(DECIMALS - whole, 1)}f}".rstrip("0").rstrip(".")
 
