@@ -132,6 +132,13 @@ def body_of(part: Part | None) -> Body | None:
     return next((body for kind, body in BODIES.items() if isinstance(part, kind)), None)
 
 
+def beside_indexer(indexer: Any) -> Body:
+    """Return the program of latent attention to what an indexer chose: the layer's, or (None) another's."""
+    from memcalc.training.autograd.latent import latent_attention
+
+    return partial(latent_attention, indexer=indexer)
+
+
 def unknown(name: str, part: object) -> BadInputError:
     """Return the refusal of a part whose operations are not modelled."""
     return BadInputError(
@@ -158,10 +165,7 @@ def run_branch(
     if body is None or not all(isinstance(one, Norm) and one.bias == shifts for one in norms):
         raise unknown(name, part)
     if words.index_rope and is_mla(part):
-        from memcalc.training.autograd.latent import latent_attention
-
-        indexer: Any = parts.pop(f"{name}.indexer", None)
-        body = partial(latent_attention, indexer=indexer)
+        body = beside_indexer(parts.pop(f"{name}.indexer", None))
     x = given[None]
     if before is not None and before not in given:
         tape.module = before
