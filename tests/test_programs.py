@@ -18,6 +18,8 @@ from tests.program_plans import differences, planned
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "programs.json").read_text(encoding="utf-8"))
 RECORD = RECORDED["steps"]
 PUBLISHED = {f"{step['name']}, {step['kind']}": step for step in RECORDED["published"]}
+LAST = {f"{step['name']}, {step['kind']}": step for step in RECORDED["states last"]}
+ALONE = {f"{said['name']} {said['seed']}": said for said in RECORDED["without a graph"]}
 CASES = {f"{name} {step['seed']}, {step['kind']}": step for name, steps in RECORD.items() for step in steps}
 
 
@@ -93,6 +95,7 @@ def test_copies_of_the_experts_biases_live_while_a_layer_runs_again():
     assert sum(plan.at("recompute").values()) == 926_076
 
 
+WHOLE = {"regime": "pure-bf16", "recompute": "none"}
 CATALOGUE = (
     *("Qwen/Qwen3-8B", "meta-llama/Llama-3.2-1B", "Qwen/Qwen3-30B-A3B", "mistralai/Mixtral-8x7B-v0.1"),
     *("google/gemma-3-27b-it", "google/gemma-2-2b-it", "microsoft/phi-4", "deepseek-ai/DeepSeek-V3"),
@@ -152,6 +155,50 @@ def test_a_state_takes_as_much_as_its_kernels_or_up_to_what_torch_does():
     assert saved["rows of inverses"] == 2 * tokens * part.linear_value_heads * 64
     assert saved["values in a row"] == 2 * tokens * values
     assert saved["queries of length 1"] == saved["keys of length 1"] == 2 * tokens * keys
+
+
+def test_kernels_keep_what_their_functions_save():
+    """Two sequences, whose last chunks are not full: what a layer keeps, and what runs backwards."""
+    batch, seq, chunks = 2, 1000, 16
+    plan = train("Qwen/Qwen3.5-27B", seq=seq, micro_batch=batch, state_kernels="fused", **WHOLE).plan
+    tape, _, _, kept = forward_of(plan, plan.model.layers[0], grad=True)
+    part = dict(plan.model.layers[0].parts)["linear_attn"]
+    tokens, heads, groups = batch * seq, part.linear_value_heads, part.linear_key_heads
+    keys, values = part.linear_key_dim, part.linear_value_dim
+    of_heads, of_values = tokens * heads, tokens * heads * values
+    convolved = [("linear_attn.in_proj_qkv output", 2 * tokens * part.streams)]
+    rates = [("rates", 2 * of_heads), ("exp(A)", 4 * heads), ("- exp(A)", 4 * heads)]
+    rates += [("decays, shifted", 4 * of_heads), ("softplus of the decays", 4 * of_heads)]
+    rule = [(f"{name} of length 1", 2 * tokens * groups * keys) for name in ("queries", "keys")]
+    rule += [("1/root", 4 * tokens * groups)] * 2
+    rule += [("values in a row", 2 * of_values), ("sums of decays", 4 * of_heads)]
+    rule += [("rows of inverses", 2 * of_heads * 64)]
+    norm = [("linear_attn.norm input in fp32", 4 * of_values), ("linear_attn.norm 1/root", 4 * of_heads)]
+    norm += [("linear_attn.norm normalised", 2 * of_values), ("linear_attn.norm output", 2 * of_values)]
+    norm += [("gate in fp32", 4 * of_values), ("activated gate", 4 * of_values)]
+    norm += [("gated, as wide as the stream", 2 * of_values)]
+    saved = [(value.name, value.bytes) for value in kept if value.module == "linear_attn"]
+    assert sorted(saved) == sorted(convolved + rates + rule + norm)
+    made = next(one.beside for one in tape.operations if one.name == "gated delta rule")
+    states = batch * chunks * heads * keys * values
+    assert made == 2 * (of_heads * (2 * keys + 4 * values) + 2 * states)
+
+
+@pytest.mark.parametrize("name", LAST)
+def test_a_step_whose_last_layers_keep_a_state_is_exact(name):
+    """There the backward pass holds most while such a layer runs: with one key head, and with several."""
+    step = LAST[name]
+    assert set(differences(planned(step["config"], step["run"]), step["moments"]).values()) == {0}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_layer_with_a_state_takes_forward_what_is_recorded(name):
+    """Where no gradient flows it takes what its operations make and its names hold, to the byte."""
+    said = ALONE[name]
+    plan = planned(said["config"], said["run"]).plan
+    layer = next(one for one in plan.model.layers if "linear_attn" in dict(one.parts))
+    tape, x, *_ = forward_of(plan, layer, grad=True)
+    assert tape.forward_peak(x, keeping=False) == said["bytes"]
 
 
 def test_only_layers_with_a_state_have_kernels_for_it():

@@ -14,6 +14,7 @@ import ask
 import small
 import torch
 import train
+from torch._subclasses.fake_tensor import FakeTensorMode
 from train import Run
 from transformers.models.falcon import modeling_falcon
 from transformers.models.gptj import modeling_gptj
@@ -57,6 +58,7 @@ def even(fields, draw):
 
 
 CHUNKED = ("qwen3_5_text", "qwen3_5_moe_text", "qwen3_next")  # a state goes from chunk to chunk of 64 tokens
+STATES = ("qwen3_5_text", "qwen3_next")  # those of which a layer runs forward alone
 # no kernel of torch's trains sinks; the class has products alone
 EAGER = ("gpt_oss", "bloom")
 MASKED = ("deepseek_v32", "glm_moe_dsa")  # each layer masks what its indexer did not choose
@@ -234,6 +236,41 @@ def of_layers(value, depth):
 DROPPED = re.compile("dropout|pdrop")
 
 
+def states_last(name):
+    """A dense config whose last two layers keep a state: a name has type, key heads and value heads."""
+    kind, keys, values = name.split(" ")
+    own = {"mlp_only_layers": [0, 1, 2], "num_experts_per_tok": 1} if kind == "qwen3_next" else {}
+    return own | {
+        "model_type": kind,
+        "vocab_size": 300,
+        "hidden_size": 64,
+        "intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "layer_types": ["full_attention", "linear_attention", "linear_attention"],
+        "linear_num_key_heads": int(keys),
+        "linear_num_value_heads": int(values),
+        "linear_key_head_dim": 24,
+        "linear_value_head_dim": 40,
+        "linear_conv_kernel_dim": 4,
+        "tie_word_embeddings": False,
+    }
+
+
+LAST = ("qwen3_5_text 3 3", "qwen3_5_text 2 4", "qwen3_next 1 3", "qwen3_next 2 4", "qwen3_next 3 3")
+
+
+def states_last_runs():
+    """In 16 bits, in 32, and recomputed."""
+    return {
+        "16 bits": Run(batch=2, sequence=150, optimizer="none"),
+        "32 bits": Run(batch=2, sequence=70, optimizer="none", weights="fp32"),
+        "recomputed": Run(batch=1, sequence=200, optimizer="none", recompute=True),
+    }
+
+
 def published_runs(name):
     """All weights; and adapters under autocast."""
     how = {"attention": "eager"} if name in EAGER else {}
@@ -304,6 +341,22 @@ def watch(model, ledger):
     if model.config.model_type in BETWEEN:
         path, _ = train.layers_of(model)
         model.get_submodule(path)[0].register_forward_pre_hook(before_layers)
+
+
+def without_a_graph(fields, run):
+    """The most that a layer with a state takes forward where no gradient flows, beside what it is given."""
+    model = train.build(fields, run)
+    with FakeTensorMode(), torch.no_grad():
+        train.faked(model)
+        layer = next(one for one in model.base_model.layers if hasattr(one, "linear_attn"))
+        x = torch.empty((run.batch, run.sequence, fields["hidden_size"]), dtype=torch.bfloat16)
+        ledger = Ledger()
+        for item in (*model.parameters(), *model.buffers(), x):
+            ledger.take(item)
+        before = ledger.peak
+        with ledger:
+            _result = layer(x, position_embeddings=None, attention_mask=None)
+    return ledger.peak - before
 
 
 CLASS_OF = ask.class_of

@@ -35,12 +35,32 @@ def of_published():
             yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
 
 
+def of_states():
+    """The plain runs of types whose layers keep a state, forward alone."""
+    for name in cases.STATES:
+        for seed in cases.SEEDS:
+            fields, run = cases.config(name, seed), cases.runs(name, seed)["plain"]
+            found = cases.without_a_graph(fields, run)
+            yield {"name": name, "seed": seed, "config": fields, "run": run.stated(), "bytes": found}
+
+
+def of_last():
+    """Every run of every config whose last layers keep a state."""
+    for name in cases.LAST:
+        fields = cases.states_last(name)
+        for kind, run in cases.states_last_runs().items():
+            moments = cases.moments(fields, run)
+            yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
+
+
 def main(types=()):
     """Write the file, a step a line: of some types anew, or of all."""
     known = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
     asked = types or cases.TYPES
     steps = {name: list(recorded(name)) if name in asked else known["steps"][name] for name in cases.TYPES}
     published = known["published"] if types else list(of_published())
+    states = known["without a graph"] if types else list(of_states())
+    last = known["states last"] if types else list(of_last())
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     between = ",\n"
     of_types = (
@@ -48,7 +68,9 @@ def main(types=()):
     )
     whole = between.join(map(json.dumps, published))
     steps_of_types = f'"steps": {{\n{between.join(of_types)}\n}}'
-    text = f'{{"versions": {json.dumps(versions)},\n{steps_of_types},\n"published": [\n{whole}\n]}}\n'
+    alone, ends = (between.join(map(json.dumps, lines)) for lines in (states, last))
+    rest = f'"published": [\n{whole}\n],\n"without a graph": [\n{alone}\n],\n"states last": [\n{ends}\n]'
+    text = f'{{"versions": {json.dumps(versions)},\n{steps_of_types},\n{rest}}}\n'
     RECORDED.write_text(text, encoding="utf-8")
 
 

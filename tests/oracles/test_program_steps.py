@@ -11,7 +11,8 @@ import train_methods
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 PROGRAMS = json.loads((RECORDED / "programs.json").read_text(encoding="utf-8"))
-STEPS, PUBLISHED = PROGRAMS["steps"], PROGRAMS["published"]
+STEPS, PUBLISHED, ALONE = PROGRAMS["steps"], PROGRAMS["published"], PROGRAMS["without a graph"]
+LAST = PROGRAMS["states last"]
 METHODS = json.loads((RECORDED / "methods.json").read_text(encoding="utf-8"))["steps"]
 UPDATES = [*train_methods.cases()]
 RUNS = {f"{kind} {step['kind']} {step['seed']}": (kind, step) for kind in STEPS for step in STEPS[kind]}
@@ -61,6 +62,24 @@ def test_a_step_of_few_layers_holds_what_is_recorded(number):
     step = PUBLISHED[number]
     run = cases.published_runs(step["name"])[step["kind"]]
     assert plain(cases.moments(step["config"], run)) == step["moments"]
+
+
+@pytest.mark.sampled(7)
+@pytest.mark.parametrize("number", range(len(LAST)))
+def test_a_step_whose_last_layers_keep_a_state_holds_what_is_recorded(number):
+    step = LAST[number]
+    fields, run = cases.states_last(step["name"]), cases.states_last_runs()[step["kind"]]
+    assert plain([fields, run.stated()]) == [step["config"], step["run"]]
+    assert plain(cases.moments(fields, run)) == step["moments"]
+
+
+@pytest.mark.sampled(7)
+@pytest.mark.parametrize("number", range(len(ALONE)))
+def test_a_layer_with_a_state_takes_forward_what_is_recorded(number):
+    said = ALONE[number]
+    fields, run = cases.config(said["name"], said["seed"]), cases.runs(said["name"], said["seed"])["plain"]
+    assert plain([fields, run.stated()]) == [said["config"], said["run"]]
+    assert cases.without_a_graph(fields, run) == said["bytes"]
 
 
 @pytest.mark.sampled(151)

@@ -41,16 +41,19 @@ class Streams(NamedTuple):
     gate: Value
     rates: Value
     decays: Value
+    held: tuple[Value, ...] = ()  # by code that runs, to the end
+    briefly: tuple[Value, ...] = ()  # until all is convolved
 
 
 def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
     """Project, convolve, apply the rule, normalise, gate, project back."""
     heads, inner = part.linear_value_heads, part.linear_value_heads * part.linear_value_dim
     streams = (interleaved if "qkvz" in micro.architecture.fused else apart)(tape, micro, part, x)
-    mixed, gate, raw_rates, raw_decays = streams
+    mixed, gate, raw_rates, raw_decays, *_ = streams
     fused = micro.state_kernels == "fused"
     convolved = (convolved_at_once if fused else convolved_in_steps)(tape, micro, part, mixed)
-    tape.refer(mixed)
+    for one in (mixed, *streams.briefly):
+        tape.refer(one.storage)
     tokens = x.shape[:-1]
     of_keys = (*tokens, part.linear_key_heads, part.linear_key_dim)
     of_values = (*tokens, heads, part.linear_value_dim)
@@ -59,13 +62,15 @@ def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Valu
     tape.record("sigmoid", (raw_rates,), rates, (rates,))
     given = Given(queries, keys, values, decays_of(tape, micro, raw_decays), rates)
     answer = (by_kernel if fused else by_chunks)(tape, micro, part, given)
-    for one in (gate, raw_rates, raw_decays, convolved, given.decays, rates):
-        tape.refer(one.storage)
+    held = gate, raw_rates, raw_decays, convolved, given.decays, rates, *streams.held
     if gate.of is not None and heads > part.linear_key_heads:  # a view that has no heads in a row
         gate = tape.contiguous(gate, "gate in a row")
     out = gated_norm(tape, micro, answer, gate)
     out.shape = (*tokens, inner)
-    return matrix(tape, micro, "linear_attn.out_proj", out, part.width, region="hidden", cut="inner")
+    result = matrix(tape, micro, "linear_attn.out_proj", out, part.width, region="hidden", cut="inner")
+    for one in held:
+        tape.refer(one.storage)
+    return result
 
 
 def apart(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Streams:
@@ -74,7 +79,8 @@ def apart(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Streams:
     heads, inner = part.linear_value_heads, part.linear_value_heads * part.linear_value_dim
     mixed = outer("linear_attn.in_proj_qkv", columns=part.streams)
     gate = outer("linear_attn.in_proj_z", columns=inner)
-    return Streams(mixed, gate, *(outer(f"linear_attn.in_proj_{name}", columns=heads) for name in "ba"))
+    rates, decays = (outer(f"linear_attn.in_proj_{name}", columns=heads) for name in "ba")
+    return Streams(mixed, gate, rates, decays)
 
 
 def interleaved(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Streams:
@@ -102,9 +108,9 @@ def interleaved(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Stre
     shape, size = (*tokens, part.streams), together.element_bytes
     mixed = tape.value("queries, keys, values", shape, size, grad=together.grad, region="inner")
     tape.record("join", (queries, keys, values), mixed, aliased=True)
-    for one in (together, both):
-        tape.refer(one)
-    return Streams(mixed, gate, *two)
+    rates, decays = two
+    held, briefly = (together, both), (queries, keys, values)
+    return Streams(mixed, gate, rates, decays, held, briefly)
 
 
 def convolved_in_steps(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
@@ -164,8 +170,10 @@ def product(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -
 
 
 def to_wide(tape: Tape, x: Value, shape: tuple[int, ...], name: str) -> Value:
-    """Copy to 32 bits, head by head."""
+    """Copy to 32 bits, head by head; what has as many is seen so."""
     out = tape.value(name, shape, 4, grad=x.grad, region="inner")
+    if x.element_bytes == out.element_bytes:
+        out.of = x.storage
     return tape.record("copy", (x,), out, aliased=x.element_bytes == out.element_bytes)
 
 
@@ -191,7 +199,7 @@ def less(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> V
 
 
 class Chunks(NamedTuple):
-    """What the scan over chunks reads, of all chunks together."""
+    """What the scan over chunks reads, of all chunks together, and where it writes."""
 
     queries: Value
     keys: Value
@@ -199,26 +207,40 @@ class Chunks(NamedTuple):
     values: Value
     read: Value
     decays: Value
+    state: Value
+    answer: Value
 
 
 def by_chunks(tape: Tape, micro: MicroBatch, part: DeltaNet, given: Given) -> Value:
-    """Apply the rule as torch_chunk_gated_delta_rule does: within all chunks at once, then chunk by chunk."""
+    """Apply the rule as torch_chunk_gated_delta_rule does: within all chunks at once, then chunk by chunk.
+
+    Its local names hold what they name until it returns.
+    """
     batch, seq, heads, width = given.values.shape
     number = ceil_div(seq, CHUNK)
     longer = number * CHUNK
     found = made_wide(tape, part, given)
-    queries, keys, values, rates, decays = (
-        tape.record("pad", (one,), of_shape(tape, one, (*one.shape[:2], longer, *one.shape[3:])))
-        for one in (found.queries, found.keys, found.values, found.rates, found.decays)
-    )
-    chunks = within_chunks(tape, Given(queries, keys, values, decays, rates), number)
-    answer = scan(tape, chunks, number)
+    held: list[Value] = []
+    padded = []
+    for some in (found.queries, found.keys, found.values), (found.rates, found.decays):
+        padded += [
+            tape.record("pad", (one,), of_shape(tape, one, (*one.shape[:2], longer, *one.shape[3:])))
+            for one in some
+        ]
+        for one in some:  # some are padded before a name is given anew
+            tape.refer(one.storage)
+    queries, keys, values, rates, decays = padded
+    chunks = within_chunks(tape, Given(queries, keys, values, decays, rates), number, held)
+    answer = scan(tape, chunks, number, held)
     if number > 1:  # solved arrays lie column by column, and so do the answers
         answer = tape.record("copy", (answer,), tape.like(answer, "answers in a row"), aliased=True)
     if longer > seq:
         answer = tape.slice(answer, (batch, heads, seq, width), "answers, cut")
     out = tape.value("answers", (batch, seq, heads, width), micro.low_bytes, grad=answer.grad, region="inner")
-    return tape.record("copy", (answer,), out, aliased=micro.low_bytes == answer.element_bytes)
+    tape.record("copy", (answer,), out, aliased=micro.low_bytes == answer.element_bytes)
+    for one in held:
+        tape.refer(one.storage)
+    return out
 
 
 def of_shape(tape: Tape, x: Value, shape: tuple[int, ...]) -> Value:
@@ -246,21 +268,24 @@ def made_wide(tape: Tape, part: DeltaNet, given: Given) -> Given:
         to_wide(tape, one, (batch, heads, seq, *one.shape[3:]), f"{one.name} in fp32")
         for one in (queries, keys, given.values, given.rates, given.decays)
     ]
+    for one in (queries, keys):
+        tape.refer(one.storage)
     queries, keys = unit(tape, by_heads[0], "queries"), unit(tape, by_heads[1], "keys")
     queries = tape.record("scale", (queries,), tape.like(queries, "queries, scaled"))
     return Given(queries, keys, by_heads[2], by_heads[4], by_heads[3])
 
 
-def within_chunks(tape: Tape, given: Given, number: int) -> Chunks:
+def within_chunks(tape: Tape, given: Given, number: int, held: list[Value]) -> Chunks:
     """Solve within all chunks at once: what each token writes, reads, and sees of its own chunk."""
     queries, keys, values, decays, rates = given
     batch, heads = values.shape[:2]
     square = (batch, heads, number, CHUNK, CHUNK)
     rated = tape.multiply(values, rates, "values x rates"), tape.multiply(keys, rates, "keys x rates")
     rated_keys, rated_values = (in_chunks(tape, one, number) for one in reversed(rated))
+    mask = tape.value("mask of a chunk", (CHUNK, CHUNK), 1, grad=False, region="whole")
+    tape.hold(mask, grad=values.grad)
     total = tape.like(decays, "sums of decays")
     tape.record("cumulate", (decays,), total, beside=2 * total.bytes)
-    mask = tape.value("mask of a chunk", (CHUNK, CHUNK), 1, grad=False, region="whole")
     pairs = less(tape, total, total, square, "decays between tokens")
     pairs = tape.record("mask", (pairs,), tape.like(pairs, "decays between tokens, masked"), (mask,))
     pairs = exponential(tape, pairs, "shares that are left between tokens")
@@ -268,14 +293,37 @@ def within_chunks(tape: Tape, given: Given, number: int) -> Chunks:
     within = tape.multiply(product(tape, queries, keys, square, "queries x keys"), pairs, "within a chunk")
     decayed = tape.multiply(rated_keys, exponential(tape, total, "shares that are left"), "keys, decayed")
     new, read = (solved(tape, system, one) for one in (rated_values, decayed))
+    held += [values, rates, decays, *rated, mask, total, pairs, system, within, decayed, new, read]
+    whole = (batch, heads, keys.shape[-1], values.shape[-1])
+    state = tape.value("state", whole, 4, grad=False, region="inner")
+    answer = tape.like(new, "answers by chunks", grad=False)
+    for one in (state, answer):
+        tape.hold(one, grad=new.grad)
     queries = tape.multiply(queries, exponential(tape, total, "shares for queries"), "queries, decayed")
-    if number == 1:  # nothing reads the state behind the last chunk
-        return Chunks(queries, keys, within, new, read, total)
-    last = tape.slice(total, (batch, heads, number, 1), "decays of chunks")
-    rest = exponential(tape, less(tape, last, total, total.shape, "decays to the end"), "shares to the end")
-    keys = tape.multiply(keys, rest, "keys, decayed to the end")
-    left = exponential(tape, tape.slice(total, (batch, heads, number), "decay of each"), "shares of chunks")
-    return Chunks(queries, keys, within, new, read, left)
+    if number == 1:
+        keys, left = without_a_reader(tape, keys, total)
+    else:
+        last = tape.slice(total, (batch, heads, number, 1), "decays of chunks")
+        rest = exponential(
+            tape, less(tape, last, total, total.shape, "decays to the end"), "shares to the end"
+        )
+        keys = tape.multiply(keys, rest, "keys, decayed to the end")
+        left = exponential(
+            tape, tape.slice(total, (batch, heads, number), "decay of each"), "shares of chunks"
+        )
+    held += [queries, keys, left]
+    return Chunks(queries, keys, within, new, read, left, state, answer)
+
+
+def without_a_reader(tape: Tape, keys: Value, total: Value) -> tuple[Value, Value]:
+    """Decay keys to the end of the one chunk: nothing reads the state behind it, and no gradient flows."""
+    rest = tape.hold(tape.like(total, "shares to the end", grad=False), grad=keys.grad)
+    decayed = tape.hold(tape.like(keys, "keys, decayed to the end", grad=False), grad=keys.grad)
+    for one in (rest, keys):
+        tape.refer(one.storage)
+    shape = total.shape[:2]
+    left = tape.value("share of the chunk", shape, 4, grad=False, region="inner")
+    return decayed, tape.hold(left, grad=keys.grad)
 
 
 def in_chunks(tape: Tape, x: Value, number: int) -> Value:
@@ -293,14 +341,13 @@ def solved(tape: Tape, system: Value, x: Value) -> Value:
     return tape.record("solve", (system, x), out, (system, out), beside=system.bytes)
 
 
-def scan(tape: Tape, chunks: Chunks, number: int) -> Value:
-    """Go through the chunks: each reads the state, and all but the last one write it."""
-    batch, heads = chunks.values.shape[:2]
-    keys, values = chunks.keys.shape[-1], chunks.values.shape[-1]
+def scan(tape: Tape, chunks: Chunks, number: int, held: list[Value]) -> Value:
+    """Go through the chunks: each reads the state, and writes it; the last one's nobody reads."""
+    state, answer = chunks.state, chunks.answer
+    batch, heads, keys, values = whole = state.shape
     of_keys, of_values = (batch, heads, CHUNK, keys), (batch, heads, CHUNK, values)
-    square, whole = (batch, heads, CHUNK, CHUNK), (batch, heads, keys, values)
-    state = tape.value("state", whole, 4, grad=False, region="inner")
-    answer = tape.like(chunks.values, "answers by chunks", grad=False)
+    square = (batch, heads, CHUNK, CHUNK)
+    new = before = None
     for index in range(number):
         own, reads = (
             tape.slice(one, shape, f"{one.name}, a chunk")
@@ -310,10 +357,12 @@ def scan(tape: Tape, chunks: Chunks, number: int) -> Value:
         minus = tape.like(known, "- what the state knows")
         minus.of = known.storage
         tape.record("negate", (known,), minus)
-        new = tape.like(own, "new values", grad=own.grad or minus.grad)
+        former, new = new, tape.like(own, "new values", grad=own.grad or minus.grad)
         tape.record("add", (own, minus), new, aliased=True)
+        let_go(tape, former)
         asked = tape.slice(chunks.queries, of_keys, "queries of a chunk")
-        before = product(tape, asked, state, of_values, "read of the state")
+        former, before = before, product(tape, asked, state, of_values, "read of the state")
+        let_go(tape, former)
         seen = tape.slice(chunks.within, square, "within one chunk")
         now = product(tape, seen, new, of_values, "read of the chunk")
         both = tape.add(before, now, "answers of a chunk")
@@ -326,8 +375,20 @@ def scan(tape: Tape, chunks: Chunks, number: int) -> Value:
             share = tape.slice(chunks.decays, (batch, heads, 1, 1), "share of a chunk")
             left = tape.multiply(state, share, "state, decayed")
             written = tape.slice(chunks.keys, of_keys, "keys of a chunk")
+            former = state
             state = tape.add(left, product(tape, written, new, whole, "what is written"), "state after it")
+            let_go(tape, former)
+    three = tape.value("state, decayed, written, and both", (3, *whole), 4, grad=False, region="inner")
+    tape.hold(three, grad=answer.grad)
+    let_go(tape, state)
+    held += [one for one in (new, before) if one is not None]
     return answer
+
+
+def let_go(tape: Tape, x: Value | None) -> None:
+    """Note that a name that held a value has another one now."""
+    if x is not None:
+        tape.refer(x.storage)
 
 
 # ---- fused kernels -----------------------------------------------------------------------------------------
