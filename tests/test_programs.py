@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from memcalc.errors import BadInputError
+from memcalc.files.sources import source
 from memcalc.training.api import train
 from memcalc.training.autograd.architectures import ARCHITECTURES, LLAMA
 from memcalc.training.autograd.stand_in import through_products
@@ -88,11 +89,31 @@ def test_a_class_without_a_kernel_takes_products_unless_one_is_named():
     assert found == ["eager", "flash"]
 
 
-def test_copies_of_the_experts_biases_live_while_a_layer_runs_again():
+# the same run of the first drawn gpt-oss, and four layers of gpt-oss-20b; traced as the record is
+BIASED = (
+    ({}, {"batch": 2, "sequence": 40, "trained": "lora 8 all-linear fp32"}, 926_076),
+    (
+        {"num_hidden_layers": 4},
+        {"batch": 2, "sequence": 512, "trained": "lora 16 all-linear fp32"},
+        9_403_103_624,
+    ),
+    (
+        {"num_hidden_layers": 4},
+        {"batch": 2, "sequence": 512, "trained": "lora 16 all-linear fp32", "autocast": True},
+        9_377_552_776,
+    ),
+)
+
+
+@pytest.mark.parametrize(("layers", "run", "peak"), BIASED)
+def test_copies_of_the_experts_biases_live_while_a_layer_runs_again(layers, run, peak):
     """gpt-oss with adapters: no gradient asks for the copies, and code holds them."""
-    run = {"batch": 2, "sequence": 40, "attention": "eager", "recompute": True, "optimizer": "none"}
-    plan = planned(RECORD["gpt_oss"][0]["config"], run | {"trained": "lora 8 all-linear fp32"})
-    assert sum(plan.at("recompute").values()) == 926_076
+    config = {**source("openai/gpt-oss-20b").fields, **layers} if layers else RECORD["gpt_oss"][0]["config"]
+    config = {name: value for name, value in config.items() if name != "quantization_config"}
+    if layers:
+        config["layer_types"] = config["layer_types"][:4]
+    plan = planned(config, {"attention": "eager", "recompute": True, "optimizer": "none", **run})
+    assert sum(plan.at("recompute").values()) == peak
 
 
 WHOLE = {"regime": "pure-bf16", "recompute": "none"}
