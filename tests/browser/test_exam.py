@@ -13,7 +13,6 @@ import pytest
 from pypdf import PdfReader
 
 from memcalc.interview.sheet import sheet
-from memcalc.interview.values import plain, written
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,9 +45,7 @@ def test_a_sheet_and_its_key(language):
         assert bare(one.text) in on_paper
         assert bare(one.text) in in_key
         assert bare(one.derivation[-1]) in in_key
-        if isinstance(one.answer, int | float) and len(plain(one.answer)) > 4:
-            assert plain(one.answer) not in on_paper  # the sheet does not tell
-            assert bare(written(one.answer, one.unit)) not in on_paper
+        assert bare(one.derivation[-1]) not in on_paper  # the sheet does not tell
     if language == "zh":
         assert len(re.findall("[\u4e00-\u9fff]", on_paper)) > 50
     before = [file.read_bytes() for file in (paper, key)]
