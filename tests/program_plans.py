@@ -8,14 +8,14 @@ from memcalc.training.api import train
 
 def planned(fields, run):
     """The plan of a recorded run."""
-    attention = run.get("attention", "flash")
+    attention, text = run.get("attention", "flash"), fields.get("text_config", fields)
     options = {
         "seq": run.get("sequence", 64),
         "micro_batch": run.get("batch", 1),
         "regime": ("amp" if "autocast" in run else "fp32") if "weights" in run else "pure-bf16",
         "recompute": "full" if "recompute" in run else "none",
         "experts": run.get("experts"),
-        "state_kernels": "torch" if "linear_num_key_heads" in fields else None,
+        "state_kernels": "torch" if "linear_num_key_heads" in text else None,
         "autocast": "autocast" in run,
     }
     options |= {"repeat_kv": True} if attention == "repeated" else {"attention": attention}

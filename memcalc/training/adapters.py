@@ -61,8 +61,7 @@ def linear_names(model: Model) -> tuple[str, ...]:
     """Return the names that an adapter may have: linear layers, and what PEFT takes for them."""
     named = (
         tensor.name.removesuffix(".weight").rpartition(".")[2]
-        for layer in model.groups
-        for tensor in layer.weights()
+        for tensor in (*(one for layer in model.groups for one in layer.weights()), *model.weights())
         if tensor.kind in ("matrix", "shared")
         or any(part in tensor.name for part in ("shared_expert_gate", "indexer.weights_proj"))
         or (tensor.kind == "router" and model.model_type in LINEAR_ROUTERS)
@@ -119,7 +118,7 @@ def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | Non
     The two first matrices of experts have one together, which stands with the first.
     """
     name = tensor.name.removesuffix(".weight").rpartition(".")[2]
-    outside = "{layer}" not in tensor.name and name not in (HEAD, EMBEDDED)
+    outside = "{layer}" not in tensor.name and tensor.kind != "matrix" and name not in (HEAD, EMBEDDED)
     if not adapters or outside or not tensor.name.endswith(".weight"):
         return None
     if tensor.active_experts is not None:

@@ -112,7 +112,10 @@ def head_input(plan: TrainingPlan, stage: StageTensors, ends: Ends) -> int:
 def head_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
     """Return the bytes of the head's gradient as a fused loss makes it: as wide as the logits."""
     head = EMBEDDING if plan.tied else "lm_head"
-    return sum(one.count for one in stage.trained if one.name.startswith(head)) * plan.micro_batch.low_bytes
+    return (
+        sum(one.count for one in stage.trained if one.name.startswith(f"{head}."))
+        * plan.micro_batch.low_bytes
+    )
 
 
 def embedding_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
@@ -122,7 +125,7 @@ def embedding_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
     """
     if not plan.is_trained(EMBEDDING):
         return 0
-    items = [one for one in stage.trained if one.name.startswith(EMBEDDING)]
+    items = [one for one in stage.trained if one.name.startswith(f"{EMBEDDING}.")]
     if plan.implementation.gradients is None:
         return sum(one.gradient for one in items)
     return sum(one.count for one in items) * plan.micro_batch.element_bytes

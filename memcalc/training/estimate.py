@@ -18,7 +18,7 @@ from memcalc.training.adapters import (
     names_beside_experts,
     smaller_sides,
 )
-from memcalc.training.autograd.architectures import keeps_states
+from memcalc.training.autograd.architectures import keeps_states, uses_others
 from memcalc.training.backward import largest
 from memcalc.training.beside.moment import VERBS
 from memcalc.training.checkpoints import read_as_numbers
@@ -557,9 +557,11 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
     words, model = plan.micro_batch.architecture, plan.model
     name = model.text_type or model.model_type
     if plan.implementation.id == "transformers" and not words.listed:
+        alone = ", whose layers use what others made, is listed on one rank alone"
+        how = alone if uses_others(model) else " is not listed"
         yield (
-            f"what autograd keeps of {name} is not listed: activations are a range, by the numbers that pass "
-            "each layer's products; weights and states are exact"
+            f"what autograd keeps of {name}{how}: activations are a range, by the numbers that pass each "
+            "layer's products; weights and states are exact"
         )
     elif plan.micro_batch.state_kernels == "fused" and keeps_states(model):
         yield (

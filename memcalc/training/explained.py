@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from memcalc.show.named import group_names, named_model, named_ranks
 from memcalc.show.steps import Section, Step, Sum
 from memcalc.show.traced import expression_of
-from memcalc.training.layers import LayerGroup, LayerRuns, forward_of
+from memcalc.training.layers import LayerGroup, LayerRuns, forward_of, forward_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,9 @@ def tensor_sections(plan: TrainingPlan, stage: StageTensors) -> Iterator[Section
         (Sum("numbers", (("weights", int(held)),), int(held)),),
         unit="numbers",
     )
+    if plan.micro_batch.architecture.together:
+        yield kept_together(plan, stage)
+        return
     kinds: dict[int, Layer] = {}
     for chunk in stage.chunks:
         for layer in chunk.layers:
@@ -91,3 +94,20 @@ def tensor_sections(plan: TrainingPlan, stage: StageTensors) -> Iterator[Section
             steps,
             (Sum("a layer", (("activations", size),), size),),
         )
+
+
+def kept_together(plan: TrainingPlan, stage: StageTensors) -> Section:
+    """Return what all layers keep, where some use what others made."""
+    (chunk,) = stage.chunks
+    sizes: dict[str, list[int]] = {}
+    for value in forward_together(plan, chunk.layers, grad=plan.input_grad).kept:
+        sizes.setdefault(value.name, []).append(value.bytes)
+    steps = tuple(
+        Step("activations", name, sum(each), expression_of(sum(each))) for name, each in sizes.items()
+    )
+    size = int(sum(step.value for step in steps))
+    return Section(
+        "what all layers keep of the forward pass",
+        steps,
+        (Sum("all layers", (("activations", size),), size),),
+    )

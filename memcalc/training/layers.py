@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import greatest
-from memcalc.training.autograd.tape import BackwardPass
+from memcalc.training.autograd.tape import VECTORS, BackwardPass
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import gathered_bytes, shared_bytes, weight_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from memcalc.ledger.model import Layer, Model
     from memcalc.training.autograd.tape import Tape, Value
@@ -22,6 +23,7 @@ __all__ = [
     "LayerGroup",
     "LayerRuns",
     "forward_of",
+    "forward_together",
     "is_normed",
     "run_ends",
     "stream_bytes",
@@ -30,7 +32,12 @@ __all__ = [
 
 NOTHING = BackwardPass(0, 0)
 EMBED_NORM = "model.embed_norm"
-BEFORE_LAYERS = ("model.embed_positions", EMBED_NORM)
+FOR_LAYERS = (
+    "model.embed_tokens_per_layer",
+    "model.per_layer_model_projection",
+    "model.per_layer_projection_norm",
+)
+BEFORE_LAYERS = ("model.embed_positions", EMBED_NORM, *FOR_LAYERS)
 
 
 class LayerGroup(NamedTuple):
@@ -110,6 +117,9 @@ class LayerRuns:
 
     def groups(self, layers: tuple[Layer, ...], *, grad: bool) -> tuple[list[LayerGroup], bool]:
         """Return layers as groups of equal ones, and whether a gradient flows out of the last."""
+        if self.plan.micro_batch.architecture.together:
+            group, grad = run_together(self.plan, layers, grad=grad)
+            return [group], grad
         found: list[tuple[tuple[int, bool, int], LayerGroup]] = []
         for one, handed in self.with_handed(layers):
             key = id(one.parts), grad, handed
@@ -151,6 +161,8 @@ class LayerRuns:
     def rope_bytes(self) -> int:
         """Bytes of what all layers share, as cosines and sines: those of each kind of layer, once."""
         found: dict[str, int] = {}
+        if self.plan.micro_batch.architecture.together:
+            return sum(self.groups(self.plan.model.layers, grad=True)[0][0].shared.values())
         for layer in self.plan.model.groups:
             for name, size in self.run(layer, grad=True)[0].shared.items():
                 found[name] = greatest(found.get(name, 0), size)
@@ -182,6 +194,7 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
     differentiated = bool(tape.operations)
     scored = bool(plan.micro_batch.architecture.index_rope)
     forward = tape.forward_peak(x) if full or scored else 0
+    by_unit = {"layer": forward}
     alone = replace(plan.model, layers=(replace(layer, times=1),), outside=())
     weights = list(weight_shards(plan, alone))
     shared = {name: sum(one.bytes for one in values) for name, values in tape.shared.items()}
@@ -189,8 +202,8 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         kept=sum(value.bytes for value in kept) if differentiated else 0,
         again=sum(value.bytes for value in whole) if full else 0,
         differentiated=differentiated,
-        passed=tape.backward(how, forward=forward) if differentiated else NOTHING,
-        last_passed=tape.backward(how, final=True, forward=forward) if differentiated else NOTHING,
+        passed=tape.backward(how, forward=by_unit) if differentiated else NOTHING,
+        last_passed=tape.backward(how, final=True, forward=by_unit) if differentiated else NOTHING,
         gradients=shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients),
         numbers=sum(item.count for item in weights),
         trained_numbers=sum(item.count for item in weights if item.trained),
@@ -202,6 +215,105 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         ran=0 if full else forward,
     )
     return group, out.grad
+
+
+class Together(NamedTuple):
+    """Layers on one tape: what comes out of the last, what each was given, what the backward pass needs."""
+
+    tape: Tape
+    out: Value
+    inputs: dict[str, Value]
+    kept: list[Value]
+
+
+def forward_together(plan: TrainingPlan, layers: tuple[Layer, ...], *, grad: bool) -> Together:
+    """Run layers forward that hand values to others."""
+    micro, full = plan.micro_batch, plan.options.recompute == "full"
+    tape = micro.tape()
+    x = stream(plan, tape, grad=grad)
+    plan.implementation.hand_out(tape, micro, plan.model, x)
+    inputs: dict[str, Value] = {}
+    for number, layer in enumerate(one for one in layers for _ in range(one.times)):
+        tape.enter(f"{number}")
+        inputs[tape.layer] = x
+        x = plan.implementation.layer(tape, micro, layer, x)
+    if full:
+        tape.hold_for(held_by_checkpoints(plan, tape, inputs, layers))
+    kept = tape.kept(recomputed_together(plan))
+    known = {id(value.storage) for value in kept}
+    for name, given in inputs.items() if full else ():
+        if id(given.storage) not in known and tape.part(name).operations:
+            kept.append(given.storage)
+    return Together(tape, x, inputs, kept)
+
+
+def held_by_checkpoints(
+    plan: TrainingPlan, tape: Tape, inputs: Mapping[str, Value], layers: tuple[Layer, ...]
+) -> dict[str, list[Value]]:
+    """Return what the checkpoint of each layer refers to: tables, masks, vectors, and what all borrow."""
+    named = dict(zip(inputs, (one for one in layers for _ in range(one.times)), strict=True))
+    borrow = any(getattr(part, "borrows", False) for layer in layers for _, part in layer.parts)
+    lent = (
+        [value for name, pair in tape.handed.items() if name != VECTORS for value in pair] if borrow else []
+    )
+    masks: dict[str, Value] = {}
+    for value in lent:  # run again, a layer lends others, which have a graph
+        tape.linger(value)
+    found: dict[str, list[Value]] = {}
+    for name, layer in named.items():
+        tables = (value for one in tape.part(name).operations for value in one.keeps if value.shared)
+        for mask, size in plan.implementation.masks(plan.micro_batch, layer).items():
+            masks.setdefault(mask, tape.value(mask, (size,), 1, grad=False, region="whole")).shared = True
+        own = (masks[mask] for mask in plan.implementation.masks(plan.micro_batch, layer))
+        found[name] = [*tables, *own, *tape.handed.get(VECTORS, ()), *lent]
+    return found
+
+
+def run_together(plan: TrainingPlan, layers: tuple[Layer, ...], *, grad: bool) -> tuple[LayerGroup, bool]:
+    """Run layers that hand values to others on one tape, as if they were one."""
+    full, how = plan.options.recompute == "full", recomputed_together(plan)
+    tape, out, inputs, kept = forward_together(plan, layers, grad=grad)
+    parts = {name: tape.part(name) for name in inputs} if full else {}
+    there = {id(value): value for value in kept}
+    forward = {f"{name}/layer": part.forward_peak(*there.values()) for name, part in parts.items()}
+    outside = tuple(one for one in plan.model.outside if one[0] in FOR_LAYERS)
+    weights = list(weight_shards(plan, replace(plan.model, layers=layers, outside=outside)))
+    whole = [value for value in tape.kept() if id(value) not in there]
+    shared = {name: sum(one.bytes for one in values) for name, values in tape.shared.items()}
+    for layer in layers if full else ():
+        shared |= plan.implementation.masks(plan.micro_batch, layer)
+    differentiated = bool(tape.operations)
+    passed = tape.backward(how, final=True, forward=forward) if differentiated else NOTHING
+    group = LayerGroup(
+        kept=sum(value.bytes for value in kept) if differentiated else 0,
+        again=reduce(greatest, tape.made_again(how).values(), 0) if full else 0,
+        differentiated=differentiated,
+        passed=passed,
+        last_passed=passed,
+        gradients=shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients),
+        numbers=sum(item.count for item in weights),
+        trained_numbers=sum(item.count for item in weights if item.trained),
+        gathered=sum(gathered_bytes(plan, item) for item in weights),
+        routed=sum(value.bytes for value in (*kept, *whole) if value.region == "routed"),
+        shared=shared,
+        cast=sum(value.bytes for value in tape.cached(kept)),
+        unpacked=sum(value.bytes for value in (*kept, *whole) if value.name.endswith("from its codes")),
+    )
+    return group, out.grad
+
+
+def recomputed_together(plan: TrainingPlan) -> Callable[[str], str | None] | None:
+    """Return what says which modules run again where all layers are on one tape: each layer by itself."""
+    how = recomputed_by(plan)
+    if how is None:
+        return None
+
+    def unit_of(module: str) -> str | None:
+        layer, _, name = module.rpartition("/")
+        unit = how(name)
+        return unit and f"{layer}/{unit}"
+
+    return unit_of
 
 
 def run_ends(plan: TrainingPlan, model: Model, *, grad: bool) -> Ends:

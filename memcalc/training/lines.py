@@ -297,7 +297,7 @@ def embedding_adapter_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator
     """Yield what the embedding's adapter keeps to the end, and needs while its gradients are made."""
     tape = plan.micro_batch.tape()
     plan.implementation.start(tape, plan.micro_batch, stage.chunks[0])
-    own = sum(one.gradient for one in stage.trained if one.name.startswith(EMBEDDING))
+    own = sum(one.gradient for one in stage.trained if one.name.startswith(f"{EMBEDDING}."))
     made = tape.backward().peak - (own if plan.fresh_gradients else 0)
     yield from table(
         [

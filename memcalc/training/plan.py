@@ -237,7 +237,9 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
             lambda: micro._replace(
                 trained=trains(asked, model, adapters),
                 adapters=adapters,
-                architecture=architecture_of(model, found.fields, swept=points is not None),
+                architecture=architecture_of(
+                    model, found.fields, swept=points is not None, whole=is_whole(asked, parallelism)
+                ),
             )
         ),
         points=points,
@@ -258,10 +260,16 @@ def settled(base: Any, machine: Any, given: TrainingOptions, faults: Faults) -> 
 
 def trained_model(found: Source, vocab_multiple: int, implementation: Implementation) -> Model:
     """Return the model of a source with its vocabulary padded, as built, and without what is not trained."""
-    model = implementation.as_built(padded(found.model, vocab_multiple))
+    model = implementation.as_built(padded(found.model, vocab_multiple), found.fields)
     if model.model_type != "megatron":  # of the others it is not known that multi-token prediction is trained
         model = replace(model, mtp=())
     return model
+
+
+def is_whole(asked: FilledOptions, parallelism: TrainingParallelism) -> bool:
+    """Say whether a rank has all layers with all their weights, and keeps what they keep on the device."""
+    cut = parallelism.tp * parallelism.pp * parallelism.cp * parallelism.ep > 1
+    return not cut and parallelism.zero_stage < 3 and "activations" not in asked.offload
 
 
 def with_attention(

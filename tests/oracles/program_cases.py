@@ -31,8 +31,9 @@ TYPES = (
     *("glm4_moe", "deepseek_v2", "deepseek_v3", "minimax_m2", "ernie4_5", "ernie4_5_moe", "qwen2_moe"),
     *("gpt_oss", "qwen3_vl", "qwen3_vl_moe", "seed_oss", "olmo3", "exaone4", "glm", "glm4", "granite"),
     *("helium", "hunyuan_v1_dense", "starcoder2", "gpt_neox"),
-    *("phi", "opt", "falcon", "gptj", "bloom", "stablelm"),
-    *("gemma4_text", "gemma4", "qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next"),
+    *("phi", "opt", "falcon", "gptj", "bloom", "stablelm", "cohere", "cohere2", "olmo", "smollm3"),
+    *("gemma4_text", "gemma4", "gemma4_text with vectors"),
+    *("qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next"),
     *("deepseek_v32", "glm_moe_dsa"),
 )
 
@@ -71,9 +72,15 @@ def sparse_from_the_first(fields, draw):
 
 
 def without_vectors(fields, draw):
-    """No vector of each token for each layer: what is kept of those is not listed."""
+    """No vector of each token for each layer, and no layer that uses keys and values of another."""
     del draw
     return fields | {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}
+
+
+def with_vectors(fields, draw):
+    """Vectors for each layer, and mostly layers that use keys and values of others."""
+    last = draw.randint(1, len(fields["layer_types"]) - 2) if draw.random() < 0.8 else 0
+    return fields | {"hidden_size_per_layer_input": 8 * draw.randint(1, 3), "num_kv_shared_layers": last}
 
 
 def with_states(fields, draw):
@@ -112,6 +119,11 @@ def without_norms_of_heads(fields, draw):
     return fields | {"qk_layernorm": False}
 
 
+def clamped(fields, draw):
+    """Some clamp queries, keys and values."""
+    return fields | {"clip_qkv": draw.choice((None, 8.0))}
+
+
 def choosing_few(fields, draw):
     """An indexer chooses fewer tokens than there are, mostly; some layer has experts."""
     wide = fields["qk_rope_head_dim"] + draw.randint(0, 30)
@@ -125,12 +137,14 @@ OWN = {
     **dict.fromkeys(CHUNKED, with_states),
     "gemma4_text": without_vectors,
     "gemma4": without_vectors,
+    "gemma4_text with vectors": with_vectors,
     "gptj": rotated_in_part,
     "ernie4_5_moe": sparse_from_the_first,
     "opt": as_wide_as_the_stream,
     "stablelm": without_norms_of_heads,
     "falcon": heads_in_eights,
     **dict.fromkeys(MASKED, choosing_few),
+    "olmo": clamped,
 }
 
 
@@ -149,7 +163,7 @@ def text_of(fields):
 def config(model_type, seed):
     """A small config of a type; equal seeds give equal configs. Nothing is dropped."""
     draw = random.Random(f"program {model_type} {seed}")
-    whole = small.small_config(model_type, seed)
+    whole = small.small_config(model_type.split()[0], seed)
     fields = text_of(whole)
     even(fields, draw)
     for name in ("moe_intermediate_size", "intermediate_size", "hidden_size"):
@@ -183,7 +197,7 @@ def runs(model_type, seed):
         return only | {"batch": draw.randint(1, 3), "sequence": draw.randint(9, longest), "optimizer": "none"}
 
     other = ({"attention": "eager"}, {"weights": "fp32"}, {"attention": "repeated"})
-    if sparse(text_of(small.small_config(model_type, seed))):  # torch groups products in bf16 only
+    if sparse(text_of(small.small_config(model_type.split()[0], seed))):  # torch groups products in bf16 only
         other = ({"attention": "eager"}, {"experts": "batched_mm"}, {"attention": "repeated"})
     if model_type in MASKED:
         other = ({"attention": "eager"}, {"experts": "batched_mm"}, {"attention": "eager"})
@@ -210,6 +224,10 @@ PUBLISHED = {
     "stablelm": "stabilityai__stablelm-3b-4e1t",
     "deepseek_v32": "deepseek-ai__DeepSeek-V3.2",
     "glm_moe_dsa": "zai-org__GLM-5.2",
+    "cohere": "CohereForAI__c4ai-command-r-v01",
+    "gemma4": "google__gemma-4-26B-A4B",
+    "gemma4 with vectors": "google__gemma-4-E2B",
+    "qwen3_5": "Qwen__Qwen3.5-27B",
 }
 LAYERS = 4
 NORMED = ("bloom",)  # a norm gives the stream, which has 32 bits under autocast
@@ -219,13 +237,20 @@ NOT_THEIRS = ("torch_dtype", "dtype", "quantization_config")
 def published(name):
     """The config of a model of the catalogue, of few layers, unquantised, and without dropout."""
     path = Path(__file__).parents[2] / "memcalc" / "data" / "models" / f"{PUBLISHED[name]}.json"
-    fields = json.loads(path.read_text(encoding="utf-8"))["config"]
+    whole = json.loads(path.read_text(encoding="utf-8"))["config"]
+    fields = text_of(whole)
     depth = "n_layer" if "n_layer" in fields else "num_hidden_layers"
-    usual = ask.config_of(fields).to_dict()
+    usual = ask.config_of(whole).get_text_config().to_dict()
     none = {key: 0.0 for key, value in usual.items() if DROPPED.search(key) and value}
     kinds = {key: value[:LAYERS] for key, value in fields.items() if of_layers(value, fields[depth])}
+    if "layer_types" in fields:  # those of the last layers: Gemma 4's last one has no window
+        kinds["layer_types"] = fields["layer_types"][-LAYERS:]
+    if fields.get("num_kv_shared_layers"):  # one of each kind lends to one that borrows
+        kinds = {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2}
     own = {key: value for key, value in fields.items() if key not in NOT_THEIRS}
-    return own | kinds | {depth: LAYERS} | none
+    few = own | kinds | {depth: LAYERS} | none
+    beside = {key: value for key, value in whole.items() if key not in NOT_THEIRS}
+    return few if fields is whole else beside | {"text_config": few}
 
 
 def of_layers(value, depth):

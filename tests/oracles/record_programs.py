@@ -2,7 +2,7 @@
 
     python tests/oracles/record_programs.py [TYPE ...]    (in the environment of requirements-oracles.txt)
 
-With types only those are traced anew, and the others stay as they are recorded.
+With types, or names of published models, only those are traced anew; the others stay as they are recorded.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ def recorded(model_type):
             yield {"kind": kind, "seed": seed, "config": fields, "run": run.stated(), "moments": moments}
 
 
-def of_published():
-    """Every run of few layers of every model of the catalogue that is asked."""
-    for name in cases.PUBLISHED:
-        fields = cases.published(name)
-        for kind, run in cases.published_runs(name).items():
-            moments = cases.moments(fields, run)
-            yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
+def of_published(name):
+    """Every run of few layers of a model of the catalogue."""
+    fields = cases.published(name)
+    for kind, run in cases.published_runs(name).items():
+        moments = cases.moments(fields, run)
+        yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
 
 
 def of_states():
@@ -56,9 +55,14 @@ def of_last():
 def main(types=()):
     """Write the file, a step a line: of some types anew, or of all."""
     known = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
-    asked = types or cases.TYPES
+    asked = types or (*cases.TYPES, *cases.PUBLISHED)
+    stays = [step for step in known.get("published", ()) if step["name"] not in asked]
     steps = {name: list(recorded(name)) if name in asked else known["steps"][name] for name in cases.TYPES}
-    published = known["published"] if types else list(of_published())
+    published = [
+        step
+        for name in cases.PUBLISHED
+        for step in (of_published(name) if name in asked else [one for one in stays if one["name"] == name])
+    ]
     states = known["without a graph"] if types else list(of_states())
     last = known["states last"] if types else list(of_last())
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}

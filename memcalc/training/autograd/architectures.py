@@ -6,13 +6,16 @@ in transformers 5.23, src/transformers/models; held against autograd in tests/te
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from memcalc.ledger.parts import GQA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memcalc.files.config import Config
-    from memcalc.ledger.model import Model
+    from memcalc.ledger.model import Layer, Model
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,6 +26,8 @@ __all__ = [
     "Branch",
     "architecture_of",
     "keeps_states",
+    "uses_others",
+    "with_turns",
     "words_of",
 ]
 
@@ -95,7 +100,8 @@ class Architecture(NamedTuple):
     `branches` are those of a layer. `norm` says how its RMSNorms are computed: ``narrow`` (the normalised
     numbers are narrowed before they meet the weight), ``wide`` (after), ``float`` (they meet a copy of the
     weight in 32 bits), ``power`` (the same, and the root is a power), ``plus one`` (they meet that copy and
-    1), ``layer`` (torch's LayerNorm, which also shifts). `late_norms`: heads are normalised once all are
+    1), ``centred`` (they are less their mean, then as ``float``), ``layer`` (torch's LayerNorm, which also
+    shifts), ``bare`` (the same in 32 bits, without weights). `late_norms`: heads are normalised once all are
     projected. `scaled_embedding`: the embedded tokens are multiplied by a number. `fused` are the matrices
     that are one.
     """
@@ -112,6 +118,7 @@ class Architecture(NamedTuple):
     tables_by_kind: bool = False  # layers with a window are rotated in a way of their own
     tables_by_sequence: bool = False  # each sequence has cosines and sines of its own
     unrotated: bool = False  # layers without a window are not rotated
+    turns_by_layer: bool = False  # the config says of each layer whether it is rotated
     fused: tuple[str, ...] = ()
     cut: str = "apart"  # how fused queries, keys and values are: "at once", "picked", "spread"
     narrow_softmax: bool = False  # of the scores of attention, in the stream's numbers
@@ -132,8 +139,10 @@ class Architecture(NamedTuple):
     narrow_buffers: bool = False  # buffers that a checkpoint stores are as wide as the stream
     frozen: tuple[str, ...] = ()  # ends of names of weights that do not ask for a gradient
     unreached: tuple[str, ...] = ()  # of those that ask for one, and get none
+    together: bool = False  # layers use what others made, or vectors that are made before the first
     listed: bool = True  # whether its operations are listed at all
     activation: str = "silu"
+    clamped_heads: bool = False  # queries, keys and values are clamped in place
     scaled_queries: str = ""  # "by position", or by a "number" before they are cut into heads
     positions: str = "shared"  # ids of one row, of "each", or "none" that layers are told
     dropped: bool = False  # what branches give
@@ -162,6 +171,9 @@ INDEXED = Architecture(
     attentions=("sdpa", "eager"),
     index_rope="halves",
     unreached=tuple(f"indexer.{name}" for name in ("wq_b", "wk", "k_norm", "weights_proj")),
+)
+COHERE = Architecture(
+    branches=SHARED_NORM, parallel=True, norm="centred", rope="both woven", scaled_logits=True
 )
 NOT_LISTED = Architecture(listed=False)
 ARCHITECTURES: dict[str, Architecture] = {
@@ -202,6 +214,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **dict.fromkeys(("qwen3_vl_text", "qwen3_vl_moe_text"), Architecture(tables_by_sequence=True)),
     "qwen2_moe": Architecture(shared_first=True),
     "phi3": Architecture(fused=("qkv", "gate_up"), rope="joined"),
+    "olmo": Architecture(norm="bare", wide_tables=True),
     "olmo2": OLMO2,
     "olmo3": OLMO2._replace(tables_by_kind=True),
     "exaone4": Architecture(branches=BEHIND, late_norms=True),
@@ -209,6 +222,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "glm4": GLM._replace(branches=BEHIND_BOTH),
     "granite": Architecture(scaled_branches=True, scaled_logits=True),
     "helium": Architecture(norm="float", rope="turned"),
+    "smollm3": Architecture(turns_by_layer=True),
     "starcoder2": Architecture(norm="layer"),
     "gpt_neox": Architecture(norm="layer", fused=("qkv",), cut="at once", rope="joined", late_norms=True),
     "hunyuan_v1_dense": Architecture(rotated_first=True),
@@ -248,6 +262,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "stablelm": Architecture(
         branches=SHARED_NORM, parallel=True, norm="layer", rope="joined", late_norms=True, dropped=True
     ),
+    "cohere": COHERE._replace(late_norms=True),
+    "cohere2": COHERE._replace(unrotated=True),
     "opt": Architecture(norm="layer", rope="none", scaled_queries="number", positions="each", dropped=True),
 }
 # fields of config.json, and what they say: the first that is there
@@ -285,39 +301,74 @@ def keeps_states(model: Model) -> bool:
 
 
 def has_more(model: Model) -> bool:
-    """Say whether a model has what no words tell: projected tokens, or what layers hand to others."""
+    """Say whether a model has what no words tell: projected tokens, or norms that each head has."""
+    apart = any(getattr(part, "apart", False) for layer in model.groups for _, part in layer.parts)
+    return apart or any(name in PROJECTED for name, _ in model.outside)
+
+
+def uses_others(model: Model) -> bool:
+    """Say whether layers use keys and values of others, or vectors that are made before the first."""
     borrows = any(getattr(part, "borrows", False) for layer in model.groups for _, part in layer.parts)
-    return borrows or any(name in PROJECTED or name in BY_LAYER for name, _ in model.outside)
+    return borrows or any(name in BY_LAYER for name, _ in model.outside)
 
 
-def known_words(model: Model, *, swept: bool) -> Architecture:
+def known_words(model: Model, *, swept: bool, whole: bool) -> Architecture:
     """Return the words of a model's type, unless the model has what they do not tell.
 
     In a sweep the length is an unknown, and nobody counts the chunks through which a state goes, or the
-    tokens that an indexer chooses.
+    tokens that an indexer chooses. Unless one rank has the model `whole`, layers that use what others made
+    are not listed.
     """
     found = words_of(model)
     if found is LLAMA or not found.listed:
         return found
-    if has_more(model) or (swept and keeps_states(model)):
+    together = uses_others(model)
+    if has_more(model) or (swept and keeps_states(model)) or (together and not whole):
         return NOT_LISTED
-    if any(hasattr(part, "apart") for layer in model.groups for _, part in layer.parts):
-        return NOT_LISTED  # each head has norms of its own
     unknown = swept and bool(found.index_rope)
-    return found._replace(listed=False, index_rope="", handed_on=False) if unknown else found
+    return found._replace(
+        together=together,
+        listed=not unknown,
+        index_rope="" if unknown else found.index_rope,
+        handed_on=found.handed_on and not unknown,
+    )
 
 
-def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool = False) -> Architecture:
-    """Return the words of a model, with what its config.json says beside."""
-    found = known_words(model, swept=swept)
-    if found is LLAMA or not found.listed:
-        return found
+def text_config(model: Model, fields: Mapping[str, object]) -> Config:
+    """Return the config of a model's text model, with its class's defaults."""
     from memcalc.files.config import Config
     from memcalc.files.config_classes import config_class
 
     inside = fields.get("text_config")
     text = inside if isinstance(inside, dict) else fields
-    config = Config(text, config_class(model.text_type or model.model_type))
+    return Config(text, config_class(model.text_type or model.model_type))
+
+
+def with_turns(model: Model, fields: Mapping[str, object]) -> Model:
+    """Return a model whose layers say whether they are rotated, as SmolLM3's config has it."""
+    config = text_config(model, fields)
+    every = config.size("no_rope_layer_interval")
+    turns = config.whole_numbers("no_rope_layers") or [(index + 1) % every for index in range(model.depth)]
+
+    def as_said(layer: Layer, turned: object) -> Layer:
+        if turned:
+            return layer
+        still = (
+            (name, replace(part, rope_dim=0) if isinstance(part, GQA) else part) for name, part in layer.parts
+        )
+        return replace(layer, parts=tuple(still))
+
+    return model.map_layers(as_said, (bool(turned) for turned in turns[: model.depth]))
+
+
+def architecture_of(
+    model: Model, fields: Mapping[str, object], *, swept: bool = False, whole: bool = True
+) -> Architecture:
+    """Return the words of a model, with what its config.json says beside."""
+    found = known_words(model, swept=swept, whole=whole)
+    if found is LLAMA or not found.listed:
+        return found
+    config = text_config(model, fields)
     stated = (config.value(name) for name in ACTIVATIONS)
     activation = next((value for value in stated if value is not None), found.activation)
     if config.value("rope_interleave") is False and not found.index_rope:  # which those classes do not read
@@ -340,6 +391,7 @@ def architecture_of(model: Model, fields: Mapping[str, object], *, swept: bool =
         rows=(model.max_context or 0) if found.keys_first else 0,
         parallel=found.parallel or bool(config.value("use_parallel_residual")),
         normed=bool(config.value("norm_topk_prob")),
+        clamped_heads=config.value("clip_qkv") is not None,
         softcap=config.value("attn_logit_softcapping") is not None,
         logits_softcap=config.value("final_logit_softcapping") is not None,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from memcalc.training.autograd.heads import head_norm, one_by_one, projected
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import softcapped
-from memcalc.training.autograd.rotation import looked_up, rope_tables, rotate
+from memcalc.training.autograd.rotation import both_woven, looked_up, rope_tables, rotate
 
 if TYPE_CHECKING:
     from memcalc.ledger.parts import GQA
@@ -151,16 +151,7 @@ def all_at_once(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     if part.qk_norm and words.late_norms:
         for name in "q", "k":
             heads[name] = head_norm(tape, micro, part, name, heads[name])
-    width = words.rotated or part.rope_dim or part.head_dim
-    held = looked_up(tape, micro, width) if words.rows else []
-    if words.rope != "none" and not (part.window is None and words.unrotated):
-        kind = f"RoPE, window {part.window}" if words.tables_by_kind else "RoPE"
-        for name in ("k", "q") if words.keys_first else ("q", "k"):
-            tables = rope_tables(tape, micro, width, kind, name)
-            given = heads[name]
-            heads[name] = rotate(tape, micro, given, tables, name)
-            if held and given.grad:  # so do what is given, and what turned, the first of what is joined
-                held += (given, tape.operations[-1].inputs[0])
+    held = turned(tape, micro, part, heads)
     if part.qk_norm and words.rotated_first:
         for name in "q", "k":
             heads[name] = head_norm(tape, micro, part, name, heads[name])
@@ -174,6 +165,33 @@ def all_at_once(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     for value in held:
         tape.refer(value)
     return out
+
+
+def turned(tape: Tape, micro: MicroBatch, part: GQA, heads: dict[str, Value]) -> list[Value]:
+    """Rotate queries and keys, if the layer does; return what lives until attention returns."""
+    words = micro.architecture
+    width = words.rotated or part.rope_dim or part.head_dim
+    held = looked_up(tape, micro, width) if words.rows else []
+    still = part.rope_dim == 0 if words.turns_by_layer else part.window is None and words.unrotated
+    if words.rope == "none" or still:
+        return held
+    kind = f"RoPE, window {part.window}" if words.tables_by_kind else "RoPE"
+    if words.rope == "both woven":
+        tables = rope_tables(tape, micro, width, kind)
+        heads["q"], heads["k"] = both_woven(tape, micro, (heads["q"], heads["k"]), tables)
+        return held
+    before = [heads["q"], heads["k"]]
+    for name in ("k", "q") if words.keys_first else ("q", "k"):
+        tables = rope_tables(tape, micro, width, kind, name)
+        given = heads[name]
+        heads[name] = rotate(tape, micro, given, tables, name)
+        if held and given.grad:  # so do what is given, and what turned, the first of what is joined
+            held += (given, tape.operations[-1].inputs[0])
+    for name in ("q", "k") if words.wide_tables else ():
+        heads[name] = tape.cast(heads[name], micro.low_bytes, f"{name} rotated")
+    for value in before:
+        tape.refer(value)
+    return held
 
 
 def answered(tape: Tape, micro: MicroBatch, part: GQA, x: Value, heads: dict[str, Value]) -> Value:

@@ -153,6 +153,10 @@ class Implementation(ABC):
         del release
         return self.losses[name]
 
+    def hand_out(self, tape: Tape, micro: MicroBatch, model: Model, x: Value) -> None:
+        """Run what gives layers values of their own, before the first layer, if something does."""
+        del tape, micro, model, x
+
     @abstractmethod
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
         """Run a layer on its input, and return its output.
@@ -210,8 +214,9 @@ class Implementation(ABC):
         del model
         return tensor.stored_shape, tensor.copies
 
-    def as_built(self, model: Model) -> Model:
-        """Return the model with its matrices as the implementation stores them."""
+    def as_built(self, model: Model, fields: Mapping[str, object]) -> Model:
+        """Return the model with its matrices as the implementation stores them, by what config.json says."""
+        del fields
         return model
 
     def check_parallelism(self, model: Model, parallel: TrainingParallelism) -> None:

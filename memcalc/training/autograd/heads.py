@@ -95,10 +95,15 @@ def one_by_one(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, 
         return rotate(tape, micro, head_norm(tape, micro, part, name, flat), tables, name)
 
     queries = turned("q", made("q", part.heads))
+    if part.borrows:
+        keys, values = tape.handed[kind]
+        return {"q": queries, "k": keys, "v": values}
     flat = made("k", part.kv_heads)
     values = flat if part.keys_are_values else made("v", part.kv_heads)
     keys = turned("k", flat)
-    return {"q": queries, "k": keys, "v": norm(tape, micro, "self_attn.v_norm", values, scaled=False)}
+    values = norm(tape, micro, "self_attn.v_norm", values, scaled=False)
+    tape.handed[kind] = keys, values
+    return {"q": queries, "k": keys, "v": values}
 
 
 def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, Value]:
@@ -120,10 +125,19 @@ def projected(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> dict[str, V
             heads["gate"].shape = (*x.shape[:-1], number * part.head_dim)
         if name == "q" and words.scaled_queries == "number":
             flat = tape.record("scale", (flat,), tape.like(flat, "q, scaled"))
+        if words.clamped_heads:
+            flat = clamped(tape, flat, name)
         flat.shape = shapes[name]  # a view: the same storage
         early = part.qk_norm and name != "v" and not (words.late_norms or words.rotated_first)
         heads[name] = head_norm(tape, micro, part, name, flat) if early else flat
     return heads
+
+
+def clamped(tape: Tape, x: Value, name: str) -> Value:
+    """Clamp in place: a copy of what it was is kept, and two masks say what passes backwards."""
+    before, after = tape.like(x, f"{name} before it is clamped"), tape.like(x, f"{name}, clamped")
+    after.of = x.storage
+    return tape.record("clamp in place", (x,), after, (before,), beside=2 * (x.bytes // x.element_bytes))
 
 
 def head_norm(tape: Tape, micro: MicroBatch, part: GQA, name: str, x: Value) -> Value:

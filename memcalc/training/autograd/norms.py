@@ -16,11 +16,18 @@ def norm(tape: Tape, micro: MicroBatch, name: str, x: Value, *, scaled: bool = T
     trained, kind = scaled and micro.trained(name), micro.architecture.norm
     if kind == "layer":
         return tape.layer_norm(name, x, trained=trained, wide=micro.autocast, stored=micro.element_bytes)
+    if kind == "bare":
+        given = tape.cast(x, 4, f"{name} input in fp32")
+        return tape.cast(tape.layer_norm(name, given, trained=False), x.element_bytes, f"{name}, narrowed")
     if kind == "narrow" and scaled:
         return tape.rms_norm(name, x, trained=trained)
-    normal = normalised(tape, name, x, by_power=kind == "power")
+    if kind == "centred":
+        normal = centred(tape, name, x)
+    else:
+        normal = normalised(tape, name, x, by_power=kind == "power")
     if scaled:
-        normal = tape.multiply(normal, scale_of(tape, micro, name, normal, kind), f"{name} scaled in fp32")
+        scale = scale_of(tape, micro, name, normal, kind)
+        normal = tape.multiply(normal, scale, f"{name} scaled in fp32")
     return tape.cast(normal, x.element_bytes, f"{name} output")
 
 
@@ -40,9 +47,33 @@ def normalised(tape: Tape, name: str, x: Value, *, by_power: bool) -> Value:
     return tape.multiply(wide, rstd, f"{name} normalised in fp32")
 
 
+def centred(tape: Tape, name: str, x: Value) -> Value:
+    """Subtract the mean, twice, and divide by the root of the mean square of what is left (Cohere)."""
+    wide = tape.cast(x, 4, f"{name} input in fp32")
+    mean = tape.value(f"{name} mean", (*x.shape[:-1], 1), 4, grad=x.grad, region=x.region)
+    tape.record("mean", (wide,), mean)
+
+    def less(what: str) -> Value:
+        # the gradient of the mean is summed over one as large as the input
+        out = tape.like(wide, f"{name} {what}")
+        return tape.record("subtract", (wide, mean), out, aliased=(wide,), beside=wide.bytes)
+
+    distance = less("distance from the mean")
+    square = tape.like(wide, f"{name} square")
+    tape.record("square", (distance,), square, (distance,), beside=2 * wide.bytes)
+    variance, rstd = tape.like(mean, f"{name} variance"), tape.like(mean, f"{name} 1/root")
+    tape.record("mean", (square,), variance)
+    distance = less("distance from the mean, again")
+    tape.record("root", (variance,), rstd, (rstd,), beside=2 * rstd.bytes)
+    return tape.multiply(distance, rstd, f"{name} normalised in fp32")
+
+
 def scale_of(tape: Tape, micro: MicroBatch, name: str, x: Value, kind: str) -> Value:
-    """Return what the normalised numbers are multiplied with: the weight, or a copy in 32 bits, and 1."""
-    shape = (x.shape[-1],)
+    """Return what the normalised numbers are multiplied with: the weight, or a copy in 32 bits, and 1.
+
+    Cohere's heads have a row each.
+    """
+    shape = x.shape[2:] if kind == "centred" else (x.shape[-1],)
     weight = tape.weight(name, shape, micro.element_bytes, trained=micro.trained(name))
     if kind == "wide":
         return tape.promote(weight, 4)

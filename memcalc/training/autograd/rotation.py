@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["OWN_TABLES", "halves", "in_pairs", "looked_up", "rope_tables", "rotate"]
+__all__ = ["OWN_TABLES", "both_woven", "halves", "in_pairs", "looked_up", "rope_tables", "rotate"]
 
 
 IN_PART = ("joined", "turned in part")  # what does not turn is cut away, and joined again
@@ -72,7 +72,14 @@ def rotate(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: s
 def halves(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
     """Rotate one half of a head against the other, in the stream's numbers, or the tables' and back."""
     turned = tape.like(x, f"{name} after RoPE", max(micro.low_bytes, tables[0].element_bytes))
-    tape.record("rope", (x,), turned, tables, beside=2 * turned.bytes)
+    products = [
+        tape.hold(tape.like(turned, f"{name} x {what}", grad=False), grad=x.grad) for what in ("cos", "sin")
+    ]
+    tape.record("rope", (x,), turned, tables, beside=turned.bytes + x.bytes)
+    for value in products:
+        tape.refer(value)
+    if micro.architecture.wide_tables:  # queries and keys are narrowed once both are rotated
+        return turned
     return tape.cast(turned, micro.low_bytes, f"{name} rotated")
 
 
@@ -130,6 +137,16 @@ def woven(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: st
     turned = tape.record("stack", (negative, even), tape.like(x, f"{name}, turned"), aliased=True)
     second = by_table(tape, tape.cast(turned, width, f"{name}, turned, in fp32"), sines, f"{name} x sin")
     return tape.cast(tape.add(first, second, f"{name} after RoPE"), x.element_bytes, f"{name} rotated")
+
+
+def both_woven(
+    tape: Tape, micro: MicroBatch, heads: tuple[Value, Value], tables: list[Value]
+) -> tuple[Value, Value]:
+    """Rotate queries and keys as `woven`, but each step is taken for both, and all in 32 bits (Cohere)."""
+    wide = [tape.cast(x, 4, f"{name} in fp32") for x, name in zip(heads, "qk", strict=True)]
+    turned = [woven(tape, micro, x, tables, name) for x, name in zip(wide, "qk", strict=True)]
+    q, k = (tape.cast(x, micro.low_bytes, f"{name}, narrowed") for x, name in zip(turned, "qk", strict=True))
+    return q, k
 
 
 def as_complex(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:

@@ -12,6 +12,7 @@ sweep).
 from __future__ import annotations
 
 from math import prod
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import greatest, share
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Recomputed = Callable[[str], str | None]
 
-__all__ = ["CACHED", "BackwardPass", "MatrixStorage", "Operation", "Tape", "Value"]
+__all__ = ["CACHED", "VECTORS", "BackwardPass", "MatrixStorage", "Operation", "Tape", "Value"]
 
 
 class Value:
@@ -73,8 +74,8 @@ class Value:
 class Operation(NamedTuple):
     """One step of the forward pass, with what its derivative keeps and makes.
 
-    `inputs` are those that get a gradient; `aliased` says that theirs is the output's gradient itself, as
-    for a sum. `weight_bytes` is the gradient of a weight, which stays; `beside` are the bytes that the
+    `inputs` are those that get a gradient; that of those in `aliased` is the output's gradient itself, as for
+    a sum. `weight_bytes` is the gradient of a weight, which stays; `beside` are the bytes that the
     derivative needs beside its results while it is computed, `late` those that it holds in all after: results
     that are narrowed, beside what they were.
     """
@@ -84,7 +85,7 @@ class Operation(NamedTuple):
     inputs: tuple[Value, ...]
     output: Value
     keeps: tuple[Value, ...]
-    aliased: bool
+    aliased: tuple[Value, ...]
     weight_bytes: int
     beside: int
     parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
@@ -117,6 +118,8 @@ class MatrixStorage(NamedTuple):
 
 AS_WIDE = MatrixStorage()
 CACHED = "autocast"  # the operation that copies a weight: the copy lives until autocast ends
+VECTORS = "vectors"  # what gives each layer numbers of each token, among what is handed to layers
+HOLD = "hold"  # code refers to what no derivative needs
 AUTOCAST = ("bias", "weight", "x")  # arguments of a function are copied from the last to the first
 
 
@@ -152,10 +155,12 @@ class Tape:
     def __init__(self, cut: Mapping[str, int] | None = None, *, fresh: bool = True) -> None:
         self.cut, self.fresh = cut or {}, fresh
         self.operations: list[Operation] = []
-        self.module, self.region = "", "hidden"
+        self.module, self.region, self.layer = "", "hidden", ""
         self.referred: dict[int, int] = {}  # until which operation code holds a value
         self.marks: dict[str, Value] = {}  # values that several operations of a layer ask for
         self.shared: dict[str, list[Value]] = {}  # what all layers share, as cosines and sines
+        self.handed: dict[str, tuple[Value, ...]] = {}  # what layers are given beside the stream
+        self.lingering: dict[int, Value] = {}  # what code holds once it was made again
 
     def value(
         self, name: str, shape: tuple[int, ...], element_bytes: int, *, grad: bool, region: str | None = None
@@ -165,7 +170,16 @@ class Tape:
         size = prod(shape) * element_bytes
         if where in self.cut:
             size = share(size, self.cut[where])
-        return Value(name, shape, element_bytes, grad=grad, region=where, size=size, module=self.module)
+        return Value(name, shape, element_bytes, grad=grad, region=where, size=size, module=self.place)
+
+    @property
+    def place(self) -> str:
+        """The module that runs, with the layer in front where several are on one tape."""
+        return f"{self.layer}/{self.module}" if self.layer and self.module else self.module
+
+    def enter(self, layer: str) -> None:
+        """Begin a further layer on the same tape."""
+        self.layer, self.marks = layer, {}
 
     def weight(self, name: str, shape: tuple[int, ...], element_bytes: int, *, trained: bool) -> Value:
         """Return a weight as a value: its gradient is what operations make of it."""
@@ -201,7 +215,7 @@ class Tape:
         output: Value,
         keeps: Iterable[Value] = (),
         *,
-        aliased: bool = False,
+        aliased: bool | tuple[Value, ...] = False,
         weight_bytes: int = 0,
         beside: int = 0,
         parts: tuple[Value, ...] = (),
@@ -212,11 +226,10 @@ class Tape:
             if not self.fresh:
                 weight_bytes, beside = 0, beside + weight_bytes
             flowing = tuple(x for x in inputs if x.grad)
+            same = flowing if aliased is True else aliased or ()
             kept = tuple(value.storage for value in keeps if not value.storage.leaf)
             self.operations.append(
-                Operation(
-                    name, self.module, flowing, output, kept, aliased, weight_bytes, beside, parts, late
-                )
+                Operation(name, self.place, flowing, output, kept, same, weight_bytes, beside, parts, late)
             )
         return output
 
@@ -428,15 +441,49 @@ class Tape:
     def hold(self, value: Value, *, grad: bool) -> Value:
         """Make a storage that no derivative needs: it lives while code refers to it, if gradients flow."""
         if grad:
-            held = Operation("hold", self.module, (), value, (), aliased=False, weight_bytes=0, beside=0)
+            held = Operation(HOLD, self.place, (), value, (), aliased=(), weight_bytes=0, beside=0)
             self.operations.append(held)
         return value
+
+    def hold_for(self, held: Mapping[str, Iterable[Value]]) -> None:
+        """Keep values until a layer has run backwards, by its name: its checkpoint refers to them.
+
+        Once the first one has, nothing refers any longer to what `linger` named.
+        """
+        first: dict[str, int] = {}
+        for index, one in enumerate(self.operations):
+            first.setdefault(one.module.partition("/")[0], index)
+        places = [(first[layer], values) for layer, values in held.items() if layer in first]
+        for index, values in sorted(places, key=itemgetter(0), reverse=True):
+            end = self.value("end of a layer", (), 1, grad=True)
+            step = Operation(HOLD, "", (), end, tuple(values), aliased=(), weight_bytes=0, beside=0)
+            self.operations.insert(index, step)
+            self.referred = {key: at + (at >= index) for key, at in self.referred.items()}
+
+    def linger(self, value: Value) -> None:
+        """Note that code holds a value that a layer makes again, and with it what its derivatives need."""
+        made = {id(output): one for one in self.operations for output in (one.output, *one.parts)}
+        waiting, layer = [value], value.module.partition("/")[0]
+        while waiting:
+            one = made.get(id(waiting.pop()))
+            if one is not None and one.module.partition("/")[0] == layer:
+                waiting += one.inputs
+                self.lingering |= {id(kept): kept for kept in one.keeps}
 
     def refer(self, value: Value) -> None:
         """Note that code still holds a value: its storage outlives the operations that used it."""
         self.referred[id(value)] = len(self.operations) - 1
 
-    def forward_peak(self, given: Value, *, keeping: bool = True) -> int:
+    def part(self, layer: str) -> Tape:
+        """Return a tape with the operations of one layer of several."""
+        found = Tape(self.cut, fresh=self.fresh)
+        steps = [index for index, one in enumerate(self.operations) if one.module.startswith(f"{layer}/")]
+        found.operations = [self.operations[index] for index in steps]
+        where = {index: own for own, index in enumerate(steps)}
+        found.referred = {key: where[index] for key, index in self.referred.items() if index in where}
+        return found
+
+    def forward_peak(self, *given: Value, keeping: bool = True) -> int:
         """Run forward again from `given`, for what is kept: the most that lives, until all is there.
 
         A result that is not kept lives until it was used for the last time, or code has let go of it. Without
@@ -451,7 +498,7 @@ class Tape:
             for value in one.inputs:
                 last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
         cached = {id(value) for value in self.cached(())} if not keeping else set()
-        alive = {id(given): given}
+        alive, there = {id(value): value for value in given}, {id(value) for value in given}
         level: int = 0
         peak: int = 0
         for index, one in enumerate(steps):
@@ -462,7 +509,7 @@ class Tape:
                     level = level + value.bytes
             peak = greatest(peak, level)
             for key, value in list(alive.items()):
-                stays = key in kept or value is given or key in cached
+                stays = key in kept or key in there or key in cached
                 if not stays and last.get(key, index) <= index:
                     level = level - value.bytes
                     del alive[key]
@@ -480,6 +527,10 @@ class Tape:
             unit = recomputed and recomputed(one.module)
             given = [value.storage for value in one.inputs if id(value.storage) in kept] if unit else []
             new = {id(value): value for value in (*given, *one.keeps) if id(value) not in asked}
+            if one.name == HOLD and one.keeps:
+                new |= {key: value for key, value in self.lingering.items() if key not in asked}
+            elif recomputed:
+                new = {key: value for key, value in new.items() if key not in self.lingering}
             asked |= new.keys()
             found.append([value for value in new.values() if final or not value.shared])
         return found
@@ -498,13 +549,17 @@ class Tape:
         return {unit: sum(sizes.values()) for unit, sizes in found.items()}
 
     def backward(
-        self, recomputed: Recomputed | None = None, *, final: bool = False, forward: int = 0
+        self,
+        recomputed: Recomputed | None = None,
+        *,
+        final: bool = False,
+        forward: Mapping[str, int] | None = None,
     ) -> BackwardPass:
         """Run backwards: results are made, then what was used is freed, then gradients that meet are added.
 
         A unit that is recomputed makes again what its operations need, as soon as one asks for what is not
-        there; meanwhile `forward` bytes live at most (`forward_peak`). `final`: nothing runs after it that
-        needs what all layers share.
+        there; meanwhile `forward` says how many bytes live at most, by unit (`forward_peak`). `final`:
+        nothing runs after it that needs what all layers share.
         """
         again, kept = self.made_again(recomputed), {id(value) for value in self.kept(recomputed)}
         last = self.operations[-1].output
@@ -515,14 +570,17 @@ class Tape:
         ):
             unit = recomputed and recomputed(one.module)
             if one.keeps and unit in again:  # it asks for what is not there: the unit is run again
-                meter.take(0, beside=forward)
+                meter.take(0, beside=(forward or {}).get(unit, 0))
                 meter.take(again.pop(unit))
             given = gradients.pop(id(one.output), None)
-            if given is None:
-                continue  # nothing after it asked for its result
-            made = [given if one.aliased else Gradient(x.bytes) for x in one.inputs]
-            given.waiting += len(made) if one.aliased else 0
-            results = 0 if one.aliased else sum(x.bytes for x in one.inputs)
+            if given is None:  # nothing after it asked for its result
+                if one.name == HOLD:
+                    meter.level = meter.level - sum(value.bytes for value in freed)
+                continue
+            same = {id(x) for x in one.aliased}
+            made = [given if id(x) in same else Gradient(x.bytes) for x in one.inputs]
+            given.waiting += sum(id(x) in same for x in one.inputs)
+            results = sum(x.bytes for x in one.inputs if id(x) not in same)
             size = sum(value.bytes for value in freed)
             made_again = () if unit is None else (value for value in freed if id(value) not in kept)
             meter.reach(one.late - sum(value.bytes for value in made_again))  # it is let go at once

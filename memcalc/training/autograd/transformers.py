@@ -15,7 +15,7 @@ from memcalc.ledger.parts import GQA, MLP, DeltaNet, Norm
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
-from memcalc.training.autograd.architectures import ARCHITECTURES, COPY_TOKENS, LLAMA
+from memcalc.training.autograd.architectures import COPY_TOKENS, LLAMA, with_turns, words_of
 from memcalc.training.autograd.attention import attention
 from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.feedforward import mlp
@@ -25,7 +25,7 @@ from memcalc.training.autograd.rotation import OWN_TABLES
 from memcalc.training.releases import release_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
@@ -111,6 +111,8 @@ FORMER = (  # before which release, and the loss that "plain" was then
     ),
 )
 LOSSES: Registry[Loss] = Registry("--loss", {one.id: one for one in OF_TRANSFORMERS})
+SCALED = ("model.embed_tokens", "model.embed_tokens_per_layer")
+BY_LAYER = "per_layer_input_gate"  # of what multiplies a layer's vectors
 STATES = ("linear_attn",)  # names of what stands in place of attention, where a layer keeps a state
 BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
 
@@ -161,7 +163,8 @@ def run_branch(
     words = micro.architecture
     part, shifts = parts.pop(name, None), words.norm == "layer"
     body = body_of(part)
-    norms = [parts.pop(one, None) for one in (before, behind, after) if one and one not in given]
+    asked = () if words.norm == "bare" else (before, behind, after)
+    norms = [parts.pop(one, None) for one in asked if one and one not in given]
     if body is None or not all(isinstance(one, Norm) and one.bias == shifts for one in norms):
         raise unknown(name, part)
     if words.index_rope and is_mla(part):
@@ -185,6 +188,30 @@ def run_branch(
     if words.scaled_branches:
         result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
     return tape.dropout(result, micro.dropout, f"{name} after dropout") if words.dropped else result
+
+
+def run_branches(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value) -> Value:
+    """Run the branches of a layer, whose parts are taken, one after the other or side by side."""
+    words = micro.architecture
+    results: list[Value] = []
+    given: dict[str | None, Value] = {None: x}
+    for one in words.branches if words.norms_first else ():
+        tape.module = str(one.before)
+        given[one.before] = norm(tape, micro, tape.module, x)
+        del parts[tape.module]
+    for one in words.branches:
+        result = run_branch(tape, micro, parts, one, given)
+        if words.parallel:
+            results.append(result)
+            continue
+        x = tape.add(x, result, f"stream after {one.part}")
+        if one.after is not None:
+            tape.module = one.after
+            x = norm(tape, micro, one.after, x)
+        given[None] = x
+    if results:
+        x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
+    return x
 
 
 def with_aside(
@@ -280,6 +307,12 @@ class Transformers(Implementation):
             table = parts["model.embed_tokens"]
             embed(tape, micro, table.vocab, table.width)
 
+    def hand_out(self, tape: Tape, micro: MicroBatch, model: Model, x: Value) -> None:
+        """Run what gives each layer a vector of each token, before the first layer."""
+        from memcalc.training.autograd import handed
+
+        handed.vectors_of_layers(tape, micro, model, x)
+
     def layer(self, tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
         """Run a layer: two branches, each normalised before and added to the stream after.
 
@@ -299,25 +332,15 @@ class Transformers(Implementation):
             from memcalc.training.autograd import gpt2
 
             return gpt2.run_layer(tape, micro, layer, x)
-        results: list[Value] = []
-        given: dict[str | None, Value] = {None: x}
-        for one in words.branches if words.norms_first else ():
-            tape.module = str(one.before)
-            given[one.before] = norm(tape, micro, tape.module, x)
-            del parts[tape.module]
-        for one in words.branches:
-            result = run_branch(tape, micro, parts, one, given)
-            if words.parallel:
-                results.append(result)
-                continue
-            x = tape.add(x, result, f"stream after {one.part}")
-            if one.after is not None:
-                tape.module = one.after
-                x = norm(tape, micro, one.after, x)
-            given[None] = x
+        vector = None
+        if BY_LAYER in parts:
+            from memcalc.training.autograd import handed
+
+            vector = handed.own_vector(tape)
+        x = run_branches(tape, micro, parts, x)
+        if vector is not None:
+            x = handed.with_vector(tape, micro, parts, x, vector)
         x = ended(tape, words, parts, x)
-        if results:
-            x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
         for name, part in parts.items():
             raise unknown(name, part)
         return x
@@ -326,10 +349,11 @@ class Transformers(Implementation):
         """Run the final norm and the head."""
         parts: dict[str, Any] = dict(model.outside)
         tape.module = "model.norm"
-        if getattr(parts["model.norm"], "bias", False):
+        last = parts.get("model.norm")
+        if getattr(last, "bias", False):
             trained, size = micro.trained("model.norm"), micro.element_bytes
             x = tape.layer_norm("model.norm", x, trained=trained, wide=micro.autocast, stored=size)
-        elif isinstance(parts["model.norm"], Norm):
+        elif isinstance(last, Norm) or micro.architecture.norm == "bare":
             x = norm(tape, micro, "model.norm", x)
         if micro.fused_head:
             return x
@@ -348,10 +372,11 @@ class Transformers(Implementation):
     def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:
         """Return the bytes of RoPE's inverse frequencies: 32 bits for every second number, twice.
 
-        Embedded tokens that are scaled have a number for that.
+        Each table of tokens that are scaled has a number for that.
         """
         words = LLAMA if micro is None else micro.architecture
-        scale = micro.element_bytes if micro is not None and words.scaled_embedding else 0
+        tables = sum(name in dict(model.outside) for name in SCALED) if words.scaled_embedding else 0
+        scale = micro.element_bytes * tables if micro is not None else 0
         return scale + self.frequencies(model, words)
 
     def frequencies(self, model: Model, words: Architecture) -> int:
@@ -442,10 +467,12 @@ class Transformers(Implementation):
             return (3 * shape[0], *shape[1:]), tensor.layers
         return shape, tensor.copies
 
-    def as_built(self, model: Model) -> Model:
-        """Return the model with the matrices fused that its class fuses."""
-        words = ARCHITECTURES.get(model.text_type or model.model_type)
-        if words is None or not words.fused:
+    def as_built(self, model: Model, fields: Mapping[str, object]) -> Model:
+        """Return the model with the matrices fused that its class fuses; some layers are not rotated."""
+        words = words_of(model)
+        if words.turns_by_layer:
+            model = with_turns(model, fields)
+        if not words.fused:
             return model
         from memcalc.training.autograd import fused
 

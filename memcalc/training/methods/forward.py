@@ -9,6 +9,7 @@ from memcalc.training.layers import stream
 if TYPE_CHECKING:
     from memcalc.ledger.model import Layer
     from memcalc.training.autograd.base import MicroBatch
+    from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.plan import TrainingPlan
 
 __all__ = ["ForwardPass", "forward_pass"]
@@ -40,18 +41,22 @@ def forward_pass(
     micro = plan.micro_batch._replace(batch=sequences, head_tokens=tokens, dropout=0.0, adapter_dropout=0.0)
     micro = micro._replace(trained=everything, adapters=plan.adapters if adapted else {})
     alone = plan._replace(micro_batch=micro)
-    kinds = {id(layer.parts): layer for layer in plan.model.layers}
-    runs = {key: run_layer(alone, micro, layer) for key, layer in kinds.items()}
-    copies = sum(runs[id(layer.parts)].copies * layer.times for layer in plan.model.layers)
     one = stream(alone, micro.tape(), grad=True).bytes
-    streams = one * (1 if plan.model.depth == 1 else 2)
-    shared = max(run.tables for run in runs.values()) + 8 * micro.seq  # cosines, sines, positions
-    layers = max(copies - run.copies + run.peak for run in runs.values()) + streams + shared
+    if micro.architecture.together:
+        runs, streams = [run_together(alone, micro)], one
+        copies = runs[0].copies
+    else:
+        kinds = {id(layer.parts): layer for layer in plan.model.layers}
+        by_kind = {key: run_layer(alone, micro, layer) for key, layer in kinds.items()}
+        runs, streams = [*by_kind.values()], one * (1 if plan.model.depth == 1 else 2)
+        copies = sum(by_kind[id(layer.parts)].copies * layer.times for layer in plan.model.layers)
+    shared = max(run.tables for run in runs) + 8 * micro.seq  # cosines, sines, positions
+    layers = max(copies - run.copies + run.peak for run in runs) + streams + shared
     norm, head, logits = ends_of(alone, micro)
     wide = logits * 2 if micro.autocast else logits
     converted = logits + wide if micro.autocast else logits
     peak = max(layers, copies + streams + shared + norm, copies + one + head, converted)
-    turned = sum(TURNED * run.turned for run in runs.values() if micro.autocast)
+    turned = sum(TURNED * run.turned for run in runs if micro.autocast)
     return ForwardPass(peak, wide, copies, turned)
 
 
@@ -78,12 +83,29 @@ def run_layer(plan: TrainingPlan, micro: MicroBatch, layer: Layer) -> LayerRun:
     tape = micro.tape()
     x = stream(plan, tape, grad=True)
     plan.implementation.layer(tape, micro, layer, x)
-    copies = sum(value.bytes for value in tape.cached(()))
+    return found_on(tape, x, [tape])
+
+
+def run_together(plan: TrainingPlan, micro: MicroBatch) -> LayerRun:
+    """Run all layers without gradients, where they use what others made: it lives until the last has run."""
+    tape = micro.tape()
+    x = given = stream(plan, tape, grad=True)
+    plan.implementation.hand_out(tape, micro, plan.model, x)
+    for number, layer in enumerate(one for one in plan.model.layers for _ in range(one.times)):
+        tape.enter(f"{number}")
+        x = plan.implementation.layer(tape, micro, layer, x)
+    for value in (one for values in tape.handed.values() for one in values):
+        tape.refer(value)
+    return found_on(tape, given, [tape.part(f"{number}") for number in range(plan.model.depth)])
+
+
+def found_on(tape: Tape, given: Value, layers: list[Tape]) -> LayerRun:
+    """Return what ran on a tape; of queries and keys those of the layer that has most are turned at once."""
     return LayerRun(
-        tape.forward_peak(x, keeping=False),
-        copies,
+        tape.forward_peak(given, keeping=False),
+        sum(value.bytes for value in tape.cached(())),
         sum(value.bytes for values in tape.shared.values() for value in values),
-        sum(one.output.bytes for one in tape.operations if one.name == "rope"),
+        max(sum(one.output.bytes for one in part.operations if one.name == "rope") for part in layers),
     )
 
 
