@@ -259,6 +259,18 @@ def test_a_step_whose_last_layers_keep_a_state_is_exact(name):
     assert set(differences(planned(step["config"], step["run"]), step["moments"]).values()) == {0}
 
 
+@pytest.mark.parametrize("kernels", ["torch", "fused"])
+@pytest.mark.parametrize("name", [name for name in LAST if "recomputed" not in name])
+def test_a_layer_with_a_state_leaves_the_gradients_of_its_weights(name, kernels):
+    """A gradient reaches each of them: backward, all that was kept has gone, and they are there."""
+    plan = planned(LAST[name]["config"], LAST[name]["run"]).plan
+    plan = plan._replace(micro_batch=plan.micro_batch._replace(state_kernels=kernels))
+    layer = next(one for one in plan.model.groups if "linear_attn" in dict(one.parts))
+    tape, _, _, kept = forward_of(plan, layer, grad=True)
+    own = sum(one.count for one in layer.weights()) * plan.micro_batch.element_bytes
+    assert tape.backward().change == own - sum(value.bytes for value in kept)
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_a_layer_with_a_state_takes_forward_what_is_recorded(name):
     """Where no gradient flows it takes what its operations make and its names hold, to the byte."""
