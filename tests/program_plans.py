@@ -5,6 +5,9 @@ from __future__ import annotations
 from memcalc.files.source import Source
 from memcalc.training.api import train
 
+# fields of configs whose layers keep a state
+STATES = ("linear_num_key_heads", "mamba_num_heads", "mamba_n_heads")
+
 
 def planned(fields, run):
     """The plan of a recorded run."""
@@ -15,7 +18,7 @@ def planned(fields, run):
         "regime": ("amp" if "autocast" in run else "fp32") if "weights" in run else "pure-bf16",
         "recompute": "full" if "recompute" in run else "none",
         "experts": run.get("experts"),
-        "state_kernels": "torch" if "linear_num_key_heads" in text else None,
+        "state_kernels": "torch" if any(name in text for name in STATES) else None,
         "autocast": "autocast" in run,
     }
     options |= {"repeat_kv": True} if attention == "repeated" else {"attention": attention}

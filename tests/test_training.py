@@ -319,11 +319,16 @@ def test_a_sweep_that_cannot_be_is_refused(wrong):
 
 EXCHANGED = {"implementation": "megatron", "context_exchange": "a2a"}
 QUANTISED = "Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4"
+MAMBA = {"source": "ibm-granite/granite-4.0-h-small"}  # its fused kernel multiplies by out_proj itself
+PEFT_REFUSES = "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"
 WRONG = [
     ("attention", {"source": "bigscience/bloom", "seq": 512, "attention": "flash"}),
     ("attention", {"source": "tiiuae/falcon-7b", "seq": 512, "attention": "sdpa"}),
     ("attention", {"attention": "flash", "on": "1x t4"}),
     ("state-kernels", {"state_kernels": "fused"}),
+    ("state-kernels", MAMBA | {"lora_rank": 8, "quantize_base": "nf4", "state_kernels": "fused"}),
+    ("lora-targets", MAMBA | {"lora_rank": 8, "lora_targets": ("out_proj",)}),
+    ("lora-targets", MAMBA | {"source": PEFT_REFUSES, "lora_rank": 8, "lora_targets": ("out_proj",)}),
     ("quantize-base", {"source": QUANTISED, "lora_rank": 8, "quantize_base": "nf4"}),
     ("reference", {"reference": "copy"}),
     ("world", {"world": 6, "tp": 4}),

@@ -47,6 +47,9 @@ STACKS = {
     "down_proj": "experts.down_proj",
 }
 ROUTER = "gate"
+# types of which PEFT 0.21 adapts no `out_proj` (peft/tuners/tuners_utils.py, 2026-12): the fused kernel of
+# their mixers reads the matrix itself; PEFT refuses `all-linear`, too, which stands for all others here
+KERNELS_READ = frozenset({"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"})
 LINEAR_ROUTERS = frozenset({"gemma4", "gemma4_text"})  # of other types it is no module that PEFT adapts
 HEAD, EMBEDDED = "lm_head", "embed_tokens"  # what PEFT adapts beside the layers, if it is named
 MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}  # its own names in transformers 4
@@ -67,7 +70,8 @@ def linear_names(model: Model) -> tuple[str, ...]:
         or (tensor.kind == "router" and model.model_type in LINEAR_ROUTERS)
     )
     folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()
-    return tuple(dict.fromkeys([*named, *folded]))
+    read = ("out_proj",) if model.model_type in KERNELS_READ else ()
+    return tuple(name for name in dict.fromkeys([*named, *folded]) if name not in read)
 
 
 def has_adapters_of_experts(adapters: Mapping[str, Adapter]) -> bool:

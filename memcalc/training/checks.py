@@ -14,7 +14,7 @@ from memcalc.training.adapters import (
     linear_names,
     names_beside_experts,
 )
-from memcalc.training.autograd.architectures import keeps_states, words_of
+from memcalc.training.autograd.architectures import keeps_states, kernels_read_matrices, words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
 from memcalc.training.devices import runs_bitsandbytes, runs_flash
 from memcalc.training.plan import is_trained, stated_gradients
@@ -173,11 +173,20 @@ def there_are_experts_to_compute(plan: TrainingPlan) -> None:
 
 
 def there_are_states_to_compute(plan: TrainingPlan) -> None:
-    """Refuse a way to compute states that the model does not keep, or whose operations are not listed."""
+    """Refuse a way to compute states that the model does not keep, that is not listed, or that cannot run."""
     given = plan.options.state_kernels
     if given is not None and not (keeps_states(plan.model) and plan.micro_batch.architecture.listed):
         expected = "a model whose layers keep a state, by operations that are listed"
         raise BadInputError("--state-kernels", expected, given, "leave it out")
+    micro, read = plan.micro_batch, kernels_read_matrices(plan.model) and plan.micro_batch.architecture.listed
+    if not read or micro.state_kernels != "fused":
+        return
+    remedy = "mamba-ssm's kernel multiplies by out_proj as it is stored, without its adapter"
+    if micro.quantised:
+        raise BadInputError("--state-kernels", "torch with a quantised base", "fused", remedy)
+    if {*plan.adapters} == {"out_proj"} <= {*linear_names(plan.model)}:
+        expected = "others too, or --state-kernels torch"
+        raise BadInputError("--lora-targets", expected, "out_proj", remedy)
 
 
 def options_mean_something(plan: TrainingPlan) -> None:

@@ -18,7 +18,7 @@ from memcalc.training.adapters import (
     names_beside_experts,
     smaller_sides,
 )
-from memcalc.training.autograd.architectures import keeps_states, uses_others
+from memcalc.training.autograd.architectures import keeps_states, kernels_read_matrices, uses_others
 from memcalc.training.backward import largest
 from memcalc.training.beside.moment import VERBS
 from memcalc.training.checkpoints import read_as_numbers
@@ -565,13 +565,27 @@ def of_architecture(plan: TrainingPlan) -> Iterator[str]:
         )
     elif plan.micro_batch.state_kernels == "fused" and keeps_states(model):
         yield (
-            "layers that keep a state run by fused kernels, which save what flash-linear-attention's and "
-            "causal-conv1d's sources say; with --state-kernels torch they are exact against autograd"
+            f"layers that keep a state run by fused kernels, which save what {kernels_of(plan)} "
+            "sources say; with --state-kernels torch they are exact against autograd"
         )
+        if "out_proj" in plan.adapters and kernels_read_matrices(model):
+            yield (
+                "the fused kernel multiplies by out_proj without its adapter, which gets no gradient; one is "
+                "counted, and states"
+            )
     if model.vision:
         towers = f"its towers, {model.vision_parameters:,} parameters, are"
         loaded = "not trained, and no image is shown to them; the lower end is without them"
         yield f"the text model is trained alone: {towers} {loaded if plan.loads_towers else 'left out'}"
+
+
+def kernels_of(plan: TrainingPlan) -> str:
+    """Return whose kernels run layers that keep a state."""
+    return (
+        "mamba-ssm's"
+        if plan.micro_batch.architecture.chunk
+        else "flash-linear-attention's and causal-conv1d's"
+    )
 
 
 def in_the_host(step: TrainingEstimate) -> str:

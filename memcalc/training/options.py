@@ -210,8 +210,8 @@ class TrainingOptions(OptionSet):
     state_kernels: Literal["fused", "torch"] | None = field(
         default=None,
         metadata=about(
-            "how layers that keep a state are computed: fused (flash-linear-attention, causal-conv1d), or "
-            "torch, as transformers does without them",
+            "how layers that keep a state are computed: fused (flash-linear-attention or mamba-ssm, and "
+            "causal-conv1d), or torch, as transformers does without them",
             otherwise="fused, up to what torch takes",
             group=KEPT,
         ),

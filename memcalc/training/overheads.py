@@ -335,8 +335,8 @@ def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 def by_torch(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield what layers with a state take more where their kernels are not installed.
 
-    transformers takes flash-linear-attention and causal-conv1d where they can be imported, each by itself,
-    and its own functions in PyTorch else: what a step takes lies between the two.
+    transformers takes flash-linear-attention, mamba-ssm and causal-conv1d where they can be imported, each by
+    itself, and its own functions in PyTorch else: what a step takes lies between the two.
     """
     slow = plan._replace(micro_batch=plan.micro_batch._replace(state_kernels="torch"))
     other = stage_tensors(slow, stage.number, stage.chunks, LayerRuns(slow))

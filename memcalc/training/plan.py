@@ -12,7 +12,12 @@ from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
 from memcalc.training.adapters import EMBEDDED, adapters_of, with_head_apart
 from memcalc.training.autograd import IMPLEMENTATIONS
-from memcalc.training.autograd.architectures import architecture_of, keeps_states, words_of
+from memcalc.training.autograd.architectures import (
+    architecture_of,
+    keeps_states,
+    kernels_read_matrices,
+    words_of,
+)
 from memcalc.training.autograd.base import MicroBatch
 from memcalc.training.checkpoints import own_base
 from memcalc.training.defaults import filled
@@ -228,7 +233,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
         widths=of(lambda: state_widths(precision, gradients, fsdp=asked.shard == "fsdp")),
         optimizer=optimizer,
         optimizer_step=of(lambda: asked.optimizer_step or default_step(implementation, optimizer)),
-        loss=loss,
+        loss=of(lambda: as_told(loss, implementation, model)),
         recompute_modules=of(modules_of, asked, implementation),
         adapters=adapters,
         pipeline_layout=of(chunks_of_layers, asked, model, parallelism),
@@ -240,10 +245,19 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
                 architecture=architecture_of(
                     model, found.fields, swept=points is not None, whole=is_whole(asked, parallelism)
                 ),
+                state_kernels=asked.state_kernels
+                or ("torch" if micro.quantised and kernels_read_matrices(model) else "fused"),
             )
         ),
         points=points,
     )
+
+
+def as_told(loss: Loss, implementation: Implementation, model: Model) -> Loss:
+    """Return a loss as it is of a model that hands on logits in 32 bits; a fused one multiplies by itself."""
+    if implementation.id != "transformers" or loss.fused or not words_of(model).wide_logits:
+        return loss
+    return loss._replace(kept=4, made_wide=True)
 
 
 def settled(base: Any, machine: Any, given: TrainingOptions, faults: Faults) -> dict[str, Any]:
@@ -442,7 +456,6 @@ def micro_batch(
         dropout=0 if of_adapters else dropout,
         adapter_dropout=dropout if of_adapters else 0,
         experts=options.experts,
-        state_kernels=options.state_kernels or "fused",
         cut={region: ranks for region, ranks in cut.items() if ranks > 1},
         routed_share=(parallelism.ep, parallelism.etp),
         context_ranks=parallelism.cp,

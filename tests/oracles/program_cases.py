@@ -35,6 +35,7 @@ TYPES = (
     *("gemma4_text", "gemma4", "gemma4_text with vectors"),
     *("qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next"),
     *("deepseek_v32", "glm_moe_dsa"),
+    *("nemotron_h", "granitemoehybrid"),
 )
 
 
@@ -60,6 +61,9 @@ def even(fields, draw):
 
 CHUNKED = ("qwen3_5_text", "qwen3_5_moe_text", "qwen3_next")  # a state goes from chunk to chunk of 64 tokens
 STATES = ("qwen3_5_text", "qwen3_next")  # those of which a layer runs forward alone
+# PEFT refuses adapters of its `out_proj`, and with it `all-linear`
+TARGETS = {"nemotron_h": "in_proj,q_proj,k_proj,v_proj,o_proj,up_proj,down_proj"}
+WITH_STATES = (*CHUNKED, "nemotron_h", "granitemoehybrid")
 # no kernel of torch's trains sinks; the class has products alone
 EAGER = ("gpt_oss", "bloom")
 MASKED = ("deepseek_v32", "glm_moe_dsa")  # each layer masks what its indexer did not choose
@@ -132,9 +136,37 @@ def choosing_few(fields, draw):
     return fields | own
 
 
+def mixers(fields, draw):
+    """Each kind of layer, chunks of which a sequence has several, and more heads than one."""
+    letters = "M*E-" + "".join(draw.choice("M*E-") for _ in range(2))
+    groups = draw.choice((1, 2, 3))
+    fields = {name: fields[name] for name in fields if name not in ("layers_block_type", "mlp_bias")}
+    fields |= {"hybrid_override_pattern": letters, "num_hidden_layers": len(letters), "n_groups": groups}
+    fields |= {
+        "mamba_num_heads": 6,
+        "mamba_head_dim": draw.randint(4, 18),
+        "chunk_size": draw.randint(16, 130),
+    }
+    if fields["moe_latent_size"] is not None:
+        fields["moe_latent_size"] = rounded(fields["moe_latent_size"])
+    return fields
+
+
+def mixers_or_attention(fields, draw):
+    """Both kinds of layer, several chunks and heads; rotated or not."""
+    heads, width = draw.choice((2, 4)), 2 * fields["hidden_size"]
+    fields |= {"mamba_expand": 2, "mamba_n_heads": heads, "mamba_d_head": width // heads}
+    fields |= {"mamba_n_groups": draw.choice((1, 2)), "mamba_chunk_size": draw.randint(16, 130)}
+    kinds = ["mamba", "attention", *(draw.choice(("mamba", "attention")) for _ in range(2))]
+    fields |= {"layer_types": kinds, "num_hidden_layers": len(kinds)}
+    return fields | {"position_embedding_type": draw.choice(("rope", "nope"))}
+
+
 # what a type needs beside: a function of its fields and a drawer
 OWN = {
     **dict.fromkeys(CHUNKED, with_states),
+    "nemotron_h": mixers,
+    "granitemoehybrid": mixers_or_attention,
     "gemma4_text": without_vectors,
     "gemma4": without_vectors,
     "gemma4_text with vectors": with_vectors,
@@ -150,9 +182,8 @@ OWN = {
 
 def sparse(fields):
     """Whether there are experts, whose grouped product wants rows of whole 16 bytes."""
-    return any(
-        name in fields for name in ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-    )
+    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    return any(fields.get(name, 0) != 0 for name in names)
 
 
 def text_of(fields):
@@ -191,7 +222,9 @@ def runs(model_type, seed):
     if model_type in MASKED:
         only = {"attention": "sdpa"}
 
-    longest = 300 if model_type in CHUNKED else 90
+    targets = TARGETS.get(model_type, "all-linear")
+
+    longest = 300 if model_type in WITH_STATES else 90
 
     def sizes():
         return only | {"batch": draw.randint(1, 3), "sequence": draw.randint(9, longest), "optimizer": "none"}
@@ -208,7 +241,7 @@ def runs(model_type, seed):
     return {
         "plain": Run(**sizes() | {"optimizer": draw.choice(("none", "adamw fused", "adamw foreach"))}),
         "recomputed": Run(**sizes(), recompute=True),
-        "adapters": Run(**sizes(), trained=f"lora {draw.choice((4, 8, 16))} all-linear fp32"),
+        "adapters": Run(**sizes(), trained=f"lora {draw.choice((4, 8, 16))} {targets} fp32"),
         "other": Run(**sizes() | other[seed % 3], recompute=draw.random() < 0.3),
     }
 
@@ -228,8 +261,11 @@ PUBLISHED = {
     "gemma4": "google__gemma-4-26B-A4B",
     "gemma4 with vectors": "google__gemma-4-E2B",
     "qwen3_5": "Qwen__Qwen3.5-27B",
+    "nemotron_h": "nvidia__NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "granitemoehybrid": "ibm-granite__granite-4.0-h-small",
 }
 LAYERS = 4
+KINDS_OF_LAYERS = {"nemotron_h": "hybrid_override_pattern", "granitemoehybrid": "layer_types"}
 NORMED = ("bloom",)  # a norm gives the stream, which has 32 bits under autocast
 NOT_THEIRS = ("torch_dtype", "dtype", "quantization_config")
 
@@ -240,6 +276,9 @@ def published(name):
     whole = json.loads(path.read_text(encoding="utf-8"))["config"]
     fields = text_of(whole)
     depth = "n_layer" if "n_layer" in fields else "num_hidden_layers"
+    listed = KINDS_OF_LAYERS.get(name)
+    if listed is not None:  # the fourth to the seventh, which are of each kind
+        fields |= {listed: fields[listed][3 : 3 + LAYERS], depth: LAYERS}
     usual = ask.config_of(whole).get_text_config().to_dict()
     none = {key: 0.0 for key, value in usual.items() if DROPPED.search(key) and value}
     kinds = {key: value[:LAYERS] for key, value in fields.items() if of_layers(value, fields[depth])}
@@ -300,7 +339,8 @@ def published_runs(name):
     """All weights; and adapters under autocast."""
     how = {"attention": "eager"} if name in EAGER else {}
     how = {"attention": "sdpa"} if name in MASKED else how
-    low = Run(batch=2, sequence=512, trained="lora 16 all-linear fp32", autocast=True, **how)
+    targets = TARGETS.get(name, "all-linear")
+    low = Run(batch=2, sequence=512, trained=f"lora 16 {targets} fp32", autocast=True, **how)
     again = {"autocast, recomputed": replace(low, recompute=True)} if name in NORMED else {}
     return {"all": Run(batch=2, sequence=512, **how), "autocast": low, **again}
 
@@ -318,11 +358,23 @@ def as_on_gpus(function):
     return wide
 
 
+EINSUM = torch.einsum
+
+
+def narrow_einsum(how, *factors):
+    """The product as autocast of GPUs takes it: its factors in 16 bits, before they are put in order."""
+    if torch.is_autocast_enabled("cpu"):
+        factors = [item.to(torch.get_autocast_dtype("cpu")) for item in factors]
+    return EINSUM(how, *factors)
+
+
 def moments(fields, run):
     """One step: bytes held at each moment and their peak since the one before, without ids and scalars."""
     with (
         mock.patch.object(torch, "pow", as_on_gpus(torch.pow)),
         mock.patch.object(torch.nn.functional, "layer_norm", as_on_gpus(torch.nn.functional.layer_norm)),
+        mock.patch.object(torch.nn.functional, "softplus", as_on_gpus(torch.nn.functional.softplus)),
+        mock.patch.object(torch, "einsum", narrow_einsum),
         mock.patch.object(steps, "watch", watch),
         mock.patch.object(train, "build", built),
         mock.patch.object(steps, "Ledger", Ledger),

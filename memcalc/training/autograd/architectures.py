@@ -26,6 +26,7 @@ __all__ = [
     "Branch",
     "architecture_of",
     "keeps_states",
+    "kernels_read_matrices",
     "uses_others",
     "with_turns",
     "words_of",
@@ -78,6 +79,7 @@ AFTER = (
     Branch(None, "self_attn", after="input_layernorm"),
     Branch(None, "mlp", after="post_attention_layernorm"),
 )
+ONE_BRANCH = (Branch("norm", "self_attn"),)
 OWN_NORMS = (Branch("ln_attn", "self_attn"), Branch("ln_mlp", "mlp"))
 SHARED_NORM = (Branch("input_layernorm", "self_attn"), Branch("input_layernorm", "mlp"))
 
@@ -120,6 +122,7 @@ class Architecture(NamedTuple):
     unrotated: bool = False  # layers without a window are not rotated
     turns_by_layer: bool = False  # the config says of each layer whether it is rotated
     fused: tuple[str, ...] = ()
+    by_kind: bool = False  # what its class gives one name is named by its kind here
     cut: str = "apart"  # how fused queries, keys and values are: "at once", "picked", "spread"
     narrow_softmax: bool = False  # of the scores of attention, in the stream's numbers
     wide_products: bool = False  # queries and keys are copied to 32 bits before they are multiplied
@@ -153,6 +156,8 @@ class Architecture(NamedTuple):
     scaled_branches: bool = False  # by a number, before they are added to the stream
     scaled_layers: bool = False  # by a number of their own, in place
     scaled_logits: bool = False
+    wide_logits: bool = False  # they are copied to 32 bits before the loss is told of them
+    chunk: int = 0  # tokens through which a state goes at once, by the config
     sinks: bool = False  # each head has a logit to which attention may go
     softcap: bool = False  # of the scores of attention
     logits_softcap: bool = False
@@ -221,6 +226,25 @@ ARCHITECTURES: dict[str, Architecture] = {
     "glm": GLM,
     "glm4": GLM._replace(branches=BEHIND_BOTH),
     "granite": Architecture(scaled_branches=True, scaled_logits=True),
+    "granitemoehybrid": Architecture(
+        rope="none",
+        fused=("gate_up",),
+        by_kind=True,
+        router="chosen",
+        wide_softmax=True,
+        scaled_branches=True,
+        scaled_logits=True,
+        positions="none",
+    ),
+    "nemotron_h": Architecture(
+        branches=ONE_BRANCH,
+        by_kind=True,
+        norm="float",
+        rope="none",
+        router="corrected",
+        activation="relu2",
+        wide_logits=True,
+    ),
     "helium": Architecture(norm="float", rope="turned"),
     "smollm3": Architecture(turns_by_layer=True),
     "starcoder2": Architecture(norm="layer"),
@@ -271,7 +295,8 @@ COPY_TOKENS = frozenset({"gemma4", "gemma4_unified"})  # classes that put paddin
 BY_LAYER = ("model.embed_tokens_per_layer",)  # a vector of each token for each layer (Gemma 4 E2B)
 PROJECTED = ("model.project_in", "model.project_out")  # tokens that are narrower than the stream (OPT 350M)
 WINDOWS_ROTATE = ("exaone4",)  # if there are windows, layers without one are not rotated
-ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function", "activation")
+ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function", "activation", "mlp_hidden_act")
+CHUNKS = {"nemotron_h": "chunk_size", "granitemoehybrid": "mamba_chunk_size"}
 
 
 def side_by_side(found: Architecture, names: set[str]) -> Architecture:
@@ -290,6 +315,23 @@ def cut_of(config: Config) -> str:
     return "picked" if config.value("multi_query") else "apart"
 
 
+def with_chunks(found: Architecture, model: Model, config: Config) -> Architecture:
+    """Return the words of a type with Mamba-2, with the tokens of a chunk.
+
+    What has one head, or one number of it, is not copied where others are; other activations are not read.
+    """
+    if model.model_type not in CHUNKS:
+        return found
+    chunk = config.value(CHUNKS[model.model_type])
+    active = config.value("mamba_hidden_act") or config.value("hidden_act")
+    mixers = [part for layer in model.groups for name, part in layer.parts if name == "mamba"]
+    sizes = [getattr(part, name) for part in mixers for name in ("ssm_heads", "ssm_head_dim", "ssm_state")]
+    if not isinstance(chunk, int) or min([chunk, *sizes]) < 2 or active != "silu":
+        return NOT_LISTED
+    rope = "halves" if config.value("position_embedding_type") == "rope" else found.rope
+    return found._replace(chunk=chunk, rope=rope)
+
+
 def words_of(model: Model) -> Architecture:
     """Return the words of a model's type."""
     return ARCHITECTURES.get(model.text_type or model.model_type, NOT_LISTED)
@@ -298,6 +340,11 @@ def words_of(model: Model) -> Architecture:
 def keeps_states(model: Model) -> bool:
     """Say whether some layers of a model keep a state of fixed size instead of tokens."""
     return any(part.counted == "state_depth" for layer in model.groups for _, part in layer.parts)
+
+
+def kernels_read_matrices(model: Model) -> bool:
+    """Say whether the fused kernel of a model's states multiplies by its last matrix, as it is stored."""
+    return model.model_type in CHUNKS
 
 
 def has_more(model: Model) -> bool:
@@ -371,6 +418,7 @@ def architecture_of(
     config = text_config(model, fields)
     stated = (config.value(name) for name in ACTIVATIONS)
     activation = next((value for value in stated if value is not None), found.activation)
+    found = with_chunks(found, model, config)
     if config.value("rope_interleave") is False and not found.index_rope:  # which those classes do not read
         found = found._replace(rope="halves")
     if config.value("do_layer_norm_before") is False:

@@ -1,12 +1,16 @@
-"""Parts whose matrices the classes of transformers store as one: adapters and optimizers see that one."""
+"""Parts as the classes of transformers store them: adapters and optimizers see one matrix where there is one.
+
+Parts that a class gives one name, whatever they are, have the names by which programs know their kind.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.parts import GQA, MLP, DeltaNet
-from memcalc.ledger.tensor import OUT, linear
+from memcalc.ledger.parts import GQA, MLP, DeltaNet, MoE
+from memcalc.ledger.parts.kinds import is_gqa, is_mlp, keeps_state
+from memcalc.ledger.tensor import OUT, linear, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts import Part
     from memcalc.ledger.tensor import Tensor
 
-__all__ = ["FusedDeltaNet", "FusedGQA", "FusedMLP", "as_built"]
+__all__ = ["FusedDeltaNet", "FusedGQA", "FusedMLP", "FusedShared", "as_built"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,22 +57,49 @@ class FusedDeltaNet(DeltaNet):
         yield from (one for one in super().weights() if not one.name.startswith("in_proj_"))
 
 
-KINDS: dict[str, tuple[type[Part], type[Part]]] = {
-    "qkv": (GQA, FusedGQA),
-    "gate_up": (MLP, FusedMLP),
-    "qkvz": (DeltaNet, FusedDeltaNet),
+@dataclass(frozen=True, repr=False)
+class FusedShared(MoE):
+    """Experts whose shared ones have one matrix for gate and up."""
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield that matrix in place of the two."""
+        for one in super().weights():
+            if one.name.startswith("shared_experts.gate_proj."):
+                name, rows = one.name.replace("gate_proj", "gate_up_proj"), product(one.shape[0])
+                yield one._replace(name=name, shape=(2 * rows, *one.shape[1:]))
+            elif not one.name.startswith("shared_experts.up_proj."):
+                yield one
+
+
+KINDS: dict[str, tuple[tuple[type[Part], type[Part]], ...]] = {
+    "qkv": ((GQA, FusedGQA),),
+    "gate_up": ((MLP, FusedMLP), (MoE, FusedShared)),
+    "qkvz": ((DeltaNet, FusedDeltaNet),),
 }
 
 
-def as_built(model: Model, fused: tuple[str, ...]) -> Model:
-    """Return the model with the matrices fused that its class fuses."""
-    kinds = [KINDS[name] for name in fused]
+def named_by_kind(name: str, part: Part) -> str:
+    """Return the name of a part's kind: of a mixer, and of shared experts without others."""
+    first, _, rest = name.partition(".")
+    if rest == "shared_experts" and is_mlp(part):
+        return first
+    if first != "mixer":
+        return name
+    if rest:
+        return f"mlp.{rest}"
+    return "mamba" if keeps_state(part) else "self_attn" if is_gqa(part) else "mlp"
+
+
+def as_built(model: Model, fused: tuple[str, ...], *, by_kind: bool = False) -> Model:
+    """Return the model with the matrices fused that its class fuses, and parts named by their kind."""
+    kinds = [pair for name in fused for pair in KINDS[name]]
 
     def part_as_built(part: Part) -> Part:
         kind = next((built for stored, built in kinds if isinstance(part, stored)), None)
         return part if kind is None else kind(**{one.name: getattr(part, one.name) for one in fields(kind)})  # type: ignore[arg-type]
 
     def layer_as_built(layer: Layer, _key: object) -> Layer:
-        return replace(layer, parts=tuple((name, part_as_built(part)) for name, part in layer.parts))
+        named = ((named_by_kind(name, part) if by_kind else name, part) for name, part in layer.parts)
+        return replace(layer, parts=tuple((name, part_as_built(part)) for name, part in named))
 
     return model.map_layers(layer_as_built)

@@ -6,6 +6,7 @@ integrations/moe.py; held against autograd in tests/test_saved.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -201,8 +202,14 @@ def shared(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value | None:
 
 
 def routed(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Value:
-    """Send each token to its experts, and add up what they answer."""
-    return answered(tape, micro, part, x, ROUTERS[micro.architecture.router](tape, micro, part, x))
+    """Send each token to its experts, and add up what they answer; they may see a narrower stream."""
+    found = ROUTERS[micro.architecture.router](tape, micro, part, x)
+    if part.latent is None:
+        return answered(tape, micro, part, x, found)
+    latent = matrix(tape, micro, "mlp.fc1_latent_proj", x, part.latent, region="hidden")
+    narrow = replace(part, width=part.latent, latent=None)
+    answer = answered(tape, micro, narrow, latent, found)
+    return matrix(tape, micro, "mlp.fc2_latent_proj", answer, part.width, region="hidden")
 
 
 def mixture_aside(tape: Tape, micro: MicroBatch, part: MoE, x: Value, before: str) -> Value:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
-from memcalc.ledger.parts import GQA, MLP, DeltaNet, Norm
+from memcalc.ledger.parts import GQA, MLP, DeltaNet, Mamba2, Norm
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
@@ -113,7 +113,9 @@ FORMER = (  # before which release, and the loss that "plain" was then
 LOSSES: Registry[Loss] = Registry("--loss", {one.id: one for one in OF_TRANSFORMERS})
 SCALED = ("model.embed_tokens", "model.embed_tokens_per_layer")
 BY_LAYER = "per_layer_input_gate"  # of what multiplies a layer's vectors
-STATES = ("linear_attn",)  # names of what stands in place of attention, where a layer keeps a state
+STATES = ("linear_attn", "mamba")  # names of what stands in place of attention, where a layer keeps a state
+LATENT = ("fc1_latent_proj", "fc2_latent_proj")  # between the stream and what experts see
+INSTEAD = (*STATES, "mlp")  # of what does, where a layer has one branch
 BODIES: dict[type, Body] = {GQA: attention, MLP: mlp}
 
 
@@ -127,6 +129,10 @@ def body_of(part: Part | None) -> Body | None:
         from memcalc.training.autograd.latent import latent_attention
 
         return latent_attention
+    if isinstance(part, Mamba2):
+        from memcalc.training.autograd.mamba import mamba2
+
+        return mamba2
     if isinstance(part, DeltaNet):
         from memcalc.training.autograd.delta import gated_delta
 
@@ -159,9 +165,11 @@ def run_branch(
     `given` are the stream (None), and what norms give that branches share, by name.
     """
     before, name, behind, after, aside = branch
-    name = name if name in parts else next((one for one in STATES if one in parts), name)
+    name = name if name in parts else next((one for one in INSTEAD if one in parts), name)
     words = micro.architecture
     part, shifts = parts.pop(name, None), words.norm == "layer"
+    for one in LATENT:
+        parts.pop(f"{name}.{one}", None)  # the experts' program has them
     body = body_of(part)
     asked = () if words.norm == "bare" else (before, behind, after)
     norms = [parts.pop(one, None) for one in asked if one and one not in given]
@@ -365,6 +373,8 @@ class Transformers(Implementation):
         # the gradient of a tied head waits until the embedding's has come
         tape.fresh = tape.fresh or model.tied
         logits = matrix(tape, micro, head, x, vocab, bias=biased, region="logits", cut="head")
+        if micro.architecture.wide_logits:
+            logits = tape.cast(logits, 4, "logits in fp32")
         if micro.architecture.scaled_logits:
             logits = tape.record("scale", (logits,), tape.like(logits, "logits, scaled"))
         return softcapped(tape, logits) if micro.architecture.logits_softcap else logits
@@ -472,11 +482,11 @@ class Transformers(Implementation):
         words = words_of(model)
         if words.turns_by_layer:
             model = with_turns(model, fields)
-        if not words.fused:
+        if not (words.fused or words.by_kind):
             return model
         from memcalc.training.autograd import fused
 
-        return fused.as_built(model, words.fused)
+        return fused.as_built(model, words.fused, by_kind=words.by_kind)
 
     def check_parallelism(self, model: Model, parallel: TrainingParallelism) -> None:
         """Refuse ranks that share the tokens of a model with experts.
