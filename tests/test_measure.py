@@ -96,6 +96,11 @@ def test_a_plan_becomes_a_run():
     }
 
 
+def test_what_lies_beside_the_step_changes_no_run():
+    beside = planned(load="device", save="weights", evaluate="metrics", eval_batch=2)
+    assert run_fields(beside) == run_fields(planned())
+
+
 def test_marks_of_a_step_are_the_moments_of_a_plan():
     names = ("forward_end", "loss", "backward", "backward_end", "step")
     order = ("forward", "loss backward", "head backward", "layers backward", "backward", "step")

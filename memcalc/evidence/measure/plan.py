@@ -29,6 +29,8 @@ CARRIED = {
 }
 CARRIED |= {"optimizer_step", "experts", "lora_rank", "lora_targets", "adapter_dtype", "dropout", "on"}
 CARRIED |= {"recompute_modules", "rank"}  # they say nothing where the others are as they must be
+# moments beside the step, which change nothing in it
+CARRIED |= {"load", "save", "evaluate", "eval_batch", "eval_accumulation_steps"}
 CARRIED |= {"allocator"}  # it changes what is reserved, and what is allocated not
 ONLY: dict[str, tuple[object, ...]] = {
     "method": ("sft",),
