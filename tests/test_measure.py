@@ -97,7 +97,7 @@ def test_a_plan_becomes_a_run():
 
 
 def test_what_lies_beside_the_step_changes_no_run():
-    beside = planned(load="device", save="weights", evaluate="metrics", eval_batch=2)
+    beside = planned(load="device", save="weights", evaluate="loss", eval_batch=2)
     assert run_fields(beside) == run_fields(planned())
 
 
