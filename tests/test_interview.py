@@ -307,8 +307,8 @@ def test_a_session_counts_what_was_answered(asked):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"topic": "cooking"}, "topic: expected one of serving"),
-        ({"difficulty": "x"}, "difficulty: expected one of easy"),
+        ({"topic": "cooking"}, "--topic: expected one of serving"),
+        ({"difficulty": "x"}, "--difficulty: expected one of easy"),
         ({"seed": -1}, "--seed: expected a whole number"),
         ({"seed": True}, "--seed: expected a whole number"),
         ({"lang": "fr"}, "--lang: expected one of en"),

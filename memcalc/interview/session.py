@@ -61,7 +61,7 @@ def chosen(topic: str | None = None, difficulty: str | None = None) -> list[Temp
     """
     for name, given, known in (("topic", topic, TOPICS), ("difficulty", difficulty, DIFFICULTIES)):
         if given is not None and given not in known:
-            raise BadInputError(name, choices(known), given, "choose one of these")
+            raise BadInputError(f"--{name}", choices(known), given, "choose one of these")
     return [
         one for one in bank().values() if topic in (None, one.topic) and difficulty in (None, one.difficulty)
     ]

@@ -9,7 +9,7 @@ from memcalc.interview.draw import sample
 from memcalc.interview.language import LANGUAGES
 from memcalc.interview.question import question
 from memcalc.interview.session import chosen
-from memcalc.interview.template import DIFFICULTIES
+from memcalc.interview.template import DIFFICULTIES, TOPICS
 
 if TYPE_CHECKING:
     from memcalc.interview.question import Question
@@ -48,6 +48,8 @@ def sheet(seed: int, count: int, topic: str | None = None, language: str = "en")
     check_whole_number("N", count, "give at least one, for example N=10")
     if language not in LANGUAGES:
         raise BadInputError("EDITION", choices(LANGUAGES), language, "choose one of these")
+    if topic is not None and topic not in TOPICS:
+        raise BadInputError("TOPIC", choices(TOPICS), topic, "choose one of these")
     known = chosen(topic)
     if count > len(known):
         raise BadInputError(

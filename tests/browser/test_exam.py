@@ -59,7 +59,7 @@ def test_a_sheet_and_its_key(language):
         (["--n", "9999"], "N: expected at most"),
         (["--n", "0"], "N: expected a whole number"),
         (["--seed", "x"], "SEED: expected a whole number"),
-        (["--topic", "cooking"], "topic: expected one of"),
+        (["--topic", "cooking"], "TOPIC: expected one of"),
         (["--edition", "fr"], "EDITION: expected one of en, zh"),
     ],
 )
