@@ -69,6 +69,12 @@ def test_an_index_that_is_held_longer_is_all_that_differs(name):
     assert set(found.values()) == {0}
 
 
+def test_the_handbook_says_how_many_are_exact():
+    book = (Path(__file__).parents[1] / "notebooks" / "handbook_saved.ipynb").read_text(encoding="utf-8")
+    exact = len(CASES) - len(HIGH) - len(INDEX_HELD)
+    assert f"Of these {len(CASES)} steps {exact} are equal to the byte." in book
+
+
 # copies in 16 bits of what PyTorch's chunks multiply are not counted
 LOW_STATES = "qwen3_5, autocast"
 
