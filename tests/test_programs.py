@@ -75,23 +75,11 @@ def test_the_handbook_says_how_many_are_exact():
     assert f"Of these {len(CASES)} steps {exact} are equal to the byte." in book
 
 
-# copies in 16 bits of what PyTorch's chunks multiply are not counted
-LOW_STATES = "qwen3_5, autocast"
-
-
-@pytest.mark.parametrize("name", sorted({*PUBLISHED} - {LOW_STATES}))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_a_step_of_a_published_shape_is_exact(name):
     """Four layers of it: all weights; and adapters under autocast, whose norms and powers have 32 bits."""
     step = PUBLISHED[name]
     assert set(differences(planned(step["config"], step["run"]), step["moments"]).values()) == {0}
-
-
-def test_states_are_low_under_autocast_and_known():
-    """Three layers of Qwen3.5-27B with 48 heads: 1,152 bytes of a head and token, 1.2% of the step."""
-    step = PUBLISHED[LOW_STATES]
-    found = differences(planned(step["config"], step["run"]), step["moments"])
-    assert found.pop("step") == 0
-    assert set(found.values()) == {-3 * 2 * 512 * 48 * 1152}
 
 
 @pytest.mark.parametrize(
@@ -264,13 +252,16 @@ def test_kernels_keep_what_their_functions_save():
 
 @pytest.mark.parametrize("name", LAST)
 def test_a_step_whose_last_layers_keep_a_state_is_exact(name):
-    """There the backward pass holds most while such a layer runs: with one key head, and with several."""
+    """There the backward pass holds most while such a layer runs: with one key head, and with several.
+
+    Under autocast the scan's products have copies in 16 bits, of one chunk and of several.
+    """
     step = LAST[name]
     assert set(differences(planned(step["config"], step["run"]), step["moments"]).values()) == {0}
 
 
 @pytest.mark.parametrize("kernels", ["torch", "fused"])
-@pytest.mark.parametrize("name", [name for name in LAST if "recomputed" not in name])
+@pytest.mark.parametrize("name", [name for name in LAST if name.endswith(("bits", "weights"))])
 def test_a_layer_with_a_state_leaves_the_gradients_of_its_weights(name, kernels):
     """A gradient reaches each of them: backward, all that was kept has gone, and they are there."""
     plan = planned(LAST[name]["config"], LAST[name]["run"]).plan

@@ -326,12 +326,25 @@ def states_last(name):
 LAST = ("qwen3_5_text 3 3", "qwen3_5_text 2 4", "qwen3_next 1 3", "qwen3_next 2 4", "qwen3_next 3 3")
 
 
-def states_last_runs():
-    """In 16 bits, in 32, and recomputed."""
-    return {
+def states_last_runs(name):
+    """In 16 bits, in 32, and recomputed; under autocast in 32, in 16, and with adapters, of one chunk, too.
+
+    Of a Qwen3-Next without experts PEFT takes linear layers for stacked arrays: that is left out.
+    """
+    low = Run(batch=2, sequence=150, optimizer="none", autocast=True)
+    adapters = replace(low, trained="lora 8 all-linear fp32")
+    found = {
         "16 bits": Run(batch=2, sequence=150, optimizer="none"),
         "32 bits": Run(batch=2, sequence=70, optimizer="none", weights="fp32"),
         "recomputed": Run(batch=1, sequence=200, optimizer="none", recompute=True),
+        "autocast, 32-bit weights": replace(low, weights="fp32"),
+    }
+    if name.startswith("qwen3_next"):
+        return found
+    return found | {
+        "autocast, adapters": adapters,
+        "autocast, one chunk": replace(adapters, batch=1, sequence=50),
+        "autocast, recomputed": replace(low, batch=1, sequence=200, recompute=True),
     }
 
 

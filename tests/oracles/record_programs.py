@@ -47,7 +47,7 @@ def of_last():
     """Every run of every config whose last layers keep a state."""
     for name in cases.LAST:
         fields = cases.states_last(name)
-        for kind, run in cases.states_last_runs().items():
+        for kind, run in cases.states_last_runs(name).items():
             moments = cases.moments(fields, run)
             yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
 

@@ -68,7 +68,7 @@ def test_a_step_of_few_layers_holds_what_is_recorded(number):
 @pytest.mark.parametrize("number", range(len(LAST)))
 def test_a_step_whose_last_layers_keep_a_state_holds_what_is_recorded(number):
     step = LAST[number]
-    fields, run = cases.states_last(step["name"]), cases.states_last_runs()[step["kind"]]
+    fields, run = cases.states_last(step["name"]), cases.states_last_runs(step["name"])[step["kind"]]
     assert plain([fields, run.stated()]) == [step["config"], step["run"]]
     assert plain(cases.moments(fields, run)) == step["moments"]
 

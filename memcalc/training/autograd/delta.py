@@ -1,5 +1,7 @@
 """Gated DeltaNet as transformers 5.23 runs it: chunk by chunk in PyTorch, or by fused kernels.
 
+Under autocast the rule has 32 bits but for its products of matrices, whose factors are copied to 16.
+
 Read in transformers/models/qwen3_5/modeling_qwen3_5.py (torch_chunk_gated_delta_rule) and
 qwen3_next/modeling_qwen3_next.py, which has fewer matrices before it, held against autograd;
 the kernels that run where they are installed in flash-linear-attention (bc3b101d, 2026-08,
@@ -12,7 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import ceil_div
+from memcalc.training.autograd.convolution import convolved_in_steps
 from memcalc.training.autograd.matrices import matrix
+from memcalc.training.autograd.norms import normalised
 
 if TYPE_CHECKING:
     from memcalc.ledger.parts import DeltaNet
@@ -50,8 +54,10 @@ def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Valu
     heads, inner = part.linear_value_heads, part.linear_value_heads * part.linear_value_dim
     streams = (interleaved if "qkvz" in micro.architecture.fused else apart)(tape, micro, part, x)
     mixed, gate, raw_rates, raw_decays, *_ = streams
-    fused = micro.state_kernels == "fused"
-    convolved = (convolved_at_once if fused else convolved_in_steps)(tape, micro, part, mixed)
+    if fused := micro.state_kernels == "fused":
+        convolved = convolved_at_once(tape, micro, part, mixed)
+    else:
+        convolved = convolved_in_steps(tape, micro, "linear_attn.conv1d", mixed, part.conv_kernel)
     for one in (mixed, *streams.briefly):
         tape.refer(one.storage)
     tokens = x.shape[:-1]
@@ -113,22 +119,11 @@ def interleaved(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Stre
     return Streams(mixed, gate, rates, decays, held, briefly)
 
 
-def convolved_in_steps(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
-    """Convolve with room before the first token, cut what is behind the last one, activate."""
-    batch, seq, streams = x.shape
-    trained = micro.trained("linear_attn.conv1d")
-    shape = (batch, seq + part.conv_kernel - 1, streams)
-    longer = tape.value("convolved", shape, x.element_bytes, grad=x.grad or trained, region="inner")
-    size = streams * part.conv_kernel * x.element_bytes if trained else 0
-    tape.record("convolve", (x,), longer, (x,), weight_bytes=size)
-    return tape.apply("silu", tape.slice(longer, x.shape, "convolved, cut"), "convolved and activated")
-
-
 def convolved_at_once(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
     """Convolve and activate in one kernel, which keeps what it is given."""
     trained = micro.trained("linear_attn.conv1d")
     out = tape.like(x, "convolved and activated", grad=x.grad or trained)
-    size = x.shape[-1] * part.conv_kernel * x.element_bytes if trained else 0
+    size = x.shape[-1] * part.conv_kernel * micro.element_bytes if trained else 0
     return tape.record("convolve", (x,), out, (x,), weight_bytes=size)
 
 
@@ -147,8 +142,17 @@ def decays_of(tape: Tape, micro: MicroBatch, x: Value) -> Value:
 
 
 def gated_norm(tape: Tape, micro: MicroBatch, x: Value, gate: Value) -> Value:
-    """Normalise each head, and multiply by the activated gate in 32 bits."""
-    normal = tape.rms_norm("linear_attn.norm", x, trained=micro.trained("linear_attn.norm"))
+    """Normalise each head, and multiply by the activated gate in 32 bits.
+
+    Under autocast weights of 32 bits are wider than what they are multiplied with.
+    """
+    name, trained = "linear_attn.norm", micro.trained("linear_attn.norm")
+    if micro.copies_matrices:
+        normal = tape.cast(normalised(tape, name, x, by_power=False), x.element_bytes, f"{name} normalised")
+        weight = tape.weight(name, x.shape[-1:], micro.element_bytes, trained=trained)
+        normal = tape.multiply(normal, weight, f"{name} output in fp32")
+    else:
+        normal = tape.rms_norm(name, x, trained=trained)
     gate.shape = normal.shape
     active = tape.apply("silu", tape.cast(gate, 4, "gate in fp32"), "activated gate")
     return tape.cast(tape.multiply(normal, active, "gated"), x.element_bytes, "gated, as wide as the stream")
@@ -163,9 +167,16 @@ def exponential(tape: Tape, x: Value, name: str) -> Value:
     return tape.record("exp", (x,), out, (out,))
 
 
-def product(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> Value:
-    """Multiply matrices, head by head: each factor is kept if the other one gets a gradient."""
-    out = tape.value(name, shape, 4, grad=a.grad or b.grad, region="inner")
+def product(
+    tape: Tape, micro: MicroBatch, factors: tuple[Value, Value], shape: tuple[int, ...], name: str
+) -> Value:
+    """Multiply matrices, head by head: each factor is kept if the other one gets a gradient.
+
+    Autocast copies both to 16 bits, the second one first, and each time anew: what it copies is no weight.
+    """
+    width = 2 if micro.autocast else 4
+    b, a = (tape.cast(one, width, f"{one.name}, in 16 bits") for one in reversed(factors))
+    out = tape.value(name, shape, width, grad=a.grad or b.grad, region="inner")
     return tape.record("product", (a, b), out, (*((b,) if a.grad else ()), *((a,) if b.grad else ())))
 
 
@@ -230,8 +241,8 @@ def by_chunks(tape: Tape, micro: MicroBatch, part: DeltaNet, given: Given) -> Va
         for one in some:  # some are padded before a name is given anew
             tape.refer(one.storage)
     queries, keys, values, rates, decays = padded
-    chunks = within_chunks(tape, Given(queries, keys, values, decays, rates), number, held)
-    answer = scan(tape, chunks, number, held)
+    chunks = within_chunks(tape, micro, Given(queries, keys, values, decays, rates), number, held)
+    answer = scan(tape, micro, chunks, number, held)
     if number > 1:  # solved arrays lie column by column, and so do the answers
         answer = tape.record("copy", (answer,), tape.like(answer, "answers in a row"), aliased=True)
     if longer > seq:
@@ -275,7 +286,7 @@ def made_wide(tape: Tape, part: DeltaNet, given: Given) -> Given:
     return Given(queries, keys, by_heads[2], by_heads[4], by_heads[3])
 
 
-def within_chunks(tape: Tape, given: Given, number: int, held: list[Value]) -> Chunks:
+def within_chunks(tape: Tape, micro: MicroBatch, given: Given, number: int, held: list[Value]) -> Chunks:
     """Solve within all chunks at once: what each token writes, reads, and sees of its own chunk."""
     queries, keys, values, decays, rates = given
     batch, heads = values.shape[:2]
@@ -289,8 +300,10 @@ def within_chunks(tape: Tape, given: Given, number: int, held: list[Value]) -> C
     pairs = less(tape, total, total, square, "decays between tokens")
     pairs = tape.record("mask", (pairs,), tape.like(pairs, "decays between tokens, masked"), (mask,))
     pairs = exponential(tape, pairs, "shares that are left between tokens")
-    system = tape.multiply(product(tape, rated_keys, keys, square, "keys x keys"), pairs, "system")
-    within = tape.multiply(product(tape, queries, keys, square, "queries x keys"), pairs, "within a chunk")
+    system = tape.multiply(product(tape, micro, (rated_keys, keys), square, "keys x keys"), pairs, "system")
+    within = tape.multiply(
+        product(tape, micro, (queries, keys), square, "queries x keys"), pairs, "within a chunk"
+    )
     decayed = tape.multiply(rated_keys, exponential(tape, total, "shares that are left"), "keys, decayed")
     new, read = (solved(tape, system, one) for one in (rated_values, decayed))
     held += [values, rates, decays, *rated, mask, total, pairs, system, within, decayed, new, read]
@@ -341,7 +354,7 @@ def solved(tape: Tape, system: Value, x: Value) -> Value:
     return tape.record("solve", (system, x), out, (system, out), beside=system.bytes)
 
 
-def scan(tape: Tape, chunks: Chunks, number: int, held: list[Value]) -> Value:
+def scan(tape: Tape, micro: MicroBatch, chunks: Chunks, number: int, held: list[Value]) -> Value:
     """Go through the chunks: each reads the state, and writes it; the last one's nobody reads."""
     state, answer = chunks.state, chunks.answer
     batch, heads, keys, values = whole = state.shape
@@ -353,7 +366,8 @@ def scan(tape: Tape, chunks: Chunks, number: int, held: list[Value]) -> Value:
             tape.slice(one, shape, f"{one.name}, a chunk")
             for one, shape in ((chunks.values, of_values), (chunks.read, of_keys))
         )
-        known = product(tape, reads, state, of_values, "what the state knows")
+        known = product(tape, micro, (reads, state), of_values, "what the state knows")
+        known = tape.promote(known, 4)  # the difference has 32 bits
         minus = tape.like(known, "- what the state knows")
         minus.of = known.storage
         tape.record("negate", (known,), minus)
@@ -361,14 +375,15 @@ def scan(tape: Tape, chunks: Chunks, number: int, held: list[Value]) -> Value:
         tape.record("add", (own, minus), new, aliased=True)
         let_go(tape, former)
         asked = tape.slice(chunks.queries, of_keys, "queries of a chunk")
-        former, before = before, product(tape, asked, state, of_values, "read of the state")
+        former, before = before, product(tape, micro, (asked, state), of_values, "read of the state")
         let_go(tape, former)
         seen = tape.slice(chunks.within, square, "within one chunk")
-        now = product(tape, seen, new, of_values, "read of the chunk")
+        now = product(tape, micro, (seen, new), of_values, "read of the chunk")
         both = tape.add(before, now, "answers of a chunk")
         with_it = tape.like(answer, "answers so far", grad=True)
         with_it.of = answer.storage
-        beside = both.bytes if answer.grad else answer.bytes
+        beside = own.bytes if answer.grad else answer.bytes
+        beside += own.bytes if micro.autocast else 0  # the gradient of what is copied, in 32 bits
         tape.record("copy in", (answer, both), with_it, beside=beside)
         answer = with_it
         if index + 1 < number:
@@ -376,13 +391,30 @@ def scan(tape: Tape, chunks: Chunks, number: int, held: list[Value]) -> Value:
             left = tape.multiply(state, share, "state, decayed")
             written = tape.slice(chunks.keys, of_keys, "keys of a chunk")
             former = state
-            state = tape.add(left, product(tape, written, new, whole, "what is written"), "state after it")
+            what = product(tape, micro, (written, new), whole, "what is written")
+            state = tape.add(left, what, "state after it")
             let_go(tape, former)
-    three = tape.value("state, decayed, written, and both", (3, *whole), 4, grad=False, region="inner")
-    tape.hold(three, grad=answer.grad)
-    let_go(tape, state)
+    for one in (last := unread(tape, micro, state)):
+        tape.hold(one, grad=answer.grad)
+    for one in (*last, state):
+        let_go(tape, one)
     held += [one for one in (new, before) if one is not None]
     return answer
+
+
+def unread(tape: Tape, micro: MicroBatch, state: Value) -> list[Value]:
+    """Return what the state behind the last chunk is made of: decayed, written, both, and autocast's copies.
+
+    They go together: a graph that nobody runs backwards holds the copies while code refers to the state.
+    """
+    make = partial(tape.value, grad=False, region="inner")
+    batch, heads, keys, values = whole = state.shape
+    found = [make("state, decayed, and state after all", (2, *whole), 4)]
+    found.append(make("what is written last", whole, 2 if micro.autocast else 4))
+    if micro.autocast:
+        copies = (batch, heads, CHUNK, keys + values)
+        found.append(make("last keys and new values, in 16 bits", copies, 2))
+    return found
 
 
 def let_go(tape: Tape, x: Value | None) -> None:

@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import ceil_div
+from memcalc.training.autograd.convolution import convolved_in_steps
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import normalised
-from memcalc.training.autograd.tape import CACHED
 
 if TYPE_CHECKING:
     from memcalc.ledger.parts import Mamba2
@@ -60,7 +60,7 @@ def mamba2(tape: Tape, micro: MicroBatch, part: Mamba2, x: Value) -> Value:
         return by_kernel(tape, micro, part, projected, rates)
     widths = {"gate": inner, "mixed": part.streams, "steps": heads}
     gate, mixed, raw = tape.split(projected, {name: (*tokens, size) for name, size in widths.items()})
-    convolved = convolved_in_steps(tape, micro, part, mixed)
+    convolved = convolved_in_steps(tape, micro, "mamba.conv1d", mixed, part.conv_kernel, bias=part.conv_bias)
     of_groups = (*tokens, part.ssm_groups, part.ssm_state)
     shapes = {"inputs": (*tokens, heads, part.ssm_head_dim), "keys": of_groups, "queries": of_groups}
     inputs, keys, queries = tape.split(convolved, shapes)
@@ -84,28 +84,6 @@ def rates_of(tape: Tape, micro: MicroBatch, part: Mamba2) -> Value:
     )
     rate = exponential(tape, rate, "exp(A)")
     return tape.record("negate", (rate,), tape.like(rate, "- exp(A)"))
-
-
-def convolved_in_steps(tape: Tape, micro: MicroBatch, part: Mamba2, x: Value) -> Value:
-    """Convolve with room before the first token, cut what is behind the last one, activate.
-
-    Autocast copies weights of 32 bits to 16, and before it what is convolved is made as wide as they are.
-    """
-    batch, seq, streams = x.shape
-    trained, size, numbers = micro.trained("mamba.conv1d"), x.element_bytes, streams * part.conv_kernel
-    copies, own, given = {}, (numbers + streams * part.conv_bias) * size if trained else 0, x
-    if micro.copies_matrices:
-        given, own = tape.cast(x, 4, "convolution's input in fp32"), 0
-        for name, many in (("bias", streams * part.conv_bias), ("weight", numbers)):
-            copy = tape.value(f"mamba.conv1d.{name} in 16 bits", (many,), size, grad=trained, region="inner")
-            step = CACHED if name == "bias" else "copy weights"
-            copies[name] = tape.record(step, (), copy, weight_bytes=many * micro.element_bytes)
-        given = tape.cast(given, size, "convolution's input in 16 bits again")
-    shape = (batch, seq + part.conv_kernel - 1, streams)
-    longer = tape.value("convolved", shape, size, grad=x.grad or trained, region="inner")
-    keeps = (given, *(copy for name, copy in copies.items() if name == "weight"))
-    tape.record("convolve", (given, *copies.values()), longer, keeps, weight_bytes=own)
-    return tape.apply("silu", tape.slice(longer, x.shape, "convolved, cut"), "convolved and activated")
 
 
 def steps_of(tape: Tape, micro: MicroBatch, part: Mamba2, x: Value) -> Value:
