@@ -64,6 +64,27 @@ def test_import_loads_nothing_heavy(root):
     assert not HEAVY & set(said.stdout.split())
 
 
+# what a plan of a dense model on no machine has no use for
+NOT_FOR_A_PLAIN_PLAN = (
+    *("ledger.parts.experts", "ledger.parts.latent", "ledger.parts.mamba", "ledger.parts.recurrent"),
+    *("serving", "training.beside.evaluation", "training.methods", "training.remedies"),
+)
+
+
+def test_a_plain_plan_loads_nothing_that_it_has_no_use_for(root):
+    asked = f"from memcalc.__main__ import main; main({ANSWERS['train']})"
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys; {asked}; print(*sys.modules, file=sys.stderr)"],
+        capture_output=True,
+        check=True,
+        cwd=root,
+        text=True,
+    )
+    loaded = set(said.stderr.split())
+    assert "memcalc.training.estimate" in loaded
+    assert not loaded & {f"memcalc.{name}" for name in NOT_FOR_A_PLAIN_PLAN}
+
+
 def test_import_costs_little(root):
     costs_at_most(1.6, root, ("-c", "import memcalc"), BARE)
 

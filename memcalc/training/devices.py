@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memcalc.serving.engines.platforms import APPLE, HUAWEI, capability_of, platform_of
-
 if TYPE_CHECKING:
     from memcalc.files.machines import Device
 
@@ -26,6 +24,8 @@ def runs_flash(device: Device) -> bool:
     >>> [runs_flash(devices()[name]) for name in ("t4", "a100-80g", "mi300x", "m4-max-128g")]
     [False, True, True, False]
     """
+    from memcalc.serving.engines.platforms import APPLE, capability_of, platform_of
+
     found = capability_of(device)
     return platform_of(device) != APPLE and (found is None or found >= FLASH)
 
@@ -37,6 +37,8 @@ def runs_bitsandbytes(device: Device, *, in_8_bits: bool = False) -> bool:
     >>> [runs_bitsandbytes(devices()[name], in_8_bits=True) for name in ("v100-32g", "t4", "tpu-v6e")]
     [False, True, False]
     """
+    from memcalc.serving.engines.platforms import HUAWEI, capability_of, platform_of
+
     found = capability_of(device)
     known = platform_of(device) not in ("TPUs", HUAWEI)
     return known and not (in_8_bits and found is not None and found < INT8)

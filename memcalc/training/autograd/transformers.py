@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
-from memcalc.ledger.parts import GQA, MLP, DeltaNet, Mamba2, Norm
-from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe
+from memcalc.ledger.parts import GQA, MLP, Norm
+from memcalc.ledger.parts.kinds import is_delta_net, is_gqa, is_mamba2, is_mla, is_moe
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
 from memcalc.training.autograd.architectures import COPY_TOKENS, LLAMA, with_turns, words_of
@@ -129,11 +129,11 @@ def body_of(part: Part | None) -> Body | None:
         from memcalc.training.autograd.latent import latent_attention
 
         return latent_attention
-    if isinstance(part, Mamba2):
+    if is_mamba2(part):
         from memcalc.training.autograd.mamba import mamba2
 
         return mamba2
-    if isinstance(part, DeltaNet):
+    if is_delta_net(part):
         from memcalc.training.autograd.delta import gated_delta
 
         return gated_delta

@@ -30,10 +30,8 @@ SOONER = "--eval-accumulation-steps 1: the logits of each batch move to the host
 
 
 def evaluation(plan: TrainingPlan, held: StageEstimate) -> Iterator[Beside]:
-    """Yield what an evaluation holds on a device, and in the host's memory if logits are kept."""
+    """Yield what the evaluation of a plan holds on a device, and in the host's memory if logits are kept."""
     options = plan.options
-    if options.evaluate is None:
-        return
     sequences = options.eval_batch or 1
     ran = forward_pass(plan, sequences, adapted=True)
     metrics = options.evaluate == "metrics"

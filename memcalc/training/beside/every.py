@@ -8,6 +8,8 @@ from memcalc.training.plan import MOMENTS_BESIDE
 from memcalc.training.releases import NEWEST, release_number, words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from memcalc.training.beside.moment import Beside
     from memcalc.training.plan import TrainingPlan
     from memcalc.training.stage_estimate import StageEstimate
@@ -67,9 +69,17 @@ def beside_the_step(plan: TrainingPlan, held: StageEstimate) -> tuple[Beside, ..
     """Return the moments beside the step, in each memory that they need."""
     if why_not(plan) is not None:
         return ()
-    from memcalc.training.beside.evaluation import evaluation
     from memcalc.training.beside.loading import loading
     from memcalc.training.beside.saving import saving
 
     loaded = loading(plan, held) if is_load_known(plan) else ()
-    return (*loaded, *evaluation(plan, held), *saving(plan, held))
+    return (*loaded, *evaluated(plan, held), *saving(plan, held))
+
+
+def evaluated(plan: TrainingPlan, held: StageEstimate) -> Iterable[Beside]:
+    """Return the moments of an evaluation, if one is asked for."""
+    if plan.options.evaluate is None:
+        return ()
+    from memcalc.training.beside.evaluation import evaluation
+
+    return evaluation(plan, held)
