@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from memcalc.__main__ import main
@@ -79,29 +77,6 @@ class Accelerator:
 
     def reset_peak_memory_stats(self):
         self.ledger.peak = self.ledger.held
-
-
-def taken_backwards(picked):
-    """Bytes that the profiler of torch sees backwards, where there is no mode and no subclass of tensors."""
-    cpu = torch.profiler.ProfilerActivity.CPU
-    with torch.profiler.profile(activities=[cpu], profile_memory=True) as seen:
-        picked.sum().backward()
-    return sum(max(one.self_cpu_memory_usage, 0) for one in seen.events() if one.name == "aten::empty")
-
-
-def test_the_gradient_of_what_an_index_picks_is_one_copy_of_all():
-    """Of real tensors; and a ledger says the same of them, and of fake ones."""
-    x, ids = torch.zeros(4096, 64, requires_grad=True), torch.arange(16)
-    assert x.nbytes <= taken_backwards(x[ids]) < 1.1 * x.nbytes
-    for fake in (contextlib.nullcontext(), FakeTensorMode()):
-        with fake, Ledger() as ledger:
-            row = torch.zeros(4096, 64, requires_grad=True)
-            picked = row[torch.arange(16)].sum()
-            ledger.mark("picked")
-            picked.backward()
-            ledger.mark("backward")
-        made = ledger.moments["backward"]["peak"] - ledger.moments["picked"]["held"]
-        assert x.nbytes <= made < 1.1 * x.nbytes
 
 
 def test_a_step_with_numbers_is_marked_as_one_without():

@@ -144,13 +144,7 @@ class Run:
 
 
 class Ledger(TorchDispatchMode):
-    """Follows each storage from where an operator first returns it to where the last reference ends.
-
-    The gradient of what an index picked is written into zeros in place, as real tensors have it: for
-    subclasses of tensors, and under a mode such as this one, torch writes into a copy of them (2.13,
-    torch/csrc/autograd/FunctionsManual.cpp, index_backward, which asks areAnyTensorSubclassLike).
-    tests/oracles/test_measure.py shows it by what torch's profiler sees of real ones.
-    """
+    """Follows each storage from where an operator first returns it to where the last reference ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,10 +156,6 @@ class Ledger(TorchDispatchMode):
         self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         del types
-        # code that is run again backwards has gradients enabled, derivatives have not
-        derivative = torch._C._current_graph_task_id() != -1 and not torch.is_grad_enabled()
-        if derivative and operator is torch.ops.aten.index_put.default:
-            operator = torch.ops.aten.index_put_.default
         result = operator(*args, **(kwargs or {}))
         tree_map_only(torch.Tensor, self.take, result)
         return result

@@ -98,7 +98,7 @@ def bias_of_rows(
     rows = tape.like(out, f"{name} bias of each row", grad=trained)
     size = share(part.experts, micro.routed_share[0]) * out.shape[-1] * out.element_bytes
     if trained:
-        tape.record("take bias", (), rows, (ids,), weight_bytes=size)
+        tape.record("take bias", (), rows, (ids,), weight_bytes=size, beside=size)
     else:
         tape.hold(rows, grad=out.grad)
     if LAST_BIAS in tape.marks:
@@ -135,7 +135,7 @@ def copied(
     shape = (*x.shape, columns)
     weight = tape.value(f"{name} of each row", shape, x.element_bytes, grad=trained, region="expert")
     size = matrices(micro, part, x, columns)
-    tape.record("copy matrices", (), weight, (beside,), weight_bytes=size)
+    tape.record("copy matrices", (), weight, (beside,), weight_bytes=size, beside=size)
     shape = (*x.shape[:-1], columns)
     out = tape.value(f"{name} output", shape, x.element_bytes, grad=x.grad or trained, region=region)
     rows = bias_of_rows(tape, micro, part, out, ids=beside, name=name)
@@ -239,10 +239,10 @@ def answered(tape: Tape, micro: MicroBatch, part: MoE, x: Value, found: tuple[Va
         sizes = (("the same in 32 bits", number, 4), ("rows of each expert", part.experts, 4))
         beside = (order, *(indices(tape, *one) for one in sizes))
         held += [tape.hold(one, grad=x.grad) for one in beside]
-        tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),))
+        tape.record("take rows", (x,), taken, (indices(tape, "token of each row", number),), beside=x.bytes)
         order = indices(tape, "order of the rows", number)
         in_order = tape.like(weights, "weights in the order of the rows")
-        weights = tape.record("take weights", (weights,), in_order, (order,))
+        weights = tape.record("take weights", (weights,), in_order, (order,), beside=weights.bytes)
     else:
         tape.record("repeat rows", (x,), taken)
     weights.shape = (*rows, 1)
@@ -253,7 +253,9 @@ def answered(tape: Tape, micro: MicroBatch, part: MoE, x: Value, found: tuple[Va
     if grouped:
         back = tape.hold(indices(tape, "order of the tokens", number), grad=weighed.grad)
         tape.hold(indices(tape, "numbers from 0 on", number), grad=weighed.grad)
-        weighed = tape.record("put back", (weighed,), tape.like(weighed, "answers in order"), (back,))
+        weighed = tape.record(
+            "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
+        )
     held += [tape.marks[LAST_BIAS]] if LAST_BIAS in tape.marks else []
     for one in held:
         tape.refer(one)
