@@ -397,16 +397,12 @@ def moments(fields, run):
 
 
 class Ledger(train.Ledger):
-    """Two operators as GPUs run them.
+    """LayerNorm's mean and deviation have 32 bits, as on GPUs.
 
-    LayerNorm's mean and deviation have 32 bits: torch._refs.native_layer_norm narrows them to the numbers of
-    its input for CPUs alone. What an index picked is written into zeros in place where it runs backwards:
-    torch's index_backward does that but for subclasses of tensors, as fake ones are.
+    torch._refs.native_layer_norm narrows them to the numbers of its input for CPUs alone.
     """
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        if operator is torch.ops.aten.index_put.default:
-            return torch.ops.aten.index_put_.default(*args, **(kwargs or {}))
         if operator is torch.ops.aten.native_layer_norm.default:
             normal, *statistics = operator(*args, **(kwargs or {}))
             result = (normal, *(item.float() for item in statistics))

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from memcalc.__main__ import main
@@ -77,6 +78,55 @@ class Accelerator:
 
     def reset_peak_memory_stats(self):
         self.ledger.peak = self.ledger.held
+
+
+def an_index():
+    """A gradient as wide as what was picked from, for a few rows."""
+    x = torch.zeros(4096, 64, requires_grad=True)
+    return x, x[torch.arange(16)].sum()
+
+
+def two_gradients():
+    """Two gradients of one tensor, which are added up."""
+    x = torch.zeros(4096, 64, requires_grad=True)
+    whole = x * 2
+    return x, (whole * 3).sum() + (whole * 4).sum()
+
+
+def as_real_tensors_have_it(made):
+    """Bytes of all that the profiler of torch sees backwards, where there is no mode and no subclass."""
+    x, end = made()
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu], profile_memory=True) as seen:
+        end.backward()
+    return sum(max(one.self_cpu_memory_usage, 0) for one in seen.events()) / x.nbytes
+
+
+def as_fake_tensors_have_it(made):
+    """Bytes of all that operators return backwards."""
+    with FakeTensorMode(), All() as ledger:
+        x, end = made()
+        before = ledger.taken
+        end.backward()
+    return (ledger.taken - before) / x.nbytes
+
+
+class All(Ledger):
+    """Counts what was ever taken."""
+
+    taken = 0
+
+    def take(self, tensor):
+        before = self.held
+        super().take(tensor)
+        self.taken += self.held - before
+
+
+@pytest.mark.parametrize("made", [an_index, two_gradients])
+def test_fake_tensors_take_one_more_where_real_ones_write_in_place(made):
+    """What the handbook says of both: index_backward, and sums of gradients that nobody else holds."""
+    real, fake = as_real_tensors_have_it(made), as_fake_tensors_have_it(made)
+    assert fake - real == pytest.approx(1, abs=0.01)
 
 
 def test_a_step_with_numbers_is_marked_as_one_without():

@@ -42,10 +42,13 @@ def picked(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, 
 
 
 def by_index(tape: Tape, together: Value, shape: tuple[int, ...], name: str) -> Value:
-    """Return a copy of what a list of one index names: the index is kept."""
+    """Return a copy of what a list of one index names: the index is kept.
+
+    Backwards its gradient is written into a copy of zeros (routing.py says for which tensors torch makes it).
+    """
     out = tape.value(name, shape, together.element_bytes, grad=together.grad, region=together.region)
     index = tape.value(f"index of {name}", (1,), 8, grad=False, region="whole")
-    return tape.record("index", (together,), out, (index,))
+    return tape.record("index", (together,), out, (index,), beside=together.bytes)
 
 
 def spread(tape: Tape, part: GQA, together: Value, shapes: Shapes) -> dict[str, Value]:

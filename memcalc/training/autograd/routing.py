@@ -2,6 +2,10 @@
 
 Read in transformers/models/qwen3_moe/modeling_qwen3_moe.py, models/mixtral/modeling_mixtral.py and
 integrations/moe.py; held against autograd in tests/test_saved.py.
+
+The gradient of what an index picked is written into zeros. On fake tensors, against which programs are held,
+torch copies the zeros first, and so `beside` has a copy; a device has none (torch 2.13,
+torch/csrc/autograd/FunctionsManual.cpp, index_backward; tests/oracles/test_measure.py).
 """
 
 from __future__ import annotations

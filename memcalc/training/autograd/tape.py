@@ -622,7 +622,11 @@ class Meter:
             self.level = self.level - gradient.bytes
 
     def add(self, old: Gradient | None, new: Gradient, x: Value) -> Gradient:
-        """Add a gradient to the one that is there already: their sum is a third."""
+        """Add a gradient to the one that is there already: their sum is a third.
+
+        So it is on fake tensors, against which programs are held; a device adds in place (torch 2.13,
+        torch/csrc/autograd/input_buffer.cpp, can_accumulate_inplace; tests/oracles/test_measure.py).
+        """
         if old is None:
             return new
         self.take(x.bytes)
