@@ -113,12 +113,12 @@ class LayerRuns:
 
     def __init__(self, plan: TrainingPlan) -> None:
         self.plan = plan
-        self._done: dict[tuple[int, bool], tuple[LayerGroup, bool]] = {}
+        self._done: dict[tuple[object, bool], tuple[LayerGroup, bool]] = {}
 
     def groups(self, layers: tuple[Layer, ...], *, grad: bool) -> tuple[list[LayerGroup], bool]:
         """Return layers as groups of equal ones, and whether a gradient flows out of the last."""
         if self.plan.micro_batch.architecture.together:
-            group, grad = run_together(self.plan, layers, grad=grad)
+            group, grad = self.run_together(layers, grad=grad)
             return [group], grad
         found: list[tuple[tuple[int, bool, int], LayerGroup]] = []
         for one, handed in self.with_handed(layers):
@@ -157,12 +157,19 @@ class LayerRuns:
             self._done[key] = run_layer(self.plan, layer, grad=grad)
         return self._done[key]
 
+    def run_together(self, layers: tuple[Layer, ...], *, grad: bool) -> tuple[LayerGroup, bool]:
+        """Run layers that use what others made, and say whether a gradient flows out of the last."""
+        key = tuple(id(one.parts) for one in layers), grad
+        if key not in self._done:
+            self._done[key] = run_together(self.plan, layers, grad=grad)
+        return self._done[key]
+
     @property
     def rope_bytes(self) -> int:
         """Bytes of what all layers share, as cosines and sines: those of each kind of layer, once."""
         found: dict[str, int] = {}
         if self.plan.micro_batch.architecture.together:
-            return sum(self.groups(self.plan.model.layers, grad=True)[0][0].shared.values())
+            return sum(self.run_together(self.plan.model.layers, grad=True)[0].shared.values())
         for layer in self.plan.model.groups:
             for name, size in self.run(layer, grad=True)[0].shared.items():
                 found[name] = greatest(found.get(name, 0), size)

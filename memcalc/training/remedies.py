@@ -88,7 +88,7 @@ def first_of(tried: Tried, start: tuple[Change, ...], kind: Iterable[Change]) ->
 
 
 class Tried:
-    """Estimates of a plan with some options changed.
+    """Estimates of a plan with some options changed, each made once.
 
     Parameters
     ----------
@@ -101,10 +101,18 @@ class Tried:
 
     def __init__(self, plan: TrainingPlan, estimate: Callable[[TrainingOptions], Any]) -> None:
         self.plan, self.estimate = plan, estimate
+        self._made: dict[frozenset[tuple[str, Any]], Any] = {}
 
     def __call__(self, *changes: Change) -> Any:
         """Return the estimate with changes; None where it is refused."""
         options = {name: value for one in changes for name, value in one.options.items()}
+        key = frozenset(options.items())
+        if key not in self._made:
+            self._made[key] = self.with_options(options)
+        return self._made[key]
+
+    def with_options(self, options: dict[str, Any]) -> Any:
+        """Return the estimate with options changed; None where it is refused."""
         try:
             return self.estimate(replace(self.plan.asked, **options))
         except RefusalError:
