@@ -6,7 +6,13 @@ from memcalc.files.source import Source
 from memcalc.training.api import train
 
 # fields of configs whose layers keep a state
-STATES = ("linear_num_key_heads", "mamba_num_heads", "mamba_n_heads")
+STATES = (
+    "linear_num_key_heads",
+    "linear_num_heads",
+    "linear_attn_config",
+    "mamba_num_heads",
+    "mamba_n_heads",
+)
 
 
 def planned(fields, run):

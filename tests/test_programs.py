@@ -11,6 +11,7 @@ import pytest
 from memcalc.errors import BadInputError
 from memcalc.files.source import Source
 from memcalc.files.sources import source
+from memcalc.ledger.parts.kinds import keeps_state
 from memcalc.ledger.tensor import product
 from memcalc.training.api import train
 from memcalc.training.autograd.architectures import ARCHITECTURES, LLAMA
@@ -129,6 +130,7 @@ def test_copies_of_the_experts_biases_live_while_a_layer_runs_again(layers, run,
     assert sum(plan.at("recompute").values()) == peak
 
 
+UNLISTED = Source("Jamba, as its class has it", {"model_type": "jamba"}, "transformers 5.23")
 WHOLE = {"regime": "pure-bf16", "recompute": "none"}
 CATALOGUE = (
     *("Qwen/Qwen3-8B", "meta-llama/Llama-3.2-1B", "Qwen/Qwen3-30B-A3B", "mistralai/Mixtral-8x7B-v0.1"),
@@ -139,13 +141,13 @@ CATALOGUE = (
     *("CohereForAI/c4ai-command-r-v01", "Qwen/Qwen3.5-27B"),
     *("Qwen/Qwen3.5-35B-A3B", "Qwen/Qwen3-Next-80B-A3B-Instruct"),
     *("nvidia/Nemotron-H-56B-Base-8K", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"),
-    "ibm-granite/granite-4.0-h-small",
+    *("ibm-granite/granite-4.0-h-small", "moonshotai/Kimi-Linear-48B-A3B-Instruct"),
     *("baidu/ERNIE-4.5-21B-A3B-PT", "allenai/OLMo-2-1124-7B", "openai-community/gpt2"),
 )
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_layers_keep_half_to_two_times_the_numbers_of_their_products(name):
+def test_layers_keep_0_6_to_2_2_times_the_numbers_of_their_products(name):
     """What the range of types without a program is made of."""
     seq = 512
     plan = train(name, seq=seq, regime="pure-bf16", autocast=False, recompute="none")
@@ -153,19 +155,17 @@ def test_layers_keep_half_to_two_times_the_numbers_of_their_products(name):
         kept = sum(value.bytes for value in forward_of(plan.plan, layer, grad=True)[3])
         # no gate; ReLU shares its result; a kernel of states keeps little
         least = 0.6 if plan.model.model_type in ("opt", "falcon", "granitemoehybrid") else 1
-        assert least < kept / (2 * seq * through_products(layer)) < 2
+        assert least < kept / (2 * seq * through_products(layer)) < 2.2
 
 
 def test_a_type_without_a_program_has_exact_states_and_a_range():
-    step = train("moonshotai/Kimi-Linear-48B-A3B-Instruct", seq=4096, recompute="none", regime="pure-bf16")
+    step = train(UNLISTED, seq=4096, recompute="none", regime="pure-bf16")
     assert step.at("step")["weights"] >= 2 * step.parameters
     assert any("activations are a range" in one for one in step.assumed)
     line = next(one for one in step.device.lines if one.name == "operations that are not listed")
     assert line.least_bytes < 0 < line.most_bytes
     assert line.evidence == "assumed"
-    recomputed = train(
-        "moonshotai/Kimi-Linear-48B-A3B-Instruct", seq=4096, recompute="full", regime="pure-bf16"
-    )
+    recomputed = train(UNLISTED, seq=4096, recompute="full", regime="pure-bf16")
     assert recomputed.at("loss")["activations"] < step.at("loss")["activations"]
 
 
@@ -238,7 +238,7 @@ def test_a_layer_with_a_state_leaves_the_gradients_of_its_weights(name, kernels)
     """A gradient reaches each of them: backward, all that was kept has gone, and they are there."""
     plan = planned(LAST[name]["config"], LAST[name]["run"]).plan
     plan = plan._replace(micro_batch=plan.micro_batch._replace(state_kernels=kernels))
-    layer = next(one for one in plan.model.groups if "linear_attn" in dict(one.parts))
+    layer = next(one for one in plan.model.groups if any(map(keeps_state, dict(one.parts).values())))
     tape, _, _, kept = forward_of(plan, layer, grad=True)
     own = sum(one.count for one in layer.weights()) * plan.micro_batch.element_bytes
     assert tape.backward().change == own - sum(value.bytes for value in kept)
@@ -249,9 +249,42 @@ def test_a_layer_with_a_state_takes_forward_what_is_recorded(name):
     """Where no gradient flows it takes what its operations make and its names hold, to the byte."""
     said = ALONE[name]
     plan = planned(said["config"], said["run"]).plan
-    layer = next(one for one in plan.model.layers if "linear_attn" in dict(one.parts))
+    layer = next(one for one in plan.model.layers if any(map(keeps_state, dict(one.parts).values())))
     tape, x, *_ = forward_of(plan, layer, grad=True)
     assert tape.forward_peak(x, keeping=False) == said["bytes"]
+
+
+def test_kimi_keeps_in_its_kernel_what_its_function_saves():
+    """flash-linear-attention bc3b101d, fla/ops/kda/chunk.py, ChunkKDAFunction: its save_for_backward."""
+    tokens = 1000
+    plan = train("moonshotai/Kimi-Linear-48B-A3B-Instruct", seq=tokens, state_kernels="fused", **WHOLE).plan
+    tape, _, _, kept = forward_of(plan, plan.model.layers[0], grad=True)
+    part = dict(plan.model.layers[0].parts)["self_attn"]
+    heads, width = part.linear_key_heads, part.linear_key_dim
+    saved = {id(value): (value.name, value.bytes) for value in kept}
+    rule = next(one for one in tape.operations if one.name == "Kimi delta rule")
+    numbers = tokens * heads * width
+    assert [saved[id(value)] for value in rule.keeps] == [
+        ("queries of length 1", 2 * numbers),
+        ("1/root", 4 * tokens * heads),
+        ("keys of length 1", 2 * numbers),
+        ("1/root", 4 * tokens * heads),
+        ("values in a row", 2 * numbers),
+        ("logarithms of decays", 4 * numbers),
+        ("sums of decays", 4 * numbers),
+        ("rates", 2 * tokens * heads),
+        ("rows of inverses", 2 * tokens * heads * 64),
+        ("rows of queries x keys", 2 * tokens * heads * 64),
+    ]
+    states, made = 16 * heads * width * width, tokens * heads
+    assert rule.beside == 2 * (3 * numbers + 2 * states) + 4 * (5 * numbers + 128 * made)
+
+
+@pytest.mark.parametrize("fields", [{"linear_num_heads": 1}, {"hidden_act": "gelu"}])
+def test_kimi_of_other_kinds_keeps_a_range(fields):
+    """One head is not copied where several are; and no other activation is read."""
+    source = Source("Kimi", RECORD["kimi_linear"][0]["config"] | fields, "tests/recorded/programs.json")
+    assert not train(source, seq=64, regime="pure-bf16").plan.micro_batch.architecture.listed
 
 
 def test_mamba_keeps_in_its_kernel_what_it_is_given_the_answers_and_a_root_a_group():
@@ -288,7 +321,7 @@ def test_mixers_of_other_kinds_keep_a_range(fields):
 
 
 def test_only_layers_with_a_state_have_kernels_for_it():
-    for name in "Qwen/Qwen3-8B", "moonshotai/Kimi-Linear-48B-A3B-Instruct":
+    for name in "Qwen/Qwen3-8B", UNLISTED:
         with pytest.raises(BadInputError, match="--state-kernels"):
             train(name, seq=512, state_kernels="torch")
 

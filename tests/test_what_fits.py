@@ -16,6 +16,7 @@ from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.serving import serve
 from memcalc.training import train
+from memcalc.training.autograd.architectures import ARCHITECTURES
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +98,13 @@ def test_the_words_of_a_link_say_the_same_at_a_shell(page_24, capsys):
         assert amount in said
 
 
-def test_a_step_that_is_assumed_says_its_range(what_fits):
+def test_a_step_that_is_assumed_says_its_range(what_fits, monkeypatch):
     page = what_fits.PAGES["qwen3_6_27b.md"]()
     found = what_fits.step("Qwen/Qwen3.6-27B", "every weight").device
     low, high = what_fits.gib(found.low_bytes), what_fits.gib(found.high_bytes)
     assert low != what_fits.gib(found.total_bytes) != high
     assert f"the kernels decide for layers with a state: every weight {low} to {high}, LoRA " in page
+    monkeypatch.delitem(ARCHITECTURES, "kimi_linear")
     unlisted = what_fits.model_page("moonshotai/Kimi-Linear-48B-A3B-Instruct")
     assert "their operations are not listed: every weight " in unlisted
     assert "is assumed, as" not in what_fits.PAGES["glm_5_2.md"]()

@@ -197,7 +197,8 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
     """Run one layer forward and backward on shapes."""
     full, how = plan.options.recompute == "full", recomputed_by(plan)
     tape, x, out, kept = forward_of(plan, layer, grad=grad)
-    whole = [value for value in tape.kept() if not any(value is other for other in kept)]
+    there = {id(value) for value in kept}
+    whole = [value for value in tape.kept() if id(value) not in there]
     differentiated = bool(tape.operations)
     scored = bool(plan.micro_batch.architecture.index_rope)
     forward = tape.forward_peak(x) if full or scored else 0

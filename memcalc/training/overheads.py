@@ -326,7 +326,7 @@ def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         bytes=0,
         moments=plan.moments[2:3] if full else plan.moments[:3],
         evidence="assumed",
-        source="layers whose operations are listed keep 0.6 to 2.0 times the numbers of their products",
+        source="layers whose operations are listed keep 0.6 to 2.2 times the numbers of their products",
         low=-(2 * counted // 3),
         high=most - counted,
     )

@@ -35,7 +35,7 @@ TYPES = (
     *("gemma4_text", "gemma4", "gemma4_text with vectors"),
     *("qwen2_5_vl", "qwen3_5_text", "qwen3_5_moe_text", "qwen3_next"),
     *("deepseek_v32", "glm_moe_dsa"),
-    *("nemotron_h", "granitemoehybrid"),
+    *("nemotron_h", "granitemoehybrid", "kimi_linear"),
 )
 
 
@@ -60,10 +60,10 @@ def even(fields, draw):
 
 
 CHUNKED = ("qwen3_5_text", "qwen3_5_moe_text", "qwen3_next")  # a state goes from chunk to chunk of 64 tokens
-STATES = ("qwen3_5_text", "qwen3_next")  # those of which a layer runs forward alone
+STATES = ("qwen3_5_text", "qwen3_next", "kimi_linear")  # those of which a layer runs forward alone
 # PEFT refuses adapters of its `out_proj`, and with it `all-linear`
 TARGETS = {"nemotron_h": "in_proj,q_proj,k_proj,v_proj,o_proj,up_proj,down_proj"}
-WITH_STATES = (*CHUNKED, "nemotron_h", "granitemoehybrid")
+WITH_STATES = (*CHUNKED, "nemotron_h", "granitemoehybrid", "kimi_linear")
 # no kernel of torch's trains sinks; the class has products alone
 EAGER = ("gpt_oss", "bloom")
 MASKED = ("deepseek_v32", "glm_moe_dsa")  # each layer masks what its indexer did not choose
@@ -162,11 +162,22 @@ def mixers_or_attention(fields, draw):
     return fields | {"position_embedding_type": draw.choice(("rope", "nope"))}
 
 
+def both_attentions(fields, draw):
+    """Some layers keep a state, of more heads than one, others attend; the first has no experts."""
+    fields = {name: fields[name] for name in fields if name not in ("layer_types", "linear_attn_config")}
+    kinds = ["linear_attention", "full_attention", draw.choice(("linear_attention", "full_attention"))]
+    draw.shuffle(kinds)
+    fields |= {"layer_types": kinds, "num_hidden_layers": len(kinds), "first_k_dense_replace": 1}
+    sizes = {"linear_num_heads": draw.randint(2, 4), "linear_head_dim": rounded(draw.randint(9, 30))}
+    return fields | sizes | {"linear_conv_kernel_dim": draw.randint(2, 4)}
+
+
 # what a type needs beside: a function of its fields and a drawer
 OWN = {
     **dict.fromkeys(CHUNKED, with_states),
     "nemotron_h": mixers,
     "granitemoehybrid": mixers_or_attention,
+    "kimi_linear": both_attentions,
     "gemma4_text": without_vectors,
     "gemma4": without_vectors,
     "gemma4_text with vectors": with_vectors,
@@ -263,6 +274,7 @@ PUBLISHED = {
     "qwen3_5": "Qwen__Qwen3.5-27B",
     "nemotron_h": "nvidia__NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
     "granitemoehybrid": "ibm-granite__granite-4.0-h-small",
+    "kimi_linear": "moonshotai__Kimi-Linear-48B-A3B-Instruct",
 }
 LAYERS = 4
 KINDS_OF_LAYERS = {"nemotron_h": "hybrid_override_pattern", "granitemoehybrid": "layer_types"}
@@ -276,6 +288,8 @@ def published(name):
     whole = json.loads(path.read_text(encoding="utf-8"))["config"]
     fields = text_of(whole)
     depth = "n_layer" if "n_layer" in fields else "num_hidden_layers"
+    if "linear_attn_config" in fields:
+        fields = whole = with_kinds_in_words(fields)
     listed = KINDS_OF_LAYERS.get(name)
     if listed is not None:  # the fourth to the seventh, which are of each kind
         fields |= {listed: fields[listed][3 : 3 + LAYERS], depth: LAYERS}
@@ -292,6 +306,21 @@ def published(name):
     return few if fields is whole else beside | {"text_config": few}
 
 
+def with_kinds_in_words(fields):
+    """Kimi Linear's kinds of layers, and the sizes of those with a state, as transformers writes them."""
+    inside, depth = fields["linear_attn_config"], fields["num_hidden_layers"]
+    full = inside["full_attn_layers"]  # counted from 1 on
+    kinds = ["full_attention" if index in full else "linear_attention" for index in range(1, depth + 1)]
+    sizes = {"num_heads": "linear_num_heads", "head_dim": "linear_head_dim"}
+    sizes["short_conv_kernel_size"] = "linear_conv_kernel_dim"
+    own = {name: inside[stated] for stated, name in sizes.items()}
+    return (
+        {key: value for key, value in fields.items() if key != "linear_attn_config"}
+        | own
+        | {"layer_types": kinds}
+    )
+
+
 def of_layers(value, depth):
     """Whether a field is a list with a word for each layer."""
     return isinstance(value, list) and len(value) == depth
@@ -303,6 +332,8 @@ DROPPED = re.compile("dropout|pdrop")
 def states_last(name):
     """A dense config whose last two layers keep a state: a name has type, key heads and value heads."""
     kind, keys, values = name.split(" ")
+    if kind == "kimi_linear":
+        return kimi_last(int(keys))
     own = {"mlp_only_layers": [0, 1, 2], "num_experts_per_tok": 1} if kind == "qwen3_next" else {}
     return own | {
         "model_type": kind,
@@ -323,7 +354,38 @@ def states_last(name):
     }
 
 
-LAST = ("qwen3_5_text 3 3", "qwen3_5_text 2 4", "qwen3_next 1 3", "qwen3_next 2 4", "qwen3_next 3 3")
+def kimi_last(heads):
+    """The same of Kimi Linear, whose layers have as many key heads as value heads, and latent attention."""
+    return {
+        "model_type": "kimi_linear",
+        "vocab_size": 300,
+        "hidden_size": 64,
+        "intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "kv_lora_rank": 24,
+        "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 16,
+        "first_k_dense_replace": 3,
+        "layer_types": ["full_attention", "linear_attention", "linear_attention"],
+        "linear_num_heads": heads,
+        "linear_head_dim": 40,
+        "linear_conv_kernel_dim": 4,
+        "pad_token_id": 0,
+        "tie_word_embeddings": False,
+    }
+
+
+LAST = (
+    "qwen3_5_text 3 3",
+    "qwen3_5_text 2 4",
+    "qwen3_next 1 3",
+    "qwen3_next 2 4",
+    "qwen3_next 3 3",
+    "kimi_linear 2 2",
+)
 
 
 def states_last_runs(name):
@@ -434,7 +496,8 @@ def without_a_graph(fields, run):
     model = train.build(fields, run)
     with FakeTensorMode(), torch.no_grad():
         train.faked(model)
-        layer = next(one for one in model.base_model.layers if hasattr(one, "linear_attn"))
+        kinds = model.config.get_text_config().layer_types
+        layer = model.base_model.layers[kinds.index("linear_attention")]
         x = torch.empty((run.batch, run.sequence, fields["hidden_size"]), dtype=torch.bfloat16)
         ledger = Ledger()
         for item in (*model.parameters(), *model.buffers(), x):

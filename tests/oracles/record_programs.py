@@ -34,22 +34,31 @@ def of_published(name):
         yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
 
 
-def of_states():
+def of_states(names):
     """The plain runs of types whose layers keep a state, forward alone."""
-    for name in cases.STATES:
+    for name in names:
         for seed in cases.SEEDS:
             fields, run = cases.config(name, seed), cases.runs(name, seed)["plain"]
             found = cases.without_a_graph(fields, run)
             yield {"name": name, "seed": seed, "config": fields, "run": run.stated(), "bytes": found}
 
 
-def of_last():
-    """Every run of every config whose last layers keep a state."""
-    for name in cases.LAST:
+def of_last(names):
+    """Every run of configs whose last layers keep a state."""
+    for name in names:
         fields = cases.states_last(name)
         for kind, run in cases.states_last_runs(name).items():
             moments = cases.moments(fields, run)
             yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
+
+
+def anew(names, types, known, asked):
+    """The lines of all names, in their order: traced anew if nothing is chosen, or their type is."""
+    found = []
+    for name in names:
+        chosen = not types or name.split()[0] in types
+        found += asked([name]) if chosen else [line for line in known if line["name"] == name]
+    return found
 
 
 def main(types=()):
@@ -63,8 +72,8 @@ def main(types=()):
         for name in cases.PUBLISHED
         for step in (of_published(name) if name in asked else [one for one in stays if one["name"] == name])
     ]
-    states = known["without a graph"] if types else list(of_states())
-    last = known["states last"] if types else list(of_last())
+    states = anew(cases.STATES, types, known.get("without a graph", ()), of_states)
+    last = anew(cases.LAST, types, known.get("states last", ()), of_last)
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     between = ",\n"
     of_types = (

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from memcalc.ledger.parts import GQA
+from memcalc.ledger.parts.kinds import is_delta_net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -198,6 +199,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "glm4_moe": Architecture(late_norms=True, rope="joined", router="corrected"),
     **dict.fromkeys(("deepseek_v3", "kimi_k2"), Architecture(rope="pairs", router="corrected")),
+    "kimi_linear": Architecture(rope="none", fused=("conv",), router="corrected", narrow_buffers=True),
     "deepseek_v32": INDEXED,
     "glm_moe_dsa": INDEXED._replace(index_rope="pairs", handed_on=True),
     "deepseek_v2": Architecture(rope="complex", router="scaled softmax"),
@@ -332,6 +334,12 @@ def with_chunks(found: Architecture, model: Model, config: Config) -> Architectu
     return found._replace(chunk=chunk, rope=rope)
 
 
+def runs_as_read(model: Model, activation: str) -> bool:
+    """Say whether Kimi delta attention is that of its program: one head is not copied where several are."""
+    parts = [part for layer in model.groups for _, part in layer.parts if is_delta_net(part)]
+    return activation == "silu" and all(part.linear_value_heads > 1 for part in parts)
+
+
 def words_of(model: Model) -> Architecture:
     """Return the words of a model's type."""
     return ARCHITECTURES.get(model.text_type or model.model_type, NOT_LISTED)
@@ -419,6 +427,8 @@ def architecture_of(
     stated = (config.value(name) for name in ACTIVATIONS)
     activation = next((value for value in stated if value is not None), found.activation)
     found = with_chunks(found, model, config)
+    if "conv" in found.fused and not runs_as_read(model, str(activation)):
+        return NOT_LISTED
     if config.value("rope_interleave") is False and not found.index_rope:  # which those classes do not read
         found = found._replace(rope="halves")
     if config.value("do_layer_norm_before") is False:

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["CHUNK", "gated_delta"]
+__all__ = [
+    "CHUNK",
+    "Given",
+    "convolved_at_once",
+    "exponential",
+    "gated_delta",
+    "less",
+    "let_go",
+    "of_shape",
+    "product",
+    "rates_of_decay",
+    "to_wide",
+]
 
 CHUNK = 64  # tokens of a chunk, in PyTorch and in the kernels
 
@@ -55,7 +67,7 @@ def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Valu
     streams = (interleaved if "qkvz" in micro.architecture.fused else apart)(tape, micro, part, x)
     mixed, gate, raw_rates, raw_decays, *_ = streams
     if fused := micro.state_kernels == "fused":
-        convolved = convolved_at_once(tape, micro, part, mixed)
+        convolved = convolved_at_once(tape, micro, part, mixed, "linear_attn.conv1d")
     else:
         convolved = convolved_in_steps(tape, micro, "linear_attn.conv1d", mixed, part.conv_kernel)
     for one in (mixed, *streams.briefly):
@@ -119,9 +131,9 @@ def interleaved(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Stre
     return Streams(mixed, gate, rates, decays, held, briefly)
 
 
-def convolved_at_once(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Value:
+def convolved_at_once(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value, name: str) -> Value:
     """Convolve and activate in one kernel, which keeps what it is given."""
-    trained = micro.trained("linear_attn.conv1d")
+    trained = micro.trained(name)
     out = tape.like(x, "convolved and activated", grad=x.grad or trained)
     size = x.shape[-1] * part.conv_kernel * micro.element_bytes if trained else 0
     return tape.record("convolve", (x,), out, (x,), weight_bytes=size)
@@ -130,8 +142,7 @@ def convolved_at_once(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -
 def decays_of(tape: Tape, micro: MicroBatch, x: Value) -> Value:
     """Return the logarithms of decays, in 32 bits: - exp(A) x softplus(x + a shift)."""
     heads, size = x.shape[-1], micro.element_bytes
-    rate = tape.weight("linear_attn.A_log", (heads,), size, trained=micro.trained("linear_attn.A_log"))
-    rate = exponential(tape, tape.cast(rate, 4, "A in fp32"), "exp(A)")
+    rate = rates_of_decay(tape, micro, "linear_attn.A_log", heads)
     rate = tape.record("negate", (rate,), tape.like(rate, "- exp(A)"))
     wide, trained = tape.cast(x, 4, "decays in fp32"), micro.trained("linear_attn.dt_bias")
     shifted = tape.like(wide, "decays, shifted", grad=wide.grad or trained)
@@ -139,6 +150,12 @@ def decays_of(tape: Tape, micro: MicroBatch, x: Value) -> Value:
     soft = tape.like(shifted, "softplus of the decays")
     tape.record("softplus", (shifted,), soft, (shifted,))
     return tape.multiply(soft, rate, "logarithms of decays")
+
+
+def rates_of_decay(tape: Tape, micro: MicroBatch, name: str, heads: int) -> Value:
+    """Return exp(A) of each head, in 32 bits."""
+    rate = tape.weight(name, (heads,), micro.element_bytes, trained=micro.trained(name))
+    return exponential(tape, tape.cast(rate, 4, "A in fp32"), "exp(A)")
 
 
 def gated_norm(tape: Tape, micro: MicroBatch, x: Value, gate: Value) -> Value:
@@ -202,7 +219,8 @@ def unit(tape: Tape, x: Value, name: str) -> Value:
 
 def less(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> Value:
     """Subtract: of b the gradient is negated before it is summed to its shape."""
-    out = tape.value(name, shape, 4, grad=a.grad or b.grad, region="inner")
+    width = max(a.element_bytes, b.element_bytes)
+    out = tape.value(name, shape, width, grad=a.grad or b.grad, region="inner")
     return tape.record("subtract", (a, b), out, beside=out.bytes if b.bytes < out.bytes else 0)
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from memcalc.ledger.parts import GQA, MLP, DeltaNet, MoE
+from memcalc.ledger.parts import GQA, MLP, DeltaNet, KimiDelta, MoE
 from memcalc.ledger.parts.kinds import is_gqa, is_mlp, keeps_state
-from memcalc.ledger.tensor import OUT, linear, product
+from memcalc.ledger.tensor import OUT, Tensor, linear, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memcalc.ledger.model import Layer, Model
     from memcalc.ledger.parts import Part
-    from memcalc.ledger.tensor import Tensor
 
-__all__ = ["FusedDeltaNet", "FusedGQA", "FusedMLP", "FusedShared", "as_built"]
+__all__ = ["FusedDeltaNet", "FusedGQA", "FusedKimiDelta", "FusedMLP", "FusedShared", "as_built"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,6 +57,16 @@ class FusedDeltaNet(DeltaNet):
 
 
 @dataclass(frozen=True, repr=False)
+class FusedKimiDelta(KimiDelta):
+    """Kimi delta attention with one convolution for queries, keys and values."""
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield that convolution in place of the three."""
+        yield Tensor("conv1d.weight", (self.streams, 1, self.conv_kernel), "conv", shard_axis=0)
+        yield from (one for one in super().weights() if one.kind != "conv")
+
+
+@dataclass(frozen=True, repr=False)
 class FusedShared(MoE):
     """Experts whose shared ones have one matrix for gate and up."""
 
@@ -75,6 +84,7 @@ KINDS: dict[str, tuple[tuple[type[Part], type[Part]], ...]] = {
     "qkv": ((GQA, FusedGQA),),
     "gate_up": ((MLP, FusedMLP), (MoE, FusedShared)),
     "qkvz": ((DeltaNet, FusedDeltaNet),),
+    "conv": ((KimiDelta, FusedKimiDelta),),
 }
 
 

@@ -26,19 +26,15 @@ def latent_attention(
     tape: Tape, micro: MicroBatch, part: MLA, x: Value, *, indexer: Indexer | None = None
 ) -> Value:
     """Project down and up, rotate a part of each query and one key for all heads, attend, project back."""
+    if micro.architecture.rope == "none":
+        return unrotated(tape, micro, part, x)
     tables = rope_tables(tape, micro, part.rope_dim)
     own, queries = asked(tape, micro, part, x)
     shape = queries.shape[:-1]
     passes, turns = tape.split(
         queries, {"q, passes": (*shape, part.nope_dim), "q, turns": (*shape, part.rope_dim)}
     )
-    columns = part.kv_rank + part.rope_dim
-    name = "self_attn.kv_a_proj_with_mqa"
-    down = matrix(tape, micro, name, x, columns, bias=part.bias, region="hidden")
-    shape = x.shape[:-1]
-    latent, key = tape.split(down, {"latent": (*shape, part.kv_rank), "key": (*shape, 1, part.rope_dim)})
-    if part.latent_norms:
-        latent = norm(tape, micro, "self_attn.kv_a_layernorm", latent)
+    down, latent, key = compressed(tape, micro, part, x)
     turned = rotate(tape, micro, turns, tables, "q")
     key = rotate(tape, micro, key, tables, "k")
     joined = tape.record("join", (passes, turned), tape.like(queries, "q joined"), aliased=True)
@@ -52,6 +48,30 @@ def latent_attention(
     out = attend(tape, micro, part, (joined, keys, values))
     for value in held:
         tape.refer(value.storage)
+    return back(tape, micro, part, out)
+
+
+def unrotated(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> Value:
+    """The same where nothing turns (Kimi Linear): queries are attended with as their matrix gives them."""
+    _, queries = asked(tape, micro, part, x)
+    _, latent, key = compressed(tape, micro, part, x)
+    keys, values = expanded(tape, micro, part, latent, key)
+    return back(tape, micro, part, attend(tape, micro, part, (queries, keys, values)))
+
+
+def compressed(tape: Tape, micro: MicroBatch, part: MLA, x: Value) -> tuple[Value, Value, Value]:
+    """Return what the stream is projected down to: all of it, the latent, and one key for all heads."""
+    name, columns = "self_attn.kv_a_proj_with_mqa", part.kv_rank + part.rope_dim
+    down = matrix(tape, micro, name, x, columns, bias=part.bias, region="hidden")
+    shape = x.shape[:-1]
+    latent, key = tape.split(down, {"latent": (*shape, part.kv_rank), "key": (*shape, 1, part.rope_dim)})
+    if part.latent_norms:
+        latent = norm(tape, micro, "self_attn.kv_a_layernorm", latent)
+    return down, latent, key
+
+
+def back(tape: Tape, micro: MicroBatch, part: MLA, out: Value) -> Value:
+    """Project what attention answers back to the stream."""
     biased = part.bias or part.out_bias
     return matrix(tape, micro, "self_attn.o_proj", out, part.width, bias=biased, region="hidden", cut="inner")
 
@@ -119,6 +139,8 @@ def attend(tape: Tape, micro: MicroBatch, part: MLA, inputs: tuple[Value, Value,
         tape.record("attention", (q, k, v), made, [q, k, v, made, rows, *state])
         if padded:
             made = tape.slice(made, out.shape, "attention output, cut")
+        if micro.architecture.rope == "none" and not padded:
+            out.of = made  # queries lie token by token, and so does the output
         tape.record("copy", (made,), out, aliased=True)
     tape.module = "self_attn"
     out.shape = (batch, seq, heads * part.value_dim)

@@ -2,7 +2,7 @@
 
 Whatever a layer does, each of its products keeps what goes in (for the weight's gradient), and mostly what
 comes out (for the operation behind it); norms keep their input in 32 bits. Counted in the numbers that go in
-and out of a token's products, in the stream's numbers, layers whose operations are listed keep 0.6 to 2.0
+and out of a token's products, in the stream's numbers, layers whose operations are listed keep 0.6 to 2.2
 times as much; tests/test_programs.py holds them to that. Layers that are not listed are taken to keep 1.5
 times as much, and between a half and 4 times: frozen weights keep less, unknown operations may keep more.
 Those with a state, whose kernels differ most (chunks in PyTorch, or fused), are taken for up to 32 times:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import GQA, MLP, Norm
-from memcalc.ledger.parts.kinds import is_delta_net, is_gqa, is_mamba2, is_mla, is_moe
+from memcalc.ledger.parts.kinds import is_delta_net, is_gqa, is_mamba2, is_mla, is_moe, keeps_state
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
 from memcalc.training.autograd.architectures import COPY_TOKENS, LLAMA, with_turns, words_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parts import Part
+    from memcalc.ledger.parts import DeltaNet, Part
     from memcalc.ledger.tensor import Tensor
     from memcalc.training.autograd.architectures import Architecture, Aside, Branch
     from memcalc.training.autograd.base import MicroBatch
@@ -134,10 +134,21 @@ def body_of(part: Part | None) -> Body | None:
 
         return mamba2
     if is_delta_net(part):
-        from memcalc.training.autograd.delta import gated_delta
-
-        return gated_delta
+        return delta_rule(part)
     return next((body for kind, body in BODIES.items() if isinstance(part, kind)), None)
+
+
+def delta_rule(part: DeltaNet) -> Body:
+    """Return the program of a gated delta rule: Kimi's has decays of single numbers."""
+    from memcalc.ledger.parts.recurrent import KimiDelta
+
+    if isinstance(part, KimiDelta):
+        from memcalc.training.autograd.kimi_delta import kimi_delta
+
+        return kimi_delta
+    from memcalc.training.autograd.delta import gated_delta
+
+    return gated_delta
 
 
 def beside_indexer(indexer: Any) -> Body:
@@ -444,6 +455,8 @@ class Transformers(Implementation):
         part = dict(layer.parts).get("self_attn")
         if part is None and any(name in STATES for name, _ in layer.parts):
             return {"RoPE": 0}
+        if part is not None and keeps_state(part):
+            return {}
         as_kernels = 1 if micro.architecture.index_rope else 0  # a byte says whether a token is seen
         width = micro.element_bytes if micro.attention == "eager" else as_kernels
         if not width or part is None:
