@@ -11,11 +11,9 @@ if TYPE_CHECKING:
     from memcalc.ledger.parts.experts import MoE
     from memcalc.ledger.parts.feedforward import MLP
     from memcalc.ledger.parts.latent import MLA
-    from memcalc.ledger.parts.mamba import Mamba2
     from memcalc.ledger.parts.plain import Part
-    from memcalc.ledger.parts.recurrent import DeltaNet
 
-__all__ = ["is_delta_net", "is_gqa", "is_mamba2", "is_mla", "is_mlp", "is_moe", "keeps_state"]
+__all__ = ["is_gqa", "is_mla", "is_mlp", "is_moe", "keeps_state"]
 
 
 def is_gqa(part: object) -> TypeIs[GQA]:
@@ -36,16 +34,6 @@ def is_mlp(part: object) -> TypeIs[MLP]:
 def is_moe(part: object) -> TypeIs[MoE]:
     """Say whether a part is a mixture of experts."""
     return hasattr(part, "experts")
-
-
-def is_mamba2(part: object) -> TypeIs[Mamba2]:
-    """Say whether a part is Mamba-2."""
-    return hasattr(part, "ssm_heads")
-
-
-def is_delta_net(part: object) -> TypeIs[DeltaNet]:
-    """Say whether a part is a gated delta rule, Kimi's too."""
-    return hasattr(part, "linear_value_heads")
 
 
 def keeps_state(part: Part) -> bool:

@@ -10,13 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from memcalc.ledger.parts import GQA
-from memcalc.ledger.parts.kinds import is_delta_net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from typing_extensions import TypeIs
+
     from memcalc.files.config import Config
     from memcalc.ledger.model import Layer, Model
+    from memcalc.ledger.parts import DeltaNet, Mamba2
 
 __all__ = [
     "ARCHITECTURES",
@@ -26,6 +28,8 @@ __all__ = [
     "Architecture",
     "Branch",
     "architecture_of",
+    "is_delta_net",
+    "is_mamba2",
     "keeps_states",
     "kernels_read_matrices",
     "uses_others",
@@ -332,6 +336,16 @@ def with_chunks(found: Architecture, model: Model, config: Config) -> Architectu
         return NOT_LISTED
     rope = "halves" if config.value("position_embedding_type") == "rope" else found.rope
     return found._replace(chunk=chunk, rope=rope)
+
+
+def is_mamba2(part: object) -> TypeIs[Mamba2]:
+    """Say whether a part is Mamba-2, by its quantities: a plan without one loads no class of it."""
+    return hasattr(part, "ssm_heads")
+
+
+def is_delta_net(part: object) -> TypeIs[DeltaNet]:
+    """Say the same of a gated delta rule, Kimi's too."""
+    return hasattr(part, "linear_value_heads")
 
 
 def runs_as_read(model: Model, activation: str) -> bool:

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 from memcalc.data.constants import TRAINING_CUBLAS_WORKSPACE, TRAINING_CUBLAS_WORKSPACE_HOPPER, Measured
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import GQA, MLP, Norm
-from memcalc.ledger.parts.kinds import is_delta_net, is_gqa, is_mamba2, is_mla, is_moe, keeps_state
+from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe, keeps_state
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
-from memcalc.training.autograd.architectures import COPY_TOKENS, LLAMA, with_turns, words_of
+from memcalc.training.autograd.architectures import (
+    COPY_TOKENS,
+    LLAMA,
+    is_delta_net,
+    is_mamba2,
+    with_turns,
+    words_of,
+)
 from memcalc.training.autograd.attention import attention
 from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.feedforward import mlp
