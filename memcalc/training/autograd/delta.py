@@ -34,7 +34,7 @@ __all__ = [
     "of_shape",
     "product",
     "rates_of_decay",
-    "to_wide",
+    "sum_of_squares",
 ]
 
 CHUNK = 64  # tokens of a chunk, in PyTorch and in the kernels
@@ -207,14 +207,19 @@ def to_wide(tape: Tape, x: Value, shape: tuple[int, ...], name: str) -> Value:
 
 def unit(tape: Tape, x: Value, name: str) -> Value:
     """Divide each head by the root of its squares' sum."""
+    more = sum_of_squares(tape, x, name)
+    root = tape.like(more, f"{name} 1/root")
+    tape.record("rsqrt", (more,), root, (root,), beside=2 * root.bytes)
+    return tape.multiply(x, root, f"{name} of length 1")
+
+
+def sum_of_squares(tape: Tape, x: Value, name: str) -> Value:
+    """Return the sum of each head's squares, and a little, so that it has a root to divide by."""
     squares = tape.like(x, f"{name} squares")
     tape.record("multiply", (x, x), squares, (x,))
     total = tape.value(f"{name} sum of squares", (*x.shape[:-1], 1), 4, grad=x.grad, region="inner")
     tape.record("sum", (squares,), total, aliased=True)  # each square's gradient is a view of the sum's
-    more = tape.record("add", (total,), tape.like(total, f"{name} sum and a little"), aliased=True)
-    root = tape.like(total, f"{name} 1/root")
-    tape.record("rsqrt", (more,), root, (root,), beside=2 * root.bytes)
-    return tape.multiply(x, root, f"{name} of length 1")
+    return tape.record("add", (total,), tape.like(total, f"{name} sum and a little"), aliased=True)
 
 
 def less(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> Value:

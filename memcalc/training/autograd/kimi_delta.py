@@ -23,6 +23,7 @@ from memcalc.training.autograd.delta import (
     of_shape,
     product,
     rates_of_decay,
+    sum_of_squares,
 )
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.norms import normalised
@@ -160,12 +161,8 @@ def by_chunks(tape: Tape, micro: MicroBatch, given: Given) -> Value:
 
 def unit(tape: Tape, x: Value, name: str) -> Value:
     """Divide each head by the root of its squares' sum, which is no product: it keeps both."""
-    squares = tape.like(x, f"{name} squares")
-    tape.record("multiply", (x, x), squares, (x,))
-    total = tape.value(f"{name} sum of squares", (*x.shape[:-1], 1), 4, grad=x.grad, region="inner")
-    tape.record("sum", (squares,), total, aliased=True)  # each square's gradient is a view of the sum's
-    more = tape.record("add", (total,), tape.like(total, f"{name} sum and a little"), aliased=True)
-    root = tape.like(total, f"{name} root")
+    more = sum_of_squares(tape, x, name)
+    root = tape.like(more, f"{name} root")
     tape.record("sqrt", (more,), root, (root,), beside=root.bytes)
     out = tape.like(x, f"{name} of length 1")
     # the gradient of the root is made of three arrays as large as x before it is summed
