@@ -30,6 +30,16 @@ def is_answered(name):
     return True
 
 
+# What the class of LongCat-Flash has and its published files have not: gate and up matrices for the 256
+# experts that compute nothing. An estimate for transformers is refused for them.
+BEYOND = {
+    "longcat_flash": {
+        f"model.layers.{layer}.mlp.experts.{expert}.{half}_proj.weight": (2048, 6144)
+        for layer in range(28)
+        for expert in range(512, 768)
+        for half in ("gate", "up")
+    }
+}
 ANSWERED = [name for name, said in RECORDED.items() if "figures" in said and is_answered(name)]
 
 
@@ -38,4 +48,4 @@ ANSWERED = [name for name, said in RECORDED.items() if "figures" in said and is_
 def test_a_class_with_its_own_defaults(name):
     """The class is built on the meta device, at the size that it has when nothing is stated."""
     fields = class_defaults.config(name)
-    assert header(read(fields)) == ask.tensors(ask.on_meta(fields))
+    assert header(read(fields)) | BEYOND.get(name, {}) == ask.tensors(ask.on_meta(fields))
