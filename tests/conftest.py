@@ -31,6 +31,16 @@ def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="all of every sample, each page in each mode")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked `full` where nobody asks for all."""
+    left_out = [item for item in items if item.get_closest_marker("full") and not config.getoption("full")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        aside = set(left_out)
+        items[:] = [item for item in items if item not in aside]
+
+
 @pytest.fixture(scope="session")
 def root():
     """The folder of the repository."""

@@ -90,6 +90,27 @@ def test_norms_of_olmoe_are_as_wide_as_the_stream():
     assert read({**fields, "head_dim": 16}) == read(fields)
 
 
+def test_ling_3_has_a_head_of_its_own_whatever_its_config_says():
+    """Its class has no rule that ties, and neither has vLLM's."""
+    assert read({**LING, "tie_word_embeddings": True}) == read(LING)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_either_config_ties_the_head_of_minimax_m3(outside, inside):
+    tower = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = {**LLAMA, "model_type": "minimax_m3_vl_text", "tie_word_embeddings": inside}
+    whole = {"model_type": "minimax_m3_vl", "text_config": text, "vision_config": tower}
+    assert read({**whole, "tie_word_embeddings": outside}).tied is (outside or inside)
+
+
+def test_a_head_of_one_value_is_refused_whatever_its_config_says_is_rotated():
+    """The class of MiniMax-M3 rotates a share of head_dim, and would cache two values of it."""
+    fields = {**LLAMA, "model_type": "minimax_m3_vl_text", "rotary_dim": 4}
+    with pytest.raises(BadInputError, match="head_dim: expected at least 2 rotated values"):
+        read({**fields, "head_dim": 1})
+
+
 def test_queries_of_ling_3_tiny_have_a_low_rank():
     """As its weights, vLLM and Megatron-Bridge have them; the class of transformers has none."""
     names = {one.name for one in read(LING).weights()}

@@ -861,7 +861,7 @@ def deepseek_v3():
     return tensors
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(os.name == "nt", reason="a file of 688 GB is a hole only where holes are")
 def test_the_whole_of_deepseek_v3(tmp_path, answer):
     """Published: 91,991 tensors, 688,574,839,360 bytes. github.com/simpx/model-inspect, README, 2025."""

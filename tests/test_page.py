@@ -283,7 +283,7 @@ def test_what_is_left_reads_as_sentences(sentences):
     assert sentences(answers, "room") == list(ROOMS.values())
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_data_does_not_hang_on_the_order_of_a_set(root):
     """The same in every run: PYTHONHASHSEED orders sets of words."""
     said = {

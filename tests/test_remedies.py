@@ -358,8 +358,8 @@ def test_eight_bits_become_four():
 
 
 @pytest.mark.slow
-def test_the_remedies_of_many_plans_are_as_small_as_they_can_be():
-    for _, served in drawn(120):
+def test_the_remedies_of_many_plans_are_as_small_as_they_can_be(request):
+    for _, served in drawn(120 if request.config.getoption("full") else 40):
         if served.verdict != "fits":
             hold_remedies(served)
 

@@ -61,17 +61,15 @@ def here(root, monkeypatch):
     return run
 
 
-@pytest.mark.slow
-def test_the_page_answers_for_another_model(request, here, config):
-    """Its own asserts hold: sums add up, and what fits is what the largest context and batch say.
-
-    One model here, and one in a kernel of its own below; all of them with --full.
-    """
-    for name, parameters in CASES[1:] if request.config.getoption("full") else CASES[2:3]:
+@pytest.mark.full
+def test_the_page_answers_for_another_model(here, config):
+    """Its own asserts hold: sums add up, and what fits is what the largest context and batch say."""
+    for name, parameters in CASES[1:]:
         here({"config": config(name), **parameters})
 
 
 @pytest.mark.slow
 def test_papermill_puts_other_parameters_in(request, in_a_kernel, config):
+    """One model here; all of them with --full."""
     for name, parameters in CASES if request.config.getoption("full") else CASES[:1]:
         in_a_kernel({"config": config(name), **parameters})

@@ -4,7 +4,8 @@ Of a model each engine is asked for one of three plans, its neighbours for the o
 each model, and of each engine for a third of the models. So a model adds 11 kB, not 26.
 
 `python tools/answers.py` writes them to tests/recorded/answers.jsonl, one question a line; `--check` compares
-and changes nothing. A number that changes there is named, with its cause, in CHANGELOG.md.
+and changes nothing, and `--check 4` asks one question in four. A number that changes there is named, with its
+cause, in CHANGELOG.md.
 """
 
 from __future__ import annotations
@@ -111,13 +112,29 @@ def line_of(words: list[str]) -> str:
     return json.dumps({"ask": " ".join(words), "answer": told(words)})
 
 
-def answers() -> Iterator[str]:
-    """Yield every question and its answer."""
+def line_of_row(row: Any) -> str:
+    """Return one recorded training run and what is estimated of it as a line of JSON."""
+    return json.dumps({"ask": asked_by(row), "answer": trained(row)})
+
+
+def asked_by(row: Any) -> str:
+    """Return the question that a recorded training run is."""
+    return f"train {row.id}"
+
+
+def answers(one_in: int) -> Iterator[str]:
+    """Yield one question in so many, always the same ones, and its answer."""
+    asked = [words for words in questions() if in_sample(" ".join(words), one_in)]
+    rows = [one for one in training_observations() if one.quantity != "states"]
+    rows = [row for row in rows if in_sample(asked_by(row), one_in)]
     with ProcessPoolExecutor(max_workers=2) as pool:
-        yield from pool.map(line_of, questions(), chunksize=64)
-    for row in training_observations():
-        if row.quantity != "states":
-            yield json.dumps({"ask": f"train {row.id}", "answer": trained(row)})
+        yield from pool.map(line_of, asked, chunksize=64)
+        yield from pool.map(line_of_row, rows, chunksize=64)
+
+
+def in_sample(question: str, one_in: int) -> bool:
+    """Whether a question is one of those that are asked."""
+    return crc32(question.encode()) % one_in == 0
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -134,13 +151,15 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any,
 
 def main(arguments: list[str]) -> int:
     """Write, or with --check compare."""
-    now = list(answers())
+    one_in = int(arguments[1]) if arguments[:1] == ["--check"] and arguments[1:] else 1
+    now = list(answers(one_in))
     if "--check" not in arguments:
         RECORD.write_text("\n".join(now) + "\n", encoding="utf-8", newline="\n")
         print(f"   wrote {len(now)} answers")
         return 0
     before = RECORD.read_text(encoding="utf-8").splitlines()
-    asked = {one["ask"]: one["answer"] for one in map(json.loads, before)}
+    recorded = (one for one in map(json.loads, before) if in_sample(one["ask"], one_in))
+    asked = {one["ask"]: one["answer"] for one in recorded}
     changed = [one for one in map(json.loads, now) if asked.get(one["ask"]) != one["answer"]]
     for one in changed[:20]:
         for where, old, new in differences(asked.get(one["ask"]), one["answer"]):

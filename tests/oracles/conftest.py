@@ -1,8 +1,8 @@
 """The oracles import their own modules: this folder is no package.
 
 A test that is marked `sampled` asks one model in thirteen, or as many as it says, always the same ones,
-and of drawn configs every kind; one that is marked `full` asks nothing; with --full they ask all. What the
-oracles said of all of them is recorded, and `make test` holds memcalc to that.
+and of drawn configs every kind; with --full they ask all. What the oracles said of all of them is recorded,
+and `make test` holds memcalc to that.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config, items):
         if config.getoption("full"):
             continue
         one_in = sampled.args[0] if sampled and sampled.args else ONE_IN
-        if item.get_closest_marker("full") or (sampled and not in_sample(name or item.callspec.id, one_in)):
+        if sampled and not in_sample(name or item.callspec.id, one_in):
             left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)

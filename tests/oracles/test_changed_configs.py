@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import ask
 import pytest
@@ -62,11 +63,26 @@ def check(fields):
     if said is None:
         return False
     counts, names = ask.counts(said), ask.tensors(said)
+    if fields["model_type"] == "longcat_flash":
+        counts, names = without_idle_experts(fields, counts, names)
     assert counted(model) == counts
     assert listed(fields) == names
     for (batch, tokens), shapes in kept(said).items():
         assert expected(fields, batch, tokens) == shapes, (batch, tokens)
     return True
+
+
+def without_idle_experts(fields, counts, names):
+    """As the files have it: the class of LongCat-Flash has matrices for experts that compute nothing, too."""
+    first = read(fields).layers[0].parts[-1][1].experts
+    idle = {
+        name
+        for name in names
+        if ".experts." in name and int(name.split(".experts.")[1].split(".")[0]) >= first
+    }
+    more = sum(math.prod(names[name]) for name in idle)
+    left = {name: shape for name, shape in names.items() if name not in idle}
+    return {**counts, "parameters": counts["parameters"] - more}, left
 
 
 @pytest.mark.sampled(2)  # half of the types: about 60; with --full all of them, and 500 answers
@@ -144,7 +160,8 @@ def test_a_declared_field_that_changes_memory_never_passes_unnoticed(model_type)
             model = read(changed)
         except RefusalError:
             continue
-        if model.layers == plain.layers and counted(model) == counted(plain):
+        parts = [(one.layers, one.vision) for one in (model, plain)]
+        if parts[0] == parts[1] and counted(model) == counted(plain):
             silent.append((path, field, value))
         else:
             try:

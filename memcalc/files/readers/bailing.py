@@ -99,7 +99,10 @@ def check_published(config: Config) -> None:
 
 
 def bailing_hybrid(config: Config, name: str) -> Model:
-    """Read Ling 3: every `layer_group_size`-th layer attends, or as it lists."""
+    """Read Ling 3: every `layer_group_size`-th layer attends, or as it lists.
+
+    Its class and vLLM's have a head of its own, whatever `tie_word_embeddings` says.
+    """
     depth, width = config.size("num_hidden_layers"), config.size("hidden_size")
     for field in ("kda_safe_gate", "kda_lower_bound", "rope_theta", "mtp_loss_scaling_factor"):
         config.has(field)
@@ -139,10 +142,11 @@ def bailing_hybrid(config: Config, name: str) -> Model:
     ahead = config.count("num_mtp_layers")
     layers = stack(zip(kinds, mlps, strict=True), layer)
     if "num_mtp_layers" not in config.stated:  # the class's default: whether files have them is not said
-        model = decoder(config, name, layers)
+        model = decoder(config, name, layers, ties=False)
         return replace(model, not_read=(f"num_mtp_layers {ahead}",)) if ahead else model
     # vllm-project/vllm, bailing_moe_v3_mtp.py, 2026-11: it attends and has experts
     norms = ((one, Norm(width)) for one in ("enorm", "hnorm", "final_layernorm"))
     last = layer((KINDS[1], "sparse"))
     extra = (*norms, ("eh_proj", Linear(width, 2 * width)))
-    return decoder(config, name, layers, (replace(last, parts=(*last.parts, *extra)),) * ahead)
+    mtp = (replace(last, parts=(*last.parts, *extra)),) * ahead
+    return decoder(config, name, layers, mtp, ties=False)

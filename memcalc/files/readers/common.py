@@ -235,7 +235,9 @@ def mtp_layers(config: Config, attention: Part, sparse: MoE) -> tuple[Layer, ...
     return (layer,) * ahead
 
 
-def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer, ...] = ()) -> Model:
+def decoder(
+    config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer, ...] = (), *, ties: bool = True
+) -> Model:
     """Return the model: embedding, layers, final norm, and a head unless it is tied to the embedding.
 
     Parameters
@@ -248,6 +250,8 @@ def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer
         Its layers, the first one first; equal layers should be one object, as `stack` makes them.
     mtp : tuple of Layer, default ()
         Layers for multi-token prediction, which stand beside the model.
+    ties : bool, default True
+        Whether the class ties the head where the config says so.
 
     """
     width, vocab = config.size("hidden_size"), config.size("vocab_size")
@@ -255,7 +259,7 @@ def decoder(config: Config, name: str, layers: Iterable[Layer], mtp: tuple[Layer
     if multiple is not None and vocab % multiple:
         remedy = "whether the vocabulary is padded further is not known: correct one of the two"
         raise BadInputError("pad_vocab_size_multiple", f"a divisor of vocab_size {vocab}", multiple, remedy)
-    tied = config.flag("tie_word_embeddings")
+    tied = config.flag("tie_word_embeddings") and ties
     outside: list[tuple[str, Part]] = [
         ("model.embed_tokens", Embedding(vocab, width)),
         ("model.norm", Norm(width)),

@@ -204,7 +204,7 @@ def minimax_m3(config: Config, name: str) -> Model:
 
 def minimax_m3_vl(config: Config, name: str) -> Model:
     """Read MiniMax-M3 with its vision tower."""
-    text = nested_text_model(config, name, "minimax_m3_vl_text")
+    text = nested_text_model(config, name, "minimax_m3_vl_text", tied_by_either=True)
     vision = tower(config, hidden_size_of(text))
     return replace(
         text, text_type="", vision=vision
