@@ -27,6 +27,7 @@ from memcalc.training.host import ALLOCATOR, beside_offloaded, program_lines
 from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
+    by_torch,
     paged_lines,
     reserve_line,
     runtime_lines,
@@ -484,8 +485,9 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
     device = pool(plan, "gpu", capacity, placed[False])
     if plan.points is None:
-        reserve = reserve_line(device, plan.options.allocator)
-        doubts = [reserve, *uncertain_lines(plan, tensors)]
+        slower = [*by_torch(plan, tensors)]
+        reserve = reserve_line(device.holding((*device.lines, *slower)), plan.options.allocator)
+        doubts = [reserve, *uncertain_lines(plan, tensors), *slower]
         if plan.options.lengths == "varying":
             doubts.insert(1, varying_line(device, reserve, plan.options.allocator))
         device = pool(plan, "gpu", capacity, [*placed[False], *doubts])

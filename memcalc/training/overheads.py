@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VARYING",
     "Segments",
+    "by_torch",
     "paged_lines",
     "reserve_line",
     "runtime_lines",
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 VARYING = "segments of varying lengths"
+BY_TORCH = "layers that keep a state, where torch computes them"
 OF_TOKENS = ("activations", "logits", "temporaries")  # but for what the optimizer's step needs
 
 
@@ -154,19 +156,28 @@ def reserve_line(device: PoolBudget, allocator: str = "default") -> Line:
 
     If all that is held for a while is there at once, the device must have room for the sum; where it has not,
     the allocator gives some back, and what is reserved lies anywhere between. Segments that expand serve
-    other uses, too: then the lower end is what is held.
+    other uses, too: then the lower end is what is held. Where kernels or torch may compute layers with a
+    state, the upper end is torch's.
     """
+    low, typical, high = reserved(device, allocator)
+    slower = [line._replace(bytes=line.most_bytes) for line in device.lines if line.name == BY_TORCH]
+    if slower:
+        high = max(typical, reserved(device.holding((*device.lines, *slower)), allocator)[2])
+    size = Measured(low, typical, high, *TRAINING_RESERVE_PERCENT[3:])
+    return measured("runtime", "allocator reserve", size)
+
+
+def reserved(device: PoolBudget, allocator: str) -> tuple[int, int, int]:
+    """Return the least, the usual and the most bytes that are kept beyond what is held."""
     segments = segments_of(device)
     everything, held, room = segments.everything, segments.held, room_of_segments(device, segments.held)
-    low, typical, high, source, date = TRAINING_RESERVE_PERCENT
-    ends = [everything * (100 + percent) // 100 for percent in (low, typical, high)]
+    ends = [everything * (100 + percent) // 100 for percent in TRAINING_RESERVE_PERCENT[:3]]
     if allocator == "expandable":
         ends[0] = held
     if room is not None and everything > room:
         ends = [held, (held + room) // 2, room]
     low, typical, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
-    name = "allocator reserve"
-    return measured("runtime", name, Measured(low, typical, high, source, date))
+    return low, typical, high
 
 
 def varying_line(device: PoolBudget, reserve: Line, allocator: str) -> Line:
@@ -220,12 +231,6 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
     if not plan.micro_batch.architecture.listed and plan.implementation.id == "transformers":
         yield from not_listed(plan, stage)
-    if (
-        plan.options.state_kernels is None
-        and plan.micro_batch.architecture.listed
-        and keeps_states(plan.model)
-    ):
-        yield from by_torch(plan, stage)
     if full and not plan.layers_train:
         yield kept_for_nothing(plan, stage)
     if full and plan.layers_train and plan.implementation.gradients is None:
@@ -333,20 +338,29 @@ def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
 
 
 def by_torch(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what layers with a state take more where their kernels are not installed.
+    """Yield what layers with a state take more where their kernels are not installed, unless that is stated.
 
     transformers takes flash-linear-attention, mamba-ssm and causal-conv1d where they can be imported, each by
     itself, and its own functions in PyTorch else: what a step takes lies between the two.
     """
+    listed = plan.micro_batch.architecture.listed
+    if plan.options.state_kernels is not None or not listed or not keeps_states(plan.model):
+        return
     slow = plan._replace(micro_batch=plan.micro_batch._replace(state_kernels="torch"))
     other = stage_tensors(slow, stage.number, stage.chunks, LayerRuns(slow))
     kept = other.layers_kept - stage.layers_kept
-    point = fullest_point(slow, other).total - fullest_point(plan, stage).total
-    for more, moments in (kept, plan.moments[:2]), (point, plan.moments[2:3]):
+    own, others = fullest_point(plan, stage), fullest_point(slow, other)
+    point = others.total - own.total
+    passing = max(0, others.temporaries - own.temporaries) if point > 0 else 0  # in segments of their own
+    for component, more, moments in (
+        ("activations", kept, plan.moments[:2]),
+        ("activations", point - passing, plan.moments[2:3]),
+        ("temporaries", passing, plan.moments[2:3]),
+    ):
         if more > 0:
             yield Line(
-                component="activations",
-                name="layers that keep a state, where torch computes them",
+                component=component,
+                name=BY_TORCH,
                 bytes=0,
                 moments=moments,
                 evidence="assumed",

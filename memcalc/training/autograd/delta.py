@@ -27,6 +27,7 @@ __all__ = [
     "CHUNK",
     "Given",
     "convolved_at_once",
+    "copied",
     "exponential",
     "gated_delta",
     "less",
@@ -199,9 +200,15 @@ def product(
 
 def to_wide(tape: Tape, x: Value, shape: tuple[int, ...], name: str) -> Value:
     """Copy to 32 bits, head by head; what has as many is seen so."""
-    out = tape.value(name, shape, 4, grad=x.grad, region="inner")
+    out = copied(tape, x, shape, name)
     if x.element_bytes == out.element_bytes:
         out.of = x.storage
+    return out
+
+
+def copied(tape: Tape, x: Value, shape: tuple[int, ...], name: str) -> Value:
+    """Copy to 32 bits, head by head, what has as many, too: its tokens lie in another order."""
+    out = tape.value(name, shape, 4, grad=x.grad, region="inner")
     return tape.record("copy", (x,), out, aliased=x.element_bytes == out.element_bytes)
 
 

@@ -17,6 +17,7 @@ from memcalc.training.autograd.delta import (
     CHUNK,
     Given,
     convolved_at_once,
+    copied,
     exponential,
     less,
     let_go,
@@ -167,12 +168,6 @@ def unit(tape: Tape, x: Value, name: str) -> Value:
     out = tape.like(x, f"{name} of length 1")
     # the gradient of the root is made of three arrays as large as x before it is summed
     return tape.record("divide", (x, root), out, (x, root), beside=3 * x.bytes - root.bytes)
-
-
-def copied(tape: Tape, x: Value, shape: tuple[int, ...], name: str) -> Value:
-    """Copy to 32 bits, head by head, what has as many, too: its tokens lie in another order."""
-    out = tape.value(name, shape, 4, grad=x.grad, region="inner")
-    return tape.record("copy", (x,), out, aliased=x.element_bytes == out.element_bytes)
 
 
 def crossed(tape: Tape, a: Value, b: Value, shape: tuple[int, ...], name: str) -> Value:
