@@ -17,6 +17,17 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 DOWNLOADS = Path(__file__).resolve().parents[1] / "_build" / "browsers"
 DOWNLOAD_SECONDS = 60
+# Run in a page: whether some font has Chinese letters.
+CHINESE = """() => {
+    const drawn = [...'中文'].map(letter => {
+        const canvas = Object.assign(document.createElement('canvas'), {width: 40, height: 40});
+        const pen = canvas.getContext('2d');
+        pen.font = '32px sans-serif';
+        pen.fillText(letter, 2, 34);
+        return canvas.toDataURL();
+    });
+    return drawn[0] !== drawn[1];  // what no font has is the same box
+}"""
 
 
 def works(path: str) -> bool:

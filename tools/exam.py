@@ -15,7 +15,6 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
 import browser
-from pdf import CHINESE
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader, PdfWriter
 
@@ -168,7 +167,7 @@ def chromium(playwright: Playwright, language: str) -> Browser:
         raise BadInputError("browser", "Chromium or Chrome", "none", "run `python tools/browser.py`")
     for attempt in (1, 2):
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        if language != "zh" or started.new_page().evaluate(CHINESE):
+        if language != "zh" or started.new_page().evaluate(browser.CHINESE):
             return started
         started.close()
         if attempt == 1:

@@ -41,16 +41,6 @@ PAPER = """
 .bd-article :is(h1, h2, h3, h4) { break-after: avoid; }
 .bd-article :is(.cell_input, pre, tr, figure, svg, img, .admonition, blockquote) { break-inside: avoid; }
 """
-CHINESE = """() => {
-    const drawn = [...'中文'].map(letter => {
-        const canvas = Object.assign(document.createElement('canvas'), {width: 40, height: 40});
-        const pen = canvas.getContext('2d');
-        pen.font = '32px sans-serif';
-        pen.fillText(letter, 2, 34);
-        return canvas.toDataURL();
-    });
-    return drawn[0] !== drawn[1];  // what no font has is the same box
-}"""
 # Paper unfolds nothing: what a click would show is shown. The theme's list of sections for print is dropped:
 # there is one of the whole book. Formulas are waited for.
 UNFOLD = """async () => {
@@ -221,7 +211,7 @@ def main() -> int:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = chromium.new_context(offline=True).new_page()
-        if not page.evaluate(CHINESE):
+        if not page.evaluate(browser.CHINESE):
             print("   no font here has Chinese letters: they will be boxes", file=sys.stderr)
         chapters = [printed(page, part, name) for part, name in pages()]
         guess = len(contents(page, title, chapters, 1).pages)

@@ -35,7 +35,8 @@ def bare(words):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_sheet_and_its_key(language):
+def test_a_sheet_and_its_key(language, request):
+    """Twice the same, to the byte: in English here, in both languages with --full."""
     done, (paper, key) = exam("--seed", "3", "--n", "4", "--edition", language)
     assert done.returncode == 0, done.stderr
     questions = sheet(3, 4, language=language)
@@ -48,6 +49,8 @@ def test_a_sheet_and_its_key(language):
         assert bare(one.derivation[-1]) not in on_paper  # the sheet does not tell
     if language == "zh":
         assert len(re.findall("[\u4e00-\u9fff]", on_paper)) > 50
+    if language == "zh" and not request.config.getoption("full"):
+        return
     before = [file.read_bytes() for file in (paper, key)]
     exam("--seed", "3", "--n", "4", "--edition", language)
     assert [file.read_bytes() for file in (paper, key)] == before

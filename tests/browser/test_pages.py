@@ -143,10 +143,13 @@ SMALLEST = """() => Math.min(99, ...[...document.querySelectorAll('.picture text
 }))"""
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_letters_of_pictures_have_the_page_s_ink(opened, dark):
-    page = opened(mode="dark") if dark else opened()
-    assert page.evaluate(LETTERS) == []
+def test_letters_of_pictures_have_the_page_s_ink(opened):
+    assert opened().evaluate(LETTERS) == []
+
+
+@pytest.mark.sampled
+def test_letters_of_pictures_have_the_ink_of_a_dark_page(opened):
+    assert opened(mode="dark").evaluate(LETTERS) == []
 
 
 def linear(part):
@@ -251,6 +254,7 @@ def test_lines_break_where_their_words_do(opened):
     assert page.evaluate(TORN) == []
 
 
+@pytest.mark.sampled
 def test_on_a_phone_lines_break_where_their_words_do(opened):
     page = opened(phone=True)
     assert page.evaluate(HEADINGS) == []
