@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
+from functools import cache, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import greatest
@@ -249,8 +249,9 @@ def forward_together(plan: TrainingPlan, layers: tuple[Layer, ...], *, grad: boo
         tape.hold_for(held_by_checkpoints(plan, tape, inputs, layers))
     kept = tape.kept(recomputed_together(plan))
     known = {id(value.storage) for value in kept}
+    parts = tape.by_layer(inputs) if full else {}
     for name, given in inputs.items() if full else ():
-        if id(given.storage) not in known and tape.part(name).operations:
+        if id(given.storage) not in known and parts[name].operations:
             kept.append(given.storage)
     return Together(tape, x, inputs, kept)
 
@@ -268,8 +269,9 @@ def held_by_checkpoints(
     for value in lent:  # run again, a layer lends others, which have a graph
         tape.linger(value)
     found: dict[str, list[Value]] = {}
+    parts = tape.by_layer(named)
     for name, layer in named.items():
-        tables = (value for one in tape.part(name).operations for value in one.keeps if value.shared)
+        tables = (value for one in parts[name].operations for value in one.keeps if value.shared)
         for mask, size in plan.implementation.masks(plan.micro_batch, layer).items():
             masks.setdefault(mask, tape.value(mask, (size,), 1, grad=False, region="whole")).shared = True
         own = (masks[mask] for mask in plan.implementation.masks(plan.micro_batch, layer))
@@ -281,7 +283,7 @@ def run_together(plan: TrainingPlan, layers: tuple[Layer, ...], *, grad: bool) -
     """Run layers that hand values to others on one tape, as if they were one."""
     full, how = plan.options.recompute == "full", recomputed_together(plan)
     tape, out, inputs, kept = forward_together(plan, layers, grad=grad)
-    parts = {name: tape.part(name) for name in inputs} if full else {}
+    parts = tape.by_layer(inputs) if full else {}
     there = {id(value): value for value in kept}
     forward = {f"{name}/layer": part.forward_peak(*there.values()) for name, part in parts.items()}
     outside = tuple(one for one in plan.model.outside if one[0] in FOR_LAYERS)
@@ -316,6 +318,7 @@ def recomputed_together(plan: TrainingPlan) -> Callable[[str], str | None] | Non
     if how is None:
         return None
 
+    @cache
     def unit_of(module: str) -> str | None:
         layer, _, name = module.rpartition("/")
         unit = how(name)

@@ -474,13 +474,19 @@ class Tape:
         """Note that code still holds a value: its storage outlives the operations that used it."""
         self.referred[id(value)] = len(self.operations) - 1
 
-    def part(self, layer: str) -> Tape:
-        """Return a tape with the operations of one layer of several."""
-        found = Tape(self.cut, fresh=self.fresh)
-        steps = [index for index, one in enumerate(self.operations) if one.module.startswith(f"{layer}/")]
-        found.operations = [self.operations[index] for index in steps]
-        where = {index: own for own, index in enumerate(steps)}
-        found.referred = {key: where[index] for key, index in self.referred.items() if index in where}
+    def by_layer(self, layers: Iterable[str]) -> dict[str, Tape]:
+        """Return, for each of these layers, a tape with its operations."""
+        found = {layer: Tape(self.cut, fresh=self.fresh) for layer in layers}
+        where: dict[int, tuple[Tape, int]] = {}
+        for index, one in enumerate(self.operations):
+            layer, slash, _ = one.module.partition("/")
+            if slash and layer in found:
+                where[index] = found[layer], len(found[layer].operations)
+                found[layer].operations.append(one)
+        for key, index in self.referred.items():
+            if index in where:
+                tape, own = where[index]
+                tape.referred[key] = own
         return found
 
     def forward_peak(self, *given: Value, keeping: bool = True) -> int:
@@ -489,7 +495,7 @@ class Tape:
         A result that is not kept lives until it was used for the last time, or code has let go of it. Without
         `keeping` nothing is (torch.no_grad) up to the last result, but autocast's copies of weights.
         """
-        kept = {id(value) for value in self.kept()} if keeping else set()
+        stays = {id(value) for value in (self.kept() if keeping else self.cached(()))}
         keep = (index for index, one in enumerate(self.operations) if one.keeps)
         end = max(keep, default=-1) if keeping else len(self.operations) - 1
         steps = self.operations[: end + 1]
@@ -497,20 +503,24 @@ class Tape:
         for index, one in enumerate(steps):
             for value in one.inputs:
                 last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
-        cached = {id(value) for value in self.cached(())} if not keeping else set()
-        alive, there = {id(value): value for value in given}, {id(value) for value in given}
+        there = {id(value) for value in given}
+        alive: dict[int, Value] = {}  # what goes again
         level: int = 0
         peak: int = 0
         for index, one in enumerate(steps):
             made = one.keeps if keeping and index == end else (*one.keeps, one.output)
             for value in made:
-                if id(value) not in alive and not value.shared and value.of is None:
-                    alive[id(value)] = value
-                    level = level + value.bytes
+                key = id(value)
+                if key in there or key in alive or value.shared or value.of is not None:
+                    continue
+                level = level + value.bytes
+                if key in stays:
+                    there.add(key)
+                else:
+                    alive[key] = value
             peak = greatest(peak, level)
             for key, value in list(alive.items()):
-                stays = key in kept or key in there or key in cached
-                if not stays and last.get(key, index) <= index:
+                if last.get(key, index) <= index:
                     level = level - value.bytes
                     del alive[key]
         return peak

@@ -96,7 +96,7 @@ def run_together(plan: TrainingPlan, micro: MicroBatch) -> LayerRun:
         x = plan.implementation.layer(tape, micro, layer, x)
     for value in (one for values in tape.handed.values() for one in values):
         tape.refer(value)
-    return found_on(tape, given, [tape.part(f"{number}") for number in range(plan.model.depth)])
+    return found_on(tape, given, [*tape.by_layer(f"{number}" for number in range(plan.model.depth)).values()])
 
 
 def found_on(tape: Tape, given: Value, layers: list[Tape]) -> LayerRun:
