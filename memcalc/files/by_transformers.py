@@ -474,7 +474,8 @@ def check_experts(found: Model, model: Any, text: Any) -> None:
     choosing = any(type(value := value_of(text, field)) is int and value > 0 for field in TOP)
     routed = any(ROUTED.search(type(one).__name__) for one in model.modules())
     if listed < sum(held.values()) or (choosing and routed and not listed):
-        expected = f"{sum(held.values())} numbers of experts, as its class has"
+        known = f"{sum(held.values()):,} numbers of experts, as its class has"
+        expected = known if held else "experts that are told from the rest, as its class chooses some"
         raise BadInputError("num_experts_per_tok", expected, listed, "its experts are not understood")
 
 
@@ -541,7 +542,8 @@ def remembered(model: Any) -> list[tuple[Remembered, ...]]:
         if held is None:  # of an encoder, or of a class that keeps it for itself
             raise BadInputError("cache", "a cache from its class", "none was", "")
         beside = beside_layers(held)
-        passes.append([[*tensors_of(layer), *beside[place]] for place, layer in enumerate(held.layers)])
+        layers = [*held.layers, *[()] * (len(beside) - len(held.layers))]
+        passes.append([[*tensors_of(layer), *one] for layer, one in zip(layers, beside, strict=True)])
     return [
         tuple(compared(*same) for same in zip(*layer, strict=True)) for layer in zip(*passes, strict=True)
     ]
@@ -557,6 +559,8 @@ def first_argument(*given: Any, **named: Any) -> Any:
 def beside_layers(held: Any) -> list[list[tuple[str, tuple[int, ...], int | None]]]:
     """Return what a cache holds beside its layers, for each of them: lists of one tensor a layer.
 
+    Such a list may go on where layers end: a cache makes layers as far as the last one that attends.
+
     Raises:
         BadInputError: it holds something else.
 
@@ -568,7 +572,8 @@ def beside_layers(held: Any) -> list[list[tuple[str, tuple[int, ...], int | None
         if hasattr(item, "element_size") or (isinstance(item, dict) and item):
             raise BadInputError("cache", "tensors by layer", f"{key} of {type(held).__name__}", "")
         if isinstance(item, list) and any(hasattr(one, "element_size") for one in item):
-            for place, one in enumerate(item[: len(found)]):
+            found += [[] for _ in item[len(found) :]]
+            for place, one in enumerate(item):
                 found[place] += [(key, tuple(one.shape), None)] if hasattr(one, "element_size") else []
     return found
 
@@ -576,7 +581,7 @@ def beside_layers(held: Any) -> list[list[tuple[str, tuple[int, ...], int | None
 def tensors_of(layer: Any) -> Iterator[tuple[str, tuple[int, ...], int | None]]:
     """Yield name, shape and window of each tensor that a layer of a cache holds."""
     window = getattr(layer, "sliding_window", None)
-    for key, item in vars(layer).items():
+    for key, item in vars(layer).items() if layer else ():
         for inner, one in item.items() if isinstance(item, dict) else [("", item)]:
             if hasattr(one, "element_size") and one.dim() > 1:
                 yield f"{key}{inner}", tuple(one.shape), window

@@ -49,12 +49,14 @@ M3 = {  # sizes of BAAI/bge-m3's config.json, MIT
 MODERN = {"model_type": "modernbert", "hidden_size": 768, "num_hidden_layers": 22, "vocab_size": 50368}
 
 
+# experts as rows of matrices that have other names, or of all layers in one
+EXPERTS_NOT_TOLD = ("dbrx", "doge")
 # no type of transformers', a tower of another library, fields that classes do not know or turn into lists
 NOT_BUILT = ("kimi_k2", "deepseek_ref", "gemma3n", "gemma3n_text", "smolvlm")
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize("kind", [kind for kind in READERS if kind not in NOT_BUILT])
+@pytest.mark.parametrize("kind", [kind for kind in READERS if kind not in (*NOT_BUILT, *EXPERTS_NOT_TOLD)])
 def test_the_same_as_a_reader(kind):
     """Parameters, those that a token uses, the tower's, buffers; the cache, or why it is not known."""
     fields = small_config(kind, 1)
@@ -65,7 +67,24 @@ def test_the_same_as_a_reader(kind):
     if found.cache_unknown:
         assert "entry a token" in found.cache_unknown or "does not run" in found.cache_unknown
     else:
-        assert cache_growth(found) == cache_growth(ours)
+        grows = cache_growth(ours)
+        if kind == "gpt_neo":  # its class keeps all tokens, and looks at those of its window
+            grows["bytes_per_token"] = grows["bytes_per_token_in_window"]
+        assert cache_growth(found) == grows
+
+
+@pytest.mark.parametrize("kind", EXPERTS_NOT_TOLD)
+def test_experts_that_are_not_told_from_the_rest_are_refused(kind):
+    """All of them would count as used by each token."""
+    with pytest.raises(BadInputError, match=r"^num_experts_per_tok: expected .* experts"):
+        by_transformers(small_config(kind, 1), "small")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_states_of_layers_behind_the_last_one_that_attends_are_counted(seed):
+    """MiniMax's cache has a list of states beside its layers, of which it makes as many as attend."""
+    fields = small_config("minimax", seed)
+    assert cache_growth(by_transformers(fields, "small")) == cache_growth(read(fields))
 
 
 @pytest.fixture
