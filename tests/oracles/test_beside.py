@@ -58,7 +58,7 @@ def in_host(folder, **asked):
     ("name", "dtype", "asked"),
     [
         ("dense", "bfloat16", {"regime": "pure-bf16"}),
-        ("dense", "float32", {"regime": "amp"}),
+        pytest.param("dense", "float32", {"regime": "amp"}, marks=pytest.mark.full),
         ("mixture", "bfloat16", {"regime": "pure-bf16"}),
     ],
     ids=["as in the file", "widened", "experts in one array"],

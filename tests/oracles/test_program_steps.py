@@ -56,7 +56,7 @@ def test_models_of_the_record_are_those_that_are_asked():
     assert [*map(list, said)] == plain(drawn)
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(17)
 @pytest.mark.parametrize("number", range(len(PUBLISHED)))
 def test_a_step_of_few_layers_holds_what_is_recorded(number):
     step = PUBLISHED[number]
@@ -64,7 +64,7 @@ def test_a_step_of_few_layers_holds_what_is_recorded(number):
     assert plain(cases.moments(step["config"], run)) == step["moments"]
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(17)
 @pytest.mark.parametrize("number", range(len(LAST)))
 def test_a_step_whose_last_layers_keep_a_state_holds_what_is_recorded(number):
     step = LAST[number]
@@ -73,7 +73,7 @@ def test_a_step_whose_last_layers_keep_a_state_holds_what_is_recorded(number):
     assert plain(cases.moments(fields, run)) == step["moments"]
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(17)
 @pytest.mark.parametrize("number", range(len(ALONE)))
 def test_a_layer_with_a_state_takes_forward_what_is_recorded(number):
     said = ALONE[number]
