@@ -104,6 +104,20 @@ def test_either_config_ties_the_head_of_minimax_m3(outside, inside):
     assert read({**whole, "tie_word_embeddings": outside}).tied is (outside or inside)
 
 
+@pytest.mark.parametrize("stated", [1, "false", []])
+def test_what_ties_the_head_of_minimax_m3_is_true_or_false(stated):
+    text = {**LLAMA, "model_type": "minimax_m3_vl_text", "tie_word_embeddings": stated}
+    with pytest.raises(BadInputError, match=r"text_config\.tie_word_embeddings: expected true or false"):
+        read({"model_type": "minimax_m3_vl", "text_config": text, "vision_config": {}})
+
+
+@pytest.mark.parametrize("listed", [[[1], 0], [{}, 1], [2, 0]])
+def test_kinds_of_minimax_m3_s_layers_are_0_or_1(listed):
+    fields = {**LLAMA, "model_type": "minimax_m3_vl_text", "rotary_dim": 4, "moe_layer_freq": listed}
+    with pytest.raises(BadInputError, match="as numbers: expected a list of 2 numbers, each 0 or 1"):
+        read(fields)
+
+
 def test_a_head_of_one_value_is_refused_whatever_its_config_says_is_rotated():
     """The class of MiniMax-M3 rotates a share of head_dim, and would cache two values of it."""
     fields = {**LLAMA, "model_type": "minimax_m3_vl_text", "rotary_dim": 4}

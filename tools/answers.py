@@ -10,6 +10,7 @@ cause, in CHANGELOG.md.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -151,9 +152,12 @@ def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any,
 
 def main(arguments: list[str]) -> int:
     """Write, or with --check compare."""
-    one_in = int(arguments[1]) if arguments[:1] == ["--check"] and arguments[1:] else 1
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", nargs="?", type=int, const=1, metavar="ONE_IN")
+    check = parser.parse_args(arguments).check
+    one_in = 1 if check is None else max(1, check)
     now = list(answers(one_in))
-    if "--check" not in arguments:
+    if check is None:
         RECORD.write_text("\n".join(now) + "\n", encoding="utf-8", newline="\n")
         print(f"   wrote {len(now)} answers")
         return 0

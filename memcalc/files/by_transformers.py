@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memcalc.errors import BadInputError, MemcalcError
@@ -474,8 +475,8 @@ def check_experts(found: Model, model: Any, text: Any) -> None:
     choosing = any(type(value := value_of(text, field)) is int and value > 0 for field in TOP)
     routed = any(ROUTED.search(type(one).__name__) for one in model.modules())
     if listed < sum(held.values()) or (choosing and routed and not listed):
-        known = f"{sum(held.values()):,} numbers of experts, as its class has"
-        expected = known if held else "experts that are told from the rest, as its class chooses some"
+        known = f"{sum(held.values()):,} parameters in experts, as its class has"
+        expected = known if held else "parameters in experts, as its class chooses experts"
         raise BadInputError("num_experts_per_tok", expected, listed, "its experts are not understood")
 
 
@@ -542,8 +543,8 @@ def remembered(model: Any) -> list[tuple[Remembered, ...]]:
         if held is None:  # of an encoder, or of a class that keeps it for itself
             raise BadInputError("cache", "a cache from its class", "none was", "")
         beside = beside_layers(held)
-        layers = [*held.layers, *[()] * (len(beside) - len(held.layers))]
-        passes.append([[*tensors_of(layer), *one] for layer, one in zip(layers, beside, strict=True)])
+        in_layers = [[*tensors_of(layer)] for layer in held.layers]
+        passes.append([[*own, *one] for own, one in zip_longest(in_layers, beside, fillvalue=())])
     return [
         tuple(compared(*same) for same in zip(*layer, strict=True)) for layer in zip(*passes, strict=True)
     ]
@@ -581,7 +582,7 @@ def beside_layers(held: Any) -> list[list[tuple[str, tuple[int, ...], int | None
 def tensors_of(layer: Any) -> Iterator[tuple[str, tuple[int, ...], int | None]]:
     """Yield name, shape and window of each tensor that a layer of a cache holds."""
     window = getattr(layer, "sliding_window", None)
-    for key, item in vars(layer).items() if layer else ():
+    for key, item in vars(layer).items():
         for inner, one in item.items() if isinstance(item, dict) else [("", item)]:
             if hasattr(one, "element_size") and one.dim() > 1:
                 yield f"{key}{inner}", tuple(one.shape), window

@@ -28,11 +28,13 @@ from memcalc.training.layers import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
     by_torch,
+    computed_by_torch,
     paged_lines,
     reserve_line,
     runtime_lines,
     tower_line,
     uncertain_lines,
+    up_to_torch,
     varying_line,
     workspace_line,
 )
@@ -485,15 +487,17 @@ def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     capacity = None if plan.machine is None else plan.machine.device.capacity_bytes
     device = pool(plan, "gpu", capacity, placed[False])
     if plan.points is None:
-        slower = [*by_torch(plan, tensors)]
-        reserve = reserve_line(device.holding((*device.lines, *slower)), plan.options.allocator)
-        doubts = [reserve, *uncertain_lines(plan, tensors), *slower]
+        reserve = reserve_line(device, plan.options.allocator)
+        by = computed_by_torch(plan, tensors)
+        doubts = [reserve, *uncertain_lines(plan, tensors), *(by_torch(plan, tensors, *by) if by else ())]
         if plan.options.lengths == "varying":
             doubts.insert(1, varying_line(device, reserve, plan.options.allocator))
         device = pool(plan, "gpu", capacity, [*placed[False], *doubts])
         here, there = paged_lines(plan, device, sum(one.paged for one in tensors.trained))
         device = pool(plan, "gpu", capacity, [*device.lines, *here])
         placed[True] += there
+        if by is not None:
+            device = device.holding((*device.lines, up_to_torch(device, estimate_stage(*by).device)))
     room = None if plan.machine is None else plan.machine.host_bytes
     if placed[True] and plan.points is None:
         placed[True] += (line for line in beside_offloaded(plan, tensors) if not is_nothing(line))

@@ -34,18 +34,21 @@ __all__ = [
     "VARYING",
     "Segments",
     "by_torch",
+    "computed_by_torch",
     "paged_lines",
     "reserve_line",
     "runtime_lines",
     "segments_of",
     "tower_line",
     "uncertain_lines",
+    "up_to_torch",
     "varying_line",
     "workspace_line",
 ]
 
 VARYING = "segments of varying lengths"
 BY_TORCH = "layers that keep a state, where torch computes them"
+IF_INSTALLED = "transformers v5.23, integrations/hub_kernels.py, 2026-12: kernels if installed"
 OF_TOKENS = ("activations", "logits", "temporaries")  # but for what the optimizer's step needs
 
 
@@ -156,28 +159,19 @@ def reserve_line(device: PoolBudget, allocator: str = "default") -> Line:
 
     If all that is held for a while is there at once, the device must have room for the sum; where it has not,
     the allocator gives some back, and what is reserved lies anywhere between. Segments that expand serve
-    other uses, too: then the lower end is what is held. Where kernels or torch may compute layers with a
-    state, the upper end is torch's.
+    other uses, too: then the lower end is what is held.
     """
-    low, typical, high = reserved(device, allocator)
-    slower = [line._replace(bytes=line.most_bytes) for line in device.lines if line.name == BY_TORCH]
-    if slower:
-        high = max(typical, reserved(device.holding((*device.lines, *slower)), allocator)[2])
-    size = Measured(low, typical, high, *TRAINING_RESERVE_PERCENT[3:])
-    return measured("runtime", "allocator reserve", size)
-
-
-def reserved(device: PoolBudget, allocator: str) -> tuple[int, int, int]:
-    """Return the least, the usual and the most bytes that are kept beyond what is held."""
     segments = segments_of(device)
     everything, held, room = segments.everything, segments.held, room_of_segments(device, segments.held)
-    ends = [everything * (100 + percent) // 100 for percent in TRAINING_RESERVE_PERCENT[:3]]
+    low, typical, high, source, date = TRAINING_RESERVE_PERCENT
+    ends = [everything * (100 + percent) // 100 for percent in (low, typical, high)]
     if allocator == "expandable":
         ends[0] = held
     if room is not None and everything > room:
         ends = [held, (held + room) // 2, room]
     low, typical, high = (max(0, (end if room is None else min(end, room)) - held) for end in ends)
-    return low, typical, high
+    name = "allocator reserve"
+    return measured("runtime", name, Measured(low, typical, high, source, date))
 
 
 def varying_line(device: PoolBudget, reserve: Line, allocator: str) -> Line:
@@ -337,37 +331,55 @@ def not_listed(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     )
 
 
-def by_torch(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what layers with a state take more where their kernels are not installed, unless that is stated.
+def computed_by_torch(plan: TrainingPlan, stage: StageTensors) -> tuple[TrainingPlan, StageTensors] | None:
+    """Return plan and tensors where no kernels for layers with a state are installed, if that is open.
 
     transformers takes flash-linear-attention, mamba-ssm and causal-conv1d where they can be imported, each by
     itself, and its own functions in PyTorch else: what a step takes lies between the two.
     """
-    listed = plan.micro_batch.architecture.listed
-    if plan.options.state_kernels is not None or not listed or not keeps_states(plan.model):
-        return
-    slow = plan._replace(micro_batch=plan.micro_batch._replace(state_kernels="torch"))
-    other = stage_tensors(slow, stage.number, stage.chunks, LayerRuns(slow))
+    micro = plan.micro_batch
+    is_open = plan.options.state_kernels is None and micro.state_kernels != "torch"
+    if not (is_open and micro.architecture.listed and keeps_states(plan.model)):
+        return None
+    slow = plan._replace(micro_batch=micro._replace(state_kernels="torch"))
+    return slow, stage_tensors(slow, stage.number, stage.chunks, LayerRuns(slow))
+
+
+def by_torch(
+    plan: TrainingPlan, stage: StageTensors, slow: TrainingPlan, other: StageTensors
+) -> Iterator[Line]:
+    """Yield what layers with a state take more where torch computes them."""
     kept = other.layers_kept - stage.layers_kept
-    own, others = fullest_point(plan, stage), fullest_point(slow, other)
-    point = others.total - own.total
-    passing = max(0, others.temporaries - own.temporaries) if point > 0 else 0  # in segments of their own
-    for component, more, moments in (
-        ("activations", kept, plan.moments[:2]),
-        ("activations", point - passing, plan.moments[2:3]),
-        ("temporaries", passing, plan.moments[2:3]),
-    ):
+    point = fullest_point(slow, other).total - fullest_point(plan, stage).total
+    for more, moments in (kept, plan.moments[:2]), (point, plan.moments[2:3]):
         if more > 0:
             yield Line(
-                component=component,
+                component="activations",
                 name=BY_TORCH,
                 bytes=0,
                 moments=moments,
                 evidence="assumed",
-                source="transformers v5.23, integrations/hub_kernels.py, 2026-12: kernels if installed",
+                source=IF_INSTALLED,
                 low=0,
                 high=more,
             )
+
+
+def up_to_torch(device: PoolBudget, slower: PoolBudget) -> Line:
+    """Return what the upper end of a device's range lacks of that of the same step computed by torch.
+
+    The allocator keeps segments that fit no other use, and more of them where more is held for a while.
+    """
+    more = max(0, slower.held("most_bytes")[1] - device.held("most_bytes")[1])
+    return Line(
+        component="runtime",
+        name=f"{BY_TORCH}, beyond what is held",
+        bytes=0,
+        evidence="assumed",
+        source=IF_INSTALLED,
+        low=0,
+        high=more,
+    )
 
 
 def kept_for_nothing(plan: TrainingPlan, stage: StageTensors) -> Line:

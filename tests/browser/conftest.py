@@ -20,7 +20,7 @@ KINDS = [
 ENTRY = "index.html"  # leads on to the Home page, and is tested on its own
 PAGES = [str(path) for path in FOUND if "_static" not in path.parts and str(path) != ENTRY] or [ENTRY]
 # Of pages that one template makes the gate opens one of a kind, --full all of them.
-ONE_IN = 3  # pages that a test marked `sampled` looks at in the gate; on a phone it looks at each
+ONE_IN = 3  # pages that a test marked `sampled` looks at in the gate
 ALIKE, ONE_OF_THEM = "fits/", {"fits/index.html", "fits/24_gb.html", "fits/qwen3_6_27b.html"}
 ARGUMENTS = [
     "--no-sandbox",

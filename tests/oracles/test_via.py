@@ -73,14 +73,17 @@ def test_the_same_as_a_reader(kind):
         assert cache_growth(found) == grows
 
 
-@pytest.mark.parametrize("kind", EXPERTS_NOT_TOLD)
-def test_experts_that_are_not_told_from_the_rest_are_refused(kind):
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [("dbrx", "[0-9,]+ parameters in experts, as its class has"), ("doge", "parameters in experts, as its")],
+)
+def test_experts_that_are_not_told_from_the_rest_are_refused(kind, says):
     """All of them would count as used by each token."""
-    with pytest.raises(BadInputError, match=r"^num_experts_per_tok: expected .* experts"):
+    with pytest.raises(BadInputError, match=rf"^num_experts_per_tok: expected {says}"):
         by_transformers(small_config(kind, 1), "small")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_states_of_layers_behind_the_last_one_that_attends_are_counted(seed):
     """MiniMax's cache has a list of states beside its layers, of which it makes as many as attend."""
     fields = small_config("minimax", seed)

@@ -261,8 +261,8 @@ def check_rotation(model: Model) -> None:
     for part in {part for layer in set(model.layers) for _, part in layer.parts}:
         if not (hasattr(part, "kv_heads") or hasattr(part, "nope_dim")):
             continue
-        widths = [getattr(part, "rope_dim", 0), getattr(part, "head_dim", None)]
-        rotated = min(one for one in widths if one is not None)
+        rotated, width = getattr(part, "rope_dim", 0), getattr(part, "head_dim", None)
+        rotated = width if rotated is None or width == 1 else rotated
         if rotated == 1:
             field = "head_dim" if hasattr(part, "head_dim") else "qk_rope_head_dim"
             remedy = "correct it, or what it follows from: hidden_size, heads, partial_rotary_factor"

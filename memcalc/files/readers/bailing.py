@@ -101,7 +101,8 @@ def check_published(config: Config) -> None:
 def bailing_hybrid(config: Config, name: str) -> Model:
     """Read Ling 3: every `layer_group_size`-th layer attends, or as it lists.
 
-    Its class and vLLM's have a head of its own, whatever `tie_word_embeddings` says.
+    A head of its own stands in the class of transformers 5.23, which names no tied weights, and in vLLM's
+    (vllm-project/vllm, bailing_moe_v3.py, 2026-11), whatever `tie_word_embeddings` says.
     """
     depth, width = config.size("num_hidden_layers"), config.size("hidden_size")
     for field in ("kda_safe_gate", "kda_lower_bound", "rope_theta", "mtp_loss_scaling_factor"):

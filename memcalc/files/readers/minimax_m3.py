@@ -134,7 +134,7 @@ def chosen(config: Config, field: str, word: str, listed: object, *, usual: bool
         return [one == word for one in words]
     if listed is None:
         return [usual] * depth
-    if not isinstance(listed, list) or len(listed) != depth or not {0, 1}.issuperset(listed):
+    if not isinstance(listed, list) or len(listed) != depth or any(one not in (0, 1) for one in listed):
         expected = f"a list of {depth} numbers, each 0 or 1"
         raise BadInputError(f"{field}, as numbers", expected, listed, "correct config.json")
     return [one == 1 for one in listed]

@@ -152,7 +152,11 @@ def nested_text_model(
     if not tied_inside:
         declared = config_class(str(text["model_type"]))
         usual = declared.defaults.get("tie_word_embeddings") if declared else False
-        inside = tied_by_either and text.get("tie_word_embeddings", usual) is True
+        stated = text.get("tie_word_embeddings", usual)
+        if tied_by_either and not (stated is None or isinstance(stated, bool)):
+            field, remedy = "text_config.tie_word_embeddings", "correct config.json"
+            raise BadInputError(field, "true or false", stated, remedy)
+        inside = tied_by_either and stated is True
         text["tie_word_embeddings"] = outside or inside
     if config.read_model is None:
         raise TypeError("text_config: no reader for it was given")
