@@ -194,7 +194,7 @@ def test_experts_that_are_not_found_are_no_answer(monkeypatch):
     """The whole would count as used by each token."""
     monkeypatch.setattr("memcalc.files.by_transformers.STACKED", re.compile("never"))
     monkeypatch.setattr("memcalc.files.by_transformers.EXPERTS", ())
-    with pytest.raises(BadInputError, match=r"num_experts_per_tok: expected .* numbers of experts"):
+    with pytest.raises(BadInputError, match=r"num_experts_per_tok: expected .* parameters in experts"):
         by_transformers(small_config("gpt_oss", 1), "small")
 
 
