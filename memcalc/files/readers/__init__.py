@@ -262,7 +262,7 @@ def check_rotation(model: Model) -> None:
         if not (hasattr(part, "kv_heads") or hasattr(part, "nope_dim")):
             continue
         rotated, width = getattr(part, "rope_dim", 0), getattr(part, "head_dim", None)
-        rotated = width if rotated is None or width == 1 else rotated
+        rotated = width if rotated is None or (rotated and width == 1) else rotated
         if rotated == 1:
             field = "head_dim" if hasattr(part, "head_dim") else "qk_rope_head_dim"
             remedy = "correct it, or what it follows from: hidden_size, heads, partial_rotary_factor"
