@@ -1,9 +1,9 @@
-"""Options are declared once: the fields of a frozen dataclass, from which come checks, flags, help and docs.
+"""Options are declared once: the fields of a record, from which come checks, flags, help and docs.
 
 A field's type says what it may be, its metadata what it means. A module that declares options does not
 postpone its annotations, so that both can be read when the program runs::
 
-    @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+    @options
     class Options(OptionSet):
         seq: int = field(metadata=about("tokens of a sequence", at_least=1))
         shard: Literal[0, 1, "fsdp"] = field(default=0, metadata=about("what data-parallel ranks share"))
@@ -29,6 +29,7 @@ from typing import (
     get_origin,
 )
 
+from memcalc.data.record import Record
 from memcalc.errors import (
     LARGEST,
     BadInputError,
@@ -123,8 +124,11 @@ class Option:
         return self.otherwise or ("required" if self.required else str(self.default))
 
 
-class OptionSet:
-    """What declarations of options have in common: they show what is asked for."""
+class OptionSet(Record):
+    """What declarations of options have in common: they show what is asked for; none equals another."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         """Leave out what is left at its default."""

@@ -42,7 +42,7 @@ def planned(fields, run):
 
 def differences(plan, at):
     """Bytes of the plan less those of the record, which has no towers, at each moment that both have."""
-    towers = sum(line.bytes for line in plan.device.lines if line.name == "towers, not trained")
+    towers = sum(line.bytes for line in plan.device.lines if "towers" in line.name)
     end = "layers backward" in at  # else no gradient reaches the embedded tokens
     stream = next((name for name in ("stream backward", "layers backward") if name in at), "")
     back = [at[name][1] for name in ("head backward", stream) if name in at]

@@ -130,6 +130,7 @@ KIMI = record("moonshotai/Kimi-Linear-48B-A3B-Instruct").fields
             "num_kv_shared_layers",
         ),
         (NEMOTRON, {"hybrid_override_pattern": "MX" * 26}, "hybrid_override_pattern"),
+        (NEMOTRON, {"hybrid_override_pattern": None}, "hybrid_override_pattern: .*, given nothing; add it"),
         (NEMOTRON, {"num_hidden_layers": 51}, "hybrid_override_pattern"),
         (NEMOTRON, {"mamba_ssm_cache_dtype": "float64"}, "mamba_ssm_cache_dtype"),
         (

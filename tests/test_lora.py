@@ -11,7 +11,8 @@ from memcalc.errors import BadInputError
 from memcalc.files.catalogue import record
 from memcalc.files.source import Source
 from memcalc.training.api import train
-from memcalc.training.layers import LayerRuns, stream_shape
+from memcalc.training.layer_runs import LayerRuns
+from memcalc.training.layers import stream_shape
 
 RECORD = Path(__file__).parent / "recorded" / "training.json"
 SAVED = json.loads(RECORD.read_text(encoding="utf-8"))["models"]["saved"]

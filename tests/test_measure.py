@@ -68,11 +68,22 @@ def test_without_torch_it_says_what_to_install(monkeypatch, capsys):
         ({"compile": True}, "--compile"),
         ({"engine_version": "4.49"}, "--engine-version"),
         ({"method": "dpo"}, "--method"),
+        ({"dropout": 0.1}, "--dropout"),
     ],
 )
 def test_what_one_device_does_not_take_is_refused_by_name(options, flag):
     with pytest.raises(BadInputError, match=f"^{flag}: expected .*to measure one device"):
         run_fields(planned(**options))
+
+
+def test_what_the_model_drops_is_the_configs():
+    """The model is built from the config: another dropout beside it would not be what runs."""
+    asked = {"seq": 64, "regime": "pure-bf16", "attention": "eager"}
+    for share in (None, 0.1):
+        run_fields(estimate("openai-community/gpt2", TrainingOptions(**asked, dropout=share)))
+    with pytest.raises(BadInputError, match=r"--dropout: expected 0.1, as the config has it"):
+        run_fields(estimate("openai-community/gpt2", TrainingOptions(**asked, dropout=0)))
+    assert run_fields(planned(dropout=0)) == run_fields(planned())
 
 
 def test_a_plan_becomes_a_run():
@@ -151,20 +162,39 @@ def test_its_json_keeps_to_its_schema(found):
     ("words", "error"),
     [
         (["measure"], "plan: expected a command: train"),
-        (["measure", "serve", SMALL], "plan: expected a command first: train"),
+        (["measure", "serve", SMALL], "given 'serve'; write for example `memcalc measure train Qwen"),
+        (["measure", SMALL], f"write for example `memcalc measure train {SMALL} --seq 1024"),
+        *(
+            (
+                ["measure", "train", SMALL, "--seq", "64", "--on", "h100-80g", flag],
+                f"{flag}: expected one step",
+            )
+            for flag in ("--check", "--max-seq", "--max-batch", "--fewest-devices")
+        ),
         (["measure", "train", SMALL, "--seq", "64", "--seed", "x"], "--seed: expected a whole number"),
+        (
+            ["measure", "train", SMALL, "--seq", "64", "--seed", "9" * 5000],
+            "--seed: expected a whole number from 0",
+        ),
+        (
+            ["measure", "train", SMALL, "--seq", "64", "--seed", str(2**64)],
+            "to 18446744073709551615 (2^64 - 1)",
+        ),
         (["measure", "train", SMALL], "--seq"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(words, error, capsys):
     assert main(words) == 2
-    assert error in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert error in said
+    assert said.count("\n") == 1
 
 
 def test_its_help_has_the_options_of_the_plan_and_its_own(capsys):
     assert main(["measure", "train", "--help"]) == 0
     said = capsys.readouterr().out
     assert {"--seq", "--write", "--seed", "--lora-rank"} <= set(said.split())
+    assert not {"--check", "--max-seq", "--max-batch", "--fewest-devices"} & set(said.split())
 
 
 def test_nothing_is_measured_of_what_was_not_predicted():

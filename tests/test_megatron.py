@@ -9,6 +9,7 @@ https://github.com/MooreThreads/SimuMax/blob/main/docs/b200/b200_release_v1.2_su
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +49,7 @@ def gpt_layer(width=h, heads=a, ffn_width=4 * h, *, gated: bool = False, kv_head
 
 def setting(**how) -> MicroBatch:
     """Return the paper's setting, on symbols."""
-    return MicroBatch(b, s, attention="eager", dropout=0.1)._replace(**how)
+    return MicroBatch(b, s, **{"attention": "eager", "dropout": 0.1} | how)
 
 
 def kept(held: Layer, asked: MicroBatch, recomputed=None):
@@ -173,7 +174,7 @@ def test_megatrons_own_estimate_follows_and_its_gaps_show() -> None:
     )
     rows = [
         value
-        for value in kept(routed, flash._replace(cut={**flash.cut, "routed": t}))
+        for value in kept(routed, replace(flash, cut={**flash.cut, "routed": t}))
         if value.region == "routed" and value.shape[-1] != 1
     ]
     assert equal(total(rows), s * b * k * (2 * h + 6 * f) / t)

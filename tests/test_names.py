@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.errors import MemcalcError, UnknownNameError
+from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.files.catalogue import aliases, catalogue, containing, key, names_by_key
 from memcalc.files.machines import devices, machine, servers
 from memcalc.files.sources import source
@@ -81,6 +81,18 @@ def test_a_single_name_with_all_words_is_offered_in_a_short_line(text, name):
     assert str(refusal.value) == f"SOURCE: expected {name}, given '{text}'; did you mean {short}?"
 
 
+@pytest.mark.parametrize("text", ["", " ", "\t\n"])
+def test_an_empty_name_is_none(text):
+    with pytest.raises(BadInputError, match=r"SOURCE: expected .* given nothing"):
+        source(text)
+
+
+@pytest.mark.parametrize("text", ["-", "--", "_", ":", "- _"])
+def test_separators_alone_name_no_model(text):
+    with pytest.raises(UnknownNameError):
+        source(text)
+
+
 def test_every_name_of_the_catalogue_is_its_own():
     for name in catalogue():
         assert names_by_key()[key(name)] == (name,)
@@ -142,7 +154,15 @@ def in_python(read, text):
 
 @pytest.mark.slow
 def test_the_page_knows_the_names_that_memcalc_knows(page):
-    texts = [*misspelled([*catalogue(), *aliases()], 600, 1), *TYPED, *TAKEN, *catalogue(), *aliases()]
+    texts = [
+        "-",
+        "_",
+        *misspelled([*catalogue(), *aliases()], 600, 1),
+        *TYPED,
+        *TAKEN,
+        *catalogue(),
+        *aliases(),
+    ]
     texts = [
         text for text in dict.fromkeys(texts) if "/" not in text or text in (*catalogue(), *TYPED)
     ]  # no Hub

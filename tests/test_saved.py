@@ -211,8 +211,9 @@ def layer_of_gpt2(**options):
 
 def test_dropout_keeps_a_byte_for_each_number():
     tokens = 2 * 64
-    assert layer_of_gpt2(dropout=0.1) - layer_of_gpt2() == 2 * tokens * 768
-    more = layer_of_gpt2(dropout=0.1, attention="eager") - layer_of_gpt2(attention="eager")
+    assert layer_of_gpt2(hidden_dropout=0.1) - layer_of_gpt2() == 2 * tokens * 768
+    dropped = layer_of_gpt2(dropout=0.1, hidden_dropout=0.1, attention="eager")
+    more = dropped - layer_of_gpt2(attention="eager")
     assert more == 2 * tokens * 768 + (1 + 2) * 2 * 12 * 64 * 64  # the mask, and the weights after it
 
 

@@ -68,6 +68,7 @@ def test_import_loads_nothing_heavy(root):
 NOT_FOR_A_PLAIN_PLAN = (
     *("ledger.parts.experts", "ledger.parts.latent", "ledger.parts.mamba", "ledger.parts.recurrent"),
     *("serving", "training.beside.evaluation", "training.methods", "training.remedies"),
+    *("training.autograd.by_type", "training.gathering", "training.together", "training.trainers"),
 )
 
 

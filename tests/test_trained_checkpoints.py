@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from memcalc.errors import BadInputError
+from memcalc.errors import BadInputError, MemcalcError
+from memcalc.files.catalogue import record
 from memcalc.files.source import Source
 from memcalc.files.sources import source
 from memcalc.training.api import train
@@ -91,3 +92,12 @@ def test_models_beside_the_policy_have_formats_of_their_own():
     assert weights(judged, "reward model") == held - adapters - head
     with pytest.raises(BadInputError, match=r"^--lora-rank: expected adapters"):
         train(LLAMA, seq=512, method="ppo", critic=GPTQ)
+
+
+@pytest.mark.parametrize("stated", [{"quant_method": "foo"}, "nf4", ["nf4"], {}, {"bits": 4}])
+@pytest.mark.parametrize("adapters", [{}, {"lora_rank": 8}])
+def test_a_format_that_is_not_known_is_refused(stated, adapters):
+    """As serving does: its weights were taken for numbers of the regime."""
+    fields = record("Qwen/Qwen3-0.6B").fields | {"quantization_config": stated}
+    with pytest.raises(MemcalcError, match=r"^quantization_config.*; correct it, or remove it to train"):
+        train(Source("stored in another way", fields, "made up"), seq=64, **adapters)

@@ -14,8 +14,9 @@ from hypothesis import given, settings, strategies as st
 
 from memcalc.__main__ import main
 from memcalc.cli.train import fields
-from memcalc.errors import MemcalcError
+from memcalc.errors import BadInputError, MemcalcError
 from memcalc.files.api import model as load_model
+from memcalc.files.catalogue import record
 from memcalc.files.source import Source
 from memcalc.options import options_of
 from memcalc.serving.search import largest
@@ -345,6 +346,7 @@ WRONG = [
     ("adapter-dtype", {"lora_rank": 8, "adapter_dtype": "fp16"}),
     ("recompute-modules", {"recompute": "selective", "recompute_modules": ("core_attention",)}),
     ("recompute-modules", {"recompute_modules": ("mlp",)}),
+    ("trainable", {"source": "Qwen/Qwen2-7B-Instruct", "trainable": ("bias",)}),
     ("optimizer", {"optimizer": "adamw-8bit"}),
     ("optimizer", {"optimizer": "adafactor", "regime": "pure-bf16", "shard": 2, "world": 4}),
     ("optimizer", {"optimizer": "gravity"}),
@@ -374,6 +376,9 @@ WRONG = [
     ("offload", {"offload": ("parameters",)}),
     ("offload", {"offload": ("weights",)}),
     ("dropout", {"dropout": 1.0}),
+    ("dropout", {"source": "Qwen/Qwen3-30B-A3B", "lora_rank": 8, "dropout": 0.1}),
+    ("regime", {"source": "Qwen/Qwen3-30B-A3B", "regime": "amp"}),
+    ("dropout", {"source": "Qwen/Qwen3-30B-A3B", "lora_rank": 8, "lora_targets": ("gate",), "dropout": 0.1}),
     ("repeat-kv", {"attention": "eager", "repeat_kv": False}),
     ("on", {"world": 8, "on": "4x a100-80g"}),
     ("shard", {"shard": 4}),
@@ -382,7 +387,8 @@ WRONG = [
     ("experts", {"experts": "grouped_mm"}),
     ("experts", {"experts": "alltoall", "implementation": "megatron"}),
     ("repeat-kv", {"repeat_kv": True, "implementation": "megatron"}),
-    ("gradient-fusion", {"gradient_fusion": False}),
+    ("autocast", {"autocast": True, "implementation": "megatron", "regime": "bf16-mixed"}),
+    ("loss", {"loss": ""}),
     ("context-exchange", {"context_exchange": "a2a", "world": 2, "cp": 2}),
     ("context-exchange", {"context_exchange": "a2a", "implementation": "megatron"}),
     ("cp", {"source": "meta-llama/Llama-3.3-70B-Instruct", "world": 16, "cp": 16, **EXCHANGED}),
@@ -489,6 +495,18 @@ def test_the_head_of_a_tied_model_is_trained_as_its_embedding():
     assert train("Qwen/Qwen3-0.6B", seq=8, trainable=("embed_tokens",)).trainable_parameters == 151_936 * 1024
 
 
+@pytest.mark.parametrize(("named", "same"), [("embed_tokens.weight", ("embed_tokens",)), ("weight", ())])
+@pytest.mark.parametrize("recompute", ["none", "full"])
+@pytest.mark.parametrize("source", [LLAMA, "Qwen/Qwen3-0.6B"])
+def test_a_weight_may_be_named_to_its_end(source, recompute, named, same):
+    one, other = (
+        train(source, seq=64, regime="pure-bf16", recompute=recompute, trainable=names)
+        for names in ((named,), same)
+    )
+    assert one.trainable_parameters == other.trainable_parameters
+    assert [one.at(moment) for moment in one.moments] == [other.at(moment) for moment in other.moments]
+
+
 def test_every_check_refuses_one_of_these_plans():
     """A check that nothing fails would hold nothing."""
     refusing = set()
@@ -504,8 +522,101 @@ def test_every_check_refuses_one_of_these_plans():
                 check(plan)
             except MemcalcError:
                 refusing.add(check)
-    elsewhere = {"stored_base_is_modelled"}  # of files: tests/test_trained_checkpoints.py
+    # of files: tests/test_trained_checkpoints.py, and below
+    elsewhere = {"stored_base_is_modelled", "stored_format_is_known", "sides_of_experts_are_grouped"}
     assert {check.__name__ for check in CHECKS if check not in refusing} == elsewhere
+
+
+@pytest.mark.parametrize(("field", "size"), [("moe_intermediate_size", 772), ("hidden_size", 2052)])
+def test_experts_whose_rows_torch_cannot_group_are_refused(field, size):
+    """torch 2.13 says so, of fake tensors and of real ones (tests/oracles/test_measure.py)."""
+    fields = record("Qwen/Qwen3-30B-A3B").fields | {field: size}
+    odd = Source("odd experts", fields, "a published config, changed")
+    asked = {"seq": 64, "regime": "pure-bf16"}
+    refused = (
+        rf"^{field}: expected a multiple of 8, of experts' matrices, given {size}; .*--experts batched_mm"
+    )
+    with pytest.raises(MemcalcError, match=refused):
+        train(odd, **asked)
+    assert train(odd, experts="batched_mm", **asked).allocated_bytes
+    assert train("Qwen/Qwen3-30B-A3B", **asked).allocated_bytes
+
+
+SMALL_MIXTURE = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+SMALL_MIXTURE |= {"intermediate_size": 64, "vocab_size": 128, "head_dim": 16}
+TWO_OF_FOUR = {"num_experts": 4, "num_experts_per_tok": 2}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"model_type": "qwen3_moe", "moe_intermediate_size": 32, **TWO_OF_FOUR},
+        {"model_type": "flex_olmo", **TWO_OF_FOUR},
+        {"model_type": "afmoe", "moe_intermediate_size": 32, "num_dense_layers": 1, **TWO_OF_FOUR},
+        {"model_type": "granitemoe", "num_local_experts": 4, "num_experts_per_tok": 2},
+        {"model_type": "aria_text", "moe_num_experts": 4, "moe_topk": 2},
+    ],
+    ids=lambda own: own["model_type"],
+)
+@pytest.mark.parametrize("regime", ["amp", "fp32"])
+def test_experts_in_32_bits_are_refused_where_torch_groups_their_products(own, regime):
+    """Whether their operations are listed or not; each of these classes has use_experts_implementation."""
+    found = Source("a mixture", SMALL_MIXTURE | own, "made up")
+    with pytest.raises(MemcalcError, match=f"^--regime: expected 16-bit .*, given '{regime}'; .*pure-bf16$"):
+        train(found, seq=16, regime=regime)
+    assert train(found, seq=16, regime="pure-bf16").allocated_bytes
+
+
+def test_copies_of_experts_in_32_bits_are_not_said_to_be_grouped():
+    with pytest.raises(
+        MemcalcError, match=r"^--regime: .*what copies of matrices in 32 bits hold is not modelled"
+    ):
+        train("Qwen/Qwen3-30B-A3B", seq=64, regime="amp", experts="batched_mm")
+
+
+def test_a_regime_that_a_trainer_chose_is_said_to_be_its_default():
+    name, asked = "Qwen/Qwen3-30B-A3B", {"seq": 64, "like": "trl"}
+    with pytest.raises(MemcalcError, match=r"given amp, the default of TRL.*; add --regime pure-bf16$"):
+        train(name, **asked)
+    assert train(name, regime="pure-bf16", **asked).allocated_bytes
+
+
+@pytest.mark.parametrize(
+    ("implementation", "switched_off"),
+    [("transformers", "gradient_fusion"), ("megatron", "autocast"), ("megatron", "repeat_kv")],
+)
+def test_to_switch_off_what_is_not_there_changes_nothing(implementation, switched_off):
+    asked = {"seq": 64, "implementation": implementation}
+    off = train(LLAMA, **asked, **{switched_off: False})
+    assert off.allocated_bytes == train(LLAMA, **asked).allocated_bytes
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "line"),
+    [
+        (LLAMA, {"vpp": 3}, "--vpp: expected 1 without --pp, given 3; chunks belong to pipeline stages"),
+        (
+            LLAMA,
+            {"upcast": True, "lora_rank": 8},
+            "--upcast: expected --quantize-base as well, given nothing; it widens what is not quantised",
+        ),
+        (
+            "Qwen/Qwen3-30B-A3B",
+            {"quantize_experts": True, "lora_rank": 8},
+            "--quantize-experts: expected --quantize-base nf4 or nf4-dq or fp4 or fp4-dq, given nothing",
+        ),
+    ],
+)
+def test_a_refusal_names_nothing_that_was_not_given(source, options, line):
+    with pytest.raises(MemcalcError) as refused:
+        train(source, seq=64, **options)
+    assert str(refused.value).startswith(line)
+    assert "--" not in str(refused.value).removeprefix(line).replace("--regime amp", "")
 
 
 def test_a_plan_that_can_be_passes_every_check():
@@ -899,6 +1010,79 @@ def test_towers_are_loaded_with_the_text_model_and_not_trained(name, options, si
     assert any("are not trained, and no image" in words for words in step.assumed)
 
 
+def test_adapters_of_towers_are_counted_though_nothing_trains_them():
+    """8,695,296 numbers: what PEFT 0.21.2 adds to the tower of the class that AutoModelForCausalLM gives."""
+    asked = {"seq": 256, "lora_rank": 16, "regime": "pure-bf16"}
+    (line,) = (
+        one for one in train("google/gemma-3-4b-it", **asked).device.lines if "adapters of" in one.name
+    )
+    projector = 16 * (1152 + 2560)  # a bare array, which other classes have as a linear layer
+    assert (line.least_bytes, line.bytes, line.most_bytes) == (0, 4 * 8_695_296, 4 * (8_695_296 + projector))
+    named = train("google/gemma-3-4b-it", **asked, lora_targets=("q_proj", "o_proj"))
+    (line,) = (one for one in named.device.lines if "adapters of" in one.name)
+    one = 4 * 27 * 16 * 2 * 1152
+    assert (line.bytes, line.most_bytes) == (one, 2 * one)  # its class calls the other one out_proj
+
+
 def test_a_text_model_loads_no_towers():
     text = train("google/gemma-3-1b-it", seq=512)
     assert not [one for one in text.device.lines if "towers" in one.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("openai-community/gpt2", (0.1, 0.1, 0.1)),  # its class's
+        ("facebook/opt-1.3b", (0.0, 0.1, 0.0)),
+        ("Qwen/Qwen3-0.6B", (0.0, 0.0, 0.0)),
+    ],
+)
+def test_a_model_drops_what_its_config_or_class_says(name, shares):
+    adapted = {} if "gpt2" in name else {"lora_rank": 8}  # whose dropout is another
+    for asked in ({}, adapted):
+        step = train(name, seq=64, regime="pure-bf16", **asked)
+        micro = step.plan.micro_batch
+        assert (micro.dropout, micro.hidden_dropout, micro.embedding_dropout) == shares
+        assert any("as its config or its class has it" in words for words in step.assumed) == any(shares)
+    micro = train(name, seq=64, dropout=0).plan.micro_batch
+    assert (micro.dropout, micro.hidden_dropout, micro.embedding_dropout) == (0, 0, 0)
+
+
+def test_gpt2_keeps_the_masks_of_its_own_dropout():
+    """A byte for each weight of attention, and the weight after it; one for each number of a branch."""
+    asked = {"seq": 1024, "micro_batch": 2, "regime": "pure-bf16", "attention": "eager"}
+    more = train("openai-community/gpt2", **asked).at("loss")["activations"]
+    more -= train("openai-community/gpt2", **asked, dropout=0).at("loss")["activations"]
+    scores, stream = 2 * 12 * 1024**2, 2 * 1024 * 768
+    assert more == 12 * ((1 + 2) * scores + 2 * stream) + stream
+
+
+OF_ITS_OWN = {
+    "model_type": "llama",
+    "vocab_size": 320,
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("attention_dropout", "much"),
+        ("attention_dropout", 1),
+        ("attention_dropout", True),
+        ("hidden_act", "banana"),
+    ],
+)
+def test_what_is_no_share_or_no_activation_is_refused(field, value):
+    with pytest.raises(BadInputError) as refusal:
+        train(Source("small", {**OF_ITS_OWN, field: value}, "here"), seq=64, attention="eager")
+    assert refusal.value.field == field
+
+
+@pytest.mark.parametrize("name", ["quick_gelu", "gelu_python"])
+def test_an_activation_of_several_operations_has_a_range(name):
+    step = train(Source("small", {**OF_ITS_OWN, "hidden_act": name}, "here"), seq=64, regime="pure-bf16")
+    assert any(line.name == "operations that are not listed" for line in step.device.lines)

@@ -16,7 +16,7 @@ from memcalc.files.catalogue import catalogue
 from memcalc.files.machines import devices
 from memcalc.serving import serve
 from memcalc.training import train
-from memcalc.training.autograd.architectures import ARCHITECTURES
+from memcalc.training.autograd.by_type import ARCHITECTURES
 
 
 @pytest.fixture(scope="module")

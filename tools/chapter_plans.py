@@ -29,6 +29,7 @@ from made_of import fingerprint
 import memcalc
 from memcalc.cli.serve import fields as serving_fields
 from memcalc.cli.train import fields as training_fields
+from memcalc.interview.session import SESSION
 from memcalc.serving.options import ServingOptions
 from memcalc.show.remedy import command_line
 from memcalc.training.options import TrainingOptions
@@ -182,6 +183,7 @@ def plans_of(path: Path) -> dict[int, list[Plan]]:
     printed = [set(NUMBER.findall(text_of(cell))) for cell in cells]
     names: dict[str, object] = {"__name__": "__main__"}
     found: dict[int, list[Plan]] = {}
+    SESSION.grades.clear()  # in a kernel of its own nothing was answered before
     with Recorder() as recorder, contextlib.chdir(path.parent), contextlib.redirect_stdout(io.StringIO()):
         for place, cell in enumerate(cells):
             if cell.cell_type != "code":

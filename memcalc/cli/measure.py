@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
 from memcalc.cli.command import Command, parser_of
 from memcalc.cli.options import options_from
 from memcalc.cli.plans import is_help, of_a_command
-from memcalc.errors import BadInputError, Faults
+from memcalc.cli.train import OF_A_VERDICT
+from memcalc.errors import BadInputError, Described, Faults
 
 if TYPE_CHECKING:
     from memcalc.cli.parser import Parser
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND", "fields"]
 
 KINDS = ("train",)
+EXAMPLE = "train Qwen/Qwen3-0.6B --seq 1024 --regime amp"
 WRITE = "write the rows of the record of training runs (JSON) into a file; ? is what you fill in"
-SEED = "of the random weights and tokens"
+SEED = "the number from which the random weights and tokens are drawn"
+LARGEST_SEED = 2**64 - 1  # that torch.manual_seed takes
 
 
 def add(parser: Parser) -> None:
@@ -41,13 +45,18 @@ def reads(words: list[str]) -> tuple[int, str]:
         BadInputError: it cannot be taken here.
 
     """
-    _, rest = of_a_command("measure", words, KINDS, "train Qwen/Qwen3-0.6B --seq 1024 --regime amp")
+    _, rest = of_a_command("measure", words, KINDS, EXAMPLE)
     parser, faults = parser_of("train"), Faults()
     add_own(parser)
     parser.prog = "memcalc measure train"
+    for one in parser.offered:
+        if one.dest in OF_A_VERDICT:
+            one.help = SUPPRESS
     given = parser.read(rest, faults)
     if is_help(words):
         return 0, parser.format_help().rstrip()
+    for name in OF_A_VERDICT:
+        faults.of(refuse_verdict, name, getattr(given, name))
     from memcalc.evidence.measure.measurement import measure
     from memcalc.training.asked import estimate
     from memcalc.training.options import TrainingOptions
@@ -61,15 +70,28 @@ def reads(words: list[str]) -> tuple[int, str]:
     return 0, json.dumps(fields(found)) if given.json else str(found)
 
 
+def refuse_verdict(name: str, given: object) -> None:
+    """Refuse to look for what fits: what is measured is one step.
+
+    Raises:
+        BadInputError: that was asked for.
+
+    """
+    if given:
+        remedy = "it is predicted, not measured: ask `memcalc train`, and leave it out here"
+        raise BadInputError(f"--{name.replace('_', '-')}", "one step to measure", Described("it"), remedy)
+
+
 def seed_of(text: str) -> int:
     """Return a seed.
 
     Raises:
-        BadInputError: it is no whole number.
+        BadInputError: it is no whole number, or more than torch takes.
 
     """
-    if not text.isdecimal():
-        raise BadInputError("--seed", "a whole number", text, "write for example --seed 1")
+    if not text.isdecimal() or len(text) > len(str(LARGEST_SEED)) or int(text) > LARGEST_SEED:
+        expected = f"a whole number from 0 to {LARGEST_SEED} (2^64 - 1)"
+        raise BadInputError("--seed", expected, text, "write for example --seed 1")
     return int(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.cli.command import parser_of
+from memcalc.cli.command import SUMMARIES, parser_of
 from memcalc.cli.options import options_from
 from memcalc.errors import NOTHING, BadInputError, Faults, UnknownNameError
 
@@ -81,7 +81,9 @@ def of_a_command(
     kind = named[0]
     if kind not in kinds:
         first, _, *options = example.split(" ")
-        remedy = f"write for example `memcalc {asking} {first} {kind} {' '.join(options)}`"
+        # another command stands where this one should; else the command was forgotten, before a model
+        likely = example if kind in SUMMARIES else " ".join([first, kind, *options])
+        remedy = f"write for example `memcalc {asking} {likely}`"
         raise UnknownNameError("plan", f"a command first: {' or '.join(kinds)}", kind, remedy)
     rest = list(words)
     rest.remove(kind)

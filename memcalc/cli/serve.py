@@ -16,7 +16,7 @@ from memcalc.cli.command import (
     remedy_fields,
 )
 from memcalc.cli.options import add_options, options_from
-from memcalc.errors import BadInputError, escaped
+from memcalc.errors import NOTHING, BadInputError, escaped
 from memcalc.serving.estimate import estimate
 from memcalc.serving.options import ServingOptions
 from memcalc.serving.plan import plan_fields
@@ -54,7 +54,7 @@ def answer(given: argparse.Namespace) -> Answer:
     served = estimate(given.source, options_from(given, ServingOptions))
     if given.check and served.fits is None:
         remedy = 'add --on, as in "2x rtx-a6000"'
-        raise BadInputError("--check", "a machine to check against", None, remedy)
+        raise BadInputError("--check", "a machine to check against", NOTHING, remedy)
     source, launch = served.plan.source, {"command": served.launch_line} if given.engine_command else {}
 
     def everything() -> dict[str, object]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memcalc.cli.parser import Parser
     from memcalc.training.estimate import TrainingEstimate
 
-__all__ = ["COMMAND", "fields"]
+__all__ = ["COMMAND", "OF_A_VERDICT", "fields"]
 
 SHORTEST = 128  # tokens, where only the longest sequence is asked for: all ranks that share one divide it
 
@@ -26,6 +26,7 @@ MOST = {  # what is looked for where it is asked for, in words
     "max_batch": "the largest micro-batch with which it surely fits",
     "fewest_devices": "the fewest devices of this kind, all used, with which it surely fits",
 }
+OF_A_VERDICT = ("check", *MOST)
 
 
 def add(parser: Parser) -> None:
@@ -50,7 +51,7 @@ def answer(given: argparse.Namespace) -> Answer:
     if searched:
         given.seq = SHORTEST
     step = estimate(given.source, options_from(given, TrainingOptions))
-    for name in ("check", *MOST):
+    for name in OF_A_VERDICT:
         if getattr(given, name) and given.on is None:
             remedy = 'add --on, as in "8x h100-80g"'
             raise BadInputError(f"--{name.replace('_', '-')}", "a machine to check against", NOTHING, remedy)

@@ -11,12 +11,12 @@ import inspect
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.errors import BadInputError, MemcalcError
+from memcalc.data.record import record
+from memcalc.errors import NOTHING, BadInputError, MemcalcError
 from memcalc.files.config import EMPTY, is_count
 from memcalc.files.config_classes import harmless_fields
 from memcalc.ledger.model import Layer, Model
@@ -62,7 +62,7 @@ class Remembered(NamedTuple):
     window: int | None
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Found(Part):
     """Tensors and caches as they were found in a class."""
 
@@ -218,7 +218,7 @@ def check_arrival(said: Mapping[str, Any], text: Any) -> None:
     names = {size: (size, text.attribute_map.get(size)) for size in CORE}
     if not any(name in flat for size in SIZES for name in names[size]):
         remedy = "add the sizes: the class would take its own defaults"
-        raise BadInputError("hidden_size", "the size of the model", None, remedy)
+        raise BadInputError("hidden_size", "the size of the model", NOTHING, remedy)
     for size in CORE:
         arrived = value_of(text, size)
         if type(flat.get(size)) is int and arrived not in (flat[size], None):

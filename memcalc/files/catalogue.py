@@ -73,7 +73,7 @@ def canonical_name(text: str) -> str | None:
     meant = (
         name
         for alias, name in aliases().items()
-        if wanted in (alias.lower(), alias.lower().partition("/")[2])
+        if wanted and wanted in (alias.lower(), alias.lower().partition("/")[2])
     )
     return next(meant, None)
 
@@ -108,7 +108,8 @@ def names_by_key() -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
     for name, meant in {**aliases(), **{name: name for name in listed()}}.items():
         for part in (name, name.partition("/")[2], name.replace("/", " ")):
-            found.setdefault(key(part), {})[meant] = None
+            if part:  # an alias may have no owner
+                found.setdefault(key(part), {})[meant] = None
     return {one: tuple(sorted(names)) for one, names in found.items()}
 
 

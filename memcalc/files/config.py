@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memcalc.errors import LARGEST, BadInputError, Faults, check_whole_number, nearest, shortened, shown
-from memcalc.files.config_classes import harmless_fields
+from memcalc.files.config_classes import config_class, harmless_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memcalc.files.config_classes import ConfigClass
     from memcalc.ledger.model import Model
 
-__all__ = ["Config"]
+__all__ = ["Config", "text_config"]
 
 CORRECT = "correct the field in config.json"
 NESTED = "this config nests a text model: give its text_config as a file of its own"
@@ -336,3 +336,10 @@ def check_range(field: str, value: object) -> None:
             left += [(name, item) for item in one]
         elif type(one) is int and abs(one) > LARGEST:
             raise BadInputError(name, f"at most {LARGEST} (2^53)", one, CORRECT)
+
+
+def text_config(model: Model, fields: Mapping[str, object]) -> Config:
+    """Return the config of a model's text model, with its class's defaults."""
+    inside = fields.get("text_config")
+    text = inside if isinstance(inside, dict) else fields
+    return Config(text, config_class(model.text_type or model.model_type))

@@ -58,11 +58,12 @@ def source(text: str | os.PathLike[str] | Source) -> Source:
     """
     if isinstance(text, Source):
         return text
-    if not isinstance(text, str | os.PathLike):
+    empty = isinstance(text, str) and not text.strip()
+    if empty or not isinstance(text, str | os.PathLike):
         expected = "the name or the path of a model"
-        if text is NOTHING:
+        if empty or text is NOTHING:
             raise BadInputError(
-                "SOURCE", expected, text, "add it, as in Qwen/Qwen3-32B: see `memcalc list models`"
+                "SOURCE", expected, NOTHING, "add it, as in Qwen/Qwen3-32B: see `memcalc list models`"
             )
         counted = "; memcalc.read counts the tensors of its fields" if isinstance(text, dict) else ""
         remedy = f"give the path of its config.json, or memcalc.source(path){counted}"

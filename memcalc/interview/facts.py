@@ -47,7 +47,7 @@ def model_facts(name: str) -> Mapping[str, int]:
     model = load_model(name)
     found: dict[str, int] = {}
     for part in (part for layer in (*model.groups,) for _, part in (*layer.parts, *model.outside)):
-        for field in fields(part):  # type: ignore[arg-type]  # every part is a dataclass
+        for field in fields(part):
             value = getattr(part, field.name)
             if type(value) is int:
                 found.setdefault(field.name, value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import repeat
 from math import lcm
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.record import Record, record
 from memcalc.data.units import gb, gib
 from memcalc.errors import BadInputError, not_read_rows
 from memcalc.ledger.parts.plain import Part
@@ -36,8 +37,8 @@ def everything(context: int, window: int | None) -> int:
     return context if window is None else least(context, window)
 
 
-@dataclass(frozen=True)
-class Layer:
+@record
+class Layer(Record):
     """Parts under the names the checkpoint gives them; `times` equal layers where that is a symbol.
 
     `formats` are tensors of the layer that a checkpoint stores in another format than their kind, `pools`
@@ -74,8 +75,8 @@ class Layer:
         return tuple((name, part) for name, part in own if not getattr(part, "borrows", False))
 
 
-@dataclass(frozen=True, repr=False)
-class Model:
+@record
+class Model(Record):
     """Layers, the parts before and after them, and what else the checkpoint carries.
 
     `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.

@@ -3,9 +3,10 @@
 # annotations are not postponed: memcalc.options reads them
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from memcalc.data.record import options
 from memcalc.options import OptionSet, about
 from memcalc.serving.engines import EngineName
 
@@ -14,7 +15,7 @@ __all__ = ["ServingOptions"]
 LOAD, FORMATS, MACHINE, ENGINE = "load", "formats", "machine", "engine"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@options
 class ServingOptions(OptionSet):
     """What is asked of a server; what is left out is chosen by the engine, the machine or the source.
 

@@ -17,8 +17,7 @@ WhichOptions = make_dataclass(
     "WhichOptions",
     [(one.name, one.type, one) for one in fields(ServingOptions) if one.name != "on"],
     bases=(OptionSet,),
-    kw_only=True,
-    frozen=True,
+    init=False,
     eq=False,
     repr=False,
 )

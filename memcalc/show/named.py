@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.record import record
 from memcalc.ledger.model import Layer, Model
 from memcalc.ledger.vocabulary import WORDS
 
@@ -22,7 +23,7 @@ __all__ = ["NamedModel", "group_names", "named_format", "named_model", "named_ra
 RANKS = ("tp", "pp", "ep", "dp", "dcp", "attention_dp", "cp", "world")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class NamedModel(Model):
     """A model that counts equal layers in named numbers, those of its pipeline stages too."""
 

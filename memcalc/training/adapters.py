@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import product
+from memcalc.training.autograd.architectures import words_of
 from memcalc.training.autograd.base import Adapter
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "linear_names",
     "names_beside_experts",
     "smaller_sides",
+    "stacked_names",
     "with_head_apart",
 ]
 
@@ -56,8 +58,11 @@ MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}  # its own nam
 
 
 def folds(model: Model) -> bool:
-    """Say whether names of experts and router stand for stacked arrays, into which adapters are folded."""
-    return model.has_experts and model.model_type in FOLDED_BY_PEFT
+    """Say whether names of experts and router stand for stacked arrays, into which adapters are folded.
+
+    PEFT goes by the type alone: where no layer has experts, matrices of these names have no adapter at all.
+    """
+    return model.model_type in FOLDED_BY_PEFT
 
 
 def linear_names(model: Model) -> tuple[str, ...]:
@@ -70,13 +75,22 @@ def linear_names(model: Model) -> tuple[str, ...]:
         or (tensor.kind == "router" and model.model_type in LINEAR_ROUTERS)
     )
     folded = (*STACKS, ROUTER, *(MIXTRAL if model.model_type == "mixtral" else ())) if folds(model) else ()
-    read = ("out_proj",) if model.model_type in KERNELS_READ else ()
-    return tuple(name for name in dict.fromkeys([*named, *folded]) if name not in read)
+    without = ("out_proj",) if model.model_type in KERNELS_READ else ()
+    without = without if model.has_experts else (*without, *folded)
+    return tuple(name for name in dict.fromkeys([*named, *folded]) if name not in without)
 
 
 def has_adapters_of_experts(adapters: Mapping[str, Adapter]) -> bool:
     """Say whether stacked arrays of experts are among the matrices with an adapter."""
     return any(name.startswith("experts.") for name in adapters)
+
+
+def stacked_names(adapters: Mapping[str, Adapter]) -> tuple[str, ...]:
+    """Return those names of adapters that stand for arrays of experts, or their router: no linear layers.
+
+    PEFT wraps such an array (peft 0.21.2 tuners/lora/layer.py, ParamWrapper), with neither DoRA nor dropout.
+    """
+    return tuple(name for name in adapters if name == ROUTER or name.startswith("experts."))
 
 
 def names_beside_experts(model: Model) -> tuple[str, ...]:
@@ -108,11 +122,13 @@ def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]
         return dict.fromkeys(targets, one)
     targets = tuple(MIXTRAL.get(name, name) for name in targets)
     first = sorted({"gate_proj", "up_proj"} & set(targets))
-    if len(first) == 1:
+    if len(first) == 1 and model.has_experts:
         remedy = "they are one array of the experts, and PEFT adapts both or none"
         raise BadInputError("--lora-targets", "gate_proj and up_proj together", first[0], remedy)
     twice = one._replace(lora_rank=2 * options.lora_rank)  # the rank of both in one
     found = {STACKS.get(name, name): one for name in targets}
+    if ROUTER in found and words_of(model).has_wide_router:  # its adapter has the numbers that it has
+        found[ROUTER] = one._replace(element_bytes=4)
     return found | ({STACKS["up_proj"]: twice} if first else {})
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import greatest, share
 from memcalc.training.plan import EMBEDDING
-from memcalc.training.trainers import trainers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +49,7 @@ def backward_points(plan: TrainingPlan, stage: StageTensors) -> Iterator[Backwar
     goes = 0 if plan.holds_inputs else on_device  # of a layer's checkpoint, once it ran backwards
     ran = 0
     if stage.ends is not None:
-        kept, passed, _, own = stage.ends
+        kept, passed, own = stage.ends.kept, stage.ends.passed, stage.ends.gradients
         wide = head_input(plan, stage, stage.ends)
         yield BackwardPoint("head", 0, activations + kept, wide + held, passed.peak)
         gradients = own if fresh else waiting_gradient(plan, stage)
@@ -93,8 +92,11 @@ def held_logits(plan: TrainingPlan, stage: StageTensors) -> int:
     """
     if not plan.options.hold_logits or not stage.is_last:
         return 0
-    like = plan.options.like
-    copied = plan.micro_batch.autocast and like is not None and bool(trainers()[like].widens_outputs)
+    copied = False
+    if plan.micro_batch.autocast and plan.options.like is not None:
+        from memcalc.training.trainers import trainers
+
+        copied = bool(trainers()[plan.options.like].widens_outputs)
     return stage.logits * (4 if plan.loss.made_wide or copied else plan.micro_batch.low_bytes)
 
 
@@ -123,7 +125,7 @@ def embedding_gradient(plan: TrainingPlan, stage: StageTensors) -> int:
 
     Where gradients lie in a buffer of the implementation's own, it is as wide as the weight, and added.
     """
-    if not plan.is_trained(EMBEDDING):
+    if not plan.trains_embedding:
         return 0
     items = [one for one in stage.trained if one.name.startswith(f"{EMBEDDING}.")]
     if plan.implementation.gradients is None:

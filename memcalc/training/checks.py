@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError, Described, Faults, UnknownNameError, choices, nearest
+from memcalc.errors import (
+    NOTHING,
+    BadInputError,
+    Described,
+    Faults,
+    RefusalError,
+    UnknownNameError,
+    choices,
+    nearest,
+)
+from memcalc.files.readers import READERS
+from memcalc.ledger.tensor import product
 from memcalc.training.adapters import (
     EMBEDDED,
     HEAD,
@@ -13,6 +24,7 @@ from memcalc.training.adapters import (
     has_adapters_of_experts,
     linear_names,
     names_beside_experts,
+    stacked_names,
 )
 from memcalc.training.autograd.architectures import keeps_states, kernels_read_matrices, words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
@@ -29,6 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "FOUR_BITS", "OF_CHECKPOINTS", "against_quantised_experts"]
 
 SHIFTED = ("llama", "mistral", "mixtral", "qwen2")  # models whose loss before 4.49 was read
+# whose classes in transformers 5.23 have no use_experts_implementation: they multiply in a loop, or a batch
+UNGROUPED = frozenset({
+    *("dbrx", "doge", "jetmoe", "llama4", "llama4_text", "longcat_flash", "step3p7", "step3p7_text"),
+})  # fmt: skip
+ROW_BYTES = 16  # of what torch groups, rows are a multiple of so many long
+SIZES = re.compile(r"hidden_size|intermediate|latent|ffn")  # words of fields that say an expert's sides
 FOUR_BITS = ("nf4", "nf4-dq", "fp4", "fp4-dq")
 UNQUANTISED = "name the model before it was quantised, with --quantize-base nf4"
 OFFLOADS = ("optimizer", "parameters", "activations")
@@ -172,6 +190,61 @@ def there_are_experts_to_compute(plan: TrainingPlan) -> None:
         raise BadInputError("--experts", "a model with experts", plan.options.experts, "leave it out")
 
 
+def groups_products(plan: TrainingPlan) -> bool:
+    """Say whether torch multiplies by all experts at once: not in transformers 4, where each is a layer."""
+    release, how = plan.options.engine_version, plan.options.experts or plan.implementation.experts
+    if plan.implementation.id != "transformers" or not plan.model.has_experts or how != "grouped_mm":
+        return False
+    layers = release is not None and release_number(release) < (5, 0)
+    return not layers and plan.model.model_type in READERS and plan.model.model_type not in UNGROUPED
+
+
+def sides_of_experts_are_grouped(plan: TrainingPlan) -> None:
+    """Refuse experts whose rows torch cannot group: each is a multiple of 16 bytes long, on CPU and GPU.
+
+    Source: torch 2.13, torch/_meta_registrations.py (check_valid_strides) and
+    aten/src/ATen/native/GroupedMMUtils.h.
+    """
+    if not groups_products(plan):
+        return
+    whole = ROW_BYTES // plan.micro_batch.element_bytes
+    for tensor in plan.model.weights():
+        for side in () if tensor.active_experts is None else map(product, tensor.shape):
+            if side % whole:
+                field, remedy = config_field(plan, side), "torch groups no others; add --experts batched_mm"
+                raise BadInputError(field, f"a multiple of {whole}, of experts' matrices", side, remedy)
+
+
+def experts_have_16_bits(plan: TrainingPlan) -> None:
+    """Refuse experts in 32 bits: torch does not group their products, and of copies nothing is modelled."""
+    asked, grouped = plan.options, groups_products(plan)
+    copied = asked.experts == "batched_mm" and plan.micro_batch.architecture.listed
+    if plan.micro_batch.element_bytes == 2 or asked.upcast or not plan.model.has_experts:
+        return
+    if plan.implementation.id != "transformers" or not (grouped or copied):
+        return
+    given: object = plan.precision.id
+    if plan.asked.regime is None and asked.like is not None:
+        from memcalc.training.trainers import trainers
+
+        given = Described(f"{given}, the default of {trainers()[asked.like].called}")
+    why = (
+        "torch groups products in bf16 only"
+        if grouped
+        else "what copies of matrices in 32 bits hold is not modelled"
+    )
+    expected = "16-bit weights with experts"
+    raise BadInputError("--regime", expected, given, f"{why}; add --regime pure-bf16")
+
+
+def config_field(plan: TrainingPlan, size: int) -> str:
+    """Return the field of a config that says a size of its experts, as far as it is known by its value."""
+    from memcalc.files.by_transformers import of_text
+
+    found = [name for name, value in of_text(plan.source.fields).items() if value == size]
+    return next((name for name in sorted(found, reverse=True) if SIZES.search(name)), "width of experts")
+
+
 def there_are_states_to_compute(plan: TrainingPlan) -> None:
     """Refuse a way to compute states that the model does not keep, that is not listed, or that cannot run."""
     given = plan.options.state_kernels
@@ -190,26 +263,25 @@ def there_are_states_to_compute(plan: TrainingPlan) -> None:
 
 
 def options_mean_something(plan: TrainingPlan) -> None:
-    """Refuse options that another implementation has."""
+    """Refuse options that another implementation has; to switch off what is not there changes nothing."""
     faults = Faults()
-    for name, left_open in (
-        ("repeat_kv", None),
-        ("engine_version", None),
-        ("autocast", None),
-        ("gradient_fusion", True),
-        ("context_exchange", "p2p"),
+    for name, harmless in (
+        ("repeat_kv", (None, False)),
+        ("engine_version", (None,)),
+        ("autocast", (None, False)),
+        ("context_exchange", ("p2p",)),
     ):
         if name not in plan.implementation.options:
-            faults.of(refuse_option_of_another, plan, name, left_open)
+            faults.of(refuse_option_of_another, plan, name, harmless)
     faults.refuse()
 
 
-def refuse_option_of_another(plan: TrainingPlan, name: str, left_open: object) -> None:
-    """Refuse an option that the implementation does not have, if it was given."""
+def refuse_option_of_another(plan: TrainingPlan, name: str, harmless: tuple[object, ...]) -> None:
+    """Refuse an option that the implementation does not have, if it was given and is not harmless."""
     given = getattr(plan.asked, name)
-    if given is left_open or given == left_open:
+    if given in harmless:
         return
-    shown = {True: "yes", False: "no"}.get(given, given)
+    shown = "yes" if given is True else given
     expected = f"no such option with --implementation {plan.implementation.id}"
     remedy = "it changes nothing there; leave it out"
     raise BadInputError(f"--{name.replace('_', '-')}", expected, shown, remedy)
@@ -352,12 +424,27 @@ def liger_has_16_bit_logits(plan: TrainingPlan) -> None:
 # ---- recomputation, adapters, what is trained --------------------------------------------------------------
 
 
+def biases_have_their_weights(plan: TrainingPlan) -> None:
+    """Refuse biases that are trained without the weight beside them: what flows to them is not modelled."""
+    trainable = plan.options.trainable
+    if not trainable:
+        return
+    trained = {one.name: plan.is_trained(one.name) for one in plan.model.weights()}
+    for name, alone in trained.items():
+        if alone and name.endswith(".bias") and not trained.get(f"{name.removesuffix('bias')}weight", True):
+            expected = "weights beside the biases that are trained"
+            remedy = "name modules, as in q_proj: biases alone are not modelled"
+            raise BadInputError("--trainable", expected, ",".join(trainable), remedy)
+
+
 def modules_are_recomputed(plan: TrainingPlan) -> None:
     """Refuse modules of selective recomputation where nothing is recomputed selectively."""
     asked = plan.options
     if asked.recompute != "selective" and asked.recompute_modules is not None:
         expected = "--recompute selective"
-        raise BadInputError("--recompute-modules", expected, asked.recompute, "add --recompute selective")
+        is_open = plan.asked.recompute is None and asked.recompute == "none"
+        given: object = NOTHING if is_open else asked.recompute
+        raise BadInputError("--recompute-modules", expected, given, "add --recompute selective")
 
 
 def modules_are_known(plan: TrainingPlan) -> None:
@@ -493,7 +580,7 @@ def dora_is_of_matrices(plan: TrainingPlan) -> None:
         expected, given, remedy = "--lora-rank as well", "yes", "magnitudes belong to adapters"
     elif EMBEDDED in plan.adapters:
         expected, given, remedy = "no embed_tokens among --lora-targets", EMBEDDED, "it is not modelled"
-    elif any(name == "gate" or name.startswith("experts.") for name in plan.adapters):
+    elif stacked_names(plan.adapters):
         expected, given = "other --lora-targets than experts and router", "all of them"
         remedy = "PEFT has no DoRA for these; name others, as in q_proj,v_proj"
     elif plan.options.quantize_base is not None:
@@ -541,6 +628,21 @@ def base_is_frozen(plan: TrainingPlan) -> None:
         raise BadInputError("--lora-rank", expected, given, remedy)
 
 
+def stored_format_is_known(plan: TrainingPlan) -> None:
+    """Refuse a config that says its weights are quantised, and not how."""
+    field = "quantization_config"
+    stated = plan.source.stated(field)
+    if stated is None:
+        return
+    try:
+        plan.source.scheme  # noqa: B018 (it is read)
+    except RefusalError as error:
+        named = isinstance(stated, dict) and "quant_method" in stated
+        if not named or error.field == f"{field}.quant_method":
+            remedy = "correct it, or remove it to train weights that are not quantised"
+            raise BadInputError(error.field, error.expected, error.given, remedy) from None
+
+
 def stored_base_is_modelled(plan: TrainingPlan) -> None:
     """Refuse a quantised checkpoint in whose own format no model is modelled that trains, or scores."""
     if held_as_stored(plan.source) is not None and own_base(plan.source) is None:
@@ -566,6 +668,7 @@ def quantised_checkpoint_is_trained(plan: TrainingPlan) -> None:
 
 
 OF_CHECKPOINTS: tuple[Callable[[TrainingPlan], None], ...] = (
+    stored_format_is_known,
     stored_base_is_modelled,
     base_is_frozen,
     quantised_checkpoint_is_trained,
@@ -602,7 +705,7 @@ def against_quantised_experts(plan: TrainingPlan) -> Iterator[tuple[str, object]
     """Yield what a plan would need for quantised experts and does not have, with what it has."""
     asked, ranks = plan.options, plan.parallelism
     if asked.quantize_base not in FOUR_BITS:
-        yield f"--quantize-base {' or '.join(FOUR_BITS)}", asked.quantize_base
+        yield f"--quantize-base {' or '.join(FOUR_BITS)}", asked.quantize_base or NOTHING
     if not plan.model.has_experts:
         yield "a model with experts", plan.model.model_type
     if asked.experts not in (None, "grouped_mm"):
@@ -621,7 +724,7 @@ def what_is_upcast_is_quantised(plan: TrainingPlan) -> None:
         return
     if asked.quantize_base is None:
         remedy = "it widens what is not quantised; of a whole model that is --regime amp or fp32"
-        raise BadInputError("--upcast", "--quantize-base as well", "none", remedy)
+        raise BadInputError("--upcast", "--quantize-base as well", NOTHING, remedy)
     if asked.quantize_base not in (*FOUR_BITS, "int8"):
         remedy = "PEFT widens nothing beside GPTQ, and what it does beside AWQ is not modelled; leave it out"
         raise BadInputError("--upcast", "bitsandbytes' formats", asked.quantize_base, remedy)
@@ -653,7 +756,10 @@ def base_can_be_shared_out(plan: TrainingPlan) -> None:
 
 def chunks_hold_the_layers(plan: TrainingPlan) -> None:
     """Refuse chunks that do not hold the model's layers."""
-    chunks, depth, given = plan.parallelism.pp * plan.parallelism.vpp, plan.model.depth, plan.pipeline_layout
+    ranks, depth, given = plan.parallelism, plan.model.depth, plan.pipeline_layout
+    chunks = ranks.pp * ranks.vpp
+    if ranks.pp == 1 and ranks.vpp > 1:
+        return  # schedule_has_a_pipeline says so
     if plan.options.pipeline_layout is None and depth % chunks:
         expected = f"a number of chunks that divides {depth} layers"
         even = ",".join(str(depth // chunks + (number < depth % chunks)) for number in range(chunks))
@@ -688,6 +794,18 @@ def dropout_is_a_share(plan: TrainingPlan) -> None:
     given = plan.options.dropout
     if given is not None and not 0 <= given < 1:
         raise BadInputError("--dropout", "a share from 0 to below 1", given, "0 switches it off")
+
+
+def arrays_of_experts_drop_nothing(plan: TrainingPlan) -> None:
+    """Refuse dropout in front of adapters of stacked experts or their router, which PEFT does not build.
+
+    Source: peft 0.21.2 tuners/lora/layer.py, ParamWrapper: it does not work with lora_dropout != 0.
+    """
+    share = plan.micro_batch.adapter_dropout
+    if share and stacked_names(plan.adapters):
+        others = ",".join(names_beside_experts(plan.model))
+        remedy = f"PEFT drops nothing in front of these; write 0, or --lora-targets {others}"
+        raise BadInputError("--dropout", "0 with adapters of experts or their router", share, remedy)
 
 
 def eager_attention_repeats_keys(plan: TrainingPlan) -> None:
@@ -793,6 +911,8 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     there_are_experts_to_deal_out,
     ranks_divide_the_sequence,
     there_are_experts_to_compute,
+    sides_of_experts_are_grouped,
+    experts_have_16_bits,
     there_are_states_to_compute,
     options_mean_something,
     there_are_ranks_that_exchange,
@@ -808,6 +928,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     fused_loss_is_listed,
     parallel_loss_has_ranks,
     liger_has_16_bit_logits,
+    biases_have_their_weights,
     modules_are_recomputed,
     modules_are_known,
     adapters_have_a_rank,
@@ -828,6 +949,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     offload_is_known,
     offload_moves_what_can_be_moved,
     dropout_is_a_share,
+    arrays_of_experts_drop_nothing,
     eager_attention_repeats_keys,
     class_has_the_attention,
     moments_beside_are_known,

@@ -24,7 +24,7 @@ from memcalc.training.beside.moment import VERBS
 from memcalc.training.checkpoints import read_as_numbers
 from memcalc.training.checks import CHECKS, against_quantised_experts
 from memcalc.training.host import ALLOCATOR, beside_offloaded, program_lines
-from memcalc.training.layers import LayerRuns
+from memcalc.training.layer_runs import LayerRuns
 from memcalc.training.lines import KEPT_BY_LAYERS, stage_lines
 from memcalc.training.overheads import (
     by_torch,
@@ -32,7 +32,7 @@ from memcalc.training.overheads import (
     paged_lines,
     reserve_line,
     runtime_lines,
-    tower_line,
+    tower_lines,
     uncertain_lines,
     up_to_torch,
     varying_line,
@@ -74,6 +74,10 @@ PACKED_BASE = (
 PINNED = (
     "what is moved to the host is pinned, and PyTorch rounds each pinned array up to a power of two; the "
     "lower end is without: pin_memory false, or PYTORCH_ALLOC_CONF=pinned_max_round_threshold_mb:64"
+)
+DROPPED = (
+    "the model drops {} of some numbers while it is trained, as its config or its class has it: --dropout 0 "
+    "is without (beside adapters that is theirs: state it in the config)"
 )
 UNTIED = (
     "embedding and head are tied no more where one of them has an adapter or a copy: PEFT without "
@@ -394,6 +398,10 @@ class TrainingEstimate(Shown):
             (plan.options.trainable and plan.adapters) or {HEAD, EMBEDDED} & {*plan.adapters}
         ):
             found.append(UNTIED)
+        dropped = max(plan.micro_batch.dropout, plan.micro_batch.hidden_dropout)
+        if plan.implementation.id == "transformers" and dropped:
+            asked = plan.options.dropout if not plan.adapters else None
+            found += [] if asked is not None else [DROPPED.format(dropped)]
         found += [*beyond_a_rank(plan), *of_architecture(plan)]
         found += read_as_numbers(plan.source, plan.options.quantize_base)
         if plan.machine is not None and plan.machine.count > plan.parallelism.world:
@@ -480,7 +488,7 @@ def explained(step: TrainingEstimate) -> Explanation:
 def estimate_stage(plan: TrainingPlan, tensors: StageTensors) -> StageEstimate:
     """Return the budgets of one stage: the device, and the host's memory where something lies there."""
     placed: dict[bool, list[Line]] = {False: [], True: []}
-    towers = [tower_line(plan)] if plan.loads_towers and tensors.number == 0 else []
+    towers = tower_lines(plan) if plan.loads_towers and tensors.number == 0 else []
     for line in (*stage_lines(plan, tensors), *towers, workspace_line(plan), *runtime_lines(plan)):
         if not is_nothing(line):
             placed[in_host(plan, line)].append(line)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.show.named import group_names, named_model, named_ranks
 from memcalc.show.steps import Section, Step, Sum
 from memcalc.show.traced import expression_of
-from memcalc.training.layers import LayerGroup, LayerRuns, forward_of, forward_together
+from memcalc.training.layer_runs import LayerRuns
+from memcalc.training.layers import LayerGroup, forward_of
+from memcalc.training.together import forward_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +32,14 @@ def named_plan(plan: TrainingPlan, names: Names) -> TrainingPlan:
     batch, seq = names("batch", micro.batch), names("context", micro.seq)
     words = micro.architecture
     if words.rows:
-        words = words._replace(
-            rows=names("positions", words.rows), rotated=names("rope_dim", words.rotated or 0)
+        words = replace(
+            words, rows=names("positions", words.rows), rotated=names("rope_dim", words.rotated or 0)
         )
-    return plan._replace(
+    return replace(
+        plan,
         model=named_model(plan.model, names),
         adapters=adapters,
-        micro_batch=micro._replace(batch=batch, seq=seq, adapters=adapters, architecture=words),
+        micro_batch=replace(micro, batch=batch, seq=seq, adapters=adapters, architecture=words),
         parallelism=named_ranks(plan.parallelism, names),
     )
 

@@ -30,8 +30,8 @@ AUTOMATIC = f"{ZERO_3}; huggingface/transformers v5.23, integrations/deepspeed.p
 
 
 def gathered_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
-    """Yield what ranks gather for a while: whole layers, and gradients that are not shared out yet."""
-    if not plan.parallelism.shares_weights or plan.parallelism.states_ranks == 1:
+    """Yield what ranks that share the weights gather for a while: layers, and gradients to be shared out."""
+    if plan.parallelism.states_ranks == 1:
         return
     yield from fsdp_lines(plan, stage) if plan.parallelism.shard == "fsdp" else zero_lines(plan, stage)
 

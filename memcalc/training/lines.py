@@ -19,9 +19,8 @@ from memcalc.training.backward import (
     held_logits,
     tied_here,
 )
-from memcalc.training.gathering import ZERO_3, gathered_lines
 from memcalc.training.host import gradient_buffer
-from memcalc.training.layers import is_normed
+from memcalc.training.layers import EMBED_NORM, is_normed, last_normal
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import shared_bytes
 
@@ -51,7 +50,10 @@ def table(rows: Iterable[tuple[Any, ...]], **all_of_them: Any) -> Iterator[Line]
 def stage_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield everything that a rank of a stage holds of its own, with the moments at which it does."""
     yield from state_lines(plan, stage)
-    yield from gathered_lines(plan, stage)
+    if plan.parallelism.shares_weights:
+        from memcalc.training.gathering import gathered_lines
+
+        yield from gathered_lines(plan, stage)
     yield from activation_lines(plan, stage)
     yield from loss_lines(plan, stage)
     yield from backward_lines(plan, stage)
@@ -161,22 +163,24 @@ def fullest_forward(plan: TrainingPlan, stage: StageTensors) -> int:
     mask that all layers are given, what an earlier layer chose, and autocast's copies.
     """
     groups, most = stage.groups[stage.in_flight[-1]], 0
-    behind = sum(group.kept * group.times for group in groups)
+    there = stage.layers_kept - sum(group.kept * group.times for group in groups)
     for group in groups:
-        behind -= group.kept * group.times
+        before = there + (group.kept + group.cast) * (group.times - 1)
         if group.ran:
-            most = greatest(most, stage.layers_kept - behind - group.kept + group.ran)
+            most = greatest(most, before + group.ran)
+        there = before + group.kept + group.cast
     if not any(group.ran for group in groups):
         return 0
     micro, layer = plan.micro_batch, stage.chunks[-1].layers[-1]
+    if stage.ends is not None:
+        most = greatest(most, there + stage.ends.ran)
     kept = micro.element_bytes == 4  # norms keep what they are given as it is
     masks = sum(plan.implementation.masks(micro, layer).values())
-    cast = sum(group.cast * group.times for group in groups)
     if micro.architecture.handed_on and len(plan.model.layers) > 1:
         from memcalc.training.autograd.indexed import chosen_bytes
 
         masks += chosen_bytes(micro)
-    return most + stage.shared_kept + stage.stream * (1 if kept else 2) + masks + cast + 8 * micro.seq
+    return most + stage.shared_kept + stage.stream * (1 if kept else 2) + masks + 8 * micro.seq
 
 
 def labels_kept(plan: TrainingPlan) -> int:
@@ -250,9 +254,10 @@ def labels_made(plan: TrainingPlan) -> int:
 
 def last_stream(plan: TrainingPlan, stage: StageTensors) -> int:
     """Return the bytes of the last norm's result, which the model holds, where the head does not keep it."""
-    head = EMBEDDING if plan.tied else "lm_head"
-    kept = plan.micro_batch.trained(head) and not plan.micro_batch.autocast
-    return 0 if kept else stage.stream
+    head, normal = EMBEDDING if plan.tied else "lm_head", last_normal(plan, stage.chunks[-1])
+    micro = plan.micro_batch
+    kept = micro.trained(head) and normal.element_bytes == micro.low_bytes  # else autocast's copy is
+    return 0 if kept else normal.bytes
 
 
 def logits_of_a_chunk(plan: TrainingPlan, stage: StageTensors) -> int:
@@ -278,9 +283,9 @@ def backward_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     yield from table([("temporaries", "gradient of the stream", None, stream, width, end)])
     if stage.number == 0 and EMBEDDED in plan.adapters:
         yield from embedding_adapter_lines(plan, stage)
-    elif stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING) and is_normed(plan):
+    elif stage.number == 0 and plan.input_grad and not plan.trains_embedding and is_normed(plan):
         yield from embedding_norm_lines(plan, stage)
-    elif stage.number == 0 and plan.input_grad and not plan.is_trained(EMBEDDING):
+    elif stage.number == 0 and plan.input_grad and not plan.trains_embedding:
         name = "embedded tokens, as long as the loss lives"
         yield from table([("activations", name, None, stream, width, end)])
     scalars = SCALARS if stage.is_last else 0
@@ -309,21 +314,27 @@ def embedding_adapter_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator
 
 def embedding_norm_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
     """Yield embedded tokens, what their norm keeps of them, and what it makes when it runs backwards."""
-    tape = plan.micro_batch.tape()
-    plan.implementation.start(tape, plan.micro_batch, stage.chunks[0])
-    made = tape.backward().peak
+    kept, made = norm_of_tokens(plan, stage)
     yield from table(
         [
-            ("activations", "embedded tokens and their norm", None, tape.kept_bytes(), "once", END),
+            ("activations", "embedded tokens and their norm", None, kept, "once", END),
             ("temporaries", "gradient of the norm's input", None, made, "simulated", END),
         ]
     )
 
 
+def norm_of_tokens(plan: TrainingPlan, stage: StageTensors) -> tuple[int, int]:
+    """Return what the norm of the embedded tokens keeps, and makes beside the gradients of its weights."""
+    tape = plan.micro_batch.tape()
+    plan.implementation.start(tape, plan.micro_batch, stage.chunks[0])
+    own = sum(one.gradient for one in stage.trained if one.name.startswith(f"{EMBED_NORM}."))
+    return tape.kept_bytes(), tape.backward().peak - (own if plan.fresh_gradients else 0)
+
+
 def copied_tokens(plan: TrainingPlan) -> int:
     """Return the bytes of the tokens that some classes copy, until the embedding has run backwards."""
     copies = plan.implementation.id == "transformers" and plan.model.model_type in COPY_TOKENS
-    return 8 * plan.micro_batch.batch * plan.micro_batch.seq if copies and plan.is_trained(EMBEDDING) else 0
+    return 8 * plan.micro_batch.batch * plan.micro_batch.seq if copies and plan.trains_embedding else 0
 
 
 def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int:
@@ -333,10 +344,15 @@ def added_gradients(plan: TrainingPlan, stage: StageTensors, stream: int) -> int
     made = one * (tied + (not fresh))
     copied = copied_tokens(plan) if stage.number == 0 else 0
     most = greatest(stream + made + copied, made + one if tied else 0) - stream
-    if plan.micro_batch.architecture.scaled_embedding and stage.number == 0 and plan.is_trained(EMBEDDING):
-        # before, the gradient of the scaled tokens is multiplied back: that of the embedding is not there yet
-        most = greatest(most, stream + copied + (0 if tied and fresh else -one if fresh else tied * one))
-    return most
+    if stage.number > 0 or not plan.trains_embedding:
+        return most
+    before = 0  # the gradient of the scaled tokens is multiplied back, or the norm runs backwards
+    if plan.micro_batch.architecture.scaled_embedding:
+        before = stream + copied
+    elif is_normed(plan):
+        before = sum(norm_of_tokens(plan, stage))
+    # that of the embedding is not there yet
+    return greatest(most, before + (0 if tied and fresh else -one if fresh else tied * one))
 
 
 # ---- the optimizer's step ----------------------------------------------------------------------------------
@@ -361,6 +377,8 @@ def step_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         source = f"{ZERO_BUCKETS.source}, {ZERO_BUCKETS.date}"
         yield from table([("temporaries", name, None, at_once, form, step)], source=source)
         if in_groups and not offloaded:
+            from memcalc.training.gathering import ZERO_3
+
             name, form = "gradients of a group, one after the other", "2 B a number, at most sub_group_size"
             yield from table([("temporaries", name, None, at_once // 2, form, step)], source=ZERO_3)
 

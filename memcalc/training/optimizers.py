@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from memcalc.data.record import Record, record
 from memcalc.errors import UnknownNameError, choices
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
@@ -22,7 +23,8 @@ TORCHAO = "https://github.com/pytorch/ao, 36027d82 (2026-08), torchao/optim/"
 BITSANDBYTES = "https://github.com/bitsandbytes-foundation/bitsandbytes, bitsandbytes/optim/optimizer.py"
 
 
-class Optimizer(NamedTuple):
+@record
+class Optimizer(Record):
     """An optimizer: `moments` are kept as wide as the weight that is updated, a number for each of its.
 
     `of` gives the states where that is not the rule: from a weight's shape and the bytes of one of its

@@ -1,9 +1,10 @@
 """The options of ``memcalc train``, each declared once: meaning, unit, least value, default in words."""
 
 # annotations are not postponed here: options are read from them
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from memcalc.data.record import options
 from memcalc.options import Option, OptionSet, about, options_of
 
 __all__ = ["FilledOptions", "TrainingOptions", "training_options"]
@@ -15,7 +16,7 @@ BESIDE = "loading, evaluation and saving"
 TRAINER = ", or as the trainer that --like names"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@options
 class TrainingOptions(OptionSet):
     """What a training step is asked for. What is left open is filled in by `memcalc.training.plan.resolve`.
 
@@ -89,7 +90,7 @@ class TrainingOptions(OptionSet):
         default=None,
         metadata=about(
             "dropout probability; with adapters that of their inputs (lora_dropout)",
-            otherwise="the implementation's: 0 for transformers, 0.1 for megatron",
+            otherwise="the config's or its class's for transformers, 0.1 for megatron; 0 of adapters' inputs",
             group=DATA,
         ),
     )
@@ -316,7 +317,7 @@ class TrainingOptions(OptionSet):
     )
     gradient_fusion: bool = field(
         default=True,
-        metadata=about("matrix products accumulate into the 32-bit gradients (megatron)", group=MEGATRON),
+        metadata=about("accumulation of matrix products into 32-bit gradients (megatron)", group=MEGATRON),
     )
     context_exchange: Literal["p2p", "a2a"] = field(
         default="p2p",
@@ -364,7 +365,7 @@ class TrainingOptions(OptionSet):
         metadata=about(
             "length of an answer, at the end of --seq",
             unit="tokens",
-            otherwise="all of --seq",
+            otherwise="all of --seq but its first token",
             at_least=1,
             group=METHOD,
         ),

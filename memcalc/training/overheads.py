@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.constants import (
@@ -17,10 +18,11 @@ from memcalc.data.constants import (
     Measured,
 )
 from memcalc.ledger.budget import Line
-from memcalc.ledger.tensor import ceil_div
+from memcalc.ledger.tensor import ceil_div, product
 from memcalc.training.autograd.architectures import keeps_states
 from memcalc.training.backward import fullest_point
-from memcalc.training.layers import LayerRuns, run_ends
+from memcalc.training.layer_runs import LayerRuns
+from memcalc.training.layers import run_ends
 from memcalc.training.stage import checkpoint_bytes, kept_by, stage_tensors
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ __all__ = [
     "reserve_line",
     "runtime_lines",
     "segments_of",
-    "tower_line",
+    "tower_lines",
     "uncertain_lines",
     "up_to_torch",
     "varying_line",
@@ -54,6 +56,7 @@ OF_TOKENS = ("activations", "logits", "temporaries")  # but for what the optimiz
 
 AUTO_CLASSES = "huggingface/transformers v5.23, models/auto/modeling_auto.py, 2026-12"
 # types with towers whose class for causal language models has none
+OF_TOWERS = ("q_proj", "k_proj", "v_proj")  # names that towers have, too; those of others are often their own
 TEXT_ALONE = frozenset({"llama4", "qwen3_5", "qwen3_5_moe"})
 
 
@@ -259,6 +262,11 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         )
 
 
+def tower_lines(plan: TrainingPlan) -> list[Line]:
+    """Return what lies beside a text model whose class loads towers with it."""
+    return [tower_line(plan), *([tower_adapters(plan)] if plan.adapters else [])]
+
+
 def tower_line(plan: TrainingPlan) -> Line:
     """Return the towers beside the text model, if its class loads them with it; no text trains them.
 
@@ -280,6 +288,39 @@ def tower_line(plan: TrainingPlan) -> Line:
         source=AUTO_CLASSES,
         low=0,
         high=size,
+    )
+
+
+def tower_adapters(plan: TrainingPlan) -> Line:
+    """Return the adapters that towers get beside the text model: no text gives them a gradient.
+
+    PEFT looks for names in the whole model, and for all linear layers where none is named. Those of a
+    projector may be no linear layers (Gemma 3's is a bare array), and a tower's names are often its own.
+    """
+    model, asked = plan.model, plan.options
+    rank, wide = asked.lora_rank or 0, 2 if asked.adapter_dtype == "bf16" else 4
+    named = None if asked.lora_targets in (None, ("all-linear",)) else asked.lora_targets
+    surely = possibly = 0
+    for layer in model.vision:
+        for tensor in layer.weights():
+            name = tensor.name.removesuffix(".weight").rpartition(".")[2]
+            if tensor.kind != "matrix" or not (named is None or name in named):
+                continue
+            numbers = rank * layer.times * sum(map(product, tensor.shape))
+            possibly += numbers
+            linear = "projector" not in tensor.name
+            surely += numbers if linear and (named is None or name in OF_TOWERS) else 0
+    return Line(
+        component="weights",
+        name="adapters of towers, without a gradient",
+        count=surely,
+        bytes=0 if model.model_type in TEXT_ALONE else wide * surely,
+        formula=f"{surely:,} x {wide} B",
+        moments=plan.moments,
+        evidence="assumed",
+        source="peft 0.21.2, tuners/tuners_utils.py: _maybe_include_all_linear_layers",
+        low=0,
+        high=wide * possibly,
     )
 
 
@@ -341,7 +382,7 @@ def computed_by_torch(plan: TrainingPlan, stage: StageTensors) -> tuple[Training
     is_open = plan.options.state_kernels is None and micro.state_kernels != "torch"
     if not (is_open and micro.architecture.listed and keeps_states(plan.model)):
         return None
-    slow = plan._replace(micro_batch=micro._replace(state_kernels="torch"))
+    slow = replace(plan, micro_batch=replace(micro, state_kernels="torch"))
     return slow, stage_tensors(slow, stage.number, stage.chunks, LayerRuns(slow))
 
 

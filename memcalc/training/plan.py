@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from memcalc.data.record import Record, record
 from memcalc.errors import BadInputError, Faults, Sound
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
@@ -19,6 +20,7 @@ from memcalc.training.autograd.architectures import (
     words_of,
 )
 from memcalc.training.autograd.base import MicroBatch
+from memcalc.training.autograd.dropout import NOTHING, Dropouts, dropouts_of
 from memcalc.training.checkpoints import own_base
 from memcalc.training.defaults import filled
 from memcalc.training.devices import runs_flash
@@ -50,7 +52,8 @@ MOMENTS_BESIDE = ("load", "evaluate", "save")
 PHASES = ("rollout", "log_probs", "rewards", "update", "critic_update")  # of methods beside sft
 
 
-class TrainingPlan(NamedTuple):
+@record
+class TrainingPlan(Record):
     """Everything that decides how much memory a training step needs.
 
     `asked` is what was asked for, `options` the same with the defaults for what is trained; the other fields
@@ -122,9 +125,14 @@ class TrainingPlan(NamedTuple):
         return self.embeds_trained or (self.options.recompute == "full" and self.layers_train)
 
     @property
+    def trains_embedding(self) -> bool:
+        """Whether the embedding itself is trained, not an adapter of it."""
+        return self.is_trained(f"{EMBEDDING}.weight")
+
+    @property
     def embeds_trained(self) -> bool:
         """Whether a gradient reaches the embedding, or its adapter."""
-        return self.is_trained(EMBEDDING) or EMBEDDED in self.adapters
+        return self.trains_embedding or EMBEDDED in self.adapters
 
     @property
     def tied(self) -> bool:
@@ -212,7 +220,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     implementation = of(lambda: IMPLEMENTATIONS[asked.implementation])
     optimizer = of(lambda: optimizer_named(asked.optimizer))
     precision, parallelism = of(lambda: PRECISIONS[asked.regime]), of(parallelism_of, asked)
-    loss = of(lambda: implementation.loss(asked.loss or implementation.default_loss, asked.engine_version))
+    loss = of(lambda: implementation.loss(loss_named(asked, implementation), asked.engine_version))
     multiple = of(lambda: asked.vocab_multiple or default_multiple(implementation, parallelism))
     model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple, implementation)
     attended = of(with_attention, asked, given, implementation, model)
@@ -239,7 +247,8 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
         pipeline_layout=of(chunks_of_layers, asked, model, parallelism),
         vocab_multiple=multiple,
         micro_batch=of(
-            lambda: micro._replace(
+            lambda: replace(
+                dropouts(asked, model, found.fields).of(micro),
                 trained=trains(asked, model, adapters),
                 adapters=adapters,
                 architecture=architecture_of(
@@ -253,11 +262,33 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     )
 
 
+def stated_dropout(micro: MicroBatch) -> float | None:
+    """Return the share that is dropped, if it is one wherever a model drops: a config may state several."""
+    both = micro.hidden_dropout or micro.architecture.dropped
+    shares = {micro.dropout, *((micro.hidden_dropout,) if both else ())}
+    return shares.pop() if len(shares) == 1 else None
+
+
+def dropouts(options: FilledOptions, model: Model, fields: Mapping[str, object]) -> Dropouts:
+    """Return what is dropped: as a config of transformers says, unless it is stated for the model."""
+    of_adapters = options.lora_rank is not None
+    if options.implementation == "transformers":
+        return dropouts_of(model, fields, None if of_adapters else options.dropout)
+    own = IMPLEMENTATIONS[options.implementation].dropout
+    share = own if options.dropout is None else options.dropout
+    return NOTHING if of_adapters else NOTHING._replace(attention=share)
+
+
+def loss_named(asked: FilledOptions, implementation: Implementation) -> str:
+    """Return the name of the loss: the implementation's own where none was named."""
+    return implementation.default_loss if asked.loss is None else asked.loss
+
+
 def as_told(loss: Loss, implementation: Implementation, model: Model) -> Loss:
     """Return a loss as it is of a model that hands on logits in 32 bits; a fused one multiplies by itself."""
     if implementation.id != "transformers" or loss.fused or not words_of(model).wide_logits:
         return loss
-    return loss._replace(kept=4, made_wide=True)
+    return replace(loss, kept=4, made_wide=True)
 
 
 def settled(base: Any, machine: Any, given: TrainingOptions, faults: Faults) -> dict[str, Any]:
@@ -360,8 +391,9 @@ def gradients_named(
     adapters: Mapping[str, Adapter],
 ) -> str:
     """Return the name of the gradients' numbers: where adapters alone have gradients, theirs."""
-    for adapter in adapters.values():
-        return next(name for name, widths in GRADIENTS.items() if widths == (adapter.element_bytes,))
+    if adapters:  # that of a router which is loaded in 32 bits may be wider than the others
+        own_width = min(adapter.element_bytes for adapter in adapters.values())
+        return next(name for name, widths in GRADIENTS.items() if widths == (own_width,))
     own = gradients_of(precision, fsdp=options.shard == "fsdp")
     return stated_gradients(options, implementation, precision) or own
 
@@ -443,9 +475,8 @@ def micro_batch(
         "routed": hidden,
         "expert": parallelism.etp,
     }
-    dropout, repeat = options.dropout, options.repeat_kv
-    dropout = implementation.dropout if dropout is None else dropout
-    of_adapters = options.lora_rank is not None
+    repeat, of_adapters = options.repeat_kv, options.lora_rank is not None
+    dropout = implementation.dropout if options.dropout is None else options.dropout
     return MicroBatch(
         batch=batch,
         seq=seq,
@@ -453,7 +484,6 @@ def micro_batch(
         autocast=options.autocast,
         attention=options.attention,
         repeat_kv=options.attention != "flash" if repeat is None else repeat,
-        dropout=0 if of_adapters else dropout,
         adapter_dropout=dropout if of_adapters else 0,
         experts=options.experts,
         cut={region: ranks for region, ranks in cut.items() if ranks > 1},
@@ -551,7 +581,7 @@ def plan_fields(plan: TrainingPlan) -> dict[str, object]:
         "state_kernels": micro.state_kernels
         if micro.architecture.listed and keeps_states(plan.model)
         else None,
-        "dropout": micro.adapter_dropout if adapters else micro.dropout,
+        "dropout": micro.adapter_dropout if adapters else stated_dropout(micro),
         "lora_targets": tuple(sorted(plan.adapters)),
         "adapter_dtype": options.adapter_dtype if adapters else None,
         "vocab_multiple": plan.vocab_multiple,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from memcalc.data.record import Record, record
+
 __all__ = ["GRADIENTS", "PRECISIONS", "Precision", "StateWidths", "gradients_of", "state_widths"]
 
 ZERO = "Rajbhandari et al. 2019, arXiv:1910.02054, section 3.1 and figure 1"
 PYTORCH = "torch.optim.AdamW 2.13: moments take the parameter's dtype"
 
 
-class Precision(NamedTuple):
+@record
+class Precision(Record):
     """Bytes of one parameter in each of its forms; `master` is None where no copy is kept."""
 
     id: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from memcalc.data.record import Record, record
 from memcalc.training.layers import Ends, LayerGroup, run_ends, stream_bytes, stream_shape
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import WeightShard, weight_shards
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from memcalc.ledger.model import Model
-    from memcalc.training.layers import LayerRuns
+    from memcalc.training.layer_runs import LayerRuns
     from memcalc.training.plan import TrainingPlan
 
 __all__ = ["StageTensors", "checkpoint_bytes", "chunks_of", "kept_by", "stage_tensors", "stages_asked"]
 
 
-class StageTensors(NamedTuple):
+@record
+class StageTensors(Record):
     """What each rank of a pipeline stage holds and keeps.
 
     `chunks` are the models of the stage's chunks of layers, `groups` their layers as groups of equal ones.

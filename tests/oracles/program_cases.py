@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import ask
+import peft
 import small
 import torch
 import train
@@ -420,17 +421,137 @@ def published_runs(name):
     return {"all": Run(batch=2, sequence=512, **how), "autocast": low, **again}
 
 
-def as_on_gpus(function):
-    """A function that autocast of GPUs gives copies in 32 bits, and that of CPUs does not."""
+def adapted(how, **more):
+    """A run with adapters of so many ranks, of these matrices, in such numbers."""
+    return Run(trained=f"lora {how}", optimizer="none", **more)
 
-    def wide(*args, **kwargs):
-        if not torch.is_autocast_enabled("cpu"):
-            return function(*args, **kwargs)
-        args = [item.float() if isinstance(item, torch.Tensor) else item for item in args]
-        with torch.autocast("cpu", enabled=False):
-            return function(*args, **kwargs)
 
-    return wide
+LOW = {"autocast": True, "optimizer": "none"}
+# what was once counted wrongly, each with its type, its seed and its run: further configs, lengths and ranks
+FURTHER: tuple[tuple[str, int, Run], ...] = (
+    # embedded tokens that are asked for a gradient, and multiplied or added to behind the embedding
+    ("granite", 3, adapted("8 all-linear fp32", batch=3, sequence=108, autocast=True, recompute=True)),
+    ("opt", 3, adapted("16 all-linear bf16", batch=3, sequence=123, recompute=True)),
+    (
+        "granitemoehybrid",
+        5,
+        adapted("8 all-linear fp32", batch=4, sequence=248, autocast=True, recompute=True),
+    ),
+    # no layer has experts
+    ("deepseek_v2", 3, adapted("4 all-linear fp32", batch=2, sequence=79)),
+    ("glm4_moe", 6, adapted("8 all-linear fp32", batch=2, sequence=69)),
+    # adapters in 16 bits of experts and routers, of which one is loaded in 32
+    ("ernie4_5_moe", 4, adapted("5 all-linear bf16", batch=3, sequence=28, recompute=True)),
+    ("minimax_m2", 3, adapted("1 all-linear bf16", batch=3, sequence=54, recompute=True)),
+    ("deepseek_v3", 3, adapted("5 all-linear bf16", batch=2, sequence=78)),
+    # names that hold heads, and what a branch gave, until attention or the layer returns
+    ("phi", 5, adapted("1 q_proj,v_proj bf16", sequence=87, recompute=True)),
+    ("stablelm", 6, adapted("1 all-linear bf16", sequence=125, recompute=True)),
+    # a frozen weight is saved, too: what asks for it runs its layer again
+    ("ernie4_5", 5, adapted("1 q_proj,v_proj bf16", batch=2, sequence=44, recompute=True)),
+    ("deepseek_v3", 5, adapted("5 all-linear bf16", batch=2, sequence=89, recompute=True)),
+    (
+        "deepseek_v32",
+        7,
+        adapted("16 all-linear bf16", batch=3, sequence=128, attention="sdpa", recompute=True),
+    ),
+    (
+        "granitemoehybrid",
+        4,
+        adapted("8 q_proj,v_proj fp32", batch=3, sequence=203, autocast=True, recompute=True),
+    ),
+    ("gemma4_text", 4, adapted("1 q_proj,v_proj bf16", sequence=125, recompute=True)),
+    # names that hold what is rotated, and one that lets go of what the feed-forward part is given
+    ("cohere", 7, adapted("5 all-linear bf16", batch=4, sequence=61, recompute=True)),
+    ("opt", 5, adapted("32 q_proj,v_proj fp32", batch=3, sequence=111, autocast=True, recompute=True)),
+    # PEFT's forward holds what it was given, and the copy of it, until it returns
+    ("gemma3_text", 3, adapted("32 all-linear fp32", sequence=140, autocast=True, recompute=True)),
+    ("gemma2", 3, adapted("1 all-linear fp32", batch=3, sequence=10, autocast=True, recompute=True)),
+    # one expert a token, and gradients of experts' adapters in 16 bits
+    ("gpt_oss", 6, adapted("16 all-linear bf16", batch=4, sequence=146, attention="eager", recompute=True)),
+    ("qwen3_next", 3, adapted("5 all-linear bf16", sequence=327, recompute=True)),
+    # no gradient flows through the first layer, which keeps a state
+    ("qwen3_next", 5, adapted("16 q_proj,v_proj bf16", batch=4, sequence=318)),
+    # all weights have 16 bits under autocast: gradients of matrices, the last norm, branches side by side
+    ("phi", 3, Run(batch=3, sequence=7, **LOW)),
+    ("phi", 5, Run(batch=2, sequence=36, recompute=True, **LOW)),
+    ("gpt_neox", 3, Run(batch=3, sequence=15, recompute=True, **LOW)),
+    ("falcon", 3, Run(sequence=138, **LOW)),
+    ("gptj", 4, Run(batch=3, sequence=141, **LOW)),
+    ("olmo3", 3, Run(batch=4, sequence=8, recompute=True, **LOW)),
+    ("qwen3_next", 3, Run(batch=4, sequence=174, **LOW)),
+    ("deepseek_v2", 4, Run(sequence=59, **LOW)),
+    ("deepseek_v32", 4, Run(batch=2, sequence=84, attention="sdpa", **LOW)),
+    ("bloom", 4, Run(sequence=73, attention="eager", **LOW)),
+    # a norm of the embedded tokens, keys that others use, layers that are not rotated, experts' answers
+    ("bloom", 4, Run(batch=3, sequence=68, attention="eager", optimizer="none")),
+    ("gemma4_text with vectors", 3, Run(batch=3, sequence=13, attention="eager", optimizer="none")),
+    ("exaone4", 4, Run(sequence=43, recompute=True, optimizer="none")),
+    ("cohere2", 5, Run(batch=2, sequence=12, recompute=True, optimizer="none")),
+    ("deepseek_v32", 4, Run(sequence=42, attention="sdpa", experts="batched_mm", optimizer="none")),
+    # 32-bit weights under autocast: heads that have 32 bits until a kernel narrows them, copies of transposes
+    ("phi", 3, Run(batch=3, sequence=79, weights="fp32", **LOW)),
+    ("hunyuan_v1_dense", 3, Run(batch=2, sequence=34, weights="fp32", **LOW)),
+    ("gptj", 3, Run(batch=2, sequence=88, weights="fp32", **LOW)),
+    ("falcon", 4, Run(batch=2, sequence=63, weights="fp32", recompute=True, **LOW)),
+    ("phi", 6, adapted("1 q_proj,v_proj fp32", batch=2, sequence=68, autocast=True, recompute=True)),
+    # the last norm is the fullest point of the forward pass; autocast keeps copies of an indexer's adapters
+    ("glm_moe_dsa", 7, Run(batch=2, sequence=51, attention="sdpa", optimizer="none")),
+    ("glm_moe_dsa", 7, adapted("8 all-linear fp32", batch=3, sequence=46, autocast=True, attention="sdpa")),
+    ("glm_moe_dsa", 6, Run(batch=4, sequence=98, attention="sdpa", autocast=True, optimizer="none")),
+    # no gradient flows through the first layer, which keeps a state, here, too
+    ("kimi_linear", 3, adapted("8 kv_a_proj_with_mqa bf16", batch=2, sequence=150)),
+)
+
+
+def router_adapter(layer, adapter):
+    """What PEFT adds to a router's matrix, as on GPUs: for CPUs alone it copies both factors to 32 bits."""
+    return layer.lora_B[adapter].weight @ layer.lora_A[adapter].weight * layer.scaling[adapter]
+
+
+# what a config states beside shapes: shares that are dropped, and activations
+DROPOUTS = dict.fromkeys(
+    (
+        *("attention_dropout", "attn_pdrop", "residual_dropout", "resid_pdrop", "hidden_dropout"),
+        *("dropout", "embedding_dropout", "embd_pdrop"),
+    ),
+    0.1,
+)
+DROPPING = (
+    *("seed_oss", "starcoder2", "gpt_neox", "phi3", "phi", "falcon", "bloom", "stablelm", "opt", "llama"),
+    *("gemma2", "deepseek_v3", "gpt_oss"),
+)
+ACTIVATED = (
+    "relu",
+    "relu2",
+    "relu6",
+    "gelu_new",
+    "tanh",
+    "sigmoid",
+    "linear",
+    "mish",
+    "hardswish",
+    "leaky_relu",
+)
+CHANGED = (
+    *((name, DROPOUTS, Run(batch=2, sequence=33, attention="eager", optimizer="none")) for name in DROPPING),
+    *(
+        (name, DROPOUTS, adapted("4 all-linear fp32", batch=2, sequence=33, autocast=True, recompute=True))
+        for name in DROPPING
+        if name != "bloom"
+    ),
+    ("opt", DROPOUTS, Run(batch=2, sequence=33, recompute=True, optimizer="none")),
+    *(("mistral", {"hidden_act": name}, Run(batch=2, sequence=33, optimizer="none")) for name in ACTIVATED),
+    ("phi3", {"hidden_act": "gelu_new"}, Run(batch=2, sequence=33, weights="fp32", **LOW)),
+)
+
+
+def further():
+    """Every further case: its type, its seed, its config and its run."""
+    for name, seed, run in FURTHER:
+        yield name, seed, config(name, seed), run
+    for name, changes, run in CHANGED:
+        yield name, 1, config(name, 1) | changes, run
 
 
 EINSUM = torch.einsum
@@ -446,10 +567,8 @@ def narrow_einsum(how, *factors):
 def moments(fields, run):
     """One step: bytes held at each moment and their peak since the one before, without ids and scalars."""
     with (
-        mock.patch.object(torch, "pow", as_on_gpus(torch.pow)),
-        mock.patch.object(torch.nn.functional, "layer_norm", as_on_gpus(torch.nn.functional.layer_norm)),
-        mock.patch.object(torch.nn.functional, "softplus", as_on_gpus(torch.nn.functional.softplus)),
         mock.patch.object(torch, "einsum", narrow_einsum),
+        mock.patch.object(peft.tuners.lora.Linear, "get_delta_weight", router_adapter),
         mock.patch.object(steps, "watch", watch),
         mock.patch.object(train, "build", built),
         mock.patch.object(steps, "Ledger", Ledger),

@@ -52,6 +52,20 @@ def of_last(names):
             yield {"name": name, "kind": kind, "config": fields, "run": run.stated(), "moments": moments}
 
 
+def further(types, known):
+    """The further cases, in their order: traced anew if nothing is chosen, their type is, or they are new."""
+    for name, seed, fields, run in cases.further():
+        case = {"name": name, "seed": seed, "config": fields, "run": run.stated()}
+        here = (step for step in known if {key: step[key] for key in case} == plain(case))
+        step = next(here, None) if types and name not in types else None
+        yield step or case | {"moments": cases.moments(fields, run)}
+
+
+def plain(value):
+    """As it stands in a file."""
+    return json.loads(json.dumps(value))
+
+
 def anew(names, types, known, asked):
     """The lines of all names, in their order: traced anew if nothing is chosen, or their type is."""
     found = []
@@ -74,15 +88,20 @@ def main(types=()):
     ]
     states = anew(cases.STATES, types, known.get("without a graph", ()), of_states)
     last = anew(cases.LAST, types, known.get("states last", ()), of_last)
+    added = list(further(types, known.get("further", ())))
     versions = {name: version(name) for name in ("torch", "transformers", "peft")}
     between = ",\n"
     of_types = (
         f"{json.dumps(name)}: [\n{between.join(map(json.dumps, lines))}\n]" for name, lines in steps.items()
     )
-    whole = between.join(map(json.dumps, published))
     steps_of_types = f'"steps": {{\n{between.join(of_types)}\n}}'
-    alone, ends = (between.join(map(json.dumps, lines)) for lines in (states, last))
-    rest = f'"published": [\n{whole}\n],\n"without a graph": [\n{alone}\n],\n"states last": [\n{ends}\n]'
+    rest = ",\n".join(
+        f'"{name}": [\n{between.join(map(json.dumps, lines))}\n]'
+        for name, lines in (
+            *(("published", published), ("without a graph", states)),
+            *(("states last", last), ("further", added)),
+        )
+    )
     text = f'{{"versions": {json.dumps(versions)},\n{steps_of_types},\n{rest}}}\n'
     RECORDED.write_text(text, encoding="utf-8")
 

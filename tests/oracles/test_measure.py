@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from memcalc.__main__ import main
 from memcalc.errors import BadInputError
-from memcalc.evidence.measure.measurement import measure
+from memcalc.evidence.measure.measurement import measure, ran
 from memcalc.evidence.measure.step import DeviceMemory, Ledger, Run, build, real_step
 from memcalc.files.catalogue import record
 from memcalc.files.source import Source
@@ -152,3 +152,47 @@ def test_a_type_without_a_class_for_text_is_refused_in_one_line():
     """Qwen3-VL has one for images and text alone."""
     with pytest.raises(BadInputError, match=r"^SOURCE: expected a type that AutoModelForCausalLM"):
         measure(train("Qwen/Qwen3-VL-2B-Instruct", seq=16, regime="pure-bf16"))
+
+
+MIXTURE = {"model_type": "qwen3_moe", "hidden_size": 64, "intermediate_size": 64, "moe_intermediate_size": 32}
+MIXTURE |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+MIXTURE |= {"num_experts": 4, "num_experts_per_tok": 2, "vocab_size": 128, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"hidden_act": "banana"}, "KeyError: .*banana"),
+        (
+            {"moe_intermediate_size": 36},
+            "RuntimeError: Expected mat_a stride .* multiple of 16 bytes, got 36",
+        ),
+        ({"hidden_size": 68}, "RuntimeError: Expected mat_a stride .* multiple of 16 bytes, got 68"),
+    ],
+)
+def test_a_step_that_does_not_run_is_one_line(changed, said, capfd):
+    """Whatever is raised while the model is built or runs; torch's log of fake tensors stays out of it."""
+    run = {"sequence": 16}
+    refused = rf"^the model of transformers .*: expected a step that runs, given .{said}"
+    with pytest.raises(BadInputError, match=refused):
+        ran(AutoConfig.for_model(**MIXTURE | changed), AutoModelForCausalLM, run, torch)
+    assert not capfd.readouterr().err
+    if "hidden_act" not in changed:
+        run["experts"] = "batched_mm"
+        assert ran(AutoConfig.for_model(**MIXTURE | changed), AutoModelForCausalLM, run, torch)
+
+
+def test_a_class_that_chooses_how_to_attend_when_it_is_built_is_measured_eager():
+    """A kernel that is stated afterwards changes nothing: eager was measured for flash."""
+    fields = {
+        "model_type": "gptj",
+        "n_embd": 64,
+        "n_layer": 2,
+        "n_head": 4,
+        "rotary_dim": 8,
+        "vocab_size": 128,
+    }
+    small, asked = Source("GPT-J, small", fields, "made up"), {"seq": 64, "regime": "pure-bf16"}
+    with pytest.raises(BadInputError, match=r"^--attention: expected eager to measure gptj, given"):
+        measure(train(small, attention="flash", **asked))
+    assert "MiB" in str(measure(train(small, attention="eager", **asked)))

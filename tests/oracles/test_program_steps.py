@@ -12,7 +12,7 @@ import train_methods
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 PROGRAMS = json.loads((RECORDED / "programs.json").read_text(encoding="utf-8"))
 STEPS, PUBLISHED, ALONE = PROGRAMS["steps"], PROGRAMS["published"], PROGRAMS["without a graph"]
-LAST = PROGRAMS["states last"]
+LAST, FURTHER = PROGRAMS["states last"], PROGRAMS["further"]
 METHODS = json.loads((RECORDED / "methods.json").read_text(encoding="utf-8"))["steps"]
 UPDATES = [*train_methods.cases()]
 RUNS = {f"{kind} {step['kind']} {step['seed']}": (kind, step) for kind in STEPS for step in STEPS[kind]}
@@ -61,6 +61,19 @@ def test_models_of_the_record_are_those_that_are_asked():
 def test_a_step_of_few_layers_holds_what_is_recorded(number):
     step = PUBLISHED[number]
     run = cases.published_runs(step["name"])[step["kind"]]
+    assert plain(cases.moments(step["config"], run)) == step["moments"]
+
+
+def test_further_cases_are_those_of_the_record():
+    said = [(one["name"], one["seed"], one["config"], one["run"]) for one in FURTHER]
+    drawn = [(name, seed, fields, run.stated()) for name, seed, fields, run in cases.further()]
+    assert [*map(list, said)] == plain(drawn)
+
+
+@pytest.mark.sampled(17)
+@pytest.mark.parametrize("number", range(len(FURTHER)))
+def test_a_further_step_holds_what_is_recorded(number):
+    step, (_, _, _, run) = FURTHER[number], [*cases.further()][number]
     assert plain(cases.moments(step["config"], run)) == step["moments"]
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memcalc.data.units import amount
-from memcalc.errors import BadInputError
+from memcalc.data.units import GIB, MIB, amount
+from memcalc.errors import BadInputError, MemcalcError
 from memcalc.evidence.measure.plan import run_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from memcalc.data.units import Amount
     from memcalc.training.estimate import TrainingEstimate
 
     Marks = Mapping[str, Mapping[str, int]]
 
-__all__ = ["Measurement", "Moment", "by_moment", "measure"]
+__all__ = ["Measurement", "Moment", "by_moment", "measure", "ran"]
 
 FAKE = "fake tensors: shapes and dtypes without numbers, on the CPU"
 NEEDED = ("torch", "transformers", "peft")
@@ -66,11 +69,20 @@ class Measurement(NamedTuple):
         head = f"{self.step.model.name}: one step on {self.device}\n  {using}; seed {self.seed}, {self.date}"
         rows = [f"  {'':<14} {'measured':>12} {'predicted':>12} {'difference':>16}"]
         for one in self.moments:
-            sizes = f"{one.measured_bytes.gib:>8.2f} GiB {one.predicted_bytes.gib:>8.2f} GiB"
+            sizes = f"{in_its_unit(one.measured_bytes)} {in_its_unit(one.predicted_bytes)}"
             rows.append(f"  {one.at:<14} {sizes} {one.difference:>+14,} B")
         if self.reserved_bytes is not None:
-            rows.append(f"  reserved       {self.reserved_bytes.gib:>8.2f} GiB")
+            rows.append(f"  reserved       {in_its_unit(self.reserved_bytes)}")
         return "\n".join([head, *rows])
+
+
+def in_its_unit(size: int) -> str:
+    """Return a size in GiB, or where it is less than one, in MiB.
+
+    >>> in_its_unit(2**31), in_its_unit(2**20 + 2**19)
+    ('    2.00 GiB', '    1.50 MiB')
+    """
+    return f"{size / GIB:>8.2f} GiB" if size >= GIB else f"{size / MIB:>8.2f} MiB"
 
 
 def measure(step: TrainingEstimate, seed: int = 0) -> Measurement:
@@ -83,7 +95,7 @@ def measure(step: TrainingEstimate, seed: int = 0) -> Measurement:
     step : TrainingEstimate
         What is predicted: the answer of `memcalc.train`.
     seed : int, default 0
-        Of the random weights and tokens.
+        The number from which the random weights and tokens are drawn.
 
     Returns
     -------
@@ -93,7 +105,8 @@ def measure(step: TrainingEstimate, seed: int = 0) -> Measurement:
     Raises
     ------
     BadInputError
-        torch, transformers or PEFT is missing, or the plan is none of one device that they run.
+        torch, transformers or PEFT is missing, or the plan is none of one device that they run: whatever they
+        raise of it is said in a line.
 
     """
     run = run_fields(step)
@@ -111,12 +124,17 @@ def measure(step: TrainingEstimate, seed: int = 0) -> Measurement:
             f"a type that AutoModelForCausalLM of transformers {transformers.__version__} has a class for"
         )
         raise BadInputError("SOURCE", expected, config.model_type, "`memcalc train` predicts it")
+    if config.model_type in CHOSEN_WHEN_BUILT and run["attention"] != "eager":
+        remedy = "its class takes no kernel but its own; `memcalc train` predicts it"
+        raise BadInputError(
+            "--attention", f"eager to measure {config.model_type}", step.plan.options.attention, remedy
+        )
     is_fake = not torch.cuda.is_available()
     if not is_fake and run["attention"] != "eager" and run["weights"] == "fp32" and not run["autocast"]:
         raise BadInputError(
             "--attention", "eager with fp32 on a GPU", run["attention"], "its kernel has 16 bits"
         )
-    marks, trained = taken(config, family, run, torch)
+    marks, trained = ran(config, family, run, torch)
     reserved = [at["reserved"] for at in marks.values() if "reserved" in at]
     return Measurement(
         step=step,
@@ -129,6 +147,8 @@ def measure(step: TrainingEstimate, seed: int = 0) -> Measurement:
     )
 
 
+# classes of transformers 5.23 that choose how to attend while they are built, before a step states its kernel
+CHOSEN_WHEN_BUILT = ("falcon", "gpt_neo", "gptj")
 ASIDE = ("quantization_config", "auto_map", "architectures")
 
 
@@ -146,6 +166,38 @@ def installed() -> dict[str, str]:
         remedy = "pip install 'llm-memcalc[measure]'"
         raise BadInputError("measure", ", ".join(NEEDED), f"no {', '.join(missing)}", remedy)
     return {name: version(name) for name in NEEDED}
+
+
+def ran(config: Any, family: Any, run: dict[str, Any], torch: Any) -> tuple[Marks, int]:
+    """Return what a step that is taken held, with nothing but its own words where it fails.
+
+    Raises:
+        BadInputError: torch, transformers or PEFT cannot build or run the model.
+
+    """
+    try:
+        with quiet():
+            return taken(config, family, run, torch)
+    except MemcalcError:
+        raise
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        field = f"the model of transformers {version('transformers')}"
+        given = f"{type(error).__name__}: {said}"
+        remedy = "correct the config or the plan; `memcalc train` predicts without running it"
+        raise BadInputError(field, "a step that runs", given, remedy) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries log and warn of to themselves: torch logs the traceback of what it cannot fake."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def taken(config: Any, family: Any, run: dict[str, Any], torch: Any) -> tuple[Marks, int]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.errors import BadInputError
 from memcalc.options import options_of
+from memcalc.training.autograd.dropout import dropouts_of
 from memcalc.training.options import TrainingOptions
 from memcalc.training.plan import plan_fields
 
@@ -97,6 +98,20 @@ def adapted(plan: TrainingPlan, settled: dict[str, object]) -> str:
     return f"lora {options.lora_rank} {targets} {options.adapter_dtype}{dropout}"
 
 
+def refuse_other_dropout(plan: TrainingPlan) -> None:
+    """Refuse a dropout that is not the config's: what runs is built from that.
+
+    Raises:
+        BadInputError: another one is stated beside it.
+
+    """
+    stated, micro = dropouts_of(plan.model, plan.source.fields), plan.micro_batch
+    if plan.options.dropout is not None and stated.of(micro) != micro:
+        expected = f"{max(stated)}, as the config has it, to measure one device"
+        remedy = "state it in the config, from which the model is built"
+        raise BadInputError("--dropout", expected, plan.options.dropout, remedy)
+
+
 def refuse_beyond(plan: TrainingPlan, option: Option) -> None:
     """Refuse what a run on one device does not have.
 
@@ -106,8 +121,9 @@ def refuse_beyond(plan: TrainingPlan, option: Option) -> None:
     """
     name, value = option.name, getattr(plan.options, option.name)
     allowed = (ADAPTED if plan.adapters else ONLY).get(name)
-    dropped = name == "dropout" and not plan.adapters
-    if name in CARRIED and not (dropped and value):
+    if name == "dropout" and not plan.adapters:
+        refuse_other_dropout(plan)
+    if name in CARRIED:
         return
     if allowed is None:
         allowed = (option.default, None, 0)

@@ -4,12 +4,13 @@ Nothing here knows what memcalc derives: a model and a run go in, bytes come out
 a shape, a dtype and a storage of so many bytes and no numbers, the whole step of an 8B model runs in seconds
 on any machine; on a GPU it is the same step with numbers.
 
-Said once, and true of every figure of fake tensors: they lie on the CPU, because a CPU build of torch refuses
-gradients of any other fake device; so the `step` scalars of an optimizer (4 bytes each) are counted too. What
-a kernel allocates for itself while it runs is not seen. Nothing but adapters is dropped. There is no padding,
-so no mask but the causal one. Autocast follows the lists of the CPU. GPT-2's norms keep mean and deviation in
-the dtype of their input; the same norm on a GPU keeps both in 32 bits (torch's own decomposition asks for the
-device).
+Said once, and true of every figure of fake tensors: they lie on the CPU, because a CPU build of torch
+refuses gradients of any other fake device; so the `step` scalars of an optimizer (4 bytes each) are counted
+too. What a kernel allocates for itself while it runs is not seen. What is dropped is dropped by one kernel,
+as on GPUs. There is no padding, so no mask but the causal one. Autocast follows the lists of the CPU, but
+for powers, LayerNorm and softplus, which that of GPUs gives 32 bits. GPT-2's norms keep mean and deviation
+in the dtype of their input; the same norm on a GPU keeps both in 32 bits (torch's own decomposition asks for
+the device).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -58,8 +60,8 @@ def flash(
     callers of fused attention cast to its dtype, which this operator, being below autocast, does not do by
     itself.
     """
-    if attention_mask is not None or dropout:
-        raise NotImplementedError("the kernel has no mask but the causal one, and no dropout")
+    if attention_mask is not None:
+        raise NotImplementedError("the kernel has no mask but the causal one")
     if repeated:
         key, value = (repeat_kv(item, query.shape[1] // key.shape[1]) for item in (key, value))
     kind = query.device.type
@@ -71,7 +73,7 @@ def flash(
     if width != query.shape[-1]:  # as transformers' flash_attention_forward does
         value = torch.nn.functional.pad(value, [0, query.shape[-1] - width])
     attend = torch.ops.aten._scaled_dot_product_flash_attention
-    output = attend(query, key, value, 0.0, is_causal=True, return_debug_mask=False, scale=scaling)[0]
+    output = attend(query, key, value, dropout, is_causal=True, return_debug_mask=False, scale=scaling)[0]
     return output[..., :width].transpose(1, 2).contiguous(), None
 
 
@@ -97,13 +99,38 @@ def efficient(
     return output.transpose(1, 2).contiguous(), None
 
 
+def kernel_dropout(x: Any, p: float = 0.5, training: Any = 1, inplace: Any = 0) -> Any:
+    """Drop as GPUs do: one kernel keeps a byte a number; on a CPU it is noise as wide as x."""
+    del inplace
+    return torch.native_dropout(x, p, train=True)[0] if training and p else x
+
+
+def in_32_bits(function: Any) -> Any:
+    """Return a function that autocast of GPUs gives copies in 32 bits, and that of CPUs does not."""
+
+    def wide(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_autocast_enabled("cpu"):
+            return function(*args, **kwargs)
+        args = tuple(item.float() if isinstance(item, torch.Tensor) else item for item in args)
+        with torch.autocast("cpu", enabled=False):
+            return function(*args, **kwargs)
+
+    return wide
+
+
 @contextlib.contextmanager
 def kernels_of_gpus() -> Iterator[None]:
-    """Attend by the kernel that GPUs have for a mask: what torch has for CPUs keeps something else."""
-    own = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    """Attend and drop by the kernels that GPUs have: what torch has for CPUs keeps something else."""
+    functional, own = torch.nn.functional, ALL_ATTENTION_FUNCTIONS["sdpa"]
     ALL_ATTENTION_FUNCTIONS["sdpa"] = efficient
     try:
-        yield
+        with (
+            mock.patch.object(functional, "dropout", kernel_dropout),
+            mock.patch.object(torch, "pow", in_32_bits(torch.pow)),
+            mock.patch.object(functional, "layer_norm", in_32_bits(functional.layer_norm)),
+            mock.patch.object(functional, "softplus", in_32_bits(functional.softplus)),
+        ):
+            yield
     finally:
         ALL_ATTENTION_FUNCTIONS["sdpa"] = own
 
@@ -232,7 +259,8 @@ def build(config: Any, family: Any, run: Run, device: str = "meta") -> Any:
         Nothing of this name can be trained.
 
     """
-    config.use_cache = False
+    for part in (config, config.get_text_config()):  # a model of more than text asks its text config alone
+        part.use_cache = False
     more = {} if run.experts == "grouped_mm" else {"experts_implementation": run.experts}
     with torch.device(device):
         model = family.from_config(config, dtype=DTYPES[run.weights], **more)
@@ -270,6 +298,7 @@ def lora(model: Any, run: Run) -> Any:
         warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
         # a model whose layers are all dense has no experts, for which PEFT has patterns all the same
         warnings.filterwarnings("ignore", "The following .*_pattern keys did not match", RuntimeWarning)
+        warnings.filterwarnings("ignore", ".* were set but no parameter was matched", RuntimeWarning)
         model = get_peft_model(model, adapted, autocast_adapter_dtype=dtype == "fp32")
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout) and module.p:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.gguf.names import architecture
 from memcalc.ledger.parts.attention import GQA
@@ -100,7 +101,7 @@ def held(part: Part, known: Architecture, head_dim: int | None, *, windowed: boo
     return part
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Carried(GQA):
     """Attention that borrows keys and values, and whose file has matrices for its own all the same.
 
@@ -122,7 +123,7 @@ def filled_up(outside: Named) -> Named:
     rows = getattr(dict(outside)["model.embed_tokens"], "vocab")  # noqa: B009 (no part of every kind has it)
     table = "model.embed_tokens_per_layer"
     return tuple(
-        (name, replace(part, vocab=max(rows, part.vocab)) if name == table else part)  # type: ignore[attr-defined,type-var]
+        (name, replace(part, vocab=max(rows, part.vocab)) if name == table else part)  # type: ignore[attr-defined]
         for name, part in outside
     )
 

@@ -6,9 +6,10 @@ Held against transformers 5.23 in tests/oracles; states as in vllm-project/vllm 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, moe, stack
 from memcalc.files.readers.kimi_linear import latent_of
@@ -32,7 +33,7 @@ IN_32_BITS = tuple(
 LOW_RANK = ("f_a_proj", "f_b_proj", "g_a_proj", "g_b_proj", "A_log")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class BailingDelta(KimiDelta):
     """Kimi delta attention whose decays and gate come from matrices of full rank.
 

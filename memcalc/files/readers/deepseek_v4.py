@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import PRE_NORMS, decoder, moe, stack
 from memcalc.ledger.model import Layer
@@ -25,7 +26,7 @@ SPARSE, HEAVY = KINDS[1:]
 MLPS = ("hash_moe", "moe")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class CompressedAttention(Part):
     """Attention to a window of tokens, and to one entry for every so many tokens before it.
 
@@ -161,7 +162,7 @@ class CompressedAttention(Part):
                 yield Tensor(f"{name}.overlap_{half}", overlap, "state")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class HyperConnection(Part):
     """What mixes several residual streams into one before a part, and its output into all of them after it.
 
@@ -182,7 +183,7 @@ class HyperConnection(Part):
         yield Tensor("scale", (3,), "bias", format="fp32")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class StreamHead(Part):
     """What makes one stream of several, before the final norm.
 
@@ -200,7 +201,7 @@ class StreamHead(Part):
         yield Tensor("hc_scale", (1,), "bias", format="fp32")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class HashExperts(MoE):
     """A mixture of experts whose tokens are sent by a table: for each of the vocabulary the experts it uses.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isqrt
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, gqa
 from memcalc.files.readers.vision import Values
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Keys", "RowExperts", "doge"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class RowExperts(MLP):
     """A plain feed-forward part, and experts beside it: rows of two tables, of an inner width of one.
 
@@ -60,7 +61,7 @@ class RowExperts(MLP):
             yield Tensor(name, (self.width,), "norm", experts=self.experts, active_experts=self.top_k)
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Keys(Linear):
     """The router: two lists of keys, whose pairs name the experts.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.attention import GQA
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["HeadNormGQA", "with_head_norms"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class HeadNormGQA(GQA):
     """Grouped-query attention whose norms scale each head of queries and keys by numbers of its own.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.ledger.parts.plain import Embedding, Part
 from memcalc.ledger.tensor import linear
@@ -28,7 +29,7 @@ CLASSIFIER = tuple(
 )
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class RewardHead(Part):
     """Two linear layers with an activation between them, which has no weights.
 

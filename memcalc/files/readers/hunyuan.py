@@ -6,9 +6,10 @@ generations have types of their own (hunyuan_v1_dense, hunyuan_v1_moe, hy_v3). T
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.files.readers.common import check_head_width, decoder, decoder_layer, dense_mlp, gqa, moe, stack
 from memcalc.ledger.parts import GQA, Norm
 from memcalc.ledger.tensor import under
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CrossLayerGQA", "hunyuan"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class CrossLayerGQA(GQA):
     """Attention with keys and values of an earlier layer, which it passes through a norm of its own.
 

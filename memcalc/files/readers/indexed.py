@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, stack
 from memcalc.files.readers.deepseek import latent_attention
 from memcalc.files.readers.variants import Values, experts, listed_dense, pass_over_widths
@@ -34,7 +35,7 @@ IN_32_BITS = tuple(
 )
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class WideValues(Values):
     """Numbers in fp32 whatever the model's dtype."""
 
@@ -43,7 +44,7 @@ class WideValues(Values):
         yield from (one._replace(format="fp32") for one in super().weights())
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class GatedQueries(MLA):
     """Latent attention whose queries come with a gate for each number that attention gives (A.X-K2).
 

@@ -6,10 +6,11 @@ kimi_k25_vit.py, read 2026-11; transformers 5.23 has no class of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, dense_mlp, moe, stack
 from memcalc.files.readers.kimi import NAMES
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["GatedKimiDelta", "Mixer", "kimi_k3", "kimi_k3_text"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class GatedKimiDelta(KimiDelta):
     """Kimi delta attention whose output gate has full rank, as in Kimi-K3.
 
@@ -45,7 +46,7 @@ class GatedKimiDelta(KimiDelta):
         yield from linear("g_proj", heads, self.width, shard_axis=OUT)
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Mixer(Part):
     """A row that says how much of each earlier residual is taken: every rank holds it, in 16 bits.
 

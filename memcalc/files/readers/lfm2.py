@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, gqa, moe, stack
 from memcalc.ledger.model import Layer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ShortConvolution", "lfm2", "lfm2_moe"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class ShortConvolution(Part):
     """A gated convolution over a few tokens: all that it remembers are its last inputs.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import decoder, decoder_layer, head_counts, moe, stack
@@ -27,7 +28,7 @@ __all__ = ["ChunkedGQA", "EveryExpert", "llama4", "llama4_text"]
 KINDS = ("chunked_attention", "full_attention")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class ChunkedGQA(GQA):
     """Attention that sees nothing before its own chunk of `window` tokens: it keeps so many at most.
 
@@ -41,7 +42,7 @@ class ChunkedGQA(GQA):
     chunked = True  # engines whose rule for chunks is another than that for windows look here
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class EveryExpert(MoE):
     """Experts of which transformers gives every one every token, scaled by zero where it was not chosen.
 

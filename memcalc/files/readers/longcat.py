@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, head_counts
 from memcalc.ledger.model import Layer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["longcat_flash"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class WithIdleExperts(MoE):
     """A mixture in which a token may go to experts that compute nothing: the router alone knows them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memcalc.errors import BadInputError
+from memcalc.errors import NOTHING, BadInputError
 from memcalc.files.readers.common import decoder, dense_mlp, gqa, moe, stack
 from memcalc.ledger.model import Layer
 from memcalc.ledger.parts import MLP, Linear, Mamba2, Norm
@@ -207,7 +207,9 @@ def pattern(config: Config, listed: str, letters: str) -> list[str]:
     kinds = words if isinstance(words, list) else []
     names = {**dict.fromkeys(LINEAR, "linear_attention"), **dict.fromkeys(FULL, "full_attention")}
     found = [names.get(kind, str(kind)) for kind in kinds]
-    for kind in found or ["nothing"]:
+    if not found:
+        raise BadInputError(letters, "a letter a layer", NOTHING, "add it: M, *, - and E are understood")
+    for kind in found:
         if kind not in PATTERN.values():
             remedy = "this kind of layer is not understood, so nothing is counted"
             raise BadInputError(letters, "only M, *, - and E", kind, remedy)

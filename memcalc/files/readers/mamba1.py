@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, dense_mlp, gqa, moe, stack
 from memcalc.ledger.model import Layer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Mamba", "jamba", "mamba"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Mamba(Part):
     """Mamba: it remembers a short state for each number of its inner width, and a convolution's inputs.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import PRE_NORMS, decoder, gqa, moe, stack
 from memcalc.ledger.model import Layer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LightningAttention", "minimax", "minimax_m1"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class LightningAttention(Part):
     """Lightning attention: linear attention whose memory is one matrix a head; its decay is a constant.
 

@@ -5,9 +5,10 @@ Held against transformers 5.23 in tests/oracles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import PRE_NORMS, decoder, gqa, moe, stack
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockIndexer", "minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class BlockIndexer(Part):
     """What chooses the blocks of tokens that attention looks at: heads of its own, and one key a token.
 

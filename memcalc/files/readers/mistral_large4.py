@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, decoder_layer, dense_mlp, rope_parameters, stack
 from memcalc.files.readers.deepseek import latent_attention, layers_with_indexer
@@ -34,7 +35,7 @@ def scaling(heads: int) -> Iterator[Tensor]:
     yield Tensor("softmax_scaling.bias", (heads,), "bias")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class SharedLatent(MLA):
     """Latent attention that may read the latents of an earlier layer: then it makes and keeps none.
 
@@ -57,7 +58,7 @@ class SharedLatent(MLA):
         yield from (one for one in super().cache(batch, context, kept) if one.name not in none)
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class NormedIndexer(Indexer):
     """An indexer whose queries come from the stream, through a LayerNorm, where queries have no latent.
 

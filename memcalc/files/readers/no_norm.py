@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Part
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["NoNorm"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class NoNorm(Part):
     """The end of the layers where the final norm has no weights, or there is none."""
 

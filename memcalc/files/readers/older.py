@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import check_head_width
 from memcalc.files.readers.plain import CLASSIC, ONE_NORM, decoder_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SpreadGQA", "falcon", "gpt_neo", "gpt_neox_japanese"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class SpreadGQA(GQA):
     """Attention of which transformers keeps more than it needs.
 
@@ -150,5 +151,5 @@ def gpt_neox_japanese(config: Config, name: str) -> Model:
     )
     model = decoder_of(config, name, words)
     last = model.layers[-1]
-    biased = replace(last.parts[0][1], out_bias=True)  # type: ignore[type-var]
+    biased = replace(last.parts[0][1], out_bias=True)
     return replace(model, layers=(*model.layers[:-1], with_attention(last, biased)))  # type: ignore[arg-type]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import PRE_NORMS, decoder, dense_mlp, gqa, rope_parameters, stack
 from memcalc.ledger.model import Layer
@@ -23,7 +23,7 @@ KINDS = ("linear_attention", "full_attention")
 AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class OlmoDelta(DeltaNet):
     """Gated DeltaNet with a projection and a convolution each for queries, keys and values.
 

@@ -8,9 +8,10 @@ published sizes in tests/test_pangu.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.files.readers.common import (
     PRE_NORMS,
     check_head_width,
@@ -40,7 +41,7 @@ __all__ = ["LearnedSinks", "pangu_pro_moe"]
 SECOND = "PanguProMoEV2"  # the words of its files
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class LearnedSinks(UnevenHeads):
     """Attention that also looks at keys, and at values, which are weights: they stand in no cache.
 

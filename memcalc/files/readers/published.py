@@ -6,9 +6,10 @@ the indices of their checkpoints, or by what others count (tests/test_published.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import check_head_width, moe
 from memcalc.files.readers.dense import qwen2
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Frequencies", "baichuan", "chatglm", "mimo", "pangu_embedded", "published"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Frequencies(Part):
     """Frequencies of the rotary embedding, which some checkpoints carry: no parameters, and computed anew.
 

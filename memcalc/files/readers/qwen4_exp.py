@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder, stack
 from memcalc.files.readers.qwen3_next import gated_attention, shared_experts
@@ -25,7 +26,7 @@ KINDS = ("linear_attention", "indexed_attention", "full_attention")
 INDEXER = ("n_heads", "kv_heads", "head_dim", "budget", "compress_ratio")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class BlockIndexer(Part):
     """An indexer that selects blocks of tokens by the mean of their keys: it keeps a small key of each token.
 
@@ -63,7 +64,7 @@ class BlockIndexer(Part):
             yield Tensor("index_positions", (3, batch, tokens), "cache", format="int64")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class GatedStreams(Part):
     """What mixes several residual streams before a part by a low rank, and says how its output is added.
 

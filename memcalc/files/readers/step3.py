@@ -6,9 +6,10 @@ step3_text.py and step3_vl.py, commit 8d9b52f; both read 2026-11. Transformers 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import check_head_width, decoder, decoder_layer, dense_mlp, moe, stack
@@ -29,7 +30,7 @@ __all__ = ["FactorizedQueries", "step3_text", "step3_vl"]
 INSIDE = "vision_model.transformer.layers.{layer}."
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class FactorizedQueries(GQA):
     """Attention whose queries pass a narrow stream and its norm: every rank makes that of all heads.
 

@@ -5,9 +5,9 @@ Held against transformers 5.23 in tests/oracles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import head_counts, layer_types, moe, rope_parameters, windows_by_layer_type
 from memcalc.ledger.parts import GQA, Linear
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Windows = tuple[int | None, ...]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Values(Part):
     """Numbers beside a matrix, such as a scale: a `shape` of them (none is a single number), of a `kind`.
 
@@ -42,7 +42,7 @@ class Values(Part):
         yield Tensor("value", self.shape, self.kind)
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class UnevenHeads(GQA):
     """Grouped-query attention whose values have heads of a width of their own, as in MiMo-V2.
 

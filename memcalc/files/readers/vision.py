@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.config_classes import config_class
 from memcalc.files.readers.common import check_head_width
@@ -33,7 +34,7 @@ __all__ = [
 OF_THE_WHOLE = ("architectures", "auto_map")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Patches(Part):
     """A convolution that makes one vector of each square patch of an image.
 
@@ -73,7 +74,7 @@ class Patches(Part):
             yield Tensor("bias", (self.width,), "bias")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Kernel(Part):
     """The kernel of a convolution: outputs, inputs and how far it reaches.
 
@@ -91,7 +92,7 @@ class Kernel(Part):
             yield Tensor("bias", (self.shape[0],), "bias")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Values(Part):
     """Numbers beside a matrix, such as a scale: a `shape` of them (none is a single number), of a `kind`.
 

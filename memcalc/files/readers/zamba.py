@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from memcalc.data.record import record
 from memcalc.errors import BadInputError
 from memcalc.files.readers.common import decoder
 from memcalc.ledger.model import Layer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HeadedMamba", "SharedAttention", "SharedMLP", "zamba", "zamba2"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class SharedAttention(GQA):
     """Attention of a block that several layers use: it sees the stream beside the embedding, twice as wide.
 
@@ -62,7 +63,7 @@ class SharedAttention(GQA):
                 yield from linear(f"{name}.1", self.seen, rank, shard_axis=OUT)
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class SharedMLP(MLP):
     """The feed-forward part of such a block, with adapters of its own for each use in Zamba2."""
 
@@ -81,7 +82,7 @@ class SharedMLP(MLP):
             yield from linear(f"{name}.1", (2, self.ffn_width), rank, shard_axis=OUT)
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class HeadedMamba(Part):
     """Mamba in heads: each has a selection of its own.
 

@@ -1,4 +1,4 @@
-"""The parts that models are made of: frozen dataclasses that yield their tensors."""
+"""The parts that models are made of: records that yield their tensors."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Norm, Part
 from memcalc.ledger.tensor import IN, OUT, Tensor, linear, product, under
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["GQA"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class GQA(Part):
     """Grouped-query attention: `heads` queries share `kv_heads` keys and values.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.feedforward import MLP
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Tensor, linear, under
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MoE"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class MoE(Part):
     """A mixture of experts: a router, routed experts of which a token uses some, and shared experts.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import IN, OUT, linear
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MLP"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class MLP(Part):
     """A feed-forward part.
 

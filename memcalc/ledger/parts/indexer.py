@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Norm, Part
 from memcalc.ledger.tensor import Tensor, linear, under
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Indexer"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Indexer(Part):
     """The indexer of sparse attention, which selects tokens: heads of its own, and one small key a token.
 

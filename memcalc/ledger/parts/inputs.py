@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Part
 from memcalc.ledger.tensor import Axis, Tensor
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["PositionTable"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class PositionTable(Part):
     """A learned vector for each position, added to what stands there.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Norm, Part
 from memcalc.ledger.tensor import IN, OUT, Tensor, linear, under
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MLA"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class MLA(Part):
     """Multi-head latent attention: one latent and one rotated key a token, for all heads together.
 

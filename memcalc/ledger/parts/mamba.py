@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Norm, Part
 from memcalc.ledger.tensor import IN, OUT, Tensor, linear, product, under
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Mamba2"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Mamba2(Part):
     """Mamba-2, whose memory is a matrix a head, in fp32, and the last inputs of a short convolution.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import Record, record
 from memcalc.ledger.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -15,14 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Embedding", "Norm", "Part"]
 
 
-class Part:
+class Part(Record):
     """What a model is made of. A part without a cache remembers nothing of the tokens it has seen."""
 
     counted = "depth"  # the word for "layers that have this part"
-
-    def __repr__(self) -> str:
-        named = ", ".join(f"{name}={number!r}" for name, number in vars(self).items())
-        return f"{type(self).__name__}({named})"
 
     def weights(self) -> Iterator[Tensor]:
         """Yield what a checkpoint stores for this part, under the names of transformers' state dict."""
@@ -34,7 +30,7 @@ class Part:
         yield from ()
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Norm(Part):
     """A norm: one weight for each number that it scales.
 
@@ -62,7 +58,7 @@ class Norm(Part):
             yield Tensor("bias", (self.width,), "bias")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Embedding(Part):
     """A table of one row for each token of the vocabulary.
 

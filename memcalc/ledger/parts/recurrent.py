@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts.plain import Norm, Part
 from memcalc.ledger.tensor import IN, OUT, Tensor, linear, under
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DeltaNet", "KimiDelta"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class DeltaNet(Part):
     """Gated DeltaNet: linear attention whose memory is one matrix for each value head, in fp32.
 
@@ -81,7 +81,7 @@ class DeltaNet(Part):
         yield Tensor("recurrent_state", state, "state", shard_axis=1, format="fp32")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class KimiDelta(DeltaNet):
     """Kimi delta attention: as many key heads as value heads, decays of single numbers, gates of low rank.
 

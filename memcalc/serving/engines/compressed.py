@@ -49,7 +49,7 @@ def keeping(model: Model, waiting: str) -> Model:
 
     def kept(layer: Layer, _key: object) -> Layer:
         parts = ((name, part, hasattr(part, "waiting")) for name, part in layer.parts)
-        changed = ((name, replace(part, waiting=waiting) if mine else part) for name, part, mine in parts)  # type: ignore[type-var]
+        changed = ((name, replace(part, waiting=waiting) if mine else part) for name, part, mine in parts)
         return replace(layer, parts=tuple(changed))
 
     return model.map_layers(kept)

@@ -53,9 +53,9 @@ def beside(
     )
     tape.refer(dropped)  # so does who calls the first one
     up = tape.linear(f"{name}.lora_B", down, columns, trained=True, region=region, cut=last, stored=stored)
-    for held in x, own, out:  # PEFT's forward, and who calls it, hold them until it returns
-        tape.refer(held)
     if adapter.dora:
+        for held in x, own, out:  # by its callers
+            tape.refer(held)
         again = dropped is not own
         base = multiplied_again(tape, name, dropped, out, narrow=bool(stored.copied)) if again else out
         up = magnified(tape, name, factor, base, up)
@@ -65,7 +65,10 @@ def beside(
         up = scaled(tape, name, up)
     if packed and not micro.autocast:
         up = tape.cast(up, out.element_bytes, f"{name}.lora_B as wide as the output")
-    return tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
+    result = tape.cast(tape.add(out, up, f"{name} with its adapter"), out.element_bytes, f"{name} result")
+    for held in () if adapter.dora else (x, own):  # PEFT's forward, and who calls it, until it returns
+        tape.refer(held)
+    return result
 
 
 def scaled(tape: Tape, name: str, up: Value) -> Value:
@@ -182,7 +185,8 @@ class Factors:
             if self.narrow:
                 tape.record("cast", (), value, weight_bytes=size, beside=value.bytes if turned else 0)
             else:
-                tape.record("turn", (), value, weight_bytes=size if turned else 0)
+                # that of the other one is the gradient of the factor itself, which stays
+                tape.record("turn", (), value, weight_bytes=size, beside=0 if turned else -size)
             self.values.append(value)
 
 
@@ -208,6 +212,7 @@ def fold_router(tape: Tape, micro: MicroBatch, adapter: Adapter, shape: tuple[in
     product = tape.value("mlp.gate: product of its adapter", shape, wide, grad=True, region="weight")
     tape.record("product", copies, product, copies, weight_bytes=own)
     scaled = tape.record("scale", (product,), tape.like(product, "mlp.gate: product, scaled"))
-    scaled = tape.cast(scaled, 2, "mlp.gate: product in 16 bits")
+    stored = 4 if micro.architecture.has_wide_router else 2
+    scaled = tape.cast(scaled, stored, "mlp.gate: product, as wide as the matrix")
     merged = tape.like(scaled, "mlp.gate with its adapter")
     return tape.record("add", (scaled,), merged, aliased=True)

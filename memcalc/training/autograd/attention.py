@@ -1,6 +1,6 @@
 """Attention of heads as transformers 5.23 runs it: projections, norms of heads, rotation, kernel or products.
 
-Read in transformers/models/llama/modeling_llama.py and those of the types in architectures.py.
+Read in transformers/models/llama/modeling_llama.py and those of the types in by_type.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from memcalc.training.autograd.rotation import both_woven, looked_up, rope_table
 
 if TYPE_CHECKING:
     from memcalc.ledger.parts import GQA
+    from memcalc.training.autograd.architecture import Architecture
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
 
-__all__ = ["attend", "attention", "by_products", "is_one"]
+__all__ = ["attend", "attention", "by_products", "is_one", "is_still"]
 
 
 JOINED = ("joined", "two", "turned in part")
@@ -53,10 +54,11 @@ def attend(tape: Tape, micro: MicroBatch, part: GQA, inputs: tuple[Value, Value,
         "attention output", (batch, seq, heads, part.head_dim), q.element_bytes, grad=grad, region="inner"
     )
     if micro.attention == "eager":
-        viewed = any(one.of is not None for one in (q, k, v))
+        lent = {id(one) for pair in tape.handed.values() for one in pair}  # others use them as they are
+        viewed = {id(one) for one in (q, k, v) if one.of is not None or id(one) in lent}
         if viewed and not is_one(batch) and not is_one(heads):  # no view has them sequence by sequence
             q, k, v = (
-                x if x.of is None else tape.contiguous(x, f"{name}, copied")
+                tape.contiguous(x, f"{name}, copied") if id(x) in viewed else x
                 for x, name in ((q, "queries"), (k, "keys"), (v, "values"))
             )
         by_products(tape, micro, (q, k, v), out, square=(batch, heads, seq, seq))
@@ -167,26 +169,30 @@ def all_at_once(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
     return out
 
 
+def is_still(words: Architecture, part: GQA) -> bool:
+    """Say whether a layer is not rotated where others are."""
+    return part.rope_dim == 0 if words.turns_by_layer else part.window is None and words.unrotated
+
+
 def turned(tape: Tape, micro: MicroBatch, part: GQA, heads: dict[str, Value]) -> list[Value]:
     """Rotate queries and keys, if the layer does; return what lives until attention returns."""
     words = micro.architecture
     width = words.rotated or part.rope_dim or part.head_dim
     held = looked_up(tape, micro, width) if words.rows else []
-    still = part.rope_dim == 0 if words.turns_by_layer else part.window is None and words.unrotated
-    if words.rope == "none" or still:
+    if words.rope == "none" or is_still(words, part):
         return held
     kind = f"RoPE, window {part.window}" if words.tables_by_kind else "RoPE"
     if words.rope == "both woven":
         tables = rope_tables(tape, micro, width, kind)
         heads["q"], heads["k"] = both_woven(tape, micro, (heads["q"], heads["k"]), tables)
         return held
-    before = [heads["q"], heads["k"]]
+    before, named = [heads["q"], heads["k"]], bool(held) or words.named_parts
     for name in ("k", "q") if words.keys_first else ("q", "k"):
         tables = rope_tables(tape, micro, width, kind, name)
         given = heads[name]
         heads[name] = rotate(tape, micro, given, tables, name)
-        if held and given.grad:  # so do what is given, and what turned, the first of what is joined
-            held += (given, tape.operations[-1].inputs[0])
+        if named and given.grad:  # so do what is given, and what turned, the first of what is joined
+            held += (given.storage, tape.operations[-1].inputs[0])
     for name in ("q", "k") if words.wide_tables else ():
         heads[name] = tape.cast(heads[name], micro.low_bytes, f"{name} rotated")
     for value in before:
@@ -196,11 +202,16 @@ def turned(tape: Tape, micro: MicroBatch, part: GQA, heads: dict[str, Value]) ->
 
 def answered(tape: Tape, micro: MicroBatch, part: GQA, x: Value, heads: dict[str, Value]) -> Value:
     """Attend, and project back."""
-    out = attend(tape, micro, part, (heads["q"], heads["k"], heads["v"]))
+    given = heads["q"], heads["k"], heads["v"]
+    out = attend(tape, micro, part, given)
     out.shape = (x.shape[0], x.shape[1], part.heads * part.head_dim)
     if part.gated:
         bent = tape.like(heads["gate"], "sigmoid of the gate")
         tape.record("sigmoid", (heads["gate"],), bent, (bent,))
         out = tape.multiply(out, bent, "attention output, gated")
     name = "self_attn.o_proj"
-    return matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
+    result = matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
+    for value in given:  # what kernels narrow is held until attention returns
+        if value.element_bytes > micro.low_bytes:
+            tape.refer(value.storage)
+    return result

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
-from memcalc.training.autograd.architectures import LLAMA, Architecture
+from memcalc.data.record import Record, record
+from memcalc.training.autograd.architecture import LLAMA, Architecture
 from memcalc.training.autograd.tape import Tape
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def everything_trained(name: str) -> bool:
     return True
 
 
-class MicroBatch(NamedTuple):
+@record
+class MicroBatch(Record):
     """One micro-batch on one rank: how much, in which numbers, and what of the model is trained.
 
     `seq` are the tokens of a sequence on this rank (context parallelism has cut them already).
@@ -54,13 +57,15 @@ class MicroBatch(NamedTuple):
     autocast: bool = False
     attention: str = "flash"
     repeat_kv: bool = False
-    dropout: float = 0.0
+    dropout: float = 0.0  # of attention's weights; of all that Megatron drops
+    hidden_dropout: float = 0.0  # of what branches give
+    embedding_dropout: float = 0.0  # of the embedded tokens
     adapter_dropout: float = 0.0  # of what adapters are given
     experts: str | None = None
     state_kernels: str = "fused"  # of layers that keep a state: fused, or steps of torch
     trained: Callable[[str], bool] = everything_trained
-    adapters: Mapping[str, Adapter] = {}
-    cut: Mapping[str, int] = {}
+    adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
     routed_share: tuple[int, int] = (1, 1)  # ranks that share the experts, ranks that share each expert
     context_ranks: int = 1  # ranks that share a sequence
     context_exchange: str = "p2p"  # what they exchange: keys and values in turn, or (a2a) heads for sequences
@@ -92,7 +97,8 @@ class MicroBatch(NamedTuple):
         return self.adapters.get(name.rpartition(".")[2])
 
 
-class Loss(NamedTuple):
+@record
+class Loss(Record):
     """Bytes of the loss for one number of the logits.
 
     `kept` from the forward pass on, `backward` while the loss runs backwards (beside what is kept); 0 says

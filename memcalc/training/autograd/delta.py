@@ -410,7 +410,7 @@ def scan(tape: Tape, micro: MicroBatch, chunks: Chunks, number: int, held: list[
         seen = tape.slice(chunks.within, square, "within one chunk")
         now = product(tape, micro, (seen, new), of_values, "read of the chunk")
         both = tape.add(before, now, "answers of a chunk")
-        with_it = tape.like(answer, "answers so far", grad=True)
+        with_it = tape.like(answer, "answers so far", grad=answer.grad or both.grad)
         with_it.of = answer.storage
         beside = own.bytes if answer.grad else answer.bytes
         beside += own.bytes if micro.autocast else 0  # the gradient of what is copied, in 32 bits

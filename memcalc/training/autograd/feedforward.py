@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["activate", "bent_step_by_step", "mlp"]
 
 
-STEPS = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_python": "gelu"}
+STEPS = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu"}
+STEPS |= {name: name for name in ("hardswish", "leaky_relu", "mish", "relu6")}
+BY_RESULT = ("relu", "tanh", "sigmoid")  # whose derivative needs the result alone
 
 
 def activate(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
-    """Apply the activation that the config names: one operation, whose derivative needs its argument.
+    """Apply the activation that the config names: mostly one operation, whose derivative needs its argument.
 
     Raises
     ------
@@ -31,10 +33,12 @@ def activate(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
     how = micro.architecture.activation
     if how in STEPS:
         return tape.apply(STEPS[how], x, name)
-    if how in ("relu", "relu2"):
+    if how == "linear":
+        return x
+    if how in (*BY_RESULT, "relu2"):
         out = tape.like(x, name)
-        bent = tape.record("relu", (x,), out, (out,))
-        if how == "relu":
+        bent = tape.record("relu" if how == "relu2" else how, (x,), out, (out,))
+        if how != "relu2":
             return bent
         square = tape.like(x, f"{name} squared")
         return tape.record("square", (bent,), square, (bent,), beside=2 * bent.bytes)
@@ -44,7 +48,7 @@ def activate(tape: Tape, micro: MicroBatch, x: Value, name: str) -> Value:
         return bent_step_by_step(tape, x, wide=micro.autocast)
     raise BadInputError(
         "hidden_act",
-        choices([*STEPS, "relu", "relu2", "gelu_new"]),
+        choices([*STEPS, *BY_RESULT, "relu2", "gelu_new", "linear"]),
         how,
         "what is kept of it is not modelled",
     )

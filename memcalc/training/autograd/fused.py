@@ -5,9 +5,10 @@ Parts that a class gives one name, whatever they are, have the names by which pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from memcalc.data.record import record
 from memcalc.ledger.parts import GQA, MLP, DeltaNet, KimiDelta, MoE
 from memcalc.ledger.parts.kinds import is_gqa, is_mlp, keeps_state
 from memcalc.ledger.tensor import OUT, Tensor, linear, product
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FusedDeltaNet", "FusedGQA", "FusedKimiDelta", "FusedMLP", "FusedShared", "as_built"]
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class FusedGQA(GQA):
     """Attention with one matrix for queries, keys and values."""
 
@@ -33,7 +34,7 @@ class FusedGQA(GQA):
         yield from (one for one in super().weights() if not one.name.startswith(three))
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class FusedMLP(MLP):
     """A gated feed-forward part with one matrix for gate and up."""
 
@@ -43,7 +44,7 @@ class FusedMLP(MLP):
         yield from (one for one in super().weights() if one.name.startswith("down_proj."))
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class FusedDeltaNet(DeltaNet):
     """Gated DeltaNet with one matrix for queries, keys, values and gate, and one for rates and decays."""
 
@@ -56,7 +57,7 @@ class FusedDeltaNet(DeltaNet):
         yield from (one for one in super().weights() if not one.name.startswith("in_proj_"))
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class FusedKimiDelta(KimiDelta):
     """Kimi delta attention with one convolution for queries, keys and values."""
 
@@ -66,7 +67,7 @@ class FusedKimiDelta(KimiDelta):
         yield from (one for one in super().weights() if one.kind != "conv")
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class FusedShared(MoE):
     """Experts whose shared ones have one matrix for gate and up."""
 
@@ -106,7 +107,7 @@ def as_built(model: Model, fused: tuple[str, ...], *, by_kind: bool = False) -> 
 
     def part_as_built(part: Part) -> Part:
         kind = next((built for stored, built in kinds if isinstance(part, stored)), None)
-        return part if kind is None else kind(**{one.name: getattr(part, one.name) for one in fields(kind)})  # type: ignore[arg-type]
+        return part if kind is None else kind(**{one.name: getattr(part, one.name) for one in fields(kind)})
 
     def layer_as_built(layer: Layer, _key: object) -> Layer:
         named = ((named_by_kind(name, part) if by_kind else name, part) for name, part in layer.parts)

@@ -107,7 +107,8 @@ def by_products(tape: Tape, micro: MicroBatch, together: Value, inputs: tuple[Va
 def mlp(tape: Tape, micro: MicroBatch, part: MLP, x: Value) -> Value:
     """Two matrices, and between them gelu step by step."""
     x = matrix(tape, micro, "mlp.up_proj", x, part.ffn_width)
-    return matrix(tape, micro, "mlp.down_proj", bent_step_by_step(tape, x), part.width)
+    bent = bent_step_by_step(tape, x, wide=micro.autocast)
+    return matrix(tape, micro, "mlp.down_proj", bent, part.width)
 
 
 BRANCHES = (("input_layernorm", "self_attn", GQA, attention), ("post_attention_layernorm", "mlp", MLP, mlp))
@@ -123,8 +124,6 @@ def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
     parts = dict(layer.parts)
     positions = partial(tape.value, "positions", (micro.seq,), 8, grad=False, region="whole")
     tape.share("positions", lambda: [positions()])
-    if micro.dropout:
-        tape.share("embedding", lambda: [tape.value("embedding dropout mask", x.shape, 1, grad=False)])
     for norm, name, kind, body in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         if not isinstance(part, kind) or not isinstance(before, Norm) or not before.bias:
@@ -137,6 +136,6 @@ def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
         result = body(tape, micro, part, inside)  # type: ignore[arg-type]
         for value in x, inside:
             tape.refer(value)
-        result = tape.dropout(result, micro.dropout, f"{name} after dropout")
+        result = tape.dropout(result, micro.hidden_dropout, f"{name} after dropout")
         x = tape.add(x, result, f"stream after {name}")
     return x

@@ -8,13 +8,14 @@ the way of a mask to its kernel in torch 2.13, aten/src/ATen/native/transformers
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.ledger.tensor import ceil_div, least
 from memcalc.training.autograd.attention import is_one
 from memcalc.training.autograd.matrices import matrix
 from memcalc.training.autograd.rotation import halves, in_pairs, rope_tables
-from memcalc.training.autograd.tape import Tape
+from memcalc.training.autograd.tape import CACHED, Tape
 
 if TYPE_CHECKING:
     from memcalc.ledger.parts import Indexer
@@ -54,7 +55,11 @@ def masked(
         return tape.hold(value, grad=True)
 
     if indexer is not None:
-        hold("what the indexer has while it runs", (peak_of(micro, indexer, given, rotated),), 1)
+        peak, copies = peak_of(micro, indexer, given, rotated)
+        if copies:
+            narrow = tape.value("autocast's copies for the indexer", (copies,), 1, grad=True, region="weight")
+            tape.record(CACHED, (), narrow)
+        hold("what the indexer has while it runs", (peak - copies,), 1)
         held.append(tape.mark(CHOSEN, lambda name: hold(name, chosen_shape(micro), 4)))
     ones, places = hold("mask of none", (batch, seq, seq), 1), hold("their places", chosen_shape(micro), 8)
     held.append(hold("mask of those that are not chosen", (batch, seq, seq), 1))
@@ -89,8 +94,8 @@ def bias_of(tape: Tape, micro: MicroBatch, width: int) -> Value:
     return bias
 
 
-def peak_of(micro: MicroBatch, part: Indexer, inputs: tuple[Value, Value], rotated: int) -> int:
-    """Return the most that an indexer has beside what it is given.
+def peak_of(micro: MicroBatch, part: Indexer, inputs: tuple[Value, Value], rotated: int) -> tuple[int, int]:
+    """Return the most that an indexer has beside what it is given, and what of it autocast holds for longer.
 
     It projects, normalises its key, rotates a part of both, and multiplies each query by each key in 32 bits;
     the scores are scaled, cut at 0, weighed head by head, and the largest are looked for.
@@ -113,19 +118,21 @@ def peak_of(micro: MicroBatch, part: Indexer, inputs: tuple[Value, Value], rotat
         turns, passes = tape.split(
             one, {f"{name}, turns": (*whole, rotated), f"{name}, passes": (*whole, width - rotated)}
         )
-        turned = turn(tape, micro, turns, tables, name)
+        as_wide = replace(micro, autocast=False, element_bytes=one.element_bytes)  # as its norm gave it
+        turned = turn(tape, as_wide, turns, tables, name)
         held += [one, turned]
         joined.append((turned, passes, tape.like(one, f"{name} joined")))
     q, k = (tape.record("join", (turned, passes), out) for turned, passes, out in joined)
     held += [q, k]
     wide_q, wide_k = tape.cast(q, 4, "q in fp32"), tape.cast(k, 4, "k in fp32")
     many_q, many_k = tape.cast(wide_q, low, "q, narrow"), tape.cast(wide_k, low, "k, narrow")
+    given_to_product = (wide_q, wide_k, many_k)
     if not is_one(batch):
         every = tape.value("key of each query", (batch, seq, width, seq), low, grad=True)
         many_k = tape.record("repeat", (many_k,), every)
     square = (batch, seq, heads, seq)
     raw = tape.record("scores", (many_q, many_k), tape.value("scores", square, low, grad=True))
-    for value in wide_q, wide_k:
+    for value in given_to_product:
         tape.refer(value)
     scaled = tape.record("scale", (raw,), tape.like(raw, "scores, scaled"))
     scores = tape.record("relu", (scaled,), tape.like(raw, "scores above 0"))
@@ -146,4 +153,4 @@ def peak_of(micro: MicroBatch, part: Indexer, inputs: tuple[Value, Value], rotat
     tape.record("narrow", (found,), tape.value("tokens that are chosen", chosen_shape(micro), 4, grad=True))
     for value in held:
         tape.refer(value)
-    return tape.forward_peak(given, keeping=False)
+    return tape.forward_peak(given, keeping=False), sum(value.bytes for value in tape.cached(()))

@@ -278,7 +278,7 @@ def scan(tape: Tape, micro: MicroBatch, chunks: Chunks, number: int, held: list[
         new = less(tape, values, known, rows, "new values")
         now = product(tape, micro, (within, new), rows, "read of the chunk")
         both = tape.add(before, now, "answers of a chunk")
-        with_it = tape.like(answer, "answers so far", grad=True)
+        with_it = tape.like(answer, "answers so far", grad=answer.grad or both.grad)
         with_it.of = answer.storage
         tape.record("copy in", (answer, both), with_it, beside=values.bytes if answer.grad else answer.bytes)
         answer = with_it

@@ -28,7 +28,9 @@ def matrix(
     by = None if name in ("lm_head", "model.embed_tokens") else micro.quantised
     packed, kept = by in ("bitsandbytes", "awq"), by == "gptq"
     narrowed = ("x",) if micro.autocast and x.element_bytes == 4 else ()  # what autocast's norms give
-    stored = MatrixStorage(AUTOCAST if micro.copies_matrices and by is None else narrowed, packed, kept)
+    copied = AUTOCAST if micro.copies_matrices and by is None else narrowed
+    turned = micro.architecture.biases_apart and name != "lm_head"  # Falcon's own class, but for its head
+    stored = MatrixStorage(copied, packed, kept, turned)
     trained, wide = micro.trained(name), x.element_bytes
     given = x if by is None else tape.cast(x, 2, f"{name} input in 16 bits")
     joined = bias and not micro.architecture.biases_apart

@@ -13,6 +13,7 @@ experts lie as the stream does (``routed``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -559,7 +560,7 @@ class Megatron(Implementation):
         head = "lm_head" if "lm_head" in parts else "model.embed_tokens"
         vocab: int = parts[head].vocab  # type: ignore[attr-defined]
         tape.module = "lm_head"
-        apart = micro._replace(gradient_fusion=False)
+        apart = replace(micro, gradient_fusion=False)
         return matrix(tape, apart, head, x, vocab, region="logits", cut="head")
 
     def buffers(self, model: Model, micro: MicroBatch | None = None) -> int:

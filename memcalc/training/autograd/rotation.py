@@ -25,7 +25,8 @@ def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE", n
     """
     words = micro.architecture
     if words.rope in OWN_TABLES:  # no derivative needs those handed in, but checkpoints hold them
-        shape, size = (1, micro.seq, width), 4 if words.rope == "woven" else micro.element_bytes
+        own = micro.low_bytes if words.keys_first else micro.element_bytes  # GPT-J's are as wide as its heads
+        shape, size = (1, micro.seq, width), 4 if words.rope == "woven" else own
         made = partial(tape.value, shape=shape, element_bytes=size, grad=False, region="whole")
         of = f" of {name}" if words.keys_first else ""
         return [tape.mark(f"{what}{of}, each twice", made) for what in ("cosines", "sines")]
@@ -70,17 +71,16 @@ def rotate(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: s
 
 
 def halves(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
-    """Rotate one half of a head against the other, in the stream's numbers, or the tables' and back."""
-    turned = tape.like(x, f"{name} after RoPE", max(micro.low_bytes, tables[0].element_bytes))
+    """Rotate one half of a head against the other, in its own numbers or the tables', whichever are wider."""
+    del micro
+    turned = tape.like(x, f"{name} after RoPE", max(x.element_bytes, tables[0].element_bytes))
     products = [
         tape.hold(tape.like(turned, f"{name} x {what}", grad=False), grad=x.grad) for what in ("cos", "sin")
     ]
     tape.record("rope", (x,), turned, tables, beside=turned.bytes + x.bytes)
     for value in products:
         tape.refer(value)
-    if micro.architecture.wide_tables:  # queries and keys are narrowed once both are rotated
-        return turned
-    return tape.cast(turned, micro.low_bytes, f"{name} rotated")
+    return turned
 
 
 def joined(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
@@ -90,7 +90,7 @@ def joined(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: s
     passes = tape.slice(x, (*x.shape[:-1], x.shape[-1] - rotated), f"{name}, what passes")
     turn = woven if micro.architecture.rope in TURNED else halves
     turned = turn(tape, micro, turns, tables, name)
-    whole = tape.like(x, f"{name} joined", micro.low_bytes)
+    whole = tape.like(x, f"{name} joined", max(turned.element_bytes, x.element_bytes))
     return tape.record("join", (turned, passes), whole, aliased=True)
 
 
@@ -146,6 +146,8 @@ def both_woven(
     wide = [tape.cast(x, 4, f"{name} in fp32") for x, name in zip(heads, "qk", strict=True)]
     turned = [woven(tape, micro, x, tables, name) for x, name in zip(wide, "qk", strict=True)]
     q, k = (tape.cast(x, micro.low_bytes, f"{name}, narrowed") for x, name in zip(turned, "qk", strict=True))
+    for held in (*heads, *wide):  # by code that runs, until both are returned
+        tape.refer(held.storage)
     return q, k
 
 

@@ -60,8 +60,8 @@ def wide_scores(tape: Tape, micro: MicroBatch, part: MoE, x: Value, *, narrowed:
     adapter, sizes = micro.adapter("mlp.gate"), (part.experts, part.width)
     if adapter is None:
         trained = micro.trained("mlp.gate")
-        wide = any("mlp.gate." in name for name in micro.architecture.wide_weights)
-        weight = tape.weight("mlp.gate", sizes, 4 if wide else x.element_bytes, trained=trained)
+        width = 4 if micro.architecture.has_wide_router else x.element_bytes
+        weight = tape.weight("mlp.gate", sizes, width, trained=trained)
     else:
         from memcalc.training.autograd.adapters import fold_router
 
@@ -160,9 +160,10 @@ def clamped_sum(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Routed:
 
 def scaled_softmax(tape: Tape, micro: MicroBatch, part: MoE, x: Value) -> Routed:
     """DeepSeek-V2's: softmax over all in 32 bits, the largest of it, scaled."""
-    logits = wide_scores(tape, micro, part, x)
-    chances = tape.like(logits, "router probabilities")
-    tape.record("softmax", (logits,), chances, (chances,))
+    logits = wide_scores(tape, micro, part, x, narrowed=micro.autocast)
+    wide = tape.cast(logits, 4, "router logits in fp32")
+    chances = tape.like(wide, "router probabilities")
+    tape.record("softmax", (wide,), chances, (chances,))
     chosen, weights = chosen_of(tape, micro, part), weights_of(tape, micro, part, chances)
     tape.record("top-k", (chances,), weights, (chosen,))
     return logits, tape.record("scale", (weights,), tape.like(weights, "weights, scaled")), chosen

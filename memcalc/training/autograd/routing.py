@@ -261,10 +261,12 @@ def answered(tape: Tape, micro: MicroBatch, part: MoE, x: Value, found: tuple[Va
             "put back", (weighed,), tape.like(weighed, "answers in order"), (back,), beside=weighed.bytes
         )
     held += [tape.marks[LAST_BIAS]] if LAST_BIAS in tape.marks else []
-    for one in held:
-        tape.refer(one)
     summed = tape.value("sum of the answers", x.shape, weighed.element_bytes, grad=weighed.grad)
-    return tape.cast(tape.record("sum", (weighed,), summed), x.element_bytes, "result of the experts")
+    tape.record("sum", (weighed,), summed, aliased=part.top_k == 1)
+    result = tape.cast(summed, x.element_bytes, "result of the experts")
+    for one in (*held, weighed, summed):
+        tape.refer(one)
+    return result
 
 
 def feed_forward(

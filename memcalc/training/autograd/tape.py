@@ -77,7 +77,8 @@ class Operation(NamedTuple):
     `inputs` are those that get a gradient; that of those in `aliased` is the output's gradient itself, as for
     a sum. `weight_bytes` is the gradient of a weight, which stays; `beside` are the bytes that the
     derivative needs beside its results while it is computed, `late` those that it holds in all after: results
-    that are narrowed, beside what they were.
+    that are narrowed, beside what they were. It `asks` for what autograd saved, if only for a weight: that
+    runs a unit again which is recomputed.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Operation(NamedTuple):
     beside: int
     parts: tuple[Value, ...] = ()  # further outputs: their gradients are used up as well
     late: int = 0
+    asks: bool = False
 
 
 class BackwardPass(NamedTuple):
@@ -106,14 +108,16 @@ class BackwardPass(NamedTuple):
 class MatrixStorage(NamedTuple):
     """How a matrix is stored, where that is not as wide as what it is multiplied with.
 
-    `copied`: in 32 bits; autocast copies these arguments of the function to 16, in this order.
+    `copied`: autocast copies these arguments of the function, which have 32 bits, to 16, in this order.
     `packed`: it is quantised, and a copy of it lives while its input gets a gradient. `unpacked`: the copy is
-    that of the forward pass, and kept.
+    that of the forward pass, and kept. `turned`: the code multiplies by its transpose, whose copy autocast
+    does not hold (it holds those of parameters alone: torch 2.13, aten/src/ATen/autocast_mode.cpp).
     """
 
     copied: tuple[str, ...] = ()
     packed: bool = False
     unpacked: bool = False
+    turned: bool = False
 
 
 AS_WIDE = MatrixStorage()
@@ -227,9 +231,12 @@ class Tape:
                 weight_bytes, beside = 0, beside + weight_bytes
             flowing = tuple(x for x in inputs if x.grad)
             same = flowing if aliased is True else aliased or ()
-            kept = tuple(value.storage for value in keeps if not value.storage.leaf)
+            saved = [value.storage for value in keeps]
+            kept, asks = tuple(value for value in saved if not value.leaf), bool(saved)
             self.operations.append(
-                Operation(name, self.place, flowing, output, kept, same, weight_bytes, beside, parts, late)
+                Operation(
+                    name, self.place, flowing, output, kept, same, weight_bytes, beside, parts, late, asks
+                )
             )
         return output
 
@@ -311,7 +318,8 @@ class Tape:
         """Multiply by a weight with one number a column: x is kept if the weight is trained."""
         out = self.like(x, name, grad=x.grad or trained)
         if not trained:
-            return self.record("scale", (x,), out)
+            weight = self.weight(f"{name}'s weight", x.shape[-1:], x.element_bytes, trained=False)
+            return self.record("scale", (x,), out, (weight,))
         size = x.shape[-1] * x.element_bytes
         return self.record("scale", (x,), out, (x,), weight_bytes=size, beside=x.bytes)
 
@@ -338,7 +346,8 @@ class Tape:
         """
         ranks = self.cut.get(cut or "", 1)
         mine, shifts = share(x.shape[-1] * columns, ranks), share(columns, ranks) if bias else 0
-        numbers = 4 if stored.copied else x.element_bytes
+        # the gradient is as wide as the matrix: where x alone is copied that has 16 bits already
+        numbers = (4 if "weight" in stored.copied else 2) if stored.copied else x.element_bytes
         copied = {"bias": (f"{name}.bias", shifts), "weight": (name, mine)}
         copies: dict[str, Value] = {}
         for argument in stored.copied:
@@ -347,11 +356,14 @@ class Tape:
             else:
                 what, size = copied[argument]
                 copy = self.value(f"{what} in 16 bits", (size,), 2, grad=trained, region="weight")
-                copies[argument] = self.record(CACHED, (), copy, weight_bytes=size * numbers)
+                step = "copy" if stored.turned else CACHED
+                copies[argument] = self.record(step, (), copy, weight_bytes=size * numbers)
         out = self.value(
             f"{name} output", (*x.shape[:-1], columns), x.element_bytes, grad=x.grad or trained, region=region
         )
         keeps = [*((x,) if trained else ()), *((copies["weight"],) if copies and x.grad else ())]
+        if x.grad and not stored.packed:
+            keeps.append(self.weight(name, (mine,), x.element_bytes, trained=trained))
         if stored.unpacked and x.grad:
             keeps.append(
                 self.value(f"{name}, from its codes", (mine,), x.element_bytes, grad=False, region="weight")
@@ -381,12 +393,14 @@ class Tape:
         mean = self.like(rstd, f"{name} mean square")
         self.record("mean", (square,), mean)
         self.record("rsqrt", (mean,), rstd, (rstd,), beside=2 * rstd.bytes)
-        normal = self.cast(
-            self.multiply(wide, rstd, f"{name} normalised in fp32"), x.element_bytes, f"{name} normalised"
-        )
+        product = self.multiply(wide, rstd, f"{name} normalised in fp32")
+        normal = self.cast(product, x.element_bytes, f"{name} normalised")
         if wide is x:  # no cast: the product itself is what the weight meets
             normal.name = f"{name} normalised"
-        return self.scale(normal, f"{name} output", trained=trained)
+        out = self.scale(normal, f"{name} output", trained=trained)
+        for value in mean, product:  # its forward holds both by a name
+            self.refer(value)
+        return out
 
     def layer_norm(
         self, name: str, x: Value, *, trained: bool, wide: bool = False, stored: int | None = None
@@ -400,16 +414,19 @@ class Tape:
         statistic = (*x.shape[:-1], 1)
         numbers = x.element_bytes if stored is None else stored
         size = 2 * x.shape[-1] * numbers if trained else 0
+        beside = 0
         keeps = [
             self.value(f"{name} {what}", statistic, 4, grad=False, region=x.region)
             for what in ("mean", "1/root")
         ]
-        if wide and numbers < 4:
+        if wide:
             x = self.cast(x, 4, f"{name} input in fp32")
+        if wide and numbers < 4:
             both = (2, x.shape[-1])
             keeps.append(self.value(f"{name}'s weights in fp32", both, 4, grad=False, region="weight"))
+            beside = size * (4 // numbers - 1)  # their gradients have 32 bits before they are narrowed
         out = self.like(x, f"{name} output", grad=x.grad or trained)
-        return self.record(name, (x,), out, (x, *keeps), weight_bytes=size)
+        return self.record(name, (x,), out, (x, *keeps), weight_bytes=size, beside=beside)
 
     def dropout(self, x: Value, share: float, name: str) -> Value:
         """Drop a share of the numbers: a byte for each says which are left; a share of 0 does nothing."""
@@ -492,15 +509,16 @@ class Tape:
     def forward_peak(self, *given: Value, keeping: bool = True) -> int:
         """Run forward again from `given`, for what is kept: the most that lives, until all is there.
 
-        A result that is not kept lives until it was used for the last time, or code has let go of it. Without
-        `keeping` nothing is (torch.no_grad) up to the last result, but autocast's copies of weights.
+        A result that is not kept lives until it was used for the last time, or code has let go of it: until
+        the end, where it waits for what follows, as that of a branch beside another. Without `keeping`
+        nothing is (torch.no_grad) up to the last result, but autocast's copies of weights.
         """
-        stays = {id(value) for value in (self.kept() if keeping else self.cached(()))}
-        keep = (index for index, one in enumerate(self.operations) if one.keeps)
+        stays = {id(value) for value in (*(self.kept() if keeping else ()), *self.cached(()))}
+        keep = (index for index, one in enumerate(self.operations) if one.asks)
         end = max(keep, default=-1) if keeping else len(self.operations) - 1
         steps = self.operations[: end + 1]
         last = dict(self.referred)
-        for index, one in enumerate(steps):
+        for index, one in enumerate(self.operations):
             for value in one.inputs:
                 last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
         there = {id(value) for value in given}
@@ -508,7 +526,10 @@ class Tape:
         level: int = 0
         peak: int = 0
         for index, one in enumerate(steps):
-            made = one.keeps if keeping and index == end else (*one.keeps, one.output)
+            known = there.union(alive)
+            # what an operation keeps of its own comes with its result; copies of frozen weights were there
+            makes = any(id(value) not in known and value.region != "weight" for value in one.keeps)
+            made = (*one.keeps, one.output) if makes or not keeping or index < end else one.keeps
             for value in made:
                 key = id(value)
                 if key in there or key in alive or value.shared or value.of is not None:
@@ -579,7 +600,7 @@ class Tape:
             reversed(self.operations), reversed(self.releases(recomputed, final=final)), strict=True
         ):
             unit = recomputed and recomputed(one.module)
-            if one.keeps and unit in again:  # it asks for what is not there: the unit is run again
+            if one.asks and unit in again:  # it asks for what is not there: the unit is run again
                 meter.take(0, beside=(forward or {}).get(unit, 0))
                 meter.take(again.pop(unit))
             given = gradients.pop(id(one.output), None)

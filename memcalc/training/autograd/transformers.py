@@ -15,15 +15,9 @@ from memcalc.ledger.parts import GQA, MLP, Norm
 from memcalc.ledger.parts.kinds import is_gqa, is_mla, is_moe, keeps_state
 from memcalc.ledger.registry import Registry
 from memcalc.ledger.tensor import ceil_div
-from memcalc.training.autograd.architectures import (
-    COPY_TOKENS,
-    LLAMA,
-    is_delta_net,
-    is_mamba2,
-    with_turns,
-    words_of,
-)
-from memcalc.training.autograd.attention import attention
+from memcalc.training.autograd.architecture import LLAMA
+from memcalc.training.autograd.architectures import COPY_TOKENS, words_of
+from memcalc.training.autograd.attention import attention, is_still
 from memcalc.training.autograd.base import Implementation, Loss
 from memcalc.training.autograd.feedforward import mlp
 from memcalc.training.autograd.matrices import matrix
@@ -34,10 +28,12 @@ from memcalc.training.releases import release_number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from typing_extensions import TypeIs
+
     from memcalc.ledger.model import Layer, Model
-    from memcalc.ledger.parts import DeltaNet, Part
+    from memcalc.ledger.parts import DeltaNet, Mamba2, Part
     from memcalc.ledger.tensor import Tensor
-    from memcalc.training.autograd.architectures import Architecture, Aside, Branch
+    from memcalc.training.autograd.architecture import Architecture, Aside, Branch
     from memcalc.training.autograd.base import MicroBatch
     from memcalc.training.autograd.tape import Tape, Value
     from memcalc.training.parallelism import TrainingParallelism
@@ -52,6 +48,16 @@ LIGER = "https://github.com/linkedin/Liger-Kernel, commit 00eba634, src/liger_ke
 TORCHTUNE = (
     "https://github.com/meta-pytorch/torchtune, torchtune/modules/loss/ce_chunked_output_loss.py, 2026-11"
 )
+
+
+def is_mamba2(part: object) -> TypeIs[Mamba2]:
+    """Say whether a part is Mamba-2, by its quantities: a plan without one loads no class of it."""
+    return hasattr(part, "ssm_heads")
+
+
+def is_delta_net(part: object) -> TypeIs[DeltaNet]:
+    """Say the same of a gated delta rule, Kimi's too."""
+    return hasattr(part, "linear_value_heads")
 
 
 def liger_chunk(tokens: int, vocab: int, width: int) -> int:
@@ -202,7 +208,8 @@ def run_branch(
     inside = given[before]
     tape.module = name
     result = body(tape, micro, part, inside)
-    for value in x, inside:
+    let_go = words.inline_mlp and name == "mlp"
+    for value in (x,) if let_go else (x, inside):
         tape.refer(value)
     if aside is not None and aside.part in parts:
         result = with_aside(tape, micro, parts, aside, (x, result))
@@ -213,13 +220,15 @@ def run_branch(
         tape.refer(x)
     if words.scaled_branches:
         result = tape.record("scale", (result,), tape.like(result, f"{name}, scaled"))
-    return tape.dropout(result, micro.dropout, f"{name} after dropout") if words.dropped else result
+    share = micro.hidden_dropout if name in words.dropped else 0
+    return tape.dropout(result, share, f"{name} after dropout")
 
 
 def run_branches(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value) -> Value:
     """Run the branches of a layer, whose parts are taken, one after the other or side by side."""
     words = micro.architecture
     results: list[Value] = []
+    named: list[Value] = []
     given: dict[str | None, Value] = {None: x}
     for one in words.branches if words.norms_first else ():
         tape.module = str(one.before)
@@ -227,6 +236,7 @@ def run_branches(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value
         del parts[tape.module]
     for one in words.branches:
         result = run_branch(tape, micro, parts, one, given)
+        named += (given[one.before], result) if words.named_branches else ()
         if words.parallel:
             results.append(result)
             continue
@@ -235,8 +245,13 @@ def run_branches(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value
             tape.module = one.after
             x = norm(tape, micro, one.after, x)
         given[None] = x
+    for value in named:
+        tape.refer(value.storage)
     if results:
-        x = tape.add(tape.add(results[1], results[0], "sum of the branches"), x, "stream after the layer")
+        both = tape.add(results[1], results[0], "sum of the branches")
+        if "sum" in words.dropped:
+            both = tape.dropout(both, micro.hidden_dropout, "sum of the branches after dropout")
+        x = tape.add(both, x, "stream after the layer")
     return x
 
 
@@ -272,7 +287,8 @@ def ended(tape: Tape, words: Architecture, parts: dict[str, Part], x: Value) -> 
     parts.pop("layer_scalar")
     scaled = tape.like(x, "stream, scaled")
     scaled.of = x.storage
-    return tape.record("scale in place", (x,), scaled)
+    number = tape.weight("layer_scalar", (1,), x.element_bytes, trained=False)
+    return tape.record("scale in place", (x,), scaled, (number,))
 
 
 def has_gates(model: Model) -> bool:
@@ -324,6 +340,17 @@ class Transformers(Implementation):
             ids = tape.value("ids of positions", (micro.batch, micro.seq), 8, grad=False)
             found = tape.value("embedded positions", (), micro.element_bytes, grad=True)
             tape.record("embedding", (), found, (ids,))
+        made = micro.architecture.moved_tokens or "model.embed_positions" in parts
+        moved = made or micro.embedding_dropout > 0
+        if moved and micro.embeds_grad and micro.adapter("model.embed_tokens") is None:
+            # layers are given what was made of the tokens, and whoever asked for a gradient holds these
+            shape = (micro.batch, micro.seq, parts["model.embed_tokens"].width)
+            x = tape.value("embedded tokens", shape, micro.element_bytes, grad=True)
+            tape.record("ask for a gradient", (), x, (x,))
+        if micro.embedding_dropout and (micro.embeds_grad or micro.trained("model.embed_tokens")):
+            shape = (micro.batch, micro.seq, parts["model.embed_tokens"].width)
+            x = tape.value("embedded tokens", shape, micro.element_bytes, grad=True)
+            tape.dropout(x, micro.embedding_dropout, "embedded tokens after dropout")
         if model.model_type in COPY_TOKENS and micro.trained("model.embed_tokens"):
             tokens = tape.value("tokens, copied", (micro.batch, micro.seq), 8, grad=False, region="whole")
             tape.record("look up", (), tape.value("embedded tokens", (), 0, grad=True), (tokens,))
@@ -457,19 +484,21 @@ class Transformers(Implementation):
     def masks(self, micro: MicroBatch, layer: Layer) -> dict[str, int]:
         """Return the bytes of the mask that checkpoints of equal windows share, if it is not built in.
 
-        Those of layers that keep a state are handed cosines and sines, too, whose bytes others count.
+        Those of layers that keep a state, or are not rotated, are handed cosines and sines, too, whose bytes
+        others count.
         """
-        part = dict(layer.parts).get("self_attn")
+        words, part = micro.architecture, dict(layer.parts).get("self_attn")
         if part is None and any(name in STATES for name, _ in layer.parts):
             return {"RoPE": 0}
         if part is not None and keeps_state(part):
             return {}
-        as_kernels = 1 if micro.architecture.index_rope else 0  # a byte says whether a token is seen
+        tables = {"RoPE": 0} if is_gqa(part) and words.rope != "none" and is_still(words, part) else {}
+        as_kernels = 1 if words.index_rope else 0  # a byte says whether a token is seen
         width = micro.element_bytes if micro.attention == "eager" else as_kernels
         if not width or part is None:
-            return {}
+            return tables
         size = micro.batch * micro.seq * micro.seq * width
-        return {f"mask, window {getattr(part, 'window', None)}": size}
+        return {**tables, f"mask, window {getattr(part, 'window', None)}": size}
 
     def handed_on(self, micro: MicroBatch, layer: Layer) -> int:
         """Return the bytes of what the indexer of a layer chose: the layer behind it is given them."""
@@ -501,6 +530,8 @@ class Transformers(Implementation):
         """Return the model with the matrices fused that its class fuses; some layers are not rotated."""
         words = words_of(model)
         if words.turns_by_layer:
+            from memcalc.training.autograd.by_type import with_turns
+
             model = with_turns(model, fields)
         if not (words.fused or words.by_kind):
             return model

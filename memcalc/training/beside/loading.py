@@ -22,8 +22,6 @@ from memcalc.training.beside.moment import (
     whole_weights,
 )
 from memcalc.training.checkpoints import method_of
-from memcalc.training.gathering import Arrays
-from memcalc.training.trainers import trainers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +107,8 @@ def weights_on_device(plan: TrainingPlan, held: StageEstimate) -> Iterator[Line]
 def passing_line(plan: TrainingPlan, held: StageEstimate, whole: list[WeightShard]) -> Line:
     """Return what is whole for a while: a module's arrays under ZeRO-3, a unit or an array under FSDP."""
     if plan.parallelism.shard == 3:
+        from memcalc.training.gathering import Arrays
+
         arrays = Arrays(held.tensors.shards)
         width = plan.micro_batch.element_bytes
         numbers = max(arrays.largest(), arrays.experts)
@@ -194,8 +194,11 @@ def stored_width(plan: TrainingPlan) -> int | None:
 def loaded_width(plan: TrainingPlan, one: WeightShard) -> int:
     """Return the bytes of a number as from_pretrained is asked for it."""
     like = plan.options.like
-    if like is not None and trainers()[like].loads_in_32_bits:
-        return 4
+    if like is not None:
+        from memcalc.training.trainers import trainers
+
+        if trainers()[like].loads_in_32_bits:
+            return 4
     return plan.precision.weight if one.trained else plan.micro_batch.element_bytes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,7 +150,9 @@ def all_along(plan: TrainingPlan, held: StageEstimate, where: str) -> list[Line]
 
 def whole_weights(plan: TrainingPlan, stage: StageTensors) -> list[WeightShard]:
     """Return the weights of a stage as a rank would hold them if no other shared them."""
-    alone = plan._replace(parallelism=plan.parallelism._replace(shard=0))
+    if not plan.parallelism.shard:
+        return list(stage.shards)
+    alone = replace(plan, parallelism=plan.parallelism._replace(shard=0))
     return [one for chunk in stage.chunks for one in weight_shards(alone, chunk)]
 
 

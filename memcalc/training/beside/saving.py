@@ -21,7 +21,6 @@ from memcalc.training.beside.moment import (
     times,
     whole_weights,
 )
-from memcalc.training.gathering import Arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +82,8 @@ def split_copies(plan: TrainingPlan, whole: list[WeightShard]) -> tuple[str, int
 
 def gathered_line(plan: TrainingPlan, held: StageEstimate, whole: list[WeightShard]) -> Line:
     """Return what is whole on a device for a while: a module's arrays under ZeRO-3, one array under FSDP."""
+    from memcalc.training.gathering import Arrays
+
     arrays = Arrays(held.tensors.shards)
     if plan.parallelism.shard == 3:
         width, numbers = plan.micro_batch.element_bytes, max(arrays.largest(), arrays.experts)

@@ -11,7 +11,7 @@ from memcalc.ledger.budget import Line, PoolBudget
 from memcalc.training.checks import CHECKS
 from memcalc.training.estimate import TrainingEstimate, estimate_stage
 from memcalc.training.host import program_lines
-from memcalc.training.layers import LayerRuns
+from memcalc.training.layer_runs import LayerRuns
 from memcalc.training.methods.others import options_of_sft, scored_plan
 from memcalc.training.methods.phases import RESERVE, ROLLOUT, Parts, lines_by_model, scores, timeline_of
 from memcalc.training.methods.rollout import rollout_of

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.training.autograd.dropout import NOTHING
 from memcalc.training.layers import stream
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ def forward_pass(
     The embedded tokens live until the last norm has run. Autocast keeps its copies of weights until the pass
     ends; then accelerate makes the logits 32 bits wide.
     """
-    micro = plan.micro_batch._replace(batch=sequences, head_tokens=tokens, dropout=0.0, adapter_dropout=0.0)
-    micro = micro._replace(trained=everything, adapters=plan.adapters if adapted else {})
-    alone = plan._replace(micro_batch=micro)
+    micro = replace(NOTHING.of(plan.micro_batch), batch=sequences, head_tokens=tokens, adapter_dropout=0.0)
+    micro = replace(micro, trained=everything, adapters=plan.adapters if adapted else {})
+    alone = replace(plan, micro_batch=micro)
     one = stream(alone, micro.tape(), grad=True).bytes
     if micro.architecture.together:
         runs, streams = [run_together(alone, micro)], one
@@ -113,7 +115,7 @@ def ends_of(plan: TrainingPlan, micro: MicroBatch) -> tuple[int, int, int]:
     """Return the most that the norm holds beside its input, the head beside its own, and the logits."""
     norm, tape = micro.tape(), micro.tape()
     x = stream(plan, norm, grad=True)
-    plan.implementation.ends(norm, micro._replace(fused_head=True), plan.model, x)
+    plan.implementation.ends(norm, replace(micro, fused_head=True), plan.model, x)
     x = stream(plan, tape, grad=True)
     logits = plan.implementation.ends(tape, micro, plan.model, x)
     before = len(norm.operations)

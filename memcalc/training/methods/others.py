@@ -30,7 +30,7 @@ AS_LOADED = (
 
 def frozen_line(plan: TrainingPlan, name: str, moments: tuple[str, ...]) -> Line:
     """Return the weights of a model that is not trained, on one rank: TRL loads it as it does the policy."""
-    alone = plan._replace(adapters={})
+    alone = replace(plan, adapters={})
     shards = list(weight_shards(alone, plan.model))
     size = shared_bytes(alone, shards, "bytes", shared=plan.parallelism.shares_weights)
     narrow = plan.widths.weight == 4 and plan.options.quantize_base is None
@@ -60,7 +60,7 @@ def scored_plan(source: str | PathLike[str] | Source, options: TrainingOptions, 
         own: Any = own_base(found)
         options = replace(options, quantize_base=own or options.quantize_base)
     plan = resolve(found, options, checks)
-    return plan._replace(model=with_one_output(plan.model))
+    return replace(plan, model=with_one_output(plan.model))
 
 
 def with_one_output(model: Model) -> Model:

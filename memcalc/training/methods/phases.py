@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.constants import TRAINING_CUDA_CONTEXT
@@ -239,7 +240,7 @@ def asked_lines(plan: TrainingPlan, setup: Setup, time: Timeline, whose: str) ->
         return
     rewarded = setup.is_rewarded
     rows = setup.logprob_batch if rewarded else plan.micro_batch.batch
-    sized = plan._replace(micro_batch=plan.micro_batch._replace(batch=rows))
+    sized = replace(plan, micro_batch=replace(plan.micro_batch, batch=rows))
     logits = logits_of_loss(sized, setup.method, setup.answer)
     shown = logits.row * (rows // 2) if setup.method == "dpo" else 0  # those of chosen answers, for a mean
     if not rewarded and setup.reference not in ("copy", "adapter"):

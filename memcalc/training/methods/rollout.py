@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.constants import TRAINING_ENGINE_ASLEEP
@@ -143,7 +144,7 @@ def generated_by_policy(plan: TrainingPlan, setup: Setup) -> Iterator[Line]:
         if line.component in ("kv_cache", "state", "activations"):
             yield line._replace(moments=())
     if plan.parallelism.shares_weights and plan.parallelism.states_ranks > 1:
-        unshared = plan._replace(parallelism=plan.parallelism._replace(shard=0))
+        unshared = replace(plan, parallelism=plan.parallelism._replace(shard=0))
         shards = list(weight_shards(plan, plan.model))
         whole = sum(one.bytes for one in weight_shards(unshared, plan.model))
         mine = shared_bytes(plan, shards, "bytes", shared=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.errors import BadInputError, Faults, UnknownNameError, choices, nearest
@@ -87,11 +88,11 @@ def policy_plan(plan: TrainingPlan, setup: Setup) -> TrainingPlan:
     """
     micro = plan.micro_batch
     if setup.method in PAIRED:
-        micro = micro._replace(batch=2 * micro.batch)
+        micro = replace(micro, batch=2 * micro.batch)
     if setup.method == "grpo":
         answer = micro.seq - 1 if setup.answer is None else setup.answer
-        micro = micro._replace(head_tokens=answer + 1)
-    return plan._replace(loss=LOG_PROBABILITIES, micro_batch=micro)
+        micro = replace(micro, head_tokens=answer + 1)
+    return replace(plan, loss=LOG_PROBABILITIES, micro_batch=micro)
 
 
 # ---- checks ------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ def answer_within_sequence(plan: TrainingPlan) -> None:
     """Refuse answers that are as long as the sequence, which begins with a prompt."""
     answer, seq = plan.options.completion_tokens, plan.options.seq
     if answer is not None and answer >= seq:
-        remedy = "a sequence is prompt and answer"
+        remedy = "a sequence is prompt and answer; the default is all of it but a token"
         raise BadInputError("--completion-tokens", f"less than --seq {seq}", answer, remedy)
 
 
