@@ -105,10 +105,39 @@ def test_a_list_may_have_spaces(typed, capsys):
         ("bigcode/starcoder2-7b", "c_fc", "up_proj"),
     ],
 )
-def test_names_of_a_family_lead_to_ours(model, theirs, ours):
-    with pytest.raises(MemcalcError, match=rf"given '{theirs}'; did you mean {ours}\?$"):
-        train(model, seq=128, lora_rank=8, lora_targets=(theirs,))
-    assert train(model, seq=128, lora_rank=8, lora_targets=(ours,)).trainable_parameters
+def test_names_of_a_class_are_understood(model, theirs, ours):
+    own = train(model, seq=128, lora_rank=8, lora_targets=(theirs,))
+    assert list(own.plan.adapters) == [ours]
+    assert (
+        own.trainable_parameters
+        == train(model, seq=128, lora_rank=8, lora_targets=(ours,)).trainable_parameters
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "word", "numbers"),
+    [
+        # 24 layers x (2,048 x 6,144 + 6,144 + 2,048 x 2,048 + 2,048 + 2 x 2,048 of post_attention_layernorm)
+        ("EleutherAI/pythia-1.4b", "attention", 402_948_096),
+        ("EleutherAI/pythia-1.4b", "query_key_value", 24 * (2048 * 6144 + 6144)),
+        ("EleutherAI/pythia-1.4b", "embed_in", 50_304 * 2048),
+        ("EleutherAI/pythia-1.4b", "self_attn", 24 * (2048 * 8192 + 8192)),
+        ("Qwen/Qwen3-30B-A3B", "up_proj", 48 * 128 * 2 * 768 * 2048),  # a part of gate_up_proj's name
+        ("Qwen/Qwen3-30B-A3B", "gate_up_proj", 48 * 128 * 2 * 768 * 2048),
+        ("Qwen/Qwen3-30B-A3B", "mlp.gate.", 48 * 128 * 2048),
+        ("Qwen/Qwen3-0.6B", "layer", 28 * (15_730_944)),  # of embedding and last norm no name has it
+    ],
+)
+def test_weights_are_named_as_in_their_class(model, word, numbers):
+    assert train(model, seq=128, trainable=(word,)).trainable_parameters == numbers
+
+
+def test_experts_one_by_one_are_named_as_in_files_before_transformers_5():
+    asked = {"seq": 128, "trainable": ("gate_proj",)}
+    with pytest.raises(MemcalcError, match=r"experts\.gate_up_proj, which is one array"):
+        train("Qwen/Qwen3-30B-A3B", **asked)
+    step = train("Qwen/Qwen3-30B-A3B", **asked, engine_version="4.57")
+    assert step.trainable_parameters == 48 * 128 * 768 * 2048
 
 
 def test_a_rank_that_a_matrix_does_not_have_is_said():

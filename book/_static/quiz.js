@@ -296,12 +296,22 @@
   });
 
   for (const name of ["topic", "difficulty"]) form.elements[name].append(...[...index.elements[name].options].map((one) => one.cloneNode(true)));
-  for (const name of ["topic", "difficulty", "language"]) form.elements[name].value = kept[name];
-  form.elements.by_hand.checked = kept.by_hand;
+  const remember = () => {
+    for (const name of ["topic", "difficulty", "language"]) form.elements[name].value = kept[name];
+    form.elements.by_hand.checked = kept.by_hand;
+    tell();
+  };
+  // What another tab has answered counts here too, and is not written over from here.
+  window.addEventListener("storage", ({key}) => {
+    if (key !== null && key !== STORE) return;
+    kept = load();
+    remember();
+  });
+
   form.elements.cards.checked = false;
   index.querySelector(".fields").hidden = false;
   form.hidden = false;
-  tell();
+  remember();
   if (!linked()) next();
   window.memcalc.size().then((bytes) => { part("size").textContent = `${megabytes(bytes)} MB`; }, () => {});
 })();

@@ -26,6 +26,7 @@ __all__ = [
     "header",
     "listed",
     "name_in_header",
+    "spelled",
     "spelling",
     "stored_shape",
 ]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
-from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import product
 from memcalc.training.autograd.architectures import words_of
 from memcalc.training.autograd.base import Adapter
+from memcalc.training.head import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memcalc.ledger.model import Model
     from memcalc.ledger.tensor import Tensor
-    from memcalc.training.options import TrainingOptions
+    from memcalc.training.options import FilledOptions
 
 __all__ = [
     "EMBEDDED",
@@ -29,9 +28,9 @@ __all__ = [
     "has_adapters_of_experts",
     "linear_names",
     "names_beside_experts",
+    "names_here",
     "smaller_sides",
     "stacked_names",
-    "with_head_apart",
 ]
 
 # Model types of which PEFT 0.21 takes the names of experts and router that they had in transformers 4 for the
@@ -53,7 +52,7 @@ ROUTER = "gate"
 # their mixers reads the matrix itself; PEFT refuses `all-linear`, too, which stands for all others here
 KERNELS_READ = frozenset({"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"})
 LINEAR_ROUTERS = frozenset({"gemma4", "gemma4_text"})  # of other types it is no module that PEFT adapts
-HEAD, EMBEDDED = "lm_head", "embed_tokens"  # what PEFT adapts beside the layers, if it is named
+EMBEDDED = "embed_tokens"  # what PEFT adapts beside the layers, if it is named, as the head
 MIXTRAL = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}  # its own names in transformers 4
 
 
@@ -104,8 +103,8 @@ def names_beside_experts(model: Model) -> tuple[str, ...]:
     return tuple(name for name in linear_names(model) if name not in of_experts)
 
 
-def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]:
-    """Return the adapters by the names of their matrices.
+def adapters_of(options: FilledOptions, stored: Model, model: Model) -> Mapping[str, Adapter]:
+    """Return the adapters by the names of their matrices in a model as it is built.
 
     Raises
     ------
@@ -116,7 +115,7 @@ def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]
     if options.lora_rank is None:
         return {}
     every = options.lora_targets in (None, ("all-linear",))
-    targets = linear_names(model) if every else options.lora_targets or ()
+    targets = linear_names(model) if every else names_here(options.lora_targets or (), options, stored, model)
     one = Adapter(options.lora_rank, 2 if options.adapter_dtype == "bf16" else 4, options.dora)
     if not folds(model):
         return dict.fromkeys(targets, one)
@@ -130,6 +129,27 @@ def adapters_of(options: TrainingOptions, model: Model) -> Mapping[str, Adapter]
     if ROUTER in found and words_of(model).has_wide_router:  # its adapter has the numbers that it has
         found[ROUTER] = one._replace(element_bytes=4)
     return found | ({STACKS["up_proj"]: twice} if first else {})
+
+
+def names_here(
+    targets: tuple[str, ...], options: FilledOptions, stored: Model, model: Model
+) -> tuple[str, ...]:
+    """Return the names that stand here for modules that may be named as in their class.
+
+    What stands for experts or their router stays as it is, and so does what names none.
+    """
+    of_experts = {*STACKS, *MIXTRAL, ROUTER} if folds(model) else set()
+    if of_experts.issuperset(targets):
+        return targets
+    from memcalc.training.class_names import adapted_names, names_as_trained
+
+    names, known = names_as_trained(options, stored, model), (*linear_names(model), HEAD, EMBEDDED)
+    found = dict(adapted_names(targets, names, known))
+    return tuple(
+        name
+        for word in targets
+        for name in ((word,) if word in of_experts or not found[word] else found[word])
+    )
 
 
 def adapter_of(adapters: Mapping[str, Adapter], tensor: Tensor) -> Adapter | None:
@@ -178,12 +198,3 @@ def adapter_arrays(tensor: Tensor, adapter: Adapter) -> tuple[tuple[str, tuple[i
         out = 2 * out if ".gate_proj." in tensor.name else out
     pair = ("lora_A.weight", (rank, inner), times), ("lora_B.weight", (out, rank), times)
     return (*pair, ("lora_magnitude_vector.weight", (out,), times)) if adapter.dora else pair
-
-
-def with_head_apart(model: Model) -> Model:
-    """Return a model whose tied head is a part of its own: PEFT wraps or copies it without the embedding."""
-    if not model.tied:
-        return model
-    table = dict(model.outside)["model.embed_tokens"]
-    head = Embedding(table.vocab, table.width, "head")  # type: ignore[attr-defined]
-    return replace(model, outside=(*model.outside, (HEAD, head)), tied=False)

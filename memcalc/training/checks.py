@@ -24,17 +24,18 @@ from memcalc.training.adapters import (
     has_adapters_of_experts,
     linear_names,
     names_beside_experts,
+    names_here,
     stacked_names,
 )
 from memcalc.training.autograd.architectures import keeps_states, kernels_read_matrices, words_of
 from memcalc.training.checkpoints import BASES, held_as_stored, own_base
 from memcalc.training.devices import runs_bitsandbytes, runs_flash
-from memcalc.training.plan import is_trained, stated_gradients
+from memcalc.training.plan import stated_gradients
 from memcalc.training.precision import gradients_of
 from memcalc.training.releases import PADDED_SINCE, release_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from memcalc.training.plan import TrainingPlan
 
@@ -478,32 +479,14 @@ def adapters_have_matrices(plan: TrainingPlan) -> None:
     if plan.options.lora_rank is None or (asked in (None, ("all-linear",)) and plan.adapters):
         return
     for name in asked or ("nothing",):
-        if name not in known:
+        if not {*names_here((name,), plan.options, plan.source.model, plan.model)} <= {*known}:
             expected = f"all-linear, or some of {', '.join(known)}"
             if name == "all-linear" and asked is not None:
                 named = dict.fromkeys([*linear_names(plan.model), *(one for one in asked if one in known)])
                 remedy = f"it stands alone; with others write {','.join(named)}"
                 raise BadInputError("--lora-targets", expected, ",".join(asked), remedy)
-            ours = own_module_names(plan, known).get(name.rpartition(".")[2])
             remedy = nearest(name, ["all-linear", *known], "--lora-targets") or "separate them by commas"
-            remedy = f"did you mean {ours}?" if ours else remedy
             raise UnknownNameError("--lora-targets", expected, name, remedy)
-
-
-def own_module_names(plan: TrainingPlan, known: Collection[str]) -> dict[str, str]:
-    """Return what the modules of a model's class are called, with the names that stand for them here."""
-    from memcalc.files.tensor_names import family_name
-
-    found: dict[str, list[str]] = {}
-    for tensor in plan.source.model.weights():
-        ours = tensor.name.removesuffix(".weight").rpartition(".")[2]
-        theirs = family_name(plan.source.model, tensor.name).removesuffix(".weight").rpartition(".")[2]
-        fused = {"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj"}
-        fused |= {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
-        one = ours if ours in known else fused.get(ours, "")
-        if one in known and theirs not in known and one not in found.setdefault(theirs, []):
-            found[theirs].append(one)
-    return {theirs: ",".join(ours) for theirs, ours in found.items()}
 
 
 def adapters_have_gradients_of_their_own(plan: TrainingPlan) -> None:
@@ -535,9 +518,13 @@ def copies_are_of_embedding_and_head(plan: TrainingPlan) -> None:
 
     PEFT 0.21 trains copies of them (modules_to_save), or wraps them, and not both.
     """
-    for part in plan.options.trainable if plan.adapters else ():
-        named = [one.name for one in plan.apart.weights() if is_trained(one.name, (part,), plan.adapters)]
-        modules = {name.split(".")[-2] for name in named}
+    if plan.named is None or not plan.adapters:
+        return
+    from memcalc.training.class_names import ends_module, named, names_as_trained
+
+    names = names_as_trained(plan.options, plan.source.model, plan.model)
+    for part in plan.options.trainable:
+        modules = {name.split(".")[-2] for name in named((part,), names, ends_module)}
         if not part or not modules or not modules <= {HEAD, EMBEDDED}:
             remedy = nearest(part, (EMBEDDED, HEAD)) if not modules else ""
             remedy = remedy or "PEFT trains copies of these two beside adapters (modules_to_save)"
@@ -602,16 +589,35 @@ def ends_with_adapters_are_whole(plan: TrainingPlan) -> None:
 
 
 def there_is_something_to_train(plan: TrainingPlan) -> None:
-    """Refuse parts of names that no weight has."""
-    for name in () if plan.adapters else plan.options.trainable:
-        if not name or not any(name in tensor.name for tensor in plan.model.weights()):
-            words = (word for tensor in plan.model.weights() for word in tensor.name.split("."))
-            parts = dict.fromkeys(word for word in words if word != "{layer}")
+    """Refuse parts of names that no weight has, and weights that are one array with others left frozen."""
+    if plan.named is None:
+        return
+    from memcalc.training.class_names import holds, named, names_as_trained, parts_alone
+
+    names = names_as_trained(plan.options, plan.source.model, plan.model)
+    for word in () if plan.adapters else plan.options.trainable:
+        if not word or not named((word,), names, holds):
+            parts = dict.fromkeys(
+                part
+                for each in names.values()
+                for name in each
+                for part in name.split(".")
+                if part not in ("{layer}", "{expert}")
+            )
             head = "embed_tokens, which is the head too" if plan.tied else "lm_head"
-            remedy = nearest(name, parts) or f"as in self_attn,{head}"
-            if re.search(r"\d", name):
+            remedy = nearest(word, parts) or f"as in self_attn,{head}"
+            if re.search(r"\d", word):
                 remedy = f"single layers are not told apart; name parts of all, as in self_attn,{head}"
-            raise UnknownNameError("--trainable", "parts of names of weights", name, remedy)
+            raise UnknownNameError("--trainable", "parts of names of weights", word, remedy)
+    if not any(map(plan.is_trained, plan.named)):
+        remedy = "no gradient reaches these; name others as well"
+        raise BadInputError(
+            "--trainable", "weights that a gradient reaches", ",".join(plan.options.trainable), remedy
+        )
+    for array in parts_alone(plan.named, names):
+        expected = f"all of {array.rpartition('{layer}.')[2]}, which is one array"
+        remedy = f"name it, as in {array.removesuffix('.weight').rpartition('.')[2]}"
+        raise BadInputError("--trainable", expected, ",".join(plan.options.trainable), remedy)
 
 
 def base_is_frozen(plan: TrainingPlan) -> None:

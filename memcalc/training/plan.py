@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memcalc.data.record import Record, record
@@ -11,7 +10,7 @@ from memcalc.errors import BadInputError, Faults, Sound
 from memcalc.ledger.parts import Embedding
 from memcalc.ledger.tensor import ceil_div
 from memcalc.options import checked, options_of
-from memcalc.training.adapters import EMBEDDED, adapters_of, with_head_apart
+from memcalc.training.adapters import EMBEDDED, adapters_of
 from memcalc.training.autograd import IMPLEMENTATIONS
 from memcalc.training.autograd.architectures import (
     architecture_of,
@@ -19,11 +18,12 @@ from memcalc.training.autograd.architectures import (
     kernels_read_matrices,
     words_of,
 )
-from memcalc.training.autograd.base import MicroBatch
+from memcalc.training.autograd.base import MicroBatch, everything_trained
 from memcalc.training.autograd.dropout import NOTHING, Dropouts, dropouts_of
 from memcalc.training.checkpoints import own_base
 from memcalc.training.defaults import filled
 from memcalc.training.devices import runs_flash
+from memcalc.training.head import with_head_apart
 from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from memcalc.training.polynomial import Points
     from memcalc.training.precision import Precision, StateWidths
 
-__all__ = ["EMBEDDING", "TrainingPlan", "is_trained", "plan_fields", "resolve", "stated_gradients"]
+__all__ = ["EMBEDDING", "TrainingPlan", "plan_fields", "resolve", "stated_gradients"]
 
 EMBEDDING = "model.embed_tokens"
 MOMENTS = ("forward_end", "loss", "backward", "backward_end", "step")
@@ -57,8 +57,9 @@ class TrainingPlan(Record):
     """Everything that decides how much memory a training step needs.
 
     `asked` is what was asked for, `options` the same with the defaults for what is trained; the other fields
-    are what follows from them and the model. `model` has its vocabulary padded; `micro_batch` is what the
-    implementation's programs are given; `points` are those of a sweep, else None.
+    are what follows from them and the model. `model` has its vocabulary padded; `named` are the weights that
+    ``trainable`` names, None where it is open; `micro_batch` is what the implementation's programs are given;
+    `points` are those of a sweep, else None.
     """
 
     asked: TrainingOptions
@@ -76,6 +77,7 @@ class TrainingPlan(Record):
     loss: Loss
     recompute_modules: tuple[str, ...]
     adapters: Mapping[str, Adapter]
+    named: frozenset[str] | None
     pipeline_layout: tuple[int, ...]
     vocab_multiple: int
     micro_batch: MicroBatch
@@ -102,7 +104,7 @@ class TrainingPlan(Record):
     def is_trained(self, name: str) -> bool:
         """Say whether a weight of the model itself is trained; beside adapters it is a copy that is."""
         frozen = name.endswith(self.micro_batch.architecture.frozen) or self.is_unreached(name)
-        return not frozen and is_trained(name, self.options.trainable, self.adapters)
+        return not frozen and (not self.adapters if self.named is None else name in self.named)
 
     def is_unreached(self, name: str) -> bool:
         """Say whether no gradient reaches a weight that asks for one; ZeRO has its states in flat arrays."""
@@ -225,7 +227,8 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
     model = of(trained_model, found, 1 if multiple is faults.MISSING else multiple, implementation)
     attended = of(with_attention, asked, given, implementation, model)
     asked = asked if attended is faults.MISSING else attended  # without a model all else is still checked
-    adapters = of(adapters_of, asked, model)
+    adapters = of(lambda: adapters_of(asked, found.model, model))
+    named = of(named_weights, asked, found, model)
     gradients = of(gradients_named, asked, implementation, precision, adapters)
     micro = of(micro_batch, asked, implementation, parallelism, loss, points)
     return TrainingPlan(
@@ -244,12 +247,13 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
         loss=of(lambda: as_told(loss, implementation, model)),
         recompute_modules=of(modules_of, asked, implementation),
         adapters=adapters,
+        named=named,
         pipeline_layout=of(chunks_of_layers, asked, model, parallelism),
         vocab_multiple=multiple,
         micro_batch=of(
             lambda: replace(
                 dropouts(asked, model, found.fields).of(micro),
-                trained=trains(asked, model, adapters),
+                trained=trains(named, adapters),
                 adapters=adapters,
                 architecture=architecture_of(
                     model, found.fields, swept=points is not None, whole=is_whole(asked, parallelism)
@@ -422,33 +426,28 @@ def chunks_of_layers(
     return (model.depth // chunks,) * chunks
 
 
-def is_trained(name: str, trainable: tuple[str, ...], adapters: Mapping[str, Adapter]) -> bool:
-    """Say whether a weight is trained: by parts of its name, else all of them, or adapters alone.
+def named_weights(options: FilledOptions, found: Source, model: Model) -> frozenset[str] | None:
+    """Return the weights that ``trainable`` names; None where it is open.
 
-    Beside adapters a name is the end of a module's, as in peft 0.21 (utils/other.py, _set_trainable).
-
-    >>> is_trained("model.embed_tokens_per_layer.weight", ("embed_tokens",), {})
-    True
+    A word is a part of a name; beside adapters the end of a module's, as in peft 0.21 (utils/other.py,
+    _set_trainable).
     """
-    if not trainable:
-        return not adapters
-    if adapters:
-        return name.removesuffix(".weight").endswith(trainable)
-    return any(part in name for part in trainable)
+    if not options.trainable:
+        return None
+    from memcalc.training.class_names import ends_module, holds, named, names_as_trained
+
+    beside = options.lora_rank is not None
+    names = names_as_trained(options, found.model, model)
+    return named(options.trainable, names, ends_module if beside else holds)
 
 
-def trains(options: TrainingOptions, model: Model, adapters: Mapping[str, Adapter]) -> Callable[[str], bool]:
-    """Return the same test for the name of a matrix or norm inside of a layer, or outside of all."""
-    names = frozenset(one.name for one in model.weights()) if options.trainable else frozenset()
-    return partial(trained_in_full, names, options.trainable, adapters)
-
-
-def trained_in_full(
-    names: frozenset[str], trainable: tuple[str, ...], adapters: Mapping[str, Adapter], name: str
-) -> bool:
-    """Say it of a name inside of a layer, if that is one of `names`, or of one outside of all."""
-    inside = f"model.layers.{{layer}}.{name}.weight"
-    return is_trained(inside if inside in names else f"{name}.weight", trainable, adapters)
+def trains(named: frozenset[str] | None, adapters: Mapping[str, Adapter]) -> Callable[[str], bool]:
+    """Return whether a matrix or norm is trained, by its name inside of a layer, or outside of all."""
+    if named is None:
+        return frozenset[str]().__contains__ if adapters else everything_trained
+    ends = ("", ".weight", ".value")
+    inside = (name.removeprefix("model.layers.{layer}.") for name in named)
+    return frozenset(name.removesuffix(end) for name in inside for end in ends).__contains__
 
 
 def makes_gradients(options: FilledOptions, implementation: Implementation) -> bool:

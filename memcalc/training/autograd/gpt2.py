@@ -42,18 +42,8 @@ def matrix(tape: Tape, micro: MicroBatch, name: str, x: Value, columns: int) -> 
 
 
 def one_matrix(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
-    """Multiply by one matrix for q, k and v.
-
-    Raises:
-        BadInputError: only some of the three are trained.
-
-    """
-    names = [f"self_attn.{letter}_proj" for letter in "qkv"]
-    if len({micro.trained(name) for name in names}) > 1:
-        raise BadInputError(
-            "--trainable", "q, k and v together", "some of them", "GPT-2 has one matrix for the three"
-        )
-    return matrix(tape, micro, names[0], x, 3 * part.width)
+    """Multiply by one matrix for q, k and v."""
+    return matrix(tape, micro, "self_attn.q_proj", x, 3 * part.width)
 
 
 def attention(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:

@@ -446,7 +446,9 @@ class Transformers(Implementation):
         if words.tables_by_kind:
             windows = {part.window: part for part in parts}
             return sum(4 * (part.rope_dim or part.head_dim) for part in windows.values())
-        return 4 * (parts[0].rope_dim or parts[0].head_dim) if parts else 0
+        if not parts or is_mla(parts[0]):
+            return 4 * parts[0].rope_dim if parts else 0
+        return 4 * (parts[0].rope_dim or parts[0].head_dim)
 
     def workspace(self, capability: str | None) -> Measured:
         """Return what cuBLAS takes: a workspace for the thread of the forward pass, one for the backward's.
