@@ -273,13 +273,12 @@ def names_of_weights(stored: Model, model: Model) -> Iterator[tuple[str, str, st
     }
     for listed, built in pairs.values():
         for (name, part), (own, as_built) in zip(listed.parts, built.parts, strict=True):
-            before = {one.name: one for one in under(f"{LAYER}.{name}", part.weights())}
-            after = list(as_built.weights())
-            joined = arrays_in_files(stored, (one for one in before.values()))
-            for one in after:
+            before = tuple(under(f"{LAYER}.{name}", part.weights()))
+            known, joined = {one.name for one in before}, arrays_in_files(stored, before)
+            for one in as_built.weights():
                 canonical = f"{LAYER}.{name}.{one.name}"
                 in_files = family_name(stored, canonical)
-                if canonical not in before:
+                if canonical not in known:
                     in_files = next((each for each, count in joined.items() if count == one.count), in_files)
                 yield f"{LAYER}.{own}.{one.name}", canonical, in_files
 
