@@ -56,6 +56,9 @@ class Record:
         known = self.__dataclass_fields__
         placed = [name for name, one in known.items() if not one.kw_only] if values else []
         given = dict(zip(placed, values, strict=False)) | named
+        if given.keys() == known.keys() and len(given) == len(values) + len(named):
+            vars(self).update(given)
+            return
         filled = {name: given[name] if name in given else default_of(one) for name, one in known.items()}
         missing = [name for name, value in filled.items() if value is MISSING]
         unknown = [name for name in given if name not in known]

@@ -63,6 +63,14 @@ class Layer(Record):
         own = ((one, forms.get(one.name, one.format), pools.get(one.name, one.pool)) for one in plain)
         return tuple(Tensor(*one[:-2], form, pool) for one, form, pool in own)
 
+    def repeated(self, times: int) -> Layer:
+        """Return so many equal layers, whose weights are listed once for all."""
+        if times == self.times:
+            return self
+        again = replace(self, times=times)
+        vars(again).update(_weights=self._weights, remembering=self.remembering)
+        return again
+
     def cache(self, batch: int, context: int, kept: Kept) -> Iterator[Tensor]:
         """Yield what one such layer remembers."""
         for name, part in self.remembering:
@@ -137,11 +145,12 @@ class Model(Record):
         for layer in self.layers:  # equal layers are one object nearly everywhere: few are left to compare
             _, times = shared.get(id(layer), (layer, 0))
             shared[id(layer)] = layer, times + layer.times
-        found: dict[tuple[Named, Formats, Formats], int] = {}
+        found: dict[tuple[Named, Formats, Formats], tuple[Layer, int]] = {}
         for layer, times in shared.values():
             alike = layer.parts, layer.formats, layer.pools
-            found[alike] = found.get(alike, 0) + times
-        return tuple(Layer(parts, times, *rest) for (parts, *rest), times in found.items())
+            first, before = found.get(alike, (layer, 0))
+            found[alike] = first, before + times
+        return tuple(layer.repeated(times) for layer, times in found.values())
 
     def weights(self) -> Iterator[Tensor]:
         """Yield every weight, equal layers together (``{layer}`` stands in the name)."""
@@ -289,7 +298,8 @@ class Model(Record):
         The vision tower stands before the first layer: what it sees takes the place of embeddings.
         """
         end = len(self.layers)
-        for layer in dict.fromkeys(self.layers[first:last]) if first else ():
+        alike = {id(layer): layer for layer in self.layers[first:last]} if first else {}
+        for layer in alike.values():
             if any(getattr(part, "again", False) for _, part in layer.parts):
                 expected, remedy = (
                     "1 for a model whose layers share a block",

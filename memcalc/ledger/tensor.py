@@ -145,7 +145,7 @@ class Tensor(NamedTuple):
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """The shape as a checkpoint writes it: pieces multiplied out."""
-        return tuple(product(axis) for axis in self.shape)
+        return tuple(map(product, self.shape))
 
     def on_rank(self, tp: int = 1, ep: int = 1) -> Tensor:
         """Return the fullest rank's share.

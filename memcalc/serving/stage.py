@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.files.machines import SYSTEM
@@ -141,9 +142,12 @@ def placed_stages(plan: ServingPlan) -> Iterator[tuple[Model, Device | None]]:
 
 
 def distinct_stages(plan: ServingPlan) -> list[tuple[Model, Device | None]]:
-    """Return the stages that differ from each other; one alone is not compared: that looks at all layers."""
-    placed = list(placed_stages(plan))
-    return placed if len(placed) == 1 else list(dict.fromkeys(placed))
+    """Return the stages that differ from each other."""
+    found: list[tuple[Model, Device | None]] = []
+    for one in placed_stages(plan):  # not by hashes, which look at every layer
+        if one not in found:
+            found.append(one)
+    return found
 
 
 def system_lines(plan: ServingPlan) -> Iterator[Line]:
@@ -201,13 +205,13 @@ def weight_lines(plan: ServingPlan, stage: Model, pool: str = "gpu") -> Iterator
         for held_in, placed, form in placements:
             if held_in == pool:
                 tensor = on_rank(placed) if pool == "gpu" else placed
-                shape = " x ".join(map(str, tensor.stored_shape))
+                copies, shape = tensor.copies, tensor.stored_shape
                 yield Line(
                     component="weights",
                     name=whole.name,
-                    count=tensor.count,
+                    count=copies * prod(shape),
                     bytes=tensor_bytes(tensor, form),
-                    formula=f"{tensor.copies} x ({shape}) as {form.id}",
+                    formula=f"{copies} x ({' x '.join(map(str, shape))}) as {form.id}",
                     moments=plan.engine.moments,
                 )
 
