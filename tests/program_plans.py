@@ -34,6 +34,8 @@ def planned(fields, run):
     if trained.startswith("lora"):
         _, rank, targets, dtype = trained.split(" ")
         options |= {"lora_rank": int(rank), "lora_targets": tuple(targets.split(",")), "adapter_dtype": dtype}
+    elif trained.startswith("named"):
+        options["trainable"] = (trained.removeprefix("named "),)
     source = Source(
         "a recorded config", {**fields, "torch_dtype": "bfloat16"}, "tests/recorded/programs.json"
     )

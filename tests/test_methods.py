@@ -170,6 +170,25 @@ def test_a_sleeping_engine_leaves_its_share() -> None:
     assert trained(**engine, sleep_level=2).host_bytes == 0
 
 
+def test_answers_of_an_older_policy_are_scored_by_it() -> None:
+    """TRL's GRPO computes log-probs of the policy if it steps before the last answers are learnt from."""
+    asked = {"method": "grpo", "seq": 2048, "micro_batch": 4, "rollout_engine": "transformers"}
+    for accumulate, generations, scored in ((1, 4, False), (2, 4, False), (2, 8, False), (1, 8, True)):
+        found = memcalc.train(
+            "Qwen/Qwen3-8B", **asked, accumulate=accumulate, num_generations=generations, lora_rank=16
+        )
+        assert ("log_probs" in [phase.name for phase in found.phases]) is scored
+    one, four = (
+        memcalc.train("Qwen/Qwen3-8B", **asked, num_generations=8, lora_rank=16, logprob_batch=batch)
+        for batch in (1, 4)
+    )
+    of_one, of_four = (
+        next(phase.total_bytes for phase in found.phases if phase.name == "log_probs")
+        for found in (one, four)
+    )
+    assert of_one < of_four
+
+
 def test_what_is_offloaded_between_phases_lives_in_its_own() -> None:
     """The optimizer's states in the update alone, and in the host's memory."""
     found = trained(method="ppo", offload_between=("optimizer", "reference"), rollout_engine="vllm")

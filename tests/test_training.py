@@ -273,26 +273,30 @@ SMALL_LLAMA = {
 }
 
 
-def test_checkpoints_below_what_is_trained_keep_nothing():
-    """Nothing there runs backwards: torch.utils.checkpoint lets go of all inputs.
+def test_checkpoints_below_what_is_trained_keep_their_inputs_since_transformers_5():
+    """It asks the embedded tokens for a gradient: a small model's trace has a peak of 753,904 B.
 
-    transformers' own way to switch it on makes the embedded tokens need a gradient, and then they are kept:
-    its trace has a peak of 753,904 B in place of 700,576, which is the upper end.
+    Before, torch.utils.checkpoint lets go of all inputs, as nothing there runs backwards: 700,576 B; whoever
+    asks by himself is at the upper end.
     """
     asked = {"seq": 4096, "trainable": ("lm_head",)}
-    none, full = (train("Qwen/Qwen3-8B", **asked, recompute=how) for how in ("none", "full"))
-    assert none.allocated_bytes == full.allocated_bytes == 31_350_942_216
-    assert full.device.high_bytes > none.device.high_bytes
-    step = train(
-        Source("small", SMALL_LLAMA, "here"),
-        seq=33,
-        micro_batch=2,
-        trainable=("lm_head",),
-        recompute="full",
-        regime="pure-bf16",
+    none = train("Qwen/Qwen3-8B", **asked)
+    full, before = (
+        train("Qwen/Qwen3-8B", **asked, recompute="full", engine_version=one) for one in (None, "4.57")
     )
-    (line,) = (line for line in step.device.lines if line.name.startswith("kept by frozen layers"))
+    assert none.allocated_bytes == before.allocated_bytes == 31_350_942_216
+    norm, tables, positions = 4 * 4096 + 4, 2 * 2 * 128, 8  # of one token
+    kept = 4096 * (36 * 2 * 4096 + norm + tables + positions)
+    assert full.allocated_bytes == before.allocated_bytes + kept
+    small = {"seq": 33, "micro_batch": 2, "recompute": "full", "regime": "pure-bf16"}
+    now, then = (
+        train(Source("small", SMALL_LLAMA, "here"), trainable=("lm_head",), engine_version=one, **small)
+        for one in (None, "4.57")
+    )
+    (line,) = (one for one in then.device.lines if one.name.startswith("kept by frozen layers"))
     assert (line.low, line.bytes, line.high) == (0, 0, 753_904 - 700_576)
+    assert now.allocated_bytes - then.allocated_bytes == 753_904 - 700_576
+    assert not any(one.name.startswith("kept by frozen layers") for one in now.device.lines)
 
 
 def test_layers_that_train_keep_their_inputs():

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from memcalc.__main__ import main
-from memcalc.errors import MemcalcError
+from memcalc.errors import BadInputError, MemcalcError, UnknownNameError
 from memcalc.training.api import train
 
 SMALL, LLAMA = "Qwen/Qwen3-0.6B", "meta-llama/Meta-Llama-3.1-8B"
@@ -203,3 +203,24 @@ def test_words_of_other_trainers_lead_to_ours(words, advice, capsys):
     status, _, refusal = asked(capsys, f"{SMALL} --seq 128 {words}")
     assert status == 2
     assert advice in refusal
+
+
+def test_a_sequence_beyond_the_models_own_limit_is_said():
+    """Rotation has no rows that end, so nothing is refused; of learnt positions there are no more."""
+    words = "beyond the model's own limit of 40,960 tokens"
+    at, beyond = (train("Qwen/Qwen3-8B", seq=seq).assumed for seq in (40_960, 40_961))
+    assert not any(words in one for one in at)
+    assert any(words in one for one in beyond)
+
+
+@pytest.mark.parametrize("method", ["dpo", "ppo", "grpo"])
+def test_a_sequence_of_no_tokens_is_no_sweep(method):
+    with pytest.raises(BadInputError) as refused:
+        train("Qwen/Qwen3-8B", seq=0, method=method)
+    assert [one.field for one in (refused.value, *refused.value.others)] == ["--seq"]
+
+
+def test_a_single_layer_cannot_be_named_by_its_number():
+    """OPT has matrices whose names end in a number: fc1, fc2."""
+    with pytest.raises(UnknownNameError, match="single layers are not told apart"):
+        train("facebook/opt-1.3b", seq=512, trainable=("1",))

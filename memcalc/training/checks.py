@@ -596,7 +596,7 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
 
     names = names_as_trained(plan.options, plan.source.model, plan.model)
     for word in () if plan.adapters else plan.options.trainable:
-        if not word or not named((word,), names, holds):
+        if not word or word.isdigit() or not named((word,), names, holds):
             parts = dict.fromkeys(
                 part
                 for each in names.values()

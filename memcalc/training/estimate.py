@@ -75,6 +75,10 @@ PINNED = (
     "what is moved to the host is pinned, and PyTorch rounds each pinned array up to a power of two; the "
     "lower end is without: pin_memory false, or PYTORCH_ALLOC_CONF=pinned_max_round_threshold_mb:64"
 )
+BEYOND = (
+    "--seq is beyond the model's own limit of {:,} tokens: that changes no byte, but the model has learnt no "
+    "such positions (a RoPE scaling in config.json raises the limit)"
+)
 DROPPED = (
     "the model drops {} of some numbers while it is trained, as its config or its class has it: --dropout 0 "
     "is without (beside adapters that is theirs: state it in the config)"
@@ -387,7 +391,7 @@ class TrainingEstimate(Shown):
     def assumed(self) -> tuple[str, ...]:
         """What no plan can say, and what was taken for it."""
         plan = self.plan
-        found = [CONSTANT_SHAPES if plan.options.lengths == "packed" else VARYING_SHAPES]
+        found = [*of_lengths(plan)]
         if plan.model.has_experts:
             found.append("every expert gets as many tokens; the rank that gets more holds more")
             if plan.options.quantize_base is not None and not plan.options.quantize_experts:
@@ -421,6 +425,14 @@ class TrainingEstimate(Shown):
         if self.host is not None and any(line.source == ALLOCATOR for line in self.host.lines):
             found.append(PINNED)
         return tuple(found)
+
+
+def of_lengths(plan: TrainingPlan) -> Iterator[str]:
+    """Yield what was taken for the lengths of sequences, and what the model says of them."""
+    yield CONSTANT_SHAPES if plan.options.lengths == "packed" else VARYING_SHAPES
+    limit = max(plan.model.max_context or 0, plan.model.rotary_positions or 0)
+    if limit and plan.points is None and plan.options.seq > limit:
+        yield BEYOND.format(limit)
 
 
 def estimate(source: str | PathLike[str] | Source, options: TrainingOptions) -> TrainingEstimate:

@@ -86,7 +86,7 @@ def tensor_sections(plan: TrainingPlan, stage: StageTensors) -> Iterator[Section
     for number, layer in enumerate(kinds.values(), 1):
         grad = stage.number > 0 or plan.input_grad
         tape, _, _, kept = forward_of(plan, layer, grad=grad)
-        if not tape.operations:
+        if not tape.differentiates:
             continue
         steps = tuple(
             Step("activations", value.name, value.bytes, expression_of(value.bytes)) for value in kept

@@ -9,12 +9,12 @@ from memcalc.ledger.tensor import greatest
 from memcalc.training.layers import LayerGroup, run_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from memcalc.ledger.model import Layer
     from memcalc.training.plan import TrainingPlan
 
-__all__ = ["LayerRuns"]
+__all__ = ["LayerRuns", "tables_bytes"]
 
 
 class LayerRuns:
@@ -75,13 +75,11 @@ class LayerRuns:
             self._done[key] = run_together(self.plan, layers, grad=grad)
         return self._done[key]
 
-    @property
-    def rope_bytes(self) -> int:
-        """Bytes of what all layers share, as cosines and sines: those of each kind of layer, once."""
-        found: dict[str, int] = {}
-        if self.plan.micro_batch.architecture.together:
-            return sum(self.run_together(self.plan.model.layers, grad=True)[0].shared.values())
-        for layer in self.plan.model.groups:
-            for name, size in self.run(layer, grad=True)[0].shared.items():
-                found[name] = greatest(found.get(name, 0), size)
-        return sum(found.values())
+
+def tables_bytes(groups: Iterable[LayerGroup]) -> int:
+    """Return the bytes of what layers keep of what all share, as cosines and sines: each kind once."""
+    found: dict[str, int] = {}
+    for group in groups:
+        for name, size in group.shared.items():
+            found[name] = greatest(found.get(name, 0), size)
+    return sum(found.values())

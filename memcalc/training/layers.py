@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from memcalc.ledger.tensor import greatest
+from memcalc.training.autograd.base import everything_trained
 from memcalc.training.autograd.tape import BackwardPass
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import gathered_bytes, shared_bytes, weight_shards
@@ -132,19 +134,29 @@ def recomputed_by(plan: TrainingPlan) -> Callable[[str], str | None] | None:
     return plan.recomputed if plan.options.recompute == "full" or plan.recompute_modules else None
 
 
+def shared_by(plan: TrainingPlan, tape: Tape) -> dict[str, list[Value]]:
+    """Return what a layer keeps of what all share, by name: its checkpoint keeps all of it."""
+    if not tape.differentiates:
+        return {}
+    if recomputed_by(plan) is not None:
+        return tape.shared
+    asked = {id(value) for one in tape.operations for value in one.keeps}
+    found = {name: [one for one in values if id(one) in asked] for name, values in tape.shared.items()}
+    return {name: values for name, values in found.items() if values}
+
+
 def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGroup, bool]:
     """Run one layer forward and backward on shapes."""
     full, how = plan.options.recompute == "full", recomputed_by(plan)
     tape, x, out, kept = forward_of(plan, layer, grad=grad)
     there = {id(value) for value in kept}
     whole = [value for value in tape.kept() if id(value) not in there]
-    differentiated = bool(tape.operations)
-    scored = bool(plan.micro_batch.architecture.index_rope)
-    forward = tape.forward_peak(x) if full or scored else 0
+    differentiated = tape.differentiates
+    forward = tape.forward_peak(x) if full else 0
     by_unit = {"layer": forward}
     alone = replace(plan.model, layers=(replace(layer, times=1),), outside=())
     weights = list(weight_shards(plan, alone))
-    shared = {name: sum(one.bytes for one in values) for name, values in tape.shared.items()}
+    shared = {name: sum(one.bytes for one in values) for name, values in shared_by(plan, tape).items()}
     group = LayerGroup(
         kept=sum(value.bytes for value in kept) if differentiated else 0,
         again=sum(value.bytes for value in whole) if full else 0,
@@ -159,9 +171,22 @@ def run_layer(plan: TrainingPlan, layer: Layer, *, grad: bool) -> tuple[LayerGro
         shared=shared | (plan.implementation.masks(plan.micro_batch, layer) if full else {}),
         cast=sum(value.bytes for value in tape.cached(kept)),
         unpacked=sum(value.bytes for value in (*kept, *whole) if value.name.endswith("from its codes")),
-        ran=0 if full else forward,
+        ran=ran(plan, layer, tape, x),
     )
     return group, out.grad
+
+
+def ran(plan: TrainingPlan, layer: Layer, tape: Tape, x: Value) -> int:
+    """Return the most that a layer has beside its input while it runs forward for the first time.
+
+    What frozen parts of it have meanwhile stands on no tape: it runs once more, as if all were trained.
+    """
+    if plan.options.recompute == "full" or not plan.micro_batch.architecture.index_rope:
+        return 0
+    everything = replace(plan.micro_batch, trained=everything_trained)
+    whole = everything.tape()
+    plan.implementation.layer(whole, everything, layer, stream(plan, whole, grad=True))
+    return greatest(tape.forward_peak(x, again=False), whole.forward_peak(keeping=False))
 
 
 def last_normal(plan: TrainingPlan, model: Model) -> Value:
@@ -176,7 +201,7 @@ def run_ends(plan: TrainingPlan, model: Model, *, grad: bool) -> Ends:
     tape = plan.micro_batch.tape()
     x = stream(plan, tape, grad=grad)
     logits = plan.implementation.ends(tape, plan.micro_batch, model, x)
-    if not tape.operations:
+    if not tape.differentiates:
         return Ends(0, NOTHING, logits.bytes, 0)
     passed = tape.backward()
     first = (*BEFORE_LAYERS, *(() if model.tied else (EMBEDDING,)))  # they run backwards last

@@ -21,7 +21,7 @@ from memcalc.ledger.budget import Line
 from memcalc.ledger.tensor import ceil_div, product
 from memcalc.training.autograd.architectures import keeps_states
 from memcalc.training.backward import fullest_point
-from memcalc.training.layer_runs import LayerRuns
+from memcalc.training.layer_runs import LayerRuns, tables_bytes
 from memcalc.training.layers import run_ends
 from memcalc.training.stage import checkpoint_bytes, kept_by, stage_tensors
 
@@ -228,7 +228,7 @@ def uncertain_lines(plan: TrainingPlan, stage: StageTensors) -> Iterator[Line]:
         yield measured("runtime", "fused away by torch.compile", Measured(least, 0, 0, source, date))
     if not plan.micro_batch.architecture.listed and plan.implementation.id == "transformers":
         yield from not_listed(plan, stage)
-    if full and not plan.layers_train:
+    if full and not plan.input_grad:
         yield kept_for_nothing(plan, stage)
     if full and plan.layers_train and plan.implementation.gradients is None:
         yield Line(
@@ -426,12 +426,12 @@ def up_to_torch(device: PoolBudget, slower: PoolBudget) -> Line:
 def kept_for_nothing(plan: TrainingPlan, stage: StageTensors) -> Line:
     """Return what recomputed layers keep that have nothing to train, if their input gets a gradient.
 
-    torch.utils.checkpoint keeps none of it; transformers' own activation_checkpointing_enable makes the
-    embedded tokens need a gradient, whatever is trained, and then every layer keeps its input.
+    torch.utils.checkpoint keeps none of it. Where the embedded tokens are asked for a gradient, as
+    transformers 5 does by itself, every layer keeps its input.
     """
     runs = LayerRuns(plan)
-    kept = sum(kept_by(runs.groups(chunk.layers, grad=True)[0]) for chunk in stage.chunks)
-    kept += runs.rope_bytes + checkpoint_bytes(plan)
+    groups = [group for chunk in stage.chunks for group in runs.groups(chunk.layers, grad=True)[0]]
+    kept = kept_by(groups) + tables_bytes(groups) + checkpoint_bytes(plan)
     if stage.ends is not None:
         kept += run_ends(plan, stage.chunks[-1], grad=True).kept - stage.ends.kept
     return Line(
@@ -440,7 +440,7 @@ def kept_for_nothing(plan: TrainingPlan, stage: StageTensors) -> Line:
         bytes=0,
         moments=plan.moments[:2],
         evidence="assumed",
-        source="huggingface/transformers v5.23, modeling_utils.py: activation_checkpointing_enable, 2026-11",
+        source="huggingface/transformers v4.57.6, modeling_utils.py: enable_input_require_grads, 2026-12",
         low=0,
         high=kept,
     )

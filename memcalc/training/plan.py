@@ -28,7 +28,7 @@ from memcalc.training.optimizers import optimizer_named
 from memcalc.training.options import TrainingOptions
 from memcalc.training.parallelism import TrainingParallelism
 from memcalc.training.precision import GRADIENTS, PRECISIONS, gradients_of, state_widths
-from memcalc.training.releases import REENTRANT_BEFORE, release_number
+from memcalc.training.releases import ASKS_SINCE, REENTRANT_BEFORE, release_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -124,7 +124,7 @@ class TrainingPlan(Record):
         Where the embedding is frozen, and layers train, recomputed ones are given one: transformers'
         enable_input_require_grads makes it.
         """
-        return self.embeds_trained or (self.options.recompute == "full" and self.layers_train)
+        return self.embeds_trained or self.micro_batch.embeds_grad
 
     @property
     def trains_embedding(self) -> bool:
@@ -255,6 +255,7 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
                 dropouts(asked, model, found.fields).of(micro),
                 trained=trains(named, adapters),
                 adapters=adapters,
+                embeds_grad=asks_for_gradient(asked, implementation, named, adapters),
                 architecture=architecture_of(
                     model, found.fields, swept=points is not None, whole=is_whole(asked, parallelism)
                 ),
@@ -450,6 +451,26 @@ def trains(named: frozenset[str] | None, adapters: Mapping[str, Adapter]) -> Cal
     return frozenset(name.removesuffix(end) for name in inside for end in ends).__contains__
 
 
+def asks_for_gradient(
+    options: FilledOptions,
+    implementation: Implementation,
+    named: frozenset[str] | None,
+    adapters: Mapping[str, Adapter],
+) -> bool:
+    """Say whether embedded tokens that are not trained are asked for a gradient: recomputed layers need one.
+
+    PEFT asks for it (peft 0.21, peft_model.py), transformers since 5.0 whatever is trained (modeling_utils.py
+    of 4.57.6 and 5.0.0, activation_checkpointing_enable), and before whoever trains layers.
+    """
+    if options.recompute != "full" or adapters:
+        return options.recompute == "full"
+    if named is None or f"{EMBEDDING}.weight" in named:
+        return False
+    release = options.engine_version
+    since = release is None or release_number(release) >= ASKS_SINCE
+    return (implementation.id == "transformers" and since) or any("{layer}" in name for name in named)
+
+
 def makes_gradients(options: FilledOptions, implementation: Implementation) -> bool:
     """Say whether gradients are made in the backward pass of each step, and end with it."""
     lasting = implementation.gradients is not None or options.shard == 3  # a buffer of the library's own
@@ -493,7 +514,6 @@ def micro_batch(
         quantised=quantiser(options.quantize_base),
         quantised_experts=options.quantize_experts,
         fused_head=loss.fused,
-        embeds_grad=of_adapters and options.recompute == "full",
         fresh=makes_gradients(options, implementation) and not parallelism.shares_gradients,
     )
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from memcalc.errors import BadInputError
 
-__all__ = ["FUSED_SINCE", "NEWEST", "PADDED_SINCE", "REENTRANT_BEFORE", "release_number", "words_of"]
+__all__ = [
+    "ASKS_SINCE",
+    "FUSED_SINCE",
+    "NEWEST",
+    "PADDED_SINCE",
+    "REENTRANT_BEFORE",
+    "release_number",
+    "words_of",
+]
 
 OLDEST, NEWEST = (4, 38), (5, 23)
 LAST_OF_4 = (4, 57)  # after which came 5.0
@@ -14,6 +22,7 @@ PADDED_SINCE = (
 )  # labels are padded, and logits no longer cut (loss/loss_utils.py of 4.48.0 and 4.49.0)
 FUSED_SINCE = (4, 54)  # adamw_torch_fused with torch 2.8 (training_args.py of 4.53.3 and 4.54.1)
 
+ASKS_SINCE = (5, 0)  # checkpoints ask frozen embedded tokens for a gradient (modeling_utils.py)
 REENTRANT_BEFORE = (5, 0)  # use_reentrant of checkpoints where nothing is said (modeling_utils.py)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memcalc.data.record import Record, record
+from memcalc.training.layer_runs import tables_bytes
 from memcalc.training.layers import Ends, LayerGroup, run_ends, stream_bytes, stream_shape
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import WeightShard, weight_shards
@@ -114,6 +115,7 @@ def stage_tensors(
     )
     handed = sum(group.handed * group.times for chunk in flight for group in groups[chunk])
     started = started_bytes(plan, chunks[0]) * flight.count(0) if number == 0 else 0
+    tables = tables_bytes(group for found in groups for group in found)
     return StageTensors(
         number=number,
         chunks=chunks,
@@ -121,7 +123,7 @@ def stage_tensors(
         groups=tuple(groups),
         in_flight=flight,
         layers_kept=sum(kept_by(groups[chunk]) for chunk in flight),
-        shared_kept=started + (runs.rope_bytes + checkpoint_bytes(plan) if flows else 0) + handed,
+        shared_kept=started + tables + (checkpoint_bytes(plan) if flows else 0) + handed,
         ends=run_ends(plan, chunks[-1], grad=plan.input_grad or flows) if is_last else None,
         logits=logits,
         last_logits=last,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.ledger.tensor import greatest
 from memcalc.training.autograd.tape import VECTORS
-from memcalc.training.layers import FOR_LAYERS, NOTHING, LayerGroup, recomputed_by, stream
+from memcalc.training.layers import FOR_LAYERS, NOTHING, LayerGroup, recomputed_by, shared_by, stream
 from memcalc.training.weights import gathered_bytes, shared_bytes, weight_shards
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def run_together(plan: TrainingPlan, layers: tuple[Layer, ...], *, grad: bool) -
     outside = tuple(one for one in plan.model.outside if one[0] in FOR_LAYERS)
     weights = list(weight_shards(plan, replace(plan.model, layers=layers, outside=outside)))
     whole = [value for value in tape.kept() if id(value) not in there]
-    shared = {name: sum(one.bytes for one in values) for name, values in tape.shared.items()}
+    shared = {name: sum(one.bytes for one in values) for name, values in shared_by(plan, tape).items()}
     for layer in layers if full else ():
         shared |= plan.implementation.masks(plan.micro_batch, layer)
-    differentiated = bool(tape.operations)
+    differentiated = tape.differentiates
     passed = tape.backward(how, final=True, forward=forward) if differentiated else NOTHING
     group = LayerGroup(
         kept=sum(value.bytes for value in kept) if differentiated else 0,

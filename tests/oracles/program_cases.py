@@ -546,12 +546,88 @@ CHANGED = (
 )
 
 
+# parameters that are trained by a word of their names: in a plain step, and in one that is recomputed
+NAMED = {
+    "gemma": ("o_proj", "post_attention_layernorm"),
+    "gemma2": ("pre_feedforward_layernorm", "v_proj"),
+    "gemma3_text": ("gate_proj", "q_norm"),
+    "phi3": ("gate_up_proj", "qkv_proj"),
+    "olmo2": ("post_feedforward_layernorm", "k_norm"),
+    "ministral3": ("mlp", "lm_head"),
+    "glm4_moe": ("shared_experts", "gate_up_proj"),
+    "deepseek_v2": ("gate_up_proj", "kv_a_proj_with_mqa"),
+    "deepseek_v3": ("experts", "q_a_layernorm"),
+    "minimax_m2": ("gate_up_proj", "q_norm"),
+    "ernie4_5": ("up_proj", "norm"),
+    "ernie4_5_moe": ("gate_up_proj", "mlp"),
+    "qwen2_moe": ("shared_expert_gate", "shared_expert"),
+    "gpt_oss": ("gate_up_proj", "sinks"),
+    "qwen3_vl": ("lm_head", "k_proj"),
+    "qwen3_vl_moe": ("experts", "self_attn"),
+    "seed_oss": ("down_proj", "input_layernorm"),
+    "olmo3": ("post_attention_layernorm", "v_proj"),
+    "exaone4": ("q_norm", "lm_head"),
+    "glm": ("gate_up_proj", "o_proj"),
+    "glm4": ("post_mlp_layernorm", "post_self_attn_layernorm"),
+    "granite": ("o_proj", "norm"),
+    "helium": ("v_proj", "lm_head"),
+    "hunyuan_v1_dense": ("key_layernorm", "query_layernorm"),
+    "starcoder2": ("c_fc", "c_proj"),
+    "gpt_neox": ("query_key_value", "dense"),
+    "phi": ("fc1", "dense"),
+    "opt": ("fc1", "self_attn_layer_norm"),
+    "falcon": ("dense", "query_key_value"),
+    "gptj": ("fc_in", "ln_f"),
+    "bloom": ("self_attention",),
+    "stablelm": ("post_attention_layernorm", "k_proj"),
+    "cohere": ("input_layernorm", "o_proj"),
+    "cohere2": ("up_proj", "norm"),
+    "olmo": ("q_proj", "mlp"),
+    "smollm3": ("k_proj", "down_proj"),
+    "gemma4_text": ("post_feedforward_layernorm_2", "q_norm"),
+    "gemma4": ("gate_proj", "lm_head"),
+    "gemma4_text with vectors": ("per_layer_projection", "per_expert_scale"),
+    "qwen2_5_vl": ("v_proj", "lm_head"),
+    "qwen3_5_text": ("in_proj_qkv", "A_log"),
+    "qwen3_5_moe_text": ("experts", "linear_attn"),
+    "qwen3_next": ("shared_expert", "in_proj_ba"),
+    "deepseek_v32": ("q_b_proj", "lm_head"),
+    "glm_moe_dsa": ("shared_experts", "kv_b_proj"),
+    "nemotron_h": ("fc1_latent_proj", "norm_f"),
+    "granitemoehybrid": ("shared_mlp", "in_proj"),
+    "kimi_linear": ("forget_gate", "o_norm"),
+}
+# matrices with adapters, as their classes call them
+ADAPTED = {
+    "phi3": "qkv_proj,gate_up_proj",
+    "qwen2_moe": "shared_expert_gate,v_proj",
+    "glm": "gate_up_proj,o_proj",
+    "starcoder2": "c_fc,c_proj",
+    "gpt_neox": "query_key_value,dense",
+    "phi": "fc1,dense",
+    "opt": "fc2,out_proj",
+    "falcon": "dense,dense_4h_to_h",
+    "gptj": "fc_in,out_proj",
+    "bloom": "query_key_value,dense_h_to_4h",
+    "qwen3_next": "in_proj_ba,out_proj",
+    "granitemoehybrid": "input_linear,in_proj",
+    "kimi_linear": "f_a_proj,o_proj",
+}
+
+
 def further():
     """Every further case: its type, its seed, its config and its run."""
     for name, seed, run in FURTHER:
         yield name, seed, config(name, seed), run
     for name, changes, run in CHANGED:
         yield name, 1, config(name, 1) | changes, run
+    for name, words in NAMED.items():
+        for kind, word in zip(("plain", "recomputed"), words, strict=False):
+            yield name, 0, config(name, 0), replace(runs(name, 0)[kind], trained=f"named {word}")
+    yield "gpt_oss", 1, config("gpt_oss", 1), replace(runs("gpt_oss", 1)["plain"], trained="named sinks")
+    for name, targets in ADAPTED.items():
+        run = replace(runs(name, 1)["adapters"], trained=f"lora 8 {targets} fp32")
+        yield name, 1, config(name, 1), run
 
 
 EINSUM = torch.einsum

@@ -145,8 +145,9 @@ ALL_ATTENTION_FUNCTIONS["oracle_repeated"] = partial(flash, repeated=True)
 class Run:
     """How one step is taken.
 
-    `trained`: all, embedding, head, attention, mlp, norms; or `lora RANK TARGETS DTYPE`, with PEFT's own
-    layers, and further words of its config: `dropout=0.1`, `dora`, `save=lm_head` (modules_to_save).
+    `trained`: all, embedding, head, attention, mlp, norms; `named WORD`, what has it in its name; or LoRA as
+    `lora RANK TARGETS DTYPE`, with PEFT's own layers, and further words of its config: `dropout=0.1`, `dora`,
+    `save=lm_head` (modules_to_save).
     `optimizer`: none, or a name and a way: `adamw foreach`, `sgd for-loop`, `momentum fused`.
     `release`: whose loss is computed, 4.45 or 4.48; else that of the installed transformers.
     """
@@ -270,8 +271,10 @@ def build(config: Any, family: Any, run: Run, device: str = "meta") -> Any:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if run.trained.startswith("lora"):
         return lora(model, run).train()
+    named = run.trained.removeprefix("named ")
+    pattern = TRAINED[run.trained] if named == run.trained else re.escape(named)
     for name, item in model.named_parameters():
-        item.requires_grad_(bool(re.search(TRAINED[run.trained], name)))
+        item.requires_grad_(bool(re.search(pattern, name)))
     if not any(item.requires_grad for item in model.parameters()):
         raise ValueError(f"{run.trained}: no such parameters")
     return model.train()

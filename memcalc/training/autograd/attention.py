@@ -109,6 +109,7 @@ def by_products(
         dropped = tape.like(weights, "attention weights after dropout")
         weights = tape.record("dropout", (weights,), dropped, (mask,))
     keeps = [*((v,) if weights.grad else ()), *((weights,) if v.grad else ())]
+    out.grad = weights.grad or v.grad  # sinks may be trained alone
     tape.record("weigh", (weights, v), out, keeps)
 
 
@@ -178,7 +179,8 @@ def turned(tape: Tape, micro: MicroBatch, part: GQA, heads: dict[str, Value]) ->
     """Rotate queries and keys, if the layer does; return what lives until attention returns."""
     words = micro.architecture
     width = words.rotated or part.rope_dim or part.head_dim
-    held = looked_up(tape, micro, width) if words.rows else []
+    grad = heads["q"].grad or heads["k"].grad
+    held = looked_up(tape, micro, width, grad=grad) if words.rows else []
     if words.rope == "none" or is_still(words, part):
         return held
     kind = f"RoPE, window {part.window}" if words.tables_by_kind else "RoPE"

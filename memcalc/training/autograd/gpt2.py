@@ -6,7 +6,6 @@ Read in transformers/models/gpt2/modeling_gpt2.py, activations.py (NewGELUActiva
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from memcalc.errors import BadInputError
@@ -112,8 +111,6 @@ def run_layer(tape: Tape, micro: MicroBatch, layer: Layer, x: Value) -> Value:
 
     """
     parts = dict(layer.parts)
-    positions = partial(tape.value, "positions", (micro.seq,), 8, grad=False, region="whole")
-    tape.share("positions", lambda: [positions()])
     for norm, name, kind, body in BRANCHES:
         part, before = parts.pop(name, None), parts.pop(norm, None)
         if not isinstance(part, kind) or not isinstance(before, Norm) or not before.bias:

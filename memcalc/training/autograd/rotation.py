@@ -40,12 +40,11 @@ def rope_tables(tape: Tape, micro: MicroBatch, width: int, kind: str = "RoPE", n
     )
 
 
-def looked_up(tape: Tape, micro: MicroBatch, width: int) -> list[Value]:
+def looked_up(tape: Tape, micro: MicroBatch, width: int, *, grad: bool) -> list[Value]:
     """Return what a layer makes to look sines and cosines up: all rows, ids, and those that it finds.
 
-    It lives until attention returns.
+    It lives until attention returns, and is made again if a gradient flows through queries or keys.
     """
-    grad = micro.trained("self_attn.q_proj") or bool(micro.adapters)
     sizes = {"all sines and cosines": (micro.architecture.rows, 4), "ids of positions": (micro.seq, 8)}
     sizes["sines and cosines"] = micro.seq, micro.element_bytes
     return [

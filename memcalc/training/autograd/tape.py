@@ -181,6 +181,11 @@ class Tape:
         """The module that runs, with the layer in front where several are on one tape."""
         return f"{self.layer}/{self.module}" if self.layer and self.module else self.module
 
+    @property
+    def differentiates(self) -> bool:
+        """Whether something runs backwards: not all of it is held by code alone."""
+        return any(one.name != HOLD for one in self.operations)
+
     def enter(self, layer: str) -> None:
         """Begin a further layer on the same tape."""
         self.layer, self.marks = layer, {}
@@ -506,16 +511,17 @@ class Tape:
                 tape.referred[key] = own
         return found
 
-    def forward_peak(self, *given: Value, keeping: bool = True) -> int:
-        """Run forward again from `given`, for what is kept: the most that lives, until all is there.
+    def forward_peak(self, *given: Value, keeping: bool = True, again: bool = True) -> int:
+        """Run forward from `given`: the most that lives; `again`, for what is kept, until all is there.
 
         A result that is not kept lives until it was used for the last time, or code has let go of it: until
         the end, where it waits for what follows, as that of a branch beside another. Without `keeping`
-        nothing is (torch.no_grad) up to the last result, but autocast's copies of weights.
+        nothing is (torch.no_grad), but autocast's copies of weights.
         """
+        again = again and keeping
         stays = {id(value) for value in (*(self.kept() if keeping else ()), *self.cached(()))}
         keep = (index for index, one in enumerate(self.operations) if one.asks)
-        end = max(keep, default=-1) if keeping else len(self.operations) - 1
+        end = max(keep, default=-1) if again else len(self.operations) - 1
         steps = self.operations[: end + 1]
         last = dict(self.referred)
         for index, one in enumerate(self.operations):
@@ -529,7 +535,7 @@ class Tape:
             known = there.union(alive)
             # what an operation keeps of its own comes with its result; copies of frozen weights were there
             makes = any(id(value) not in known and value.region != "weight" for value in one.keeps)
-            made = (*one.keeps, one.output) if makes or not keeping or index < end else one.keeps
+            made = (*one.keeps, one.output) if makes or not again or index < end else one.keeps
             for value in made:
                 key = id(value)
                 if key in there or key in alive or value.shared or value.of is not None:

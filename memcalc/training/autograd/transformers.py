@@ -271,9 +271,10 @@ def with_aside(
     other = mixture_aside(tape, micro, parts.pop(name), x, before)
     tape.module = behind
     normal = norm(tape, micro, behind, other)
-    for value in other, own, normal:
+    both = tape.add(own, normal, "both branches")
+    for value in result, other, own, normal:
         tape.refer(value)
-    return tape.add(own, normal, "both branches")
+    return both
 
 
 def ended(tape: Tape, words: Architecture, parts: dict[str, Part], x: Value) -> Value:
@@ -336,8 +337,9 @@ class Transformers(Implementation):
             if micro.embeds_grad:  # whoever asked holds them until it has come
                 tape.record("ask for a gradient", (), x, (x,))
             tape.layer_norm("model.embed_norm", x, trained=trained, wide=micro.autocast)
-        if micro.architecture.positions == "each" and micro.trained("model.embed_positions"):
-            ids = tape.value("ids of positions", (micro.batch, micro.seq), 8, grad=False)
+        if "model.embed_positions" in parts and micro.trained("model.embed_positions"):
+            rows = micro.batch if micro.architecture.positions == "each" else 1
+            ids = tape.value("ids of positions", (rows, micro.seq), 8, grad=False)
             found = tape.value("embedded positions", (), micro.element_bytes, grad=True)
             tape.record("embedding", (), found, (ids,))
         made = micro.architecture.moved_tokens or "model.embed_positions" in parts

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluation"]
 
 TRAINER = "huggingface/transformers v5.23, trainer.py: evaluation_loop, prediction_step; loss/loss_utils.py"
+NUMPY = "huggingface/transformers v5.23, trainer_pt_utils.py: nested_numpify, EvalLoopContainer"
 CONTAINER = "huggingface/transformers v5.23, trainer_pt_utils.py: EvalLoopContainer, nested_concat"
 LOSS_ALONE = "--evaluate loss: prediction_loss_only, or no compute_metrics"
 REDUCED = "preprocess_logits_for_metrics: what metrics need of the logits (argmax), before they are gathered"
@@ -112,8 +113,16 @@ def kept_line(plan: TrainingPlan, ran: ForwardPass) -> Line:
 
 
 def times_kept(plan: TrainingPlan, ran: ForwardPass) -> Line:
-    """Return the logits that all ranks have moved to the host: those of the first batches alone."""
+    """Return the logits that all ranks have moved to the host: those of the first batches alone.
+
+    NumPy has no bf16: such logits are there once more while they are widened. Once more batches come, the
+    arrays are joined, and all that were kept are there twice meanwhile.
+    """
     batches, world = plan.options.eval_accumulation_steps or 1, plan.parallelism.world
-    count = batches * world * world * logits_of(plan, ran)
-    name, form = f"logits of {batches:,} batches on every rank; each further batch adds as much", "4 B each"
-    return Line("logits", name, 4 * count, count, form, source=CONTAINER)
+    count, narrow = batches * world * world * logits_of(plan, ran), ran.logits < 4 * logits_of(plan, ran)
+    further = "each further batch adds as much, and twice as much while arrays are joined"
+    name, form = (
+        f"logits of {batches:,} batches on every rank; {further}",
+        "4 B each, 2 B while widened" if narrow else "4 B each",
+    )
+    return Line("logits", name, (6 if narrow else 4) * count, count, form, source=NUMPY)

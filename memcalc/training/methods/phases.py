@@ -65,7 +65,7 @@ def timeline_of(plan: TrainingPlan, setup: Setup) -> Timeline:
     if setup.is_rewarded:
         if setup.engine is not None:
             phases[ROLLOUT] = (ROLLOUT,)
-        if compares or setup.method == "ppo" or setup.engine != "transformers":
+        if compares or setup.method == "ppo" or setup.engine != "transformers" or lags(plan, setup):
             phases[LOG_PROBS] = (LOG_PROBS,)
         if scores(plan):
             phases[REWARDS] = (REWARDS,)
@@ -77,6 +77,15 @@ def timeline_of(plan: TrainingPlan, setup: Setup) -> Timeline:
     else:
         phases = {UPDATE: (LOG_PROBS, *plan.moments)}
     return Timeline(phases)
+
+
+def lags(plan: TrainingPlan, setup: Setup) -> bool:
+    """Say whether the policy takes optimizer steps between generating answers and learning from the last.
+
+    Then TRL's GRPO computes log-probabilities of the policy that generated them, whatever generates.
+    Source: huggingface/trl f2cd577, grpo_trainer.py, _generate_and_score_completions; one iteration.
+    """
+    return plan.options.accumulate * int(plan.micro_batch.batch) % setup.generations != 0
 
 
 def scores(plan: TrainingPlan) -> bool:

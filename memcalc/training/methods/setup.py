@@ -114,7 +114,7 @@ def method_runs_on_these_ranks(plan: TrainingPlan) -> None:
         ("--loss", "none: it has one of its own", asked.loss, asked.loss is None),
         ("--hold-logits", "no", "yes", not asked.hold_logits),
         ("--lengths", "packed", asked.lengths, asked.lengths == "packed"),
-        ("--seq", "a single plan", "a sweep", plan.points is None),
+        ("--seq", "a single plan", "a sweep", plan.points is None or plan.points is Faults.MISSING),
     )
     for flag, expected, value, is_so in given:
         if not is_so:
