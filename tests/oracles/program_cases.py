@@ -625,6 +625,8 @@ def further():
         for kind, word in zip(("plain", "recomputed"), words, strict=False):
             yield name, 0, config(name, 0), replace(runs(name, 0)[kind], trained=f"named {word}")
     yield "gpt_oss", 1, config("gpt_oss", 1), replace(runs("gpt_oss", 1)["plain"], trained="named sinks")
+    for name, seed, word in (("gptj", 1, "k_proj"), ("olmo", 2, "o_proj"), ("gemma4_text", 0, "v_proj")):
+        yield name, seed, config(name, seed), replace(runs(name, seed)["recomputed"], trained=f"named {word}")
     for name, targets in ADAPTED.items():
         run = replace(runs(name, 1)["adapters"], trained=f"lora 8 {targets} fp32")
         yield name, 1, config(name, 1), run

@@ -215,5 +215,5 @@ def answered(tape: Tape, micro: MicroBatch, part: GQA, x: Value, heads: dict[str
     result = matrix(tape, micro, name, out, part.width, bias=part.out_bias, region="hidden", cut="inner")
     for value in given:  # what kernels narrow is held until attention returns
         if value.element_bytes > micro.low_bytes:
-            tape.refer(value.storage)
+            tape.refer(value)
     return result

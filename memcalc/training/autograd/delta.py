@@ -72,7 +72,7 @@ def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Valu
     else:
         convolved = convolved_in_steps(tape, micro, "linear_attn.conv1d", mixed, part.conv_kernel)
     for one in (mixed, *streams.briefly):
-        tape.refer(one.storage)
+        tape.refer(one)
     tokens = x.shape[:-1]
     of_keys = (*tokens, part.linear_key_heads, part.linear_key_dim)
     of_values = (*tokens, heads, part.linear_value_dim)
@@ -88,7 +88,7 @@ def gated_delta(tape: Tape, micro: MicroBatch, part: DeltaNet, x: Value) -> Valu
     out.shape = (*tokens, inner)
     result = matrix(tape, micro, "linear_attn.out_proj", out, part.width, region="hidden", cut="inner")
     for one in held:
-        tape.refer(one.storage)
+        tape.refer(one)
     return result
 
 
@@ -269,7 +269,7 @@ def by_chunks(tape: Tape, micro: MicroBatch, part: DeltaNet, given: Given) -> Va
             for one in some
         ]
         for one in some:  # some are padded before a name is given anew
-            tape.refer(one.storage)
+            tape.refer(one)
     queries, keys, values, rates, decays = padded
     chunks = within_chunks(tape, micro, Given(queries, keys, values, decays, rates), number, held)
     answer = scan(tape, micro, chunks, number, held)
@@ -280,7 +280,7 @@ def by_chunks(tape: Tape, micro: MicroBatch, part: DeltaNet, given: Given) -> Va
     out = tape.value("answers", (batch, seq, heads, width), micro.low_bytes, grad=answer.grad, region="inner")
     tape.record("copy", (answer,), out, aliased=micro.low_bytes == answer.element_bytes)
     for one in held:
-        tape.refer(one.storage)
+        tape.refer(one)
     return out
 
 
@@ -310,7 +310,7 @@ def made_wide(tape: Tape, part: DeltaNet, given: Given) -> Given:
         for one in (queries, keys, given.values, given.rates, given.decays)
     ]
     for one in (queries, keys):
-        tape.refer(one.storage)
+        tape.refer(one)
     queries, keys = unit(tape, by_heads[0], "queries"), unit(tape, by_heads[1], "keys")
     queries = tape.record("scale", (queries,), tape.like(queries, "queries, scaled"))
     return Given(queries, keys, by_heads[2], by_heads[4], by_heads[3])
@@ -363,7 +363,7 @@ def without_a_reader(tape: Tape, keys: Value, total: Value) -> tuple[Value, Valu
     rest = tape.hold(tape.like(total, "shares to the end", grad=False), grad=keys.grad)
     decayed = tape.hold(tape.like(keys, "keys, decayed to the end", grad=False), grad=keys.grad)
     for one in (rest, keys):
-        tape.refer(one.storage)
+        tape.refer(one)
     shape = total.shape[:2]
     left = tape.value("share of the chunk", shape, 4, grad=False, region="inner")
     return decayed, tape.hold(left, grad=keys.grad)
@@ -450,7 +450,7 @@ def unread(tape: Tape, micro: MicroBatch, state: Value) -> list[Value]:
 def let_go(tape: Tape, x: Value | None) -> None:
     """Note that a name that held a value has another one now."""
     if x is not None:
-        tape.refer(x.storage)
+        tape.refer(x)
 
 
 # ---- fused kernels -----------------------------------------------------------------------------------------

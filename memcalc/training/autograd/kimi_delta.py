@@ -81,7 +81,7 @@ def kimi_delta(tape: Tape, micro: MicroBatch, part: KimiDelta, x: Value) -> Valu
     out.shape = (*x.shape[:-1], inner)
     result = matrix(tape, micro, "self_attn.o_proj", out, part.width, region="hidden", cut="inner")
     for one in (convolved, decays, rates, answer, gate):
-        tape.refer(one.storage)
+        tape.refer(one)
     return result
 
 
@@ -107,7 +107,7 @@ def decays_of(tape: Tape, micro: MicroBatch, part: KimiDelta, x: Value) -> Value
     negative = tape.record("negate", (rate,), tape.like(rate, "- exp(A)"))
     result = tape.multiply(soft, negative, "logarithms of decays")
     for one in (raw, shifted, soft):
-        tape.refer(one.storage)
+        tape.refer(one)
     return result
 
 
@@ -156,7 +156,7 @@ def by_chunks(tape: Tape, micro: MicroBatch, given: Given) -> Value:
     tape.record("copy", (answer,), rows, aliased=True)
     out = tape.cast(rows, micro.low_bytes, "answers")
     for one in held:
-        tape.refer(one.storage)
+        tape.refer(one)
     return out
 
 

@@ -47,7 +47,7 @@ def latent_attention(
         held += [own, queries, turned, down, latent, key, joined, keys, values]
     out = attend(tape, micro, part, (joined, keys, values))
     for value in held:
-        tape.refer(value.storage)
+        tape.refer(value)
     return back(tape, micro, part, out)
 
 

@@ -213,7 +213,7 @@ def by_chunks(tape: Tape, micro: MicroBatch, given: Given) -> Value:
     if longer > seq:
         answer = tape.slice(answer, (batch, seq, heads, width), "answers, cut")
     for one in (given.steps, stepped, decays, keys, queries, passed, total, inside, outside, weights, *held):
-        tape.refer(one.storage)
+        tape.refer(one)
     return answer
 
 

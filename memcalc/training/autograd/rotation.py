@@ -146,7 +146,7 @@ def both_woven(
     turned = [woven(tape, micro, x, tables, name) for x, name in zip(wide, "qk", strict=True)]
     q, k = (tape.cast(x, micro.low_bytes, f"{name}, narrowed") for x, name in zip(turned, "qk", strict=True))
     for held in (*heads, *wide):  # by code that runs, until both are returned
-        tape.refer(held.storage)
+        tape.refer(held)
     return q, k
 
 

@@ -494,7 +494,7 @@ class Tape:
 
     def refer(self, value: Value) -> None:
         """Note that code still holds a value: its storage outlives the operations that used it."""
-        self.referred[id(value)] = len(self.operations) - 1
+        self.referred[id(value.storage)] = len(self.operations) - 1
 
     def by_layer(self, layers: Iterable[str]) -> dict[str, Tape]:
         """Return, for each of these layers, a tape with its operations."""

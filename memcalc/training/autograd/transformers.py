@@ -246,7 +246,7 @@ def run_branches(tape: Tape, micro: MicroBatch, parts: dict[str, Part], x: Value
             x = norm(tape, micro, one.after, x)
         given[None] = x
     for value in named:
-        tape.refer(value.storage)
+        tape.refer(value)
     if results:
         both = tape.add(results[1], results[0], "sum of the branches")
         if "sum" in words.dropped:
