@@ -90,6 +90,14 @@ def test_what_no_program_has_keeps_its_range(name, fields):
     assert found == [True, False]
 
 
+def test_norms_that_give_a_wider_stream_have_a_range():
+    """OPT with norms behind its branches: under autocast all layers but the first are given 32 bits."""
+    step = RECORD["opt"][0]
+    config = step["config"] | {"do_layer_norm_before": False}
+    found = [planned(config, run).plan.micro_batch.architecture.listed for run in ({}, {"autocast": True})]
+    assert found == [True, False]
+
+
 @pytest.mark.parametrize("cut", [{"pp": 5}, {"cp": 5}, {"shard": 3}, {"shard": "fsdp"}])
 def test_layers_that_use_what_others_made_have_a_range_where_they_are_parted(cut):
     asked = {"seq": 640, "regime": "pure-bf16", "recompute": "full", "world": 5}

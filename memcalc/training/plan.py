@@ -257,7 +257,11 @@ def filled_in(source: str | PathLike[str] | Source, options: TrainingOptions, fa
                 adapters=adapters,
                 embeds_grad=asks_for_gradient(asked, implementation, named, adapters),
                 architecture=architecture_of(
-                    model, found.fields, swept=points is not None, whole=is_whole(asked, parallelism)
+                    model,
+                    found.fields,
+                    swept=points is not None,
+                    whole=is_whole(asked, parallelism),
+                    widens_norms=micro.autocast and micro.element_bytes < 4,
                 ),
                 state_kernels=asked.state_kernels
                 or ("torch" if micro.quantised and kernels_read_matrices(model) else "fused"),

@@ -96,14 +96,24 @@ def with_activation(found: Architecture, model: Model, fields: Mapping[str, obje
 
 
 def architecture_of(
-    model: Model, fields: Mapping[str, object], *, swept: bool = False, whole: bool = True
+    model: Model,
+    fields: Mapping[str, object],
+    *,
+    swept: bool = False,
+    whole: bool = True,
+    widens_norms: bool = False,
 ) -> Architecture:
-    """Return the words of a model, with what its config.json says beside."""
+    """Return the words of a model, with what its config.json says beside.
+
+    `widens_norms`: autocast gives the result of a LayerNorm more bits than the stream has. Where such norms
+    give the stream, as in OPT's of 350M parameters, some layers' is wider than others': that is not listed.
+    """
     found = known_words(model, swept=swept, whole=whole)
     if not found.listed:
         return found
     if found is LLAMA:
         return with_activation(found, model, fields)
-    from memcalc.training.autograd.by_type import as_config_says
+    from memcalc.training.autograd.by_type import AFTER, as_config_says
 
-    return as_config_says(found, model, fields)
+    said = as_config_says(found, model, fields)
+    return NOT_LISTED if widens_norms and said.branches is AFTER else said
