@@ -627,6 +627,7 @@ def further():
     yield "gpt_oss", 1, config("gpt_oss", 1), replace(runs("gpt_oss", 1)["plain"], trained="named sinks")
     for name, seed, word in (("gptj", 1, "k_proj"), ("olmo", 2, "o_proj"), ("gemma4_text", 0, "v_proj")):
         yield name, seed, config(name, seed), replace(runs(name, seed)["recomputed"], trained=f"named {word}")
+    yield "ministral3", 6, config("ministral3", 6), Run(batch=3, sequence=76, weights="fp32", **LOW)
     for name, targets in ADAPTED.items():
         run = replace(runs(name, 1)["adapters"], trained=f"lora 8 {targets} fp32")
         yield name, 1, config(name, 1), run

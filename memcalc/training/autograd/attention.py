@@ -159,10 +159,10 @@ def all_at_once(tape: Tape, micro: MicroBatch, part: GQA, x: Value) -> Value:
         for name in "q", "k":
             heads[name] = head_norm(tape, micro, part, name, heads[name])
     if words.scaled_queries == "by position":
-        scale = tape.value(
-            "scale of each query", (1, micro.seq, 1, 1), micro.low_bytes, grad=False, region="whole"
-        )
         q = heads["q"]
+        scale = tape.value(
+            "scale of each query", (1, micro.seq, 1, 1), q.element_bytes, grad=False, region="whole"
+        )
         heads["q"] = tape.record("scale", (q,), tape.like(q, "q, scaled"), (scale,))
     out = answered(tape, micro, part, x, heads)
     for value in held:
