@@ -90,12 +90,14 @@ def test_what_no_program_has_keeps_its_range(name, fields):
     assert found == [True, False]
 
 
-def test_norms_that_give_a_wider_stream_have_a_range():
+def test_norms_that_give_a_wider_stream_are_refused():
     """OPT with norms behind its branches: under autocast all layers but the first are given 32 bits."""
     step = RECORD["opt"][0]
     config = step["config"] | {"do_layer_norm_before": False}
-    found = [planned(config, run).plan.micro_batch.architecture.listed for run in ({}, {"autocast": True})]
-    assert found == [True, False]
+    for run in {}, {"weights": "fp32", "autocast": True}:
+        assert planned(config, run).plan.micro_batch.architecture.listed
+    with pytest.raises(BadInputError, match="--autocast: expected no, or 32-bit weights"):
+        planned(config, {"autocast": True})
 
 
 @pytest.mark.parametrize("cut", [{"pp": 5}, {"cp": 5}, {"shard": 3}, {"shard": "fsdp"}])
@@ -395,9 +397,13 @@ def test_only_layers_with_a_state_have_kernels_for_it():
             train(name, seq=512, state_kernels="torch")
 
 
-def test_a_sweep_does_not_count_chunks():
-    swept = train("Qwen/Qwen3.5-27B", seq=np.array([512, 1024]), recompute="none")
-    assert any("activations are a range" in one for one in swept.assumed)
+@pytest.mark.parametrize("name", ["Qwen/Qwen3.5-27B", "deepseek-ai/DeepSeek-V3.2"])
+def test_a_sweep_counts_neither_chunks_nor_chosen_tokens(name):
+    """A sweep has one figure a point, and what is not counted needs a range: single plans have one."""
+    with pytest.raises(BadInputError, match="ask for each point by itself"):
+        train(name, seq=np.array([512, 1024]))
+    for seq in 512, 1024:
+        assert train(name, seq=seq).allocated_bytes
 
 
 def test_towers_are_left_out_and_said_to_be():

@@ -473,6 +473,7 @@ WRONG = [
     ("eval-batch", {"evaluate": "loss", "eval_batch": 0}),
     ("eval-accumulation-steps", {"evaluate": "loss", "eval_accumulation_steps": 1}),
     ("loss", {"evaluate": "loss", "loss": "liger"}),
+    ("seq", {"source": "deepseek-ai/DeepSeek-V3.2", "seq": np.array([512, 1024])}),
 ]
 
 

@@ -220,7 +220,22 @@ def test_a_sequence_of_no_tokens_is_no_sweep(method):
     assert [one.field for one in (refused.value, *refused.value.others)] == ["--seq"]
 
 
+@pytest.mark.parametrize("word", ["*", "layers.*", "self_attn.*"])
+def test_a_pattern_is_no_part_of_a_name(word):
+    with pytest.raises(UnknownNameError, match="parts of names of weights"):
+        train("Qwen/Qwen3-8B", seq=512, trainable=(word,))
+
+
+def test_the_limit_is_that_of_serving():
+    """Gemma-3 has two tables of rotations, which do not add up to a limit."""
+    assumed = train("google/gemma-3-27b-it", seq=200_000).assumed
+    assert any("limit of 131,072 tokens" in one for one in assumed)
+
+
 def test_a_single_layer_cannot_be_named_by_its_number():
     """OPT has matrices whose names end in a number: fc1, fc2."""
     with pytest.raises(UnknownNameError, match="single layers are not told apart"):
         train("facebook/opt-1.3b", seq=512, trainable=("1",))
+    with pytest.raises(UnknownNameError) as refused:
+        train("Qwen/Qwen3-8B", seq=512, trainable=("fc1",))
+    assert "single layers" not in str(refused.value)

@@ -246,6 +246,16 @@ def config_field(plan: TrainingPlan, size: int) -> str:
     return next((name for name in sorted(found, reverse=True) if SIZES.search(name)), "width of experts")
 
 
+def sweeps_have_no_range(plan: TrainingPlan) -> None:
+    """Refuse a sweep of what is a range in a single plan: a sweep has one figure a point."""
+    counted = plan.implementation.id != "transformers" or plan.micro_batch.architecture.listed
+    if plan.points is not None and not counted:
+        name = plan.model.text_type or plan.model.model_type
+        expected = "one length and one micro-batch for a model whose activations are a range in a sweep"
+        remedy = "a sweep has no ranges: ask for each point by itself"
+        raise BadInputError("--seq", expected, f"a sweep of {name}", remedy)
+
+
 def there_are_states_to_compute(plan: TrainingPlan) -> None:
     """Refuse a way to compute states that the model does not keep, that is not listed, or that cannot run."""
     given = plan.options.state_kernels
@@ -606,7 +616,7 @@ def there_is_something_to_train(plan: TrainingPlan) -> None:
             )
             head = "embed_tokens, which is the head too" if plan.tied else "lm_head"
             remedy = nearest(word, parts) or f"as in self_attn,{head}"
-            if re.search(r"\d", word):
+            if re.search(r"(^|\.)\d+(\.|$)", word):
                 remedy = f"single layers are not told apart; name parts of all, as in self_attn,{head}"
             raise UnknownNameError("--trainable", "parts of names of weights", word, remedy)
     if not any(map(plan.is_trained, plan.named)):
@@ -932,6 +942,7 @@ CHECKS: tuple[Callable[[TrainingPlan], None], ...] = (
     optimizer_steps_in_this_way,
     optimizer_gets_whole_matrices,
     fused_loss_is_listed,
+    sweeps_have_no_range,
     parallel_loss_has_ranks,
     liger_has_16_bit_logits,
     biases_have_their_weights,

@@ -175,7 +175,7 @@ def unchanged(model: Model) -> Model:
 
 def holds(word: str, name: str) -> bool:
     """Say whether a word is a part of a name, whatever the numbers of layer and expert are."""
-    return word in name.replace("{layer}", "*").replace("{expert}", "*")
+    return word in name.replace("{layer}", "\0").replace("{expert}", "\0")  # in which no word has a part
 
 
 def ends_module(word: str, name: str) -> bool:

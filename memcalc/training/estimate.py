@@ -77,7 +77,7 @@ PINNED = (
 )
 BEYOND = (
     "--seq is beyond the model's own limit of {:,} tokens: that changes no byte, but the model has learnt no "
-    "such positions (a RoPE scaling in config.json raises the limit)"
+    "such positions"
 )
 DROPPED = (
     "the model drops {} of some numbers while it is trained, as its config or its class has it: --dropout 0 "
@@ -430,8 +430,8 @@ class TrainingEstimate(Shown):
 def of_lengths(plan: TrainingPlan) -> Iterator[str]:
     """Yield what was taken for the lengths of sequences, and what the model says of them."""
     yield CONSTANT_SHAPES if plan.options.lengths == "packed" else VARYING_SHAPES
-    limit = max(plan.model.max_context or 0, plan.model.rotary_positions or 0)
-    if limit and plan.points is None and plan.options.seq > limit:
+    limit = plan.model.max_context
+    if limit is not None and plan.points is None and plan.options.seq > limit:
         yield BEYOND.format(limit)
 
 

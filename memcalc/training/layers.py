@@ -80,7 +80,8 @@ class LayerGroup(NamedTuple):
 class Ends(NamedTuple):
     """Norm and head: what they keep, their backward pass, the gradient of their result, and their own.
 
-    `ran` is the most that lives while they run forward, up to the logits, where layers have it, too.
+    `ran` is the most that lives while they run forward, up to the logits, where layers have it, too; `cast`
+    are the bytes that autocast copied of weights, and holds though no derivative needs them.
     """
 
     kept: int
@@ -88,6 +89,7 @@ class Ends(NamedTuple):
     result: int
     gradients: int
     ran: int = 0
+    cast: int = 0
 
 
 def stream_shape(plan: TrainingPlan) -> tuple[int, int, int]:
@@ -209,4 +211,5 @@ def run_ends(plan: TrainingPlan, model: Model, *, grad: bool) -> Ends:
     weights = weight_shards(plan, replace(model, layers=(), outside=outside))
     gradients = shared_bytes(plan, weights, "gradient", shared=plan.parallelism.shares_gradients)
     ran = tape.forward_peak(x) if plan.micro_batch.architecture.index_rope else 0
-    return Ends(tape.kept_bytes(), passed, logits.bytes, gradients, ran)
+    cast = sum(value.bytes for value in tape.cached(tape.kept()))
+    return Ends(tape.kept_bytes(), passed, logits.bytes, gradients, ran, cast)

@@ -20,7 +20,7 @@ from memcalc.training.backward import (
     tied_here,
 )
 from memcalc.training.host import gradient_buffer
-from memcalc.training.layers import EMBED_NORM, is_normed, last_normal
+from memcalc.training.layers import BEFORE_LAYERS, EMBED_NORM, is_normed, last_normal
 from memcalc.training.plan import EMBEDDING
 from memcalc.training.weights import shared_bytes
 
@@ -241,7 +241,23 @@ def copied_logits(plan: TrainingPlan, stage: StageTensors) -> int:
     narrow = 0 if held or loss.made_wide or own == 4 else own * stage.logits
     shorter = 4 * (stage.logits - stage.last_logits) * (1 - alone(plan)) if loss.shifted else 0
     cast = sum(group.cast * group.times for groups in stage.groups for group in groups)
+    cast += 0 if stage.ends is None else stage.ends.cast
+    cast += cast_tokens(plan, stage)
     return wide + narrow + shorter + 8 * labels_made(plan) + cast + last_stream(plan, stage)
+
+
+def cast_tokens(plan: TrainingPlan, stage: StageTensors) -> int:
+    """Return the bytes of the embedded tokens in 16 bits, where autocast holds them as it does weights.
+
+    It holds copies of leaves in 32 bits that ask for a gradient, as the tokens of a frozen embedding below
+    recomputed layers do, if no norm stands between them and a matrix.
+    Source: torch 2.13, aten/src/ATen/autocast_mode.cpp, cached_cast.
+    """
+    micro, words = plan.micro_batch, plan.micro_batch.architecture
+    asked = micro.embeds_grad and micro.copies_matrices and micro.adapter(EMBEDDING) is None
+    moved = words.moved_tokens or any(name in BEFORE_LAYERS for name, _ in plan.model.outside)
+    reached = words.branches[0].before is None and not moved and stage.number == 0
+    return stage.stream // 2 if asked and reached else 0
 
 
 def labels_made(plan: TrainingPlan) -> int:

@@ -615,6 +615,18 @@ ADAPTED = {
 }
 
 
+# weights in 32 bits under autocast: biases added apart, a head's bias, tokens that autocast holds in 16 bits
+ALL_LINEAR = "lora 8 all-linear fp32"
+WIDE = (
+    ("falcon", 8, Run(sequence=200)),
+    ("falcon", 9, Run(sequence=80, recompute=True)),
+    ("gptj", 4, Run(batch=2, sequence=40)),
+    ("glm", 9, Run(sequence=160, recompute=True, trained=ALL_LINEAR)),
+    ("exaone4", 7, Run(batch=3, sequence=58, recompute=True, trained=ALL_LINEAR)),
+    ("olmo2", 4, Run(batch=2, sequence=33, recompute=True, trained="named post_attention_layernorm")),
+)
+
+
 def further():
     """Every further case: its type, its seed, its config and its run."""
     for name, seed, run in FURTHER:
@@ -628,6 +640,8 @@ def further():
     for name, seed, word in (("gptj", 1, "k_proj"), ("olmo", 2, "o_proj"), ("gemma4_text", 0, "v_proj")):
         yield name, seed, config(name, seed), replace(runs(name, seed)["recomputed"], trained=f"named {word}")
     yield "ministral3", 6, config("ministral3", 6), Run(batch=3, sequence=76, weights="fp32", **LOW)
+    for name, seed, run in WIDE:
+        yield name, seed, config(name, seed), replace(run, weights="fp32", **LOW)
     for name, targets in ADAPTED.items():
         run = replace(runs(name, 1)["adapters"], trained=f"lora 8 {targets} fp32")
         yield name, 1, config(name, 1), run

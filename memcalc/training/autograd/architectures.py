@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memcalc.errors import BadInputError
 from memcalc.training.autograd.architecture import CHUNKS, LIKE_LLAMA, LLAMA, NOT_LISTED, UNLISTED_ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -105,8 +106,13 @@ def architecture_of(
 ) -> Architecture:
     """Return the words of a model, with what its config.json says beside.
 
-    `widens_norms`: autocast gives the result of a LayerNorm more bits than the stream has. Where such norms
-    give the stream, as in OPT's of 350M parameters, some layers' is wider than others': that is not listed.
+    `widens_norms`: autocast gives the result of a LayerNorm more bits than the stream has.
+
+    Raises
+    ------
+    BadInputError
+        Such norms give the stream: that of some layers is wider than that of others.
+
     """
     found = known_words(model, swept=swept, whole=whole)
     if not found.listed:
@@ -116,4 +122,8 @@ def architecture_of(
     from memcalc.training.autograd.by_type import AFTER, as_config_says
 
     said = as_config_says(found, model, fields)
-    return NOT_LISTED if widens_norms and said.branches is AFTER else said
+    if widens_norms and said.branches is AFTER:
+        expected = "no, or 32-bit weights, where norms stand behind the branches (do_layer_norm_before false)"
+        remedy = "the stream of some layers is wider than that of others, which is not modelled"
+        raise BadInputError("--autocast", expected, "yes", remedy)
+    return said

@@ -38,6 +38,8 @@ def matrix(
         name, given, columns, trained=trained, bias=joined, region=region, cut=cut, stored=stored
     )
     if bias and not joined:
+        wider = max(out.element_bytes, micro.element_bytes)  # autocast narrows no sum
+        out = tape.promote(out, wider)
         own = columns * out.element_bytes if trained else 0
         out = tape.record(
             "add", (out,), tape.like(out, f"{name} with its bias"), aliased=True, weight_bytes=own

@@ -95,6 +95,7 @@ def joined(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: s
 
 def by_table(tape: Tape, x: Value, table: Value, name: str) -> Value:
     """Multiply by cosines or sines."""
+    x = tape.promote(x, max(x.element_bytes, table.element_bytes))
     return tape.record("multiply", (x,), tape.like(x, name), (table,))
 
 
@@ -128,14 +129,16 @@ def in_two(tape: Tape, x: Value, tables: list[Value], name: str) -> Value:
 def woven(tape: Tape, micro: MicroBatch, x: Value, tables: list[Value], name: str) -> Value:
     """Rotate each even number against the odd one behind it: in 32 bits, or in the stream's numbers."""
     cosines, sines = tables
-    width = 4 if micro.architecture.rope == "woven" else x.element_bytes
+    wide = micro.architecture.rope == "woven"
+    width = 4 if wide else x.element_bytes
     first = by_table(tape, tape.cast(x, width, f"{name} in fp32"), cosines, f"{name} x cos")
     half = (*x.shape[:-1], x.shape[-1] // 2)
     even, odd = tape.slice(x, half, f"{name}, even"), tape.slice(x, half, f"{name}, odd")
     negative = tape.record("negate", (odd,), tape.like(odd, f"{name}, - odd"))
     turned = tape.record("stack", (negative, even), tape.like(x, f"{name}, turned"), aliased=True)
     second = by_table(tape, tape.cast(turned, width, f"{name}, turned, in fp32"), sines, f"{name} x sin")
-    return tape.cast(tape.add(first, second, f"{name} after RoPE"), x.element_bytes, f"{name} rotated")
+    turned = tape.add(first, second, f"{name} after RoPE")
+    return tape.cast(turned, x.element_bytes, f"{name} rotated") if wide else turned
 
 
 def both_woven(
