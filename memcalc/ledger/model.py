@@ -65,8 +65,6 @@ class Layer(Record):
 
     def repeated(self, times: int) -> Layer:
         """Return so many equal layers, whose weights are listed once for all."""
-        if times == self.times:
-            return self
         again = replace(self, times=times)
         vars(again).update(_weights=self._weights, remembering=self.remembering)
         return again
@@ -88,7 +86,7 @@ class Model(Record):
     """Layers, the parts before and after them, and what else the checkpoint carries.
 
     `outside` holds embedding, final norm and head; a `tied` head is the embedding and is not listed twice.
-    `max_context` is the model's own limit in tokens; `rotary_positions` is that limit after RoPE scaling.
+    `max_context` is the model's own limit in tokens; `rotary_positions` are the rows of its RoPE's tables.
     `mtp` holds the layers for multi-token prediction that a checkpoint stores and most engines do not load,
     `vision` those of the vision tower: neither is part of `weights`.
     `not_read` names fields of its config.json, with their values, that were not read and are not known to be
@@ -148,8 +146,7 @@ class Model(Record):
         found: dict[tuple[Named, Formats, Formats], tuple[Layer, int]] = {}
         for layer, times in shared.values():
             alike = layer.parts, layer.formats, layer.pools
-            first, before = found.get(alike, (layer, 0))
-            found[alike] = first, before + times
+            found[alike] = layer, found.get(alike, (layer, 0))[1] + times
         return tuple(layer.repeated(times) for layer, times in found.values())
 
     def weights(self) -> Iterator[Tensor]:
@@ -298,13 +295,10 @@ class Model(Record):
         The vision tower stands before the first layer: what it sees takes the place of embeddings.
         """
         end = len(self.layers)
-        alike = {id(layer): layer for layer in self.layers[first:last]} if first else {}
-        for layer in alike.values():
+        for layer in {id(one): one for one in self.layers[first:last]}.values() if first else ():
             if any(getattr(part, "again", False) for _, part in layer.parts):
-                expected, remedy = (
-                    "1 for a model whose layers share a block",
-                    "it would have to lie on each stage",
-                )
+                expected = "1 for a model whose layers share a block"
+                remedy = "it would have to lie on each stage"
                 raise BadInputError("--pp", expected, f"a stage from layer {first} on", remedy)
         keep = {"model.embed_tokens": first == 0 or (self.tied and last == end), "model.norm": last == end}
         here = {True: first == 0, False: last == end}
