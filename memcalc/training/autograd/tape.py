@@ -528,28 +528,25 @@ class Tape:
             for value in one.inputs:
                 last[id(value.storage)] = max(index, last.get(id(value.storage), 0))
         there = {id(value) for value in given}
-        alive: dict[int, Value] = {}  # what goes again
+        going: dict[int, list[Value]] = {}  # what goes again, by the operation after which it does
         level: int = 0
         peak: int = 0
         for index, one in enumerate(steps):
-            known = there.union(alive)
             # what an operation keeps of its own comes with its result; copies of frozen weights were there
-            makes = any(id(value) not in known and value.region != "weight" for value in one.keeps)
+            makes = any(id(value) not in there and value.region != "weight" for value in one.keeps)
             made = (*one.keeps, one.output) if makes or not again or index < end else one.keeps
             for value in made:
                 key = id(value)
-                if key in there or key in alive or value.shared or value.of is not None:
+                if key in there or value.shared or value.of is not None:
                     continue
                 level = level + value.bytes
-                if key in stays:
-                    there.add(key)
-                else:
-                    alive[key] = value
+                there.add(key)
+                if key not in stays:
+                    going.setdefault(max(index, last.get(key, index)), []).append(value)
             peak = greatest(peak, level)
-            for key, value in list(alive.items()):
-                if last.get(key, index) <= index:
-                    level = level - value.bytes
-                    del alive[key]
+            for value in going.pop(index, ()):
+                level = level - value.bytes
+                there.discard(id(value))
         return peak
 
     def releases(self, recomputed: Recomputed | None, *, final: bool) -> list[list[Value]]:
@@ -568,7 +565,7 @@ class Tape:
                 new |= {key: value for key, value in self.lingering.items() if key not in asked}
             elif recomputed:
                 new = {key: value for key, value in new.items() if key not in self.lingering}
-            asked |= new.keys()
+            asked.update(new)  # in place: with |= the keys would be copied into a new set each time
             found.append([value for value in new.values() if final or not value.shared])
         return found
 
