@@ -137,6 +137,13 @@ def test_phases_add_up(method: str) -> None:
     )
 
 
+def test_autocast_holds_no_copies_of_frozen_weights() -> None:
+    """Nor without gradients: cached_cast holds those of leaves that ask for one, as adapters do."""
+    plan = trained(regime="amp", method="dpo", lora_rank=16).plan
+    assert forward_pass(plan, 1, adapted=True).copies == 2 * 18_464_768
+    assert forward_pass(plan, 1).copies == 0
+
+
 def test_a_reference_is_a_second_copy_and_an_adapter_none() -> None:
     """Two bytes a number in bf16; nothing where the adapter is switched off, or log-probs were computed."""
     copy, precomputed = trained(method="dpo"), trained(method="dpo", reference="precomputed")

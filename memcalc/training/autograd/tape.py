@@ -511,6 +511,12 @@ class Tape:
                 tape.referred[key] = own
         return found
 
+    def since(self, first: int) -> Tape:
+        """Return a tape with the operations from one on."""
+        found = Tape(self.cut, fresh=self.fresh)
+        found.operations = self.operations[first:]
+        return found
+
     def forward_peak(self, *given: Value, keeping: bool = True, again: bool = True) -> int:
         """Run forward from `given`: the most that lives; `again`, for what is kept, until all is there.
 

@@ -41,7 +41,7 @@ def forward_pass(
     ends; then accelerate makes the logits 32 bits wide.
     """
     micro = replace(NOTHING.of(plan.micro_batch), batch=sequences, head_tokens=tokens, adapter_dropout=0.0)
-    micro = replace(micro, trained=everything, adapters=plan.adapters if adapted else {})
+    micro = replace(micro, adapters=plan.adapters if adapted else {})
     alone = replace(plan, micro_batch=micro)
     one = stream(alone, micro.tape(), grad=True).bytes
     if micro.architecture.together:
@@ -72,12 +72,6 @@ class LayerRun(NamedTuple):
     copies: int
     tables: int
     turned: int
-
-
-def everything(name: str) -> bool:
-    """Say that a weight is trained: then the tape writes down every operation."""
-    del name
-    return True
 
 
 def run_layer(plan: TrainingPlan, micro: MicroBatch, layer: Layer) -> LayerRun:
@@ -116,8 +110,9 @@ def ends_of(plan: TrainingPlan, micro: MicroBatch) -> tuple[int, int, int]:
     norm, tape = micro.tape(), micro.tape()
     x = stream(plan, norm, grad=True)
     plan.implementation.ends(norm, replace(micro, fused_head=True), plan.model, x)
-    x = stream(plan, tape, grad=True)
-    logits = plan.implementation.ends(tape, micro, plan.model, x)
+    given = stream(plan, tape, grad=True)
+    logits = plan.implementation.ends(tape, micro, plan.model, given)
     before = len(norm.operations)
-    head = sum(one.output.bytes for one in tape.operations[before:] if one.output.of is None)
+    last = tape.operations[before - 1].output if before else given
+    head = tape.since(before).forward_peak(last.storage, keeping=False)
     return norm.forward_peak(x, keeping=False), head, logits.bytes

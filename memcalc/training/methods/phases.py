@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memcalc.data.constants import TRAINING_CUDA_CONTEXT
 from memcalc.ledger.budget import Line
+from memcalc.training.autograd.base import everything_trained
 from memcalc.training.methods.forward import forward_pass
 from memcalc.training.methods.losses import LOG_PROBABILITIES, logits_of_loss
 from memcalc.training.methods.others import frozen_line
@@ -256,7 +257,10 @@ def asked_lines(plan: TrainingPlan, setup: Setup, time: Timeline, whose: str) ->
         if shown:
             yield Line("temporaries", "logits of chosen answers, copied", shown, moments=(LOG_PROBS,))
         return
-    run = forward_pass(plan, rows, plan.micro_batch.head_tokens, adapted=whose == "policy" and rewarded)
+    asked = plan
+    if whose == "reference":  # a copy's weights ask for gradients, though none is computed
+        asked = replace(plan, micro_batch=replace(plan.micro_batch, trained=everything_trained))
+    run = forward_pass(asked, rows, plan.micro_batch.head_tokens, adapted=whose == "policy" and rewarded)
     wide = logits.kept >= logits.made
     of_rows = logits.row * (1 if wide else min(2, rows))
     prefix = "" if whose == "policy" else f"{whose}: "
