@@ -144,6 +144,15 @@ def test_autocast_holds_no_copies_of_frozen_weights() -> None:
     assert forward_pass(plan, 1).copies == 0
 
 
+def test_generating_copies_one_frozen_matrix_at_a_time() -> None:
+    """Qwen2.5-1.5B's head is its embedding, 151,936 x 1,536; nothing is copied so where all is trained."""
+    asked: dict[str, Any] = {"method": "grpo", "regime": "amp", "micro_batch": 2}
+    name = "a frozen matrix in 16 bits, one at a time"
+    found = trained(**asked, lora_rank=16).stage.device.lines
+    assert [line.bytes for line in found if line.name == name] == [2 * 151_936 * 1_536]
+    assert not [line for line in trained(**asked).stage.device.lines if line.name == name]
+
+
 def test_a_reference_is_a_second_copy_and_an_adapter_none() -> None:
     """Two bytes a number in bf16; nothing where the adapter is switched off, or log-probs were computed."""
     copy, precomputed = trained(method="dpo"), trained(method="dpo", reference="precomputed")

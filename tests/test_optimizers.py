@@ -84,6 +84,20 @@ def test_blocks_are_those_of_a_ranks_rows():
     assert rows.moments == 32 * 2 * (numbers + 4 * numbers // 256)
 
 
+@pytest.mark.parametrize("world", [2, 4, 8])
+@pytest.mark.parametrize("more", [{}, {"lora_rank": 16}], ids=["full", "adapters"])
+def test_one_weight_in_turn_is_a_rank_s_share_of_it(world, more):
+    """Under FSDP an optimizer's arrays are as large as the rank's rows, whatever their width."""
+    given = {"seq": 512, "regime": "pure-bf16", "optimizer": "lion", **more}
+
+    def in_turn(**sharding):
+        lines = train("Qwen/Qwen2.5-1.5B", **given, **sharding).device.lines
+        return [line.bytes for line in lines if line.name == "for-loop: arrays of one weight"]
+
+    (alone,) = in_turn()
+    assert in_turn(world=world, shard="fsdp") == [alone / world]
+
+
 @pytest.mark.parametrize(
     "name", ["galore-adamw-8bit", "galore", "apollo_adamw", "adalomo", "lomo", "adam-mini", "soap"]
 )

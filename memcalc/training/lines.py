@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memcalc.data.constants import ZERO_3_STEP_NUMBERS, ZERO_BUCKETS
 from memcalc.ledger.budget import Line
-from memcalc.ledger.tensor import greatest, least, share
+from memcalc.ledger.tensor import ceil_div, greatest, least, share
 from memcalc.training.adapters import EMBEDDED
 from memcalc.training.autograd.architectures import COPY_TOKENS
 from memcalc.training.backward import (
@@ -407,11 +407,11 @@ def for_loop_bytes(plan: TrainingPlan, stage: StageTensors) -> int:
     for one in in_order(stage.trained):
         if one.shape is None:
             continue
-        width = one.gradient // one.count if plan.adapters else plan.widths.updated
+        ranks = one.ranks if plan.parallelism.shard == "fsdp" else 1
+        mine = (ceil_div(one.shape[0], ranks), *one.shape[1:])
         flat = optimizer.inside_only and not one.inside
-        shape = (prod(one.shape),) if flat else one.shape
-        most = max(most, optimizer.loop(shape, width, before // width))
-        before = prod(one.shape) * width
+        most = max(most, optimizer.loop((prod(mine),) if flat else mine, one.width, before // one.width))
+        before = prod(mine) * one.width
     return most
 
 

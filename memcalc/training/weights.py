@@ -39,8 +39,8 @@ class WeightShard(NamedTuple):
     sum: `ranks` are those that hold the same weight. `shape` is that of the array which holds it, None
     where it is part of another's, and `arrays` how many such there are. `packed` are the bytes of the codes
     of a quantised matrix, whole, `scales` those of all that belongs to them, which no rank shares out.
-    `updated` are the bytes of what the optimizer updates; `inside` says that it is a layer's, and no
-    embedding, head or table of positions.
+    `updated` are the bytes of what the optimizer updates, `width` those of a number of it; `inside` says
+    that it is a layer's, and no embedding, head or table of positions.
     """
 
     name: str
@@ -51,6 +51,7 @@ class WeightShard(NamedTuple):
     moments: int
     paged: int
     updated: int
+    width: int
     trained: bool
     ranks: int
     shape: tuple[int, ...] | None
@@ -107,6 +108,7 @@ def shard_of(plan: TrainingPlan, tensor: Tensor, widths: StateWidths, *, trained
         moments=sum(size for _, size in moments),
         paged=paged_bytes(moments),
         updated=numbers * widths.updated,
+        width=widths.updated,
         trained=trained,
         ranks=ranks,
         shape=shape,
@@ -232,6 +234,7 @@ def adapter_shards(plan: TrainingPlan, tensor: Tensor, adapter: Adapter, ranks: 
             moments=times * sum(each for _, each in states) if trained else 0,
             paged=times * paged_bytes(states) if trained else 0,
             updated=size if trained else 0,
+            width=width,
             trained=trained,
             ranks=ranks,
             shape=shape,

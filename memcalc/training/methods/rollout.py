@@ -125,6 +125,15 @@ def need_lines(served: ServingEstimate) -> Iterator[Line]:
         yield line._replace(component=component, name=f"engine: {line.name}", outside=False, moments=())
 
 
+def frozen_copy(plan: TrainingPlan) -> int:
+    """Return the bytes of the largest frozen matrix that autocast copies: each for its own product alone."""
+    micro = plan.micro_batch
+    if not micro.copies_matrices:
+        return 0
+    frozen = (one for one in plan.model.weights() if not micro.trained(one.name.removesuffix(".weight")))
+    return max((2 * one.each for one in frozen if len(one.shape) > 1), default=0)
+
+
 def generated_by_policy(plan: TrainingPlan, setup: Setup) -> Iterator[Line]:
     """Yield what the policy itself needs to generate, by transformers: cache, passes, gathered weights.
 
@@ -150,9 +159,12 @@ def generated_by_policy(plan: TrainingPlan, setup: Setup) -> Iterator[Line]:
         mine = shared_bytes(plan, shards, "bytes", shared=True)
         source = f"{TRL}, trl/models/utils.py: unwrap_model_for_generation"
         yield Line("gathered", "the whole policy", whole - mine, source=source)
-    copies = forward_pass(plan, 1).copies
+    copies = forward_pass(plan, 1, adapted=True).copies
     if copies:
         yield Line("temporaries", "copies of the weights in 16 bits", copies)
+    frozen = frozen_copy(plan)
+    if frozen:
+        yield Line("temporaries", "a frozen matrix in 16 bits, one at a time", frozen)
     if setup.method == "ppo":
         numbers = setup.generations * (seq if answer is None else answer) * (plan.model.logits_width or 0)
         source = f"{TRL}, trl/experimental/ppo/ppo_trainer.py: batch_generation; a stack of them is a copy"
