@@ -16,10 +16,11 @@ from memcalc.ledger.parts.kinds import keeps_state
 from memcalc.ledger.tensor import product
 from memcalc.training.api import train
 from memcalc.training.autograd.architecture import LLAMA
+from memcalc.training.autograd.base import everything_trained
 from memcalc.training.autograd.by_type import ARCHITECTURES
 from memcalc.training.autograd.stand_in import through_products
 from memcalc.training.layers import forward_of
-from memcalc.training.methods.forward import everything, run_together
+from memcalc.training.methods.forward import run_together
 from tests.program_plans import differences, planned
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "programs.json").read_text(encoding="utf-8"))
@@ -115,7 +116,7 @@ def test_vectors_of_layers_are_fullest_before_the_first_layer():
     """Without gradients: those of tokens, those of the stream, and two of these in 32 bits."""
     plan = train("google/gemma-4-E2B", seq=512, regime="pure-bf16").plan
     numbers = 512 * 35 * 256
-    peak = run_together(plan, replace(plan.micro_batch, trained=everything)).peak
+    peak = run_together(plan, replace(plan.micro_batch, trained=everything_trained)).peak
     assert 12 * numbers < peak < 12.1 * numbers
 
 
